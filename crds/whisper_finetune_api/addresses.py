@@ -1,0 +1,53 @@
+"""Addresses of models, data sets and outputs: a Hub id, or one scheme, one place and one path below it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Mapping, Optional
+
+_HUB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
+_CLAIM = r"pvc://[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+_BUCKET = r"(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]{1,253}"
+_REPOSITORY = r"hf://[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_PATH = r"(/[A-Za-z0-9._+=@-]+)*/?"
+
+MODEL_PATTERN = f"^({_HUB_ID}|{_CLAIM}{_PATH}|{_BUCKET}{_PATH})$"
+SOURCE_PATTERN = f"^({_HUB_ID}|{_CLAIM}{_PATH}|{_BUCKET}{_PATH}|{_REPOSITORY}{_PATH})$"
+OUTPUT_PATTERN = f"^({_CLAIM}{_PATH}|{_BUCKET}{_PATH}|{_REPOSITORY})$"
+#: No part of a path may lead upwards; RE2 has no way to say so in the patterns above.
+NO_PARENT_RULE = "!self.split('/').exists(part, part == '..' || part == '.')"
+
+_SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)://(?P<place>[^/]+)(?P<path>.*)$")
+
+
+@dataclass(frozen=True)
+class Address:
+    """`scheme://place/path`; `place` is a claim for pvc, a bucket or container for the others."""
+
+    scheme: str
+    place: str
+    path: str
+
+    def child(self, relative: str) -> str:
+        """Return the address of `relative` below this one, as text."""
+        return "/".join(part for part in (f"{self.scheme}://{self.place}", self.path, relative) if part)
+
+
+def parse(text: str) -> Optional[Address]:
+    """Return the parts of an address, or None for a Hub id."""
+    found = _SCHEME.match(text)
+    return Address(found["scheme"], found["place"], found["path"].strip("/")) if found else None
+
+
+def claim_of(text: str) -> Optional[str]:
+    """Return the PersistentVolumeClaim that an address names, or None."""
+    address = parse(text)
+    return address.place if address and address.scheme == "pvc" else None
+
+
+def local_path(text: str, volumes: Mapping[str, str]) -> str:
+    """Return the folder of a `pvc://` address, given where each claim is mounted; KeyError names a claim without one."""
+    address = parse(text)
+    if address is None or address.scheme != "pvc":
+        raise ValueError(f"{text} is not a pvc:// address")
+    return str(PurePosixPath(volumes[address.place]) / address.path)

@@ -1,0 +1,146 @@
+"""Render the CustomResourceDefinition from the types: python -m whisper_finetune_api.crd FILE..."""
+
+import sys
+from pathlib import Path
+from typing import Any, Dict, Type
+
+import yaml
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from whisper_finetune_api import v1alpha1
+from whisper_finetune_api.v1alpha1.rules import NAME_RULE
+
+_HEADER = "# Generated from whisper_finetune_api.v1alpha1; run `make generate`.\n"
+_CONDITION = '.status.conditions[?(@.type=="Succeeded")].{}'
+_COLUMNS = (
+    ("Model", "string", ".spec.model", 0),
+    ("Lang", "string", ".spec.language", 0),
+    ("IPUs", "integer", ".status.ipus", 0),
+    ("State", "string", ".status.state", 0),
+    ("Progress", "integer", ".status.progress.percent", 0),
+    ("Baseline", "string", ".status.baseline.wer", 0),
+    ("WER", "string", ".status.result.wer", 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Reason", "string", _CONDITION.format("reason"), 1),
+    ("Runtime", "string", ".status.runtime", 1),
+    ("Output", "string", ".status.model.uri", 1),
+)
+
+
+class StructuralSchema(GenerateJsonSchema):
+    """JSON Schema as a CRD takes it: no null type, no titles."""
+
+    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
+        """Optional fields are absent, never null."""
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        """A default of None means that there is none; an object's default is empty and its fields' defaults fill it."""
+        rendered = super().default_schema(schema)
+        if rendered.get("default", 0) is None:
+            del rendered["default"]
+        elif isinstance(rendered.get("default"), dict):
+            rendered["default"] = {}
+        return rendered
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 (the base class names it)
+        """Titles repeat the field's name."""
+        return False
+
+
+def structural(model: Type[BaseModel]) -> Dict[str, Any]:
+    """Return a model's schema with all references written out and without what a CRD refuses."""
+    schema = model.model_json_schema(by_alias=True, schema_generator=StructuralSchema)
+    definitions = schema.pop("$defs", {})
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inline(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            target = definitions[node["$ref"].rsplit("/", 1)[1]]
+            return inline({**target, **{key: value for key, value in node.items() if key != "$ref"}})
+        # `properties` maps field names, which may be called title.
+        return {key: _fields(value, inline) if key == "properties" else inline(value) for key, value in _kept(node)}
+
+    rendered: Dict[str, Any] = inline(schema)
+    return rendered
+
+
+def _fields(properties: Dict[str, Any], inline: Any) -> Dict[str, Any]:
+    return {name: inline(value) for name, value in properties.items()}
+
+
+def _kept(node: Dict[str, Any]) -> Any:
+    return ((key, value) for key, value in node.items() if key not in ("title", "additionalProperties"))
+
+
+def custom_resource_definition() -> Dict[str, Any]:
+    """Return the whole object."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{v1alpha1.PLURAL}.{v1alpha1.GROUP}"},
+        "spec": {
+            "group": v1alpha1.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": v1alpha1.KIND,
+                "listKind": f"{v1alpha1.KIND}List",
+                "plural": v1alpha1.PLURAL,
+                "singular": v1alpha1.KIND.lower(),
+                "shortNames": ["wft"],
+                "categories": ["ai"],
+            },
+            "versions": [_version()],
+        },
+    }
+
+
+def _version() -> Dict[str, Any]:
+    status = {**structural(v1alpha1.WhisperFineTuneStatus), "default": {"observedGeneration": -1}}
+    return {
+        "name": v1alpha1.VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [
+            {"name": name, "type": kind, "jsonPath": path, **({"priority": priority} if priority else {})}
+            for name, kind, path, priority in _COLUMNS
+        ],
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "description": "One fine-tuning run of a Whisper model: make a new object for a new run.",
+                "required": ["spec"],
+                "x-kubernetes-validations": [NAME_RULE],
+                "properties": {
+                    "apiVersion": {"type": "string"},
+                    "kind": {"type": "string"},
+                    "metadata": {"type": "object"},
+                    "spec": structural(v1alpha1.WhisperFineTuneSpec),
+                    "status": status,
+                },
+            }
+        },
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML without anchors: the same object may stand in several places."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the base class names it)
+        return True
+
+
+def render() -> str:
+    """Return the CRD as YAML."""
+    text: str = yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return _HEADER + text
+
+
+if __name__ == "__main__":
+    for path in sys.argv[1:]:
+        Path(path).write_text(render(), encoding="utf-8")

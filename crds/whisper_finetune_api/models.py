@@ -1,0 +1,69 @@
+"""Dimensions of OpenAI's Whisper models; any other model's are read from its config.json by the trainer."""
+
+from dataclasses import dataclass
+from typing import Dict, Optional
+
+ENGLISH_VOCABULARY = 51864
+MULTILINGUAL_VOCABULARY = 51865
+#: large-v3 added Cantonese.
+CANTONESE_VOCABULARY = 51866
+_AUDIO_POSITIONS = 1500
+_TEXT_POSITIONS = 448
+_CONVOLUTION_WIDTH = 3
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """What decides a model's size: width, layers, heads, vocabulary, mel bins."""
+
+    width: int
+    encoder_layers: int
+    decoder_layers: int
+    heads: int
+    vocabulary: int = MULTILINGUAL_VOCABULARY
+    mel_bins: int = 80
+
+    @property
+    def encoder_parameters(self) -> int:
+        """Number of weights of the encoder."""
+        convolutions = _CONVOLUTION_WIDTH * self.width * (self.mel_bins + self.width) + 2 * self.width
+        layer = 12 * self.width**2 + 13 * self.width - self.width  # 4 attention + 8 feed-forward; k has no bias
+        return convolutions + _AUDIO_POSITIONS * self.width + self.encoder_layers * layer + 2 * self.width
+
+    @property
+    def decoder_parameters(self) -> int:
+        """Number of weights of the decoder; the output projection is the embedding."""
+        layer = 16 * self.width**2 + 19 * self.width - 2 * self.width  # two attentions; k has no bias
+        return (self.vocabulary + _TEXT_POSITIONS) * self.width + self.decoder_layers * layer + 2 * self.width
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return self.encoder_parameters + self.decoder_parameters
+
+
+_SIZES = {
+    "tiny": Dimensions(384, 4, 4, 6),
+    "base": Dimensions(512, 6, 6, 8),
+    "small": Dimensions(768, 12, 12, 12),
+    "medium": Dimensions(1024, 24, 24, 16),
+}
+_LARGE = Dimensions(1280, 32, 32, 20)
+DIMENSIONS: Dict[str, Dimensions] = {
+    **{f"openai/whisper-{name}": size for name, size in _SIZES.items()},
+    **{
+        f"openai/whisper-{name}.en": Dimensions(
+            size.width, size.encoder_layers, size.decoder_layers, size.heads, ENGLISH_VOCABULARY
+        )
+        for name, size in _SIZES.items()
+    },
+    "openai/whisper-large": _LARGE,
+    "openai/whisper-large-v2": _LARGE,
+    "openai/whisper-large-v3": Dimensions(1280, 32, 32, 20, CANTONESE_VOCABULARY, 128),
+    "openai/whisper-large-v3-turbo": Dimensions(1280, 32, 4, 20, CANTONESE_VOCABULARY, 128),
+}
+
+
+def dimensions_of(model: str) -> Optional[Dimensions]:
+    """Return the dimensions of a model of the table, or None."""
+    return DIMENSIONS.get(model)

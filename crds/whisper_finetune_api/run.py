@@ -1,0 +1,127 @@
+"""What crosses the wall between operator and trainer: TrainerConfig in, TrainerReport and TrainingResult out."""
+
+from typing import Dict, Literal, Optional, Tuple
+
+from pydantic import Field, field_validator
+from typing_extensions import Annotated
+
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.status import (
+    DataSummary,
+    Digest,
+    Metric,
+    Percent,
+    Progress,
+    RanOn,
+    Result,
+    WordErrorRate,
+)
+
+#: The one environment variable that holds the TrainerConfig as JSON.
+CONFIG_ENV = "WHISPER_FINETUNE_CONFIG"
+#: Kubernetes keeps at most this many bytes of the file.
+TERMINATION_LOG = "/dev/termination-log"
+TERMINATION_MESSAGE_MAX_BYTES = 4096
+PROGRESS_PATH = "/progress"
+METRICS_PATH = "/metrics"
+#: Where the operator mounts each claim of a run.
+VOLUMES_FOLDER = "/volumes"
+#: Where a run's scratch files go (encoder cache, temporary copies); the root file system is read-only.
+SCRATCH_FOLDER = "/scratch"
+
+Accelerator = Literal["ipu", "cuda", "cpu"]
+Stage = Literal["Preparing", "Evaluating", "Training"]
+RelativePath = Annotated[
+    str,
+    Field(
+        max_length=160, pattern=r"^(checkpoints/checkpoint-[0-9]{1,9}|resume/checkpoint-[0-9]{1,9}|model|report\.html)$"
+    ),
+]
+
+
+class Schedule(ApiModel):
+    """The schedule as it is run: already divided and multiplied by the replicas."""
+
+    replicas: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    warmup_steps: int = Field(ge=0)
+    learning_rate: float = Field(gt=0)
+    micro_batch_size: int = Field(ge=1)
+    gradient_accumulation_steps: int = Field(ge=1)
+    eval_every_steps: Optional[int] = Field(None, ge=1)
+    save_every_steps: Optional[int] = Field(None, ge=1)
+
+
+class TrainerConfig(ApiModel):
+    """All that a trainer is told."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 1
+    spec: WhisperFineTuneSpec
+    accelerator: Accelerator
+    schedule: Schedule
+    volumes: Dict[str, str] = Field(default_factory=dict, description="Claim to the folder where it is mounted.")
+    progress_port: int = Field(ge=0, le=65535, description="0: any free port.")
+    scratch_folder: str = SCRATCH_FOLDER
+    scratch_limit_bytes: int = Field(ge=0, description="Caches that would be larger are not made.")
+
+    @property
+    def run_folder_name(self) -> str:
+        """Return the folder below output.uri that belongs to this run alone."""
+        return run_folder_name(self.name, self.uid)
+
+
+class ReportedCheckpoint(ApiModel):
+    """A whole checkpoint, by its path below the run's folder."""
+
+    step: int = Field(ge=0)
+    path: RelativePath
+    wer: Optional[Percent] = None
+    sha256: Optional[Digest] = None
+
+
+class ReportedModel(ApiModel):
+    """The final model, by its path below the run's folder."""
+
+    path: RelativePath
+    sha256: Digest
+    step: int = Field(ge=0)
+
+
+class TrainerReport(ApiModel):
+    """What is known so far: GET /progress answers it, and every ending carries it."""
+
+    uid: Optional[str] = Field(
+        None, max_length=64, description="Only in /progress: an address may belong to another pod by now."
+    )
+    stage: Stage = "Preparing"
+    progress: Optional[Progress] = None
+    metric: Optional[Metric] = None
+    data: Optional[DataSummary] = None
+    ran_on: Optional[RanOn] = None
+    baseline: Optional[WordErrorRate] = None
+    checkpoints: Tuple[ReportedCheckpoint, ...] = Field((), max_length=10)
+
+
+class TrainingResult(TrainerReport):
+    """The termination message, of good and bad endings alike."""
+
+    reason: Optional[str] = Field(None, max_length=64, description="A reason of causes.py; absent: all is well.")
+    message: str = Field("", max_length=1024)
+    result: Optional[Result] = None
+    model: Optional[ReportedModel] = None
+    report: Optional[RelativePath] = None
+    seconds: Optional[int] = Field(None, ge=0, description="Training time of this attempt.")
+
+    @field_validator("message")
+    @classmethod
+    def _printable(cls, text: str) -> str:
+        return "".join(character if character.isprintable() else " " for character in text)
+
+
+def run_folder_name(name: str, uid: str) -> str:
+    """Return `NAME-UID8`: no two runs share a folder, so nothing needs locking."""
+    return f"{name}-{uid[:8]}"

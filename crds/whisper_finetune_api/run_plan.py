@@ -1,0 +1,81 @@
+"""Decide how a spec is run: its schedule, batch shape and memory. Pure; the operator and the trainer both call it."""
+
+import math
+from typing import Optional
+
+from pydantic import Field
+
+from whisper_finetune_api.models import Dimensions, dimensions_of
+from whisper_finetune_api.run import Accelerator, Schedule
+from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1.model import ApiModel
+
+#: Largest micro-batch by accelerator: more clips at a time gain nothing there and cost memory.
+_LARGEST_MICRO_BATCH = {"cpu": 8, "cuda": 16, "ipu": 1}
+_BYTES_OF_WEIGHT = 4
+#: Gradient and AdamW's two moments, all in float32.
+_BYTES_OF_TRAINED_WEIGHT = 4 + 4 + 4
+#: Activations of one layer and position that the backward pass keeps, in floats per unit of width (attention, norms, feed-forward).
+_KEPT_PER_LAYER = 34
+_AUDIO_POSITIONS = 1500
+
+
+class RunPlan(ApiModel):
+    """What would be done."""
+
+    accelerator: Accelerator
+    schedule: Schedule
+    trained_parameters: Optional[int] = Field(None, description="Absent for a model outside the dimension table.")
+    parameters: Optional[int] = None
+    memory_bytes: Optional[int] = Field(None, description="Estimate: weights, gradients, optimizer and activations.")
+
+
+def make_run_plan(
+    spec: WhisperFineTuneSpec, accelerator: Accelerator, dimensions: Optional[Dimensions] = None
+) -> RunPlan:
+    """Return the plan; `dimensions` are the model's own where its config.json has been read."""
+    schedule = make_schedule(spec.training, accelerator)
+    known = dimensions or dimensions_of(spec.model)
+    if known is None:
+        return RunPlan(accelerator=accelerator, schedule=schedule)
+    trained = known.decoder_parameters if spec.training.trainable == "Decoder" else known.parameters
+    return RunPlan(
+        accelerator=accelerator,
+        schedule=schedule,
+        parameters=known.parameters,
+        trained_parameters=trained,
+        memory_bytes=_memory_bytes(known, trained, spec.training, schedule.micro_batch_size),
+    )
+
+
+def make_schedule(training: Training, accelerator: Accelerator, replicas: int = 1) -> Schedule:
+    """Return the schedule of all replicas: steps are divided by them, the learning rate multiplied."""
+    steps = max(1, training.steps // replicas)
+    micro_batch_size = largest_divisor(training.batch_size, _LARGEST_MICRO_BATCH[accelerator])
+    return Schedule(
+        replicas=replicas,
+        steps=steps,
+        warmup_steps=math.floor(steps * float(training.warmup_fraction)),
+        learning_rate=float(training.learning_rate) * replicas,
+        micro_batch_size=micro_batch_size,
+        gradient_accumulation_steps=training.batch_size // micro_batch_size,
+        eval_every_steps=_divided(training.eval_every_steps, replicas),
+        save_every_steps=_divided(training.save_every_steps, replicas),
+    )
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """Return the largest divisor of `number` that is not above `limit`."""
+    return max(divisor for divisor in range(1, limit + 1) if number % divisor == 0)
+
+
+def _divided(every_steps: Optional[int], replicas: int) -> Optional[int]:
+    return None if every_steps is None else max(1, every_steps // replicas)
+
+
+def _memory_bytes(dimensions: Dimensions, trained: int, training: Training, micro_batch_size: int) -> int:
+    weights = dimensions.parameters * _BYTES_OF_WEIGHT + trained * _BYTES_OF_TRAINED_WEIGHT
+    encoder_layers = dimensions.encoder_layers if training.trainable == "All" else 0
+    positions = encoder_layers * _AUDIO_POSITIONS + dimensions.decoder_layers * training.max_label_tokens
+    logits = training.max_label_tokens * dimensions.vocabulary * 3
+    return weights + micro_batch_size * _BYTES_OF_WEIGHT * (positions * dimensions.width * _KEPT_PER_LAYER + logits)

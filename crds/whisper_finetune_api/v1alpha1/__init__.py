@@ -1,0 +1,64 @@
+"""The WhisperFineTune API, version v1alpha1: what a user writes (spec) and what the operator reports (status)."""
+
+from whisper_finetune_api.v1alpha1.spec import (
+    Dataset,
+    IpuConfig,
+    Output,
+    SecretReference,
+    Training,
+    WhisperFineTuneSpec,
+)
+from whisper_finetune_api.v1alpha1.status import (
+    Attempts,
+    Checkpoint,
+    Condition,
+    DataSummary,
+    Metric,
+    Model,
+    Progress,
+    RanOn,
+    Result,
+    UnseenTexts,
+    WhisperFineTuneStatus,
+    WordErrorRate,
+)
+
+GROUP = "whisperfinetune.dev"
+VERSION = "v1alpha1"
+KIND = "WhisperFineTune"
+PLURAL = "whisperfinetunes"
+
+#: On every object of a run: the run's UID, its name, and who made the object.
+UID_LABEL = f"{GROUP}/run-uid"
+NAME_LABEL = f"{GROUP}/run-name"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "whisper-finetune-operator"
+
+__all__ = [
+    "GROUP",
+    "KIND",
+    "MANAGED_BY",
+    "MANAGED_BY_LABEL",
+    "NAME_LABEL",
+    "PLURAL",
+    "UID_LABEL",
+    "VERSION",
+    "Attempts",
+    "Checkpoint",
+    "Condition",
+    "DataSummary",
+    "Dataset",
+    "IpuConfig",
+    "Metric",
+    "Model",
+    "Output",
+    "Progress",
+    "RanOn",
+    "Result",
+    "SecretReference",
+    "Training",
+    "UnseenTexts",
+    "WhisperFineTuneSpec",
+    "WhisperFineTuneStatus",
+    "WordErrorRate",
+]

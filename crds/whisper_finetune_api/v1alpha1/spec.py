@@ -1,0 +1,188 @@
+"""What a user writes. Every field has a description, a bound and, where one makes sense, a default."""
+
+from typing import Literal, Optional, Tuple
+
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from typing_extensions import Annotated
+
+from whisper_finetune_api.addresses import MODEL_PATTERN, NO_PARENT_RULE, OUTPUT_PATTERN, SOURCE_PATTERN
+from whisper_finetune_api.languages import LANGUAGE_NAMES
+from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
+from whisper_finetune_api.v1alpha1.model import ApiModel, list_map, rule
+from whisper_finetune_api.v1alpha1.rules import RULES, SPEC_RULES
+
+_NO_PARENT = {"x-kubernetes-validations": [rule(NO_PARENT_RULE, "must not hold . or .. as a part of its path")]}
+_SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def _known_language(language: str) -> str:
+    if language not in LANGUAGE_NAMES:
+        raise ValueError(
+            f"{language!r} is no language of Whisper's; take a code or name of its table, such as it or italian"
+        )
+    return language
+
+
+def _without_parents(address: str) -> str:
+    if {".", ".."} & set(address.split("/")):
+        raise ValueError("must not hold . or .. as a part of its path")
+    return address
+
+
+Language = Annotated[
+    str, AfterValidator(_known_language), WithJsonSchema({"type": "string", "enum": list(LANGUAGE_NAMES)})
+]
+Fraction = Annotated[str, Field(pattern=r"^0\.[0-9]{1,4}$", max_length=6)]
+HeldOutFraction = Annotated[str, Field(pattern=r"^0\.0{0,3}[1-9][0-9]{0,3}$", max_length=6)]
+IpuCount = Literal[1, 2, 4, 8, 16, 32, 64]
+
+SecretKey = Literal[
+    "HF_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "GOOGLE_APPLICATION_CREDENTIALS_JSON",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "WANDB_API_KEY",
+    "WANDB_BASE_URL",
+]
+
+
+class Dataset(ApiModel):
+    """Speech and its transcripts."""
+
+    source: Annotated[str, AfterValidator(_without_parents)] = Field(
+        min_length=1,
+        max_length=1024,
+        pattern=SOURCE_PATTERN,
+        json_schema_extra=_NO_PARENT,
+        description="Hub id, or a folder or manifest by pvc://claim/path, s3://, gs://, az:// or hf://.",
+    )
+    config: Optional[str] = Field(None, min_length=1, max_length=96, description="Configuration of a Hub data set.")
+    revision: Optional[str] = Field(None, min_length=1, max_length=96, description="Branch, tag or commit on the Hub.")
+    train_split: str = Field("train", max_length=96, pattern=_SPLIT, description="Split to train on.")
+    eval_split: Optional[str] = Field(
+        None, max_length=96, pattern=_SPLIT, description="Split to measure on; absent: evalFraction of the train split."
+    )
+    eval_fraction: HeldOutFraction = Field(
+        "0.2", description="Part of the train split that is held out (seed 0) where there is no evalSplit."
+    )
+    audio_column: Optional[str] = Field(None, min_length=1, max_length=96, description="Found by name when absent.")
+    text_column: Optional[str] = Field(None, min_length=1, max_length=96, description="Found by name when absent.")
+    max_train_clips: Optional[int] = Field(None, ge=1, le=100_000_000, description="Train on this many clips at most.")
+    max_eval_clips: Optional[int] = Field(None, ge=1, le=10_000_000, description="Measure on this many clips at most.")
+    max_clip_seconds: int = Field(30, ge=1, le=30, description="Longer clips are dropped, counted and reported.")
+    max_dropped_fraction: Fraction = Field("0.1", description="More dropped clips than this refuse the data set.")
+    text_normalization: Literal["None", "Basic", "Whisper"] = Field("None", description="Normalizer of the labels.")
+    remove_duplicates: bool = Field(default=False, description="Drop train clips whose audio is also held out.")
+    allow_partial: bool = Field(default=False, description="Accept a Hub conversion that is marked as partial.")
+
+
+class Training(ApiModel):
+    """The schedule of one replica: R replicas divide the steps by R and multiply the learning rate by R."""
+
+    steps: int = Field(1000, ge=1, le=1_000_000, description="Optimizer steps.")
+    learning_rate: str = Field(
+        "1e-5", max_length=16, pattern=r"^[0-9]+(\.[0-9]+)?([eE]-?[0-9]{1,2})?$", description="Peak learning rate."
+    )
+    warmup_fraction: Fraction = Field("0.25", description="Part of the steps in which the learning rate rises.")
+    batch_size: int = Field(16, ge=1, le=4096, description="Clips of one optimizer step.")
+    seed: int = Field(0, ge=0, le=2_147_483_647, description="Seed of order and initialization.")
+    eval_every_steps: Optional[int] = Field(None, ge=1, le=1_000_000, description="Absent: at the end only.")
+    save_every_steps: Optional[int] = Field(None, ge=1, le=1_000_000, description="Absent: at the end only.")
+    max_label_tokens: int = Field(224, ge=8, le=448, description="Clips with longer labels are dropped and counted.")
+    trainable: Literal["All", "Decoder"] = Field("All", description="Decoder freezes the encoder.")
+    precision: Optional[Literal["Half", "Float"]] = Field(
+        None, description="float16 on IPUs, bfloat16 on torch; absent: Half where the hardware has it."
+    )
+    patience: Optional[int] = Field(
+        None, ge=1, le=1000, description="Stop after this many evaluations without a better word error rate."
+    )
+    resume_every_seconds: int = Field(
+        600, ge=1, le=86_400, description="How often a checkpoint to resume from is written."
+    )
+
+
+class Output(ApiModel):
+    """Where the run writes: everything lies in one folder of its own below `uri`."""
+
+    uri: Annotated[str, AfterValidator(_without_parents)] = Field(
+        max_length=1024,
+        pattern=OUTPUT_PATTERN,
+        json_schema_extra=_NO_PARENT,
+        description="pvc://claim/path, s3://, gs:// or az://; hf:// pushes the final model as one commit.",
+    )
+    keep_checkpoints: int = Field(2, ge=1, le=10, description="Newest checkpoints that are kept beside the model.")
+
+
+class SecretReference(ApiModel):
+    """A Secret of the run's namespace and the keys that the trainer gets as environment variables."""
+
+    name: str = Field(
+        min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", description="The Secret."
+    )
+    keys: Tuple[SecretKey, ...] = Field(
+        min_length=1, max_length=17, json_schema_extra={"x-kubernetes-list-type": "set"}, description="Keys to take."
+    )
+
+
+class WhisperFineTuneSpec(ApiModel):
+    """The fine-tuning run to make. Only suspend, retries, the deadline and the TTL may change after creation."""
+
+    model: Annotated[str, AfterValidator(_without_parents)] = Field(
+        min_length=1,
+        max_length=1024,
+        pattern=MODEL_PATTERN,
+        json_schema_extra=_NO_PARENT,
+        description="Whisper model to start from: Hub id, or a folder by pvc://claim/path, s3://, gs:// or az://.",
+    )
+    model_revision: Optional[str] = Field(None, min_length=1, max_length=96, description="Branch, tag or commit.")
+    language: Language = Field(
+        description="Language of the speech: a code or a name of Whisper's own table, such as it or italian."
+    )
+    task: Literal["transcribe", "translate"] = Field("transcribe", description="What the model shall learn.")
+    dataset: Dataset = Field(description="Speech and its transcripts.")
+    ipus: Optional[IpuCount] = Field(
+        None, description="IPUs of the partition; absent: the fewest that the plan for this model allows."
+    )
+    runtime: Optional[str] = Field(
+        None,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="One of the cluster admin's runtimes; absent: the admin's default.",
+    )
+    training: Training = Field(Training(), description="The schedule of one replica.")
+    ipu_config: Optional[IpuConfig] = Field(None, description="Overrides of the plan for IPUs.")
+    output: Output = Field(description="Where checkpoints, model and report go.")
+    secret_refs: Tuple[SecretReference, ...] = Field(
+        (), max_length=8, json_schema_extra=list_map("name"), description="Secrets that reach the trainer, key by key."
+    )
+    suspend: bool = Field(default=False, description="True ends the pod after a checkpoint and gives the IPUs back.")
+    retries: int = Field(3, ge=0, le=20, description="Attempts after the first one that fails for a mendable cause.")
+    active_deadline_seconds: Optional[int] = Field(
+        None, ge=1, le=31_536_000, description="Running time over all attempts; waiting does not count."
+    )
+    ttl_seconds_after_finished: Optional[int] = Field(
+        None, ge=0, le=31_536_000, description="The finished Job and its pod go after this time; this object stays."
+    )
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": SPEC_RULES})
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> "WhisperFineTuneSpec":
+        broken = [spec_rule.message for spec_rule in RULES if not spec_rule.holds(self)]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self
+
+
+__all__ = ["Dataset", "IpuConfig", "Output", "SecretReference", "Training", "WhisperFineTuneSpec"]

@@ -1,0 +1,143 @@
+"""What the operator reports. Decimal numbers are strings: the Kubernetes API has no floats."""
+
+from typing import Literal, Optional, Tuple
+
+from pydantic import Field
+from typing_extensions import Annotated
+
+from whisper_finetune_api.v1alpha1.model import ATOMIC_LIST, ApiModel, list_map
+
+Percent = Annotated[str, Field(pattern=r"^[0-9]{1,5}\.[0-9]{2}$", max_length=8)]
+Points = Annotated[str, Field(pattern=r"^-?[0-9]{1,5}\.[0-9]{2}$", max_length=9)]
+Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", max_length=20)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+ConditionStatus = Literal["True", "False", "Unknown"]
+State = Literal["Pending", "Queued", "Preparing", "Evaluating", "Training", "Suspended", "Succeeded", "Failed"]
+
+
+class Attempts(ApiModel):
+    """Pods so far, over all workloads of the run."""
+
+    started: int = Field(0, ge=0, description="Pods that were seen.")
+    failed: int = Field(0, ge=0, description="Pods that ended and count against spec.retries.")
+    out_of_memory: int = Field(0, ge=0, description="Pods that were killed for memory.")
+    unreadable: int = Field(0, ge=0, description="Pods that ended well with a result that could not be read.")
+    counted_until: Optional[Timestamp] = Field(None, description="End of the newest pod that is counted here.")
+
+
+class Progress(ApiModel):
+    """How far the current attempt is."""
+
+    step: int = Field(ge=0)
+    total_steps: int = Field(ge=1)
+    percent: int = Field(ge=0, le=100)
+    loss: Optional[str] = Field(None, max_length=16, pattern=r"^[0-9]+\.[0-9]{1,6}$")
+    eta_seconds: Optional[int] = Field(None, ge=0)
+    update_time: Optional[Timestamp] = None
+
+
+class Metric(ApiModel):
+    """What the figures are."""
+
+    name: Literal["wer", "cer"] = "wer"
+    normalizer: str = Field(max_length=64, description="Normalizer behind normalizedWer.")
+
+
+class DataSummary(ApiModel):
+    """What was used of the data set."""
+
+    train_clips: int = Field(ge=0)
+    eval_clips: int = Field(ge=0)
+    dropped_clips: int = Field(0, ge=0)
+    split: Literal["Given", "Fraction", "Hash"] = Field(description="How the held-out clips were chosen.")
+
+
+class RanOn(ApiModel):
+    """What the trainer really ran on."""
+
+    hardware: str = Field(max_length=256, description="Such as 'CPU, 2 threads' or '4 IPUs (emulated)'.")
+    software: str = Field(max_length=256, description="Versions of the libraries.")
+    precision: Literal["Half", "Float"]
+
+
+class WordErrorRate(ApiModel):
+    """Word error rates over the whole held-out split, in percent."""
+
+    wer: Percent = Field(description="Word error rate of the texts as they are.")
+    normalized_wer: Percent = Field(description="Word error rate after normalizing.")
+    cer: Optional[Percent] = Field(None, description="Character error rate, for languages without spaces.")
+
+
+class UnseenTexts(ApiModel):
+    """The held-out clips whose text does not occur in train."""
+
+    clips: int = Field(ge=0)
+    baseline: Percent = Field(description="Normalized word error rate before training.")
+    result: Percent = Field(description="Normalized word error rate after training.")
+    difference_low: Points
+    difference_high: Points
+
+
+class Result(WordErrorRate):
+    """Word error rates after training; below zero the difference is an improvement."""
+
+    difference_low: Optional[Points] = Field(
+        None,
+        description="Lower end of the 95 % interval of normalizedWer after less before (paired bootstrap over clips).",
+    )
+    difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
+    unseen_texts: Optional[UnseenTexts] = Field(None, description="The same without texts that occur in train.")
+
+
+class Checkpoint(ApiModel):
+    """A checkpoint that is whole: its manifest was written last."""
+
+    step: int = Field(ge=0)
+    uri: str = Field(max_length=1200)
+    wer: Optional[Percent] = Field(None, description="Where it was measured.")
+    sha256: Optional[Digest] = Field(None, description="Of its manifest.")
+
+
+class Model(ApiModel):
+    """The final model, a plain Hugging Face folder."""
+
+    uri: str = Field(max_length=1200)
+    sha256: Digest = Field(description="Of its manifest.json, which holds the sha256 of each file.")
+    step: int = Field(ge=0)
+
+
+class Condition(ApiModel):
+    """metav1.Condition."""
+
+    type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running"]
+    status: ConditionStatus
+    reason: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    message: str = Field("", max_length=1024)
+    last_transition_time: Timestamp
+    observed_generation: int = Field(ge=0)
+
+
+class WhisperFineTuneStatus(ApiModel):
+    """What the operator last observed."""
+
+    observed_generation: int = Field(-1, ge=-1)
+    state: Optional[State] = Field(None, description="For display only; conditions are what machines read.")
+    runtime: Optional[str] = Field(None, max_length=63, description="Pinned at first sight.")
+    ipus: Optional[int] = Field(None, ge=1, le=64, description="IPUs of the run, pinned at first sight.")
+    partition: Optional[str] = Field(None, max_length=63, description="V-IPU partition that the run holds.")
+    job_name: Optional[str] = Field(None, max_length=63)
+    pod_name: Optional[str] = Field(None, max_length=253, description="Newest pod: its log is the trainer's.")
+    attempts: Optional[Attempts] = None
+    start_time: Optional[Timestamp] = None
+    completion_time: Optional[Timestamp] = None
+    progress: Optional[Progress] = None
+    metric: Optional[Metric] = None
+    data: Optional[DataSummary] = None
+    ran_on: Optional[RanOn] = None
+    baseline: Optional[WordErrorRate] = Field(None, description="Before training.")
+    result: Optional[Result] = Field(None, description="After training.")
+    checkpoints: Tuple[Checkpoint, ...] = Field((), max_length=10, json_schema_extra=dict(ATOMIC_LIST))
+    model: Optional[Model] = None
+    report: Optional[str] = Field(None, max_length=1200, description="Address of report.html.")
+    running_seconds: Optional[int] = Field(None, ge=0, description="Of ended attempts.")
+    conditions: Tuple[Condition, ...] = Field((), max_length=8, json_schema_extra=list_map("type"))

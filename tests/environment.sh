@@ -1,0 +1,47 @@
+#!/bin/sh
+# Makes .venv (Python 3.11+: operator, trainer, checks) and, where a Python 3.8 is at hand, .venv38 (the IPU stack's Python).
+# Idempotent: a folder is made anew only when its locks changed. torch comes without CUDA's libraries (cuda_stubs.py).
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { printf '%s\n' "environment: $*"; }
+
+stamp() { cat "$@" tests/environment.sh tests/cuda_stubs.py | sha256sum | cut -d' ' -f1; }
+
+install_uv() {
+	[ -x .venv/bin/uv ] || .venv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9'
+}
+
+python38() {
+	for candidate in "${PYTHON38:-}" python3.8 "$HOME"/.pyenv/versions/3.8*/bin/python; do
+		# pyenv's shim of a version that is not switched on is on PATH and fails.
+		if [ -n "$candidate" ] && "$candidate" -c '' 2>/dev/null; then command -v "$candidate"; return; fi
+	done
+}
+
+make_environment() { # FOLDER PYTHON LOCK...
+	folder=$1 python=$2
+	shift 2
+	wanted=$(stamp "$@")
+	if [ "$(cat "$folder/.stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
+	say "making $folder with $("$python" --version) ..."
+	rm -rf "$folder"
+	"$python" -m venv "$folder" || { say "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+	[ "$folder" = .venv ] && install_uv
+	set -- $(printf -- '--requirement %s ' "$@")
+	.venv/bin/uv pip install --quiet --python "$folder/bin/python" --no-deps --require-hashes "$@"
+	"$folder/bin/python" tests/cuda_stubs.py "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null
+	"$folder/bin/python" -c 'import torch, transformers, pydantic'
+	echo "$wanted" >"$folder/.stamp"
+}
+
+for tool in cc nm readelf; do
+	command -v "$tool" >/dev/null || { say "$tool is missing; on Debian: apt-get install gcc libc6-dev binutils"; exit 1; }
+done
+make_environment .venv "${PYTHON:-python3}" requirements/dev.txt requirements/torch.txt
+old=$(python38)
+if [ -n "$old" ]; then
+	make_environment .venv38 "$old" requirements/dev-ipu.txt requirements/torch-ipu.txt
+else
+	say "no Python 3.8 found: its tests will be skipped. 'pyenv install 3.8.18' brings one, or name it in PYTHON38"
+fi
