@@ -1,0 +1,63 @@
+"""Which addresses a cluster gets: the same ones for the same name, and none that the host uses already."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from faults import ClusterError
+
+CHOICES = 200
+SERVICES = IPv4Network("10.96.0.0/16")
+"""Known inside the cluster's own network namespace only, so every cluster has the same."""
+
+
+@dataclass(frozen=True)
+class ClusterAddresses:
+    """One choice of the link between host and cluster, and of the pods' addresses."""
+
+    choice: int
+
+    @property
+    def link(self) -> IPv4Network:
+        return IPv4Network(f"10.243.{self.choice}.0/30")
+
+    @property
+    def pods(self) -> IPv4Network:
+        return IPv4Network(f"10.244.{self.choice}.0/24")
+
+    @property
+    def host(self) -> str:
+        return str(self.link[1])
+
+    @property
+    def node(self) -> str:
+        return str(self.link[2])
+
+    @property
+    def host_interface(self) -> str:
+        return f"wft-host-{self.choice}"
+
+    @property
+    def node_interface(self) -> str:
+        return f"wft-node-{self.choice}"
+
+    @property
+    def api_server(self) -> str:
+        return f"https://{self.node}:6443"
+
+    def overlaps(self, taken: Sequence[IPv4Network]) -> bool:
+        return any(network.overlaps(mine) for network in taken for mine in (self.link, self.pods))
+
+
+def choose_addresses(name: str, taken: Sequence[IPv4Network]) -> ClusterAddresses:
+    """The name's own choice, or the next one that overlaps with no network in `taken`."""
+    first = zlib.crc32(name.encode()) % CHOICES
+    for offset in range(CHOICES):
+        addresses = ClusterAddresses((first + offset) % CHOICES)
+        if not addresses.overlaps(taken):
+            return addresses
+    raise ClusterError(
+        f"no free addresses for cluster {name!r}: the host's routes cover all of 10.243.0.0/16 or 10.244.0.0/16; "
+        "end other clusters, or use CLUSTER=kind"
+    )

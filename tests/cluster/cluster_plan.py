@@ -1,0 +1,62 @@
+"""What `up` decides on the host and the programs inside the cluster's namespaces follow."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from addresses import ClusterAddresses
+from folders import ClusterFolders
+
+NODE_NAME = "local"
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """One compiled cluster."""
+
+    folders: ClusterFolders
+    addresses: ClusterAddresses
+    programs: Path
+    pause_image: Path
+    with_node: bool
+
+    @property
+    def cgroup(self) -> str:
+        """The parent of all the cluster's containers, under the root of each cgroup hierarchy."""
+        return cgroup_name(self.folders.name)
+
+    def file(self, name: str) -> Path:
+        return self.folders.state / name
+
+    def write(self) -> None:
+        values = {
+            "name": self.folders.name,
+            "choice": self.addresses.choice,
+            "programs": str(self.programs),
+            "pauseImage": str(self.pause_image),
+            "withNode": self.with_node,
+        }
+        plan_file(self.folders).write_text(json.dumps(values, indent=1))
+
+
+def cgroup_name(cluster: str) -> str:
+    return f"whisper-finetune-{cluster}"
+
+
+def plan_file(folders: ClusterFolders) -> Path:
+    return folders.state / "plan.json"
+
+
+def read_plan(folders: ClusterFolders) -> ClusterPlan | None:
+    """The plan of the cluster that is up, or was last; None where there was none or an `up` was cut off in writing it."""
+    try:
+        values = json.loads(plan_file(folders).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return ClusterPlan(
+        folders=folders,
+        addresses=ClusterAddresses(values["choice"]),
+        programs=Path(values["programs"]),
+        pause_image=Path(values["pauseImage"]),
+        with_node=values["withNode"],
+    )

@@ -1,0 +1,42 @@
+"""The cgroups of a cluster's containers: one folder of its own in each hierarchy, of version 1 or 2."""
+
+import time
+from pathlib import Path
+
+from faults import ClusterError
+
+SECONDS_TO_EMPTY = 20
+
+
+def hierarchies(mounts: str) -> list[Path]:
+    """Where the cgroup hierarchies are mounted, from the text of /proc/mounts."""
+    fields = [line.split() for line in mounts.splitlines()]
+    return [Path(target) for _, target, kind, *_ in fields if kind in {"cgroup", "cgroup2"}]
+
+
+def make_control_groups(name: str) -> None:
+    for hierarchy in hierarchies(Path("/proc/mounts").read_text()):
+        (hierarchy / name).mkdir(exist_ok=True)
+
+
+def remove_control_groups(name: str) -> None:
+    """Remove the cluster's folders; those of a container that is just being killed are empty a moment later."""
+    deadline = time.monotonic() + SECONDS_TO_EMPTY
+    for hierarchy in hierarchies(Path("/proc/mounts").read_text()):
+        while not remove_tree(hierarchy / name):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{hierarchy / name} still holds processes: see its cgroup.procs files, and end them")
+            time.sleep(0.1)
+
+
+def remove_tree(folder: Path) -> bool:
+    """Remove a cgroup and those in it, innermost first; False where one holds processes."""
+    if not folder.is_dir():
+        return True
+    inner = [path for path in folder.rglob("*") if path.is_dir()]
+    for path in [*sorted(inner, key=lambda path: len(path.parts), reverse=True), folder]:
+        try:
+            path.rmdir()
+        except OSError:
+            return False
+    return True

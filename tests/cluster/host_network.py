@@ -1,0 +1,60 @@
+"""The pair of interfaces between the host and a cluster, and the host's routes over it."""
+
+import ipaddress
+import json
+import subprocess
+from ipaddress import IPv4Network
+
+from addresses import ClusterAddresses
+from faults import ClusterError
+from isolation import Isolation
+
+
+def connect(addresses: ClusterAddresses, isolation: Isolation) -> None:
+    """Link the host with the cluster's network namespace; the link vanishes with the namespace."""
+    host, node = addresses.host_interface, addresses.node_interface
+    prefix = addresses.link.prefixlen
+    ip("link", "add", host, "type", "veth", "peer", "name", node, "netns", str(isolation.pid))
+    ip("address", "add", f"{addresses.host}/{prefix}", "dev", host)
+    ip("link", "set", host, "up")
+    for command in (
+        ["address", "add", f"{addresses.node}/{prefix}", "dev", node],
+        ["link", "set", node, "up"],
+        ["link", "set", "lo", "up"],
+        ["route", "add", "default", "via", addresses.host],
+    ):
+        ip(*command, inside=isolation)
+    # Pods can be reached from the host, as by an operator that runs there.
+    ip("route", "add", str(addresses.pods), "via", addresses.node)
+
+
+def disconnect(addresses: ClusterAddresses) -> None:
+    """Remove the host's end; needed where something else has kept the namespace alive, else it is gone by itself."""
+    if addresses.host_interface in interfaces(ip("-json", "link", "show", "type", "veth")):
+        subprocess.run(["ip", "link", "delete", addresses.host_interface], check=False, capture_output=True)
+
+
+def interfaces(ip_link_json: str) -> set[str]:
+    return {link["ifname"] for link in json.loads(ip_link_json or "[]") if "ifname" in link}
+
+
+def networks_in_use() -> list[IPv4Network]:
+    return routed_networks(ip("-json", "route", "show", "table", "all"))
+
+
+def routed_networks(ip_route_json: str) -> list[IPv4Network]:
+    """The IPv4 networks that the host has routes to, but for the default one."""
+    destinations = [route.get("dst", "default") for route in json.loads(ip_route_json or "[]")]
+    return [
+        ipaddress.IPv4Network(destination, strict=False)
+        for destination in destinations
+        if destination != "default" and ":" not in destination
+    ]
+
+
+def ip(*arguments: str, inside: Isolation | None = None) -> str:
+    command = [*(inside.enter_network if inside else []), "ip", *arguments]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    if ran.returncode:
+        raise ClusterError(f"`{' '.join(command)}` failed: {ran.stderr.strip()}")
+    return ran.stdout

@@ -1,0 +1,21 @@
+"""One at a time, among processes."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from narration import say
+
+
+@contextmanager
+def exclusive(file: Path, purpose: str) -> Iterator[None]:
+    """Hold the lock of `file`; it is the kernel's, so it ends with its holder however that ends."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that is {purpose} ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
