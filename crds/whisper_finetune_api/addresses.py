@@ -46,7 +46,7 @@ def claim_of(text: str) -> Optional[str]:
 
 
 def local_path(text: str, volumes: Mapping[str, str]) -> str:
-    """Return the folder of a `pvc://` address, given where each claim is mounted; KeyError names a claim without one."""
+    """Return the folder of a `pvc://` address, given where claims are mounted; KeyError names one that is not."""
     address = parse(text)
     if address is None or address.scheme != "pvc":
         raise ValueError(f"{text} is not a pvc:// address")

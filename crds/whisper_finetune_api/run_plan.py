@@ -15,7 +15,7 @@ _LARGEST_MICRO_BATCH = {"cpu": 8, "cuda": 16, "ipu": 1}
 _BYTES_OF_WEIGHT = 4
 #: Gradient and AdamW's two moments, all in float32.
 _BYTES_OF_TRAINED_WEIGHT = 4 + 4 + 4
-#: Activations of one layer and position that the backward pass keeps, in floats per unit of width (attention, norms, feed-forward).
+#: Activations that the backward pass keeps per layer and position, in floats per unit of width.
 _KEPT_PER_LAYER = 34
 _AUDIO_POSITIONS = 1500
 

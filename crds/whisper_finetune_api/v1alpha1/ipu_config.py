@@ -1,6 +1,6 @@
 """Overrides of the IPU plan, by optimum-graphcore's own names (IPUConfig) in camelCase."""
 
-from typing import Dict, Optional, Tuple
+from typing import Optional, Tuple
 
 from pydantic import Field
 from typing_extensions import Annotated
@@ -9,20 +9,27 @@ from whisper_finetune_api.v1alpha1.model import ATOMIC_LIST, ApiModel
 
 Layers = Annotated[int, Field(ge=0, le=64)]
 Proportion = Annotated[str, Field(pattern=r"^(0\.[0-9]{1,4}|1\.0)$", max_length=6)]
-_ATOMIC: Dict[str, object] = dict(ATOMIC_LIST)
 
 
 class IpuConfig(ApiModel):
     """What optimum-graphcore's IPUConfig is to hold instead of the plan's own values."""
 
     layers_per_ipu: Optional[Tuple[Layers, ...]] = Field(
-        None, min_length=1, max_length=64, json_schema_extra=_ATOMIC, description="Layers on each IPU of one replica."
+        None,
+        min_length=1,
+        max_length=64,
+        json_schema_extra=ATOMIC_LIST,
+        description="Layers on each IPU of one replica.",
     )
     inference_layers_per_ipu: Optional[Tuple[Layers, ...]] = Field(
-        None, min_length=1, max_length=64, json_schema_extra=_ATOMIC, description="The same for evaluation."
+        None, min_length=1, max_length=64, json_schema_extra=ATOMIC_LIST, description="The same for evaluation."
     )
     matmul_proportion: Optional[Tuple[Proportion, ...]] = Field(
-        None, min_length=1, max_length=64, json_schema_extra=_ATOMIC, description="Memory for matrix products, per IPU."
+        None,
+        min_length=1,
+        max_length=64,
+        json_schema_extra=ATOMIC_LIST,
+        description="Memory for matrix products, per IPU.",
     )
     gradient_accumulation_steps: Optional[int] = Field(
         None, ge=1, le=4096, description="Micro-batches of one step; at least the stages of the pipeline."

@@ -4,9 +4,10 @@ from typing import Any, Dict
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 #: A `json_schema_extra` for lists whose order and place mean nothing to server-side apply.
-ATOMIC_LIST: Dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+ATOMIC_LIST: JsonDict = {"x-kubernetes-list-type": "atomic"}
 
 
 class ApiModel(BaseModel):
@@ -19,11 +20,11 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def list_map(key: str) -> Dict[str, Any]:
+def list_map(key: str) -> JsonDict:
     """Return the `json_schema_extra` of a list that server-side apply merges by `key`."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
-def rule(expression: str, message: str) -> Dict[str, Any]:
+def rule(expression: str, message: str) -> JsonDict:
     """Return one CEL rule of `x-kubernetes-validations`."""
     return {"rule": expression, "message": message}

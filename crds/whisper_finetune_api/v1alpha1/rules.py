@@ -1,7 +1,9 @@
 """Rules that no single field can say: each in CEL for the API server and in Python for a spec that never meets one."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, List, Optional
+
+from pydantic.config import JsonDict, JsonValue
 
 from whisper_finetune_api.v1alpha1.model import rule
 
@@ -68,14 +70,14 @@ RULES = (
 )
 
 
-def _immutable(field: str) -> Dict[str, Any]:
+def _immutable(field: str) -> JsonDict:
     same = f"self.{field} == oldSelf.{field}"
     if field in OPTIONAL_FIELDS:
         same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
     return rule(same, f"{field} cannot change after creation; make a new WhisperFineTune")
 
 
-SPEC_RULES: List[Dict[str, Any]] = [
+SPEC_RULES: List[JsonValue] = [
     *[_immutable(field) for field in PRESENT_FIELDS + OPTIONAL_FIELDS],
     *[rule(spec_rule.cel, spec_rule.message) for spec_rule in RULES],
 ]

@@ -3,6 +3,7 @@
 from typing import Literal, Optional, Tuple
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.config import JsonDict
 from typing_extensions import Annotated
 
 from whisper_finetune_api.addresses import MODEL_PATTERN, NO_PARENT_RULE, OUTPUT_PATTERN, SOURCE_PATTERN
@@ -11,7 +12,9 @@ from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
 from whisper_finetune_api.v1alpha1.model import ApiModel, list_map, rule
 from whisper_finetune_api.v1alpha1.rules import RULES, SPEC_RULES
 
-_NO_PARENT = {"x-kubernetes-validations": [rule(NO_PARENT_RULE, "must not hold . or .. as a part of its path")]}
+_NO_PARENT: JsonDict = {
+    "x-kubernetes-validations": [rule(NO_PARENT_RULE, "must not hold . or .. as a part of its path")]
+}
 _SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
