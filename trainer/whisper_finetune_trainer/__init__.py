@@ -1,0 +1,1 @@
+"""Fine-tune one Whisper model on one data set, and measure the word error rate before and after."""
