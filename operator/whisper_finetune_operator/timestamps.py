@@ -1,0 +1,13 @@
+"""Times as the Kubernetes API writes them: RFC 3339 in UTC, whole seconds."""
+
+from datetime import UTC, datetime
+
+
+def parse(text: str) -> datetime:
+    """Return the moment that a timestamp of the API names; ValueError where it names none."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def render(moment: datetime) -> str:
+    """Return a moment as the API writes it, cut to whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

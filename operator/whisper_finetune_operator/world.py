@@ -1,0 +1,69 @@
+"""What a decision is made from: one run and all that the cluster shows of it, as plain frozen objects."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from whisper_finetune_api.run import TrainerReport
+from whisper_finetune_operator import timestamps
+
+#: An object of the Kubernetes API as it came: camelCase keys, JSON values.
+KubernetesObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One WhisperFineTune object; `spec` and `status` are as the API server gave them."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    deletion: bool
+    labels: Mapping[str, str]
+    created: datetime
+    spec: KubernetesObject
+    status: KubernetesObject
+
+    @classmethod
+    def from_object(cls, run: Mapping[str, Any]) -> "Run":
+        """Return the run that an object of the API describes; KeyError where it is no stored object."""
+        metadata = run["metadata"]
+        return cls(
+            name=metadata["name"],
+            namespace=metadata["namespace"],
+            uid=metadata["uid"],
+            generation=metadata["generation"],
+            resource_version=metadata["resourceVersion"],
+            deletion="deletionTimestamp" in metadata,
+            labels=dict(metadata.get("labels") or {}),
+            created=timestamps.parse(metadata["creationTimestamp"]),
+            spec=run.get("spec") or {},
+            status=run.get("status") or {},
+        )
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the Job's pod could not be made: the newest FailedCreate event of the Job."""
+
+    message: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True)
+class World:
+    """What the cluster shows of one run at one moment."""
+
+    run: Run
+    #: The Job under the child's name, whoever owns it.
+    job: KubernetesObject | None
+    #: All pods labelled with the run's UID, oldest first.
+    pods: tuple[KubernetesObject, ...]
+    #: Newest valid answer of the CURRENT pod's /progress.
+    report: TrainerReport | None
+    #: Read only when a decision asks for it (actions.LookForRefusal).
+    refusal: Refusal | None
+    now: datetime
