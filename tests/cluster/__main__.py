@@ -32,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
                 cluster.load(archive)
         case "volume":
             print(cluster.volume(options.volume))
+        case "kwok":
+            cluster.simulate_node(options.termination_message.read_text() if options.termination_message else "")
     return 0
 
 
@@ -50,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("kubeconfig", parents=[common], help="print the path of the admin's kubeconfig")
     volume = commands.add_parser("volume", parents=[common], help="print a folder of the node for a hostPath volume")
     volume.add_argument("volume", metavar="VOLUME")
+    kwok = commands.add_parser("kwok", parents=[common], help="add a simulated node, on which each pod runs and succeeds by itself")
+    kwok.add_argument("--termination-message", type=Path, metavar="FILE", help="the text that each simulated pod ends with")
     program = commands.add_parser("bin", help="print the path of a program such as kubectl, compiled first where needed")
     program.add_argument("program")
     return top

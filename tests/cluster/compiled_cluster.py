@@ -13,6 +13,7 @@ import api_client
 import binaries
 import debian_packages
 import host_network
+import simulated_nodes
 from addresses import choose_addresses
 from cluster_plan import NODE_NAME, ClusterPlan, cgroup_name, plan_file, read_plan
 from control_groups import make_control_groups, remove_control_groups
@@ -138,6 +139,9 @@ class CompiledCluster:
         if ran.returncode:
             raise ClusterError(f"cannot import {archive}: {ran.stderr.strip() or ran.stdout.strip()}")
         say(ran.stdout.strip())
+
+    def simulate_node(self, termination_message: str) -> None:
+        simulated_nodes.simulate_node(self.folders, self.running().enter, termination_message)
 
     def logs(self) -> Path:
         return self.folders.logs

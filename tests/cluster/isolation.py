@@ -1,23 +1,16 @@
-"""The namespaces that a cluster lives in, held by one `unshare` process whose end ends everything.
+"""The namespaces that a cluster lives in, held by one `unshare` process whose end ends everything."""
 
-No pid is ever written down: a number outlives its process, and inside the PID namespace it names somebody else's. The
-cluster's processes are found by their command line, and killed through a pidfd, which cannot come to mean another one.
-"""
-
-import os
-import select
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from faults import ClusterError
 from folders import SOURCE
+from processes import command_line, end_processes, processes_where
 
 INSIDE = SOURCE / "inside.py"
-SECONDS_TO_END = 30
+NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")
 
 
 @dataclass(frozen=True)
@@ -42,8 +35,8 @@ class Isolation:
 
 
 def start_isolated(plan_file: Path, log: Path) -> subprocess.Popen[str]:
-    """Start inside.py in its namespaces; returns as soon as they exist, and inside.py then waits for a line on stdin."""
-    unshare = ["unshare", "--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"]
+    """Start inside.py in its namespaces; returns as soon as they exist, and inside.py then waits for let_go."""
+    unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*unshare, sys.executable, str(INSIDE), str(plan_file)],
@@ -62,56 +55,15 @@ def let_go(process: subprocess.Popen[str]) -> None:
         process.stdin.close()
 
 
-def find_isolation(plan_file: Path) -> Isolation | None:
-    for pid in find_processes(plan_file):
-        if command_line(pid)[:1] == ["unshare"]:
-            return Isolation(pid)
-    return None
-
-
-def find_processes(plan_file: Path) -> list[int]:
-    """The `unshare` process of that plan, and the first process inside its PID namespace."""
-    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [pid for pid in pids if belongs_to(command_line(pid), plan_file)]
-
-
 def belongs_to(command: list[str], plan_file: Path) -> bool:
+    """True for the `unshare` process of that plan, and for the first process in its PID namespace."""
     return command[-2:] == [str(INSIDE), str(plan_file)]
 
 
-def command_line(pid: int) -> list[str]:
-    """The arguments of a process; none where it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")[:-1]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+def find_isolation(plan_file: Path) -> Isolation | None:
+    found = processes_where(lambda command: belongs_to(command, plan_file) and command[0] == "unshare")
+    return Isolation(found[0]) if found else None
 
 
-def end_isolated(plan_file: Path) -> bool:
-    """Kill the cluster's processes and wait until the last one is gone; False where there was none.
-
-    Killed, not asked: the API server takes a minute over a polite end.
-    """
-    held = [(pid, handle) for pid in find_processes(plan_file) if (handle := open_pidfd(pid)) is not None]
-    for pid, handle in held:
-        if belongs_to(command_line(pid), plan_file):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-    for pid, handle in held:
-        wait_for_end(pid, handle)
-    return bool(held)
-
-
-def open_pidfd(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-
-
-def wait_for_end(pid: int, handle: int) -> None:
-    """The first process of a PID namespace ends only when every other one in it has."""
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    if not poll.poll(SECONDS_TO_END * 1000):
-        raise ClusterError(f"process {pid} of the cluster does not end though it was killed: look at `ps -o stat,wchan {pid}`")
-    os.close(handle)
+def end_isolated(plan_file: Path) -> None:
+    end_processes(lambda command: belongs_to(command, plan_file))

@@ -1,0 +1,91 @@
+"""A node without a kubelet, kwok-0, whose pods run and succeed by themselves: for tests with hundreds of pods.
+
+A pod gets there by selecting its label (type=kwok) and tolerating its taint (kwok.x-k8s.io/node=fake:NoSchedule); the pods of
+real nodes are left alone. Each pod ends with the same termination message.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import binaries
+from faults import ClusterError
+from folders import SOURCE, ClusterFolders
+from narration import say, step
+from processes import end_processes
+
+SIMULATION = SOURCE / "simulation"
+NODE = "kwok-0"
+SELECTED_BY = "type=kwok"
+SECONDS_UNTIL_READY = 60
+
+
+def simulate_node(folders: ClusterFolders, prefix: Sequence[str], termination_message: str) -> None:
+    """Start kwok, or start it anew where it runs, and wait until its node is Ready.
+
+    The command gets `prefix`, such as an nsenter that lets it live and die with the cluster.
+    """
+    kwok, kubectl = binaries.program("kwok"), binaries.program("kubectl")
+    stop_simulation(folders)
+    stages_file(folders).write_text(stages(kwok.parent, termination_message))
+    command = [
+        *prefix, str(kwok), f"--kubeconfig={folders.admin_kubeconfig}", f"--manage-nodes-with-label-selector={SELECTED_BY}",
+        "--node-lease-duration-seconds=40", f"--config={stages_file(folders)}",
+    ]  # fmt: skip
+    with step(f"starting the simulated node {NODE}"):
+        with (folders.logs / "kwok.log").open("ab") as log:
+            environment = {**os.environ, "KWOK_WORKDIR": str(folders.state / "kwok")}
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+            )
+        client = [str(kubectl), f"--kubeconfig={folders.admin_kubeconfig}"]
+        # A predecessor's node is replaced: it may say Ready still, and kwok gives a new one its status.
+        run_kubectl([*client, "delete", "node", NODE, "--ignore-not-found"])
+        run_kubectl([*client, "create", "-f", str(SIMULATION / "node.yaml")])
+        wait_until_ready([*client, "get", "node", NODE, "-o", "json"], process, folders.logs / "kwok.log")
+    say(f"pods that select {SELECTED_BY} and tolerate kwok.x-k8s.io/node=fake:NoSchedule now run on {NODE}")
+
+
+def stop_simulation(folders: ClusterFolders) -> None:
+    end_processes(lambda command: command[-1:] == [f"--config={stages_file(folders)}"])
+
+
+def stages_file(folders: ClusterFolders) -> Path:
+    return folders.state / "kwok-stages.yaml"
+
+
+def stages(kwok_folder: Path, termination_message: str) -> str:
+    """kwok's own stages of a node, and ours of a pod with the message in its place."""
+    pods = (SIMULATION / "pod-stages.yaml").read_text().replace("message: TERMINATION_MESSAGE", f"message: {quoted(termination_message)}")
+    nodes = [(kwok_folder / name).read_text() for name in binaries.KWOK.files]
+    return "\n---\n".join([*nodes, pods])
+
+
+def quoted(message: str) -> str:
+    """The message as one line of YAML that stays what it is when kwok runs it as a Go template."""
+    return json.dumps(message).replace("{{", '{{ "{{" }}')
+
+
+def run_kubectl(command: Sequence[str]) -> str:
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    if ran.returncode:
+        raise ClusterError(f"`kubectl {' '.join(command[2:])}` failed: {ran.stderr.strip()}")
+    return ran.stdout
+
+
+def wait_until_ready(get_node: Sequence[str], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + SECONDS_UNTIL_READY
+    while not is_ready(json.loads(run_kubectl(get_node))):
+        if process.poll() is not None:
+            raise ClusterError(f"kwok ended with status {process.returncode}: see the end of {log}")
+        if time.monotonic() > deadline:
+            raise ClusterError(f"node {NODE} is not ready after {SECONDS_UNTIL_READY} s: see the end of {log}")
+        time.sleep(0.2)
+
+
+def is_ready(node: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
+    conditions = node["status"].get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
