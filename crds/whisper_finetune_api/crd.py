@@ -36,9 +36,9 @@ class StructuralSchema(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
-        """A default of None means that there is none; an object's default is empty and its fields' defaults fill it."""
+        """None and an empty list mean absent; an object's default is empty and its fields' defaults fill it."""
         rendered = super().default_schema(schema)
-        if rendered.get("default", 0) is None:
+        if rendered.get("default", 0) in (None, []):
             del rendered["default"]
         elif isinstance(rendered.get("default"), dict):
             rendered["default"] = {}

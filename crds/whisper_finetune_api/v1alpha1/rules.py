@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 #: The fields that may change after creation; every other one is compared, its presence too.
 MUTABLE_FIELDS = ("suspend", "retries", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
 #: Always there, because required or defaulted.
-PRESENT_FIELDS = ("model", "language", "task", "dataset", "training", "output", "secretRefs")
-OPTIONAL_FIELDS = ("modelRevision", "ipus", "runtime", "ipuConfig")
+PRESENT_FIELDS = ("model", "language", "task", "dataset", "training", "output")
+OPTIONAL_FIELDS = ("modelRevision", "ipus", "runtime", "ipuConfig", "secretRefs")
 #: Leaves room for what Kubernetes appends to the names of a run's objects.
 NAME_MAX_LENGTH = 52
 

@@ -1,0 +1,56 @@
+# What a developer types. Everything that is needed is made by the targets themselves.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv/bin
+CLUSTER_NAME ?= wft
+GENERATED := crds charts docs README.md tests/golden
+
+.PHONY: help demo test test-unit check generate cluster-up cluster-down images bench bench-trainer bench-operator lock environment
+
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: environment ## From nothing to a word error rate: local cluster, operator, an Italian fine-tune, a table.
+	$(VENV)/python tests/demo run
+
+test: check ## All tests: units, the real API server, real pods, real speech.
+	$(VENV)/python -m pytest tests
+
+test-unit: environment ## The tests that need no cluster: under a minute.
+	$(VENV)/python -m pytest tests -m "not apiserver and not cluster and not speech"
+
+check: generate ## Linters, types, layers, and that what is generated is committed: under a minute.
+	git diff --exit-code -- $(GENERATED)
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+	$(VENV)/yamllint --strict .
+	$(VENV)/shellcheck $$(git ls-files '*.sh' .ci/run)
+
+generate: environment ## Write the CRD, the chart's copy of it and the docs' tables from the types.
+	PYTHONPATH=crds:operator:trainer $(VENV)/python docs/generate.py
+
+cluster-up: ## Start the local Kubernetes (CLUSTER_NAME=wft) and load the images into it.
+	$(PYTHON) tests/cluster up --name $(CLUSTER_NAME)
+
+cluster-down: ## End the local Kubernetes.
+	$(PYTHON) tests/cluster down --name $(CLUSTER_NAME)
+
+images: ## Build the operator's and the trainer's images for the local cluster.
+	$(PYTHON) tests/images build all
+
+bench: bench-operator bench-trainer ## Measure both sides.
+
+bench-operator: environment ## Runs per second from creation to Job.
+	$(VENV)/python bench/operator.py
+
+bench-trainer: environment ## Clips per second against the plain transformers recipe, with both word error rates.
+	$(VENV)/python bench/trainer.py
+
+lock: ## Write requirements/*.txt anew from pyproject.toml.
+	sh requirements/lock.sh
+
+environment: ## Make .venv (and .venv38 where a Python 3.8 is at hand).
+	@sh tests/environment.sh

@@ -1,0 +1,56 @@
+"""Fixtures that bring up the local Kubernetes; what a test needs is said by its markers."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes import client, config
+
+ROOT = Path(__file__).parent.parent
+CLUSTER_PROGRAM = ROOT / "tests" / "cluster"
+
+
+def cluster_program(*arguments: str) -> str:
+    """Run the local cluster's program and return what it prints; its own progress goes to the terminal."""
+    process = subprocess.run(
+        [sys.executable, str(CLUSTER_PROGRAM), *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return process.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[Path]:
+    """Kubeconfig of a real API server without a node, ended with the tests."""
+    name = f"api-{os.getpid()}"
+    cluster_program("up", "--no-node", "--name", name)
+    yield Path(cluster_program("kubeconfig", "--name", name))
+    cluster_program("down", "--name", name)
+
+
+@pytest.fixture(scope="session")
+def api(control_plane: Path) -> Iterator[client.ApiClient]:
+    """Return the official client, an independent witness, as cluster admin."""
+    with config.new_client_from_config(str(control_plane)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def install_crd(api: client.ApiClient) -> None:
+    """The CRD is installed and served."""
+    definition = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text(encoding="utf-8"))
+    extensions = client.ApiextensionsV1Api(api)
+    extensions.create_custom_resource_definition(definition)
+    for _ in range(100):
+        found = extensions.read_custom_resource_definition(definition["metadata"]["name"])
+        if any(
+            condition.type == "Established" and condition.status == "True"
+            for condition in found.status.conditions or []
+        ):
+            return
+        time.sleep(0.1)
+    pytest.fail("the API server did not establish the CRD in 10 s")

@@ -1,0 +1,151 @@
+"""WhisperFineTune objects that must be accepted or refused: one table for the API server and for the types."""
+
+import copy
+from typing import Any, NamedTuple
+
+MINIMAL: dict[str, Any] = {
+    "model": "openai/whisper-base",
+    "language": "it",
+    "dataset": {"source": "pvc://speech/it"},
+    "output": {"uri": "pvc://speech/runs"},
+}
+
+
+class Case(NamedTuple):
+    """Fields to set (dotted path to value, None removes) and a part of the refusal's text, or None if accepted."""
+
+    changes: dict[str, Any]
+    server_says: str | None = None
+    types_say: str | None = None
+
+
+def with_changes(spec: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a spec with dotted paths set, or removed where the value is None."""
+    changed = copy.deepcopy(spec)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        node = changed
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        if value is None:
+            node.pop(last)
+        else:
+            node[last] = value
+    return changed
+
+
+def _refused(changes: dict[str, Any], server_says: str, types_say: str | None = None) -> Case:
+    return Case(changes, server_says, types_say or server_says)
+
+
+_MATCH = "should match"
+_NOT_MATCH = "in body should match"
+_PARENT = "must not hold . or .."
+
+CASES: dict[str, Case] = {
+    "minimal": Case({}),
+    "language by name": Case({"language": "italian"}),
+    "language by alias": Case({"language": "castilian"}),
+    "translate": Case({"task": "translate"}),
+    "model on a volume": Case({"model": "pvc://speech/model/whisper-base"}),
+    "model on s3": Case({"model": "s3://models/whisper/base"}),
+    "model revision": Case({"modelRevision": "main"}),
+    "hub data set": Case({"dataset.source": "openslr/openslr", "dataset.config": "SLR69"}),
+    "manifest file": Case({"dataset.source": "pvc://speech/it/manifest.jsonl"}),
+    "repository as source": Case({"dataset.source": "hf://team/speech/data"}),
+    "eval split": Case({"dataset.evalSplit": "test"}),
+    "eval fraction": Case({"dataset.evalFraction": "0.05"}),
+    "four IPUs": Case({"ipus": 4}),
+    "sixty-four IPUs": Case({"ipus": 64}),
+    "runtime": Case({"runtime": "pod16"}),
+    "whole schedule": Case(
+        {
+            "training": {
+                "steps": 100,
+                "learningRate": "0.0001",
+                "warmupFraction": "0.0",
+                "batchSize": 8,
+                "seed": 1,
+                "evalEverySteps": 50,
+                "saveEverySteps": 100,
+                "maxLabelTokens": 64,
+                "trainable": "Decoder",
+                "precision": "Float",
+                "patience": 2,
+                "resumeEverySeconds": 5,
+            }
+        }
+    ),
+    "IPU overrides": Case({"ipus": 4, "ipuConfig": {"layersPerIpu": [5, 7, 5, 7], "matmulProportion": ["0.2", "0.6"]}}),
+    "bucket output": Case({"output.uri": "gs://bucket/runs"}),
+    "hub output": Case({"output.uri": "hf://team/whisper-ca"}),
+    "keep ten": Case({"output.keepCheckpoints": 10}),
+    "secret": Case({"secretRefs": [{"name": "hub", "keys": ["HF_TOKEN"]}]}),
+    "suspended": Case({"suspend": True}),
+    "no retries": Case({"retries": 0}),
+    "deadline": Case({"activeDeadlineSeconds": 3600}),
+    "kept for ever so short": Case({"ttlSecondsAfterFinished": 0}),
+    "English-only model in English": Case({"model": "openai/whisper-base.en", "language": "en"}),
+    "no model": _refused({"model": None}, "spec.model: Required value", "model\n  Field required"),
+    "no language": _refused({"language": None}, "spec.language: Required value", "language\n  Field required"),
+    "no data set": _refused({"dataset": None}, "spec.dataset: Required value", "dataset\n  Field required"),
+    "no source": _refused({"dataset": {}}, "spec.dataset.source: Required", "source\n  Field required"),
+    "no output": _refused({"output": None}, "spec.output: Required value", "output\n  Field required"),
+    "unknown language": _refused({"language": "klingon"}, 'Unsupported value: "klingon"', "no language of Whisper's"),
+    "upper case language": _refused({"language": "IT"}, 'Unsupported value: "IT"', "no language of Whisper's"),
+    "unknown task": _refused({"task": "summarize"}, 'Unsupported value: "summarize"', "Input should be 'transcribe'"),
+    "unknown field": _refused({"epochs": 3}, 'unknown field "spec.epochs"', "Extra inputs are not permitted"),
+    "unknown training field": _refused(
+        {"training.epochs": 3}, 'unknown field "spec.training.epochs"', "Extra inputs are not permitted"
+    ),
+    "empty model": _refused({"model": ""}, "spec.model", "at least 1 character"),
+    "model by http": _refused({"model": "http://example.org/m"}, _NOT_MATCH, _MATCH),
+    "model by file": _refused({"model": "file:///etc"}, _NOT_MATCH, _MATCH),
+    "model upwards": _refused({"model": "pvc://speech/../other"}, _PARENT),
+    "chained address": _refused({"dataset.source": "pvc://speech/a::s3://b"}, _NOT_MATCH, _MATCH),
+    "source upwards": _refused({"dataset.source": "pvc://speech/a/../../b"}, _PARENT),
+    "source with a blank": _refused({"dataset.source": "pvc://speech/a b"}, _NOT_MATCH, _MATCH),
+    "claim in upper case": _refused({"dataset.source": "pvc://Speech/it"}, _NOT_MATCH, _MATCH),
+    "output on the Hub by id": _refused({"output.uri": "team/whisper"}, _NOT_MATCH, _MATCH),
+    "output upwards": _refused({"output.uri": "pvc://speech/runs/.."}, _PARENT),
+    "three IPUs": _refused({"ipus": 3}, "Unsupported value: 3", "Input should be 1, 2, 4"),
+    "IPUs as text": _refused({"ipus": "4"}, "must be of type integer", "Input should be 1, 2, 4"),
+    "no IPUs": _refused({"ipus": 0}, "Unsupported value: 0", "Input should be 1, 2, 4"),
+    "no steps": _refused({"training.steps": 0}, "greater than or equal to 1"),
+    "too many steps": _refused({"training.steps": 1_000_001}, "less than or equal to 1000000"),
+    "learning rate as a number": _refused({"training.learningRate": 0.1}, "must be of type string", "valid string"),
+    "learning rate of zero": _refused({"training.learningRate": "0.0"}, "learningRate must be above zero"),
+    "learning rate in words": _refused({"training.learningRate": "fast"}, _NOT_MATCH, _MATCH),
+    "warm-up of all": _refused({"training.warmupFraction": "1.0"}, _NOT_MATCH, _MATCH),
+    "nothing held out": _refused({"dataset.evalFraction": "0.00"}, _NOT_MATCH, _MATCH),
+    "all held out": _refused({"dataset.evalFraction": "1"}, _NOT_MATCH, _MATCH),
+    "batch of none": _refused({"training.batchSize": 0}, "greater than or equal to 1"),
+    "long labels": _refused({"training.maxLabelTokens": 449}, "less than or equal to 448"),
+    "clips over the window": _refused({"dataset.maxClipSeconds": 31}, "less than or equal to 30"),
+    "encoder alone": _refused({"training.trainable": "Encoder"}, 'Unsupported value: "Encoder"', "'All' or 'Decoder'"),
+    "eight bits": _refused({"training.precision": "Int8"}, 'Unsupported value: "Int8"', "'Half' or 'Float'"),
+    "patience without evaluations": _refused({"training.patience": 2}, "patience needs training.evalEverySteps"),
+    "evaluations beyond the end": _refused(
+        {"training": {"steps": 10, "evalEverySteps": 11}}, "evalEverySteps must not be above training.steps"
+    ),
+    "checkpoints beyond the end": _refused(
+        {"training": {"steps": 10, "saveEverySteps": 11}}, "saveEverySteps must not be above training.steps"
+    ),
+    "measured on the train split": _refused({"dataset.evalSplit": "train"}, "evalSplit must differ"),
+    "English-only model in Italian": _refused({"model": "openai/whisper-base.en"}, "model is English-only"),
+    "English-only model translates": _refused(
+        {"model": "openai/whisper-base.en", "language": "en", "task": "translate"}, "model is English-only"
+    ),
+    "overrides without a size": _refused({"ipuConfig": {"optimizerStateOffchip": True}}, "ipuConfig needs ipus"),
+    "layer count below zero": _refused({"ipus": 4, "ipuConfig": {"layersPerIpu": [-1]}}, "greater than or equal to 0"),
+    "secret key of nobody": _refused(
+        {"secretRefs": [{"name": "hub", "keys": ["PATH"]}]}, 'Unsupported value: "PATH"', "Input should be 'HF_TOKEN'"
+    ),
+    "secret without keys": _refused(
+        {"secretRefs": [{"name": "hub", "keys": []}]}, "at least 1 items", "at least 1 item"
+    ),
+    "retries below zero": _refused({"retries": -1}, "greater than or equal to 0"),
+    "no deadline at all": _refused({"activeDeadlineSeconds": 0}, "greater than or equal to 1"),
+    "no checkpoint kept": _refused({"output.keepCheckpoints": 0}, "greater than or equal to 1"),
+    "runtime in upper case": _refused({"runtime": "POD16"}, _NOT_MATCH, _MATCH),
+}

@@ -1,0 +1,112 @@
+"""The types refuse what the API server refuses, for a spec that never meets one."""
+
+import pytest
+from pydantic import ValidationError
+
+from specs import CASES, MINIMAL, Case, with_changes
+from whisper_finetune_api import addresses, languages, models
+from whisper_finetune_api.run_plan import make_run_plan, make_schedule
+from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec, WhisperFineTuneStatus
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+def test_spec_is_accepted_or_refused(case: Case) -> None:
+    spec = with_changes(MINIMAL, case.changes)
+    if case.types_say is None:
+        assert WhisperFineTuneSpec.model_validate(spec).to_json_object()["model"] == spec["model"]
+        return
+    with pytest.raises(ValidationError) as refusal:
+        WhisperFineTuneSpec.model_validate(spec)
+    assert case.types_say in str(refusal.value)
+
+
+def test_status_starts_as_not_observed() -> None:
+    assert WhisperFineTuneStatus().observed_generation == -1
+
+
+def test_objects_are_frozen() -> None:
+    spec = WhisperFineTuneSpec.model_validate(MINIMAL)
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.model = "openai/whisper-small"
+
+
+@pytest.mark.parametrize(
+    ("language", "code"), [("it", "it"), ("italian", "it"), ("castilian", "es"), ("yue", "yue"), ("cantonese", "yue")]
+)
+def test_language_code(language: str, code: str) -> None:
+    assert languages.language_code(language) == code
+
+
+def test_language_code_of_an_unknown_language() -> None:
+    with pytest.raises(KeyError):
+        languages.language_code("klingon")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("pvc://speech/it/train", "/volumes/speech/it/train"), ("pvc://speech", "/volumes/speech")],
+)
+def test_local_path(text: str, path: str) -> None:
+    assert addresses.local_path(text, {"speech": "/volumes/speech"}) == path
+
+
+def test_local_path_of_a_claim_that_is_not_mounted() -> None:
+    with pytest.raises(KeyError, match="other"):
+        addresses.local_path("pvc://other/it", {"speech": "/volumes/speech"})
+
+
+def test_child_address() -> None:
+    address = addresses.parse("s3://bucket/runs/")
+    assert address is not None
+    assert address.child("model") == "s3://bucket/runs/model"
+
+
+def test_hub_id_has_no_address() -> None:
+    assert addresses.parse("openai/whisper-base") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("openai/whisper-tiny", 37_760_640),
+        ("openai/whisper-base", 72_593_920),
+        ("openai/whisper-small", 241_734_912),
+        ("openai/whisper-medium", 763_857_920),
+        ("openai/whisper-large-v2", 1_543_304_960),
+        ("openai/whisper-large-v3", 1_543_490_560),
+    ],
+)
+def test_parameters_are_those_that_the_models_have(model: str, parameters: int) -> None:
+    assert models.DIMENSIONS[model].parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("replicas", "steps", "rate", "every"), [(1, 1000, 1e-5, 100), (4, 250, 4e-5, 25), (16, 62, 1.6e-4, 6)]
+)
+def test_replicas_divide_the_steps_and_multiply_the_rate(replicas: int, steps: int, rate: float, every: int) -> None:
+    schedule = make_schedule(Training(eval_every_steps=100), "ipu", replicas)
+    assert (schedule.steps, schedule.eval_every_steps) == (steps, every)
+    assert schedule.learning_rate == pytest.approx(rate)
+    assert schedule.warmup_steps == steps // 4
+
+
+@pytest.mark.parametrize(
+    ("batch", "micro", "accumulation"), [(16, 8, 2), (8, 8, 1), (12, 6, 2), (7, 7, 1), (11, 1, 11)]
+)
+def test_micro_batches_make_up_the_batch(batch: int, micro: int, accumulation: int) -> None:
+    schedule = make_schedule(Training(batch_size=batch), "cpu")
+    assert (schedule.micro_batch_size, schedule.gradient_accumulation_steps) == (micro, accumulation)
+
+
+def test_plan_of_a_model_outside_the_table_has_no_estimate() -> None:
+    spec = WhisperFineTuneSpec.model_validate({**MINIMAL, "model": "pvc://speech/model"})
+    assert make_run_plan(spec, "cpu").memory_bytes is None
+
+
+def test_a_frozen_encoder_needs_less_memory() -> None:
+    spec = WhisperFineTuneSpec.model_validate(MINIMAL)
+    decoder = WhisperFineTuneSpec.model_validate(with_changes(MINIMAL, {"training.trainable": "Decoder"}))
+    whole, part = make_run_plan(spec, "cpu").memory_bytes, make_run_plan(decoder, "cpu").memory_bytes
+    assert whole is not None
+    assert part is not None
+    assert part < whole
