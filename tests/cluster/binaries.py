@@ -49,7 +49,14 @@ class GoModule:
         return cache_root() / "bin" / f"{self.folder.name.removeprefix('go-')}-{self.version}-{digest.hexdigest()[:12]}"
 
 
-KUBERNETES_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+KUBERNETES_PROGRAMS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+)
 KUBERNETES = GoModule(
     SOURCE / "go-kubernetes",
     "k8s.io/kubernetes",
@@ -70,7 +77,10 @@ KWOK = GoModule(
         "node-heartbeat.yaml": "kustomize/stage/node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
     },
 )  # fmt: skip
-KIND = GoModule(SOURCE / "go-kind", "sigs.k8s.io/kind", {"kind": "sigs.k8s.io/kind"})
+KIND = GoModule(
+    SOURCE / "go-kind", "sigs.k8s.io/kind", {"kind": "sigs.k8s.io/kind"},
+    files={"node-image.go": "pkg/apis/config/defaults/image.go"},
+)  # fmt: skip
 MODULES = (KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND)
 
 
@@ -84,7 +94,7 @@ def program(name: str) -> Path:
 
 
 def compiled(module: GoModule, names: Sequence[str] = ()) -> Path:
-    """The folder that holds these programs of the module (all where none are named), compiled first where they are missing."""
+    """The folder with these programs of the module, or all of them; compiled first where they are missing."""
     wanted = list(names or module.programs)
     with exclusive(module.cached / "lock", f"compiling {module.folder.name}"):
         missing = [name for name in wanted if not (module.cached / name).exists()]

@@ -48,7 +48,7 @@ def plan_file(folders: ClusterFolders) -> Path:
 
 
 def read_plan(folders: ClusterFolders) -> ClusterPlan | None:
-    """The plan of the cluster that is up, or was last; None where there was none or an `up` was cut off in writing it."""
+    """The plan of the cluster that is up or was last; None where there was none, or writing it was cut off."""
     try:
         values = json.loads(plan_file(folders).read_text())
     except (FileNotFoundError, json.JSONDecodeError):

@@ -1,17 +1,13 @@
 """A real Kubernetes of compiled programs, in namespaces of its own on this host."""
 
-import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import api_client
-import binaries
-import debian_packages
 import host_network
 import simulated_nodes
 from addresses import choose_addresses
@@ -19,12 +15,12 @@ from cluster_plan import NODE_NAME, ClusterPlan, cgroup_name, plan_file, read_pl
 from control_groups import make_control_groups, remove_control_groups
 from credentials import write_credentials
 from faults import ClusterError
-from folders import ClusterFolders, cache_root, require_free_disk
-from image_archive import write_image_archive
+from folders import ClusterFolders, cache_root
 from isolation import Isolation, end_isolated, find_isolation, let_go, start_isolated
 from locks import exclusive
 from narration import say, step
-from node import IMAGE_NAMESPACE, PAUSE_IMAGE, SOCKET
+from node import IMAGE_NAMESPACE, SOCKET
+from preparation import prepare, require_linux_root
 
 SECONDS_UNTIL_READY = 90
 KEPT = ("containerd", "volumes", "lock")
@@ -40,8 +36,7 @@ class CompiledCluster:
         with exclusive(self.folders.state / "lock", f"changing cluster {self.folders.name!r}"):
             if self.is_up(with_node=with_node):
                 return
-            programs, pause_image = prepare_programs(with_node=with_node)
-            require_free_disk(self.folders.state, 5 if with_node else 1, "a cluster")
+            programs, pause_image = prepare(self.folders, with_node=with_node)
             with step("cleaning up after a predecessor"):
                 self.end(KEPT)
             try:
@@ -52,17 +47,26 @@ class CompiledCluster:
 
     def is_up(self, *, with_node: bool) -> bool:
         plan = read_plan(self.folders)
-        if not plan or not find_isolation(plan_file(self.folders)) or not api_client.is_ready(self.folders.admin_kubeconfig):
+        if (
+            not plan
+            or not find_isolation(plan_file(self.folders))
+            or not api_client.is_ready(self.folders.admin_kubeconfig)
+        ):
             return False
         if with_node and not plan.with_node:
-            raise ClusterError(f"cluster {self.folders.name!r} is up without a node: run `down` first, or `up --no-node`")
+            raise ClusterError(
+                f"cluster {self.folders.name!r} is up without a node: run `down` first, or `up --no-node`"
+            )
         say(f"cluster {self.folders.name!r} is up already at {plan.addresses.api_server}")
         return True
 
     def start(self, programs: Path, pause_image: Path, *, with_node: bool) -> None:
         log = self.folders.logs / "inside.log"
         self.folders.logs.mkdir(parents=True)
-        with step("making namespaces, network and keys"), exclusive(cache_root() / "network.lock", "choosing addresses"):
+        with (
+            step("making namespaces, network and keys"),
+            exclusive(cache_root() / "network.lock", "choosing addresses"),
+        ):
             addresses = choose_addresses(self.folders.name, host_network.networks_in_use())
             plan = ClusterPlan(self.folders, addresses, programs, pause_image, with_node)
             plan.write()
@@ -75,7 +79,9 @@ class CompiledCluster:
             self.wait(process, "the API server", lambda: api_client.is_ready(self.folders.admin_kubeconfig))
         if with_node:
             with step("waiting for the node"):
-                self.wait(process, "the node", lambda: api_client.is_node_ready(self.folders.admin_kubeconfig, NODE_NAME))
+                self.wait(
+                    process, "the node", lambda: api_client.is_node_ready(self.folders.admin_kubeconfig, NODE_NAME)
+                )
         say(f"cluster {self.folders.name!r} is up at {addresses.api_server}")
 
     def wait(self, process: subprocess.Popen[str], what: str, is_ready: Callable[[], bool]) -> None:
@@ -84,12 +90,20 @@ class CompiledCluster:
             if process.poll() is not None:
                 raise ClusterError(f"the cluster ended while it started: {last_line(self.folders.logs / 'inside.log')}")
             if time.monotonic() > deadline:
-                raise ClusterError(f"{what} is not ready after {SECONDS_UNTIL_READY} s: see the logs in {self.folders.logs}")
+                raise ClusterError(
+                    f"{what} is not ready after {SECONDS_UNTIL_READY} s: see the logs in {self.folders.logs}"
+                )
             time.sleep(0.1)
 
     def down(self, *, purge: bool) -> None:
         require_linux_root()
-        with exclusive(self.folders.state / "lock", f"changing cluster {self.folders.name!r}"), step("ending the cluster"):
+        if not self.folders.state.exists():
+            say(f"cluster {self.folders.name!r} is down already")
+            return
+        with (
+            exclusive(self.folders.state / "lock", f"changing cluster {self.folders.name!r}"),
+            step("ending the cluster"),
+        ):
             self.end(() if purge else (*KEPT, "logs"))
 
     def end(self, kept: Sequence[str]) -> None:
@@ -113,10 +127,13 @@ class CompiledCluster:
             print(f"cluster {self.folders.name!r} is down")
             return 1
         ready = api_client.is_ready(self.folders.admin_kubeconfig)
-        print(f"cluster {self.folders.name!r}: the API server at {plan.addresses.api_server} is {'ready' if ready else 'NOT ready'}")
+        server = plan.addresses.api_server
+        print(f"cluster {self.folders.name!r}: the API server at {server} is {'ready' if ready else 'NOT ready'}")
         if plan.with_node:
             node_ready = api_client.is_node_ready(self.folders.admin_kubeconfig, NODE_NAME)
-            print(f"node {NODE_NAME!r} is {'ready' if node_ready else 'NOT ready'}; its pods are at {plan.addresses.pods}")
+            print(
+                f"node {NODE_NAME!r} is {'ready' if node_ready else 'NOT ready'}; its pods are at {plan.addresses.pods}"
+            )
         print(f"export KUBECONFIG={self.folders.admin_kubeconfig}")
         return 0 if ready else 1
 
@@ -134,7 +151,10 @@ class CompiledCluster:
         """Import an image archive into the node."""
         socket = f"{self.running().root}{SOCKET}"
         ran = subprocess.run(
-            ["ctr", "-a", socket, "-n", IMAGE_NAMESPACE, "images", "import", str(archive)], check=False, capture_output=True, text=True
+            ["ctr", "-a", socket, "-n", IMAGE_NAMESPACE, "images", "import", str(archive)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         if ran.returncode:
             raise ClusterError(f"cannot import {archive}: {ran.stderr.strip() or ran.stdout.strip()}")
@@ -143,37 +163,8 @@ class CompiledCluster:
     def simulate_node(self, termination_message: str) -> None:
         simulated_nodes.simulate_node(self.folders, self.running().enter, termination_message)
 
-    def logs(self) -> Path:
-        return self.folders.logs
-
     def volume(self, name: str) -> Path:
-        """A folder of the node for a hostPath PersistentVolume, that any user in a pod may write to."""
-        folder = self.folders.volumes / name
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o777)
-        return folder
-
-
-def prepare_programs(*, with_node: bool) -> tuple[Path, Path]:
-    """Install and compile what is missing: the folder of the programs, and the pause image where there is a node."""
-    packages = debian_packages.PROGRAMS_OF_THE_CONTROL_PLANE
-    debian_packages.install_missing(packages | (debian_packages.PROGRAMS_OF_THE_NODE if with_node else {}))
-    return binaries.compiled(binaries.KUBERNETES), make_pause_image() if with_node else Path()
-
-
-def make_pause_image() -> Path:
-    folder = binaries.compiled(binaries.PAUSE)
-    archive = folder / "pause.tar"
-    if not archive.exists():
-        write_image_archive(archive, PAUSE_IMAGE, {"pause": folder / "pause"}, "/pause")
-    return archive
-
-
-def require_linux_root() -> None:
-    if sys.platform != "linux":
-        raise ClusterError(f"a compiled cluster needs Linux, and this is {sys.platform}: use CLUSTER=kind")
-    if os.geteuid() != 0:
-        raise ClusterError("a compiled cluster needs root, for its namespaces: run as root, or use CLUSTER=kind")
+        return self.folders.make_volume(name)
 
 
 def last_line(log: Path) -> str:

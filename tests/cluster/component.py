@@ -16,7 +16,9 @@ class Component:
 
     def start(self, logs: Path) -> subprocess.Popen[bytes]:
         with (logs / f"{self.name}.log").open("ab") as log:
-            return subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
 
 def wait_for_first_end(running: dict[int, str]) -> str:

@@ -25,7 +25,9 @@ def remove_control_groups(name: str) -> None:
     for hierarchy in hierarchies(Path("/proc/mounts").read_text()):
         while not remove_tree(hierarchy / name):
             if time.monotonic() > deadline:
-                raise ClusterError(f"{hierarchy / name} still holds processes: see its cgroup.procs files, and end them")
+                raise ClusterError(
+                    f"{hierarchy / name} still holds processes: see its cgroup.procs files, and end them"
+                )
             time.sleep(0.1)
 
 

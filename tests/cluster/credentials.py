@@ -40,7 +40,13 @@ def write_credentials(plan: ClusterPlan) -> None:
 
 
 def api_server_names(addresses: ClusterAddresses) -> str:
-    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"]
+    names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+    ]
     return ",".join([f"IP:{addresses.node}", f"IP:{SERVICES[1]}", "IP:127.0.0.1", *(f"DNS:{name}" for name in names)])
 
 
@@ -76,7 +82,9 @@ def kubeconfig(cluster: str, server: str, authority: str, token: str) -> dict[st
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": cluster,
-        "clusters": [{"name": cluster, "cluster": {"server": server, "certificate-authority-data": base64_of(authority)}}],
+        "clusters": [
+            {"name": cluster, "cluster": {"server": server, "certificate-authority-data": base64_of(authority)}}
+        ],
         "users": [{"name": cluster, "user": {"token": token}}],
         "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": cluster}}],
     }

@@ -8,7 +8,12 @@ from pathlib import Path
 from faults import ClusterError
 from narration import step
 
-PROGRAMS_OF_THE_CONTROL_PLANE = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux", "openssl": "openssl"}
+PROGRAMS_OF_THE_CONTROL_PLANE = {
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+}
 PROGRAMS_OF_THE_NODE = {
     "containerd": "containerd",
     "ctr": "containerd",

@@ -45,9 +45,16 @@ class ClusterFolders:
     def volumes(self) -> Path:
         return self.state / "volumes"
 
+    def make_volume(self, name: str) -> Path:
+        """A folder for a hostPath PersistentVolume, that any user in a pod may write to."""
+        folder = self.volumes / name
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)
+        return folder
+
     @property
     def image_store(self) -> Path:
-        """containerd's root: it outlives a cluster, so that an image is imported once."""
+        """Where containerd keeps images: it outlives a cluster, so that an image is imported once."""
         return self.state / "containerd"
 
 

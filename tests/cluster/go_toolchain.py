@@ -34,7 +34,9 @@ def find_go() -> Path:
 def version_of(program: str) -> tuple[int, int]:
     # GOTOOLCHAIN=local: `go` would else answer with the version that it is ready to download.
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
-    return parse_version(subprocess.run([program, "version"], check=True, capture_output=True, text=True, env=environment).stdout)
+    return parse_version(
+        subprocess.run([program, "version"], check=True, capture_output=True, text=True, env=environment).stdout
+    )
 
 
 def go_from_pypi() -> Path:

@@ -28,7 +28,12 @@ def write_image_archive(archive: Path, name: str, files: dict[str, Path], entryp
         "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
     }))  # fmt: skip
     layers = [reference("layer.v1.tar", layer)]
-    manifest = {"schemaVersion": 2, "mediaType": MEDIA_TYPE.format("manifest.v1+json"), "config": config, "layers": layers}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MEDIA_TYPE.format("manifest.v1+json"),
+        "config": config,
+        "layers": layers,
+    }
     named = reference("manifest.v1+json", as_json(manifest)) | {
         "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
     }

@@ -1,4 +1,4 @@
-"""The first process inside a cluster's namespaces: makes its mounts, starts its components, and ends as soon as one ends.
+"""The first process inside a cluster's namespaces: makes mounts, starts the components, and ends when one of them does.
 
 Started by isolation.py with the path of the plan: `unshare ... python3 inside.py PLAN`.
 """

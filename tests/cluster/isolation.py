@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faults import ClusterError
 from folders import SOURCE
-from processes import command_line, end_processes, processes_where
+from processes import end_processes, processes_where
 
 INSIDE = SOURCE / "inside.py"
 NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")

@@ -94,9 +94,13 @@ def write_pod_network(plan: ClusterPlan) -> None:
 def pod_network(addresses: ClusterAddresses) -> dict[str, object]:
     ranges = [[{"subnet": str(addresses.pods)}]]
     bridge = {
-        "type": "bridge", "bridge": "pods", "isGateway": True, "ipMasq": True, "hairpinMode": True,
+        "type": "bridge",
+        "bridge": "pods",
+        "isGateway": True,
+        "ipMasq": True,
+        "hairpinMode": True,
         "ipam": {"type": "host-local", "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}]},
-    }  # fmt: skip
+    }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, ports]}
 
@@ -104,11 +108,18 @@ def pod_network(addresses: ClusterAddresses) -> dict[str, object]:
 def kubelet(plan: ClusterPlan) -> Component:
     config = plan.file("kubelet.json")
     config.write_text(json.dumps(kubelet_config(plan), indent=1))
-    return Component("kubelet", [
-        f"{plan.programs}/kubelet", f"--config={config}", f"--kubeconfig={plan.file('kubelet.kubeconfig')}",
-        f"--hostname-override={NODE_NAME}", f"--node-ip={plan.addresses.node}",
-        f"--root-dir={plan.file('kubelet')}", f"--cert-dir={plan.file('kubelet-keys')}",
-    ])  # fmt: skip
+    return Component(
+        "kubelet",
+        [
+            f"{plan.programs}/kubelet",
+            f"--config={config}",
+            f"--kubeconfig={plan.file('kubelet.kubeconfig')}",
+            f"--hostname-override={NODE_NAME}",
+            f"--node-ip={plan.addresses.node}",
+            f"--root-dir={plan.file('kubelet')}",
+            f"--cert-dir={plan.file('kubelet-keys')}",
+        ],
+    )
 
 
 def kubelet_config(plan: ClusterPlan) -> dict[str, object]:
@@ -127,7 +138,9 @@ def kubelet_config(plan: ClusterPlan) -> dict[str, object]:
         "failCgroupV1": False,
         "failSwapOn": False,
         "clusterDomain": "cluster.local",
-        "clusterDNS": ["10.96.0.10"],  # nothing answers there, but a pod with dnsPolicy ClusterFirst must have an address
+        "clusterDNS": [
+            "10.96.0.10"
+        ],  # nothing answers there, but a pod with dnsPolicy ClusterFirst must have an address
         "resolvConf": "",
         "volumePluginDir": str(plan.file("kubelet") / "plugins"),
         # An image that no registry has must never be collected; the host's disk decides, not a percentage of it.
@@ -137,8 +150,15 @@ def kubelet_config(plan: ClusterPlan) -> dict[str, object]:
 
 
 def kube_proxy(plan: ClusterPlan) -> Component:
-    return Component("kube-proxy", [
-        f"{plan.programs}/kube-proxy", f"--kubeconfig={plan.file('proxy.kubeconfig')}", "--proxy-mode=iptables",
-        f"--cluster-cidr={plan.addresses.pods}", f"--hostname-override={NODE_NAME}",
-        "--conntrack-max-per-core=0", "--conntrack-min=0",  # these sysctls are the host's
-    ])  # fmt: skip
+    return Component(
+        "kube-proxy",
+        [
+            f"{plan.programs}/kube-proxy",
+            f"--kubeconfig={plan.file('proxy.kubeconfig')}",
+            "--proxy-mode=iptables",
+            f"--cluster-cidr={plan.addresses.pods}",
+            f"--hostname-override={NODE_NAME}",
+            "--conntrack-max-per-core=0",
+            "--conntrack-min=0",  # these sysctls are the host's
+        ],
+    )

@@ -1,6 +1,6 @@
 """Find processes by their command line, and kill them for certain.
 
-No pid is ever written down: a number outlives its process, and one of a PID namespace names somebody else's process outside.
+No pid is ever written down: a number outlives its process, and one of a PID namespace names somebody else's outside.
 A process is killed through a pidfd, after a second look at its command line, so never another one under its number.
 """
 
@@ -33,8 +33,8 @@ def command_line(pid: int) -> list[str]:
 def end_processes(is_meant: Condition) -> None:
     """Kill them, and wait until they are gone.
 
-    Killed, not asked: the API server takes a minute over a polite end. The first process of a PID namespace is gone only when
-    every other one in it is.
+    Killed, not asked: the API server takes a minute over a polite end. The first process of a PID namespace is gone
+    only when every other one in it is.
     """
     held = {pid: handle for pid in processes_where(is_meant) if (handle := open_pidfd(pid)) is not None}
     for pid, handle in held.items():

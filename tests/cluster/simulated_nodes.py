@@ -1,7 +1,7 @@
 """A node without a kubelet, kwok-0, whose pods run and succeed by themselves: for tests with hundreds of pods.
 
-A pod gets there by selecting its label (type=kwok) and tolerating its taint (kwok.x-k8s.io/node=fake:NoSchedule); the pods of
-real nodes are left alone. Each pod ends with the same termination message.
+A pod gets there by selecting its label (type=kwok) and tolerating its taint (kwok.x-k8s.io/node=fake:NoSchedule); the
+pods of real nodes are left alone. Each pod ends with the same termination message.
 """
 
 import json
@@ -32,9 +32,13 @@ def simulate_node(folders: ClusterFolders, prefix: Sequence[str], termination_me
     stop_simulation(folders)
     stages_file(folders).write_text(stages(kwok.parent, termination_message))
     command = [
-        *prefix, str(kwok), f"--kubeconfig={folders.admin_kubeconfig}", f"--manage-nodes-with-label-selector={SELECTED_BY}",
-        "--node-lease-duration-seconds=40", f"--config={stages_file(folders)}",
-    ]  # fmt: skip
+        *prefix,
+        str(kwok),
+        f"--kubeconfig={folders.admin_kubeconfig}",
+        f"--manage-nodes-with-label-selector={SELECTED_BY}",
+        "--node-lease-duration-seconds=40",
+        f"--config={stages_file(folders)}",
+    ]
     with step(f"starting the simulated node {NODE}"):
         with (folders.logs / "kwok.log").open("ab") as log:
             environment = {**os.environ, "KWOK_WORKDIR": str(folders.state / "kwok")}
@@ -58,8 +62,12 @@ def stages_file(folders: ClusterFolders) -> Path:
 
 
 def stages(kwok_folder: Path, termination_message: str) -> str:
-    """kwok's own stages of a node, and ours of a pod with the message in its place."""
-    pods = (SIMULATION / "pod-stages.yaml").read_text().replace("message: TERMINATION_MESSAGE", f"message: {quoted(termination_message)}")
+    """The stages that kwok brings for a node, and ours for a pod, with the message in its place."""
+    pods = (
+        (SIMULATION / "pod-stages.yaml")
+        .read_text()
+        .replace("message: TERMINATION_MESSAGE", f"message: {quoted(termination_message)}")
+    )
     nodes = [(kwok_folder / name).read_text() for name in binaries.KWOK.files]
     return "\n---\n".join([*nodes, pods])
 

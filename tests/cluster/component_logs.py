@@ -1,0 +1,26 @@
+"""Show what a cluster's programs said."""
+
+from pathlib import Path
+
+from faults import ClusterError
+
+LINES = 200
+LINES_OF_EACH = 3
+
+
+def show_logs(folder: Path, component: str) -> None:
+    """The end of one component's log; of each, a few lines, where none is named."""
+    logs = {log.stem: log for log in sorted(folder.glob("*.log"))}
+    if not logs:
+        raise ClusterError(f"no logs in {folder}: the cluster was not started yet")
+    if component and component not in logs:
+        raise ClusterError(f"no component {component!r}: there are {', '.join(logs)}")
+    for name, log in logs.items():
+        if not component:
+            print(f"==> {name} ({log})")
+        if component in {"", name}:
+            print("\n".join(last_lines(log, LINES if component else LINES_OF_EACH)))
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    return log.read_text(errors="replace").splitlines()[-count:]

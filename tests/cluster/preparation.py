@@ -1,0 +1,39 @@
+"""What a compiled cluster needs of this machine before it can start."""
+
+import os
+import sys
+from pathlib import Path
+
+import binaries
+import debian_packages
+from faults import ClusterError
+from folders import ClusterFolders, require_free_disk
+from image_archive import write_image_archive
+from node import PAUSE_IMAGE
+
+GIGABYTES_OF_THE_CONTROL_PLANE = 1
+GIGABYTES_OF_A_NODE = 5
+
+
+def prepare(folders: ClusterFolders, *, with_node: bool) -> tuple[Path, Path]:
+    """Install and compile what is missing: the folder of the programs, and the pause image where there is a node."""
+    gigabytes = GIGABYTES_OF_A_NODE if with_node else GIGABYTES_OF_THE_CONTROL_PLANE
+    require_free_disk(folders.state, gigabytes, "a cluster")
+    packages = debian_packages.PROGRAMS_OF_THE_CONTROL_PLANE
+    debian_packages.install_missing(packages | (debian_packages.PROGRAMS_OF_THE_NODE if with_node else {}))
+    return binaries.compiled(binaries.KUBERNETES), make_pause_image() if with_node else Path()
+
+
+def make_pause_image() -> Path:
+    folder = binaries.compiled(binaries.PAUSE)
+    archive = folder / "pause.tar"
+    if not archive.exists():
+        write_image_archive(archive, PAUSE_IMAGE, {"pause": folder / "pause"}, "/pause")
+    return archive
+
+
+def require_linux_root() -> None:
+    if sys.platform != "linux":
+        raise ClusterError(f"a compiled cluster needs Linux, and this is {sys.platform}: use CLUSTER=kind")
+    if os.geteuid() != 0:
+        raise ClusterError("a compiled cluster needs root, for its namespaces: run as root, or use CLUSTER=kind")
