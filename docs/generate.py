@@ -1,0 +1,112 @@
+"""Write everything that is made from the types: the CRD, the chart's copy of it, and the tables of the docs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from whisper_finetune_api import crd
+from whisper_finetune_api.causes import CAUSES
+from whisper_finetune_api.v1alpha1.rules import MUTABLE_FIELDS, RULES
+
+ROOT = Path(__file__).parent.parent
+CRD = ROOT / "crds" / "whisperfinetunes.yaml"
+CHART_CRD = ROOT / "charts" / "whisper-finetune-operator" / "files" / "whisperfinetunes.yaml"
+API = ROOT / "docs" / "api.md"
+
+_LONGEST_LIST = 12
+_BOUNDS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "maxLength": "at most {} characters",
+    "maxItems": "at most {} items",
+}
+_API_TEXT = """# The WhisperFineTune object
+
+Generated from `crds/whisper_finetune_api` by `make generate`; the same types make the CRD, so `kubectl explain wft.spec`
+says the same.
+
+## Spec
+
+Only {mutable} may change after creation.
+Everything else defines the run: for another run, make another object.
+
+{spec}
+
+Rules over several fields:
+
+{rules}
+
+## Status
+
+{status}
+
+## Causes
+
+A *final* cause ends the run (`Succeeded=False`, `Stalled=True`). What *waits* goes on by itself when it is mended.
+What is *retried* costs one of `spec.retries`. The reason and a message that says what to do stand in the condition
+`Succeeded`.
+
+{causes}
+"""
+
+
+def fields(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Yield (dotted path, schema, required) for each field, depth first."""
+    for name, node in schema.get("properties", {}).items():
+        path = f"{prefix}{name}"
+        yield path, node, name in schema.get("required", [])
+        inner = node.get("items", node)
+        yield from fields(inner, f"{path}{'[]' if 'items' in node else ''}.")
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def field_row(path: str, node: dict[str, Any], *, required: bool) -> tuple[str, ...]:
+    """Return the row of one field: name, type and bounds, default, meaning."""
+    default = "required" if required else f"`{node['default']}`" if node.get("default", {}) != {} else ""
+    return f"`{path}`", kind(node), default, node.get("description", "")
+
+
+def kind(node: dict[str, Any]) -> str:
+    """Return a field's type and bounds in words."""
+    if "enum" in node and len(node["enum"]) <= _LONGEST_LIST:
+        return " or ".join(f"`{value}`" for value in node["enum"])
+    if "enum" in node:
+        return f"one of {len(node['enum'])}"
+    return ", ".join([node["type"], *[words.format(node[key]) for key, words in _BOUNDS.items() if key in node]])
+
+
+def api_text() -> str:
+    """Return docs/api.md."""
+    properties = crd.custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    header = ("field", "type", "default", "meaning")
+    spec, status = (
+        table(header, [field_row(path, node, required=required) for path, node, required in fields(properties[part])])
+        for part in ("spec", "status")
+    )
+    causes = [
+        (f"`{cause.reason}`", cause.kind, "" if cause.exit_code is None else str(cause.exit_code), cause.meaning)
+        for cause in CAUSES
+    ]
+    return _API_TEXT.format(
+        mutable=", ".join(f"`{field}`" for field in MUTABLE_FIELDS),
+        spec=spec,
+        rules="\n".join(f"- {found.message}" for found in RULES),
+        status=status,
+        causes=table(("reason", "kind", "trainer's exit code", "meaning"), causes),
+    )
+
+
+def main() -> None:
+    """Write all files."""
+    for path, text in ((CRD, crd.render()), (CHART_CRD, crd.render()), (API, api_text())):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
