@@ -22,8 +22,8 @@ _BOUNDS = {
 }
 _API_TEXT = """# The WhisperFineTune object
 
-Generated from `crds/whisper_finetune_api` by `make generate`; the same types make the CRD, so `kubectl explain wft.spec`
-says the same.
+Generated from `crds/whisper_finetune_api` by `make generate`; the same types make the CRD, so
+`kubectl explain wft.spec` says the same.
 
 ## Spec
 
