@@ -1,5 +1,6 @@
 """Render the CustomResourceDefinition from the types: python -m whisper_finetune_api.crd FILE..."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any, Dict, Type
@@ -11,6 +12,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_api.v1alpha1.rules import NAME_RULE
 
+#: Go's parser reads an unquoted 1e-5 as a number, PyYAML as text.
+_NUMBER_IN_GO = re.compile(r"[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+")
 _HEADER = "# Generated from whisper_finetune_api.v1alpha1; run `make generate`.\n"
 _CONDITION = '.status.conditions[?(@.type=="Succeeded")].{}'
 _COLUMNS = (
@@ -133,6 +136,13 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the base class names it)
         return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        style = '"' if _NUMBER_IN_GO.fullmatch(text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def render() -> str:
