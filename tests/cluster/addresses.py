@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from faults import ClusterError
+from cluster.faults import ClusterError
 
 CHOICES = 200
 SERVICES = IPv4Network("10.96.0.0/16")

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults import ClusterError
-from folders import SOURCE, cache_root, require_free_disk
-from go_toolchain import find_go
-from locks import exclusive
-from narration import say, step
+from cluster.faults import ClusterError
+from cluster.folders import SOURCE, cache_root, require_free_disk
+from cluster.go_toolchain import find_go
+from cluster.locks import exclusive
+from cluster.narration import say, step
 
 SECONDS_BETWEEN_REPORTS = 20
 

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from addresses import ClusterAddresses
-from folders import ClusterFolders
+from cluster.addresses import ClusterAddresses
+from cluster.folders import ClusterFolders
 
 NODE_NAME = "local"
 

@@ -7,20 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import api_client
-import host_network
-import simulated_nodes
-from addresses import choose_addresses
-from cluster_plan import NODE_NAME, ClusterPlan, cgroup_name, plan_file, read_plan
-from control_groups import make_control_groups, remove_control_groups
-from credentials import write_credentials
-from faults import ClusterError
-from folders import ClusterFolders, cache_root
-from isolation import Isolation, end_isolated, find_isolation, let_go, start_isolated
-from locks import exclusive
-from narration import say, step
-from node import IMAGE_NAMESPACE, SOCKET
-from preparation import prepare, require_linux_root
+from cluster import api_client, host_network, simulated_nodes
+from cluster.addresses import choose_addresses
+from cluster.cluster_plan import NODE_NAME, ClusterPlan, cgroup_name, plan_file, read_plan
+from cluster.control_groups import make_control_groups, remove_control_groups
+from cluster.credentials import write_credentials
+from cluster.faults import ClusterError
+from cluster.folders import ClusterFolders, cache_root
+from cluster.isolation import Isolation, end_isolated, find_isolation, let_go, start_isolated
+from cluster.locks import exclusive
+from cluster.narration import say, step
+from cluster.node import IMAGE_NAMESPACE, SOCKET
+from cluster.preparation import prepare, require_linux_root
 
 SECONDS_UNTIL_READY = 90
 KEPT = ("containerd", "volumes", "lock")
@@ -105,6 +103,8 @@ class CompiledCluster:
             step("ending the cluster"),
         ):
             self.end(() if purge else (*KEPT, "logs"))
+            if purge:
+                self.folders.state.rmdir()
 
     def end(self, kept: Sequence[str]) -> None:
         """End the processes and remove what they leave on the host; where nothing is left, nothing happens."""

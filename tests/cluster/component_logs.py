@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from faults import ClusterError
+from cluster.faults import ClusterError
 
 LINES = 200
 LINES_OF_EACH = 3

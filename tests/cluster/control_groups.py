@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from faults import ClusterError
+from cluster.faults import ClusterError
 
 SECONDS_TO_EMPTY = 20
 

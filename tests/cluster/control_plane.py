@@ -1,8 +1,8 @@
 """The command lines of the control plane."""
 
-from addresses import SERVICES
-from cluster_plan import ClusterPlan
-from component import Component
+from cluster.addresses import SERVICES
+from cluster.cluster_plan import ClusterPlan
+from cluster.component import Component
 
 ETCD = "http://127.0.0.1:2379"
 

@@ -6,9 +6,9 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from addresses import SERVICES, ClusterAddresses
-from cluster_plan import NODE_NAME, ClusterPlan
-from faults import ClusterError
+from cluster.addresses import SERVICES, ClusterAddresses
+from cluster.cluster_plan import NODE_NAME, ClusterPlan
+from cluster.faults import ClusterError
 
 USERS = {
     "admin": ("admin", "system:masters"),

@@ -8,12 +8,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import binaries
-import simulated_nodes
-from credentials import write_secret
-from faults import ClusterError
-from folders import ClusterFolders
-from narration import say
+from cluster import binaries, simulated_nodes
+from cluster.credentials import write_secret
+from cluster.faults import ClusterError
+from cluster.folders import ClusterFolders
+from cluster.narration import say
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class CurrentCluster:
 
     def volume(self, name: str) -> Path:
         raise ClusterError(
-            f"volume {name!r} cannot be a folder of this cluster's nodes: make a PersistentVolumeClaim of a storage class"
+            f"volume {name!r} cannot be a folder of this cluster's nodes: make a claim of one of its storage classes"
         )
 
     def simulate_node(self, termination_message: str) -> None:

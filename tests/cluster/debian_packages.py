@@ -5,8 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from faults import ClusterError
-from narration import step
+from cluster.faults import ClusterError
+from cluster.narration import step
 
 PROGRAMS_OF_THE_CONTROL_PLANE = {
     "ip": "iproute2",

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults import ClusterError
+from cluster.faults import ClusterError
 
 SOURCE = Path(__file__).resolve().parent
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]{0,18}[a-z0-9])?")

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from faults import ClusterError
-from folders import cache_root
-from narration import step
+from cluster.faults import ClusterError
+from cluster.folders import cache_root
+from cluster.narration import step
 
 OLDEST = (1, 26)
 PYPI_RELEASE = "1.26.8"

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import node
-from cluster_plan import ClusterPlan, read_plan
-from component import Component, wait_for_first_end
-from control_plane import control_plane
-from faults import ClusterError
-from folders import ClusterFolders
+from cluster import node
+from cluster.cluster_plan import ClusterPlan, read_plan
+from cluster.component import Component, wait_for_first_end
+from cluster.control_plane import control_plane
+from cluster.faults import ClusterError
+from cluster.folders import ClusterFolders
 
 SYSCTLS_OF_THE_KUBELET = {
     "vm/overcommit_memory": "1",

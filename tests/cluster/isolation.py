@@ -1,13 +1,14 @@
 """The namespaces that a cluster lives in, held by one `unshare` process whose end ends everything."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults import ClusterError
-from folders import SOURCE
-from processes import end_processes, processes_where
+from cluster.faults import ClusterError
+from cluster.folders import SOURCE
+from cluster.processes import end_processes, processes_where
 
 INSIDE = SOURCE / "inside.py"
 NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")
@@ -41,6 +42,7 @@ def start_isolated(plan_file: Path, log: Path) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*unshare, sys.executable, str(INSIDE), str(plan_file)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(SOURCE.parent)},
         )  # fmt: skip
     if process.stdout is None or not process.stdout.readline():
         process.wait()

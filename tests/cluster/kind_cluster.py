@@ -7,11 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import binaries
-import simulated_nodes
-from faults import ClusterError
-from folders import ClusterFolders
-from narration import say, step
+from cluster import binaries, simulated_nodes
+from cluster.faults import ClusterError
+from cluster.folders import ClusterFolders
+from cluster.narration import say, step
 
 IMAGE_IN_SOURCE = re.compile(r'^const Image = "(\S+)"', re.MULTILINE)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from narration import say
+from cluster.narration import say
 
 
 @contextmanager

@@ -6,10 +6,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from addresses import ClusterAddresses
-from cluster_plan import NODE_NAME, ClusterPlan
-from component import Component
-from faults import ClusterError
+from cluster.addresses import ClusterAddresses
+from cluster.cluster_plan import NODE_NAME, ClusterPlan
+from cluster.component import Component
+from cluster.faults import ClusterError
 
 SOCKET = Path("/run/containerd/containerd.sock")
 """Each cluster has a /run of its own."""

@@ -4,12 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-import binaries
-import debian_packages
-from faults import ClusterError
-from folders import ClusterFolders, require_free_disk
-from image_archive import write_image_archive
-from node import PAUSE_IMAGE
+from cluster import binaries, debian_packages
+from cluster.faults import ClusterError
+from cluster.folders import ClusterFolders, require_free_disk
+from cluster.image_archive import write_image_archive
+from cluster.node import PAUSE_IMAGE
 
 GIGABYTES_OF_THE_CONTROL_PLANE = 1
 GIGABYTES_OF_A_NODE = 5

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from faults import ClusterError
+from cluster.faults import ClusterError
 
 SECONDS_TO_END = 30
 Condition = Callable[[list[str]], bool]

@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import binaries
-from faults import ClusterError
-from folders import SOURCE, ClusterFolders
-from narration import say, step
-from processes import end_processes
+from cluster import binaries
+from cluster.faults import ClusterError
+from cluster.folders import SOURCE, ClusterFolders
+from cluster.narration import say, step
+from cluster.processes import end_processes
 
 SIMULATION = SOURCE / "simulation"
 NODE = "kwok-0"

@@ -3,7 +3,7 @@
 //	probe api PATH       the answer of the API server at its Service address, asked with the pod's own token
 //	probe memory MEBIBYTES   nothing: it touches that much memory, and is killed where the limit is lower
 //	probe serve PORT     nothing: it answers every HTTP request with "served", until it is killed
-//	probe get URL        the answer of that address
+//	probe get URL        the answer of that address, asked for until there is one: a Service takes a moment to be known
 //	probe write FILE     "written", after it has appended a line to that file
 package main
 
@@ -46,7 +46,7 @@ func probe(what, argument string) (string, error) {
 			fmt.Fprint(answer, "served")
 		}))
 	case "get":
-		return get(http.DefaultClient, argument, "")
+		return getEventually(argument)
 	case "write":
 		return "written", appendLine(argument)
 	}
@@ -70,6 +70,16 @@ func askAPIServer(path string) (string, error) {
 	}
 	server := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
 	return get(client, "https://"+server+path, "Bearer "+string(token))
+}
+
+func getEventually(url string) (string, error) {
+	client := &http.Client{Timeout: 2 * time.Second}
+	answer, err := get(client, url, "")
+	for end := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(end); {
+		time.Sleep(200 * time.Millisecond)
+		answer, err = get(client, url, "")
+	}
+	return answer, err
 }
 
 func get(client *http.Client, url, authorization string) (string, error) {
