@@ -7,14 +7,17 @@ from whisper_finetune_operator.world import KubernetesObject
 
 @dataclass(frozen=True)
 class CreateWorkload:
-    """Create the Job as it stands here; that its name is taken (409) is an answer: look again."""
+    """Create the Job as it stands here; that its name is taken (409) is an answer: read who owns it, decide again."""
 
     manifest: KubernetesObject
+    #: The run had a workload before: list its pods from the API server, not from a watch, and create only where
+    #: none may still be running; a Job deleted by hand is gone before its pod is.
+    look_first: bool
 
 
 @dataclass(frozen=True)
 class DeleteWorkload:
-    """Delete the Job and its pods, after the status that carries the attempts is written."""
+    """Delete the Job in the foreground (it stays in sight until its pods are gone), after the status is written."""
 
     name: str
     uid: str
@@ -23,19 +26,28 @@ class DeleteWorkload:
 
 @dataclass(frozen=True)
 class EndWorkload:
-    """Set the Job's activeDeadlineSeconds to 1: the Job controller ends its pod, and pod and log stay to be read."""
+    """Set the Job's activeDeadlineSeconds to 1: the Job controller ends its pod, and the Job stays to be read."""
 
     name: str
     uid: str
 
 
 @dataclass(frozen=True)
-class KeepFor:
-    """Set ttlSecondsAfterFinished on a Job whose result is in the status."""
+class AllowRetries:
+    """Set the Job's backoffLimit: spec.retries was changed while the Job is at work."""
 
     name: str
     uid: str
-    seconds: int
+    backoff_limit: int
+
+
+@dataclass(frozen=True)
+class KeepFor:
+    """Set ttlSecondsAfterFinished on a Job whose result is in the status; None takes it away."""
+
+    name: str
+    uid: str
+    seconds: int | None
 
 
 @dataclass(frozen=True)
@@ -46,4 +58,4 @@ class LookForRefusal:
     uid: str
 
 
-Action = CreateWorkload | DeleteWorkload | EndWorkload | KeepFor | LookForRefusal
+Action = CreateWorkload | DeleteWorkload | EndWorkload | AllowRetries | KeepFor | LookForRefusal

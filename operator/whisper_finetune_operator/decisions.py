@@ -10,9 +10,11 @@ from whisper_finetune_operator.world import World
 
 @dataclass(frozen=True)
 class Decision:
-    """The status to show (written only where it differs, and before any action), and what to do."""
+    """The status to show, and what to do."""
 
     status: WhisperFineTuneStatus
+    #: Whether the status differs from the run's own: only then is it written, and before any action.
+    changed: bool
     actions: tuple[Action, ...] = ()
     #: Look again after this time although nothing may have changed by then.
     recheck_seconds: float | None = None

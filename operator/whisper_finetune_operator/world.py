@@ -58,9 +58,10 @@ class World:
     """What the cluster shows of one run at one moment."""
 
     run: Run
-    #: The Job under the child's name, whoever owns it.
+    #: The Job under the child's name (names.child_name), whoever owns it: a foreign one is read after a 409.
     job: KubernetesObject | None
-    #: All pods labelled with the run's UID, oldest first.
+    #: All pods labelled with the run's UID, oldest first. A pod that ended and then went is best shown once more,
+    #: as it was last seen: its end may not have been counted yet.
     pods: tuple[KubernetesObject, ...]
     #: Newest valid answer of the CURRENT pod's /progress.
     report: TrainerReport | None
