@@ -1,0 +1,121 @@
+"""What is known of the attempt so far: one frozen snapshot, replaced as the work goes on, read by other threads."""
+
+import collections
+import dataclasses
+import datetime as dt
+import math
+import threading
+from typing import Any, Callable, Deque, List, Optional
+
+from whisper_finetune_api.run import Stage, TrainerReport
+from whisper_finetune_api.v1alpha1.status import Progress
+
+#: Speed is that of the newest steps: the first ones also fill the encoder's cache.
+_SPEED_STEPS = 50
+#: As many digits as the API's pattern takes; a loss beyond this says nothing more.
+_LARGEST_LOSS = 1e8
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """The report, and what only logs and metrics show."""
+
+    report: TrainerReport = dataclasses.field(default_factory=TrainerReport)
+    learning_rate: Optional[float] = None
+    seconds_per_step: Optional[float] = None
+    #: Optimizer steps of this attempt, in seconds.
+    training_seconds: float = 0.0
+    evaluated_clips: int = 0
+    clips_to_evaluate: int = 0
+
+
+Listener = Callable[[Snapshot], None]
+
+
+class Reporter:
+    """Thread-safe: the training thread writes, the HTTP server reads; listeners are called by the writer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._snapshot = Snapshot()
+        self._listeners: List[Listener] = []
+        self._step_seconds: Deque[float] = collections.deque(maxlen=_SPEED_STEPS)
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called after every change."""
+        self._listeners.append(listener)
+
+    def snapshot(self) -> Snapshot:
+        """Return what is known now."""
+        with self._lock:
+            return self._snapshot
+
+    def report(self) -> TrainerReport:
+        """Return what the operator is told."""
+        return self.snapshot().report
+
+    def tell(self, **fields: Any) -> None:
+        """Replace fields of the report (data, metric, ran_on, baseline, checkpoints ...)."""
+        self._replace(report=self._report_with(**fields))
+
+    def enter(self, stage: Stage, clips_to_evaluate: int = 0) -> None:
+        """Say what is being done from now on."""
+        report = self._report_with(stage=stage)
+        self._replace(report=report, evaluated_clips=0, clips_to_evaluate=clips_to_evaluate)
+
+    def clips_done(self, clips: int) -> None:
+        """Say how many clips of the current evaluation are done."""
+        self._replace(evaluated_clips=clips)
+
+    def resume_at(self, step: int, total_steps: int) -> None:
+        """Say from which step this attempt goes on."""
+        percent = 100 * step // total_steps
+        self.tell(progress=Progress(step=step, total_steps=total_steps, percent=percent, update_time=now()))
+
+    def step_done(self, step: int, total_steps: int, loss: float, learning_rate: float, seconds: float) -> None:
+        """Say that an optimizer step took `seconds`."""
+        self._step_seconds.append(seconds)
+        mean = sum(self._step_seconds) / len(self._step_seconds)
+        progress = Progress(
+            step=step,
+            total_steps=total_steps,
+            percent=100 * step // total_steps,
+            loss=loss_text(loss),
+            eta_seconds=math.ceil(mean * (total_steps - step)),
+            update_time=now(),
+        )
+        self._replace(
+            report=self._report_with(progress=progress),
+            learning_rate=learning_rate,
+            seconds_per_step=mean,
+            training_seconds=self.snapshot().training_seconds + seconds,
+        )
+
+    def finish(self, step: int, total_steps: int) -> None:
+        """Say that training is over, also where patience ended it before its last step."""
+        known = self.report().progress
+        loss = known.loss if known else None
+        self.tell(progress=Progress(step=step, total_steps=total_steps, percent=100, loss=loss, update_time=now()))
+
+    def _report_with(self, **fields: Any) -> TrainerReport:
+        known = self.report()
+        merged = {name: getattr(known, name) for name in TrainerReport.model_fields}
+        # Built anew, not copied: a copy would not be validated, and the operator refuses what is malformed.
+        return TrainerReport(**{**merged, **fields})
+
+    def _replace(self, **fields: Any) -> None:
+        with self._lock:
+            self._snapshot = dataclasses.replace(self._snapshot, **fields)
+            snapshot = self._snapshot
+        for listener in self._listeners:
+            listener(snapshot)
+
+
+def loss_text(loss: float) -> str:
+    """Return a finite loss as the API takes it."""
+    return f"{min(max(loss, 0.0), _LARGEST_LOSS):.4f}"
+
+
+def now() -> str:
+    """Return the time as the API writes it."""
+    return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
