@@ -14,7 +14,7 @@ import yaml
 from cluster import binaries, component_logs, debian_packages, kind_cluster, kinds, simulated_nodes
 from cluster.addresses import CHOICES, ClusterAddresses, choose_addresses
 from cluster.cluster_plan import ClusterPlan, plan_file, read_plan
-from cluster.control_groups import hierarchies, remove_tree
+from cluster.control_groups import controllers_to_enable, hierarchies, remove_tree
 from cluster.credentials import kubeconfig
 from cluster.current_cluster import require_consent
 from cluster.faults import ClusterError
@@ -109,6 +109,11 @@ def test_cgroup_hierarchies_of_both_versions() -> None:
         "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
     )
     assert hierarchies(mounts) == [Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup/unified")]
+
+
+def test_controllers_that_the_kubelet_needs_are_enabled_where_they_are_not() -> None:
+    assert controllers_to_enable("cpuset cpu io memory hugetlb pids rdma", "cpu memory") == "+cpuset +io +hugetlb +pids"
+    assert controllers_to_enable("", "") == ""
 
 
 def test_a_cgroup_is_removed_with_those_in_it(tmp_path: Path) -> None:

