@@ -44,7 +44,7 @@ images: ## Build the operator's and the trainer's images for the local cluster.
 bench: bench-operator bench-trainer ## Measure both sides.
 
 bench-operator: environment ## Runs per second from creation to Job.
-	$(VENV)/python bench/operator.py
+	$(VENV)/python bench/reconcile.py
 
 bench-trainer: environment ## Clips per second against the plain transformers recipe, with both word error rates.
 	$(VENV)/python bench/trainer.py
