@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Iterator, Optional, Tuple
 
-from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import identity, manifest, output_faults
+from whisper_finetune_trainer import folder_manifest, identity, output_faults, volumes
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.storage import VolumeStorage
 
@@ -31,7 +30,7 @@ class StoredFolder:
     """A whole folder of this run; `path` is below the run's folder, `sha256` that of its manifest."""
 
     path: str
-    manifest: manifest.Manifest
+    manifest: folder_manifest.Manifest
     sha256: str
 
 
@@ -70,7 +69,7 @@ class RunFolder:
     def newest_to_resume(self) -> Optional[StoredFolder]:
         """Return the newest state whose content is what was written, else None."""
         for candidate in reversed(self.checkpoints(RESUME)):
-            changed = manifest.first_changed_file(candidate.manifest, self.local(candidate.path))
+            changed = folder_manifest.first_changed_file(candidate.manifest, self.local(candidate.path))
             if changed is None:
                 return candidate
             logger.warning("%s/%s is damaged; trying an older checkpoint", candidate.path, changed)
@@ -89,11 +88,11 @@ class RunFolder:
             folder = self._storage.new_folder(self._below(path))
             try:
                 fill(folder)
-                described = manifest.describe(folder, self._uid, self._training_fields, step, wer)
-                content = manifest.render(described)
-                stored = StoredFolder(path, described, manifest.sha256(content))
+                described = folder_manifest.describe(folder, self._uid, self._training_fields, step, wer)
+                content = folder_manifest.render(described)
+                stored = StoredFolder(path, described, folder_manifest.sha256(content))
                 before_whole(stored)
-                self._storage.finish_folder(self._below(path), manifest.NAME, content)
+                self._storage.finish_folder(self._below(path), folder_manifest.NAME, content)
             except Exception:
                 # Half a checkpoint is of no use, and on a full disk it is in the way.
                 self._storage.remove_folder(self._below(path))
@@ -139,15 +138,15 @@ class RunFolder:
         return "/".join(part for part in (self._uri.rstrip("/"), self.name, path) if part)
 
     def _whole(self, path: str) -> Optional[StoredFolder]:
-        content = self._storage.read_bytes(self._below(f"{path}/{manifest.NAME}"))
-        found = manifest.parse(content) if content is not None else None
+        content = self._storage.read_bytes(self._below(f"{path}/{folder_manifest.NAME}"))
+        found = folder_manifest.parse(content) if content is not None else None
         if content is None or found is None:
             return None
-        if not manifest.sizes_match(found, self._storage.sizes(self._below(path))):
+        if not folder_manifest.sizes_match(found, self._storage.sizes(self._below(path))):
             return None
-        return StoredFolder(path, found, manifest.sha256(content))
+        return StoredFolder(path, found, folder_manifest.sha256(content))
 
-    def _is_own(self, found: manifest.Manifest) -> bool:
+    def _is_own(self, found: folder_manifest.Manifest) -> bool:
         return (found.uid, found.training_fields) == (self._uid, self._training_fields)
 
     def _below(self, path: str) -> str:
@@ -177,10 +176,7 @@ class RunFolder:
 def open_run_folder(config: TrainerConfig) -> RunFolder:
     """Return the run's folder, ready to be written; TrainerError where that cannot be."""
     uri = config.spec.output.uri
-    address = addresses.parse(uri)
-    if address is None or address.scheme != "pvc":
-        raise TrainerError("ConfigInvalid", f"output.uri {uri} is not supported by this version; use pvc://claim/path")
-    root = Path(addresses.local_path(uri, config.volumes))
+    root = volumes.local_path(uri, "output.uri", config)
     folder = RunFolder(
         VolumeStorage(root), config.run_folder_name, uri, config.uid, identity.training_fields_digest(config.spec)
     )

@@ -1,0 +1,71 @@
+"""Every way out of an attempt becomes an exit code and a TrainingResult."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+from whisper_finetune_api import causes
+from whisper_finetune_api.run import TrainingResult
+from whisper_finetune_trainer import result
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.progress import Reporter
+from whisper_finetune_trainer.stopping import Stopped
+
+#: Neither the user's to mend nor a stop: tried again.
+EXIT_UNEXPECTED = 1
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended."""
+
+    exit_code: int
+    result: TrainingResult
+
+
+def of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter) -> Ending:
+    """Make an attempt; what it raises is explained with all that the reporter knows by then."""
+    try:
+        return Ending(causes.EXIT_DONE, attempt())
+    except TrainerError as error:
+        for line in error.message.splitlines():
+            logger.error("%s: %s", error.reason, line)  # noqa: TRY400 (the message is for the user; no traceback)
+        return _failed(reporter, error.exit_code, error.reason, error.message)
+    except Stopped:
+        logger.info("stopped")
+        return _failed(reporter, causes.EXIT_STOPPED, None, _stopped_message(reporter))
+    except MemoryError:
+        logger.exception("out of memory")
+        message = "out of memory: give the runtime more, or lower training.batchSize or training.maxLabelTokens"
+        return _failed(reporter, EXIT_UNEXPECTED, None, message)
+    except Exception as error:
+        logger.exception("unexpected")
+        return _failed(reporter, EXIT_UNEXPECTED, None, one_line(error))
+
+
+def one_line(error: BaseException) -> str:
+    """Return an unexpected error's kind and text in one line; its traceback is in the log."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def write_termination_message(path: Path, ending: Ending) -> None:
+    """Write the message where the kubelet reads it; without that file the log has to do."""
+    message = result.termination_message(ending.result)
+    try:
+        path.write_bytes(message)
+    except OSError as error:
+        logger.warning("cannot write the termination message to %s: %s; it is: %s", path, error, message.decode())
+
+
+def _failed(reporter: Reporter, exit_code: int, reason: Optional[str], message: str) -> Ending:
+    snapshot = reporter.snapshot()
+    return Ending(exit_code, result.failed(snapshot.report, reason, message, round(snapshot.training_seconds)))
+
+
+def _stopped_message(reporter: Reporter) -> str:
+    checkpoints = reporter.report().checkpoints
+    saved = f"; the next attempt goes on from {checkpoints[-1].path}" if checkpoints else " before the first checkpoint"
+    return f"stopped by SIGTERM{saved}"

@@ -1,0 +1,88 @@
+"""manifest.json, written last into every folder of a run: a folder without one, or unlike it, does not exist. Pure."""
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+from typing import Dict, Mapping, Optional
+
+from pydantic import Field, ValidationError, field_validator
+
+from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.status import Digest, Percent
+
+NAME = "manifest.json"
+_CHUNK_BYTES = 1 << 20
+
+
+class ManifestFile(ApiModel):
+    """One file as it was written."""
+
+    bytes: int = Field(ge=0)
+    sha256: Digest
+
+
+class Manifest(ApiModel):
+    """What a whole folder holds, and which run at which step wrote it."""
+
+    uid: str = Field(max_length=64)
+    training_fields: Digest = Field(description="Of the spec's fields that decide the weights.")
+    step: int = Field(ge=0)
+    wer: Optional[Percent] = None
+    files: Dict[str, ManifestFile]
+
+    @field_validator("files")
+    @classmethod
+    def _stay_below(cls, files: Dict[str, ManifestFile]) -> Dict[str, ManifestFile]:
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{name!r} leads out of the folder")
+        return files
+
+
+def describe(folder: Path, uid: str, training_fields: str, step: int, wer: Optional[str] = None) -> Manifest:
+    """Return the manifest of a filled folder; every file is read once."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {
+        path.relative_to(folder).as_posix(): ManifestFile(bytes=path.stat().st_size, sha256=file_sha256(path))
+        for path in paths
+    }
+    return Manifest(uid=uid, training_fields=training_fields, step=step, wer=wer, files=files)
+
+
+def render(manifest: Manifest) -> bytes:
+    """Return the file's content."""
+    return (json.dumps(manifest.to_json_object(), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def parse(content: bytes) -> Optional[Manifest]:
+    """Return the manifest, or None where the content is none."""
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+def sizes_match(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
+    """Return whether each named file is there in its size; `sizes` are by path relative to the folder."""
+    return all(sizes.get(name) == file.bytes for name, file in manifest.files.items())
+
+
+def first_changed_file(manifest: Manifest, folder: Path) -> Optional[str]:
+    """Return the first file whose content is not what was written, or None; every file is read once."""
+    changed = (name for name, file in manifest.files.items() if file_sha256(folder / name) != file.sha256)
+    return next(changed, None)
+
+
+def sha256(content: bytes) -> str:
+    """Return the digest of bytes, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the digest of a file's content, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
+            digest.update(chunk)
+    return digest.hexdigest()

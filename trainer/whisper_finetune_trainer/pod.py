@@ -1,0 +1,28 @@
+"""The trainer in a pod: configuration from the environment, progress over HTTP, result by termination message."""
+
+import os
+from pathlib import Path
+
+from whisper_finetune_api.run import TrainingResult
+from whisper_finetune_trainer import attempt, configuration, ending, progress_server, scratch
+from whisper_finetune_trainer.progress import Reporter
+from whisper_finetune_trainer.progress_display import ProgressLog
+from whisper_finetune_trainer.stopping import StopRequest
+
+
+def run(termination_log: Path) -> int:
+    """Make one attempt and return its exit code; whatever happens, the termination message is written."""
+    stop = StopRequest()
+    stop.listen()
+    reporter = Reporter()
+    reporter.listen(ProgressLog())
+    ended = ending.of_attempt(lambda: _attempt(reporter, stop), reporter)
+    ending.write_termination_message(termination_log, ended)
+    return ended.exit_code
+
+
+def _attempt(reporter: Reporter, stop: StopRequest) -> TrainingResult:
+    config = configuration.from_environment(os.environ)
+    scratch.use(config.scratch_folder)
+    progress_server.serve(config, reporter)
+    return attempt.make(config, reporter, stop)

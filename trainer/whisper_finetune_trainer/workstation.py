@@ -1,0 +1,73 @@
+"""`run` and `plan`: the same training and the same plan without a cluster."""
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Iterator, Optional
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from whisper_finetune_api import causes
+from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_trainer import attempt, configuration, ending, planning, result, spec_file
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.progress import Reporter
+from whisper_finetune_trainer.progress_display import ProgressBar
+from whisper_finetune_trainer.stopping import StopRequest
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make one attempt with a progress bar, print its result as the last line of stdout, return its exit code."""
+    stop = StopRequest()
+    stop.listen()
+    reporter = Reporter()
+    ended = ending.of_attempt(lambda: _attempt(arguments, reporter, stop), reporter)
+    sys.stdout.write(result.render(ended.result).decode() + "\n")
+    return ended.exit_code
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Print what would be done as JSON; return the exit code of a refused object."""
+    try:
+        planned = planning.describe(_config(arguments, Path(tempfile.gettempdir())))
+    except TrainerError as error:
+        sys.stderr.write(error.message + "\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(planned, indent=1, ensure_ascii=False) + "\n")
+    return causes.EXIT_DONE
+
+
+def _attempt(arguments: argparse.Namespace, reporter: Reporter, stop: StopRequest) -> TrainingResult:
+    with _scratch_folder(arguments.scratch) as scratch:
+        config = _config(arguments, scratch)
+        with _progress_bar(config.schedule.steps, reporter):
+            return attempt.make(config, reporter, stop)
+
+
+def _config(arguments: argparse.Namespace, scratch: Path) -> TrainerConfig:
+    described = spec_file.read(arguments.spec)
+    return configuration.of_workstation(described, dict(arguments.volume), arguments.accelerator, scratch)
+
+
+@contextlib.contextmanager
+def _scratch_folder(given: Optional[Path]) -> Iterator[Path]:
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="whisper-finetune-") as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _progress_bar(total_steps: int, reporter: Reporter) -> Iterator[None]:
+    bar = ProgressBar(total_steps)
+    reporter.listen(bar)
+    with logging_redirect_tqdm():
+        try:
+            yield
+        finally:
+            bar.close()
