@@ -20,7 +20,7 @@ from cluster.narration import say, step
 from cluster.node import IMAGE_NAMESPACE, SOCKET
 from cluster.preparation import prepare, require_linux_root
 
-SECONDS_UNTIL_READY = 90
+SECONDS_UNTIL_READY = 180
 KEPT = ("containerd", "volumes", "lock")
 """What of a cluster's state outlives it: imported images, and the volumes' data."""
 
@@ -30,9 +30,11 @@ class CompiledCluster:
     folders: ClusterFolders
 
     def up(self, *, with_node: bool) -> None:
+        """Start it, or wait until the one that runs is ready; never end one that runs, as it may just be slow."""
         require_linux_root()
         with exclusive(self.folders.state / "lock", f"changing cluster {self.folders.name!r}"):
-            if self.is_up(with_node=with_node):
+            if find_isolation(plan_file(self.folders)):
+                self.join(with_node=with_node)
                 return
             programs, pause_image = prepare(self.folders, with_node=with_node)
             with step("cleaning up after a predecessor"):
@@ -43,23 +45,17 @@ class CompiledCluster:
                 end_isolated(plan_file(self.folders))
                 raise
 
-    def is_up(self, *, with_node: bool) -> bool:
+    def join(self, *, with_node: bool) -> None:
         plan = read_plan(self.folders)
-        if (
-            not plan
-            or not find_isolation(plan_file(self.folders))
-            or not api_client.is_ready(self.folders.admin_kubeconfig)
-        ):
-            return False
+        name = self.folders.name
+        if plan is None:
+            raise ClusterError(f"cluster {name!r} runs, and its {plan_file(self.folders)} is gone: run `down` first")
         if with_node and not plan.with_node:
-            raise ClusterError(
-                f"cluster {self.folders.name!r} is up without a node: run `down` first, or `up --no-node`"
-            )
-        say(f"cluster {self.folders.name!r} is up already at {plan.addresses.api_server}")
-        return True
+            raise ClusterError(f"cluster {name!r} is up without a node: run `down` first, or `up --no-node`")
+        self.wait_until_ready(plan)
+        say(f"cluster {name!r} is up already at {plan.addresses.api_server}")
 
     def start(self, programs: Path, pause_image: Path, *, with_node: bool) -> None:
-        log = self.folders.logs / "inside.log"
         self.folders.logs.mkdir(parents=True)
         with (
             step("making namespaces, network and keys"),
@@ -70,28 +66,31 @@ class CompiledCluster:
             plan.write()
             write_credentials(plan)
             make_control_groups(plan.cgroup)
-            process = start_isolated(plan_file(self.folders), log)
+            process = start_isolated(plan_file(self.folders), self.folders.logs / "inside.log")
             host_network.connect(addresses, Isolation(process.pid))
         let_go(process)
-        with step("waiting for the API server"):
-            self.wait(process, "the API server", lambda: api_client.is_ready(self.folders.admin_kubeconfig))
-        if with_node:
-            with step("waiting for the node"):
-                self.wait(
-                    process, "the node", lambda: api_client.is_node_ready(self.folders.admin_kubeconfig, NODE_NAME)
-                )
+        self.wait_until_ready(plan)
         say(f"cluster {self.folders.name!r} is up at {addresses.api_server}")
 
-    def wait(self, process: subprocess.Popen[str], what: str, is_ready: Callable[[], bool]) -> None:
+    def wait_until_ready(self, plan: ClusterPlan) -> None:
+        kubeconfig = self.folders.admin_kubeconfig
+        self.wait("the API server", lambda: api_client.is_ready(kubeconfig))
+        if plan.with_node:
+            self.wait("the node", lambda: api_client.is_node_ready(kubeconfig, NODE_NAME))
+
+    def wait(self, what: str, is_ready: Callable[[], bool]) -> None:
+        if is_ready():
+            return
         deadline = time.monotonic() + SECONDS_UNTIL_READY
-        while not is_ready():
-            if process.poll() is not None:
-                raise ClusterError(f"the cluster ended while it started: {last_line(self.folders.logs / 'inside.log')}")
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"{what} is not ready after {SECONDS_UNTIL_READY} s: see the logs in {self.folders.logs}"
-                )
-            time.sleep(0.1)
+        with step(f"waiting for {what}"):
+            while not is_ready():
+                if find_isolation(plan_file(self.folders)) is None:
+                    raise ClusterError(f"the cluster ended: {last_line(self.folders.logs / 'inside.log')}")
+                if time.monotonic() > deadline:
+                    raise ClusterError(
+                        f"{what} is not ready after {SECONDS_UNTIL_READY} s: see {self.folders.logs}, or run `down`"
+                    )
+                time.sleep(0.1)
 
     def down(self, *, purge: bool) -> None:
         require_linux_root()
