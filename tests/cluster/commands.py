@@ -50,6 +50,8 @@ def use_or_end(cluster: Cluster, options: argparse.Namespace) -> int:
                 cluster.load(archive)
         case "volume":
             print(cluster.volume(options.volume))
+            if options.megabytes:
+                cluster.limit_volume(options.volume, options.megabytes)
         case "kwok":
             cluster.simulate_node(options.termination_message.read_text() if options.termination_message else "")
     return 0
@@ -77,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("kubeconfig", parents=[common], help="print the path of the admin's kubeconfig")
     volume = commands.add_parser("volume", parents=[common], help="print a folder of the node for a hostPath volume")
     volume.add_argument("volume", metavar="VOLUME", help="any name: the same one gives the same folder")
+    volume.add_argument(
+        "--megabytes", type=int, metavar="N", help="make it, empty, a disk of this size, which only the node sees"
+    )
     kwok = commands.add_parser(
         "kwok", parents=[common], help="add a simulated node, on which each pod succeeds by itself"
     )
