@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cluster import binaries, component_logs, debian_packages, kind_cluster, kinds, simulated_nodes
-from cluster.addresses import CHOICES, ClusterAddresses, choose_addresses
+from cluster.addresses import CHOICES, FOR_BENCHMARKS, ClusterAddresses, choose_addresses
 from cluster.cluster_plan import ClusterPlan, plan_file, read_plan
 from cluster.control_groups import controllers_to_enable, hierarchies, remove_tree
 from cluster.credentials import kubeconfig
@@ -46,6 +46,7 @@ def test_addresses_of_a_choice() -> None:
     assert (addresses.host, addresses.node) == ("10.243.48.1", "10.243.48.2")
     assert (addresses.pods, addresses.api_server) == (IPv4Network("10.244.48.0/24"), "https://10.243.48.2:6443")
     assert len(ClusterAddresses(CHOICES - 1).host_interface) <= 15
+    assert ClusterAddresses(CHOICES - 1).simulated_pods.subnet_of(FOR_BENCHMARKS)
 
 
 @pytest.mark.parametrize("taken", ["10.243.48.0/30", "10.244.48.0/24", "10.244.48.128/25", "10.243.48.0/21"])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -210,6 +211,8 @@ def test_simulated_pods_succeed_with_the_message_and_real_ones_are_left_alone(ap
     cluster("kwok", "--termination-message", str(message))
     simulated = run_pod(api, pod("simulated", "memory", "200", **SIMULATED), has_ended)
     assert (simulated.spec.node_name, simulated.status.phase) == ("kwok-0", "Succeeded")
+    with pytest.raises(urllib.error.URLError, match="No route to host"):  # at once, and by no way out of this host
+        read_url(f"http://{simulated.status.pod_ip}/")
     assert (ending(simulated).exit_code, ending(simulated).message) == (0, message.read_text())
     real = run_pod(api, pod("real", "memory", "20"), has_ended)
     assert (real.spec.node_name, ending(real).message) == ("local", "held 20 MiB")

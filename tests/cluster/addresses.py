@@ -11,6 +11,9 @@ CHOICES = 200
 SERVICES = IPv4Network("10.96.0.0/16")
 """Known inside the cluster's own network namespace only, so every cluster has the same."""
 
+FOR_BENCHMARKS = IPv4Network("198.18.0.0/15")
+"""Set apart for this by RFC 2544: no host on the internet has an address in it."""
+
 
 @dataclass(frozen=True)
 class ClusterAddresses:
@@ -25,6 +28,11 @@ class ClusterAddresses:
     @property
     def pods(self) -> IPv4Network:
         return IPv4Network(f"10.244.{self.choice}.0/24")
+
+    @property
+    def simulated_pods(self) -> IPv4Network:
+        """Addresses that nothing has: a simulated pod must not seem to be a machine of the host's real network."""
+        return IPv4Network((int(FOR_BENCHMARKS.network_address) + self.choice * 512, 23))
 
     @property
     def host(self) -> str:
@@ -47,7 +55,7 @@ class ClusterAddresses:
         return f"https://{self.node}:6443"
 
     def overlaps(self, taken: Sequence[IPv4Network]) -> bool:
-        return any(network.overlaps(mine) for network in taken for mine in (self.link, self.pods))
+        return any(network.overlaps(mine) for network in taken for mine in (self.link, self.pods, self.simulated_pods))
 
 
 def choose_addresses(name: str, taken: Sequence[IPv4Network]) -> ClusterAddresses:
@@ -58,6 +66,6 @@ def choose_addresses(name: str, taken: Sequence[IPv4Network]) -> ClusterAddresse
         if not addresses.overlaps(taken):
             return addresses
     raise ClusterError(
-        f"no free addresses for cluster {name!r}: the host's routes cover all of 10.243.0.0/16 or 10.244.0.0/16; "
-        "end other clusters, or use CLUSTER=kind"
+        f"no free addresses for cluster {name!r}: the host's routes cover all of 10.243.0.0/16, 10.244.0.0/16 or "
+        f"{FOR_BENCHMARKS}; end other clusters, or use CLUSTER=kind"
     )

@@ -19,6 +19,7 @@ from cluster.locks import exclusive
 from cluster.narration import say, step
 from cluster.node import IMAGE_NAMESPACE, SOCKET
 from cluster.preparation import prepare, require_linux_root
+from cluster.small_disk import mount_small_disk
 
 SECONDS_UNTIL_READY = 180
 KEPT = ("containerd", "volumes", "lock")
@@ -46,14 +47,18 @@ class CompiledCluster:
                 raise
 
     def join(self, *, with_node: bool) -> None:
-        plan = read_plan(self.folders)
+        plan = self.running_plan()
         name = self.folders.name
-        if plan is None:
-            raise ClusterError(f"cluster {name!r} runs, and its {plan_file(self.folders)} is gone: run `down` first")
         if with_node and not plan.with_node:
             raise ClusterError(f"cluster {name!r} is up without a node: run `down` first, or `up --no-node`")
         self.wait_until_ready(plan)
         say(f"cluster {name!r} is up already at {plan.addresses.api_server}")
+
+    def running_plan(self) -> ClusterPlan:
+        plan = read_plan(self.folders)
+        if plan is None:
+            raise ClusterError(f"{plan_file(self.folders)} of a running cluster is gone: run `down`, then `up`")
+        return plan
 
     def start(self, programs: Path, pause_image: Path, *, with_node: bool) -> None:
         self.folders.logs.mkdir(parents=True)
@@ -160,10 +165,14 @@ class CompiledCluster:
         say(ran.stdout.strip())
 
     def simulate_node(self, termination_message: str) -> None:
-        simulated_nodes.simulate_node(self.folders, self.running().enter, termination_message)
+        isolation, plan = self.running(), self.running_plan()
+        simulated_nodes.simulate_node(self.folders, isolation.enter, plan.addresses.simulated_pods, termination_message)
 
     def volume(self, name: str) -> Path:
         return self.folders.make_volume(name)
+
+    def limit_volume(self, name: str, megabytes: int) -> None:
+        mount_small_disk(self.running().enter, self.volume(name), megabytes)
 
 
 def last_line(log: Path) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import binaries, simulated_nodes
+from cluster.addresses import FOR_BENCHMARKS
 from cluster.credentials import write_secret
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders
@@ -70,8 +71,11 @@ class CurrentCluster:
             f"volume {name!r} cannot be a folder of this cluster's nodes: make a claim of one of its storage classes"
         )
 
+    def limit_volume(self, name: str, megabytes: int) -> None:
+        raise ClusterError(f"volume {name!r} cannot be a disk of {megabytes} MB on somebody's node")
+
     def simulate_node(self, termination_message: str) -> None:
-        simulated_nodes.simulate_node(self.folders, [], termination_message)
+        simulated_nodes.simulate_node(self.folders, [], FOR_BENCHMARKS, termination_message)
 
     def kubectl(self, *arguments: str) -> str:
         installed = shutil.which("kubectl") or str(binaries.program("kubectl"))

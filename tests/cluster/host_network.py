@@ -26,6 +26,9 @@ def connect(addresses: ClusterAddresses, isolation: Isolation) -> None:
         ip(*command, inside=isolation)
     # Pods can be reached from the host, as by an operator that runs there.
     ip("route", "add", str(addresses.pods), "via", addresses.node)
+    # Simulated ones cannot: whoever tries, on the host or in a pod, hears so at once.
+    ip("route", "add", str(addresses.simulated_pods), "via", addresses.node)
+    ip("route", "add", "unreachable", str(addresses.simulated_pods), inside=isolation)
 
 
 def disconnect(addresses: ClusterAddresses) -> None:

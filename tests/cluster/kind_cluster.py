@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import binaries, simulated_nodes
+from cluster.addresses import FOR_BENCHMARKS
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders
 from cluster.narration import say, step
+from cluster.small_disk import mount_small_disk
 
 IMAGE_IN_SOURCE = re.compile(r'^const Image = "(\S+)"', re.MULTILINE)
 
@@ -73,9 +75,13 @@ class KindCluster:
         """The same path on the host and in the node's container, see kind_config."""
         return self.folders.make_volume(name)
 
+    def limit_volume(self, name: str, megabytes: int) -> None:
+        node = f"{self.folders.name}-control-plane"
+        mount_small_disk(["docker", "exec", node], self.volume(name), megabytes)
+
     def simulate_node(self, termination_message: str) -> None:
         self.kubeconfig()
-        simulated_nodes.simulate_node(self.folders, [], termination_message)
+        simulated_nodes.simulate_node(self.folders, [], FOR_BENCHMARKS, termination_message)
 
     def kind(self, *arguments: str) -> None:
         installed = shutil.which("kind") or str(binaries.program("kind"))

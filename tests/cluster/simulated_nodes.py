@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from cluster import binaries
@@ -23,7 +24,7 @@ SELECTED_BY = "type=kwok"
 SECONDS_UNTIL_READY = 60
 
 
-def simulate_node(folders: ClusterFolders, prefix: Sequence[str], termination_message: str) -> None:
+def simulate_node(folders: ClusterFolders, prefix: Sequence[str], pods: IPv4Network, termination_message: str) -> None:
     """Start kwok, or start it anew where it runs, and wait until its node is Ready.
 
     The command gets `prefix`, such as an nsenter that lets it live and die with the cluster.
@@ -37,6 +38,7 @@ def simulate_node(folders: ClusterFolders, prefix: Sequence[str], termination_me
         f"--kubeconfig={folders.admin_kubeconfig}",
         f"--manage-nodes-with-label-selector={SELECTED_BY}",
         "--node-lease-duration-seconds=40",
+        f"--cidr={pods}",
         f"--config={stages_file(folders)}",
     ]
     with step(f"starting the simulated node {NODE}"):
