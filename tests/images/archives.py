@@ -1,0 +1,70 @@
+"""Build an image into an archive that a node can load, unless the same one is there already."""
+
+import os
+import shutil
+from pathlib import Path
+
+from cluster import debian_packages
+from cluster.faults import ClusterError
+from cluster.folders import cache_root, require_free_disk
+from cluster.locks import exclusive
+from cluster.narration import say, step
+from images import buildah, debian_base
+from images.recipes import BUILD_BASE, GIGABYTES_TO_BUILD, RUNTIME_BASE, Recipe
+
+NEEDED_PROGRAMS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+
+
+def folder() -> Path:
+    return cache_root() / "images"
+
+
+def archive_of(recipe: Recipe) -> Path:
+    """Where the archive is, or will be."""
+    return folder() / f"{recipe.target}-{recipe.key()}.tar"
+
+
+def build(recipe: Recipe) -> Path:
+    """Return the image's archive, built first where something changed."""
+    archive = archive_of(recipe)
+    with exclusive(folder() / "lock", "building images"):
+        if archive.exists():
+            say(f"{recipe.image}: unchanged, {archive}")
+            return archive
+        require_what_a_build_needs(recipe)
+        store = buildah.Store(folder() / "buildah")
+        store.remove_leftovers()
+        for base in (RUNTIME_BASE, BUILD_BASE):
+            debian_base.make(store, base)
+        with step(f"building {recipe.image}"):
+            store.build(recipe, log=folder() / f"{recipe.target}.log")
+        with step(f"writing {archive}"):
+            store.write_archive(recipe.image, archive)
+        forget_older_archives(archive, recipe)
+    say(f"{recipe.image}: {archive.stat().st_size / 1e6:.0f} MB")
+    return archive
+
+
+def require_what_a_build_needs(recipe: Recipe) -> None:
+    if os.geteuid() != 0:
+        raise ClusterError("building images needs root: use sudo, or build the Dockerfile with an engine of yours")
+    debian_packages.install_missing(NEEDED_PROGRAMS)
+    require_free_disk(folder(), GIGABYTES_TO_BUILD[recipe.target], f"building the {recipe.target}'s image")
+
+
+def forget_older_archives(archive: Path, recipe: Recipe) -> None:
+    for other in folder().glob(f"{recipe.target}-*.tar"):
+        if other != archive:
+            other.unlink()
+
+
+def clean() -> None:
+    """Remove all archives, layers and downloaded packages."""
+    with exclusive(folder() / "lock", "building images"):
+        if (folder() / "buildah").exists():
+            buildah.Store(folder() / "buildah").remove_images()
+        for path in folder().iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "lock":
+                path.unlink()

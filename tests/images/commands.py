@@ -1,0 +1,39 @@
+"""The local cluster's images, built without a registry."""
+
+import argparse
+from collections.abc import Sequence
+
+from cluster.faults import ClusterError
+from images import archives, recipes
+
+
+def run(arguments: Sequence[str] | None = None) -> int | str:
+    """Return the exit status, or the one line that tells what went wrong."""
+    options = parser().parse_args(arguments)
+    try:
+        match options.command:
+            case "build":
+                for recipe in recipes.chosen(options.image, options.torch):
+                    print(archives.build(recipe), flush=True)
+            case "key":
+                for recipe in recipes.chosen(options.image, options.torch):
+                    print(recipe.key())
+            case "clean":
+                archives.clean()
+    except ClusterError as problem:
+        return f"error: {problem}"
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python3 tests/images", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    image = argparse.ArgumentParser(add_help=False)
+    image.add_argument("image", choices=[*recipes.TARGETS, "all"])
+    image.add_argument(
+        "--torch", choices=recipes.TORCH_SOURCES, default="stub", help="the trainer's torch (stub: for tests only)"
+    )
+    commands.add_parser("build", parents=[image], help="build what changed; print the path of each image's archive")
+    commands.add_parser("key", parents=[image], help="print what changes exactly when an image does")
+    commands.add_parser("clean", help="remove all that was built, downloaded packages too")
+    return top

@@ -1,0 +1,89 @@
+"""What each image is made of, and the key that changes exactly when one of these things does."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TORCH_SOURCES = ("stub", "cpu", "cuda")
+SUITE = "bookworm"
+"""The Debian whose Python is the locks' 3.11."""
+RUNTIME_PACKAGES = ("ca-certificates", "libstdc++6", "python3")
+BUILD_PACKAGES = (*RUNTIME_PACKAGES, "binutils", "gcc", "libc6-dev", "python3-pip", "python3-venv")
+
+TARGETS = {
+    "operator": ("requirements/operator.txt", "crds/whisper_finetune_api", "operator/whisper_finetune_operator"),
+    "trainer": (
+        "requirements/trainer.txt", "requirements/torch.txt", "requirements/torch-cpu.txt",
+        "requirements/torch-cuda.txt", "tests/cuda_stubs.py", "crds/whisper_finetune_api",
+        "trainer/whisper_finetune_trainer",
+    ),
+}  # fmt: skip
+"""What the Dockerfile copies for each of its targets."""
+GIGABYTES_TO_BUILD = {"operator": 4, "trainer": 15}
+
+
+@dataclass(frozen=True)
+class DebianBase:
+    """A Debian to build on."""
+
+    role: str
+    packages: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What mmdebstrap is told; of the host it keeps neither name nor name servers."""
+        left_out = (f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man"))
+        forget_host = '--customize-hook=rm "$1/etc/resolv.conf" "$1/etc/hostname"'
+        return ("--variant=essential", f"--include={','.join(self.packages)}", *left_out, forget_host, SUITE)
+
+    @property
+    def image(self) -> str:
+        digest = hashlib.sha256(repr(self.options).encode())
+        return f"localhost/whisper-finetune-{self.role}:{digest.hexdigest()[:12]}"
+
+
+RUNTIME_BASE = DebianBase("runtime-base", RUNTIME_PACKAGES)
+BUILD_BASE = DebianBase("build-base", BUILD_PACKAGES)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image."""
+
+    target: str
+    torch: str = "stub"
+    repository: Path = REPOSITORY
+
+    @property
+    def image(self) -> str:
+        version = tomllib.loads((self.repository / "pyproject.toml").read_text())["project"]["version"]
+        return f"localhost/whisper-finetune-{self.target}:{version}"
+
+    @property
+    def build_arguments(self) -> dict[str, str]:
+        bases = {"BUILD_IMAGE": BUILD_BASE.image, "RUNTIME_IMAGE": RUNTIME_BASE.image}
+        return bases | ({"TORCH": self.torch} if self.target == "trainer" else {})
+
+    def key(self) -> str:
+        """Twelve hexadecimal digits over everything that goes in."""
+        digest = hashlib.sha256(repr((self.image, sorted(self.build_arguments.items()))).encode())
+        for file in self.inputs():
+            digest.update(f"{file.relative_to(self.repository)} {file.stat().st_size}\n".encode())
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:12]
+
+    def inputs(self) -> Iterator[Path]:
+        for name in ("Dockerfile", ".dockerignore", *TARGETS[self.target]):
+            path = self.repository / name
+            yield from source_files(path) if path.is_dir() else [path]
+
+
+def source_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def chosen(image: str, torch: str) -> list[Recipe]:
+    return [Recipe(target, torch) for target in TARGETS if image in (target, "all")]
