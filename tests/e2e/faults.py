@@ -1,0 +1,56 @@
+"""Every fault of a run that the operator or the trainer must name: what is wrong, and what the status then says."""
+
+from typing import Any, NamedTuple
+
+
+class Fault(NamedTuple):
+    """Changes to a tiny run, and the state, reason and part of the message that they lead to."""
+
+    changes: dict[str, Any]
+    reason: str
+    says: str
+    pods: int = 1
+    """How many pods the run may have in all."""
+
+
+#: Faults that end the run.
+FINAL: dict[str, Fault] = {
+    "language-of-no-model": Fault({"language": "yue"}, "ConfigInvalid", "yue"),
+    "english-only": Fault({"model": "pvc://speech/models/english-only"}, "ConfigInvalid", "nglish"),
+    "no-model": Fault({"model": "pvc://speech/models/nowhere"}, "ModelNotFound", "pvc://speech/models/nowhere"),
+    "empty-model": Fault({"model": "pvc://speech/models/nothing"}, "ModelNotFound", "pvc://speech/models/nothing"),
+    "no-dataset": Fault({"dataset.source": "pvc://speech/nowhere"}, "DatasetNotFound", "pvc://speech/nowhere"),
+    "no-split": Fault({"dataset.evalSplit": "test"}, "DatasetNotFound", "test"),
+    "empty-dataset": Fault({"dataset.source": "pvc://speech/empty"}, "DatasetInvalid", "pvc://speech/empty"),
+    "broken-json": Fault({"dataset.source": "pvc://speech/broken-json"}, "DatasetInvalid", "line 25"),
+    "missing-audio": Fault({"dataset.source": "pvc://speech/missing-audio"}, "DatasetInvalid", "missing-audio-0.wav"),
+    "unreadable-audio": Fault(
+        {"dataset.source": "pvc://speech/unreadable-audio"}, "DatasetInvalid", "unreadable-audio-0.wav"
+    ),
+    "empty-text": Fault({"dataset.source": "pvc://speech/empty-text"}, "DatasetInvalid", "12"),
+    "long-clips": Fault({"dataset.source": "pvc://speech/long-clips"}, "DatasetInvalid", "30 s"),
+    "long-labels": Fault({"dataset.source": "pvc://speech/long-labels"}, "DatasetInvalid", "token"),
+    "diverged": Fault(
+        {"training.learningRate": "1e30", "training.warmupFraction": "0.0"}, "TrainingDiverged", "learningRate"
+    ),
+    "locked-output": Fault({"output.uri": "pvc://locked/runs"}, "OutputNotWritable", "pvc://locked/runs"),
+    "full-output": Fault({"output.uri": "pvc://full/runs"}, "OutputNotWritable", "pvc://full/runs"),
+    "out-of-memory": Fault({"runtime": "tight"}, "OutOfMemory", "memory", pods=2),
+    "ipus-of-a-cpu": Fault({"runtime": "cpu", "ipus": 4}, "InvalidSpec", "ipus", pods=0),
+}
+
+#: Faults that keep the run waiting until somebody mends them.
+WAITING: dict[str, Fault] = {
+    "no-runtime": Fault({"runtime": "elsewhere"}, "RuntimeNotFound", "elsewhere", pods=0),
+    "no-image": Fault({"runtime": "missing-image"}, "ImagePullFailed", "image"),
+    "no-node": Fault({"runtime": "nowhere"}, "Unschedulable", "node"),
+    "no-claim": Fault({"output.uri": "pvc://later/runs"}, "VolumeNotFound", "later"),
+    "no-secret": Fault({"secretRefs": [{"name": "later", "keys": ["HF_TOKEN"]}]}, "SecretNotFound", "later"),
+}
+
+#: Objects that the API server itself refuses.
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown-language": ({"language": "klingon"}, "klingon"),
+    "english-only-by-name": ({"model": "openai/whisper-tiny.en", "language": "it"}, "English-only"),
+    "clip-limit": ({"dataset.maxClipSeconds": 31}, "less than or equal to 30"),
+}

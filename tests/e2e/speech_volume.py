@@ -1,0 +1,86 @@
+"""What lies on the tests' volume: tiny models, clips of tones, and data sets with each fault that one can have."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import tiny_whisper
+
+GOOD_CLIPS = 24
+#: More than a tenth of the clips is what the default of dataset.maxDroppedFraction refuses.
+FAULTY_CLIPS = 12
+CLIPS_AROUND_SIX_FAULTS = 60
+Row = dict[str, str]
+
+
+def fill(volume: Path) -> None:
+    """Write everything that is not there yet; `FINISHED` says that it is all there."""
+    mark = volume / "FINISHED"
+    if mark.exists():
+        return
+    tiny_whisper.build(volume / "models" / "tiny")
+    tiny_whisper.build(volume / "models" / "english-only", english_only=True)
+    (volume / "models" / "nothing").mkdir(parents=True, exist_ok=True)
+    tiny_whisper.write_clips(volume / "tones", GOOD_CLIPS)
+    (volume / "empty").mkdir(exist_ok=True)
+    (volume / "empty" / "train.jsonl").write_text("")
+    for name, make_fault in FAULTS.items():
+        write_faulty(volume / name, GOOD_CLIPS, {name: make_fault}, FAULTY_CLIPS)
+    write_faulty(volume / "one-of-each-fault", CLIPS_AROUND_SIX_FAULTS, FAULTS, 1)
+    mark.touch()
+
+
+def write_faulty(folder: Path, good: int, faults: Mapping[str, Callable[[Path, str], str]], times: int) -> None:
+    """A data set of `good` clips, and `times` clips with each of the faults."""
+    tiny_whisper.write_clips(folder, good)
+    lines = [make(folder, f"audio/{name}-{number}.wav") for name, make in faults.items() for number in range(times)]
+    with (folder / "train.jsonl").open("a", encoding="utf-8") as manifest:
+        manifest.writelines(f"{line}\n" for line in lines)
+
+
+def row(audio: str, text: str) -> str:
+    return json.dumps({"audio": audio, "text": text})
+
+
+def broken_json(folder: Path, audio: str) -> str:
+    write_tone(folder / audio)
+    return row(audio, "uno")[:-1]
+
+
+def missing_audio(folder: Path, audio: str) -> str:
+    del folder
+    return row(audio, "uno")
+
+
+def unreadable_audio(folder: Path, audio: str) -> str:
+    (folder / audio).write_bytes(b"RIFF, but not for long")
+    return row(audio, "uno")
+
+
+def empty_text(folder: Path, audio: str) -> str:
+    write_tone(folder / audio)
+    return row(audio, "  ")
+
+
+def long_clip(folder: Path, audio: str) -> str:
+    write_tone(folder / audio, seconds=31)
+    return row(audio, "uno")
+
+
+def long_label(folder: Path, audio: str) -> str:
+    write_tone(folder / audio)
+    return row(audio, "uno " * 80)
+
+
+FAULTS: dict[str, Callable[[Path, str], str]] = {
+    "broken-json": broken_json,
+    "missing-audio": missing_audio,
+    "unreadable-audio": unreadable_audio,
+    "empty-text": empty_text,
+    "long-clips": long_clip,
+    "long-labels": long_label,
+}
+
+
+def write_tone(path: Path, seconds: float = 0.8) -> None:
+    tiny_whisper.soundfile.write(path, tiny_whisper.tone(0, seconds), tiny_whisper.SAMPLE_RATE)

@@ -1,0 +1,127 @@
+"""What becomes of a run when something is killed, deleted or held while it trains: it goes on, never twice at once."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from kubernetes import client
+
+from e2e import run_folders, trainers_at_work
+from e2e.mid_training import Stage
+from e2e.operator_pod import OperatorPod
+from e2e.pod_processes import kill_process_of
+from e2e.runs import Runs, condition, succeeded, uid_of
+from e2e.waiting import wait_until
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def runs(make_runs: Callable[..., Runs]) -> Runs:
+    return make_runs("disturbances")
+
+
+@pytest.fixture(scope="module")
+def stage(runs: Runs, volume: Path) -> Iterator[Stage]:
+    with trainers_at_work.watching(runs.api, runs.namespace) as seen:
+        yield Stage(runs, volume, seen)
+
+
+def test_trainer_pod_is_deleted(stage: Stage) -> None:
+    run = stage.start("pod-deleted")
+    pod = stage.pod_at_work(run)
+    stage.runs.core.delete_namespaced_pod(pod.metadata.name, stage.runs.namespace, grace_period_seconds=0)
+    stage.assert_went_on(run, pods=2)
+
+
+def test_trainer_process_is_killed(stage: Stage) -> None:
+    run = stage.start("process-killed")
+    kill_process_of(stage.pod_at_work(run), "whisper_finetune_trainer")
+    ended = stage.assert_went_on(run, pods=2)
+    assert ended["status"]["attempts"]["failed"] == 1
+
+
+def test_operator_is_killed(stage: Stage, operator: OperatorPod) -> None:
+    run = stage.start("operator-killed")
+    operator.kill()
+    ended = stage.runs.wait_for_state("operator-killed", "Succeeded", 150)
+    assert stage.trainers.pods[uid_of(run)] == {pod.metadata.uid for pod in stage.runs.pods(uid_of(run))}
+    assert ended["status"]["attempts"]["started"] == 1
+    stage.trainers.assert_never_two(uid_of(run))
+    run_folders.whole_model(stage.folder(run), uid_of(run))
+    operator.wait_for(ready=1)
+
+
+def test_job_is_deleted(stage: Stage) -> None:
+    run = stage.start("job-deleted")
+    (job,) = stage.runs.jobs(uid_of(run))
+    stage.runs.batch.delete_namespaced_job(job.metadata.name, stage.runs.namespace, propagation_policy="Background")
+    stage.assert_went_on(run, pods=2)
+    (another,) = stage.runs.jobs(uid_of(run))
+    assert (another.metadata.name, another.metadata.uid != job.metadata.uid) == (job.metadata.name, True)
+
+
+def test_run_is_made_again_under_its_name(stage: Stage) -> None:
+    old = stage.start("again")
+    stage.runs.delete("again")
+    new = stage.runs.create("again")
+    ended = stage.runs.wait_for_state("again", "Succeeded", 120)
+    assert uid_of(new) == uid_of(ended) != uid_of(old)
+    (job,) = stage.runs.jobs(uid_of(new))
+    assert job.metadata.name == ended["status"]["jobName"]
+    assert ended["status"]["attempts"]["started"] == 1
+    assert stage.resumed_step(ended) == 0
+    assert run_folders.whole_model(stage.folder(new), uid_of(new))["step"] == new["spec"]["training"]["steps"]
+    for manifest in stage.folder(new).rglob("manifest.json"):
+        assert json.loads(manifest.read_text())["uid"] == uid_of(new)
+    wait_until(lambda: not stage.runs.jobs(uid_of(old)), 30, "the old Job is gone", lambda: stage.runs.explain("again"))
+    assert not (stage.folder(old) / "model").exists()
+
+
+def test_run_is_suspended_and_resumed(stage: Stage) -> None:
+    run = stage.start("suspended")
+    stage.runs.change("suspended", {"suspend": True})
+    suspended = stage.runs.wait_for_state("suspended", "Suspended")
+    assert condition(suspended, "Suspended")["status"] == "True"
+    assert condition(suspended, "Reconciling")["status"] == "False"
+    assert stage.runs.pods(uid_of(run)) == []
+    reached = run_folders.resume_steps(stage.folder(run))[-1]
+    stage.runs.change("suspended", {"suspend": False})
+    ended = stage.assert_went_on(run, pods=2)
+    assert stage.resumed_step(ended) == reached
+    assert ended["status"]["attempts"]["failed"] == 0
+
+
+def test_deadline_counts_all_attempts(stage: Stage) -> None:
+    deadline_seconds = 25
+    run = stage.start("deadline", {"training.steps": 500_000, "activeDeadlineSeconds": deadline_seconds})
+    first = stage.pod_at_work(run)
+    kill_process_of(first, "whisper_finetune_trainer")
+    stage.wait_for_another_pod(run, than=first)
+    ended = stage.runs.wait_for_state("deadline", "Failed", 120)
+    assert succeeded(ended)["reason"] == "DeadlineExceeded"
+    assert ended["status"]["attempts"]["started"] == 2
+    assert ended["status"]["runningSeconds"] >= deadline_seconds
+    assert all(seconds_of(pod) < deadline_seconds for pod in stage.runs.pods(uid_of(run)))
+    assert ended["status"]["baseline"]["wer"]
+
+
+def seconds_of(pod: client.V1Pod) -> float:
+    ended = pod.status.container_statuses[0].state.terminated
+    seconds: float = (ended.finished_at - ended.started_at).total_seconds()
+    return seconds
+
+
+def test_finished_job_is_cleaned_up_and_the_run_stays_finished(runs: Runs, operator: OperatorPod) -> None:
+    run = runs.create("cleaned", {"ttlSecondsAfterFinished": 1})
+    runs.wait_for_state("cleaned", "Succeeded")
+    wait_until(lambda: not runs.jobs(uid_of(run)), 60, "the finished Job is gone", lambda: runs.explain("cleaned"))
+    finished = runs.get("cleaned")
+    operator.kill()
+    # That a later run is looked at shows that the operator has also looked at this one.
+    runs.create("looked-at", {"runtime": "nowhere"})
+    runs.wait_for_reason("looked-at", "Unschedulable")
+    assert runs.jobs(uid_of(run)) == runs.pods(uid_of(run)) == []
+    assert runs.get("cleaned") == finished
+    operator.wait_for(ready=1)

@@ -1,0 +1,88 @@
+"""One undisturbed run from beginning to end: its status, its files, its Job and pod, its Events and its columns."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e import run_folders
+from e2e.runs import Runs, owner_of, uid_of
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def runs(make_runs: Callable[..., Runs]) -> Runs:
+    return make_runs("lifecycle")
+
+
+@pytest.fixture(scope="module")
+def good(runs: Runs) -> dict[str, Any]:
+    """A run that nothing happened to."""
+    runs.create("good", {"training.evalEverySteps": 10, "training.saveEverySteps": 10})
+    return runs.wait_for_state("good", "Succeeded")
+
+
+def test_status_holds_the_rates_before_and_after(good: dict[str, Any]) -> None:
+    status = good["status"]
+    for measured in (status["baseline"], status["result"]):
+        assert float(measured["wer"]) >= 0
+        assert float(measured["normalizedWer"]) >= 0
+    assert status["metric"]["name"] == "wer"
+    assert status["data"] == {"trainClips": 19, "evalClips": 4, "droppedClips": 0, "split": "Fraction"}
+    assert status["progress"]["percent"] == 100
+    assert status["attempts"]["started"] == 1
+    assert status["observedGeneration"] == good["metadata"]["generation"]
+    assert {one["type"]: one["status"] for one in status["conditions"]} == {
+        "Succeeded": "True",
+        "Reconciling": "False",
+        "Stalled": "False",
+        "Suspended": "False",
+        "Running": "False",
+    }
+
+
+def test_model_and_checkpoints_are_whole_where_the_status_says(good: dict[str, Any], volume: Path) -> None:
+    folder = run_folders.folder_of(volume, good)
+    run_folders.whole_model(folder, uid_of(good))
+    address = f"{good['spec']['output']['uri']}/{folder.name}"
+    assert good["status"]["model"]["uri"] == f"{address}/model"
+    manifest = (folder / "model" / "manifest.json").read_bytes()
+    assert good["status"]["model"]["sha256"] == run_folders.sha256(manifest)
+    for checkpoint in good["status"]["checkpoints"]:
+        relative = checkpoint["uri"].removeprefix(f"{address}/")
+        assert json.loads((folder / relative / "manifest.json").read_text())["step"] == checkpoint["step"]
+    assert {checkpoint["step"] for checkpoint in good["status"]["checkpoints"]} == {10, 20}
+
+
+def test_job_and_pod_belong_to_the_run(runs: Runs, good: dict[str, Any]) -> None:
+    (job,) = runs.jobs(uid_of(good))
+    (pod,) = runs.pods(uid_of(good))
+    assert job.metadata.name == good["status"]["jobName"]
+    assert owner_of(pod) == job.metadata.uid
+    assert pod.metadata.name == good["status"]["podName"]
+
+
+def test_each_change_of_state_is_one_event(runs: Runs, good: dict[str, Any]) -> None:
+    events = [event for event in runs.events(uid_of(good)) if event.type]
+    assert events
+    assert all(event.type == "Normal" for event in events)
+    posted = Counter(event.reason for event in events)
+    assert set(posted.values()) == {1}, posted
+    assert events[-1].reason == "Succeeded"
+
+
+def test_columns_show_the_run(runs: Runs, good: dict[str, Any]) -> None:
+    as_table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    shown = runs.custom.list_namespaced_custom_object(*runs.place, _headers=as_table)
+    names = [column["name"] for column in shown["columnDefinitions"]]
+    row = dict(zip(names, next(row["cells"] for row in shown["rows"] if row["cells"][0] == "good"), strict=True))
+    assert (row["Model"], row["Lang"], row["State"]) == ("pvc://speech/models/tiny", "it", "Succeeded")
+    assert (row["Progress"], row["Baseline"], row["WER"]) == (
+        100,
+        good["status"]["baseline"]["wer"],
+        good["status"]["result"]["wer"],
+    )
