@@ -89,8 +89,10 @@ def test_only_processes_of_the_own_plan_belong_to_a_cluster() -> None:
     held = ["unshare", "--net", "--fork", sys.executable, str(INSIDE), str(mine)]
     assert belongs_to(held, mine)
     assert belongs_to(held[-3:], mine)
+    assert belongs_to([sys.executable, "/another/checkout/tests/cluster/inside.py", str(mine)], mine)
     assert not belongs_to(held, other)
     assert not belongs_to(["tail", "-f", str(mine)], mine)
+    assert not belongs_to([str(mine)], mine)
     assert not belongs_to([], mine)
 
 

@@ -58,8 +58,11 @@ def let_go(process: subprocess.Popen[str]) -> None:
 
 
 def belongs_to(command: list[str], plan_file: Path) -> bool:
-    """True for the `unshare` process of that plan, and for the first process in its PID namespace."""
-    return command[-2:] == [str(INSIDE), str(plan_file)]
+    """True for the `unshare` process of that plan, and for the first process in its PID namespace.
+
+    Whatever checkout started them, as all of a user's checkouts share the clusters.
+    """
+    return [Path(argument).name for argument in command[-2:-1]] == [INSIDE.name] and command[-1] == str(plan_file)
 
 
 def find_isolation(plan_file: Path) -> Isolation | None:
