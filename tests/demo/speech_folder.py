@@ -1,0 +1,93 @@
+"""Writes the Italian recordings as a folder that a run can name as its data set: clips/*.wav and manifest.jsonl."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from demo import clips, transcripts
+from demo.transcripts import Transcript
+
+VOICE = Path("usr/share/asterisk/sounds/it_IT_m_Carlo")
+LIST = Path("usr/share/doc/asterisk-core-sounds-it/core-sounds-it.txt.gz")
+#: Short clips keep the demo short: nine tenths of the recordings are, and training takes windows of their length.
+LONGEST_SECONDS = 5.0
+#: Whisper hears this much at a time.
+WINDOW_SECONDS = 30.0
+SHORTEST_SECONDS = 0.1
+
+NO_RECORDING = "the recording is not in the package"
+OVER_WINDOW = f"over {WINDOW_SECONDS:g} s, which Whisper cannot hear at once"
+TOO_LONG = f"over {LONGEST_SECONDS:g} s, which the demo leaves out to be short"
+TOO_SHORT = f"under {SHORTEST_SECONDS:g} s"
+
+
+@dataclass(frozen=True)
+class SpeechSummary:
+    """What is in the folder, and how many entries of the list are not, by reason."""
+
+    clips: int
+    seconds: float
+    words: int
+    dropped: dict[str, int]
+
+    def lines(self) -> list[str]:
+        kept = f"{self.clips} clips, {self.seconds:.0f} s, {self.words} words"
+        return [kept, *(f"{count} entries dropped: {reason}" for reason, count in sorted(self.dropped.items()))]
+
+
+def write(packages: Path, folder: Path) -> SpeechSummary:
+    """Write `folder` from the unpacked Debian packages below `packages`."""
+    listed = list(transcripts.read(gzip.decompress((packages / LIST).read_bytes())))
+    seconds = decode(listed, packages, folder)
+    reasons = {entry.recording: reason_to_drop(entry, seconds.get(entry.recording)) for entry in listed}
+    for recording in seconds:
+        if reasons[recording]:
+            wav_of(recording, folder).unlink()
+    kept = [entry for entry in listed if reasons[entry.recording] is None]
+    write_manifest(folder, kept, seconds)
+    return SpeechSummary(
+        clips=len(kept),
+        seconds=sum(seconds[entry.recording] for entry in kept),
+        words=sum(len(entry.text.split()) for entry in kept),
+        dropped=dict(Counter(reason for reason in reasons.values() if reason)),
+    )
+
+
+def decode(listed: Iterable[Transcript], packages: Path, folder: Path) -> dict[str, float]:
+    """Decode what has a text and a recording, and return each one's length in seconds."""
+    sought = [entry.recording for entry in listed if not entry.refused]
+    recordings = {recording: packages / VOICE / f"{recording}.g722" for recording in sought}
+    there = {recording: file for recording, file in recordings.items() if file.exists()}
+    (folder / "clips").mkdir(parents=True)
+    clips.decode({file: wav_of(recording, folder) for recording, file in there.items()})
+    return {recording: soundfile.info(wav_of(recording, folder)).duration for recording in there}
+
+
+def wav_of(recording: str, folder: Path) -> Path:
+    return folder / "clips" / f"{recording.replace('/', '__')}.wav"
+
+
+def reason_to_drop(entry: Transcript, seconds: float | None) -> str | None:
+    """Return why an entry of the list is no clip of the folder; `seconds` is None where nothing was decoded."""
+    if entry.refused:
+        return entry.refused
+    if seconds is None:
+        return NO_RECORDING
+    if seconds > WINDOW_SECONDS:
+        return OVER_WINDOW
+    if seconds > LONGEST_SECONDS:
+        return TOO_LONG
+    return TOO_SHORT if seconds < SHORTEST_SECONDS else None
+
+
+def write_manifest(folder: Path, entries: Iterable[Transcript], seconds: dict[str, float]) -> None:
+    with (folder / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
+        for entry in entries:
+            clip = wav_of(entry.recording, folder).relative_to(folder).as_posix()
+            line = {"audio": clip, "text": entry.text, "duration": round(seconds[entry.recording], 3)}
+            manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
