@@ -12,7 +12,9 @@ def show_logs(folder: Path, component: str) -> None:
     """The end of one component's log; of each, a few lines, where none is named."""
     logs = {log.stem: log for log in sorted(folder.glob("*.log"))}
     if not logs:
-        raise ClusterError(f"no logs in {folder}: the cluster was not started yet")
+        raise ClusterError(
+            f"no logs in {folder}: the cluster was not started yet, or is kind's (`kind export logs`) or somebody's"
+        )
     if component and component not in logs:
         raise ClusterError(f"no component {component!r}: there are {', '.join(logs)}")
     for name, log in logs.items():

@@ -43,9 +43,9 @@ class CurrentCluster:
 
     def down(self, *, purge: bool) -> None:
         del purge
-        simulated_nodes.stop_simulation(self.folders)
+        simulated_nodes.remove_simulated_node(self.folders)
         self.folders.admin_kubeconfig.unlink(missing_ok=True)
-        say("the cluster itself is left as it is")
+        say("the cluster itself lives on")
 
     def status(self) -> int:
         print(

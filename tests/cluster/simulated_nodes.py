@@ -59,6 +59,15 @@ def stop_simulation(folders: ClusterFolders) -> None:
     end_processes(lambda command: command[-1:] == [f"--config={stages_file(folders)}"])
 
 
+def remove_simulated_node(folders: ClusterFolders) -> None:
+    """Stop kwok where it runs, and leave no trace of it in a cluster that lives on."""
+    if stages_file(folders).exists():
+        stop_simulation(folders)
+        kubectl = [str(binaries.program("kubectl")), f"--kubeconfig={folders.admin_kubeconfig}"]
+        run_kubectl([*kubectl, "delete", "node", NODE, "--ignore-not-found"])
+        stages_file(folders).unlink()
+
+
 def stages_file(folders: ClusterFolders) -> Path:
     return folders.state / "kwok-stages.yaml"
 
