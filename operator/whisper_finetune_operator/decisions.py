@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator.actions import Action
+from whisper_finetune_api.causes import BY_REASON
+from whisper_finetune_api.v1alpha1 import Condition, WhisperFineTuneStatus
+from whisper_finetune_operator import finals, jobs, plan, pods, situation, status, under_way
+from whisper_finetune_operator.actions import Action, KeepFor
+from whisper_finetune_operator.jobs import Job
+from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.situation import Situation
 from whisper_finetune_operator.world import World
 
 
@@ -22,4 +27,69 @@ class Decision:
 
 def decide(world: World, runtimes: Runtimes) -> Decision:
     """Return what is to be done about the run; the same world and status give the same decision."""
-    raise NotImplementedError
+    run, previous = world.run, WhisperFineTuneStatus.model_validate(world.run.status)
+    if run.deletion:
+        # Its children go with it, by their owner references.
+        return Decision(previous, changed=False)
+    if _is_over(previous):
+        return _finished(world, previous, status.observe(previous, run.generation))
+    spec = plan.read_spec(run)
+    if isinstance(spec, Phase):
+        refused = status.derive_refused_status(previous, spec, generation=run.generation, now=world.now)
+        return _finished(world, previous, refused)
+    return _decide(world, situation.read(world, spec, previous), runtimes)
+
+
+def _decide(world: World, seen: Situation, runtimes: Runtimes) -> Decision:
+    final = finals.find(seen)
+    if final and (final.state == "Succeeded" or seen.at_work is None):
+        derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
+        return _finished(world, seen.previous, derived)
+    course = under_way.end(seen, final) if final else under_way.find(seen, runtimes)
+    derived = status.derive_status(seen, course.phase, plan=course.plan, admitted=_admitted(seen, course.phase))
+    return Decision(derived, derived != seen.previous, course.actions, course.recheck_seconds)
+
+
+def _finished(world: World, previous: WhisperFineTuneStatus, derived: WhisperFineTuneStatus) -> Decision:
+    return Decision(derived, derived != previous, _tidy(world, derived))
+
+
+def _tidy(world: World, derived: WhisperFineTuneStatus) -> tuple[Action, ...]:
+    """Return what a run that is over still needs: that its Job is over too, and goes when the user says so."""
+    job = jobs.read(world.job) if world.job else None
+    if job is None or job.deleted or job.owner_uid != world.run.uid:
+        return ()
+    if job.end is None:
+        busy = any(not pods.read(pod).ended for pod in world.pods)
+        return under_way.stop(job) if busy or not _ends_by_itself(job, derived) else ()
+    seconds = world.run.spec.get("ttlSecondsAfterFinished")
+    return () if seconds == job.ttl_seconds_after_finished else (KeepFor(job.name, job.uid, seconds),)
+
+
+def _ends_by_itself(job: Job, derived: WhisperFineTuneStatus) -> bool:
+    """Return whether the same pod ends the Job too: by success, by the pod failure policy, or as one too many."""
+    reason = _summary(derived).reason
+    if reason == "RetriesExhausted" and derived.attempts:
+        return derived.attempts.failed - job.failed_before > job.backoff_limit
+    cause = BY_REASON.get(reason)
+    return cause is None or cause.exit_code is not None
+
+
+def _is_over(previous: WhisperFineTuneStatus) -> bool:
+    return bool(previous.conditions) and _summary(previous).status != "Unknown"
+
+
+def _summary(derived: WhisperFineTuneStatus) -> Condition:
+    return next(condition for condition in derived.conditions if condition.type == "Succeeded")
+
+
+def _admitted(seen: Situation, phase: Phase) -> bool | None:
+    """Return whether a queue lets the run go on: None where no queue holds it, or where that is not known yet."""
+    if phase.state == "Queued":
+        return False
+    if plan.QUEUE_LABEL not in seen.run.labels:
+        return None
+    if seen.job and not seen.job.suspended:
+        return True
+    told = next((condition for condition in seen.previous.conditions if condition.type == "Admitted"), None)
+    return told.status == "True" if told else None

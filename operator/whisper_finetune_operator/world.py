@@ -12,6 +12,12 @@ from whisper_finetune_operator import timestamps
 KubernetesObject = dict[str, Any]
 
 
+def controller_of(child: KubernetesObject) -> KubernetesObject:
+    """Return the owner reference of the controller that made an object, empty where nobody owns it."""
+    owners: list[KubernetesObject] = child["metadata"].get("ownerReferences") or []
+    return next((owner for owner in owners if owner.get("controller")), {})
+
+
 @dataclass(frozen=True)
 class Run:
     """One WhisperFineTune object; `spec` and `status` are as the API server gave them."""

@@ -1,0 +1,41 @@
+"""Where a run stands, in one state, one reason and one message."""
+
+from dataclasses import dataclass
+
+from whisper_finetune_api.v1alpha1.status import State
+
+#: The trainer's container runs.
+RUNNING_STATES = ("Preparing", "Evaluating", "Training")
+FINAL_STATES = ("Succeeded", "Failed")
+
+#: Reasons besides those of causes.py and the names of the states, which stand for nothing special.
+RETRYING = "Retrying"
+ENDING = "Ending"
+SUSPENDING = "Suspending"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the conditions are made from; `reason` is a state's name, one of the above, or a cause's."""
+
+    state: State
+    reason: str
+    message: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run never runs again."""
+        return self.state in FINAL_STATES
+
+
+NOT_STARTED = Phase("Pending", "Pending", "the trainer's pod has not started yet")
+
+
+def failed(reason: str, message: str) -> Phase:
+    """Return the phase of a final cause."""
+    return Phase("Failed", reason, message)
+
+
+def waits(reason: str, message: str) -> Phase:
+    """Return the phase of a cause that can be mended from outside."""
+    return Phase("Pending", reason, message)

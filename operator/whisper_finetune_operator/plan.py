@@ -1,0 +1,107 @@
+"""From a spec to a plan: which runtime, which volumes, and all that the trainer is told."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from whisper_finetune_api import addresses, run_plan
+from whisper_finetune_api.run import VOLUMES_FOLDER, TrainerConfig
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_operator import phases, quantities
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.runtimes import Runtime, Runtimes
+from whisper_finetune_operator.world import Run
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+#: The only labels of a run that its Job gets: a copied instance label would have Argo CD prune the Job.
+_COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/max-exec-time-seconds")
+#: The rest of the scratch space is for temporary copies.
+_CACHE_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A PersistentVolumeClaim of the run's namespace, and where it is mounted."""
+
+    name: str
+    folder: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """All that a workload is built from."""
+
+    run: Run
+    runtime: Runtime
+    config: TrainerConfig
+    claims: tuple[Claim, ...]
+    #: Of the run, for Kueue.
+    labels: dict[str, str]
+
+
+def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
+    """Return the run's typed spec, or the final phase of a spec that schema and CEL could not refuse."""
+    try:
+        spec = WhisperFineTuneSpec.model_validate(run.spec)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        return phases.failed("InvalidSpec", "; ".join(faults))
+    keys = [key for reference in spec.secret_refs for key in reference.keys]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        return phases.failed("InvalidSpec", f"secretRefs: {', '.join(twice)} is taken from more than one Secret")
+    return spec
+
+
+def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: Runtimes) -> TrainingPlan | Phase:
+    """Return the plan, or the phase of a run that cannot be planned (yet); `pinned` is the status' runtime."""
+    runtime = _choose(run, spec, pinned, runtimes)
+    if isinstance(runtime, Phase):
+        return runtime
+    claims = _claims(spec)
+    schedule = run_plan.make_run_plan(spec, runtime.accelerator).schedule
+    config = TrainerConfig(
+        name=run.name,
+        namespace=run.namespace,
+        uid=run.uid,
+        generation=run.generation,
+        spec=spec,
+        accelerator=runtime.accelerator,
+        schedule=schedule,
+        volumes={claim.name: claim.folder for claim in claims},
+        progress_port=runtime.progress_port,
+        scratch_limit_bytes=int(quantities.parse(runtime.scratch_limit) * _CACHE_SHARE),
+    )
+    labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
+    return TrainingPlan(run, runtime, config, claims, labels)
+
+
+def _choose(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: Runtimes) -> Runtime | Phase:
+    name = spec.runtime or pinned or runtimes.default_runtime
+    if name is None:
+        return _not_found("spec.runtime is absent and the admin has set no default", run, runtimes)
+    runtime = runtimes.named(name)
+    if runtime is None or not runtime.open_to(run.namespace):
+        return _not_found(f"there is no runtime {name} for namespace {run.namespace}", run, runtimes)
+    if spec.ipus is not None and runtime.accelerator != "ipu":
+        text = f"ipus is {spec.ipus}, but runtime {name} has no IPUs"
+        return phases.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
+    if runtime.partitions and QUEUE_LABEL in run.labels:
+        text = f"runtime {name} has its own line; take the label {QUEUE_LABEL} away, or take another runtime"
+        return phases.waits("QueueNotSupported", text)
+    if runtime.accelerator == "ipu":
+        return _not_found(f"runtime {name} needs IPU support, which this version does not have yet", run, runtimes)
+    return runtime
+
+
+def _not_found(what: str, run: Run, runtimes: Runtimes) -> Phase:
+    offered = ", ".join(runtime.name for runtime in runtimes.runtimes if runtime.open_to(run.namespace)) or "none"
+    return phases.waits("RuntimeNotFound", f"{what}; offered here: {offered}")
+
+
+def _claims(spec: WhisperFineTuneSpec) -> tuple[Claim, ...]:
+    """Return each claim once, in order of name; only the output's may be written to."""
+    output = addresses.claim_of(spec.output.uri)
+    addressed = (addresses.claim_of(text) for text in (spec.model, spec.dataset.source, spec.output.uri))
+    named = sorted({claim for claim in addressed if claim})
+    return tuple(Claim(name, f"{VOLUMES_FOLDER}/{name}", read_only=name != output) for name in named)

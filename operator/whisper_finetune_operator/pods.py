@@ -1,0 +1,113 @@
+"""Read a pod of a run: raw object in, the few facts that decisions need out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.world import KubernetesObject, controller_of
+
+TRAINER_CONTAINER = "trainer"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What keeps a pod from starting, in the cluster's own words: a reason of the kubelet or the scheduler."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One attempt: where it stands, and how its trainer ended."""
+
+    name: str
+    created: datetime
+    #: Name and UID of the controller that made it; None where nobody owns it (any more).
+    owner_name: str | None
+    owner_uid: str | None
+    phase: str
+    #: Somebody asked for its end: its trainer is saving a checkpoint, or was killed.
+    deleted: bool
+    #: The trainer's container runs at this moment.
+    running: bool
+    waiting: Waiting | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    exit_code: int | None
+    killed_for_memory: bool
+    #: Drained, preempted or evicted: not the trainer's doing.
+    disrupted: bool
+    #: What the trainer wrote to its termination log.
+    termination_message: str
+    #: What the cluster says about the pod's end, such as `Evicted: The node was low on resource: memory.`
+    remark: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether its containers are gone for good."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def seconds(self) -> int:
+        """How long its trainer ran, once it has ended."""
+        if self.started_at is None or self.finished_at is None:
+            return 0
+        return max(0, round((self.finished_at - self.started_at).total_seconds()))
+
+
+def read(pod: KubernetesObject) -> Pod:
+    """Return the facts of a raw pod."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    owner = controller_of(pod)
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    state = _trainer_state(status)
+    terminated = state.get("terminated") or {}
+    began = state.get("running") or terminated
+    return Pod(
+        name=metadata["name"],
+        created=timestamps.parse(metadata["creationTimestamp"]),
+        owner_name=owner.get("name"),
+        owner_uid=owner.get("uid"),
+        phase=status.get("phase", "Pending"),
+        deleted="deletionTimestamp" in metadata,
+        running="running" in state,
+        waiting=_waiting(state, conditions),
+        started_at=_time(began.get("startedAt")),
+        finished_at=_time(terminated.get("finishedAt")),
+        exit_code=terminated.get("exitCode"),
+        killed_for_memory=terminated.get("reason") == "OOMKilled",
+        disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
+        termination_message=terminated.get("message", ""),
+        remark=_remark(status, conditions),
+    )
+
+
+def _trainer_state(status: KubernetesObject) -> dict[str, Any]:
+    states: dict[str, dict[str, Any]] = {
+        container["name"]: container.get("state") or {} for container in status.get("containerStatuses") or ()
+    }
+    return states.get(TRAINER_CONTAINER, {})
+
+
+def _waiting(state: dict[str, Any], conditions: dict[str, Any]) -> Waiting | None:
+    if waiting := state.get("waiting"):
+        return Waiting(waiting.get("reason", ""), waiting.get("message", ""))
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return Waiting(scheduled.get("reason", ""), scheduled.get("message", ""))
+    return None
+
+
+def _remark(status: KubernetesObject, conditions: dict[str, Any]) -> str:
+    disruption = conditions.get("DisruptionTarget", {})
+    reason = status.get("reason") or disruption.get("reason")
+    message = status.get("message") or disruption.get("message")
+    return ": ".join(text for text in (reason, message) if text)
+
+
+def _time(text: str | None) -> datetime | None:
+    moment = timestamps.parse(text) if text else None
+    # A container that could not be started has "started" in 1970.
+    return moment if moment and moment.timestamp() > 0 else None

@@ -1,0 +1,15 @@
+"""Quantities as Kubernetes writes them, such as `10Gi` or `500m`."""
+
+import re
+
+#: Both the pattern that the admin's file is checked with and the one that is read here.
+PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_FACTORS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    f"{letter}i": 1024.0**power for power, letter in enumerate("KMGT", start=1)
+}
+
+
+def parse(quantity: str) -> float:
+    """Return the number that a quantity stands for: bytes, cores, or a count."""
+    number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr]  # by PATTERN
+    return float(number) * _FACTORS[unit]
