@@ -29,7 +29,7 @@ def control_plane() -> Iterator[Path]:
     name = f"api-{os.getpid()}"
     cluster_program("up", "--no-node", "--name", name)
     yield Path(cluster_program("kubeconfig", "--name", name))
-    cluster_program("down", "--name", name)
+    cluster_program("down", "--purge", "--name", name)
 
 
 @pytest.fixture(scope="session")
