@@ -49,7 +49,8 @@ def require_what_a_build_needs(recipe: Recipe) -> None:
     if os.geteuid() != 0:
         raise ClusterError("building images needs root: use sudo, or build the Dockerfile with an engine of yours")
     debian_packages.install_missing(NEEDED_PROGRAMS)
-    require_free_disk(folder(), GIGABYTES_TO_BUILD[recipe.target], f"building the {recipe.target}'s image")
+    purpose = f"building the {recipe.target}'s image (`python3 tests/images clean` forgets older ones)"
+    require_free_disk(folder(), GIGABYTES_TO_BUILD[recipe.target], purpose)
 
 
 def forget_older_archives(archive: Path, recipe: Recipe) -> None:
