@@ -1,88 +1,127 @@
-"""manifest.json, written last into every folder of a run: a folder without one, or unlike it, does not exist. Pure."""
+"""Find and read the manifest of a split: JSON lines or a table, one clip a row."""
 
-import hashlib
+import csv
+import io
 import json
-from pathlib import Path, PurePosixPath
-from typing import Dict, Mapping, Optional
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from pydantic import Field, ValidationError, field_validator
+from whisper_finetune_trainer.errors import TrainerError
 
-from whisper_finetune_api.v1alpha1.model import ApiModel
-from whisper_finetune_api.v1alpha1.status import Digest, Percent
-
-NAME = "manifest.json"
-_CHUNK_BYTES = 1 << 20
-
-
-class ManifestFile(ApiModel):
-    """One file as it was written."""
-
-    bytes: int = Field(ge=0)
-    sha256: Digest
+AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
+TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")
+_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
+#: Key of the cells beyond the header; no column of a text file has this name.
+_SURPLUS = "\0"
+_TABLES = {".csv": ",", ".tsv": "\t"}
 
 
-class Manifest(ApiModel):
-    """What a whole folder holds, and which run at which step wrote it."""
+@dataclass(frozen=True)
+class Row:
+    """One line of a manifest: its number, and its values or what is wrong with it."""
 
-    uid: str = Field(max_length=64)
-    training_fields: Digest = Field(description="Of the spec's fields that decide the weights.")
-    step: int = Field(ge=0)
-    wer: Optional[Percent] = None
-    files: Dict[str, ManifestFile]
-
-    @field_validator("files")
-    @classmethod
-    def _stay_below(cls, files: Dict[str, ManifestFile]) -> Dict[str, ManifestFile]:
-        for name in files:
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"{name!r} leads out of the folder")
-        return files
+    line: int
+    values: Mapping[str, Any]
+    broken: Optional[str] = None
 
 
-def describe(folder: Path, uid: str, training_fields: str, step: int, wer: Optional[str] = None) -> Manifest:
-    """Return the manifest of a filled folder; every file is read once."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {
-        path.relative_to(folder).as_posix(): ManifestFile(bytes=path.stat().st_size, sha256=file_sha256(path))
-        for path in paths
-    }
-    return Manifest(uid=uid, training_fields=training_fields, step=step, wer=wer, files=files)
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that hold the audio's path and the text."""
+
+    audio: str
+    text: str
 
 
-def render(manifest: Manifest) -> bytes:
-    """Return the file's content."""
-    return (json.dumps(manifest.to_json_object(), indent=1, ensure_ascii=False) + "\n").encode()
+def find(source: Path, split: str, *, is_train: bool) -> Path:
+    """Return the manifest of a split of a folder, or the source itself where it is a file; DatasetNotFound."""
+    if source.is_file():
+        if not is_train:
+            raise TrainerError(
+                "DatasetNotFound",
+                f"dataset.evalSplit {split}: {source.name} is one manifest and all of it is the train split; "
+                "let dataset.source name the folder that holds both splits",
+            )
+        return source
+    if not source.is_dir():
+        raise TrainerError("DatasetNotFound", f"dataset.source: there is no {source.name} at {source.parent}")
+    for candidate in _candidates(split, is_train=is_train):
+        if (source / candidate).is_file():
+            return source / candidate
+    found = ", ".join(sorted(entry.name for entry in source.iterdir())[:10]) or "nothing"
+    wanted = ", ".join(_candidates(split, is_train=is_train))
+    raise TrainerError("DatasetNotFound", f"split {split}: none of {wanted} is in {source.name}, which holds {found}")
 
 
-def parse(content: bytes) -> Optional[Manifest]:
-    """Return the manifest, or None where the content is none."""
+def _candidates(split: str, *, is_train: bool) -> List[str]:
+    names = [f"{split}.{suffix}" for suffix in ("jsonl", "csv", "tsv")]
+    names += [f"{split}/{name}" for name in ("metadata.jsonl", "metadata.csv", "manifest.jsonl")]
+    return names + (["manifest.jsonl", "metadata.jsonl", "metadata.csv"] if is_train else [])
+
+
+def read(path: Path) -> List[Row]:
+    """Return the rows of a manifest, broken ones too; DatasetInvalid for a file that is none."""
+    if path.suffix not in _SUFFIXES:
+        raise TrainerError("DatasetInvalid", f"{path.name} is no manifest; one of {', '.join(_SUFFIXES)} is expected")
     try:
-        return Manifest.model_validate_json(content)
-    except ValidationError:
-        return None
+        # utf-8-sig: files written on Windows begin with a byte-order mark, which would be part of the first key.
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TrainerError("DatasetInvalid", f"{path.name} is not UTF-8: {error}; convert it to UTF-8") from error
+    if path.suffix in _TABLES:
+        return list(_table_rows(text, _TABLES[path.suffix]))
+    return list(_array_rows(text) if text.lstrip().startswith("[") else _json_rows(text))
 
 
-def sizes_match(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
-    """Return whether each named file is there in its size; `sizes` are by path relative to the folder."""
-    return all(sizes.get(name) == file.bytes for name, file in manifest.files.items())
+def _json_rows(text: str) -> Iterator[Row]:
+    # Not splitlines(): it also splits at separators that JSON allows inside of a string.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield _json_row(number, line)
 
 
-def first_changed_file(manifest: Manifest, folder: Path) -> Optional[str]:
-    """Return the first file whose content is not what was written, or None; every file is read once."""
-    changed = (name for name, file in manifest.files.items() if file_sha256(folder / name) != file.sha256)
-    return next(changed, None)
+def _json_row(number: int, line: str) -> Row:
+    try:
+        values = json.loads(line)
+    except ValueError as error:
+        return Row(number, {}, f"is not JSON ({error})")
+    return Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
 
-def sha256(content: bytes) -> str:
-    """Return the digest of bytes, in hex."""
-    return hashlib.sha256(content).hexdigest()
+def _array_rows(text: str) -> Iterator[Row]:
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise TrainerError("DatasetInvalid", f"the manifest is a JSON array that cannot be read: {error}") from error
+    for number, values in enumerate(entries, start=1):
+        yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
 
-def file_sha256(path: Path) -> str:
-    """Return the digest of a file's content, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _table_rows(text: str, delimiter: str) -> Iterator[Row]:
+    # Common Voice's .tsv holds bare quotation marks in its texts.
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, restkey=_SURPLUS)
+    for values in reader:
+        broken = "has more cells than the header" if values.pop(_SURPLUS, None) else None
+        yield Row(reader.line_num, values, broken)
+
+
+def find_columns(rows: List[Row], audio: Optional[str], text: Optional[str]) -> Columns:
+    """Return the columns to use, by name or by the known data sets' names; DatasetInvalid names those that exist."""
+    present: Dict[str, None] = {}
+    for row in rows[:100]:
+        present.update(dict.fromkeys(row.values))
+    return Columns(
+        _column(present, audio, AUDIO_COLUMNS, "dataset.audioColumn"),
+        _column(present, text, TEXT_COLUMNS, "dataset.textColumn"),
+    )
+
+
+def _column(present: Mapping[str, None], wanted: Optional[str], known: Tuple[str, ...], field: str) -> str:
+    for name in (wanted,) if wanted else known:
+        if name in present:
+            return name
+    looked_for = wanted or " or ".join(known)
+    found = ", ".join(present) or "none"
+    raise TrainerError("DatasetInvalid", f"{field}: no column {looked_for} in the manifest; its columns are {found}")

@@ -1,0 +1,124 @@
+"""A random Whisper of 190,000 weights with the real special tokens in the real order, and tones to train it on."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+from whisper_finetune_api import languages
+from whisper_finetune_trainer import model_folder
+
+SAMPLE_RATE = 16_000
+_TASK_TOKENS = [
+    "<|translate|>",
+    "<|transcribe|>",
+    "<|startoflm|>",
+    "<|startofprev|>",
+    "<|nocaptions|>",
+    "<|notimestamps|>",
+]
+TEXTS = ("uno", "due", "tre", "ciao", "gatto", "sole", "mare", "luna")
+
+
+def special_tokens(*, cantonese: bool = False) -> list[str]:
+    """Return Whisper's special tokens after <|endoftext|>, in their order; large-v3 alone has Cantonese."""
+    codes = list(languages.LANGUAGES) if cantonese else list(languages.LANGUAGES)[:99]
+    return ["<|startoftranscript|>", *[f"<|{code}|>" for code in codes], *_TASK_TOKENS]
+
+
+def tokenizer(*, cantonese: bool = False) -> WhisperTokenizer:
+    """Return a tokenizer of 256 bytes without merges; the timestamps follow the special tokens as in the real one."""
+    tokens = ["<|endoftext|>", *special_tokens(cantonese=cantonese)]
+    vocabulary = {text: number for number, text in enumerate([*bytes_to_unicode().values(), *tokens])}
+    made = WhisperTokenizer(vocab=vocabulary, merges=[], pad_token="<|endoftext|>", extra_special_tokens=tokens[1:])  # noqa: S106 -- a token of text
+    made.add_tokens([f"<|{step * 0.02:.2f}|>" for step in range(1501)])
+    return made
+
+
+def build(
+    folder: Path, *, window_seconds: int = 2, english_only: bool = False, cantonese: bool = False, **changes: Any
+) -> Path:
+    """Write a model folder and return it; `changes` are values of WhisperConfig."""
+    tokens = tokenizer(cantonese=cantonese)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    network = WhisperForConditionalGeneration(_config(tokens, window_seconds, changes))
+    network.generation_config = _generation_config(tokens, english_only=english_only)
+    model_folder.write(network, tokens, folder)
+    return folder
+
+
+def _config(tokens: WhisperTokenizer, window_seconds: int, changes: dict[str, Any]) -> WhisperConfig:
+    end, start = tokens.convert_tokens_to_ids(["<|endoftext|>", "<|startoftranscript|>"])
+    values = {
+        "vocab_size": len(tokens),
+        "d_model": 64,
+        "encoder_layers": 1,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 128,
+        "decoder_ffn_dim": 128,
+        "max_source_positions": window_seconds * 50,
+        "max_target_positions": 64,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "decoder_start_token_id": start,
+        "suppress_tokens": None,
+        "begin_suppress_tokens": None,
+    }
+    return WhisperConfig(**{**values, **changes})
+
+
+def _generation_config(tokens: WhisperTokenizer, *, english_only: bool) -> GenerationConfig:
+    end, start, no_timestamps, previous = tokens.convert_tokens_to_ids(
+        ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>", "<|startofprev|>"]
+    )
+    values: dict[str, Any] = {
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "decoder_start_token_id": start,
+        "max_length": 64,
+        "is_multilingual": not english_only,
+        "no_timestamps_token_id": no_timestamps,
+        "prev_sot_token_id": previous,
+        "return_timestamps": False,
+    }
+    if not english_only:
+        codes = [token for token in tokens.extra_special_tokens if token[2:-2] in languages.LANGUAGES]
+        values["lang_to_id"] = {token: tokens.convert_tokens_to_ids(token) for token in codes}
+        values["task_to_id"] = {
+            task: tokens.convert_tokens_to_ids(f"<|{task}|>") for task in ("transcribe", "translate")
+        }
+    return GenerationConfig(**values)
+
+
+def tone(place: int, seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return a tone at 16 kHz whose pitch tells the texts apart, with the same faint noise every time."""
+    samples = int(seconds * SAMPLE_RATE)
+    pitch = 220 * 2 ** (place % len(TEXTS) / 2)
+    noise = np.random.default_rng(place).normal(0, 0.01, samples)
+    return (0.3 * np.sin(2 * np.pi * pitch * np.arange(samples) / SAMPLE_RATE) + noise).astype(np.float32)
+
+
+def write_clips(
+    folder: Path, count: int, *, seconds: float = 0.8, name: str = "train", texts: tuple[str, ...] = TEXTS
+) -> Path:
+    """Write `count` tones and the manifest `NAME.jsonl` beside them; return the folder."""
+    (folder / "audio").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(count):
+        audio = os.path.join("audio", f"{name}-{number:04d}.wav")  # noqa: PTH118 -- relative, as a manifest has it
+        soundfile.write(folder / audio, tone(number, seconds + 0.1 * (number % 4)), SAMPLE_RATE)
+        rows.append({"audio": audio, "text": texts[number % len(texts)]})
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder

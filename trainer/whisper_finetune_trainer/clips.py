@@ -1,0 +1,73 @@
+"""What a data set is made of once it is read: clips, and a record of those that were left out."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Dict, Iterable, List, Mapping, Tuple
+
+from typing_extensions import Literal
+
+from whisper_finetune_api.v1alpha1.status import DataSummary
+from whisper_finetune_trainer.errors import TrainerError
+
+_EXAMPLES = 3
+Split = Literal["Given", "Fraction", "Hash"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Speech of at most one window and what is said in it."""
+
+    identifier: str
+    audio: str
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Drop:
+    """One clip that is left out: the reason it is counted under, and what a reader can look up."""
+
+    reason: str
+    example: str
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips to train on and those held out; neither is empty."""
+
+    train: Tuple[Clip, ...]
+    evaluation: Tuple[Clip, ...]
+    dropped: Mapping[str, int]
+    examples: Tuple[str, ...]
+    split: Split
+
+    def summary(self) -> DataSummary:
+        """Return what the status shows."""
+        return DataSummary(
+            train_clips=len(self.train),
+            eval_clips=len(self.evaluation),
+            dropped_clips=sum(self.dropped.values()),
+            split=self.split,
+        )
+
+
+def count(drops: Iterable[Drop]) -> Dict[str, int]:
+    """Return how many were left out by reason, the commonest first."""
+    return dict(Counter(drop.reason for drop in drops).most_common())
+
+
+def first_examples(drops: List[Drop]) -> Tuple[str, ...]:
+    """Return the first few, in words."""
+    return tuple(drop.example for drop in drops[:_EXAMPLES])
+
+
+def refuse_too_many(drops: List[Drop], total: int, max_dropped_fraction: str) -> None:
+    """Raise DatasetInvalid where more clips are left out than `dataset.maxDroppedFraction` allows."""
+    if len(drops) <= float(max_dropped_fraction) * total:
+        return
+    reasons = ", ".join(f"{reason} {number}" for reason, number in count(drops).items())
+    raise TrainerError(
+        "DatasetInvalid",
+        f"{len(drops)} of {total} clips cannot be used, more than dataset.maxDroppedFraction {max_dropped_fraction} "
+        f"allows ({reasons}). First: {'; '.join(first_examples(drops))}",
+    )

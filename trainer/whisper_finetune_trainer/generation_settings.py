@@ -1,0 +1,35 @@
+"""Complete a model's generation settings, which old fine-tunes lack in part, for one language and task."""
+
+from typing import Any, Optional
+
+from whisper_finetune_api.languages import LANGUAGES
+
+#: transformers' own default, which would cut every transcript after 20 tokens.
+_LIBRARY_MAX_LENGTH = 20
+
+
+def complete(network: Any, tokenizer: Any, language_code: Optional[str], task: str) -> None:
+    """Set language and task (None: English-only), and what is missing of the token tables, on generation_config."""
+    settings = network.generation_config
+    settings.decoder_start_token_id = network.config.decoder_start_token_id
+    settings.no_timestamps_token_id = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
+    settings.return_timestamps = False
+    # The old way to say language and task; where both are given, versions differ in which one wins.
+    settings.forced_decoder_ids = None
+    settings.is_multilingual = language_code is not None
+    if settings.max_length in (None, _LIBRARY_MAX_LENGTH):
+        settings.max_length = network.config.max_target_positions
+    if language_code is not None:
+        _set_language(settings, tokenizer, language_code, task)
+
+
+def _set_language(settings: Any, tokenizer: Any, language_code: str, task: str) -> None:
+    vocabulary = tokenizer.get_vocab()
+    if not getattr(settings, "lang_to_id", None):
+        tokens = [f"<|{code}|>" for code in LANGUAGES]
+        settings.lang_to_id = {token: vocabulary[token] for token in tokens if token in vocabulary}
+    if not getattr(settings, "task_to_id", None):
+        settings.task_to_id = {name: vocabulary[f"<|{name}|>"] for name in ("transcribe", "translate")}
+    # As a token: the one spelling that every version of transformers takes.
+    settings.language = f"<|{language_code}|>"
+    settings.task = task

@@ -1,0 +1,42 @@
+"""Fetch a model from the Hugging Face Hub; what its answers mean for the run."""
+
+from pathlib import Path
+from typing import List, Optional
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+from whisper_finetune_trainer.errors import TrainerError
+
+_TEXTS = ["*.json", "merges.txt"]
+_DENIED = (401, 403)
+
+
+def download_model(model: str, revision: Optional[str]) -> Path:
+    """Return the local folder of a Hub model; ModelNotFound or AccessDenied. A network fault passes through."""
+    try:
+        files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
+        patterns = [*_TEXTS, *_weights(files)]
+        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+    except GatedRepoError as error:
+        raise TrainerError(
+            "AccessDenied", f"model: {model} is gated; accept its licence on the Hub and give a token by HF_TOKEN"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise TrainerError("ModelNotFound", f"model: {model} has no revision {revision}") from error
+    except RepositoryNotFoundError as error:
+        raise TrainerError(
+            "ModelNotFound", f"model: the Hub has no {model}, or it is private and HF_TOKEN does not open it"
+        ) from error
+    except HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code in _DENIED:
+            raise TrainerError(
+                "AccessDenied", f"model: the Hub refuses {model} ({error.response.status_code}); is HF_TOKEN right?"
+            ) from error
+        raise
+
+
+def _weights(files: List[str]) -> List[str]:
+    # Only at the top: repositories hold other variants in folders. Pickled weights only where there are no others.
+    safe = [name for name in files if "/" not in name and name.endswith(".safetensors")]
+    return safe or [name for name in files if name.startswith("pytorch_model") and name.endswith(".bin")]

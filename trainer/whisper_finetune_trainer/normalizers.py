@@ -1,0 +1,48 @@
+"""What is done to texts before they are compared: Whisper's English rules for English, gentle ones for the rest."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Callable, Mapping
+
+import regex
+from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+#: Written without spaces between words: their word error rate counts letters, as in Whisper's own evaluation.
+LETTER_LANGUAGES = frozenset(["bo", "ja", "km", "lo", "my", "th", "yue", "zh"])
+_BRACKETED = re.compile(r"[<\[][^>\]]*[>\]]|\([^)]+?\)")
+_SPACES = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """A function of one text, and the name that status.metric gives it."""
+
+    name: str
+    apply: Callable[[str], str]
+
+
+def normalizer_for(language_code: str, spellings: Mapping[str, str]) -> Normalizer:
+    """Return the normalizer of a language; `spellings` are the model's British to American ones (English only)."""
+    if language_code == "en":
+        english = EnglishTextNormalizer(dict(spellings))
+        return Normalizer("english" if spellings else "english without spellings", lambda text: english(text).strip())
+    if language_code in LETTER_LANGUAGES:
+        return Normalizer("basic with marks, letter by letter", lambda text: " ".join(letters(basic(text))))
+    return Normalizer("basic with marks", basic)
+
+
+def basic(text: str) -> str:
+    """Return a text in lower case without punctuation, symbols and what stands in brackets.
+
+    transformers' BasicTextNormalizer drops the marks of Unicode category M as well, which are the vowels of Hindi and
+    many other languages; here they stay.
+    """
+    spoken = unicodedata.normalize("NFKC", _BRACKETED.sub("", text.lower()))
+    kept = "".join(" " if unicodedata.category(character)[0] in "SP" else character for character in spoken)
+    return _SPACES.sub(" ", kept.lower()).strip()
+
+
+def letters(text: str) -> "list[str]":
+    """Return what a reader sees as letters, each with its marks, without spaces."""
+    return [letter for letter in regex.findall(r"\X", text) if not letter.isspace()]

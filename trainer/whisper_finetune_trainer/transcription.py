@@ -1,0 +1,45 @@
+"""Transcribe clips greedily in the model's full window: the same code before and after training."""
+
+from typing import Callable, List, Sequence
+
+import torch
+from transformers.modeling_outputs import BaseModelOutput
+
+from whisper_finetune_trainer.clips import Clip
+from whisper_finetune_trainer.device import Device
+from whisper_finetune_trainer.model import LoadedModel
+
+#: Clips that are decoded together; more would wait longer for the longest text among them.
+_BATCH_SIZE = {"cpu": 16, "cuda": 32}
+
+
+def transcribe(
+    loaded: LoadedModel,
+    device: Device,
+    clips: Sequence[Clip],
+    hidden_of: Callable[[Sequence[int]], torch.Tensor],
+    on_clip: Callable[[int], None],
+) -> List[str]:
+    """Return one text per clip, in order.
+
+    `hidden_of` gives encoder outputs by the clips' places, `on_clip` is told how many are done. A text ends at the
+    generation settings' max_length at the latest.
+    """
+    texts = [""] * len(clips)
+    # Clips of like length have texts of like length, which end at about the same time.
+    order = sorted(range(len(clips)), key=lambda place: clips[place].seconds)
+    size = _BATCH_SIZE[device.torch_device.type]
+    for first in range(0, len(order), size):
+        places = order[first : first + size]
+        for place, text in zip(places, _decode(loaded, device, hidden_of(places))):
+            texts[place] = text
+        on_clip(first + len(places))
+    return texts
+
+
+def _decode(loaded: LoadedModel, device: Device, hidden: torch.Tensor) -> List[str]:
+    with torch.inference_mode(), device.autocast():
+        tokens = loaded.network.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=hidden), num_beams=1, do_sample=False, use_cache=True
+        )
+    return [text.strip() for text in loaded.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
