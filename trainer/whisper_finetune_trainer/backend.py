@@ -37,7 +37,7 @@ class Backend(Protocol):
         """Take the optimizer steps `first_step` + 1, ... of the schedule; between two of them nothing is pending."""
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
-        """Return tensors and JSON values from which `load_state` goes on bit for bit."""
+        """Return tensors (live ones: write them before the next step) and JSON values to go on from bit for bit."""
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Become what `state` returned."""

@@ -6,7 +6,17 @@ import re
 from typing import Optional
 
 CANNOT_WRITE = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+    )
 )
 #: safetensors is written in Rust and keeps the number in its text only.
 _RUST_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")

@@ -42,7 +42,7 @@ class RunFolder:
         self.name = name
         self._storage = storage
         self._uri = uri
-        self._uid = uid
+        self.uid = uid
         self._training_fields = training_fields
 
     def prepare(self) -> None:
@@ -88,7 +88,7 @@ class RunFolder:
             folder = self._storage.new_folder(self._below(path))
             try:
                 fill(folder)
-                described = folder_manifest.describe(folder, self._uid, self._training_fields, step, wer)
+                described = folder_manifest.describe(folder, self.uid, self._training_fields, step, wer)
                 content = folder_manifest.render(described)
                 stored = StoredFolder(path, described, folder_manifest.sha256(content))
                 before_whole(stored)
@@ -147,7 +147,7 @@ class RunFolder:
         return StoredFolder(path, found, folder_manifest.sha256(content))
 
     def _is_own(self, found: folder_manifest.Manifest) -> bool:
-        return (found.uid, found.training_fields) == (self._uid, self._training_fields)
+        return (found.uid, found.training_fields) == (self.uid, self._training_fields)
 
     def _below(self, path: str) -> str:
         return f"{self.name}/{path}"
@@ -165,12 +165,17 @@ class RunFolder:
     def _explain(self, path: str, words: str) -> str:
         where = self._uri if path == self.name else self.address(path)
         free = self._storage.free_bytes() // _MEBIBYTE
-        newest = self.checkpoints(RESUME)[-1:]
-        saved = f"the newest whole checkpoint is {newest[0].path}" if newest else "no checkpoint is whole yet"
         return (
-            f"cannot write {where}: {words} ({free} MiB are free); {saved}. "
+            f"cannot write {where}: {words} ({free} MiB are free); {self._saved()}. "
             "Make room, or take a larger claim or one that this pod may write, and make a new run"
         )
+
+    def _saved(self) -> str:
+        try:
+            newest = self.checkpoints(RESUME)[-1:]
+        except OSError as error:
+            return f"its checkpoints cannot be read: {error.strerror}"
+        return f"the newest whole checkpoint is {newest[0].path}" if newest else "no checkpoint is whole yet"
 
 
 def open_run_folder(config: TrainerConfig) -> RunFolder:

@@ -22,13 +22,14 @@ class VolumeStorage:
 
     def free_bytes(self) -> int:
         """Return how much may still be written."""
-        return shutil.disk_usage(self._root).free
+        existing = next(path for path in (self._root, *self._root.parents) if path.exists())
+        return shutil.disk_usage(existing).free
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""
         try:
             return tuple(sorted(path.name for path in self._path(folder).iterdir()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
 
     def sizes(self, folder: str) -> Mapping[str, int]:

@@ -1,0 +1,223 @@
+"""What lies in a run's folder, what counts as whole, and what happens where it cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer_configs import UID, make_config, make_spec
+from whisper_finetune_trainer import folder_manifest, identity, output_faults, run_folder
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.run_folder import CHECKPOINTS, MODEL, RESUME, RunFolder
+from whisper_finetune_trainer.storage import VolumeStorage
+
+FIELDS = "f" * 64
+
+
+def make_folder(root: Path, uid: str = UID, fields: str = FIELDS) -> RunFolder:
+    """Return the prepared folder of run `demo` below `root`."""
+    folder = RunFolder(VolumeStorage(root), "demo-0badcafe", "pvc://speech/runs", uid, fields)
+    folder.prepare()
+    return folder
+
+
+def write_state(folder: RunFolder, step: int, kind: str = RESUME, content: bytes = b"weights") -> str:
+    """Write a checkpoint of one file and return its path."""
+    return folder.write_folder(
+        f"{kind}/checkpoint-{step}", step, lambda path: (path / "state.bin").write_bytes(content) and None
+    ).path
+
+
+def steps(folder: RunFolder, kind: str = RESUME) -> list[int]:
+    return [stored.manifest.step for stored in folder.checkpoints(kind)]
+
+
+def test_a_folder_is_whole_once_its_manifest_is_there(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    stored = folder.write_folder(
+        "resume/checkpoint-7", 7, lambda path: (path / "a.bin").write_bytes(b"abc") and None, "9.50"
+    )
+    content = (tmp_path / "demo-0badcafe/resume/checkpoint-7/manifest.json").read_bytes()
+    assert json.loads(content) == {
+        "uid": UID,
+        "trainingFields": FIELDS,
+        "step": 7,
+        "wer": "9.50",
+        "files": {
+            "a.bin": {"bytes": 3, "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+        },
+    }
+    assert stored == folder.stored("resume/checkpoint-7")
+    assert stored.sha256 == folder_manifest.sha256(content)
+
+
+def test_a_folder_that_is_being_filled_does_not_exist(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    seen: list[Any] = []
+
+    def fill(path: Path) -> None:
+        (path / "a.bin").write_bytes(b"abc")
+        seen.append(folder.stored("model"))
+
+    folder.write_folder("model", 1, fill, before_whole=lambda _stored: seen.append(folder.stored("model")))
+    assert seen == [None, None]
+    assert folder.stored("model")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: (path / "manifest.json").unlink(),
+        lambda path: (path / "manifest.json").write_text("{"),
+        lambda path: (path / "state.bin").unlink(),
+        lambda path: (path / "state.bin").write_bytes(b"shorter"[:3]),
+    ],
+    ids=["no manifest", "half a manifest", "file missing", "file cut"],
+)
+def test_what_is_not_whole_is_not_found_and_goes_when_the_next_attempt_starts(tmp_path: Path, damage: Any) -> None:
+    folder = make_folder(tmp_path)
+    write_state(folder, 10)
+    path = folder.local(write_state(folder, 20))
+    damage(path)
+    assert steps(folder) == [10]
+    make_folder(tmp_path)
+    assert not path.exists()
+
+
+def test_a_state_with_changed_content_is_not_resumed_from(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    write_state(folder, 10)
+    (folder.local(write_state(folder, 20)) / "state.bin").write_bytes(b"Weights")
+    newest = folder.newest_to_resume()
+    assert newest is not None
+    assert newest.path == "resume/checkpoint-10"
+
+
+@pytest.mark.parametrize("other", [{"uid": "another"}, {"fields": "0" * 64}])
+def test_another_runs_folder_is_neither_resumed_from_nor_removed(tmp_path: Path, other: dict[str, str]) -> None:
+    theirs = make_folder(tmp_path, **other)
+    write_state(theirs, 10)
+    mine = make_folder(tmp_path)
+    assert mine.newest_to_resume() is None
+    assert steps(theirs) == [10]
+
+
+def test_manifest_entries_stay_below_their_folder() -> None:
+    entry = {"bytes": 1, "sha256": "0" * 64}
+    for name in ("../other", "/etc/passwd", "a/../../b"):
+        content = json.dumps({"uid": UID, "trainingFields": FIELDS, "step": 1, "files": {name: entry}})
+        assert folder_manifest.parse(content.encode()) is None
+
+
+def test_pruning_keeps_the_newest_and_what_is_asked_for(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    for step in (5, 100, 20, 30):
+        write_state(folder, step, CHECKPOINTS)
+    folder.prune(CHECKPOINTS, keep=2, also=frozenset({5}))
+    assert steps(folder, CHECKPOINTS) == [5, 30, 100]
+    folder.prune(CHECKPOINTS, keep=0)
+    assert steps(folder, CHECKPOINTS) == []
+
+
+def test_small_files_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    assert folder.read_json("baseline.json") is None
+    folder.write_json("baseline.json", {"città": 1})
+    assert folder.read_json("baseline.json") == {"città": 1}
+    (tmp_path / "demo-0badcafe/baseline.json").write_text("[1")
+    assert folder.read_json("baseline.json") is None
+    assert [path.name for path in (tmp_path / "demo-0badcafe").iterdir()] == ["baseline.json"]
+
+
+def test_addresses_are_those_of_the_user(tmp_path: Path) -> None:
+    assert make_folder(tmp_path).address("model") == "pvc://speech/runs/demo-0badcafe/model"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 4 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_names_the_newest_whole_checkpoint(small_disk: Path) -> None:
+    folder = make_folder(small_disk)
+    write_state(folder, 10, content=bytes(1 << 20))
+    with pytest.raises(TrainerError) as raised:
+        write_state(folder, 20, content=bytes(4 << 20))
+    assert raised.value.reason == "OutputNotWritable"
+    assert raised.value.exit_code == 73
+    assert raised.value.message == (
+        "cannot write pvc://speech/runs/demo-0badcafe/resume/checkpoint-20: No space left on device (2 MiB are free); "
+        "the newest whole checkpoint is resume/checkpoint-10. "
+        "Make room, or take a larger claim or one that this pod may write, and make a new run"
+    )
+    assert [path.name for path in folder.local(RESUME).iterdir()] == ["checkpoint-10"]
+
+
+def test_a_volume_that_cannot_be_written_is_found_before_any_work(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(
+        TrainerError, match=r"cannot write pvc://speech/runs: Read-only file system.*no checkpoint is"
+    ) as raised:
+        make_folder(small_disk)
+    assert raised.value.exit_code == 73
+
+
+def test_a_read_only_volume_without_the_folder_of_the_runs_is_explained_too(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(TrainerError, match="Read-only file system"):
+        make_folder(small_disk / "runs/of/many")
+
+
+def test_a_file_in_the_place_of_the_folder_is_not_writable(tmp_path: Path) -> None:
+    (tmp_path / "demo-0badcafe").write_text("a file")
+    with pytest.raises(TrainerError, match="File exists") as raised:
+        make_folder(tmp_path)
+    assert raised.value.reason == "OutputNotWritable"
+
+
+def test_only_failures_that_stay_count_as_not_writable() -> None:
+    assert output_faults.cannot_write(OSError(errno.ENOSPC, "full")) == "No space left on device"
+    rust = RuntimeError('Error while serializing: I/O error: Os { "No space left on device (os error 28)" }')
+    assert output_faults.cannot_write(rust) == "No space left on device"
+    for passing in (OSError(errno.EIO, "the network volume hiccups"), OSError(errno.ESTALE, "stale"), ValueError("x")):
+        assert output_faults.cannot_write(passing) is None
+
+
+def test_the_folder_of_a_configuration(tmp_path: Path) -> None:
+    folder = run_folder.open_run_folder(make_config(make_spec(output={"uri": "pvc://speech/runs/it"}), tmp_path))
+    assert folder.local(MODEL) == tmp_path / "runs/it/demo-0badcafe/model"
+    assert (tmp_path / "runs/it/demo-0badcafe").is_dir()
+
+
+@pytest.mark.parametrize("output", ["s3://bucket/runs", "pvc://other/runs"])
+def test_an_output_that_is_not_at_hand_is_bad_configuration(tmp_path: Path, output: str) -> None:
+    with pytest.raises(TrainerError, match=r"output\.uri") as raised:
+        run_folder.open_run_folder(make_config(make_spec(output={"uri": output}), tmp_path))
+    assert raised.value.reason == "ConfigInvalid"
+
+
+def test_the_training_fields_are_those_that_decide_the_weights() -> None:
+    def digest(**training: Any) -> str:
+        return identity.training_fields_digest(make_config(make_spec(training=training)).spec)
+
+    assert digest() == digest(steps=1000) == digest(resumeEverySeconds=5)
+    assert digest() != digest(steps=999)
+    assert digest() != digest(seed=1)

@@ -1,0 +1,44 @@
+"""Configurations of small runs, as the operator would give them to a trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from whisper_finetune_api import run_plan
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+
+UID = "0badcafe-1111-2222-3333-444455556666"
+#: The run's folder below output.uri.
+FOLDER = "demo-0badcafe"
+
+
+def make_spec(**changes: Any) -> dict[str, Any]:
+    """Return the spec of a run on the claim `speech`; `changes` replace or add fields of it."""
+    spec: dict[str, Any] = {
+        "model": "pvc://speech/model",
+        "language": "it",
+        "dataset": {"source": "pvc://speech/clips"},
+        "output": {"uri": "pvc://speech/runs"},
+    }
+    return {**spec, **changes}
+
+
+def make_config(
+    spec: Mapping[str, Any], speech: object = "/nowhere", *, scratch: object = "/nowhere", port: int = 0
+) -> TrainerConfig:
+    """Return the configuration of run speech/demo with the claim `speech` at a folder."""
+    checked = WhisperFineTuneSpec.model_validate(spec)
+    return TrainerConfig(
+        name="demo",
+        namespace="speech",
+        uid=UID,
+        spec=checked,
+        accelerator="cpu",
+        schedule=run_plan.make_schedule(checked.training, "cpu"),
+        volumes={"speech": str(speech)},
+        progress_port=port,
+        scratch_folder=str(scratch),
+        scratch_limit_bytes=100_000_000,
+    )
