@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from whisper_finetune_api.causes import BY_REASON
 from whisper_finetune_api.v1alpha1 import Condition, WhisperFineTuneStatus
 from whisper_finetune_operator import finals, jobs, plan, pods, situation, status, under_way
 from whisper_finetune_operator.actions import Action, KeepFor
-from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.situation import Situation
@@ -42,12 +40,18 @@ def decide(world: World, runtimes: Runtimes) -> Decision:
 
 def _decide(world: World, seen: Situation, runtimes: Runtimes) -> Decision:
     final = finals.find(seen)
-    if final and (final.state == "Succeeded" or seen.at_work is None):
+    if final and (final.state == "Succeeded" or not _could_go_on(seen, final)):
         derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
         return _finished(world, seen.previous, derived)
     course = under_way.end(seen, final) if final else under_way.find(seen, runtimes)
     derived = status.derive_status(seen, course.phase, plan=course.plan, admitted=_admitted(seen, course.phase))
     return Decision(derived, derived != seen.previous, course.actions, course.recheck_seconds)
+
+
+def _could_go_on(seen: Situation, final: Phase) -> bool:
+    """Return whether a pod of the run is at work, or its Job could make another: then it is not over yet."""
+    by_itself = seen.job is None or finals.ends_job(seen.job, final.reason, seen.tally.attempts.failed)
+    return seen.at_work is not None or not by_itself
 
 
 def _finished(world: World, previous: WhisperFineTuneStatus, derived: WhisperFineTuneStatus) -> Decision:
@@ -61,18 +65,11 @@ def _tidy(world: World, derived: WhisperFineTuneStatus) -> tuple[Action, ...]:
         return ()
     if job.end is None:
         busy = any(not pods.read(pod).ended for pod in world.pods)
-        return under_way.stop(job) if busy or not _ends_by_itself(job, derived) else ()
+        failed = derived.attempts.failed if derived.attempts else 0
+        by_itself = finals.ends_job(job, _summary(derived).reason, failed)
+        return under_way.stop(job) if busy or not by_itself else ()
     seconds = world.run.spec.get("ttlSecondsAfterFinished")
     return () if seconds == job.ttl_seconds_after_finished else (KeepFor(job.name, job.uid, seconds),)
-
-
-def _ends_by_itself(job: Job, derived: WhisperFineTuneStatus) -> bool:
-    """Return whether the same pod ends the Job too: by success, by the pod failure policy, or as one too many."""
-    reason = _summary(derived).reason
-    if reason == "RetriesExhausted" and derived.attempts:
-        return derived.attempts.failed - job.failed_before > job.backoff_limit
-    cause = BY_REASON.get(reason)
-    return cause is None or cause.exit_code is not None
 
 
 def _is_over(previous: WhisperFineTuneStatus) -> bool:

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 
-from whisper_finetune_api.causes import FINAL_EXIT_CODES
+from whisper_finetune_api.causes import BY_REASON, FINAL_EXIT_CODES
 from whisper_finetune_operator import endings, phases, results
 from whisper_finetune_operator.accounting import SETTLE_TIME
 from whisper_finetune_operator.endings import Meaning
+from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.pods import Pod
 from whisper_finetune_operator.situation import Situation
@@ -19,6 +20,16 @@ _UNREADABLE_LIMIT = 2
 def find(situation: Situation) -> Phase | None:
     """Return the final phase of a run that is over, else None; a result goes before every cause."""
     return next((phase for rule in _RULES if (phase := rule(situation))), None)
+
+
+def ends_job(job: Job, reason: str, failed: int) -> bool:
+    """Return whether what ended the run has ended its Job, or is about to: the Job controller sees the same pod."""
+    if job.end:
+        return True
+    if reason == "RetriesExhausted":
+        return failed - job.failed_before > job.backoff_limit
+    cause = BY_REASON.get(reason)
+    return cause is None or cause.exit_code is not None
 
 
 def result_pod(situation: Situation) -> Pod | None:

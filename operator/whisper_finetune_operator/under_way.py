@@ -54,8 +54,8 @@ def find(situation: Situation, runtimes: Runtimes) -> Course:
 
 
 def end(situation: Situation, final: Phase) -> Course:
-    """Return the course of a run whose pod must end before the final phase holds."""
-    message = f"its pod is being ended: {final.message}"
+    """Return the course of a run whose pod and Job must end before the final phase holds."""
+    message = f"its Job is being ended: {final.message}"
     return Course(_phase_of_pod(situation, phases.ENDING, message), stop(situation.job))
 
 

@@ -1,0 +1,22 @@
+"""How kstatus, and so Flux and `kubectl wait`-like tools, read an object without code of their own for its kind."""
+
+from typing import Any, Literal
+
+Verdict = Literal["Terminating", "InProgress", "Failed", "Current"]
+
+
+def kstatus(thing: dict[str, Any]) -> Verdict:
+    """Return the verdict of kstatus' generic rules, in their order."""
+    metadata, status = thing["metadata"], thing.get("status") or {}
+    conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
+    if "deletionTimestamp" in metadata:
+        return "Terminating"
+    if status.get("observedGeneration", metadata["generation"]) != metadata["generation"]:
+        return "InProgress"
+    if conditions.get("Reconciling") == "True":
+        return "InProgress"
+    if conditions.get("Stalled") == "True":
+        return "Failed"
+    if conditions.get("Ready", "True") != "True":
+        return "InProgress"
+    return "Current"

@@ -1,0 +1,794 @@
+"""Stories of runs, moment by moment, and what the operator must make of the last one."""
+
+from typing import Any, NamedTuple
+
+from run_objects import (
+    CHILD,
+    DONE,
+    RUNTIMES,
+    at,
+    complete,
+    ended,
+    failure,
+    job,
+    job_failed,
+    pod,
+    progress,
+    run_object,
+    running,
+    unschedulable,
+    waiting,
+    world,
+)
+from whisper_finetune_api.run import TrainerReport
+from whisper_finetune_operator import decisions
+from whisper_finetune_operator.decisions import Decision
+from whisper_finetune_operator.world import Refusal, World
+
+
+class Moment(NamedTuple):
+    """What the cluster shows at one moment; the status is what the moment before left."""
+
+    seconds: float
+    job: dict[str, Any] | None = None
+    pods: tuple[dict[str, Any], ...] = ()
+    report: TrainerReport | None = None
+    refusal: Refusal | None = None
+    spec: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    labels: dict[str, str] = {}  # noqa: RUF012 (never changed)
+    generation: int = 1
+    deleted: bool = False
+
+
+class Scenario(NamedTuple):
+    """A story and its end: state, reason, a part of the message, and the actions as `described` names them."""
+
+    moments: tuple[Moment, ...]
+    state: str
+    reason: str
+    says: str = ""
+    actions: tuple[str, ...] = ()
+    rechecks: bool = False
+
+
+def tell(moments: tuple[Moment, ...]) -> list[tuple[World, Decision]]:
+    """Return what is decided at each moment, each starting from the status that the one before left."""
+    told: list[tuple[World, Decision]] = []
+    status: dict[str, Any] | None = None
+    for moment in moments:
+        run = run_object(
+            moment.spec,
+            status=status,
+            labels=moment.labels,
+            generation=moment.generation,
+            deleted=moment.deleted,
+        )
+        shown = world(
+            run,
+            moment.seconds,
+            job=moment.job,
+            pods=moment.pods,
+            report=moment.report,
+            refusal=moment.refusal,
+        )
+        decision = decisions.decide(shown, RUNTIMES)
+        told.append((shown, decision))
+        status = decision.status.to_json_object()
+    return told
+
+
+RETRIES = {"retries": 2}
+QUEUE = {"kueue.x-k8s.io/queue-name": "speech"}
+IMAGE = "registry.example.com/whisper-finetune/trainer:0.1.0"
+CREATED = Moment(1)
+JOB = Moment(2, job())
+POD = Moment(3, job(), (pod(2),))
+PREPARING = Moment(10, job(), (running(2, 5),))
+TRAINING = Moment(60, job(), (running(2, 5),), progress(40))
+
+
+#: Parts of a result that must not pass.
+REFUSED: dict[str, dict[str, Any]] = {
+    "not finite": {"result": {"wer": "nan", "normalizedWer": "21.60"}},
+    "negative": {"result": {"wer": "-1.00", "normalizedWer": "21.60"}},
+    "outside the run's folder": {"model": {"path": "../other/model", "sha256": "ab" * 32, "step": 1}},
+    "a whole address": {"model": {"path": "s3://other/model", "sha256": "ab" * 32, "step": 1}},
+    "without a result": {"result": None},
+    "without a model": {"model": None},
+    "of another run": {"uid": "somebody else"},
+    "with a reason": {"reason": "DatasetInvalid"},
+    "unknown fields": {"colour": "red"},
+}
+
+
+def _killed(created: float) -> dict[str, Any]:
+    """Return a pod that was killed for memory."""
+    return ended(created, created + 3, created + 7, 137, reason="OOMKilled")
+
+
+def _attempts(*pods: dict[str, Any]) -> tuple[Moment, ...]:
+    """Return the beginning of a run and a moment with these pods, all ended, of a Job that is still at work."""
+    return CREATED, JOB, Moment(900, job(), pods)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    # from creation to a result
+    "new": Scenario((CREATED,), "Pending", "Pending", "has not started", ("create",)),
+    "Job not yet seen by its controller": Scenario(
+        (CREATED, Moment(2, job(status={}))), "Pending", "Pending", "has not started"
+    ),
+    "Job without a pod for a moment": Scenario((CREATED, JOB), "Pending", "Pending", rechecks=True),
+    "Job without a pod for long": Scenario(
+        (CREATED, JOB, Moment(30, job())), "Pending", "Pending", actions=("look",), rechecks=True
+    ),
+    "pod on its way to a node": Scenario((CREATED, JOB, POD), "Pending", "Pending", "has not started"),
+    "container being made": Scenario(
+        (CREATED, JOB, Moment(4, job(), (waiting(2, "ContainerCreating", ""),))), "Pending", "Pending"
+    ),
+    "running without a report": Scenario((CREATED, JOB, POD, PREPARING), "Preparing", "Preparing", "pod"),
+    "measuring the baseline": Scenario(
+        (CREATED, JOB, PREPARING, Moment(20, job(), (running(2, 5),), progress(0, stage="Evaluating"))),
+        "Evaluating",
+        "Evaluating",
+    ),
+    "training": Scenario((CREATED, JOB, PREPARING, TRAINING), "Training", "Training"),
+    "training, and the operator has just started": Scenario(
+        (CREATED, JOB, TRAINING, Moment(70, job(), (running(2, 5),))), "Training", "Training"
+    ),
+    "report of another run at that address": Scenario(
+        (CREATED, JOB, Moment(20, job(), (running(2, 5),), progress(40).model_copy(update={"uid": "other"}))),
+        "Preparing",
+        "Preparing",
+    ),
+    "result, before the Job knows": Scenario(
+        (CREATED, JOB, TRAINING, Moment(100, job(), (ended(2, 5, 99, 0, DONE),))),
+        "Succeeded",
+        "Succeeded",
+        "47.70 % before, 41.80 % after; model: pvc://speech/runs/italian-7a0c9a4e/model",
+    ),
+    "result, with its Job": Scenario(
+        (CREATED, JOB, Moment(100, job(complete(100)), (ended(2, 5, 99, 0, DONE),))), "Succeeded", "Succeeded"
+    ),
+    "result of a pod that was drained at its very end": Scenario(
+        (CREATED, JOB, Moment(100, job(), (ended(2, 5, 99, 0, DONE, disrupted=True),))), "Succeeded", "Succeeded"
+    ),
+    # a finished run never runs again
+    "finished, Job there, no TTL": Scenario(
+        (CREATED, JOB, Moment(100, job(complete(100)), (ended(2, 5, 99, 0, DONE),)), Moment(200, job(complete(100)))),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "finished, and its Job is gone": Scenario(
+        (CREATED, JOB, Moment(100, job(complete(100)), (ended(2, 5, 99, 0, DONE),)), Moment(200)),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "finished, then suspended": Scenario(
+        (CREATED, Moment(100, job(), (ended(2, 5, 99, 0, DONE),)), Moment(200, spec={"suspend": True}, generation=2)),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "finished, and a TTL is asked for": Scenario(
+        (
+            CREATED,
+            Moment(100, job(), (ended(2, 5, 99, 0, DONE),)),
+            Moment(200, job(complete(100)), spec={"ttlSecondsAfterFinished": 600}, generation=2),
+        ),
+        "Succeeded",
+        "Succeeded",
+        actions=("keep for 600",),
+    ),
+    "finished, and its TTL is written": Scenario(
+        (
+            CREATED,
+            Moment(100, job(), (ended(2, 5, 99, 0, DONE),)),
+            Moment(
+                200,
+                job(complete(100), spec__ttlSecondsAfterFinished=600),
+                spec={"ttlSecondsAfterFinished": 600},
+                generation=2,
+            ),
+        ),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "finished, and its TTL is taken away": Scenario(
+        (
+            CREATED,
+            Moment(100, job(), (ended(2, 5, 99, 0, DONE),)),
+            Moment(200, job(complete(100), spec__ttlSecondsAfterFinished=600), generation=2),
+        ),
+        "Succeeded",
+        "Succeeded",
+        actions=("keep for None",),
+    ),
+    "finished, and another pod of it is at work": Scenario(
+        (
+            CREATED,
+            Moment(100, job(), (ended(2, 5, 99, 0, DONE, disrupted=True),)),
+            Moment(120, job(), (ended(2, 5, 99, 0, DONE, disrupted=True), pod(110))),
+        ),
+        "Succeeded",
+        "Succeeded",
+        actions=("end",),
+    ),
+    "being deleted": Scenario((CREATED, JOB, TRAINING, Moment(80, deleted=True)), "Training", "Training"),
+    "being deleted before it was seen": Scenario((Moment(1, deleted=True),), "", ""),
+    # final causes, by the trainer's exit code
+    **{
+        f"exit {code}, {named}": Scenario(
+            (*_attempts(ended(2, 5, 9, code, failure(named, "what to do"))),), "Failed", reason, "what to do"
+        )
+        for code, named, reason in (
+            (64, "ConfigInvalid", "ConfigInvalid"),
+            (65, "DatasetInvalid", "DatasetInvalid"),
+            (65, "TrainingDiverged", "TrainingDiverged"),
+            (66, "ModelNotFound", "ModelNotFound"),
+            (66, "DatasetNotFound", "DatasetNotFound"),
+            (73, "OutputNotWritable", "OutputNotWritable"),
+            (77, "AccessDenied", "AccessDenied"),
+            (65, "AccessDenied", "DatasetInvalid"),
+            (65, None, "DatasetInvalid"),
+            (66, "NoSuchReason", "ModelNotFound"),
+        )
+    },
+    "exit 65 without a word": Scenario(_attempts(ended(2, 5, 9, 65)), "Failed", "DatasetInvalid", "exit code 65"),
+    "exit 65 of a drained pod": Scenario(
+        _attempts(ended(2, 5, 9, 65, disrupted=True)), "Pending", "Retrying", "stopped from outside", ("look",), True
+    ),
+    "pod failure policy, and its pod is gone": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(
+                60,
+                job(
+                    job_failed(
+                        40,
+                        "PodFailurePolicy",
+                        f"Container trainer for pod speech/{CHILD}-x failed with exit code 66 matching FailJob rule",
+                    )
+                ),
+            ),
+        ),
+        "Failed",
+        "ModelNotFound",
+        "exit code 66",
+    ),
+    "pod failure policy in words that are not known": Scenario(
+        (CREATED, JOB, Moment(60, job(job_failed(40, "PodFailurePolicy", "it failed")))),
+        "Failed",
+        "RetriesExhausted",
+        "it failed",
+    ),
+    "pod failure policy, and its pod's end is not in sight yet": Scenario(
+        (CREATED, JOB, TRAINING, Moment(61, job(job_failed(61, "PodFailurePolicy", "exit code 65")), TRAINING.pods)),
+        "Training",
+        "Ending",
+        "not in sight",
+        rechecks=True,
+    ),
+    # retried
+    "accelerator missing": Scenario(
+        _attempts(ended(2, 5, 9, 69, failure("AcceleratorUnavailable", "no CUDA device"))),
+        "Pending",
+        "AcceleratorUnavailable",
+        "no CUDA device; retries left: 2",
+        ("look",),
+        True,
+    ),
+    "killed for memory once": Scenario(
+        _attempts(_killed(2)), "Pending", "Retrying", "killed for memory", ("look",), True
+    ),
+    "killed for memory twice": Scenario(
+        _attempts(_killed(2), _killed(20)), "Pending", "Ending", "killed for memory 2 times", ("end",)
+    ),
+    "killed for memory twice, and its Job waits for Kueue": Scenario(
+        (CREATED, JOB, Moment(60, job(spec__suspend=True), (_killed(2), _killed(20)))),
+        "Pending",
+        "Ending",
+        actions=("delete",),
+    ),
+    "killed for memory twice, and its Job has ended": Scenario(
+        (
+            *_attempts(_killed(2), _killed(20)),
+            Moment(902, job(job_failed(902, "DeadlineExceeded")), (_killed(2), _killed(20))),
+        ),
+        "Failed",
+        "OutOfMemory",
+        "2 times",
+    ),
+    "killed for memory twice, and a third pod is at work": Scenario(
+        _attempts(_killed(2), _killed(20), running(50, 55)),
+        "Preparing",
+        "Ending",
+        "killed for memory 2 times",
+        ("end",),
+    ),
+    "killed for memory twice, and its Job is being ended": Scenario(
+        (
+            *_attempts(_killed(2), _killed(20)),
+            Moment(901, job(spec__activeDeadlineSeconds=1), (_killed(2), _killed(20))),
+        ),
+        "Pending",
+        "Ending",
+    ),
+    "stopped with a checkpoint": Scenario(
+        _attempts(ended(2, 5, 9, 75, failure(None, "stopped at step 40"), deleted=True)),
+        "Pending",
+        "Retrying",
+        "costs no retry: stopped at step 40",
+        ("look",),
+        True,
+    ),
+    "node lost": Scenario(
+        _attempts(
+            pod(
+                2,
+                {
+                    "phase": "Failed",
+                    "reason": "NodeLost",
+                    "conditions": [
+                        {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": "gone"}
+                    ],
+                },
+            )
+        ),
+        "Pending",
+        "Retrying",
+        "ended without an exit code (NodeLost: gone)",
+        ("look",),
+        True,
+    ),
+    "next attempt on its way": Scenario(_attempts(ended(2, 5, 9, 1), pod(20)), "Pending", "Pending", "has not started"),
+    "next attempt at work": Scenario(_attempts(ended(2, 5, 9, 1), running(20, 25)), "Preparing", "Preparing"),
+    "retries exhausted, before the Job knows": Scenario(
+        _attempts(*(ended(created, created + 3, created + 7, 1) for created in (2, 20, 50, 100))),
+        "Failed",
+        "RetriesExhausted",
+        "4 attempts failed and spec.retries is 3; the last one: pod",
+    ),
+    "retries exhausted, by the Job": Scenario(
+        (CREATED, JOB, Moment(200, job(job_failed(110)))), "Failed", "RetriesExhausted", "spec.retries is 3"
+    ),
+    "retries exhausted, and the last end is not in sight yet": Scenario(
+        (CREATED, JOB, Moment(111, job(job_failed(110)))), "Pending", "Ending", "not in sight", rechecks=True
+    ),
+    "retries raised while at work": Scenario(
+        (CREATED, JOB, Moment(60, job(), (running(2, 5),), spec={"retries": 7}, generation=2)),
+        "Preparing",
+        "Preparing",
+        actions=("allow 7",),
+    ),
+    "retries lowered below what failed, and an attempt is at work": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(
+                60,
+                job(),
+                (ended(2, 5, 9, 1), ended(20, 23, 25, 1), running(50, 55)),
+                spec={"retries": 0},
+                generation=2,
+            ),
+        ),
+        "Preparing",
+        "Preparing",
+        actions=("allow 2",),
+    ),
+    "retries lowered below what failed, between attempts": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(60, job(), (ended(2, 5, 9, 1), ended(20, 23, 25, 1)), spec={"retries": 0}, generation=2),
+        ),
+        "Pending",
+        "Ending",
+        "2 attempts failed and spec.retries is 0",
+        ("end",),
+    ),
+    # results that cannot be read
+    "unreadable result, before the Job knows": Scenario(
+        (CREATED, JOB, Moment(100, job(), (ended(2, 5, 99, 0, "no JSON"),))),
+        "Pending",
+        "Retrying",
+        "could not be read",
+        rechecks=True,
+    ),
+    "unreadable result": Scenario(
+        (CREATED, JOB, Moment(101, job(complete(100)), (ended(2, 5, 99, 0, "no JSON"),))),
+        "Pending",
+        "Retrying",
+        "could not be read",
+        ("delete",),
+    ),
+    "unreadable result, again with the Job still there": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(101, job(complete(100)), (ended(2, 5, 99, 0, "no JSON"),)),
+            Moment(102, job(complete(100))),
+            Moment(200, job(complete(100))),
+        ),
+        "Pending",
+        "Pending",
+        actions=("delete",),
+    ),
+    "unreadable result, Job going": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(101, job(complete(100)), (ended(2, 5, 99, 0, "no JSON"),)),
+            Moment(102, job(complete(100), metadata__deletionTimestamp="2026-11-22T10:01:42Z")),
+        ),
+        "Pending",
+        "Pending",
+    ),
+    "unreadable result, Job gone": Scenario(
+        (CREATED, JOB, Moment(101, job(complete(100)), (ended(2, 5, 99, 0, "no JSON"),)), Moment(105)),
+        "Pending",
+        "Pending",
+        actions=("create again",),
+    ),
+    "unreadable result twice": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(101, job(complete(100)), (ended(2, 5, 99, 0, "no JSON"),)),
+            Moment(105),
+            Moment(201, job(complete(200), uid="job-2"), (ended(110, 111, 199, 0, {}, job_uid="job-2"),)),
+        ),
+        "Failed",
+        "ResultUnreadable",
+        "twice",
+    ),
+    "unreadable, then read": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(101, job(complete(100)), (ended(2, 5, 99, 0, "no JSON"),)),
+            Moment(105),
+            Moment(201, job(complete(200), uid="job-2"), (ended(110, 111, 199, 0, DONE, job_uid="job-2"),)),
+        ),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "complete, and its pod is gone": Scenario(
+        (CREATED, JOB, Moment(120, job(complete(100)))), "Pending", "Pending", actions=("delete",)
+    ),
+    "complete, and its pod's end is not in sight yet": Scenario(
+        (CREATED, JOB, TRAINING, Moment(120, job(complete(100)), TRAINING.pods)), "Training", "Ending", rechecks=True
+    ),
+    "complete, and its pod is not in sight for a moment": Scenario(
+        (CREATED, JOB, Moment(102, job(complete(100)))), "Pending", "Ending", rechecks=True
+    ),
+    "complete twice, and its pods are gone": Scenario(
+        (CREATED, JOB, Moment(120, job(complete(100))), Moment(130), Moment(250, job(complete(200), uid="job-2"))),
+        "Failed",
+        "ResultUnreadable",
+    ),
+    **{
+        f"result refused: {what}": Scenario(
+            (CREATED, JOB, Moment(101, job(complete(100)), (ended(2, 5, 99, 0, {**DONE, **refused}),))),
+            "Pending",
+            "Retrying",
+            "could not be read",
+            ("delete",),
+        )
+        for what, refused in REFUSED.items()
+    },
+    # the deadline
+    "deadline ahead": Scenario(
+        (CREATED, JOB, Moment(60, job(), (running(2, 5),), spec={"activeDeadlineSeconds": 100})),
+        "Preparing",
+        "Preparing",
+        rechecks=True,
+    ),
+    "deadline over": Scenario(
+        (CREATED, JOB, Moment(105, job(), (running(2, 5),), spec={"activeDeadlineSeconds": 100})),
+        "Preparing",
+        "Ending",
+        "ran longer than 100 seconds",
+        ("end",),
+    ),
+    "deadline over, and its pod is ending": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(105, job(), (running(2, 5),), spec={"activeDeadlineSeconds": 100}),
+            Moment(
+                106,
+                job(spec__activeDeadlineSeconds=1),
+                (running(2, 5, deleted=True),),
+                spec={"activeDeadlineSeconds": 100},
+            ),
+        ),
+        "Preparing",
+        "Ending",
+    ),
+    "deadline over, and its pod has ended": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(105, job(), (running(2, 5),), spec={"activeDeadlineSeconds": 100}),
+            Moment(
+                110,
+                job(job_failed(110, "DeadlineExceeded"), spec__activeDeadlineSeconds=1),
+                (ended(2, 5, 104, 75, deleted=True),),
+                spec={"activeDeadlineSeconds": 100},
+            ),
+        ),
+        "Failed",
+        "DeadlineExceeded",
+        "ran longer than 100 seconds",
+    ),
+    "deadline over several attempts": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(200, job(), (ended(2, 5, 65, 1), running(150, 155)), spec={"activeDeadlineSeconds": 100}),
+        ),
+        "Preparing",
+        "Ending",
+        actions=("end",),
+    ),
+    "waiting does not count": Scenario(
+        (CREATED, JOB, Moment(2000, job(), (pod(2),), spec={"activeDeadlineSeconds": 100})), "Pending", "Pending"
+    ),
+    "result at the deadline": Scenario(
+        (CREATED, JOB, Moment(110, job(), (ended(2, 5, 108, 0, DONE),), spec={"activeDeadlineSeconds": 100})),
+        "Succeeded",
+        "Succeeded",
+    ),
+    # what waits, and goes on by itself
+    "pod refused": Scenario(
+        (CREATED, JOB, Moment(30, job(), refusal=Refusal('pods "x" is forbidden: exceeded quota: gpus', at(20)))),
+        "Pending",
+        "PodRefused",
+        "exceeded quota: gpus",
+        rechecks=True,
+    ),
+    "pod was refused, and came": Scenario(
+        (
+            CREATED,
+            Moment(30, job(), refusal=Refusal("exceeded quota", at(20))),
+            Moment(40, job(), (pod(39),), refusal=Refusal("exceeded quota", at(20))),
+        ),
+        "Pending",
+        "Pending",
+    ),
+    "refusal of a pod before the one that failed": Scenario(
+        (CREATED, JOB, Moment(60, job(), (ended(30, 35, 39, 1),), refusal=Refusal("exceeded quota", at(20)))),
+        "Pending",
+        "Retrying",
+        actions=("look",),
+        rechecks=True,
+    ),
+    "Secret missing": Scenario(
+        (CREATED, JOB, Moment(9, job(), (waiting(2, "CreateContainerConfigError", 'secret "hub" not found'),))),
+        "Pending",
+        "SecretNotFound",
+        'secret "hub" not found',
+    ),
+    "key of a Secret missing": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(
+                9,
+                job(),
+                (waiting(2, "CreateContainerConfigError", "couldn't find key HF_TOKEN in Secret speech/hub"),),
+            ),
+        ),
+        "Pending",
+        "SecretNotFound",
+        "key HF_TOKEN in Secret speech/hub",
+    ),
+    "image runs as root": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(
+                9,
+                job(),
+                (
+                    waiting(
+                        2,
+                        "CreateContainerConfigError",
+                        "container has runAsNonRoot and image will run as root",
+                    ),
+                ),
+            ),
+        ),
+        "Pending",
+        "PodRefused",
+        "image will run as root",
+    ),
+    "claim missing": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(
+                9,
+                job(),
+                (unschedulable(2, '0/1 nodes are available: persistentvolumeclaim "speech" not found. not found'),),
+            ),
+        ),
+        "Pending",
+        "VolumeNotFound",
+        "PersistentVolumeClaim speech",
+    ),
+    "no node for it": Scenario(
+        (CREATED, JOB, Moment(9, job(), (unschedulable(2, "0/1 nodes are available: 1 Insufficient cpu."),))),
+        "Pending",
+        "Unschedulable",
+        "Insufficient cpu",
+    ),
+    **{
+        f"image: {reason}": Scenario(
+            (CREATED, JOB, Moment(9, job(), (waiting(2, reason, f"{message}{IMAGE} not found"),))),
+            "Pending",
+            "ImagePullFailed",
+            f"pull secret: {IMAGE} not found",
+        )
+        for reason, message in (
+            ("ErrImagePull", ""),
+            ("ImagePullBackOff", f'Back-off pulling image "{IMAGE}": ErrImagePull: '),
+            ("InvalidImageName", ""),
+            ("ErrImageNeverPull", ""),
+        )
+    },
+    "mended": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(9, job(), (waiting(2, "CreateContainerConfigError", 'secret "hub" not found'),)),
+            Moment(60, job(), (running(2, 55),)),
+        ),
+        "Preparing",
+        "Preparing",
+    ),
+    "name taken by somebody else": Scenario(
+        (CREATED, Moment(2, job(owner="other"))),
+        "Pending",
+        "NameConflict",
+        f"delete Job {CHILD}",
+        rechecks=True,
+    ),
+    "name free again": Scenario(
+        (CREATED, Moment(2, job(owner="other")), Moment(40)), "Pending", "Pending", actions=("create again",)
+    ),
+    "Kueue has not admitted it": Scenario(
+        (CREATED, Moment(2, job(spec__suspend=True), labels=QUEUE)), "Queued", "WaitingForQuota", "Kueue"
+    ),
+    "Kueue took it back, and its pod is ending": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, job(), (running(2, 5),), progress(40), labels=QUEUE),
+            Moment(61, job(spec__suspend=True), (running(2, 5, deleted=True),), labels=QUEUE),
+        ),
+        "Training",
+        "Training",
+    ),
+    "Kueue took it back, and its pod has ended": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, job(), (running(2, 5),), progress(40), labels=QUEUE),
+            Moment(70, job(spec__suspend=True), (ended(2, 5, 69, 75, deleted=True),), labels=QUEUE),
+        ),
+        "Queued",
+        "WaitingForQuota",
+    ),
+    "runtime unknown": Scenario(
+        (Moment(1, spec={"runtime": "tpu"}),), "Pending", "RuntimeNotFound", "offered here: cpu, gpu"
+    ),
+    "runtime needs IPUs": Scenario(
+        (Moment(1, spec={"runtime": "c600", "ipus": 4}),), "Pending", "RuntimeNotFound", "does not have yet"
+    ),
+    "IPUs on the admin's default": Scenario(
+        (Moment(1, spec={"ipus": 4}),), "Pending", "RuntimeNotFound", "runtime cpu has no IPUs"
+    ),
+    "IPUs on a named runtime without": Scenario(
+        (Moment(1, spec={"ipus": 4, "runtime": "cpu"}),), "Failed", "InvalidSpec", "runtime cpu has no IPUs"
+    ),
+    "queue label on a pool": Scenario(
+        (Moment(1, spec={"ipus": 4, "runtime": "pod16"}, labels=QUEUE),), "Pending", "QueueNotSupported", "own line"
+    ),
+    "spec that schema and CEL let pass": Scenario(
+        (Moment(1, spec={"language": "xx"}),), "Failed", "InvalidSpec", "language: "
+    ),
+    "one key from two Secrets": Scenario(
+        (
+            Moment(
+                1,
+                spec={"secretRefs": [{"name": "a", "keys": ["HF_TOKEN"]}, {"name": "b", "keys": ["HF_TOKEN"]}]},
+            ),
+        ),
+        "Failed",
+        "InvalidSpec",
+        "HF_TOKEN is taken from more than one Secret",
+    ),
+    # never two at work
+    "Job deleted by hand, and its pod is ending": Scenario(
+        (CREATED, JOB, TRAINING, Moment(61, None, (running(2, 5, deleted=True),))),
+        "Training",
+        "Retrying",
+        "the next attempt starts when pod",
+    ),
+    "Job deleted by hand, and its pod was orphaned": Scenario(
+        (CREATED, JOB, TRAINING, Moment(61, None, (running(2, 5, job_uid=None),))), "Training", "Retrying"
+    ),
+    "Job deleted by hand, and its pod has ended": Scenario(
+        (CREATED, JOB, TRAINING, Moment(70, None, (ended(2, 5, 69, 75, deleted=True),))),
+        "Pending",
+        "Retrying",
+        actions=("create again",),
+    ),
+    "Job deleted by hand, and its pod is gone": Scenario(
+        (CREATED, JOB, TRAINING, Moment(70)), "Pending", "Pending", actions=("create again",)
+    ),
+    "Job being deleted by hand": Scenario(
+        (CREATED, JOB, TRAINING, Moment(61, job(metadata__deletionTimestamp="2026-11-22T10:01:01Z"))),
+        "Pending",
+        "Pending",
+    ),
+    # suspending and resuming
+    "suspended before it was seen": Scenario((Moment(1, spec={"suspend": True}),), "Suspended", "Suspended"),
+    "suspended at work": Scenario(
+        (CREATED, JOB, TRAINING, Moment(61, job(), TRAINING.pods, spec={"suspend": True}, generation=2)),
+        "Training",
+        "Suspending",
+        "saving a checkpoint",
+        ("delete",),
+    ),
+    "suspended, and its pod is ending": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(
+                62,
+                job(metadata__deletionTimestamp="2026-11-22T10:01:01Z"),
+                (running(2, 5, deleted=True),),
+                spec={"suspend": True},
+                generation=2,
+            ),
+        ),
+        "Training",
+        "Suspending",
+    ),
+    "suspended, and its pod has ended": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(70, None, (ended(2, 5, 69, 75, deleted=True),), spec={"suspend": True}, generation=2),
+        ),
+        "Suspended",
+        "Suspended",
+        "set spec.suspend to false",
+    ),
+    "suspended, and its result came first": Scenario(
+        (CREATED, JOB, TRAINING, Moment(70, job(), (ended(2, 5, 69, 0, DONE),), spec={"suspend": True}, generation=2)),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "resumed": Scenario(
+        (CREATED, JOB, TRAINING, Moment(70, spec={"suspend": True}, generation=2), Moment(90, generation=3)),
+        "Pending",
+        "Pending",
+        actions=("create again",),
+    ),
+    "resumed before its pod has ended": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(62, None, (running(2, 5, deleted=True),), spec={"suspend": True}, generation=2),
+            Moment(63, None, (running(2, 5, deleted=True),), generation=3),
+        ),
+        "Training",
+        "Retrying",
+        "when pod",
+    ),
+}

@@ -1,0 +1,156 @@
+"""Decisions: what each story of a run must come to, and what must hold in all of them."""
+
+import dataclasses
+import itertools
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from kstatus import kstatus
+from run_objects import RUNTIMES, at, run_object
+from run_scenarios import SCENARIOS, Scenario, tell
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator import actions, decisions, pods
+from whisper_finetune_operator.actions import Action
+from whisper_finetune_operator.decisions import Decision
+from whisper_finetune_operator.world import Run, World
+
+KSTATUS = {
+    "Pending": "InProgress",
+    "Queued": "InProgress",
+    "Preparing": "InProgress",
+    "Evaluating": "InProgress",
+    "Training": "InProgress",
+    "Suspended": "Current",
+    "Succeeded": "Current",
+    "Failed": "Failed",
+}
+
+
+def described(action: Action) -> str:
+    match action:
+        case actions.CreateWorkload(_, look_first):
+            return "create again" if look_first else "create"
+        case actions.DeleteWorkload():
+            return "delete"
+        case actions.EndWorkload():
+            return "end"
+        case actions.AllowRetries(_, _, backoff_limit):
+            return f"allow {backoff_limit}"
+        case actions.KeepFor(_, _, seconds):
+            return f"keep for {seconds}"
+        case actions.LookForRefusal():
+            return "look"
+
+
+def summary(status: WhisperFineTuneStatus) -> dict[str, Any]:
+    return next((each.to_json_object() for each in status.conditions if each.type == "Succeeded"), {})
+
+
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=list(SCENARIOS))
+
+
+@every_scenario
+def test_a_story_comes_to_its_end(scenario: Scenario) -> None:
+    _, decision = tell(scenario.moments)[-1]
+    told = summary(decision.status)
+    assert (decision.status.state or "", told.get("reason", "")) == (scenario.state, scenario.reason)
+    assert scenario.says in told.get("message", "")
+    assert tuple(map(described, decision.actions)) == scenario.actions
+    assert (decision.recheck_seconds is not None) == scenario.rechecks
+
+
+def again(world: World, decision: Decision, hours: int = 0) -> Decision:
+    """Decide about the same world once more, starting from the status that was decided."""
+    run = dataclasses.replace(world.run, status=decision.status.to_json_object())
+    return decisions.decide(dataclasses.replace(world, run=run, now=world.now + timedelta(hours=hours)), RUNTIMES)
+
+
+@every_scenario
+def test_deciding_again_changes_nothing(scenario: Scenario) -> None:
+    for world, decision in tell(scenario.moments):
+        repeated = again(world, decision)
+        assert repeated.status == decision.status
+        assert not repeated.changed
+
+
+@every_scenario
+def test_time_alone_changes_nothing_that_was_not_announced(scenario: Scenario) -> None:
+    for world, decision in tell(scenario.moments):
+        if decision.recheck_seconds is None:
+            assert not again(world, decision, hours=5).changed
+
+
+@every_scenario
+def test_conditions_are_those_of_the_state(scenario: Scenario) -> None:
+    for world, decision in tell(scenario.moments):
+        if world.run.deletion:
+            assert not decision.changed
+            assert decision.actions == ()
+            continue
+        check_conditions(world.run, decision.status)
+
+
+def check_conditions(run: Run, status: WhisperFineTuneStatus) -> None:
+    """Check what holds for every status: the table of states, kstatus' reading, and that the API server takes it."""
+    statuses = {condition.type: condition.status for condition in status.conditions}
+    assert status.state is not None
+    assert statuses["Succeeded"] == {"Succeeded": "True", "Failed": "False"}.get(status.state, "Unknown")
+    assert statuses["Running"] == str(status.state in ("Preparing", "Evaluating", "Training"))
+    assert statuses["Suspended"] == str(status.state == "Suspended")
+    assert status.state != "Queued" or statuses["Admitted"] == "False"
+    assert {condition.observed_generation for condition in status.conditions} == {run.generation}
+    metadata = {"generation": run.generation}
+    assert kstatus({"metadata": metadata, "status": status.to_json_object()}) == KSTATUS[status.state]
+    assert WhisperFineTuneStatus.model_validate(status.to_json_object()) == status
+
+
+def test_a_new_object_is_in_progress_before_the_operator_has_seen_it() -> None:
+    assert kstatus(run_object()) == "InProgress"
+
+
+def _shown(field: str) -> list[Any]:
+    """Return each different Job, or set of pods, that some story shows."""
+    shown: dict[str, Any] = {}
+    for scenario in SCENARIOS.values():
+        for moment in scenario.moments:
+            value = getattr(moment, field)
+            shown.setdefault(repr(value), value)
+    return list(shown.values())
+
+
+def _left() -> list[dict[str, Any]]:
+    """Return one status of each state and reason that some story leaves, and none at all."""
+    statuses: dict[str, dict[str, Any]] = {"": {}}
+    for scenario in SCENARIOS.values():
+        for _, decision in tell(scenario.moments):
+            told = decision.status.to_json_object()
+            statuses.setdefault(f"{told.get('state')}{summary(decision.status).get('reason')}", told)
+    return list(statuses.values())
+
+
+@pytest.mark.parametrize("status", _left(), ids=lambda status: f"{status.get('state', 'new')}")
+def test_whatever_meets_a_run_is_safe(status: dict[str, Any]) -> None:
+    """Jobs and pods of all stories, also where no story brings them together."""
+    over = status.get("state") in ("Succeeded", "Failed")
+    meetings = list(itertools.product(_shown("job"), _shown("pods"), (False, True)))
+    chosen = random.Random(status.get("state")).sample(meetings, 150)  # noqa: S311 (no secret)
+    for job, shown, suspend in chosen:
+        run = Run.from_object(run_object({"suspend": suspend}, status=status, generation=3))
+        world = World(run, job, shown, None, None, at(4000))
+        decision = decisions.decide(world, RUNTIMES)
+        check_conditions(run, decision.status)
+        assert again(world, decision).status == decision.status
+        kinds = {type(action) for action in decision.actions}
+        if actions.CreateWorkload in kinds:
+            assert job is None
+            assert all(pods.read(pod).ended for pod in shown)
+            assert not over
+            assert not suspend
+        if over:
+            assert decision.status.state == status["state"]
+        if decision.status.state == "Failed" and not over:
+            assert all(pods.read(pod).ended for pod in shown)
+            assert job is None or actions.EndWorkload not in kinds
