@@ -24,6 +24,7 @@ from whisper_finetune_operator.settings import read_settings
 ROOT = Path(__file__).parent.parent
 CHART = ROOT / "charts" / "whisper-finetune-operator"
 GOLDEN = Path(__file__).parent / "golden" / "chart.yaml"
+CRD = "whisperfinetunes.whisperfinetune.dev"
 RELEASE = "whisper-finetune-operator"
 NAMESPACE = "whisper-finetune"
 WATCHED = "speech-team"
@@ -139,7 +140,7 @@ class TestRendering:
 
     def test_defaults_render_as_they_always_did(self) -> None:
         rendered = render()
-        crd = rendered.pop(("CustomResourceDefinition", "whisperfinetunes.whisperfinetune.dev"))
+        crd = rendered.pop(("CustomResourceDefinition", CRD))
         golden = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(GOLDEN.read_text())}
         assert rendered == golden
         source = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text())
@@ -151,7 +152,7 @@ class TestRendering:
         assert len(texts) == 1
 
     def test_crd_may_go_with_the_chart_or_be_left_out(self) -> None:
-        crd = ("CustomResourceDefinition", "whisperfinetunes.whisperfinetune.dev")
+        crd = ("CustomResourceDefinition", CRD)
         assert "annotations" not in render({"crds": {"keep": False}})[crd]["metadata"]
         assert crd not in render({"crds": {"enabled": False}})
 
@@ -366,8 +367,9 @@ class TestOnApiServer:
             },
         )
         server.helm("uninstall")
-        kept = runs.get_namespaced_custom_object(*place, "kept")
-        assert kept["metadata"].get("deletionTimestamp") is None
+        definition = client.ApiextensionsV1Api(server.api).read_custom_resource_definition(CRD)
+        assert definition.metadata.deletion_timestamp is None
+        runs.get_namespaced_custom_object(*place, "kept")
         assert client.AppsV1Api(server.api).list_namespaced_deployment(NAMESPACE).items == []
         runs.delete_namespaced_custom_object(*place, "kept")
 
