@@ -1,6 +1,8 @@
 """The demo: `python tests/demo COMMAND`, with `--help` for the commands."""
 
 import argparse
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +20,29 @@ def run() -> int:
         return command(sys.argv[1:])
     except (DemoError, ClusterError) as problem:
         print(f"error: {problem}", file=sys.stderr)
-        return 1
+    except subprocess.CalledProcessError as problem:
+        print(f"error: `{' '.join(problem.cmd)}` failed, for the reason above", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; what is made stays, and the next start goes on from there", file=sys.stderr)
+    return 1
 
 
 def command(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
+    folders = DemoFolders(options.root)
     match options.command:
         case "data":
-            data.prepare(DemoFolders(options.root), Stopwatch())
+            data.prepare(folders, Stopwatch())
         case "licences":
             print(sources.licences(), end="")
+        case "run":
+            from demo.flow import Flow  # noqa: PLC0415 (the Kubernetes client takes seconds to import)
+
+            Flow(options.name, folders, Stopwatch()).run()
+        case "verify":
+            from demo import verification  # noqa: PLC0415 (the same)
+
+            print(verification.verify(options.name, options.python))
     return 0
 
 
@@ -37,4 +52,16 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("data", help="fetch Whisper base and Italian speech, and make model and data set of them")
     commands.add_parser("licences", help="say whose work the data is, and under which licences")
+    cluster = argparse.ArgumentParser(add_help=False)
+    name = os.environ.get("CLUSTER_NAME") or "demo"
+    cluster.add_argument("--name", default=name, help="the cluster's name (default: CLUSTER_NAME, or demo)")
+    commands.add_parser("run", parents=[cluster], help="all of it: cluster, operator, an Italian fine-tune, a table")
+    verify = commands.add_parser(
+        "verify",
+        parents=[cluster],
+        help="measure the model with transformers alone, and compare with the status",
+    )
+    verify.add_argument(
+        "--python", type=Path, default=Path(sys.executable), help="the Python that measures (default: this one)"
+    )
     return top

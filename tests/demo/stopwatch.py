@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tqdm import tqdm
+
 
 @dataclass
 class Stopwatch:
@@ -13,22 +15,44 @@ class Stopwatch:
 
     began: float = field(default_factory=time.monotonic)
     seconds: dict[str, float] = field(default_factory=dict)
+    _stage: str = ""
+    _stage_began: float = 0.0
+    _said: str = ""
 
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.began
 
     def say(self, line: str) -> None:
-        print(f"[{clock(self.elapsed)}] {line}", file=sys.stderr, flush=True)
+        # Not print: a progress bar may be on the terminal's last line.
+        tqdm.write(f"[{clock(self.elapsed)}] {line}", file=sys.stderr)
+        sys.stderr.flush()
+
+    def say_once(self, line: str) -> None:
+        """Say a line that is not the one said last by this function."""
+        if line and line != self._said:
+            self._said = line
+            self.say(line)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Say what begins, and at its end how many seconds it took."""
-        self.say(f"{name} ...")
-        began = time.monotonic()
+        self.stage(name)
         yield
-        self.seconds[name] = time.monotonic() - began
-        self.say(f"{name}: {self.seconds[name]:.1f} s")
+        self.stage("")
+
+    def stage(self, name: str) -> None:
+        """End the stage under way, unless it is this one, and begin this one; the empty name only ends."""
+        if name == self._stage:
+            return
+        now = time.monotonic()
+        if self._stage:
+            took = now - self._stage_began
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + took
+            self.say(f"{self._stage}: {took:.1f} s")
+        self._stage, self._stage_began = name, now
+        if name:
+            self.say(f"{name} ...")
 
 
 def clock(seconds: float) -> str:

@@ -1,0 +1,95 @@
+"""`make demo`: from nothing to a word error rate on a real cluster, told as it goes."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes import config
+
+from demo import data, explanation, following, next_steps, operator_installation, progress_of_run, table, volume
+from demo.demo_cluster import DemoCluster
+from demo.faults import DemoError
+from demo.folders import DemoFolders
+from demo.progress_of_run import Sight
+from demo.stopwatch import Stopwatch
+from e2e import installation
+from images.recipes import REPOSITORY
+
+EXAMPLE = REPOSITORY / "tests" / "examples" / "demo.yaml"
+SECONDS_TO_DELETE = 120
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The demo on the local cluster of that name."""
+
+    name: str
+    folders: DemoFolders
+    watch: Stopwatch
+
+    def run(self) -> None:
+        """Do all of it, and leave the cluster up; DemoError where the run does not succeed."""
+        with self.watch.step("starting the cluster"):
+            installation.cluster_program("up", "--name", self.name)
+        kubeconfig = Path(installation.cluster_program("kubeconfig", "--name", self.name))
+        data.prepare(self.folders, self.watch)
+        with config.new_client_from_config(str(kubeconfig)) as api:
+            cluster = DemoCluster(api)
+            self.install(cluster, kubeconfig)
+            shared = self.fill_volume(cluster)
+            sight = self.fine_tune(cluster, shared)
+        self.conclude(sight, kubeconfig, shared)
+
+    def install(self, cluster: DemoCluster, kubeconfig: Path) -> None:
+        with self.watch.step("building and loading the images"):
+            installation.load_images(self.name, cluster.core)
+        with self.watch.step("installing the operator"):
+            operator_installation.install(kubeconfig)
+
+    def fill_volume(self, cluster: DemoCluster) -> Path:
+        """Return the node's folder behind the claim."""
+        with self.watch.step("putting model and speech on the volume"):
+            shared = Path(installation.cluster_program("volume", volume.CLAIM, "--name", self.name))
+            volume.fill(self.folders, shared)
+            for manifest in volume.manifests(shared, cluster.namespace):
+                cluster.apply(manifest)
+        return shared
+
+    def fine_tune(self, cluster: DemoCluster, shared: Path) -> Sight:
+        """Make the run anew, and follow it to its end."""
+        example: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+        name = example["metadata"]["name"]
+        self.forget_earlier(cluster, name)
+        volume.forget_runs(shared, name)
+        self.watch.say(f"kubectl apply -f {EXAMPLE.relative_to(REPOSITORY)}")
+        cluster.apply(example)
+        sight = following.follow(lambda: cluster.run(name), self.watch)
+        if sight.state != "Succeeded":
+            raise DemoError(explanation.of_failed_run(sight, cluster))
+        return sight
+
+    def forget_earlier(self, cluster: DemoCluster, name: str) -> None:
+        """Delete the run of an earlier demo, and wait until all that belonged to it is gone."""
+        if cluster.run(name) is None:
+            return
+        with self.watch.step(f"deleting the earlier run {name}"):
+            cluster.delete_run(name)
+            deadline = time.monotonic() + SECONDS_TO_DELETE
+            while cluster.run(name):
+                if time.monotonic() > deadline:
+                    raise DemoError(f"the earlier run {name} is still there {SECONDS_TO_DELETE} s after its deletion")
+                time.sleep(1)
+
+    def conclude(self, sight: Sight, kubeconfig: Path, shared: Path) -> None:
+        """Print the answer, where the time went, and how to look further."""
+        status, seconds = sight.status, self.watch.seconds
+        if not (status.baseline and status.result and status.model):
+            raise DemoError(f"the run succeeded without a baseline, a result or a model in its status: {status}")
+        folder = volume.folder_of(status.model.uri, shared)
+        print("", table.figures(status.baseline, status.result), "", sep="\n")
+        print(table.facts(status, seconds.get(progress_of_run.TRAINING, 0.0)))
+        print(table.fact("model", status.model.uri), table.fact("", str(folder)), sep="\n")
+        print("", "where the time went", table.breakdown(seconds, self.watch.elapsed), "", sep="\n")
+        print(next_steps.text(kubeconfig, self.name, folder))

@@ -1,0 +1,70 @@
+"""Follows a run to its end, and shows how far it is."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+from tqdm import tqdm
+
+from demo import progress_of_run
+from demo.faults import DemoError
+from demo.progress_of_run import Sight
+from demo.stopwatch import Stopwatch
+
+SECONDS_BETWEEN_LOOKS = 1.0
+#: In the demo nothing is mended from outside, so what waits this long does not come.
+SECONDS_TO_WAIT = 180
+
+
+class TrainingBar:
+    """A progress bar of the optimizer steps, out of the run's status."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+
+    def show(self, sight: Sight) -> None:
+        """Show the newest step; close where another stage has begun."""
+        progress = sight.status.progress
+        if progress and not self._bar and sight.is_training:
+            self._bar = tqdm(total=progress.total_steps, desc="training", unit="step", file=sys.stderr)
+        if progress and self._bar:
+            self._bar.set_postfix_str(f"loss {progress.loss}" if progress.loss else "", refresh=False)
+            self._bar.update(progress.step - self._bar.n)
+            self._bar.refresh()
+        if not sight.is_training:
+            self.close()
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.close()
+            self._bar = None
+
+
+def follow(look: Callable[[], dict[str, Any] | None], watch: Stopwatch) -> Sight:
+    """Return the run's last sight; DemoError where it is gone or waits for what does not come."""
+    began_to_wait = time.monotonic()
+    with closing(TrainingBar()) as bar:
+        for sight in sights(look):
+            bar.show(sight)
+            if sight.is_finished:
+                break
+            watch.stage(sight.stage)
+            watch.say_once(sight.waits_for)
+            if sight.is_under_way:
+                began_to_wait = time.monotonic()
+            elif time.monotonic() - began_to_wait > SECONDS_TO_WAIT:
+                raise DemoError(f"no start within {SECONDS_TO_WAIT} s, {sight.waits_for or 'without a reason'}")
+    watch.stage("")
+    return sight
+
+
+def sights(look: Callable[[], dict[str, Any] | None]) -> Iterator[Sight]:
+    """Yield one sight a second."""
+    while True:
+        run = look()
+        if run is None:
+            raise DemoError("the run is gone: somebody deleted it")
+        yield progress_of_run.look(run)
+        time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -1,0 +1,49 @@
+"""Installs the operator on the demo's cluster with helm, from the chart and the images of this checkout."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from cluster import binaries
+from demo.faults import DemoError
+from images.recipes import REPOSITORY, Recipe
+
+RELEASE = "whisper-finetune-operator"
+NAMESPACE = "whisper-finetune"
+CHART = REPOSITORY / "charts" / "whisper-finetune-operator"
+SECONDS_TO_INSTALL = 180
+OPERATOR = Recipe("operator")
+TRAINER = Recipe("trainer")
+SELECTOR = f"app.kubernetes.io/name={RELEASE}"
+
+
+def values() -> dict[str, Any]:
+    """Return the chart's values for a node of two cores that has the images already."""
+    repository, _, tag = OPERATOR.image.rpartition(":")
+    # The tag stays the same while its content changes: the annotation makes a new pod of a new image.
+    return {
+        "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
+        "podAnnotations": {"whisperfinetune.dev/image": OPERATOR.key()},
+        "replicaCount": 1,
+        "runtimes": [
+            {
+                "name": "cpu",
+                "accelerator": "cpu",
+                "image": TRAINER.image,
+                "imagePullPolicy": "Never",
+                "resources": {"requests": {"cpu": "1", "memory": "3Gi"}, "limits": {"memory": "8Gi"}},
+            }
+        ],
+    }
+
+
+def install(kubeconfig: Path) -> None:
+    """Install or upgrade, and wait until the operator is ready."""
+    helm = str(binaries.program("helm"))
+    command = [helm, "upgrade", RELEASE, str(CHART), "--install", f"--kubeconfig={kubeconfig}"]
+    command += [f"--namespace={NAMESPACE}", "--create-namespace", "--values=-", "--wait"]
+    command += [f"--timeout={SECONDS_TO_INSTALL}s"]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, input=json.dumps(values()))
+    if ran.returncode:
+        raise DemoError(f"helm cannot install the operator: {ran.stderr.strip()}")

@@ -1,0 +1,86 @@
+"""Puts a finished run's figures and the demo's times into words; a pure module."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from demo.stopwatch import clock
+from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneStatus, WordErrorRate
+
+Row = tuple[str, str, str, str]
+WIDTHS = (34, 9, 9, 24)
+
+
+def figures(before: WordErrorRate, after: Result) -> str:
+    """Return the table of word error rates in percent, with what is to be said about them."""
+    rows: list[Row] = [
+        ("word error rate in percent", "before", "after", "change (95 % interval)"),
+        ("as written", before.wer, after.wer, change(before.wer, after.wer)),
+        ("normalized", before.normalized_wer, after.normalized_wer, normalized_change(before.normalized_wer, after)),
+    ]
+    if after.unseen_texts:
+        rows.append(unseen(after.unseen_texts))
+    return "\n".join([*(line(row) for row in rows), *notes(after)])
+
+
+def unseen(texts: UnseenTexts) -> Row:
+    interval = f"({texts.difference_low} to {texts.difference_high})"
+    return (
+        f"normalized, {texts.clips} unseen texts",
+        texts.baseline,
+        texts.result,
+        f"{change(texts.baseline, texts.result)} {interval}",
+    )
+
+
+def normalized_change(before: str, after: Result) -> str:
+    interval = f" ({after.difference_low} to {after.difference_high})" if after.difference_low else ""
+    return change(before, after.normalized_wer) + interval
+
+
+def change(before: str, after: str) -> str:
+    return f"{Decimal(after) - Decimal(before):+.2f}"
+
+
+def line(row: Row) -> str:
+    first, *others = row
+    cells = [first.ljust(WIDTHS[0]), *(cell.rjust(width) for cell, width in zip(others, WIDTHS[1:], strict=True))]
+    return "  ".join(cells)
+
+
+def notes(after: Result) -> list[str]:
+    """Say so where an interval holds zero, instead of leaving it to the reader."""
+    intervals = [("all held-out clips", after.difference_low, after.difference_high)]
+    if after.unseen_texts:
+        texts = after.unseen_texts
+        intervals.append(("texts that do not occur in train", texts.difference_low, texts.difference_high))
+    return [
+        f"note: the interval over {what} holds zero, so this change may be chance"
+        for what, low, high in intervals
+        if low is not None and high is not None and Decimal(low) <= 0 <= Decimal(high)
+    ]
+
+
+def facts(status: WhisperFineTuneStatus, training_seconds: float) -> str:
+    """Return what the figures were measured on and with."""
+    data, progress, ran_on = status.data, status.progress, status.ran_on
+    lines: list[tuple[str, str]] = []
+    if data:
+        counts = f"{data.train_clips} trained on, {data.eval_clips} held out, {data.dropped_clips} dropped"
+        lines.append(("clips", counts))
+    if progress:
+        lines.append(("training", f"{progress.step} steps in {training_seconds:.0f} s"))
+    if ran_on:
+        lines.append(("ran on", f"{ran_on.hardware}, precision {ran_on.precision}"))
+    if status.metric:
+        lines.append(("normalizer", status.metric.normalizer))
+    return "\n".join(fact(name, value) for name, value in lines)
+
+
+def fact(name: str, value: str) -> str:
+    return f"{name:12}{value}"
+
+
+def breakdown(seconds: Mapping[str, float], total: float) -> str:
+    """Return where the time went, one line a step."""
+    rows: Sequence[tuple[str, float]] = [*seconds.items(), ("everything", total)]
+    return "\n".join(f"{clock(took):>6}  {name}" for name, took in rows)

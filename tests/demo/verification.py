@@ -1,0 +1,72 @@
+"""`verify`: is the model as good as the status says, when only transformers looks at it?"""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes import config
+
+from demo import volume
+from demo.demo_cluster import DemoCluster
+from demo.faults import DemoError
+from demo.flow import EXAMPLE
+from e2e import installation
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
+
+MEASURE = Path(__file__).parent / "pipeline_wer.py"
+#: Points of normalized word error rate: batches and versions round differently.
+TOLERANCE = 1.5
+#: As the API describes dataset.evalFraction.
+SPLIT_SEED = 0
+
+
+def verify(name: str, python: Path) -> str:
+    """Return the comparison of the demo's finished run in words; DemoError where there is none, or it does not hold."""
+    example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    spec = WhisperFineTuneSpec.model_validate(example["spec"])
+    status = status_of(name, example["metadata"]["name"])
+    if not (status.model and status.result and status.ran_on):
+        raise DemoError(f"the run {example['metadata']['name']} has no result: `python tests/demo run` makes one")
+    shared = Path(installation.cluster_program("volume", volume.CLAIM, "--name", name))
+    model, speech = (volume.folder_of(uri, shared) for uri in (status.model.uri, spec.dataset.source))
+    manifest = speech / "manifest.jsonl"
+    clips = held_out(manifest, float(spec.dataset.eval_fraction))
+    measured = measure(python, model, manifest, status.ran_on.precision, clips)
+    versions = f"transformers {measured['transformers']} and torch {measured['torch']} on {measured['clips']} clips"
+    return f"{versions}\n{verdict(float(status.result.normalized_wer), measured['normalized_wer'])}"
+
+
+def status_of(cluster: str, run: str) -> WhisperFineTuneStatus:
+    kubeconfig = installation.cluster_program("kubeconfig", "--name", cluster)
+    with config.new_client_from_config(kubeconfig) as api:
+        found = DemoCluster(api).run(run)
+    return WhisperFineTuneStatus.model_validate(found.get("status", {}) if found else {})
+
+
+def held_out(manifest: Path, fraction: float) -> list[str]:
+    """Return the audio paths that a run holds out, drawn here by the rule of the API's own description."""
+    clips = [json.loads(line)["audio"] for line in manifest.read_text(encoding="utf-8").splitlines()]
+    random.Random(SPLIT_SEED).shuffle(clips)  # noqa: S311 (nothing secret)
+    return clips[: round(len(clips) * fraction)]
+
+
+def measure(python: Path, model: Path, manifest: Path, precision: str, clips: list[str]) -> dict[str, Any]:
+    """Return what another Python process measures; DemoError with the end of its output where it cannot."""
+    command = [str(python), "-W", "ignore", str(MEASURE), str(model), str(manifest), precision]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, input=json.dumps(clips))
+    if ran.returncode:
+        raise DemoError(f"`{' '.join(command)}` failed:\n{ran.stderr.strip()[-2000:]}")
+    answer: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return answer
+
+
+def verdict(reported: float, measured: float) -> str:
+    """Return the comparison in words; DemoError where the two do not agree."""
+    difference = measured - reported
+    words = f"normalized word error rate: status {reported:.2f}, measured {measured:.2f} ({difference:+.2f})"
+    if abs(difference) > TOLERANCE:
+        raise DemoError(f"{words}: more than {TOLERANCE} points apart")
+    return f"{words}: they agree within {TOLERANCE} points"

@@ -1,0 +1,181 @@
+"""What the demo shows of a run, from the run's status alone."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from demo import following, operator_installation, progress_of_run, recipe, table, verification, volume
+from demo.faults import DemoError
+from demo.flow import EXAMPLE
+from demo.folders import DemoFolders
+from demo.stopwatch import Stopwatch
+from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneSpec, WhisperFineTuneStatus, WordErrorRate
+
+TIME = "2026-01-01T00:00:00Z"
+
+
+def run_in(state: str, reason: str = "Progressing", message: str = "", **status: Any) -> dict[str, Any]:
+    succeeded = {"Succeeded": "True", "Failed": "False"}.get(state, "Unknown")
+    condition = {
+        "type": "Succeeded",
+        "status": succeeded,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": TIME,
+        "observedGeneration": 1,
+    }
+    return {"status": {"observedGeneration": 1, "state": state, "conditions": [condition], **status}}
+
+
+PROGRESS = {"step": 50, "totalSteps": 100, "percent": 50, "loss": "1.25"}
+BASELINE = {"wer": "47.70", "normalizedWer": "28.00"}
+
+
+def test_a_run_that_the_operator_has_not_seen_is_pending() -> None:
+    sight = progress_of_run.look({"metadata": {"name": "italian"}})
+    assert (sight.state, sight.stage, sight.waits_for) == ("Pending", "starting the pod", "")
+
+
+def test_what_a_run_waits_for_is_said_with_its_reason() -> None:
+    sight = progress_of_run.look(run_in("Pending", "VolumeNotFound", "the claim speech is missing"))
+    assert sight.waits_for == "waiting: VolumeNotFound: the claim speech is missing"
+
+
+def test_the_two_evaluations_are_told_apart_by_the_baseline() -> None:
+    assert progress_of_run.look(run_in("Evaluating")).stage == "evaluating before training"
+    assert progress_of_run.look(run_in("Evaluating", baseline=BASELINE)).stage == "evaluating after training"
+
+
+def test_following_shows_each_stage_once_and_ends_with_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.0)
+    seen = [
+        run_in("Pending"),
+        run_in("Pending", "Unschedulable", "no node can take the pod"),
+        run_in("Evaluating"),
+        run_in("Training", baseline=BASELINE, progress=PROGRESS),
+        run_in("Training", baseline=BASELINE, progress=PROGRESS),
+        run_in("Succeeded", "Succeeded", baseline=BASELINE),
+    ]
+    looks, watch = iter(seen), Stopwatch()
+    assert following.follow(lambda: next(looks), watch).state == "Succeeded"
+    assert list(watch.seconds) == ["starting the pod", "evaluating before training", "training"]
+    told = capsys.readouterr().err
+    assert told.count("waiting: Unschedulable: no node can take the pod") == 1
+    assert told.count("evaluating before training ...") == 1
+    assert "50/100" in told
+    assert "loss 1.25" in told
+
+
+def test_a_run_that_does_not_start_is_given_up_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(following, "SECONDS_TO_WAIT", 0)
+    waiting = itertools.repeat(run_in("Pending", "ImagePullFailed", "trainer:0.1.0 cannot be pulled"))
+    with pytest.raises(DemoError, match=r"ImagePullFailed: trainer:0\.1\.0 cannot be pulled"):
+        following.follow(lambda: next(waiting), Stopwatch())
+
+
+def test_a_run_that_somebody_deletes_is_not_waited_for() -> None:
+    with pytest.raises(DemoError, match="the run is gone"):
+        following.follow(lambda: None, Stopwatch())
+
+
+UNSEEN = UnseenTexts(clips=95, baseline="30.00", result="26.00", difference_low="-8.10", difference_high="0.40")
+RESULT = Result(
+    wer="41.80", normalized_wer="21.60", difference_low="-9.90", difference_high="-3.10", unseen_texts=UNSEEN
+)
+
+
+def test_the_table_holds_both_figures_their_intervals_and_a_note_where_one_holds_zero() -> None:
+    before = WordErrorRate(wer="47.70", normalized_wer="28.00")
+    assert table.figures(before, RESULT).splitlines() == [
+        "word error rate in percent             before      after    change (95 % interval)",
+        "as written                              47.70      41.80                      -5.90",
+        "normalized                              28.00      21.60    -6.40 (-9.90 to -3.10)",
+        "normalized, 95 unseen texts             30.00      26.00     -4.00 (-8.10 to 0.40)",
+        "note: the interval over texts that do not occur in train holds zero, so this change may be chance",
+    ]
+
+
+def test_the_facts_name_clips_steps_hardware_and_normalizer() -> None:
+    status = WhisperFineTuneStatus.model_validate(
+        {
+            "data": {"trainClips": 420, "evalClips": 105, "droppedClips": 0, "split": "Fraction"},
+            "progress": {"step": 100, "totalSteps": 100, "percent": 100},
+            "ranOn": {"hardware": "CPU, 2 threads", "software": "torch 2", "precision": "Half"},
+            "metric": {"normalizer": "basic with marks"},
+        }
+    )
+    assert table.facts(status, 215.2).splitlines() == [
+        "clips       420 trained on, 105 held out, 0 dropped",
+        "training    100 steps in 215 s",
+        "ran on      CPU, 2 threads, precision Half",
+        "normalizer  basic with marks",
+    ]
+
+
+def test_the_breakdown_ends_with_everything() -> None:
+    assert table.breakdown({"training": 215.2}, 600.0) == " 03:35  training\n 10:00  everything"
+
+
+def test_the_example_is_valid_and_names_what_the_volume_holds(tmp_path: Path) -> None:
+    spec = WhisperFineTuneSpec.model_validate(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))["spec"])
+    folders = DemoFolders(tmp_path)
+    assert tmp_path / volume.folder_of(spec.model, Path()) == folders.model
+    assert tmp_path / volume.folder_of(spec.dataset.source, Path()) == folders.speech
+    assert volume.folder_of(spec.output.uri, Path()) == Path(volume.RUNS)
+
+
+def test_the_volume_is_filled_once_and_again_where_the_data_changed(tmp_path: Path) -> None:
+    folders, shared = DemoFolders(tmp_path / "made"), tmp_path / "volume"
+    shared.mkdir()
+    for folder in (folders.model, folders.speech):
+        with recipe.making(folder, "one") as made:
+            (made / "content").write_text("one")
+    folders.licences.write_text("MIT")
+    volume.fill(folders, shared)
+    copy = shared / "speech" / "it" / "content"
+    copy.write_text("left alone")
+    volume.fill(folders, shared)
+    assert copy.read_text() == "left alone"
+    with recipe.making(folders.speech, "two") as made:
+        (made / "content").write_text("two")
+    volume.fill(folders, shared)
+    assert copy.read_text() == "two"
+    assert (shared / "runs").stat().st_mode & 0o777 == 0o777
+
+
+def test_only_the_folders_of_the_demos_own_runs_are_forgotten(tmp_path: Path) -> None:
+    for name in ("italian-12345678", "catalan-12345678"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    volume.forget_runs(tmp_path, "italian")
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["catalan-12345678"]
+
+
+def test_claim_and_volume_name_each_other() -> None:
+    made, claim = volume.manifests(Path("/node/folder"), "default")
+    assert made["spec"]["claimRef"] == {"namespace": "default", "name": claim["metadata"]["name"]}
+    assert claim["spec"]["volumeName"] == made["metadata"]["name"]
+    assert made["spec"]["hostPath"]["path"] == "/node/folder"
+
+
+def test_the_operators_image_changes_its_pod() -> None:
+    annotations = operator_installation.values()["podAnnotations"]
+    assert annotations == {"whisperfinetune.dev/image": operator_installation.OPERATOR.key()}
+
+
+def test_the_held_out_clips_are_a_fifth_drawn_by_the_rule(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps({"audio": f"clips/{number}.wav"}) + "\n" for number in range(10)))
+    assert verification.held_out(manifest, 0.2) == ["clips/7.wav", "clips/8.wav"]
+
+
+def test_two_measurements_agree_or_it_is_an_error() -> None:
+    assert verification.verdict(21.6, 22.9).endswith("they agree within 1.5 points")
+    with pytest.raises(DemoError, match=r"status 21\.60, measured 23\.20 \(\+1\.60\): more than 1\.5 points apart"):
+        verification.verdict(21.6, 23.2)
