@@ -1,0 +1,55 @@
+"""python -m whisper_finetune_operator: run until told to stop; what keeps it from starting is said in one line."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_CONFIG, EXIT_UNAVAILABLE
+from whisper_finetune_operator import connection, logs, runtimes
+from whisper_finetune_operator.api_server import ClusterError
+from whisper_finetune_operator.assembly import Operator
+from whisper_finetune_operator.connection import Access, AccessError, Connection
+from whisper_finetune_operator.lease import LeaseLostError
+from whisper_finetune_operator.preflight import StartError
+from whisper_finetune_operator.runtimes import Runtimes, RuntimesError
+from whisper_finetune_operator.settings import Settings, SettingsError, read_settings
+
+EXIT_LEASE_LOST = 1
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the operator and return its exit code."""
+    try:
+        settings = read_settings(arguments, environment)
+        logs.write_json_lines(settings.log_level)
+        offered = runtimes.load(settings.runtimes)
+        access = connection.find_access(settings.kubeconfig)
+        asyncio.run(_run(settings, offered, access))
+    except (SettingsError, RuntimesError) as problem:
+        return _complain(problem, EXIT_CONFIG)
+    except AccessError as problem:
+        return _complain(problem, EXIT_ACCESS)
+    except StartError as problem:
+        return _complain(problem, problem.exit_code)
+    except ClusterError as problem:
+        return _complain(problem, EXIT_UNAVAILABLE)
+    except LeaseLostError as problem:
+        return _complain(problem, EXIT_LEASE_LOST)
+    return 0
+
+
+async def _run(settings: Settings, offered: Runtimes, access: Access) -> None:
+    async with Connection(
+        access, connections=settings.connections, timeout_seconds=settings.request_timeout_seconds
+    ) as way:
+        await Operator(settings, offered, way).run()
+
+
+def _complain(problem: Exception, exit_code: int) -> int:
+    print(f"error: {problem}", file=sys.stderr)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,132 @@
+"""The operator's parts put together, and their life: check, wait for the turn, work, give the turn back."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from whisper_finetune_operator import health, preflight, watches
+from whisper_finetune_operator.api_server import ApiServer, ClusterError, RefusedError
+from whisper_finetune_operator.cluster import Cluster
+from whisper_finetune_operator.connection import Connection
+from whisper_finetune_operator.event_poster import EventPoster
+from whisper_finetune_operator.health import WatchAges
+from whisper_finetune_operator.keyed_queue import KeyedQueue
+from whisper_finetune_operator.lease import Leadership, LeaseTerms
+from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.progress_client import ProgressClient
+from whisper_finetune_operator.reconcile import Reconciler
+from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.settings import Settings
+from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.sweep import Sweep
+
+logger = logging.getLogger(__name__)
+
+
+class Operator:
+    """One replica."""
+
+    def __init__(self, settings: Settings, offered: Runtimes, way: Connection) -> None:
+        self._settings = settings
+        self._access = way.access
+        self._metrics = Metrics()
+        self._api = ApiServer(way, self._metrics)
+        self._leadership = Leadership(self._api, self._lease_terms()) if settings.leader_election else None
+        self._store = Store()
+        self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
+        reconciler = Reconciler(
+            self._store,
+            Cluster(self._api),
+            offered,
+            self._poster,
+            self._metrics,
+            require_leadership=self._leadership.require if self._leadership else _always,
+        )
+        self._queue = KeyedQueue(reconciler.reconcile, reconciler.report_failure, workers=settings.workers)
+        self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
+        self._ages = WatchAges(settings.watch_stale_seconds)
+
+    async def run(self) -> None:
+        """Work until told to stop; StartError and LeaseLostError say what ended it."""
+        lease_namespace = self._lease_terms().namespace if self._leadership else None
+        await preflight.check(self._api, self._settings.namespace, lease_namespace)
+        self._publish_figures()
+        checks = (self._ages.check, self._check_queue)
+        server = await health.serve(self._settings.health_port, checks, self._metrics)
+        try:
+            if self._leadership:
+                await self._leadership.acquire()
+            self._metrics.leader.set(1)
+            await self._work()
+        finally:
+            await server.cleanup()
+
+    async def _work(self) -> None:
+        """Run all parts until the first one ends: the watches when the process is told to stop, others by an error."""
+        parts = [asyncio.create_task(part) for part in self._parts()]
+        # kopf ends every task that begins after its own ones, and waits for it first.
+        await asyncio.sleep(0)
+        parts.append(asyncio.create_task(self._watch()))
+        try:
+            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+        for part in ended:
+            part.result()
+        await self._give_back_lease()
+
+    async def _watch(self) -> None:
+        await self._sweep.fill()
+        await watches.watch(self._settings, self._access, self._store, self._queue, self._ages)
+
+    def _parts(self) -> list[Coroutine[Any, Any, None]]:
+        settings = self._settings
+        progress = ProgressClient(
+            self._store,
+            self._queue,
+            self._metrics,
+            every_seconds=settings.progress_seconds,
+            timeout_seconds=settings.progress_timeout_seconds,
+            parallel=settings.progress_parallel,
+        )
+        keep_lease = [self._leadership.keep()] if self._leadership else []
+        return [
+            self._queue.run(),
+            self._poster.run(),
+            progress.run(),
+            self._sweep.run(settings.resync_seconds),
+            *keep_lease,
+        ]
+
+    async def _give_back_lease(self) -> None:
+        if self._leadership is None:
+            return
+        try:
+            await self._leadership.release()
+        except (ClusterError, RefusedError) as problem:
+            logger.warning("the Lease is not given back, and ends by itself: %s", problem)
+
+    def _lease_terms(self) -> LeaseTerms:
+        settings = self._settings
+        namespace = settings.lease_namespace or self._access.namespace
+        return LeaseTerms(namespace, settings.lease_name, settings.identity, settings.lease_seconds)
+
+    def _publish_figures(self) -> None:
+        metrics = self._metrics
+        metrics.watch_runs(self._store.runs)
+        metrics.watch("wft_queue_depth", "Runs that wait to be looked at.", self._queue.depth)
+        metrics.watch(
+            "wft_queue_oldest_seconds", "How long the oldest look waits or takes.", self._queue.oldest_seconds
+        )
+        metrics.watch("wft_watch_silence_seconds", "Since a watch gave a sign of life.", self._ages.oldest_seconds)
+
+    def _check_queue(self) -> str | None:
+        oldest = self._queue.oldest_seconds()
+        return f"a run waits or is looked at for {oldest:.0f} s" if oldest > self._settings.stuck_seconds else None
+
+
+def _always() -> None:
+    """Without an election the only replica may always act."""

@@ -1,0 +1,119 @@
+"""The way to the API server: by the pod's service account, or by a kubeconfig.
+
+lightkube reads the credentials. The requests go through aiohttp, which kopf brings along: lightkube's own client takes
+three and a half times the processor time for each.
+"""
+
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from lightkube.config import client_adapter
+from lightkube.config.kubeconfig import PROXY_CONF, KubeConfig, SingleConfig
+from lightkube.config.models import User
+from lightkube.core.exceptions import ConfigError
+
+_UNAUTHORIZED = 401
+
+
+class AccessError(Exception):
+    """There is no way to the API server; the text is one line for the installer."""
+
+
+class UnreachableError(Exception):
+    """The API server gave no answer: it may be away for a moment."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API server said; `body` is an empty object where it said nothing."""
+
+    code: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the API server is, and what it needs to know who asks."""
+
+    server: str
+    #: The namespace of the service account, or the kubeconfig's.
+    namespace: str
+    tls: ssl.SSLContext
+    token: str | None
+    token_file: Path | None
+
+    def headers(self) -> dict[str, str]:
+        """Return who asks, with the token as its file holds it now: the kubelet renews it there."""
+        token = self.token_file.read_text(encoding="utf-8").strip() if self.token_file else self.token
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def find_access(kubeconfig: Path | None) -> Access:
+    """Return the access that a kubeconfig names, or else the pod's own, or else KUBECONFIG's."""
+    try:
+        config = (KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()).get()
+        return _access(config) if config else _access(PROXY_CONF)
+    except (ConfigError, OSError, KeyError, ValueError, TypeError) as problem:
+        raise AccessError(f"no way to the API server: {problem}; run in a pod, or give --kubeconfig FILE") from problem
+
+
+def _access(config: SingleConfig) -> Access:
+    user = config.user or User()
+    if user.exec or user.auth_provider or user.username:
+        raise ConfigError("a kubeconfig with a token, a token file or a client certificate is needed")
+    tls = client_adapter.verify_cluster(config.cluster, user, config.abs_file)
+    token_file = Path(config.abs_file(user.token_file)) if user.token_file else None
+    return Access(config.cluster.server.rstrip("/"), config.namespace, tls, user.token, token_file)
+
+
+class Connection:
+    """A bounded number of connections to the API server."""
+
+    def __init__(self, access: Access, *, connections: int, timeout_seconds: float) -> None:
+        self.access = access
+        self._who = access.headers()
+        connector = aiohttp.TCPConnector(limit=connections, ssl=access.tls)
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def send(self, method: str, path: str, *, body: object, headers: Mapping[str, str], **query: str) -> Answer:
+        """Send one request and return the answer, whatever it is; UnreachableError where there is none."""
+        data = None if body is None else json.dumps(body, separators=(",", ":"))
+        answer = await self._once(method, path, data, headers, query)
+        if answer.code == _UNAUTHORIZED and self._has_new_token():
+            answer = await self._once(method, path, data, headers, query)
+        return answer
+
+    async def _once(
+        self, method: str, path: str, data: str | None, headers: Mapping[str, str], query: Mapping[str, str]
+    ) -> Answer:
+        url, headers = self.access.server + path, {**headers, **self._who}
+        try:
+            async with self._session.request(method, url, params=query, data=data, headers=headers) as response:
+                return Answer(response.status, _object(await response.read()))
+        except (aiohttp.ClientError, OSError, TimeoutError) as problem:
+            raise UnreachableError(f"{self.access.server}: {problem or type(problem).__name__}") from problem
+
+    def _has_new_token(self) -> bool:
+        known, self._who = self._who, self.access.headers()
+        return self._who != known
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        read = json.loads(content)
+    except ValueError:
+        # A proxy in between answers in its own way; the code says enough.
+        return {"message": content[:200].decode(errors="replace")}
+    return read if isinstance(read, dict) else {}

@@ -1,0 +1,101 @@
+"""A queue of keys to look at: each key once at a time, never forgotten, tried again after a failure."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+#: Looks at a key; returns after how many seconds to look again, or None. What it raises is a failure of that key alone.
+Work = Callable[[str], Awaitable[float | None]]
+#: Hears of a failure: the key, the error, and the seconds until the next try.
+OnFailure = Callable[[str, Exception, float], None]
+
+FIRST_RETRY_SECONDS = 0.5
+LAST_RETRY_SECONDS = 60.0
+
+
+def retry_seconds(failures: int, fraction: float) -> float:
+    """Return the wait after so many failures in a row; `fraction` in [0, 1) spreads those that fail together."""
+    doubled = FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 16)
+    return min(doubled, LAST_RETRY_SECONDS) * (0.5 + fraction / 2)
+
+
+class KeyedQueue:
+    """Hands keys to workers. A key that is added while it is worked on is worked on once more afterwards."""
+
+    def __init__(self, work: Work, on_failure: OnFailure, *, workers: int) -> None:
+        self._work = work
+        self._on_failure = on_failure
+        self._workers = workers
+        self._ready: asyncio.Queue[str] = asyncio.Queue()
+        #: Since when each key waits, and since when it is worked on.
+        self._waiting: dict[str, float] = {}
+        self._busy: dict[str, float] = {}
+        self._again: set[str] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._failures: dict[str, int] = {}
+
+    def add(self, key: str) -> None:
+        """Look at the key as soon as a worker is free; a key that waits already is not added twice."""
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting[key] = asyncio.get_running_loop().time()
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: str, seconds: float) -> None:
+        """Look at the key after that time at the latest: any look before then makes it needless."""
+        loop = asyncio.get_running_loop()
+        known = self._timers.get(key)
+        if known is None or known.when() > loop.time() + seconds:
+            self._drop_timer(key)
+            self._timers[key] = loop.call_later(seconds, self._ring, key)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._workers):
+                tasks.create_task(self._serve())
+
+    def depth(self) -> int:
+        """Return how many keys wait for a worker."""
+        return len(self._waiting)
+
+    def oldest_seconds(self) -> float:
+        """Return how long the oldest key has waited, or has been worked on: whichever is longer."""
+        since = min((*self._waiting.values(), *self._busy.values()), default=None)
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
+
+    async def _serve(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._busy[key] = asyncio.get_running_loop().time()
+            del self._waiting[key]
+            self._drop_timer(key)
+            try:
+                await self._look_at(key)
+            finally:
+                del self._busy[key]
+            if key in self._again:
+                self._again.remove(key)
+                self.add(key)
+
+    async def _look_at(self, key: str) -> None:
+        try:
+            again_seconds = await self._work(key)
+        except Exception as problem:  # noqa: BLE001 (one run's trouble must not stop the others: it is reported, and tried again)
+            self._failures[key] = self._failures.get(key, 0) + 1
+            again_seconds = retry_seconds(self._failures[key], random.random())  # noqa: S311 (it guards nothing)
+            self._on_failure(key, problem, again_seconds)
+        else:
+            self._failures.pop(key, None)
+        if again_seconds is not None:
+            self.add_after(key, again_seconds)
+
+    def _ring(self, key: str) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    def _drop_timer(self, key: str) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()

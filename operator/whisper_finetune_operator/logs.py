@@ -1,0 +1,41 @@
+"""Logs as JSON lines: time, level, message, and the run they are about."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from whisper_finetune_operator.world import Run
+
+_ABOUT = ("run", "namespace", "uid")
+
+
+def about(run: Run) -> dict[str, str]:
+    """Return the `extra` of a log line about a run."""
+    return {"run": run.name, "namespace": run.namespace, "uid": run.uid}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name.removeprefix("whisper_finetune_operator."),
+            "message": record.getMessage(),
+        }
+        line.update({key: record.__dict__[key] for key in _ABOUT if key in record.__dict__})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def write_json_lines(level: str) -> None:
+    """Send all logs of this process to stderr as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # They tell of every request and every retry; what matters of it stands in our own lines and metrics.
+    for noisy in ("httpx2", "httpcore2", "kopf", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

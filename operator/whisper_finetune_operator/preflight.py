@@ -1,0 +1,95 @@
+"""What must be true before the operator starts; what is not gets one line that says what to do."""
+
+import asyncio
+from dataclasses import dataclass
+
+from whisper_finetune_api import v1alpha1
+from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_UNAVAILABLE
+from whisper_finetune_operator.api_server import (
+    ACCESS_REVIEWS,
+    CORE_EVENTS,
+    EVENTS,
+    JOBS,
+    LEASES,
+    PODS,
+    RUNS,
+    ApiServer,
+    ClusterError,
+    NotFoundError,
+    Resource,
+    UnauthorizedError,
+)
+
+
+class StartError(Exception):
+    """The operator cannot start: one line, and its exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Right:
+    """Something that the operator must be allowed to do; `namespace` None: in all of them."""
+
+    verb: str
+    resource: Resource
+    namespace: str | None
+    part: str = ""
+
+    def __str__(self) -> str:
+        what = f"{self.resource.plural}/{self.part}" if self.part else self.resource.plural
+        return f"{self.verb} {what}" + (f" in {self.namespace}" if self.namespace else "")
+
+
+def needed_rights(namespace: str | None, lease_namespace: str | None) -> list[Right]:
+    """Return all rights: in the watched namespace (None: all), and over the Lease (None: no election)."""
+    everywhere = {
+        RUNS: ("list", "watch"),
+        JOBS: ("get", "list", "watch", "create", "patch", "delete"),
+        PODS: ("list", "watch"),
+        CORE_EVENTS: ("list",),
+        EVENTS: ("create", "get", "patch"),
+    }
+    rights = [Right(verb, resource, namespace) for resource, verbs in everywhere.items() for verb in verbs]
+    rights.append(Right("patch", RUNS, namespace, part="status"))
+    if lease_namespace:
+        rights += [Right(verb, LEASES, lease_namespace) for verb in ("get", "create", "update")]
+    return rights
+
+
+async def check(api: ApiServer, namespace: str | None, lease_namespace: str | None) -> None:
+    """Return where all is well; StartError says what is not."""
+    rights = needed_rights(namespace, lease_namespace)
+    try:
+        allowed = await asyncio.gather(*(_is_allowed(api, right) for right in rights))
+        missing = [str(right) for right, has in zip(rights, allowed, strict=True) if not has]
+        if missing:
+            raise StartError(f"no right to {', '.join(missing)}: install the chart's roles", EXIT_ACCESS)
+        await _require_definition(api, namespace)
+    except UnauthorizedError as problem:
+        raise StartError(
+            "the API server refuses the credentials: give another token or kubeconfig", EXIT_ACCESS
+        ) from problem
+    except ClusterError as problem:
+        raise StartError(str(problem), EXIT_UNAVAILABLE) from problem
+
+
+async def _is_allowed(api: ApiServer, right: Right) -> bool:
+    resource = {"group": right.resource.group, "resource": right.resource.plural, "subresource": right.part}
+    spec = {"resourceAttributes": {"verb": right.verb, "namespace": right.namespace or "", **resource}}
+    answer = await api.create(ACCESS_REVIEWS, {"metadata": {}, "spec": spec})
+    return bool(answer["status"]["allowed"])
+
+
+async def _require_definition(api: ApiServer, namespace: str | None) -> None:
+    try:
+        async for _ in api.all_of(RUNS, namespace, limit="1"):
+            break
+    except NotFoundError as missing:
+        raise StartError(
+            f"the API server knows no {v1alpha1.KIND} of {RUNS.version}: "
+            "kubectl apply --server-side -f crds/whisperfinetunes.yaml",
+            EXIT_UNAVAILABLE,
+        ) from missing

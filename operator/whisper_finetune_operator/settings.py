@@ -1,0 +1,104 @@
+"""What the installer chooses: the command line and the OPERATOR_* environment, as one frozen object."""
+
+import argparse
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+PREFIX = "OPERATOR_"
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the text is one line for the installer."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything but the runtimes. Each number can be set as OPERATOR_NAME_IN_CAPITALS."""
+
+    runtimes: Path
+    #: Watch this namespace alone; None: the whole cluster.
+    namespace: str | None = None
+    leader_election: bool = True
+    #: None: the pod's service account, else KUBECONFIG or ~/.kube/config.
+    kubeconfig: Path | None = None
+
+    #: Where the operator's own Lease lies (None: the service account's or kubeconfig's namespace), and who takes it.
+    lease_namespace: str | None = None
+    identity: str = "operator"
+    lease_name: str = "whisper-finetune-operator"
+    #: Another replica takes over after this; this one ends after two thirds of it without a renewal.
+    lease_seconds: float = 15.0
+
+    #: Runs that are reconciled at once, and requests that are under way at once.
+    workers: int = 20
+    connections: int = 20
+    request_timeout_seconds: float = 20.0
+
+    #: Each watch is opened anew after this, which is the sign that it lives.
+    watch_seconds: int = 60
+    watch_stale_seconds: float = 150.0
+    #: A reconcile or a waiting key that is older means that the queue is stuck.
+    stuck_seconds: float = 300.0
+    #: How often every run is looked at although nothing changed.
+    resync_seconds: float = 300.0
+
+    progress_seconds: float = 15.0
+    progress_timeout_seconds: float = 5.0
+    progress_parallel: int = 16
+
+    health_port: int = 8080
+    log_level: str = "INFO"
+
+
+def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Return what the command line and the environment say; SettingsError names a value that does not fit."""
+    chosen = Settings(
+        **vars(_parser().parse_args(arguments)),
+        lease_namespace=environment.get("POD_NAMESPACE"),
+        identity=environment.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
+    )
+    return replace(chosen, **_from_environment(environment))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m whisper_finetune_operator", description="The WhisperFineTune operator."
+    )
+    parser.add_argument(
+        "--runtimes", type=Path, required=True, metavar="FILE", help="what the cluster offers to trainers"
+    )
+    parser.add_argument("--namespace", metavar="NAMESPACE", help="watch this namespace alone (default: all)")
+    parser.add_argument(
+        "--no-leader-election", dest="leader_election", action="store_false", help="act at once: for a single replica"
+    )
+    parser.add_argument(
+        "--kubeconfig", type=Path, metavar="FILE", help="default: the pod's service account, KUBECONFIG"
+    )
+    return parser
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    by_variable = {PREFIX + field.name.upper(): field for field in fields(Settings)}
+    return {
+        by_variable[variable].name: _value(variable, text, type(by_variable[variable].default))
+        for variable, text in environment.items()
+        if variable in by_variable and type(by_variable[variable].default) in (int, float, str)
+    }
+
+
+def _value(variable: str, text: str, kind: type) -> Any:
+    if kind is str:
+        return text
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise SettingsError(
+            f"{variable} is {text!r}: it must be {'a' if kind is float else 'a whole'} number above zero"
+        )
+    return value

@@ -1,0 +1,193 @@
+"""The queue: one look per key at a time, in order, none lost, failures tried again."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from whisper_finetune_operator import keyed_queue
+from whisper_finetune_operator.keyed_queue import KeyedQueue, retry_seconds
+
+Failures = list[tuple[str, str, float]]
+
+
+@asynccontextmanager
+async def running(work: keyed_queue.Work, workers: int = 4) -> AsyncIterator[tuple[KeyedQueue, Failures]]:
+    failures: Failures = []
+    queue = KeyedQueue(work, lambda key, problem, again: failures.append((key, str(problem), again)), workers=workers)
+    task = asyncio.create_task(queue.run())
+    yield queue, failures
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyed_queue, "FIRST_RETRY_SECONDS", 0.001)
+
+
+async def test_key_that_waits_is_worked_on_once() -> None:
+    seen: list[str] = []
+
+    async def work(key: str) -> None:
+        seen.append(key)
+
+    async with running(work) as (queue, _):
+        for key in "aabba":
+            queue.add(key)
+        assert queue.depth() == 2
+        await until(lambda: len(seen) == 2 and queue.depth() == 0)
+    assert seen == ["a", "b"]
+
+
+async def test_key_added_while_it_is_worked_on_is_worked_on_once_more_afterwards() -> None:
+    gate = asyncio.Event()
+    at_work: list[str] = []
+    finished: list[str] = []
+
+    async def work(key: str) -> None:
+        at_work.append(key)
+        await gate.wait()
+        finished.append(key)
+
+    async with running(work) as (queue, _):
+        queue.add("a")
+        await until(lambda: at_work == ["a"])
+        queue.add("a")
+        queue.add("a")
+        queue.add("b")
+        await until(lambda: at_work == ["a", "b"])
+        gate.set()
+        await until(lambda: len(finished) == 3)
+        await asyncio.sleep(0)
+    assert at_work == ["a", "b", "a"]
+
+
+async def test_no_change_is_lost_and_no_key_has_two_workers_under_load() -> None:
+    """Each change of a key must be followed by a look that began after it."""
+    order = random.Random(7)
+    newest = dict.fromkeys(map(str, range(40)), 0)
+    looked_at = dict(newest)
+    at_work: set[str] = set()
+
+    async def work(key: str) -> None:
+        assert key not in at_work
+        at_work.add(key)
+        seen = newest[key]
+        for _ in range(order.randrange(4)):
+            await asyncio.sleep(0)
+        at_work.remove(key)
+        if order.random() < 0.2:
+            raise ValueError("as now and then")
+        looked_at[key] = seen
+
+    async with running(work) as (queue, failures):
+        for _ in range(5000):
+            key = order.choice(list(newest))
+            newest[key] += 1
+            queue.add(key)
+            if order.random() < 0.3:
+                await asyncio.sleep(0)
+        await until(lambda: looked_at == newest)
+    assert {problem for _, problem, _ in failures} == {"as now and then"}
+
+
+async def test_failure_is_reported_and_tried_again_and_disturbs_no_other_key() -> None:
+    tries: dict[str, int] = {"bad": 0, "good": 0}
+
+    async def work(key: str) -> None:
+        tries[key] += 1
+        if key == "bad" and tries[key] <= 3:
+            raise ValueError(f"try {tries[key]}")
+
+    async with running(work, workers=1) as (queue, failures):
+        queue.add("bad")
+        queue.add("good")
+        await until(lambda: tries == {"bad": 4, "good": 1})
+        queue.add("bad")
+        await until(lambda: tries["bad"] == 5)
+    assert [problem for _, problem, _ in failures] == ["try 1", "try 2", "try 3"]
+
+
+async def test_success_forgets_the_failures_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(keyed_queue, "retry_seconds", lambda failures, _: counted.append(failures) or 0.0)
+    outcomes = iter([False, False, True, False, True])
+    done = asyncio.Event()
+
+    async def work(_: str) -> float | None:
+        if not next(outcomes):
+            raise ValueError
+        if len(counted) == 3:
+            done.set()
+            return None
+        return 0.0
+
+    async with running(work) as (queue, _), asyncio.timeout(20):
+        queue.add("a")
+        await done.wait()
+    assert counted == [1, 2, 1]
+
+
+async def test_work_asks_to_look_again() -> None:
+    looks: list[str] = []
+
+    async def work(key: str) -> float | None:
+        looks.append(key)
+        return 0.001 if len(looks) < 4 else None
+
+    async with running(work) as (queue, _):
+        queue.add("a")
+        await until(lambda: len(looks) == 4)
+        assert queue.oldest_seconds() == 0.0
+
+
+async def test_earliest_of_several_delays_counts_and_a_look_makes_them_needless() -> None:
+    looks: list[str] = []
+
+    async def work(key: str) -> None:
+        looks.append(key)
+
+    async with running(work) as (queue, _):
+        queue.add_after("early", 3600)
+        queue.add_after("early", 0.001)
+        queue.add_after("early", 3600)
+        await until(lambda: looks == ["early"])
+        queue.add_after("now", 0.01)
+        queue.add("now")
+        await until(lambda: looks == ["early", "now"])
+        queue.add_after("last", 0.02)
+        await until(lambda: looks[-1] == "last")
+    assert looks == ["early", "now", "last"]
+
+
+async def test_oldest_key_tells_how_long_the_queue_is_stuck() -> None:
+    gate = asyncio.Event()
+
+    async def work(_: str) -> None:
+        await gate.wait()
+
+    async with running(work, workers=1) as (queue, _):
+        assert queue.oldest_seconds() == 0.0
+        queue.add("held")
+        queue.add("waits")
+        await until(lambda: queue.oldest_seconds() > 0.01)
+        gate.set()
+        await until(lambda: queue.oldest_seconds() == 0.0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "fraction", "expected"),
+    [(1, 0.0, 0.25), (1, 1.0, 0.5), (2, 1.0, 1.0), (5, 1.0, 8.0), (8, 1.0, 60.0), (5000, 0.0, 30.0)],
+)
+def test_retry_seconds(monkeypatch: pytest.MonkeyPatch, failures: int, fraction: float, expected: float) -> None:
+    monkeypatch.undo()
+    assert retry_seconds(failures, fraction) == expected
