@@ -36,14 +36,16 @@ def count(previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Job | Non
     until = timestamps.parse(before.counted_until) if before.counted_until else None
     added = tuple(pod for pod in pods if pod.ended and _is_after(pod.created, until) and not _is_open(pod, job, uid))
     meanings = [endings.meaning(pod, job, uid) for pod in added]
-    lost = _result_is_lost(job, pods, until, now)
+    complete = job if job and job.end and job.end.type == "Complete" else None
+    completed_by = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
+    lost = bool(complete and not completed_by and _result_is_lost(complete, until, now))
     seen = _newly_seen(previous.pod_name, pods, until)
     attempts = Attempts(
         started=before.started + len(seen),
         failed=before.failed + sum(meaning in (Meaning.FAILED, Meaning.FINAL) for meaning in meanings),
         out_of_memory=before.out_of_memory + sum(pod.killed_for_memory and not pod.disrupted for pod in added),
         unreadable=before.unreadable + meanings.count(Meaning.UNREADABLE) + lost,
-        counted_until=_watermark(until, added, job if lost or Meaning.UNREADABLE in meanings else None),
+        counted_until=_watermark(until, added, complete if lost or any(pod.ended for pod in completed_by) else None),
     )
     return Tally(
         attempts=attempts,
@@ -63,17 +65,14 @@ def _is_open(pod: Pod, job: Job | None, uid: str) -> bool:
     return unreadable and job is not None and job.uid == pod.owner_uid and job.end is None
 
 
-def _result_is_lost(job: Job | None, pods: tuple[Pod, ...], until: datetime | None, now: datetime) -> bool:
-    """Return whether the Job is complete while the pod that completed it, and so its result, is gone uncounted."""
-    if job is None or job.end is None or job.end.type != "Complete" or not _is_after(job.end.at, until):
-        return False
-    shown = any(pod.owner_uid == job.uid and (not pod.ended or pod.phase == "Succeeded") for pod in pods)
-    return not shown and now - job.end.at >= SETTLE_TIME
+def _result_is_lost(complete: Job, until: datetime | None, now: datetime) -> bool:
+    """Return whether a complete Job, whose pod is not in sight, has lost its result without that being counted."""
+    return complete.end is not None and _is_after(complete.end.at, until) and now - complete.end.at >= SETTLE_TIME
 
 
-def _watermark(until: datetime | None, added: tuple[Pod, ...], job: Job | None) -> str | None:
-    """Return the new watermark; a Job whose lost or unreadable result is counted here lies below it too."""
-    ends = [job.end.at] if job and job.end else []
+def _watermark(until: datetime | None, added: tuple[Pod, ...], complete: Job | None) -> str | None:
+    """Return the new watermark; the end of a Job whose result is counted lies below it: its pod may go before it."""
+    ends = [complete.end.at] if complete and complete.end else []
     moments = [moment for moment in (until, *(pod.created for pod in added), *ends) if moment]
     return timestamps.render(max(moments)) if moments else None
 

@@ -1,0 +1,172 @@
+"""A model of the Job controller, the kubelet and a lagging view of them: thousands of histories in a few seconds.
+
+It stands in for services whose timing no test can command. The real ones run in the end-to-end tests.
+"""
+
+import copy
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import run_objects
+from run_objects import DONE, START, complete, ended, job_failed, running, time
+from whisper_finetune_api.causes import FINAL_EXIT_CODES
+from whisper_finetune_operator import actions, decisions, pods
+from whisper_finetune_operator.decisions import Decision
+from whisper_finetune_operator.world import KubernetesObject, Run, World
+
+_BACK_OFF_SECONDS = 10
+
+
+@dataclass
+class Cluster:
+    """What is so (job, pods), and what the operator has been told of it (seen_job, seen_pods)."""
+
+    chance: random.Random
+    seconds: int = 0
+    spec: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] | None = None
+    generation: int = 1
+    job: KubernetesObject | None = None
+    pods: list[KubernetesObject] = field(default_factory=list)
+    counted: set[str] = field(default_factory=set)
+    jobs_made: int = 0
+    pods_made: int = 0
+    seen_job: KubernetesObject | None = None
+    seen_pods: list[KubernetesObject] = field(default_factory=list)
+    #: For the test: how pods really ended, whether one went before the operator saw its end, the most at work at once.
+    endings: list[int] = field(default_factory=list)
+    missed: bool = False
+    most_at_work: int = 0
+
+    def at_work(self) -> list[KubernetesObject]:
+        return [pod for pod in self.pods if not pods.read(pod).ended]
+
+    def tell_operator(self, *, all_of_it: bool = False) -> None:
+        """Jobs and pods come by separate watches: either may lag."""
+        if all_of_it or self.chance.random() < 0.7:
+            self.seen_job = copy.deepcopy(self.job)
+        if all_of_it or self.chance.random() < 0.7:
+            self.seen_pods = copy.deepcopy(self.pods)
+
+    # the Job controller
+
+    def control_job(self) -> None:
+        job = self.job
+        if job and "deletionTimestamp" in job["metadata"]:
+            self._collect_in_foreground()
+        if self.job is None or job is None or "conditions" in job["status"] or "deletionTimestamp" in job["metadata"]:
+            return
+        own = [pod for pod in self.pods if pods.read(pod).owner_uid == job["metadata"]["uid"]]
+        job["status"]["startTime"] = job["status"].get("startTime", time(self.seconds))
+        for pod in own:
+            self._count(job, pod)
+        if "conditions" in job["status"] or self._end_by_deadline(job, own):
+            return
+        newest_end = max((pods.read(pod).finished_at or START for pod in own), default=START)
+        backing_off = own and (run_objects.at(self.seconds) - newest_end).total_seconds() < _BACK_OFF_SECONDS
+        if job["spec"].get("suspend"):
+            self._delete([pod for pod in own if not pods.read(pod).ended])
+        elif all(pods.read(pod).ended for pod in own) and not backing_off:
+            self.pods_made += 1
+            self.pods.append(run_objects.pod(self.seconds, job_uid=job["metadata"]["uid"]))
+
+    def _count(self, job: KubernetesObject, raw: KubernetesObject) -> None:
+        pod = pods.read(raw)
+        if not pod.ended or pod.name in self.counted:
+            return
+        self.counted.add(pod.name)
+        if pod.exit_code == 0:
+            job["status"]["conditions"] = [complete(self.seconds)]
+        elif pod.disrupted or pod.exit_code == 75:
+            return
+        elif pod.exit_code in FINAL_EXIT_CODES:
+            message = f"Container trainer for pod speech/{pod.name} failed with exit code {pod.exit_code} matching"
+            job["status"]["conditions"] = [job_failed(self.seconds, "PodFailurePolicy", message)]
+        else:
+            job["status"]["failed"] = job["status"].get("failed", 0) + 1
+            if job["status"]["failed"] > job["spec"]["backoffLimit"]:
+                job["status"]["conditions"] = [job_failed(self.seconds)]
+
+    def _end_by_deadline(self, job: KubernetesObject, own: list[KubernetesObject]) -> bool:
+        if "activeDeadlineSeconds" not in job["spec"] or job["spec"].get("suspend"):
+            return False
+        self._delete(own)
+        if all(pods.read(pod).ended for pod in own):
+            job["status"]["conditions"] = [job_failed(self.seconds, "DeadlineExceeded")]
+        return True
+
+    def _collect_in_foreground(self) -> None:
+        self._delete(self.pods)
+        self.pods = [pod for pod in self.pods if not pods.read(pod).ended]
+        if not self.pods:
+            self.job = None
+
+    def _delete(self, own: list[KubernetesObject]) -> None:
+        for pod in own:
+            pod["metadata"].setdefault("deletionTimestamp", time(self.seconds + 300))
+
+    def collect_orphans(self) -> None:
+        """Pods of a Job that is gone are deleted, and go once they have ended."""
+        owner = self.job["metadata"]["uid"] if self.job else None
+        orphans = [pod for pod in self.pods if pods.read(pod).owner_uid != owner]
+        self._delete(orphans)
+        gone = [pod for pod in orphans if pods.read(pod).ended and self.chance.random() < 0.5]
+        self.pods = [pod for pod in self.pods if pod not in gone]
+
+    # the kubelet
+
+    def run_pods(self, exit_codes: list[int]) -> None:
+        for place, raw in enumerate(self.pods):
+            pod = pods.read(raw)
+            if pod.ended:
+                continue
+            started = round(((pod.started_at or START) - START).total_seconds())
+            keep: dict[str, Any] = {"name": pod.name, "job_uid": pod.owner_uid, "deleted": pod.deleted}
+            created = round((pod.created - START).total_seconds())
+            if not pod.running and not pod.deleted:
+                self.pods[place] = running(created, self.seconds, **keep)
+            elif pod.deleted or self.chance.random() < 0.3:
+                code = self.chance.choice([75, 137, 0] if pod.deleted else exit_codes)
+                disrupted = code != 0 and self.chance.random() < 0.2
+                self.endings.append(-1 if disrupted else code)
+                says = DONE if code == 0 and self.chance.random() < 0.6 else "broken"
+                start = started if pod.running else self.seconds
+                reason = "OOMKilled" if code == 137 and not pod.deleted else None
+                self.pods[place] = ended(
+                    created, start, self.seconds, code, says, reason=reason, disrupted=disrupted, **keep
+                )
+
+    # the operator
+
+    def reconcile(self, *, crash_after_status: bool = False) -> Decision:
+        """Decide about what was told, write the status, and act; a stale view does not stale the status."""
+        run = Run.from_object(run_objects.run_object(self.spec, status=self.status, generation=self.generation))
+        shown = tuple(self.seen_pods)
+        world = World(run, self.seen_job, shown, None, None, run_objects.at(self.seconds))
+        decision = decisions.decide(world, run_objects.RUNTIMES)
+        self.status = decision.status.to_json_object()
+        for action in () if crash_after_status else decision.actions:
+            self._act(action)
+        self.most_at_work = max(self.most_at_work, len(self.at_work()))
+        return decision
+
+    def _act(self, action: actions.Action) -> None:
+        if isinstance(action, actions.CreateWorkload):
+            # 409: the name is taken; a look at the API server: an earlier pod is still at work.
+            if self.job is None and not (action.look_first and self.at_work()):
+                self.jobs_made += 1
+                self.job = copy.deepcopy(action.manifest)
+                self.job["metadata"]["uid"] = f"job-{self.jobs_made}"
+                self.job["status"] = {}
+            return
+        if self.job is None or isinstance(action, actions.LookForRefusal) or self.job["metadata"]["uid"] != action.uid:
+            return
+        if isinstance(action, actions.DeleteWorkload):
+            self.job["metadata"]["deletionTimestamp"] = time(self.seconds)
+        elif isinstance(action, actions.EndWorkload):
+            self.job["spec"]["activeDeadlineSeconds"] = 1
+        elif isinstance(action, actions.AllowRetries):
+            self.job["spec"]["backoffLimit"] = action.backoff_limit
+        else:
+            self.job["spec"]["ttlSecondsAfterFinished"] = action.seconds
