@@ -13,6 +13,7 @@ from images import buildah, debian_base
 from images.recipes import BUILD_BASE, GIGABYTES_TO_BUILD, RUNTIME_BASE, Recipe
 
 NEEDED_PROGRAMS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+KEPT_ARCHIVES = 2
 
 
 def folder() -> Path:
@@ -40,7 +41,7 @@ def build(recipe: Recipe) -> Path:
             store.build(recipe, log=folder() / f"{recipe.target}.log")
         with step(f"writing {archive}"):
             store.write_archive(recipe.image, archive)
-        forget_older_archives(archive, recipe)
+        forget_older_archives(recipe)
     say(f"{recipe.image}: {archive.stat().st_size / 1e6:.0f} MB")
     return archive
 
@@ -53,10 +54,11 @@ def require_what_a_build_needs(recipe: Recipe) -> None:
     require_free_disk(folder(), GIGABYTES_TO_BUILD[recipe.target], purpose)
 
 
-def forget_older_archives(archive: Path, recipe: Recipe) -> None:
-    for other in folder().glob(f"{recipe.target}-*.tar"):
-        if other != archive:
-            other.unlink()
+def forget_older_archives(recipe: Recipe) -> None:
+    """Keep the newest two: who asked for the one before may be about to load it."""
+    archives = folder().glob(f"{recipe.target}-*.tar")
+    for archive in sorted(archives, key=lambda archive: archive.stat().st_mtime)[:-KEPT_ARCHIVES]:
+        archive.unlink()
 
 
 def clean() -> None:
