@@ -7,11 +7,14 @@ from typing import Any
 from whisper_finetune_api import crd
 from whisper_finetune_api.causes import CAUSES
 from whisper_finetune_api.v1alpha1.rules import MUTABLE_FIELDS, RULES
+from whisper_finetune_operator.runtimes import Runtimes
 
 ROOT = Path(__file__).parent.parent
 CRD = ROOT / "crds" / "whisperfinetunes.yaml"
 CHART_CRD = ROOT / "charts" / "whisper-finetune-operator" / "files" / "whisperfinetunes.yaml"
 API = ROOT / "docs" / "api.md"
+RUNTIMES = ROOT / "docs" / "runtimes.md"
+EXAMPLE = ROOT / "tests" / "examples" / "runtimes.yaml"
 
 _LONGEST_LIST = 12
 _BOUNDS = {
@@ -47,6 +50,25 @@ What is *retried* costs one of `spec.retries`. The reason and a message that say
 `Succeeded`.
 
 {causes}
+"""
+
+_RUNTIMES_TEXT = """# Runtimes: what a trainer pod may be
+
+Generated from `operator/whisper_finetune_operator/runtimes.py` by `make generate`.
+
+Users name a model, a language and a data set. Image, accelerator, resources and rights of the pod are the cluster admin's to
+say: in a file that the operator reads at its start, and refuses with one line where it is wrong. The chart writes it from
+its value `runtimes`. A run takes the runtime that its spec names, else `defaultRuntime`, and keeps it.
+
+This version runs `accelerator: cpu` and `accelerator: cuda`. The file may offer IPUs already; runs on them wait with
+`RuntimeNotFound`.
+
+{table}
+
+## An example
+
+```yaml
+{example}```
 """
 
 
@@ -101,9 +123,18 @@ def api_text() -> str:
     )
 
 
+def runtimes_text() -> str:
+    """Return docs/runtimes.md."""
+    rows = [field_row(path, node, required=required) for path, node, required in fields(crd.structural(Runtimes))]
+    return _RUNTIMES_TEXT.format(
+        table=table(("field", "type", "default", "meaning"), rows), example=EXAMPLE.read_text(encoding="utf-8")
+    )
+
+
 def main() -> None:
     """Write all files."""
-    for path, text in ((CRD, crd.render()), (CHART_CRD, crd.render()), (API, api_text())):
+    files = {CRD: crd.render(), CHART_CRD: crd.render(), API: api_text(), RUNTIMES: runtimes_text()}
+    for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
