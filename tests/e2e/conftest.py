@@ -12,7 +12,7 @@ from kubernetes import client, config
 
 from e2e import installation, namespaces, speech_volume
 from e2e.installation import cluster_program
-from e2e.operator_pod import OperatorPod
+from e2e.operator_pod import REPLICAS, OperatorPod
 from e2e.runs import Runs
 
 CLUSTER = os.environ.get("CLUSTER_NAME") or "test"
@@ -44,10 +44,10 @@ def cluster_api(kubeconfig: Path) -> Iterator[client.ApiClient]:
 def operator(kubeconfig: Path, cluster_api: client.ApiClient) -> OperatorPod:
     """The operator, installed by its chart and ready."""
     namespaces.remove_leftovers(cluster_api)
-    installation.load_images(CLUSTER, client.CoreV1Api(cluster_api))
-    installation.install_chart(kubeconfig)
+    version = installation.load_images(CLUSTER, client.CoreV1Api(cluster_api))
+    installation.install_chart(kubeconfig, version)
     installed = OperatorPod(cluster_api)
-    installed.wait_for(ready=1)
+    installed.wait_for(ready=REPLICAS)
     return installed
 
 

@@ -34,21 +34,22 @@ def is_up(cluster: str) -> bool:
     return subprocess.run(status, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def load_images(cluster: str, core: client.CoreV1Api) -> None:
-    """Build the images that changed, and load into the node those that it does not have yet."""
+def load_images(cluster: str, core: client.CoreV1Api) -> str:
+    """Build the images that changed, load into the node those that it lacks, and return the operator's version."""
     archives = images_program("build", "all").splitlines()
-    for node in core.list_node().items:
+    for node in core.list_node(label_selector="type!=kwok").items:
         loaded = (node.metadata.annotations or {}).get(LOADED, "").split()
         if missing := [archive for archive in archives if archive not in loaded]:
             cluster_program("load", "--name", cluster, *missing)
             core.patch_node(node.metadata.name, {"metadata": {"annotations": {LOADED: " ".join(archives)}}})
+    return Path(archives[0]).stem
 
 
-def install_chart(kubeconfig: Path) -> None:
-    """Install the chart, or upgrade it, and wait until the operator is ready."""
+def install_chart(kubeconfig: Path, operator_version: str) -> None:
+    """Install the chart, or upgrade it, and wait until the operator is ready; another version replaces its pods."""
     helm = cluster_program("bin", "helm")
     output_of(
         helm, "upgrade", operator_pod.DEPLOYMENT, str(CHART), "--install", f"--kubeconfig={kubeconfig}",
         f"--namespace={operator_pod.NAMESPACE}", "--create-namespace", f"--values={VALUES}",
-        "--wait", "--timeout=120s",
+        f"--set-string=podAnnotations.version={operator_version}", "--wait", "--timeout=120s",
     )  # fmt: skip

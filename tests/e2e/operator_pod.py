@@ -8,6 +8,7 @@ from kubernetes import client
 from e2e.pod_processes import kill_process_of
 from e2e.waiting import wait_until
 
+REPLICAS = 2
 NAMESPACE = "whisper-finetune"
 DEPLOYMENT = "whisper-finetune-operator"
 SELECTOR = "app.kubernetes.io/name=whisper-finetune-operator"

@@ -7,7 +7,7 @@ import pytest
 
 from e2e import trainers_at_work
 from e2e.mid_training import Stage
-from e2e.operator_pod import OperatorPod
+from e2e.operator_pod import REPLICAS, OperatorPod
 from e2e.runs import Runs
 from e2e.waiting import wait_until
 
@@ -34,8 +34,8 @@ def test_deleting_all_leaves_nothing(
     wait_until(lambda: not remains(runs), 60, "nothing is left", lambda: str(remains(runs)))
     runs.core.delete_namespace(runs.namespace)
     wait_until(lambda: is_gone(runs), 60, "the namespace is gone", lambda: str(remains(runs)))
-    operator.scale(1)
-    operator.wait_for(ready=1)
+    operator.scale(REPLICAS)
+    operator.wait_for(ready=REPLICAS)
 
 
 def remains(runs: Runs) -> list[str]:

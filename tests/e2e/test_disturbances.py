@@ -9,7 +9,7 @@ from kubernetes import client
 
 from e2e import run_folders, trainers_at_work
 from e2e.mid_training import Stage
-from e2e.operator_pod import OperatorPod
+from e2e.operator_pod import REPLICAS, OperatorPod
 from e2e.pod_processes import kill_process_of
 from e2e.runs import Runs, condition, succeeded, uid_of
 from e2e.waiting import wait_until
@@ -50,7 +50,7 @@ def test_operator_is_killed(stage: Stage, operator: OperatorPod) -> None:
     assert ended["status"]["attempts"]["started"] == 1
     stage.trainers.assert_never_two(uid_of(run))
     run_folders.whole_model(stage.folder(run), uid_of(run))
-    operator.wait_for(ready=1)
+    operator.wait_for(ready=REPLICAS)
 
 
 def test_job_is_deleted(stage: Stage) -> None:
@@ -124,4 +124,4 @@ def test_finished_job_is_cleaned_up_and_the_run_stays_finished(runs: Runs, opera
     runs.wait_for_reason("looked-at", "Unschedulable")
     assert runs.jobs(uid_of(run)) == runs.pods(uid_of(run)) == []
     assert runs.get("cleaned") == finished
-    operator.wait_for(ready=1)
+    operator.wait_for(ready=REPLICAS)
