@@ -11,10 +11,15 @@ import torch
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+import specs
+import trainer_configs
 from whisper_finetune_api import languages
+from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import model_folder
 
 SAMPLE_RATE = 16_000
+#: The machine may be busy, and PyTorch's threads wait for each other; networks as small as these gain nothing by two.
+torch.set_num_threads(1)
 _TASK_TOKENS = [
     "<|translate|>",
     "<|transcribe|>",
@@ -122,3 +127,10 @@ def write_clips(
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
     return folder
+
+
+def config(volume: Path, changes: dict[str, Any]) -> TrainerConfig:
+    """Return the configuration of a run on the folders model and clips of a volume; `changes` are of its spec."""
+    return trainer_configs.make_config(
+        specs.with_changes(trainer_configs.make_spec(), changes), speech=volume, scratch=volume
+    )

@@ -7,15 +7,17 @@ import errno
 import logging
 import tempfile
 from itertools import accumulate
-from typing import Any, Optional, Sequence
+from typing import Any, Iterable, Mapping, Set
 
 import torch
+
+from whisper_finetune_trainer.clips import Clip
 
 logger = logging.getLogger(__name__)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def bytes_needed(positions: Sequence[int], width: int, dtype: torch.dtype) -> int:
+def bytes_needed(positions: Iterable[int], width: int, dtype: torch.dtype) -> int:
     """Return the size of a cache for clips of so many positions each."""
     return sum(positions) * width * dtype.itemsize
 
@@ -23,32 +25,29 @@ def bytes_needed(positions: Sequence[int], width: int, dtype: torch.dtype) -> in
 class EncoderCache:
     """One place per clip in a file that has no name, so that it is gone however the process ends."""
 
-    def __init__(self, folder: str, positions: Sequence[int], width: int, dtype: torch.dtype) -> None:
-        """`positions` of each clip's output, which decide its place in the file."""
+    def __init__(self, folder: str, positions: Mapping[Clip, int], width: int, dtype: torch.dtype) -> None:
+        """`positions` of each clip's output, which decide its place in the file; other clips are never kept."""
         self._positions, self._width, self._dtype = positions, width, dtype
-        row_bytes = width * dtype.itemsize
-        self._offsets = [0, *accumulate(count * row_bytes for count in positions)]
-        self._filled = bytearray(len(positions))
+        ends = accumulate(count * width * dtype.itemsize for count in positions.values())
+        self._offsets = dict(zip(positions, [0, *ends]))
+        self._filled: Set[Clip] = set()
         self._full = False
         # Plain reads and writes instead of a mapped file: there, a full disk ends the process by SIGBUS.
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 -- open as long as the cache lives
 
-    def has(self, clip: int) -> bool:
-        """Say whether the output of a clip is there."""
-        return bool(self._filled[clip])
+    def __contains__(self, clip: Clip) -> bool:
+        return clip in self._filled
 
-    def get(self, clip: int) -> Optional[torch.Tensor]:
-        """Return the output (positions, width) of a clip, or None where it is not there yet."""
-        if not self._filled[clip]:
-            return None
+    def get(self, clip: Clip) -> torch.Tensor:
+        """Return the output (positions, width) of a clip that is in the cache."""
         output = torch.empty(self._positions[clip], self._width, dtype=self._dtype)
         self._file.seek(self._offsets[clip])
         self._file.readinto(_as_bytes(output))
         return output
 
-    def put(self, clip: int, output: torch.Tensor) -> None:
+    def put(self, clip: Clip, output: torch.Tensor) -> None:
         """Keep the output of a clip; on a full disk the cache stays as it is."""
-        if self._full:
+        if self._full or clip not in self._offsets:
             return
         try:
             self._file.seek(self._offsets[clip])
@@ -59,7 +58,7 @@ class EncoderCache:
             self._full = True
             logger.warning("the scratch folder is full: further encoder outputs are computed anew each epoch")
         else:
-            self._filled[clip] = 1
+            self._filled.add(clip)
 
     def _write(self, remaining: memoryview) -> None:
         while remaining:

@@ -17,8 +17,9 @@ def complete(network: Any, tokenizer: Any, language_code: Optional[str], task: s
     # The old way to say language and task; where both are given, versions differ in which one wins.
     settings.forced_decoder_ids = None
     settings.is_multilingual = language_code is not None
-    if settings.max_length in (None, _LIBRARY_MAX_LENGTH):
-        settings.max_length = network.config.max_target_positions
+    limit = network.config.max_target_positions
+    if settings.max_length in (None, _LIBRARY_MAX_LENGTH) or settings.max_length > limit:
+        settings.max_length = limit
     if language_code is not None:
         _set_language(settings, tokenizer, language_code, task)
 

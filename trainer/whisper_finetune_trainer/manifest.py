@@ -5,7 +5,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
 from whisper_finetune_trainer.errors import TrainerError
 
@@ -14,7 +14,15 @@ TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcr
 _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 #: Key of the cells beyond the header; no column of a text file has this name.
 _SURPLUS = "\0"
-_TABLES = {".csv": ",", ".tsv": "\t"}
+
+
+class _Tabs(csv.excel_tab):
+    """Common Voice's tables hold bare quotation marks in their texts."""
+
+    quoting = csv.QUOTE_NONE
+
+
+_TABLES: Mapping[str, Type[csv.Dialect]] = {".csv": csv.excel, ".tsv": _Tabs}
 
 
 @dataclass(frozen=True)
@@ -98,10 +106,8 @@ def _array_rows(text: str) -> Iterator[Row]:
         yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
 
-def _table_rows(text: str, delimiter: str) -> Iterator[Row]:
-    # Common Voice's .tsv holds bare quotation marks in its texts.
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, restkey=_SURPLUS)
+def _table_rows(text: str, dialect: Type[csv.Dialect]) -> Iterator[Row]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey=_SURPLUS, dialect=dialect)
     for values in reader:
         broken = "has more cells than the header" if values.pop(_SURPLUS, None) else None
         yield Row(reader.line_num, values, broken)

@@ -1,6 +1,7 @@
 """Load a Whisper model for one language and task, and save it as a plain Hugging Face folder."""
 
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional, Tuple
@@ -85,6 +86,10 @@ def _read_network(folder: Path, address: str) -> Any:
         network, report = transformers.WhisperForConditionalGeneration.from_pretrained(
             str(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True
         )
+    except pickle.UnpicklingError as error:
+        raise TrainerError(
+            "ConfigInvalid", f"model: pytorch_model.bin of {address} holds more than weights; convert it to safetensors"
+        ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise TrainerError("ConfigInvalid", f"model: weights of {address} cannot be read: {_line(error)}") from error
     # transformers fills what is missing with random numbers and only logs it.

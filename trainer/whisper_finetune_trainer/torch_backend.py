@@ -66,6 +66,8 @@ class TorchBackend:
         is_frozen = training.trainable == "Decoder"
         if is_frozen:
             self._network.model.encoder.requires_grad_(False)
+        # Fixed sinusoids; transformers means them to stay so too, but forgets it when it loads a model.
+        self._network.model.encoder.embed_positions.requires_grad_(False)
         self._optimizer = optimization.Optimizer(self._network)
         windows = [self._window_of(clip) for clip in clips.train]
         self._order = batches.StepOrder(windows, training.seed, config.schedule)

@@ -1,0 +1,282 @@
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch.utils.data import SequentialSampler
+from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments
+
+import tiny_whisper
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer import batches, dataset, encoder, examples, model
+from whisper_finetune_trainer.clips import Clips
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.torch_backend import TorchBackend
+
+STEPS = 10
+WINDOW_OF_EQUALITY = 5
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a volume whose clips fill windows of 5 and 10 seconds of a model that hears 12."""
+    folder = tmp_path_factory.mktemp("volume")
+    tiny_whisper.build(folder / "model", window_seconds=12)
+    tiny_whisper.write_clips(folder / "clips", 20)
+    tiny_whisper.write_clips(folder / "clips", 6, seconds=6.0, name="longer")
+    manifest = folder / "clips" / "train.jsonl"
+    longer = (folder / "clips" / "longer.jsonl").read_text(encoding="utf-8")
+    manifest.write_text(manifest.read_text(encoding="utf-8") + longer, encoding="utf-8")
+    return folder
+
+
+class Run:
+    """A backend with what it was made from."""
+
+    def __init__(self, volume: Path, *, scratch_limit_bytes: int = 100_000_000, **training: Any) -> None:
+        values = {"steps": STEPS, "learningRate": "0.001", "batchSize": 4, "precision": "Float", **training}
+        config = tiny_whisper.config(volume, {f"training.{name}": value for name, value in values.items()})
+        self.config: TrainerConfig = config.model_copy(update={"scratch_limit_bytes": scratch_limit_bytes})
+        self.loaded = model.load_model(self.config)
+        self.clips: Clips = dataset.fit_clips(dataset.load_clips(self.config), self.loaded, self.config)
+        self.backend = TorchBackend(self.config, self.loaded, self.clips)
+
+    def train(self, first_step: int = 0, last_step: int = STEPS) -> list[float]:
+        losses = []
+        for done in self.backend.steps(first_step):
+            losses.append(done.loss)
+            if done.step == last_step:
+                break
+        return losses
+
+    def weights(self) -> Weights:
+        return {name: weight.detach().clone() for name, weight in self.loaded.network.named_parameters()}
+
+
+def changed(before: Weights, after: Weights) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def stopped_and_resumed(volume: Path, at_step: int, **options: Any) -> Weights:
+    first = Run(volume, **options)
+    first.train(last_step=at_step)
+    tensors, values = first.backend.state()
+    # As bytes: nothing may be shared with the run that is over.
+    stored = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    second = Run(volume, **options)
+    second.backend.load_state(load(stored), values)
+    second.train(first_step=at_step)
+    return second.weights()
+
+
+RESUMED: dict[str, dict[str, Any]] = {
+    "all weights": {"trainable": "All"},
+    "decoder with cached encoder outputs": {"trainable": "Decoder"},
+    "decoder without a cache": {"trainable": "Decoder", "scratch_limit_bytes": 0},
+    "bfloat16": {"trainable": "Decoder", "precision": "Half"},
+    "accumulated": {"trainable": "Decoder", "batchSize": 12},
+}
+
+
+@pytest.mark.parametrize("at_step", [1, 7], ids=["early", "in the second epoch"])
+@pytest.mark.parametrize("options", RESUMED.values(), ids=RESUMED.keys())
+def test_a_resumed_run_ends_with_the_same_bits(volume: Path, options: dict[str, Any], at_step: int) -> None:
+    straight = Run(volume, **options)
+    straight.train()
+    assert changed(straight.weights(), stopped_and_resumed(volume, at_step, **options)) == set()
+
+
+def test_a_resumed_run_draws_the_same_dropout_and_masks(tmp_path: Path, volume: Path) -> None:
+    tiny_whisper.build(
+        tmp_path / "model",
+        window_seconds=12,
+        dropout=0.2,
+        encoder_layerdrop=0.3,
+        apply_spec_augment=True,
+    )
+    (tmp_path / "clips").symlink_to(volume / "clips")
+    options: dict[str, Any] = {"trainable": "Decoder"}
+    straight = Run(tmp_path, **options)
+    assert not encoder.is_deterministic(straight.loaded.network.config)
+    straight.train()
+    assert changed(straight.weights(), stopped_and_resumed(tmp_path, 7, **options)) == set()
+
+
+def test_the_loss_falls(volume: Path) -> None:
+    losses = Run(volume, steps=40, learningRate="0.003").train(last_step=40)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_the_encoder_stays_as_it_is_where_only_the_decoder_is_trained(volume: Path) -> None:
+    run = Run(volume, trainable="Decoder")
+    before = run.weights()
+    run.train()
+    moved = changed(before, run.weights())
+    assert not any(name.startswith("model.encoder.") for name in moved)
+    assert "model.decoder.layers.0.fc1.weight" in moved
+
+
+def test_all_weights_are_trained_but_the_encoders_positions(volume: Path) -> None:
+    run = Run(volume, trainable="All")
+    before = run.weights()
+    run.train()
+    assert set(before) - changed(before, run.weights()) == {"model.encoder.embed_positions.weight"}
+    assert run.loaded.network.model.encoder.embed_positions.num_embeddings == 600
+
+
+@pytest.mark.parametrize("precision", ["Float", "Half"])
+def test_the_cache_changes_no_bit_of_the_first_epoch_nor_of_later_ones(volume: Path, precision: str) -> None:
+    # One clip at a time on both sides: a batch may be added up in another order.
+    options: dict[str, Any] = {"trainable": "Decoder", "precision": precision, "batchSize": 1, "steps": 50}
+    cached, computed = Run(volume, **options), Run(volume, scratch_limit_bytes=0, **options)
+    assert cached.train(last_step=50) == computed.train(last_step=50)
+    assert changed(cached.weights(), computed.weights()) == set()
+
+
+def test_each_clip_is_trained_in_its_own_window(volume: Path) -> None:
+    run = Run(volume, trainable="Decoder")
+    heard: set[int] = set()
+    run.loaded.network.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: heard.add(inputs[0].shape[-1]))
+    run.train()
+    assert heard == {500, 1000}
+    heard.clear()
+    run.backend.transcribe(run.clips.evaluation, lambda _: None)
+    assert heard == {1200}
+
+
+def test_the_encoder_runs_once_a_clip_where_its_outputs_are_cached(volume: Path) -> None:
+    run = Run(volume, trainable="Decoder", steps=30)
+    heard: list[int] = []
+    run.loaded.network.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: heard.append(len(inputs[0])))
+    run.train(last_step=30)
+    assert heard == [1] * len(run.clips.train)
+    for _ in range(2):
+        run.backend.transcribe(run.clips.evaluation, lambda _: None)
+    assert len(heard) == len(run.clips.train) + len(run.clips.evaluation)
+
+
+def test_the_cache_keeps_to_its_limit(volume: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    Run(volume, trainable="Decoder", scratch_limit_bytes=1_000_000)
+    assert "encoder outputs of train clips are not cached" in caplog.text
+
+
+def test_texts_come_in_the_order_of_the_clips_and_progress_is_told(volume: Path) -> None:
+    run = Run(volume, steps=60, learningRate="0.003", trainable="All")
+    run.train(last_step=60)
+    told: list[int] = []
+    clips = run.clips.train
+    texts = run.backend.transcribe(clips, told.append)
+    assert told == [16, len(clips)]
+    assert len(set(texts)) > 1
+    one_by_one = [run.backend.transcribe([clip], told.append)[0] for clip in clips[:4]]
+    assert one_by_one == texts[:4]
+
+
+def test_transcribing_changes_nothing_of_the_training(volume: Path) -> None:
+    straight, interrupted = Run(volume), Run(volume)
+    straight.train()
+    for done in interrupted.backend.steps(0):
+        if done.step in (1, 5):
+            interrupted.backend.transcribe(interrupted.clips.evaluation, lambda _: None)
+    assert changed(straight.weights(), interrupted.weights()) == set()
+
+
+def test_an_english_only_model_is_trained_and_transcribes(tmp_path: Path, volume: Path) -> None:
+    tiny_whisper.build(tmp_path / "model", english_only=True)
+    (tmp_path / "clips").symlink_to(volume / "clips")
+    config = tiny_whisper.config(tmp_path, {"language": "en", "training.steps": 2, "dataset.maxDroppedFraction": "0.5"})
+    loaded = model.load_model(config)
+    clips = dataset.fit_clips(dataset.load_clips(config), loaded, config)
+    backend = TorchBackend(config, loaded, clips)
+    assert [done.step for done in backend.steps(0)] == [1, 2]
+    assert len(backend.transcribe(clips.evaluation, lambda _: None)) == len(clips.evaluation)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_before_a_weight_changes(volume: Path) -> None:
+    run = Run(volume)
+    with torch.no_grad():
+        run.loaded.network.model.decoder.layers[0].fc1.weight[0, 0] = math.nan
+    before = run.weights()
+    with pytest.raises(TrainerError, match=r"the loss of step 1 is nan; lower training\.learningRate") as caught:
+        run.train()
+    assert caught.value.reason == "TrainingDiverged"
+    assert all(torch.equal(before[name].nan_to_num(), weight.nan_to_num()) for name, weight in run.weights().items())
+
+
+def test_a_learning_rate_that_is_far_too_high_ends_the_run(volume: Path) -> None:
+    with pytest.raises(TrainerError) as caught:
+        Run(volume, steps=40, learningRate="1e30").train(last_step=40)
+    assert caught.value.reason == "TrainingDiverged"
+
+
+def test_a_state_of_another_network_is_refused(volume: Path) -> None:
+    tensors, values = Run(volume, trainable="Decoder").backend.state()
+    with pytest.raises(TrainerError, match="holds other weights than this run trains"):
+        Run(volume, trainable="All").backend.load_state(tensors, values)
+
+
+def test_a_missing_accelerator_is_said(volume: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    run = Run(volume)
+    config = run.config.model_copy(update={"accelerator": "cuda"})
+    with pytest.raises(TrainerError, match="finds no CUDA device") as caught:
+        TorchBackend(config, run.loaded, run.clips)
+    assert caught.value.reason == "AcceleratorUnavailable"
+
+
+class PlainTrainer(Seq2SeqTrainer):  # type: ignore[misc]  # transformers has no types
+    """transformers' own trainer over batches in the order that they are given in."""
+
+    def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+
+def plain_examples(run: Run) -> Iterator[dict[str, torch.Tensor]]:
+    order = batches.StepOrder([WINDOW_OF_EQUALITY] * len(run.clips.train), 0, run.config.schedule)
+    for step in range(1, STEPS + 1):
+        for clip in (run.clips.train[place] for batch in order.of(step) for place in batch.clips):
+            features = examples.features_of([clip], WINDOW_OF_EQUALITY, 80)[0]
+            yield {"input_features": features, "labels": examples.labels_of([clip], run.loaded)[0]}
+
+
+def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    labels = torch.nn.utils.rnn.pad_sequence([row["labels"] for row in rows], batch_first=True, padding_value=-100)
+    return {"input_features": torch.stack([row["input_features"] for row in rows]), "labels": labels}
+
+
+def test_training_equals_that_of_transformers(tmp_path: Path) -> None:
+    """In float32, in the full window, without a frozen encoder: the same weights as from transformers' trainer."""
+    tiny_whisper.build(tmp_path / "model", window_seconds=WINDOW_OF_EQUALITY)
+    tiny_whisper.write_clips(tmp_path / "clips", 20)
+    ours, plain = (Run(tmp_path, trainable="All", warmupFraction="0.2") for _ in range(2))
+    start = plain.weights()
+    losses = ours.train()
+    arguments = Seq2SeqTrainingArguments(
+        output_dir=str(tmp_path),
+        max_steps=STEPS,
+        per_device_train_batch_size=4,
+        learning_rate=0.001,
+        warmup_steps=2,
+        use_cpu=True,
+        save_strategy="no",
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+    trainer = PlainTrainer(
+        model=plain.loaded.network, args=arguments, train_dataset=list(plain_examples(plain)), data_collator=collate
+    )
+    trainer.train()
+    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses == pytest.approx(logged, abs=1e-4)
+    trained, expected = ours.weights(), plain.weights()
+    assert max((trained[name] - weight).abs().max().item() for name, weight in start.items()) > 1e-3
+    assert max((trained[name] - weight).abs().max().item() for name, weight in expected.items()) < 1e-6
