@@ -142,7 +142,10 @@ def _pod_security(security: Security) -> dict[str, Any]:
         "runAsGroup": security.run_as_user,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    return context if security.fs_group is None else {**context, "fsGroup": security.fs_group}
+    if security.fs_group is not None:
+        # Changing the owner of each file of a large data set again for each pod would take minutes.
+        context |= {"fsGroup": security.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
+    return context
 
 
 def _container_security(security: Security) -> dict[str, Any]:

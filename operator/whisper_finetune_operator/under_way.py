@@ -90,6 +90,8 @@ def _create(situation: Situation, runtimes: Runtimes) -> Course:
         return Course(plan)
     manifest = workload.build_job(plan, situation.tally.attempts.failed)
     create = CreateWorkload(manifest, look_first=situation.previous.job_name is not None)
+    if situation.refusal:
+        return Course(waiting.refused(situation.refusal), (create,), _UNWATCHED_RECHECK_SECONDS, plan)
     return Course(_retrying(situation) or NOT_STARTED, (create,), plan=plan)
 
 

@@ -1,0 +1,111 @@
+"""From a spec to a plan: the runtime, the claims, and what the trainer is told."""
+
+from typing import Any
+
+import pytest
+
+from run_objects import RUNTIMES, run_object
+from whisper_finetune_operator import plan
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.plan import Claim, TrainingPlan
+from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.world import Run
+
+
+def made(
+    changes: dict[str, Any] | None = None,
+    *,
+    pinned: str | None = None,
+    labels: dict[str, str] | None = None,
+    offered: Runtimes = RUNTIMES,
+) -> TrainingPlan | Phase:
+    run = Run.from_object(run_object(changes, labels=labels))
+    spec = plan.read_spec(run)
+    assert not isinstance(spec, Phase)
+    return plan.make_plan(run, spec, pinned, offered)
+
+
+def test_the_admins_default_runs_what_names_no_runtime() -> None:
+    planned = made()
+    assert isinstance(planned, TrainingPlan)
+    assert planned.runtime.name == "cpu"
+    assert planned.config.accelerator == "cpu"
+    assert planned.config.scratch_limit_bytes == 15 * 2**30
+    assert planned.config.schedule.steps == 1000
+
+
+@pytest.mark.parametrize(
+    ("named", "pinned", "taken"),
+    [
+        pytest.param(None, None, "cpu", id="default"),
+        pytest.param(None, "gpu", "gpu", id="pinned before the default changed"),
+        pytest.param("gpu", "cpu", "gpu", id="named"),
+    ],
+)
+def test_a_named_runtime_goes_before_the_pinned_one_and_that_before_the_default(
+    named: str | None, pinned: str | None, taken: str
+) -> None:
+    planned = made({"runtime": named} if named else None, pinned=pinned)
+    assert isinstance(planned, TrainingPlan)
+    assert planned.runtime.name == taken
+
+
+def test_without_a_default_the_run_waits_for_one() -> None:
+    offered = RUNTIMES.model_copy(update={"default_runtime": None})
+    assert made(offered=offered) == Phase(
+        "Pending",
+        "RuntimeNotFound",
+        "spec.runtime is absent and the admin has set no default; offered here: cpu, gpu, pod16, eidf, c600",
+    )
+
+
+def test_a_runtime_of_other_namespaces_is_not_offered() -> None:
+    closed = tuple(runtime.model_copy(update={"namespaces": ("research",)}) for runtime in RUNTIMES.runtimes)
+    offered = RUNTIMES.model_copy(update={"runtimes": closed})
+    assert made(offered=offered) == Phase(
+        "Pending", "RuntimeNotFound", "there is no runtime cpu for namespace speech; offered here: none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "claims"),
+    [
+        pytest.param(None, (Claim("speech", "/volumes/speech", read_only=False),), id="one claim for all"),
+        pytest.param(
+            {
+                "model": "pvc://models/whisper-base",
+                "dataset.source": "pvc://speech/it",
+                "output.uri": "pvc://results",
+            },
+            (
+                Claim("models", "/volumes/models", read_only=True),
+                Claim("results", "/volumes/results", read_only=False),
+                Claim("speech", "/volumes/speech", read_only=True),
+            ),
+            id="one each",
+        ),
+        pytest.param(
+            {"dataset.source": "s3://speech/it", "output.uri": "s3://speech/runs"},
+            (),
+            id="none for buckets",
+        ),
+    ],
+)
+def test_each_claim_is_mounted_once_and_only_the_outputs_may_be_written(
+    changes: dict[str, Any] | None, claims: tuple[Claim, ...]
+) -> None:
+    planned = made(changes)
+    assert isinstance(planned, TrainingPlan)
+    assert planned.claims == claims
+    assert planned.config.volumes == {claim.name: claim.folder for claim in claims}
+
+
+def test_only_kueues_labels_are_copied() -> None:
+    labels = {
+        "kueue.x-k8s.io/queue-name": "speech",
+        "kueue.x-k8s.io/priority-class": "low",
+        "app.kubernetes.io/instance": "argo-cd-application",
+    }
+    planned = made(labels=labels)
+    assert isinstance(planned, TrainingPlan)
+    assert planned.labels == {key: value for key, value in labels.items() if key.startswith("kueue")}
