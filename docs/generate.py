@@ -56,9 +56,9 @@ _RUNTIMES_TEXT = """# Runtimes: what a trainer pod may be
 
 Generated from `operator/whisper_finetune_operator/runtimes.py` by `make generate`.
 
-Users name a model, a language and a data set. Image, accelerator, resources and rights of the pod are the cluster admin's to
-say: in a file that the operator reads at its start, and refuses with one line where it is wrong. The chart writes it from
-its value `runtimes`. A run takes the runtime that its spec names, else `defaultRuntime`, and keeps it.
+Users name a model, a language and a data set. Image, accelerator, resources and rights of the pod are the cluster
+admin's to say: in a file that the operator reads at its start, and refuses with one line where it is wrong. The chart
+writes it from its value `runtimes`. A run takes the runtime that its spec names, else `defaultRuntime`, and keeps it.
 
 This version runs `accelerator: cpu` and `accelerator: cuda`. The file may offer IPUs already; runs on them wait with
 `RuntimeNotFound`.
