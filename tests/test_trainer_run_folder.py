@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import small_disks
 from trainer_configs import UID, make_config, make_spec
 from whisper_finetune_trainer import folder_manifest, identity, output_faults, run_folder
 from whisper_finetune_trainer.errors import TrainerError
@@ -142,18 +142,9 @@ def test_addresses_are_those_of_the_user(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of 4 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    """Return a file system of 4 MiB."""
+    with small_disks.mounted(tmp_path, mebibytes=4) as folder:
+        yield folder
 
 
 def test_a_full_disk_names_the_newest_whole_checkpoint(small_disk: Path) -> None:

@@ -26,9 +26,14 @@ def make_spec(**changes: Any) -> dict[str, Any]:
 
 
 def make_config(
-    spec: Mapping[str, Any], speech: object = "/nowhere", *, scratch: object = "/nowhere", port: int = 0
+    spec: Mapping[str, Any],
+    speech: object = "/nowhere",
+    *,
+    runs: object = "/nowhere",
+    scratch: object = "/nowhere",
+    port: int = 0,
 ) -> TrainerConfig:
-    """Return the configuration of run speech/demo with the claim `speech` at a folder."""
+    """Return the configuration of run speech/demo with the claims `speech` and `runs` at folders."""
     checked = WhisperFineTuneSpec.model_validate(spec)
     return TrainerConfig(
         name="demo",
@@ -37,7 +42,7 @@ def make_config(
         spec=checked,
         accelerator="cpu",
         schedule=run_plan.make_schedule(checked.training, "cpu"),
-        volumes={"speech": str(speech)},
+        volumes={"speech": str(speech), "runs": str(runs)},
         progress_port=port,
         scratch_folder=str(scratch),
         scratch_limit_bytes=100_000_000,

@@ -1,0 +1,254 @@
+"""Whole attempts at a run with a tiny model that really trains: what they write, how they end, how they go on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import small_disks
+import tiny_whisper
+from trainer_attempts import Volume
+from trainer_configs import FOLDER, UID
+from whisper_finetune_api.run import TrainingResult
+from whisper_finetune_trainer import folder_manifest
+from whisper_finetune_trainer.progress import Snapshot
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a volume with a tiny model and 20 clips."""
+    folder = tmp_path_factory.mktemp("speech")
+    tiny_whisper.build(folder / "model")
+    tiny_whisper.write_clips(folder / "clips", 20)
+    return folder
+
+
+@pytest.fixture
+def volume(speech: Path, tmp_path: Path) -> Volume:
+    return Volume(speech, tmp_path)
+
+
+def stop_at(step: int) -> Callable[[Snapshot], None]:
+    """Return a listener that sends SIGTERM once, when a step is done."""
+    sent: list[int] = []
+
+    def listen(snapshot: Snapshot) -> None:
+        progress = snapshot.report.progress
+        if progress and progress.step == step and progress.loss and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return listen
+
+
+def test_a_run_from_data_to_result(volume: Volume) -> None:
+    ended = volume.attempt(volume.config(steps=150, saveEverySteps=60))
+    result = ended.result
+    assert ended.exit_code == 0, result.message
+    assert result.reason is None
+    assert result.baseline is not None
+    assert result.result is not None
+    assert result.data is not None
+    assert result.progress is not None
+    assert float(result.result.normalized_wer) < float(result.baseline.normalized_wer)
+    assert (result.data.train_clips, result.data.eval_clips, result.data.split) == (16, 4, "Fraction")
+    assert (result.progress.step, result.progress.percent) == (150, 100)
+    assert [checkpoint.path for checkpoint in result.checkpoints] == [
+        "checkpoints/checkpoint-60",
+        "checkpoints/checkpoint-120",
+    ]
+    assert volume.names() == [
+        "baseline.json", "checkpoints", "evaluation.jsonl", "evaluations", "model", "result.json", "resume"
+    ]  # fmt: skip
+    assert volume.names("resume") == []
+    assert TrainingResult.model_validate(volume.json("result.json")) == result
+    assert result.model is not None
+    assert result.model.sha256 == folder_manifest.file_sha256(volume.run / "model/manifest.json")
+    assert volume.json("../latest.json") == {
+        "run": FOLDER,
+        "uid": UID,
+        "model": f"{FOLDER}/model",
+        "sha256": result.model.sha256,
+        "wer": result.result.wer,
+        "normalizedWer": result.result.normalized_wer,
+        "finished": result.progress.update_time,
+    }
+    rows = [json.loads(line) for line in (volume.run / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [set(row) for row in rows] == [{"id", "reference", "before", "after"}] * 4
+    assert volume.json("baseline.json")["hypotheses"] == [row["before"] for row in rows]
+    assert any(row["after"] == row["reference"] for row in rows)
+
+
+def test_a_finished_run_is_only_reported(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
+    config = volume.config(steps=2)
+    first = volume.attempt(config)
+    written = {path: path.stat().st_mtime_ns for path in (volume.run / "model").iterdir()}
+    (volume.folder / "it/latest.json").unlink()
+    # Nothing but the run's folder is needed: the data may be gone by now.
+    gone = config.model_copy(update={"volumes": {**config.volumes, "speech": "/nowhere"}})
+    caplog.set_level(logging.INFO)
+    assert volume.attempt(gone) == first
+    assert {path: path.stat().st_mtime_ns for path in (volume.run / "model").iterdir()} == written
+    assert volume.json("../latest.json")["uid"] == UID
+    assert "the model of this run is whole" in caplog.text
+
+
+def test_an_old_run_that_only_reports_does_not_push_a_newer_one_aside(volume: Volume) -> None:
+    config = volume.config(steps=2)
+    volume.attempt(config)
+    newer = {**volume.json("../latest.json"), "run": "other-12345678", "finished": "2999-01-01T00:00:00Z"}
+    (volume.folder / "it/latest.json").write_text(json.dumps(newer), encoding="utf-8")
+    assert volume.attempt(config).exit_code == 0
+    assert volume.json("../latest.json") == newer
+
+
+def test_a_model_that_is_not_whole_is_made_again(volume: Volume) -> None:
+    config = volume.config(steps=2)
+    first = volume.attempt(config)
+    (volume.run / "model/config.json").unlink()
+    again = volume.attempt(config)
+    assert again.exit_code == 0
+    assert again.result.result == first.result.result
+    assert "config.json" in volume.names("model")
+
+
+@pytest.mark.parametrize("trainable", ["All", "Decoder"])
+def test_a_stopped_run_goes_on_exactly(volume: Volume, tmp_path: Path, trainable: str) -> None:
+    straight = Volume(volume.speech, tmp_path / "straight")
+    straight.folder.mkdir()
+    assert straight.attempt(straight.config(steps=9, trainable=trainable)).exit_code == 0
+
+    config = volume.config(steps=9, trainable=trainable)
+    stopped = volume.attempt(config, stop_at(4))
+    assert stopped.exit_code == 75
+    assert stopped.result.message == "stopped by SIGTERM; the next attempt goes on from resume/checkpoint-4"
+    assert stopped.result.baseline is not None
+    assert volume.names("resume") == ["checkpoint-4"]
+    steps: list[int] = []
+    ended = volume.attempt(config, lambda now: steps.append(now.report.progress.step if now.report.progress else -1))
+    assert ended.exit_code == 0
+    assert min(step for step in steps if step >= 0) == 4
+    assert volume.weights().keys() == straight.weights().keys()
+    for name, tensor in straight.weights().items():
+        assert torch.equal(volume.weights()[name], tensor), name
+
+
+def test_the_baseline_is_measured_in_the_first_attempt_only(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    config = volume.config(steps=4)
+    first = volume.attempt(config, stop_at(1))
+    second = volume.attempt(config, stop_at(2))
+    third = volume.attempt(config)
+    assert [first.exit_code, second.exit_code, third.exit_code] == [75, 75, 0]
+    assert caplog.text.count("step 0: WER") == 1
+    assert first.result.baseline == third.result.baseline
+
+
+def test_other_held_out_clips_need_another_baseline(volume: Volume, tmp_path: Path) -> None:
+    config = volume.config(steps=4)
+    volume.attempt(config, stop_at(1))
+    other = tmp_path / "other"
+    tiny_whisper.build(other / "model")
+    tiny_whisper.write_clips(other / "clips", 25)
+    ended = volume.attempt(config.model_copy(update={"volumes": {**config.volumes, "speech": str(other)}}))
+    assert ended.exit_code == 0
+    assert len(volume.json("baseline.json")["hypotheses"]) == 5
+
+
+def test_patience_ends_the_run_and_the_best_evaluation_becomes_the_model(volume: Volume) -> None:
+    # A learning rate this small changes no text, so the first evaluation stays the best.
+    config = volume.config(steps=10, evalEverySteps=2, patience=2, learningRate="1e-9", output={"keepCheckpoints": 1})
+    kept: list[list[int]] = []
+    ended = volume.attempt(
+        config, lambda now: kept.append([item.step for item in now.report.checkpoints if item.path.startswith("che")])
+    )
+    assert ended.exit_code == 0, ended.result.message
+    assert ended.result.progress is not None
+    assert (ended.result.progress.step, ended.result.progress.percent) == (6, 100)
+    assert ended.result.model is not None
+    assert ended.result.model.step == 2
+    # The best one is never removed before it is the final model; then the newest is kept, as the spec says.
+    assert [2, 4] in kept
+    assert [2, 6] in kept
+    assert volume.names("checkpoints") == ["checkpoint-6"]
+    assert [(item.path, item.wer) for item in ended.result.checkpoints] == [
+        ("checkpoints/checkpoint-6", ended.result.baseline and ended.result.baseline.wer)
+    ]
+    assert volume.names("evaluations") == ["evaluation-2.json", "evaluation-4.json", "evaluation-6.json"]
+
+
+def test_patience_counts_on_after_a_stop(volume: Volume) -> None:
+    config = volume.config(steps=10, evalEverySteps=2, patience=2, learningRate="1e-9")
+    assert volume.attempt(config, stop_at(5)).exit_code == 75
+    ended = volume.attempt(config)
+    assert ended.result.progress is not None
+    assert ended.result.progress.step == 6
+    assert volume.names("checkpoints") == ["checkpoint-4", "checkpoint-6"]
+
+
+def test_a_stop_while_evaluating_costs_no_step(volume: Volume) -> None:
+    config = volume.config(steps=6, evalEverySteps=3)
+    sent: list[int] = []
+
+    def stop_evaluation(now: Snapshot) -> None:
+        if now.report.stage == "Evaluating" and now.report.progress and now.report.progress.step == 3 and not sent:
+            sent.append(3)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped = volume.attempt(config, stop_evaluation)
+    assert stopped.exit_code == 75
+    assert volume.names("resume") == ["checkpoint-3"]
+    assert not (volume.run / "evaluations").exists()
+    losses: list[int] = []
+    ended = volume.attempt(
+        config,
+        lambda now: losses.append(now.report.progress.step if now.report.progress and now.report.progress.loss else 0),
+    )
+    assert ended.exit_code == 0
+    assert sorted({step for step in losses if step}) == [4, 5, 6]
+    assert volume.names("evaluations") == ["evaluation-3.json", "evaluation-6.json"]
+
+
+def test_the_rolling_states_are_the_newest_two(volume: Volume) -> None:
+    config = volume.config(steps=30, resumeEverySeconds=1)
+    slow: list[int] = []
+
+    def wait_a_second(now: Snapshot) -> None:
+        progress = now.report.progress
+        if progress and progress.loss and progress.step in (5, 10, 15) and progress.step not in slow:
+            slow.append(progress.step)
+            # A state is due by the clock, so time has to pass.
+            time.sleep(1.05)
+        if progress and progress.loss and progress.step == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert volume.attempt(config, wait_a_second).exit_code == 75
+    assert volume.names("resume") == ["checkpoint-15", "checkpoint-20"]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_for_good(volume: Volume) -> None:
+    ended = volume.attempt(volume.config(steps=20, learningRate="1e30", warmupFraction="0.0"))
+    assert ended.exit_code == 65
+    assert ended.result.reason == "TrainingDiverged"
+    assert "lower training.learningRate" in ended.result.message
+    assert ended.result.baseline is not None
+
+
+def test_a_disk_that_fills_up_in_training_names_what_is_saved(volume: Volume) -> None:
+    # Room for one state of about 2.2 MiB, not for two.
+    with small_disks.mounted(volume.folder, mebibytes=4):
+        ended = volume.attempt(volume.config(steps=6, saveEverySteps=2))
+        assert ended.exit_code == 73
+        assert ended.result.reason == "OutputNotWritable"
+        assert "No space left on device" in ended.result.message
+        assert "the newest whole checkpoint is resume/checkpoint-2" in ended.result.message
+        assert [item.path for item in ended.result.checkpoints] == ["resume/checkpoint-2"]
+        assert ended.result.baseline is not None

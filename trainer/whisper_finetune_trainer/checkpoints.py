@@ -1,0 +1,104 @@
+"""Saving and resuming: states to go on from (resume/), and models that the user keeps (checkpoints/)."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Optional, Tuple
+
+from whisper_finetune_api.run import ReportedCheckpoint
+from whisper_finetune_trainer import checkpoint_state, model
+from whisper_finetune_trainer.backend import Backend
+from whisper_finetune_trainer.checkpoint_state import State
+from whisper_finetune_trainer.model import LoadedModel
+from whisper_finetune_trainer.progress import Reporter
+from whisper_finetune_trainer.run_folder import CHECKPOINTS, RESUME, RunFolder, StoredFolder
+
+#: Two, so that one is left where the newest turns out to be damaged.
+_KEPT_STATES = 2
+#: The status lists no more.
+_REPORTED = 10
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """What the run can go back to; every method that writes tells the reporter."""
+
+    def __init__(
+        self, folder: RunFolder, backend: Backend, loaded: LoadedModel, reporter: Reporter, data_digest: str, keep: int
+    ) -> None:
+        """`data_digest` is of the train clips; `keep` is the spec's keepCheckpoints."""
+        self._folder = folder
+        self._backend = backend
+        self._loaded = loaded
+        self._reporter = reporter
+        self._data_digest = data_digest
+        self._keep = keep
+        self._saved_step = 0
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> int:
+        """Load the newest whole state and return its step, 0 where there is none."""
+        self._tell()
+        stored = self._folder.newest_to_resume()
+        if stored is None:
+            return 0
+        state = checkpoint_state.read(self._folder.local(stored.path))
+        if state.values["data"] != self._data_digest:
+            logger.warning("the train clips are not those that %s was made with; going on all the same", stored.path)
+        self._backend.load_state(state.tensors, state.values["backend"])
+        self._saved(stored.manifest.step)
+        logger.info("resumed from %s", stored.path)
+        return stored.manifest.step
+
+    def save_state(self, step: int) -> None:
+        """Write a state to go on from, unless that of this step is the newest already."""
+        if step == self._saved_step:
+            return
+        tensors, values = self._backend.state()
+        state = State(tensors, {"backend": values, "data": self._data_digest})
+        self._folder.write_folder(_path(RESUME, step), step, lambda folder: checkpoint_state.write(folder, state))
+        self._folder.prune(RESUME, _KEPT_STATES)
+        self._saved(step)
+        self._tell()
+
+    def seconds_since_state(self) -> float:
+        """Return how much work a kill would cost now: seconds since the newest state, or since the attempt began."""
+        return time.monotonic() - self._saved_at
+
+    def save_model(self, step: int, wer: Optional[str], also_keep: Optional[int] = None) -> None:
+        """Write the model as it is now for the user; older ones go, except for that of the step `also_keep`."""
+        path = _path(CHECKPOINTS, step)
+        self._folder.write_folder(
+            path, step, lambda folder: model.save_model(self._loaded, folder, f"The model after {step} steps.\n"), wer
+        )
+        kept = frozenset() if also_keep is None else frozenset((also_keep,))
+        self._folder.prune(CHECKPOINTS, self._keep, kept)
+        self._tell()
+
+    def model_of(self, step: int) -> Optional[StoredFolder]:
+        """Return the model that the user keeps of a step, else None."""
+        return self._folder.stored(_path(CHECKPOINTS, step))
+
+    def local_model(self, step: int) -> Path:
+        """Return the folder of the model that the user keeps of a step."""
+        return self._folder.local(_path(CHECKPOINTS, step))
+
+    def _saved(self, step: int) -> None:
+        self._saved_step = step
+        self._saved_at = time.monotonic()
+
+    def _tell(self) -> None:
+        self._reporter.tell(checkpoints=reported(self._folder, (CHECKPOINTS, RESUME)))
+
+
+def reported(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedCheckpoint, ...]:
+    """Return the newest whole checkpoints of the kinds as the operator is told of them, oldest first."""
+    found = sorted((item for kind in kinds for item in folder.checkpoints(kind)), key=lambda item: item.manifest.step)
+    return tuple(
+        ReportedCheckpoint(step=item.manifest.step, path=item.path, wer=item.manifest.wer, sha256=item.sha256)
+        for item in found[-_REPORTED:]
+    )
+
+
+def _path(kind: str, step: int) -> str:
+    return f"{kind}/checkpoint-{step}"
