@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from specs import MINIMAL, with_changes
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator import names, runtimes
@@ -40,6 +42,15 @@ def at(seconds: float) -> datetime:
 def time(seconds: float) -> str:
     """Return the same as the API writes it."""
     return at(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def golden_job(path: Path) -> dict[str, Any]:
+    """Return a Job of tests/golden, where the trainer's configuration stands as YAML, as the API knows it."""
+    made: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for variable in made["spec"]["template"]["spec"]["containers"][0]["env"]:
+        if isinstance(variable.get("value"), dict):
+            variable["value"] = json.dumps(variable["value"], separators=(",", ":"))
+    return made
 
 
 def run_object(

@@ -152,6 +152,13 @@ SCENARIOS: dict[str, Scenario] = {
     "result of a pod that was drained at its very end": Scenario(
         (CREATED, JOB, Moment(100, job(), (ended(2, 5, 99, 0, DONE, disrupted=True),))), "Succeeded", "Succeeded"
     ),
+    "result of a pod that no Job of the run made": Scenario(
+        (CREATED, JOB, Moment(100, job(), (ended(2, 5, 99, 0, DONE, job_uid=None),))),
+        "Pending",
+        "Pending",
+        actions=("look",),
+        rechecks=True,
+    ),
     # a finished run never runs again
     "finished, Job there, no TTL": Scenario(
         (CREATED, JOB, Moment(100, job(complete(100)), (ended(2, 5, 99, 0, DONE),)), Moment(200, job(complete(100)))),

@@ -122,11 +122,13 @@ def test_what_a_failed_attempt_reached_stays_when_the_next_knows_less() -> None:
         CREATED,
         JOB,
         training(50, 40, baseline=BASELINE, checkpoints=KEPT),
-        Moment(90, job(), (ended(2, 5, 65, 1), running(80, 85)), progress(0, stage="Preparing")),
+        Moment(90, job(), (ended(2, 5, 65, 1),)),
+        Moment(95, job(), (running(80, 85),), progress(0, stage="Preparing")),
     )
     assert status.baseline is not None
     assert [checkpoint.step for checkpoint in status.checkpoints] == [40]
     assert (status.progress and status.progress.percent, status.running_seconds) == (0, 60)
+    assert status.start_time == "2026-11-22T10:00:05Z"
 
 
 def test_a_bad_end_leaves_its_baseline_and_its_checkpoints() -> None:

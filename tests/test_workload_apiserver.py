@@ -1,13 +1,11 @@
 """A real API server takes the Jobs as they are, and Pod Security's strictest level takes their pods."""
 
-import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kubernetes import client
 
 import run_objects
@@ -52,14 +50,14 @@ def holds(whole: Any, part: Any, path: str = "") -> None:
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
 def test_the_api_server_takes_the_job_and_drops_nothing(api: client.ApiClient, golden: Path) -> None:
-    job = yaml.safe_load(golden.read_text(encoding="utf-8"))
+    job: Any = run_objects.golden_job(golden)
     made = client.BatchV1Api(api).create_namespaced_job(NAMESPACE, job, dry_run="All", field_validation="Strict")
     holds(_raw(api, made), job)
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
 def test_pod_security_restricted_takes_the_pod(api: client.ApiClient, golden: Path) -> None:
-    template = copy.deepcopy(yaml.safe_load(golden.read_text(encoding="utf-8"))["spec"]["template"])
+    template = run_objects.golden_job(golden)["spec"]["template"]
     pod: Any = {"apiVersion": "v1", "kind": "Pod", **template}
     pod["metadata"]["name"] = golden.stem
     client.CoreV1Api(api).create_namespaced_pod(NAMESPACE, pod, dry_run="All", field_validation="Strict")
@@ -83,7 +81,7 @@ class RealJob:
 
     def __init__(self, api: client.ApiClient, name: str) -> None:
         self.api, self.name = api, f"ends-{name}"
-        manifest = yaml.safe_load(GOLDEN[-1].read_text(encoding="utf-8"))
+        manifest: Any = run_objects.golden_job(GOLDEN[-1])
         # Without its run the garbage collector would take it away.
         manifest["metadata"] = {"name": self.name}
         client.BatchV1Api(api).create_namespaced_job(NAMESPACE, manifest)
