@@ -98,6 +98,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "of another run": {"uid": "somebody else"},
     "with a reason": {"reason": "DatasetInvalid"},
     "unknown fields": {"colour": "red"},
+    "numbers that the API cannot hold": {"model": {"path": "model", "sha256": "ab" * 32, "step": 10**30}},
 }
 
 

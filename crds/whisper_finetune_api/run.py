@@ -8,6 +8,7 @@ from typing_extensions import Annotated
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.model import ApiModel
 from whisper_finetune_api.v1alpha1.status import (
+    Count,
     DataSummary,
     Digest,
     Metric,
@@ -77,7 +78,7 @@ class TrainerConfig(ApiModel):
 class ReportedCheckpoint(ApiModel):
     """A whole checkpoint, by its path below the run's folder."""
 
-    step: int = Field(ge=0)
+    step: Count
     path: RelativePath
     wer: Optional[Percent] = None
     sha256: Optional[Digest] = None
@@ -88,7 +89,7 @@ class ReportedModel(ApiModel):
 
     path: RelativePath
     sha256: Digest
-    step: int = Field(ge=0)
+    step: Count
 
 
 class TrainerReport(ApiModel):
@@ -114,7 +115,7 @@ class TrainingResult(TrainerReport):
     result: Optional[Result] = None
     model: Optional[ReportedModel] = None
     report: Optional[RelativePath] = None
-    seconds: Optional[int] = Field(None, ge=0, description="Training time of this attempt.")
+    seconds: Optional[Count] = Field(None, description="Training time of this attempt.")
 
     @field_validator("message")
     @classmethod

@@ -11,6 +11,8 @@ Percent = Annotated[str, Field(pattern=r"^[0-9]{1,5}\.[0-9]{2}$", max_length=8)]
 Points = Annotated[str, Field(pattern=r"^-?[0-9]{1,5}\.[0-9]{2}$", max_length=9)]
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", max_length=20)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
+#: The API's integers end somewhere: a trainer that reports more is refused, not the whole status.
+Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 ConditionStatus = Literal["True", "False", "Unknown"]
 State = Literal["Pending", "Queued", "Preparing", "Evaluating", "Training", "Suspended", "Succeeded", "Failed"]
 
@@ -22,17 +24,17 @@ class Attempts(ApiModel):
     failed: int = Field(0, ge=0, description="Pods that ended and count against spec.retries.")
     out_of_memory: int = Field(0, ge=0, description="Pods that were killed for memory.")
     unreadable: int = Field(0, ge=0, description="Pods that ended well with a result that could not be read.")
-    counted_until: Optional[Timestamp] = Field(None, description="End of the newest pod that is counted here.")
+    counted_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod that is counted here.")
 
 
 class Progress(ApiModel):
     """How far the current attempt is."""
 
-    step: int = Field(ge=0)
-    total_steps: int = Field(ge=1)
+    step: Count
+    total_steps: int = Field(ge=1, le=2_147_483_647)
     percent: int = Field(ge=0, le=100)
     loss: Optional[str] = Field(None, max_length=16, pattern=r"^[0-9]+\.[0-9]{1,6}$")
-    eta_seconds: Optional[int] = Field(None, ge=0)
+    eta_seconds: Optional[Count] = None
     update_time: Optional[Timestamp] = None
 
 
@@ -46,9 +48,9 @@ class Metric(ApiModel):
 class DataSummary(ApiModel):
     """What was used of the data set."""
 
-    train_clips: int = Field(ge=0)
-    eval_clips: int = Field(ge=0)
-    dropped_clips: int = Field(0, ge=0)
+    train_clips: Count
+    eval_clips: Count
+    dropped_clips: Count = 0
     split: Literal["Given", "Fraction", "Hash"] = Field(description="How the held-out clips were chosen.")
 
 
@@ -71,7 +73,7 @@ class WordErrorRate(ApiModel):
 class UnseenTexts(ApiModel):
     """The held-out clips whose text does not occur in train."""
 
-    clips: int = Field(ge=0)
+    clips: Count
     baseline: Percent = Field(description="Normalized word error rate before training.")
     result: Percent = Field(description="Normalized word error rate after training.")
     difference_low: Points
@@ -92,7 +94,7 @@ class Result(WordErrorRate):
 class Checkpoint(ApiModel):
     """A checkpoint that is whole: its manifest was written last."""
 
-    step: int = Field(ge=0)
+    step: Count
     uri: str = Field(max_length=1200)
     wer: Optional[Percent] = Field(None, description="Where it was measured.")
     sha256: Optional[Digest] = Field(None, description="Of its manifest.")
@@ -103,7 +105,7 @@ class Model(ApiModel):
 
     uri: str = Field(max_length=1200)
     sha256: Digest = Field(description="Of its manifest.json, which holds the sha256 of each file.")
-    step: int = Field(ge=0)
+    step: Count
 
 
 class Condition(ApiModel):
