@@ -7,6 +7,9 @@
 # Python 3.11, which the locks are made for. Only BUILD_IMAGE needs pip.
 ARG BUILD_IMAGE=python:3.11-slim-bookworm
 ARG RUNTIME_IMAGE=python:3.11-slim-bookworm
+# Everything but our code: a stage below, or an image made of that stage before, which saves comparing its gigabytes.
+ARG OPERATOR_BASE=operator-base
+ARG TRAINER_BASE=trainer-base
 
 FROM ${BUILD_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_PYTHON=/opt/python/bin/python \
@@ -64,15 +67,19 @@ ENV PATH=/opt/python/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 
 WORKDIR /
 USER 65532:65532
 
-FROM runtime AS operator
+FROM runtime AS operator-base
 COPY --from=operator-packages /opt/python /opt/python
+
+FROM ${OPERATOR_BASE} AS operator
 COPY --from=operator-code /opt/app /opt/app
 ENTRYPOINT ["/opt/python/bin/python", "-m", "whisper_finetune_operator"]
 
-FROM runtime AS trainer
+FROM runtime AS trainer-base
 # /scratch is the one folder that it writes to besides its volumes: numba's cache and every library's idea of home.
 ENV HOME=/scratch TMPDIR=/scratch NUMBA_CACHE_DIR=/scratch/numba HF_HOME=/scratch/huggingface TOKENIZERS_PARALLELISM=false
 COPY --from=trainer-packages /opt/python /opt/python
 COPY --from=trainer-packages /opt/scratch /scratch
+
+FROM ${TRAINER_BASE} AS trainer
 COPY --from=trainer-code /opt/app /opt/app
 ENTRYPOINT ["/opt/python/bin/python", "-m", "whisper_finetune_trainer"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from images import archives, package_settings
-from images.recipes import BUILD_BASE, REPOSITORY, RUNTIME_BASE, TARGETS, Recipe, chosen
+from images.recipes import BUILD_BASE, CODE, PACKAGES, REPOSITORY, RUNTIME_BASE, TARGETS, Recipe, chosen
 
 OPERATOR_ADDS_MEGABYTES = 60
 
@@ -97,7 +97,7 @@ def test_the_recipe_names_what_the_dockerfile_copies(target: str) -> None:
         for line in re.findall(r"(?m)^COPY (?!--from)(.+)$", text)
         for source in line.split()[:-1]
     }
-    assert copied == set(TARGETS[target])
+    assert copied == {*PACKAGES[target], *CODE[target]}
 
 
 def test_every_package_is_installed_by_its_hash_and_without_dependencies() -> None:

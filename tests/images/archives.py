@@ -37,13 +37,24 @@ def build(recipe: Recipe) -> Path:
         store.remove_leftovers()
         for base in (RUNTIME_BASE, BUILD_BASE):
             debian_base.make(store, base)
+        log = folder() / f"{recipe.target}.log"
+        make_base(store, recipe, log)
         with step(f"building {recipe.image}"):
-            store.build(recipe, log=folder() / f"{recipe.target}.log")
+            store.build(recipe.target, recipe.image, recipe.build_arguments, log)
         with step(f"writing {archive}"):
             store.write_archive(recipe.image, archive)
         forget_older_archives(recipe)
     say(f"{recipe.image}: {archive.stat().st_size / 1e6:.0f} MB")
     return archive
+
+
+def make_base(store: buildah.Store, recipe: Recipe, log: Path) -> None:
+    """Put everything but our code into the store, unless it is there; what it replaces goes."""
+    if recipe.base_image in store.images():
+        return
+    with step(f"building {recipe.base_image}"):
+        store.build(f"{recipe.target}-base", recipe.base_image, recipe.base_arguments, log)
+    store.forget_other_tags(recipe.base_image)
 
 
 def require_what_a_build_needs(recipe: Recipe) -> None:

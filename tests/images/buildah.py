@@ -11,7 +11,7 @@ from pathlib import Path
 from cluster.faults import ClusterError
 from cluster.narration import say
 from images import package_settings
-from images.recipes import Recipe
+from images.recipes import REPOSITORY
 
 LINES_OF_A_FAILURE = 15
 
@@ -40,8 +40,9 @@ class Store:
             raise ClusterError(f"`buildah {arguments[0]}` failed: {ran.stderr.strip()}")
         return ran.stdout
 
-    def has(self, image: str) -> bool:
-        return image in self.run("images", "--format", "{{.Name}}:{{.Tag}}").split()
+    def images(self) -> list[str]:
+        """Each name with its tag."""
+        return self.run("images", "--format", "{{.Name}}:{{.Tag}}").split()
 
     def remove_leftovers(self) -> None:
         """Remove the working containers of a build that was killed."""
@@ -57,13 +58,21 @@ class Store:
         dockerfile.write_text(f"FROM scratch\nADD {root_file_system.name} /\n")
         self.run("build", "--quiet", "--tag", image, "--file", str(dockerfile), str(root_file_system.parent))
 
-    def build(self, recipe: Recipe, log: Path) -> None:
+    def forget_other_tags(self, image: str) -> None:
+        """Remove the images that this one replaces, and every step on the way to it."""
+        name, _, _ = image.rpartition(":")
+        for other in self.images():
+            if other.startswith(f"{name}:") and other != image:
+                self.run("rmi", other)
+        self.run("rmi", "--prune", "--force")
+
+    def build(self, target: str, image: str, arguments: dict[str, str], log: Path) -> None:
         """Build a target of the Dockerfile, saying each step as it begins."""
-        options = ["--layers", "--target", recipe.target, "--tag", recipe.image]
-        options += [f"--build-arg={name}={value}" for name, value in recipe.build_arguments.items()]
+        options = ["--layers", "--target", target, "--tag", image]
+        options += [f"--build-arg={name}={value}" for name, value in arguments.items()]
         with self.package_secrets() as secrets, log.open("w") as output:
             building = subprocess.Popen(
-                self.command("build", *options, *secrets, str(recipe.repository)),
+                self.command("build", *options, *secrets, str(REPOSITORY)),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment,
             )  # fmt: skip
             for line in building.stdout or ():
@@ -72,7 +81,7 @@ class Store:
                     say(f"  {re.sub(r'--mount=[^ ]+ +', '', line.strip()):.110}")
         if building.wait():
             last_lines = "".join(log.read_text().splitlines(keepends=True)[-LINES_OF_A_FAILURE:])
-            raise ClusterError(f"building {recipe.image} failed; all of it is in {log}, which ends with\n{last_lines}")
+            raise ClusterError(f"building {image} failed; all of it is in {log}, which ends with\n{last_lines}")
 
     @contextmanager
     def package_secrets(self) -> Iterator[list[str]]:

@@ -12,12 +12,13 @@ from images.recipes import SUITE, DebianBase
 
 def make(store: Store, base: DebianBase) -> None:
     """Put the base into the store, unless it is there."""
-    if store.has(base.image):
+    if base.image in store.images():
         return
     with step(f"making the {base.role} from Debian {SUITE}"), tempfile.TemporaryDirectory(dir=store.folder) as folder:
         root_file_system = Path(folder) / "root.tar"
         install(base, root_file_system)
         store.add_base(base.image, root_file_system)
+        store.forget_other_tags(base.image)
 
 
 def install(base: DebianBase, root_file_system: Path) -> None:

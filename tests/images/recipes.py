@@ -2,7 +2,6 @@
 
 import hashlib
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +12,20 @@ SUITE = "bookworm"
 RUNTIME_PACKAGES = ("ca-certificates", "libstdc++6", "python3")
 BUILD_PACKAGES = (*RUNTIME_PACKAGES, "binutils", "gcc", "libc6-dev", "python3-pip", "python3-venv")
 
-TARGETS = {
-    "operator": ("requirements/operator.txt", "crds/whisper_finetune_api", "operator/whisper_finetune_operator"),
+TARGETS = ("operator", "trainer")
+PACKAGES = {
+    "operator": ("requirements/operator.txt",),
     "trainer": (
         "requirements/trainer.txt", "requirements/torch.txt", "requirements/torch-cpu.txt",
-        "requirements/torch-cuda.txt", "tests/cuda_stubs.py", "crds/whisper_finetune_api",
-        "trainer/whisper_finetune_trainer",
+        "requirements/torch-cuda.txt", "tests/cuda_stubs.py",
     ),
 }  # fmt: skip
-"""What the Dockerfile copies for each of its targets."""
+"""What the Dockerfile installs from for each of its targets."""
+CODE = {
+    "operator": ("crds/whisper_finetune_api", "operator/whisper_finetune_operator"),
+    "trainer": ("crds/whisper_finetune_api", "trainer/whisper_finetune_trainer"),
+}
+"""What it copies of ours."""
 GIGABYTES_TO_BUILD = {"operator": 4, "trainer": 15}
 
 
@@ -63,22 +67,37 @@ class Recipe:
         return f"localhost/whisper-finetune-{self.target}:{version}"
 
     @property
-    def build_arguments(self) -> dict[str, str]:
+    def base_image(self) -> str:
+        """The image of everything but our code."""
+        return f"localhost/whisper-finetune-{self.target}-base:{self.base_key()}"
+
+    @property
+    def base_arguments(self) -> dict[str, str]:
+        """Build arguments of the base image."""
         bases = {"BUILD_IMAGE": BUILD_BASE.image, "RUNTIME_IMAGE": RUNTIME_BASE.image}
         return bases | ({"TORCH": self.torch} if self.target == "trainer" else {})
 
+    @property
+    def build_arguments(self) -> dict[str, str]:
+        """Build arguments of the image itself."""
+        return {"BUILD_IMAGE": BUILD_BASE.image, f"{self.target.upper()}_BASE": self.base_image}
+
+    def base_key(self) -> str:
+        return self._digest(
+            sorted(self.base_arguments.items()), ("Dockerfile", ".dockerignore", *PACKAGES[self.target])
+        )
+
     def key(self) -> str:
         """Twelve hexadecimal digits over everything that goes in."""
-        digest = hashlib.sha256(repr((self.image, sorted(self.build_arguments.items()))).encode())
-        for file in self.inputs():
-            digest.update(f"{file.relative_to(self.repository)} {file.stat().st_size}\n".encode())
-            digest.update(file.read_bytes())
-        return digest.hexdigest()[:12]
+        return self._digest([self.image, self.base_image], CODE[self.target])
 
-    def inputs(self) -> Iterator[Path]:
-        for name in ("Dockerfile", ".dockerignore", *TARGETS[self.target]):
-            path = self.repository / name
-            yield from source_files(path) if path.is_dir() else [path]
+    def _digest(self, values: object, inputs: tuple[str, ...]) -> str:
+        digest = hashlib.sha256(repr(values).encode())
+        for path in (self.repository / name for name in inputs):
+            for file in source_files(path) if path.is_dir() else [path]:
+                digest.update(f"{file.relative_to(self.repository)} {file.stat().st_size}\n".encode())
+                digest.update(file.read_bytes())
+        return digest.hexdigest()[:12]
 
 
 def source_files(folder: Path) -> list[Path]:
