@@ -554,7 +554,19 @@ SCENARIOS: dict[str, Scenario] = {
         "Pending",
         "PodRefused",
         "exceeded quota: gpus",
+        ("look",),
         rechecks=True,
+    ),
+    "Job refused": Scenario(
+        (CREATED, Moment(2, refusal=Refusal("jobs.batch is forbidden: exceeded quota: count/jobs.batch", at(1)))),
+        "Pending",
+        "PodRefused",
+        "exceeded quota: count/jobs.batch",
+        ("create again",),
+        True,
+    ),
+    "Job was refused long ago": Scenario(
+        (CREATED, Moment(2000, refusal=Refusal("exceeded quota", at(1)))), "Pending", "Pending", "", ("create again",)
     ),
     "pod was refused, and came": Scenario(
         (

@@ -52,7 +52,7 @@ class KeepFor:
 
 @dataclass(frozen=True)
 class LookForRefusal:
-    """Read the Job's FailedCreate events and, where there is one, decide again with `world.refusal` before acting."""
+    """Read the Job's FailedCreate events; where they tell something new, decide again before anything is written."""
 
     name: str
     uid: str

@@ -23,6 +23,8 @@ from whisper_finetune_operator.situation import Situation
 
 #: A Job that wants a pod for so long and has none is asked why.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)
+#: A Job that was refused is tried again at each look; a refusal this old is no longer of this attempt.
+_REFUSAL_HOLDS = timedelta(minutes=10)
 #: How often a cause is looked at that no watch tells of: events of a Job, an object of somebody else's.
 _UNWATCHED_RECHECK_SECONDS = 30.0
 _SETTLING_RECHECK_SECONDS = 3.0
@@ -90,7 +92,7 @@ def _create(situation: Situation, runtimes: Runtimes) -> Course:
         return Course(plan)
     manifest = workload.build_job(plan, situation.tally.attempts.failed)
     create = CreateWorkload(manifest, look_first=situation.previous.job_name is not None)
-    if situation.refusal:
+    if situation.refusal and situation.now - situation.refusal.seen_at < _REFUSAL_HOLDS:
         return Course(waiting.refused(situation.refusal), (create,), _UNWATCHED_RECHECK_SECONDS, plan)
     return Course(_retrying(situation) or NOT_STARTED, (create,), plan=plan)
 
@@ -131,8 +133,9 @@ def _with_pod(situation: Situation, job: Job, pod: Pod) -> Course:
 def _without_pod(situation: Situation, job: Job) -> Course:
     allow = _allow_retries(situation, job)
     newest = situation.pods[-1] if situation.pods else None
+    look = LookForRefusal(job.name, job.uid)
     if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
-        return Course(waiting.refused(situation.refusal), allow, _UNWATCHED_RECHECK_SECONDS)
+        return Course(waiting.refused(situation.refusal), (*allow, look), _UNWATCHED_RECHECK_SECONDS)
     phase = _retrying(situation) or NOT_STARTED
     if job.started_at is None:
         return Course(phase, allow)
@@ -140,7 +143,7 @@ def _without_pod(situation: Situation, job: Job) -> Course:
     still_early = _POD_EXPECTED_AFTER - (situation.now - wanted_since)
     if still_early > timedelta():
         return Course(phase, allow, still_early.total_seconds())
-    return Course(phase, (*allow, LookForRefusal(job.name, job.uid)), _UNWATCHED_RECHECK_SECONDS)
+    return Course(phase, (*allow, look), _UNWATCHED_RECHECK_SECONDS)
 
 
 def _allow_retries(situation: Situation, job: Job) -> tuple[Action, ...]:

@@ -25,8 +25,8 @@ def find(waiting: Waiting) -> Phase | None:
 
 
 def refused(refusal: Refusal) -> Phase:
-    """Return the phase of a Job whose pod the API server refuses."""
-    return phases.waits("PodRefused", f"the pod is refused; an admin can mend that: {refusal.message}")
+    """Return the phase of a run whose Job, or whose Job's pod, the API server refuses."""
+    return phases.waits("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
 
 
 def _image_fault(waiting: Waiting) -> str:

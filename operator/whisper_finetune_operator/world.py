@@ -53,7 +53,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why the Job's pod could not be made: the newest FailedCreate event of the Job."""
+    """Why the Job could not be made, or its pod: the API server's own words, or the Job's newest FailedCreate event."""
 
     message: str
     seen_at: datetime
@@ -71,6 +71,6 @@ class World:
     pods: tuple[KubernetesObject, ...]
     #: Newest valid answer of the CURRENT pod's /progress.
     report: TrainerReport | None
-    #: Read only when a decision asks for it (actions.LookForRefusal).
+    #: Of the Job in sight, read when a decision asks for it (actions.LookForRefusal); without one, of the Job itself.
     refusal: Refusal | None
     now: datetime
