@@ -25,7 +25,7 @@ check: generate ## Linters, types, layers, and that what is generated is committ
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
-	$(VENV)/lint-imports
+	PYTHONPATH=crds:operator:trainer $(VENV)/lint-imports
 	$(VENV)/yamllint --strict .
 	$(VENV)/shellcheck $$(git ls-files '*.sh' .ci/run)
 
