@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -45,8 +46,10 @@ class Store:
         return self.run("images", "--format", "{{.Name}}:{{.Tag}}").split()
 
     def remove_leftovers(self) -> None:
-        """Remove the working containers of a build that was killed."""
+        """Remove the working containers and folders of a build that was killed."""
         self.run("rm", "--all")
+        for leftover in self.folder.glob("unfinished-*"):
+            shutil.rmtree(leftover)
 
     def remove_images(self) -> None:
         self.remove_leftovers()
@@ -84,11 +87,17 @@ class Store:
             raise ClusterError(f"building {image} failed; all of it is in {log}, which ends with\n{last_lines}")
 
     @contextmanager
+    def working_folder(self) -> Iterator[Path]:
+        """Lend a folder, readable by its owner alone."""
+        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=self.folder) as folder:
+            yield Path(folder)
+
+    @contextmanager
     def package_secrets(self) -> Iterator[list[str]]:
         """Lend the host's way to packages to a build, which sees nothing of the host; the image keeps none of it."""
         authorities = package_settings.certificate_authorities(os.environ)
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            settings = Path(folder) / "pip.conf"
+        with self.working_folder() as folder:
+            settings = folder / "pip.conf"
             settings.write_text(package_settings.pip_configuration(os.environ, authorities))
             secrets = [f"--secret=id=pip.conf,src={settings}"]
             yield secrets + ([f"--secret=id=ca-bundle,src={authorities}"] if authorities else [])

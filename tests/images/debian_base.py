@@ -1,7 +1,6 @@
 """Make a small Debian as a base image, from Debian's packages alone."""
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 from cluster.faults import ClusterError
@@ -14,8 +13,8 @@ def make(store: Store, base: DebianBase) -> None:
     """Put the base into the store, unless it is there."""
     if base.image in store.images():
         return
-    with step(f"making the {base.role} from Debian {SUITE}"), tempfile.TemporaryDirectory(dir=store.folder) as folder:
-        root_file_system = Path(folder) / "root.tar"
+    with step(f"making the {base.role} from Debian {SUITE}"), store.working_folder() as folder:
+        root_file_system = folder / "root.tar"
         install(base, root_file_system)
         store.add_base(base.image, root_file_system)
         store.forget_other_tags(base.image)
