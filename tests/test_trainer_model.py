@@ -1,6 +1,7 @@
 import json
 import pickle
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,13 @@ def test_the_saved_folder_is_whole_and_names_no_path(volume: Path) -> None:
     texts = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.suffix != ".safetensors"}
     assert [name for name, text in texts.items() if str(volume) in text] == []
     assert texts["README.md"] == CARD
+
+
+def test_a_saved_model_can_be_read_by_other_users(volume: Path) -> None:
+    folder = volume / "saved"
+    folder.mkdir()
+    model.save_model(load(volume), folder, CARD)
+    assert [path.name for path in folder.iterdir() if not path.stat().st_mode & stat.S_IROTH] == []
 
 
 def test_a_saved_model_loads_as_it_was(volume: Path) -> None:

@@ -9,10 +9,15 @@ from transformers import WhisperFeatureExtractor
 
 from whisper_finetune_trainer import features, tokenizer_files
 
+_READABLE_BY_ALL = 0o644
+
 
 def write(network: Any, tokenizer: Any, folder: Path) -> None:
     """Write a WhisperForConditionalGeneration and its WhisperTokenizer into an existing folder."""
     network.float().save_pretrained(folder, safe_serialization=True)
+    for weights in folder.glob("*.safetensors"):
+        # safetensors makes its files for their owner alone; who serves the model is another user.
+        weights.chmod(_READABLE_BY_ALL)
     for name, text in _tokenizer_files(tokenizer).items():
         (folder / name).write_text(text, encoding="utf-8")
     settings = features.settings_of(network.config)
