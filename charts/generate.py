@@ -1,4 +1,4 @@
-"""Write what the chart takes from the code: the CRD, and the schema of runtimes and settings.
+"""Write what values.schema.json takes from the code: the schema of runtimes and settings.
 
 usage: PYTHONPATH=crds:operator python charts/generate.py
 """
@@ -11,14 +11,11 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from whisper_finetune_api import crd
 from whisper_finetune_operator import quantities
 from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.settings import Settings
 
-CHART = Path(__file__).parent / "whisper-finetune-operator"
-CRD = CHART / "files" / "whisperfinetunes.yaml"
-SCHEMA = CHART / "values.schema.json"
+SCHEMA = Path(__file__).parent / "whisper-finetune-operator" / "values.schema.json"
 #: The Deployment names this port itself.
 FIXED_SETTINGS = ("health_port",)
 
@@ -58,6 +55,5 @@ def _for_values(node: Any) -> Any:
 
 
 if __name__ == "__main__":
-    CRD.write_text(crd.render(), encoding="utf-8")
     schema = values_schema(json.loads(SCHEMA.read_text(encoding="utf-8")))
     SCHEMA.write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
