@@ -74,6 +74,78 @@ def test_a_plan_is_printed_and_nothing_is_done(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
 
 
+BASE = {
+    "model_type": "whisper",
+    "d_model": 512,
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "decoder_attention_heads": 8,
+    "vocab_size": 51865,
+    "num_mel_bins": 80,
+}
+
+
+def test_a_plan_reads_the_models_own_configuration_where_its_volume_is_given(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text(json.dumps(BASE), encoding="utf-8")
+    path = write_object(tmp_path, make_spec())
+    planned = json.loads(run_trainer("plan", path, "--volume", f"speech={tmp_path}").stdout)
+    assert (planned["modelConfigRead"], planned["parameters"]) == (True, 72593920)
+    assert "parameters" not in json.loads(run_trainer("plan", path).stdout)
+
+
+@pytest.mark.parametrize(
+    ("content", "exit_code", "says"),
+    [
+        (None, 66, "config.json of pvc://speech/model cannot be read: No such file or directory"),
+        ("{", 64, "config.json of pvc://speech/model is not JSON"),
+        ('{"model_type": "bert"}', 64, "config.json of a bert model has no 'd_model'"),
+    ],
+    ids=["missing", "broken", "another model"],
+)
+def test_a_plan_for_a_broken_model_folder_says_so(
+    tmp_path: Path, content: str | None, exit_code: int, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model/config.json").write_text(content, encoding="utf-8")
+    ended = run_trainer("plan", write_object(tmp_path, make_spec()), "--volume", f"speech={tmp_path}")
+    assert ended.returncode == exit_code
+    (line,) = lines_of(ended)
+    assert says in line
+
+
+def test_a_plan_without_the_hub_lacks_the_memory_and_says_why(tmp_path: Path) -> None:
+    path = write_object(tmp_path, make_spec(model="team/whisper-own"))
+    ended = run_trainer("plan", path, environment={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)})
+    assert ended.returncode == 0
+    assert "memoryBytes" not in json.loads(ended.stdout)
+    assert "config.json of team/whisper-own cannot be had from the Hub" in lines_of(ended)[-1]
+
+
+def test_a_run_prints_its_result_and_a_second_call_prints_it_again(tmp_path: Path) -> None:
+    tiny_whisper = pytest.importorskip("tiny_whisper", reason="the tiny model is made with a newer transformers")
+    tiny_whisper.build(tmp_path / "model")
+    tiny_whisper.write_clips(tmp_path / "clips", 10)
+    spec = make_spec(training={"steps": 3, "batchSize": 4, "precision": "Float", "maxLabelTokens": 32})
+    arguments = (
+        "run",
+        write_object(tmp_path, spec),
+        "--volume",
+        f"speech={tmp_path}",
+        "--scratch",
+        tmp_path / "scratch",
+    )
+    first = run_trainer(*arguments, environment={"OMP_NUM_THREADS": "1"})
+    assert first.returncode == 0, first.stderr
+    assert "3/3" in first.stderr
+    result = TrainingResult.model_validate_json(first.stdout.splitlines()[-1])
+    assert result.model is not None
+    (folder,) = (tmp_path / "runs").glob("demo-*")
+    assert json.loads((folder / "result.json").read_bytes()) == result.to_json_object()
+    assert run_trainer(*arguments).stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+
+
 def test_the_same_object_has_the_same_folder_and_another_one_has_not(tmp_path: Path) -> None:
     def folder(**training: Any) -> str:
         spec = make_spec(model="openai/whisper-base", training=training)

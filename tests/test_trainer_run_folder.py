@@ -23,7 +23,7 @@ FIELDS = "f" * 64
 
 def make_folder(root: Path, uid: str = UID, fields: str = FIELDS) -> RunFolder:
     """Return the prepared folder of run `demo` below `root`."""
-    folder = RunFolder(VolumeStorage(root), "demo-0badcafe", "pvc://speech/runs", uid, fields)
+    folder = RunFolder(VolumeStorage(root, "demo"), "demo-0badcafe", "pvc://speech/runs", uid, fields)
     folder.prepare()
     return folder
 

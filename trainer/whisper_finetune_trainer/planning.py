@@ -1,17 +1,26 @@
 """What would be done with an object, and what the model's own configuration adds to it."""
 
 import importlib
+import json
+import logging
+from pathlib import Path
 from typing import Any, Dict, Optional
 
-from whisper_finetune_api import addresses, run_plan
+from whisper_finetune_api import addresses, models, run_plan
 from whisper_finetune_api.models import Dimensions
 from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer import volumes
+from whisper_finetune_trainer.errors import TrainerError
+
+_CONFIG_FILE = "config.json"
+logger = logging.getLogger(__name__)
 
 
 def describe(config: TrainerConfig) -> Dict[str, Any]:
     """Return the run's plan and its folder as JSON; TrainerError where the model's folder can be read and is wrong."""
-    dimensions = _dimensions_on_volume(config)
     spec = config.spec
+    model_config = _read_model_config(config)
+    dimensions = dimensions_of(model_config) if model_config is not None else None
     return {
         "name": config.name,
         "model": spec.model,
@@ -21,10 +30,54 @@ def describe(config: TrainerConfig) -> Dict[str, Any]:
     }
 
 
-def _dimensions_on_volume(config: TrainerConfig) -> Optional[Dimensions]:
-    if addresses.claim_of(config.spec.model) not in config.volumes:
+def dimensions_of(model_config: Dict[str, Any]) -> Dimensions:
+    """Return the size of the Whisper model whose config.json this is; TrainerError(ConfigInvalid) for any other."""
+    try:
+        return Dimensions(
+            width=model_config["d_model"],
+            encoder_layers=model_config["encoder_layers"],
+            decoder_layers=model_config["decoder_layers"],
+            heads=model_config["decoder_attention_heads"],
+            vocabulary=model_config["vocab_size"],
+            mel_bins=model_config["num_mel_bins"],
+        )
+    except KeyError as error:
+        kind = model_config.get("model_type")
+        raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of a {kind} model has no {error}") from None
+
+
+def _read_model_config(config: TrainerConfig) -> Optional[Dict[str, Any]]:
+    model = config.spec.model
+    if addresses.parse(model) is None:
+        return None if models.dimensions_of(model) else _read_from_hub(model, config.spec.model_revision)
+    if addresses.claim_of(model) not in config.volumes:
         return None
-    # Loads torch and transformers, which a plan from the table of models does without.
-    model = importlib.import_module("whisper_finetune_trainer.model")
-    dimensions: Dimensions = model.read_dimensions(config)
-    return dimensions
+    path = Path(volumes.local_path(model, "model", config), _CONFIG_FILE)
+    try:
+        return _parse(path.read_text(encoding="utf-8"), model)
+    except OSError as error:
+        raise TrainerError(
+            "ModelNotFound", f"model: {_CONFIG_FILE} of {model} cannot be read: {error.strerror}"
+        ) from None
+
+
+def _read_from_hub(model: str, revision: Optional[str]) -> Optional[Dict[str, Any]]:
+    # Takes a second to load, and most plans are for models of the table.
+    hub = importlib.import_module("huggingface_hub")
+    try:
+        path = hub.hf_hub_download(model, _CONFIG_FILE, revision=revision)
+    except OSError as error:
+        # A plan is an estimate: without the model's size it lacks the memory, and that is all.
+        logger.warning("%s of %s cannot be had from the Hub: %s", _CONFIG_FILE, model, " ".join(str(error).split()))
+        return None
+    return _parse(Path(path).read_text(encoding="utf-8"), model)
+
+
+def _parse(text: str, model: str) -> Dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of {model} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of {model} is no object")
+    return found

@@ -182,9 +182,9 @@ def open_run_folder(config: TrainerConfig) -> RunFolder:
     """Return the run's folder, ready to be written; TrainerError where that cannot be."""
     uri = config.spec.output.uri
     root = volumes.local_path(uri, "output.uri", config)
-    folder = RunFolder(
-        VolumeStorage(root), config.run_folder_name, uri, config.uid, identity.training_fields_digest(config.spec)
-    )
+    name = config.run_folder_name
+    fields = identity.training_fields_digest(config.spec)
+    folder = RunFolder(VolumeStorage(root, writer=name), name, uri, config.uid, fields)
     folder.prepare()
     return folder
 

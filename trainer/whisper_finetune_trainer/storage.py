@@ -9,10 +9,12 @@ _PROBE_NAME = ".write-probe"
 
 
 class VolumeStorage:
-    """Files below one mounted folder. Paths are relative to it; every method but `read_bytes` raises OSError."""
+    """Files below one mounted folder. Paths are relative to it; methods that write raise OSError."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, writer: str) -> None:
+        """`writer` tells runs apart that write to the same folder at the same time."""
         self._root = root
+        self._writer = writer
 
     def probe(self, folder: str) -> None:
         """Make the folder, write a file into it and take it away again."""
@@ -50,7 +52,7 @@ class VolumeStorage:
         target = self._path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         # Renaming inside one folder is what network file systems do in one step too.
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        temporary = target.with_name(f".{target.name}.{self._writer}.partial")
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -75,6 +77,7 @@ class VolumeStorage:
         for name in self.sizes(folder):
             _sync_path(self._path(f"{folder}/{name}"))
         self.write_bytes(f"{folder}/{last_name}", last_content)
+        _sync_path(self._path(folder).parent)
 
     def local_folder(self, folder: str) -> Path:
         """Return a folder to read from."""
