@@ -272,8 +272,7 @@ SCENARIOS: dict[str, Scenario] = {
     "pod failure policy, and its pod's end is not in sight yet": Scenario(
         (CREATED, JOB, TRAINING, Moment(61, job(job_failed(61, "PodFailurePolicy", "exit code 65")), TRAINING.pods)),
         "Training",
-        "Ending",
-        "not in sight",
+        "Training",
         rechecks=True,
     ),
     # retried
@@ -465,7 +464,7 @@ SCENARIOS: dict[str, Scenario] = {
         (CREATED, JOB, Moment(120, job(complete(100)))), "Pending", "Pending", actions=("delete",)
     ),
     "complete, and its pod's end is not in sight yet": Scenario(
-        (CREATED, JOB, TRAINING, Moment(120, job(complete(100)), TRAINING.pods)), "Training", "Ending", rechecks=True
+        (CREATED, JOB, TRAINING, Moment(120, job(complete(100)), TRAINING.pods)), "Training", "Training", rechecks=True
     ),
     "complete, and its pod is not in sight for a moment": Scenario(
         (CREATED, JOB, Moment(102, job(complete(100)))), "Pending", "Ending", rechecks=True

@@ -37,15 +37,17 @@ def count(previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Job | Non
     added = tuple(pod for pod in pods if pod.ended and _is_after(pod.created, until) and not _is_open(pod, job, uid))
     meanings = [endings.meaning(pod, job, uid) for pod in added]
     complete = job if job and job.end and job.end.type == "Complete" else None
-    completed_by = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
-    lost = bool(complete and not completed_by and _result_is_lost(complete, until, now))
+    completing = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
+    lost = complete is not None and not completing and _is_overdue(complete, until, now)
+    # From here on the pod may go before its Job, and its result is not lost by that.
+    closed = complete if lost or any(pod.ended for pod in completing) else None
     seen = _newly_seen(previous.pod_name, pods, until)
     attempts = Attempts(
         started=before.started + len(seen),
         failed=before.failed + sum(meaning in (Meaning.FAILED, Meaning.FINAL) for meaning in meanings),
         out_of_memory=before.out_of_memory + sum(pod.killed_for_memory and not pod.disrupted for pod in added),
         unreadable=before.unreadable + meanings.count(Meaning.UNREADABLE) + lost,
-        counted_until=_watermark(until, added, complete if lost or any(pod.ended for pod in completed_by) else None),
+        counted_until=_watermark(until, added, closed),
     )
     return Tally(
         attempts=attempts,
@@ -65,14 +67,14 @@ def _is_open(pod: Pod, job: Job | None, uid: str) -> bool:
     return unreadable and job is not None and job.uid == pod.owner_uid and job.end is None
 
 
-def _result_is_lost(complete: Job, until: datetime | None, now: datetime) -> bool:
-    """Return whether a complete Job, whose pod is not in sight, has lost its result without that being counted."""
+def _is_overdue(complete: Job, until: datetime | None, now: datetime) -> bool:
+    """Return whether the pod of a complete Job, not in sight and not counted, should have been seen by now."""
     return complete.end is not None and _is_after(complete.end.at, until) and now - complete.end.at >= SETTLE_TIME
 
 
-def _watermark(until: datetime | None, added: tuple[Pod, ...], complete: Job | None) -> str | None:
-    """Return the new watermark; the end of a Job whose result is counted lies below it: its pod may go before it."""
-    ends = [complete.end.at] if complete and complete.end else []
+def _watermark(until: datetime | None, added: tuple[Pod, ...], closed: Job | None) -> str | None:
+    """Return the new watermark: above the pods that were added, and above the end of a Job that is closed."""
+    ends = [closed.end.at] if closed and closed.end else []
     moments = [moment for moment in (until, *(pod.created for pod in added), *ends) if moment]
     return timestamps.render(max(moments)) if moments else None
 

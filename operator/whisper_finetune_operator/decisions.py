@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from whisper_finetune_api.v1alpha1 import Condition, WhisperFineTuneStatus
 from whisper_finetune_operator import finals, jobs, plan, pods, situation, status, under_way
 from whisper_finetune_operator.actions import Action, KeepFor
+from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.situation import Situation
@@ -65,19 +66,24 @@ def _tidy(world: World, derived: WhisperFineTuneStatus) -> tuple[Action, ...]:
         return ()
     if job.end is None:
         busy = any(not pods.read(pod).ended for pod in world.pods)
-        failed = derived.attempts.failed if derived.attempts else 0
-        by_itself = finals.ends_job(job, _summary(derived).reason, failed)
-        return under_way.stop(job) if busy or not by_itself else ()
+        return under_way.stop(job) if busy or not _ends_by_itself(job, derived) else ()
     seconds = world.run.spec.get("ttlSecondsAfterFinished")
     return () if seconds == job.ttl_seconds_after_finished else (KeepFor(job.name, job.uid, seconds),)
 
 
+def _ends_by_itself(job: Job, derived: WhisperFineTuneStatus) -> bool:
+    succeeded = _condition(derived, "Succeeded")
+    failed = derived.attempts.failed if derived.attempts else 0
+    return succeeded is not None and finals.ends_job(job, succeeded.reason, failed)
+
+
 def _is_over(previous: WhisperFineTuneStatus) -> bool:
-    return bool(previous.conditions) and _summary(previous).status != "Unknown"
+    succeeded = _condition(previous, "Succeeded")
+    return succeeded is not None and succeeded.status != "Unknown"
 
 
-def _summary(derived: WhisperFineTuneStatus) -> Condition:
-    return next(condition for condition in derived.conditions if condition.type == "Succeeded")
+def _condition(of: WhisperFineTuneStatus, kind: str) -> Condition | None:
+    return next((condition for condition in of.conditions if condition.type == kind), None)
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:
@@ -88,5 +94,5 @@ def _admitted(seen: Situation, phase: Phase) -> bool | None:
         return None
     if seen.job and not seen.job.suspended:
         return True
-    told = next((condition for condition in seen.previous.conditions if condition.type == "Admitted"), None)
+    told = _condition(seen.previous, "Admitted")
     return told.status == "True" if told else None

@@ -28,6 +28,7 @@ _REFUSAL_HOLDS = timedelta(minutes=10)
 #: How often a cause is looked at that no watch tells of: events of a Job, an object of somebody else's.
 _UNWATCHED_RECHECK_SECONDS = 30.0
 _SETTLING_RECHECK_SECONDS = 3.0
+_PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,10 @@ def _after_end(situation: Situation, job: Job) -> Course:
     if counted and job.end and job.end.type == "Complete":
         delete = DeleteWorkload(job.name, job.uid, "its result cannot be read: another attempt reports it")
         return Course(_retrying(situation) or NOT_STARTED, (delete,))
-    phase = _phase_of_pod(situation, phases.ENDING, "its Job is over; its pod's end is not in sight yet")
-    return Course(phase, recheck_seconds=_SETTLING_RECHECK_SECONDS)
+    # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
+    pod = situation.at_work
+    shown = _running(situation, pod) if pod else phases.waits(phases.ENDING, _PODS_END_UNKNOWN)
+    return Course(shown, recheck_seconds=_SETTLING_RECHECK_SECONDS)
 
 
 def _with_pod(situation: Situation, job: Job, pod: Pod) -> Course:
@@ -126,8 +129,7 @@ def _with_pod(situation: Situation, job: Job, pod: Pod) -> Course:
         return Course(lacking or _phase_of_pod(situation, NOT_STARTED.reason, NOT_STARTED.message), allow)
     limit = situation.spec.active_deadline_seconds
     left = None if limit is None else max(1.0, limit - situation.running_time.total_seconds())
-    state = _state(situation)
-    return Course(Phase(state, state, f"pod {pod.name}"), allow, left)
+    return Course(_running(situation, pod), allow, left)
 
 
 def _without_pod(situation: Situation, job: Job) -> Course:
@@ -167,6 +169,11 @@ def _retrying(situation: Situation) -> Phase | None:
     cause = endings.cause_of(pod.exit_code) if pod.exit_code else None
     left = max(0, situation.spec.retries - situation.tally.attempts.failed)
     return phases.waits(cause.reason if cause else phases.RETRYING, f"{told}; retries left: {left}")
+
+
+def _running(situation: Situation, pod: Pod) -> Phase:
+    state = _state(situation)
+    return Phase(state, state, f"pod {pod.name}")
 
 
 def _phase_of_pod(situation: Situation, reason: str, message: str) -> Phase:
