@@ -1,0 +1,77 @@
+"""When a run evaluates and saves, which evaluation is the best, and when patience is at its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from whisper_finetune_api.run import Schedule
+from whisper_finetune_trainer import milestones
+from whisper_finetune_trainer.evaluations import Evaluation
+from whisper_finetune_trainer.wer import ClipErrors, Measurement
+
+
+def make_schedule(steps: int, eval_every: int | None = None, save_every: int | None = None) -> Schedule:
+    return Schedule(
+        replicas=1,
+        steps=steps,
+        warmup_steps=0,
+        learning_rate=1,
+        micro_batch_size=1,
+        gradient_accumulation_steps=1,
+        eval_every_steps=eval_every,
+        save_every_steps=save_every,
+    )
+
+
+def history(*normalized_wers: float) -> list[Evaluation]:
+    """Return evaluations at steps 10, 20, ... with these normalized word error rates."""
+    return [Evaluation(10 * (place + 1), (), measurement(wer)) for place, wer in enumerate(normalized_wers)]
+
+
+def measurement(normalized_wer: float) -> Measurement:
+    return Measurement(
+        wer=0.0,
+        normalized_wer=normalized_wer,
+        cer=None,
+        skipped=0,
+        normalized=ClipErrors((), ()),
+        normalized_references=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "evaluated", "saved"),
+    [
+        (make_schedule(10), [10], []),
+        (make_schedule(10, eval_every=4), [4, 8, 10], []),
+        (make_schedule(10, eval_every=5, save_every=2), [5, 10], [2, 4, 6, 8, 10]),
+        (make_schedule(3, eval_every=3), [3], []),
+    ],
+)
+def test_milestones_of_a_schedule(schedule: Schedule, evaluated: list[int], saved: list[int]) -> None:
+    every_step = range(schedule.steps + 1)
+    assert [step for step in every_step if milestones.is_evaluation_due(schedule, step)] == evaluated
+    assert [step for step in every_step if milestones.is_checkpoint_due(schedule, step)] == saved
+    assert list(milestones.evaluation_steps(schedule, schedule.steps)) == evaluated
+    assert list(milestones.evaluation_steps(schedule, schedule.steps - 1)) == evaluated[:-1]
+
+
+def test_the_best_is_the_earliest_of_the_lowest() -> None:
+    assert milestones.best_of(history(30.0, 20.0, 25.0, 20.0)).step == 20
+
+
+@pytest.mark.parametrize(
+    ("wers", "patience", "exhausted"),
+    [
+        ((), 1, False),
+        ((30.0,), 1, False),
+        ((30.0, 31.0), 1, True),
+        ((30.0, 30.0), 1, True),
+        ((30.0, 29.0), 1, False),
+        ((30.0, 31.0, 29.0), 2, False),
+        ((30.0, 31.0, 32.0), 2, True),
+        ((30.0, 31.0, 32.0), None, False),
+    ],
+)
+def test_patience(wers: tuple[float, ...], patience: int | None, exhausted: bool) -> None:  # noqa: FBT001 (a table's column)
+    assert milestones.is_patience_exhausted(history(*wers), patience) is exhausted
