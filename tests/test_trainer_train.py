@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -240,6 +241,41 @@ def test_a_loss_that_is_no_number_ends_the_run_for_good(volume: Volume) -> None:
     assert ended.result.reason == "TrainingDiverged"
     assert "lower training.learningRate" in ended.result.message
     assert ended.result.baseline is not None
+
+
+def test_a_last_step_that_breaks_the_weights_ends_the_run_for_good(volume: Volume) -> None:
+    ended = volume.attempt(volume.config(steps=1, learningRate="1e38", warmupFraction="0.0"))
+    assert (ended.exit_code, ended.result.reason) == (65, "TrainingDiverged")
+    assert volume.names() == ["baseline.json"]
+
+
+def test_an_ending_while_loading_carries_what_earlier_attempts_reached(volume: Volume) -> None:
+    config = volume.config(steps=9)
+    stopped = volume.attempt(config, stop_at(4)).result
+    gone = config.model_copy(update={"volumes": {**config.volumes, "speech": "/nowhere"}})
+    ended = volume.attempt(gone)
+    assert ended.exit_code == 66
+    assert ended.result.baseline == stopped.baseline
+    assert ended.result.checkpoints == stopped.checkpoints
+    assert ended.result.progress is not None
+    assert (ended.result.progress.step, ended.result.progress.percent) == (4, 44)
+
+
+def test_without_the_kept_models_the_last_one_is_the_final_one(volume: Volume) -> None:
+    config = volume.config(steps=4, evalEverySteps=2)
+    removed: list[int] = []
+
+    def remove_models(now: Snapshot) -> None:
+        if now.report.progress and now.report.progress.percent == 100 and not removed:
+            for name in volume.names("checkpoints"):
+                shutil.rmtree(volume.run / "checkpoints" / name)
+                removed.append(1)
+
+    ended = volume.attempt(config, remove_models)
+    assert ended.exit_code == 0
+    assert removed
+    assert ended.result.model is not None
+    assert ended.result.model.step == 4
 
 
 def test_a_disk_that_fills_up_in_training_names_what_is_saved(volume: Volume) -> None:

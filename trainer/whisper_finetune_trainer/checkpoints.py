@@ -3,15 +3,18 @@
 import logging
 import time
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Mapping, Optional, Tuple
+
+import torch
 
 from whisper_finetune_api.run import ReportedCheckpoint
 from whisper_finetune_trainer import checkpoint_state, model
 from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.checkpoint_state import State
+from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.progress import Reporter
-from whisper_finetune_trainer.run_folder import CHECKPOINTS, RESUME, RunFolder, StoredFolder
+from whisper_finetune_trainer.run_folder import CHECKPOINTS, RESUME, RunFolder
 
 #: Two, so that one is left where the newest turns out to be damaged.
 _KEPT_STATES = 2
@@ -55,6 +58,7 @@ class Checkpoints:
         if step == self._saved_step:
             return
         tensors, values = self._backend.state()
+        _require_finite(tensors, step)
         state = State(tensors, {"backend": values, "data": self._data_digest})
         self._folder.write_folder(_path(RESUME, step), step, lambda folder: checkpoint_state.write(folder, state))
         self._folder.prune(RESUME, _KEPT_STATES)
@@ -75,13 +79,10 @@ class Checkpoints:
         self._folder.prune(CHECKPOINTS, self._keep, kept)
         self._tell()
 
-    def model_of(self, step: int) -> Optional[StoredFolder]:
-        """Return the model that the user keeps of a step, else None."""
-        return self._folder.stored(_path(CHECKPOINTS, step))
-
-    def local_model(self, step: int) -> Path:
-        """Return the folder of the model that the user keeps of a step."""
-        return self._folder.local(_path(CHECKPOINTS, step))
+    def model_of(self, step: int) -> Optional[Path]:
+        """Return the folder of the model that the user keeps of a step, else None."""
+        path = _path(CHECKPOINTS, step)
+        return self._folder.local(path) if self._folder.stored(path) else None
 
     def _saved(self, step: int) -> None:
         self._saved_step = step
@@ -98,6 +99,17 @@ def reported(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedCheckpo
         ReportedCheckpoint(step=item.manifest.step, path=item.path, wer=item.manifest.wer, sha256=item.sha256)
         for item in found[-_REPORTED:]
     )
+
+
+def _require_finite(tensors: Mapping[str, torch.Tensor], step: int) -> None:
+    # The last step's loss was finite before its update: only the weights show what the update did.
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise TrainerError(
+            "TrainingDiverged",
+            f"{len(broken)} tensors are no longer finite numbers after step {step}, among them {broken[0]}; "
+            "lower training.learningRate",
+        )
 
 
 def _path(kind: str, step: int) -> str:

@@ -67,11 +67,8 @@ class Evaluations:
 
     def stored(self, step: int) -> Optional[Evaluation]:
         """Return the evaluation of a step that this run has made of these clips, else None."""
-        try:
-            record = EvaluationRecord.model_validate(self._folder.read_json(_file_of(step)))
-        except ValidationError:
-            return None
-        if (record.step, record.uid, record.clips) != (step, self._folder.uid, self._clips_digest):
+        record = _read(self._folder, step)
+        if record is None or record.clips != self._clips_digest:
             return None
         return Evaluation(step, record.hypotheses, self._measure(record.hypotheses))
 
@@ -118,10 +115,24 @@ class Evaluations:
         return wer.measure(references, hypotheses, self._loaded.language_code, self._loaded.spellings)
 
 
+def baseline_figures(folder: RunFolder) -> Optional[WordErrorRate]:
+    """Return the figures of the baseline that this run has measured, else None."""
+    record = _read(folder, BASELINE_STEP)
+    return record.figures if record else None
+
+
 def digest_of(clips: Tuple[Clip, ...]) -> str:
     """Return the sha256 of the clips' names and texts, in their order."""
     rendered = json.dumps([[clip.identifier, clip.text] for clip in clips], ensure_ascii=False)
     return hashlib.sha256(rendered.encode()).hexdigest()
+
+
+def _read(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:
+    try:
+        record = EvaluationRecord.model_validate(folder.read_json(_file_of(step)))
+    except ValidationError:
+        return None
+    return record if (record.step, record.uid) == (step, folder.uid) else None
 
 
 def _file_of(step: int) -> str:

@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import Callable, List, Tuple
 
 from whisper_finetune_api.run import TrainerConfig, TrainerReport, TrainingResult
-from whisper_finetune_trainer import backends, dataset, evaluations, milestones, model, outcome, run_folder, wer
+from whisper_finetune_trainer import (
+    backends,
+    checkpoints,
+    dataset,
+    evaluations,
+    milestones,
+    model,
+    outcome,
+    run_folder,
+    wer,
+)
 from whisper_finetune_trainer.checkpoints import Checkpoints
 from whisper_finetune_trainer.clips import Clips
 from whisper_finetune_trainer.evaluations import Evaluation, Evaluations
@@ -29,6 +39,7 @@ def train(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Train
     if finished is not None:
         logger.info("the model of this run is whole: reporting it")
         return _report_finished(config, folder, finished, reporter)
+    _tell_what_is_known(config, folder, reporter)
 
     with stop.interruptible():
         clips, loaded = _load(config)
@@ -42,16 +53,16 @@ def train(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Train
     reporter.tell(baseline=baseline.measurement.to_report())
 
     keep = config.spec.output.keep_checkpoints
-    checkpoints = Checkpoints(folder, backend, loaded, reporter, evaluations.digest_of(clips.train), keep)
-    first_step = checkpoints.resume()
+    saved = Checkpoints(folder, backend, loaded, reporter, evaluations.digest_of(clips.train), keep)
+    first_step = saved.resume()
     reporter.resume_at(first_step, config.schedule.steps)
-    history = TrainingLoop(config, backend, measured, checkpoints, reporter, stop).run(first_step)
+    history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
 
-    final = _final(config, history, checkpoints)
+    final = _final(config, history, saved)
     figures = outcome.compare(baseline, final, clips, loaded)
     outcome.write_texts(folder, clips, baseline, final)
-    result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
-    fill = _filler(config, loaded, checkpoints, final, f"{config.spec.model}, fine-tuned: {result.message}\n")
+    result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, keep)
+    fill = _filler(loaded, saved, final, f"{config.spec.model}, fine-tuned: {result.message}\n")
     return _report_finished(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
@@ -62,6 +73,13 @@ def _report_finished(
     reporter.tell(**{name: getattr(result, name) for name in TrainerReport.model_fields})
     logger.info("%s; the model is %s", result.message, folder.address(run_folder.MODEL))
     return result
+
+
+def _tell_what_is_known(config: TrainerConfig, folder: RunFolder, reporter: Reporter) -> None:
+    """Tell what earlier attempts reached: an ending while loading carries it too."""
+    reached = checkpoints.reported(folder, (run_folder.CHECKPOINTS, run_folder.RESUME))
+    reporter.tell(baseline=evaluations.baseline_figures(folder), checkpoints=reached)
+    reporter.resume_at(reached[-1].step if reached else 0, config.schedule.steps)
 
 
 def _load(config: TrainerConfig) -> Tuple[Clips, LoadedModel]:
@@ -78,17 +96,16 @@ def _load(config: TrainerConfig) -> Tuple[Clips, LoadedModel]:
     return clips, loaded
 
 
-def _final(config: TrainerConfig, history: List[Evaluation], checkpoints: Checkpoints) -> Evaluation:
-    """Return the evaluation whose model becomes the final one: the best where several were kept, else the last."""
+def _final(config: TrainerConfig, history: List[Evaluation], saved: Checkpoints) -> Evaluation:
+    """Return the evaluation whose model becomes the final one: the best of those that were kept, else the last."""
     if config.schedule.eval_every_steps is None:
         return history[-1]
-    # Only an evaluation whose model was removed by hand has none.
-    return milestones.best_of([evaluation for evaluation in history if checkpoints.model_of(evaluation.step)])
+    kept = [evaluation for evaluation in history if saved.model_of(evaluation.step)]
+    return milestones.best_of(kept) if kept else history[-1]
 
 
-def _filler(
-    config: TrainerConfig, loaded: LoadedModel, checkpoints: Checkpoints, final: Evaluation, card: str
-) -> Callable[[Path], None]:
-    if config.schedule.eval_every_steps is None:
+def _filler(loaded: LoadedModel, saved: Checkpoints, final: Evaluation, card: str) -> Callable[[Path], None]:
+    kept = saved.model_of(final.step)
+    if kept is None:
         return lambda folder: model.save_model(loaded, folder, card)
-    return functools.partial(outcome.copy_model, checkpoints.local_model(final.step), card)
+    return functools.partial(outcome.copy_model, kept, card)
