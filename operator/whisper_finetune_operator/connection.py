@@ -57,9 +57,12 @@ def find_access(kubeconfig: Path | None) -> Access:
     """Return the access that a kubeconfig names, or else the pod's own, or else KUBECONFIG's."""
     try:
         config = (KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()).get()
-        return _access(config) if config else _access(PROXY_CONF)
-    except (ConfigError, OSError, KeyError, ValueError, TypeError) as problem:
+        return _access(config or PROXY_CONF)
+    except (ConfigError, OSError) as problem:
         raise AccessError(f"no way to the API server: {problem}; run in a pod, or give --kubeconfig FILE") from problem
+    except Exception as problem:
+        # lightkube checks nothing: a malformed file raises whatever reading it leads to.
+        raise AccessError(f"{kubeconfig or 'the kubeconfig'} is none: {type(problem).__name__}: {problem}") from problem
 
 
 def _access(config: SingleConfig) -> Access:
@@ -103,7 +106,7 @@ class Connection:
             async with self._session.request(method, url, params=query, data=data, headers=headers) as response:
                 return Answer(response.status, _object(await response.read()))
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
-            raise UnreachableError(f"{self.access.server}: {problem or type(problem).__name__}") from problem
+            raise UnreachableError(f"{self.access.server}: {str(problem) or type(problem).__name__}") from problem
 
     def _has_new_token(self) -> bool:
         known, self._who = self._who, self.access.headers()

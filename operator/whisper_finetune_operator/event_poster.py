@@ -47,13 +47,20 @@ class EventPoster:
     async def run(self) -> None:
         """Post until cancelled."""
         while True:
-            post = await self._posts.get()
-            try:
-                await self._post(post)
-            except (ClusterError, RefusedError) as problem:
-                # An Event is a courtesy: conditions say the same, and a deleted namespace takes none.
-                self._dropped.inc()
-                logger.warning("Event %s not posted: %s", post.announcement.reason, problem, extra=about(post.run))
+            await self._post_next(await self._posts.get())
+
+    async def post_waiting(self) -> None:
+        """Post what waits."""
+        while not self._posts.empty():
+            await self._post_next(self._posts.get_nowait())
+
+    async def _post_next(self, post: _Post) -> None:
+        try:
+            await self._post(post)
+        except (ClusterError, RefusedError) as problem:
+            # An Event is a courtesy: conditions say the same, and a deleted namespace takes none.
+            self._dropped.inc()
+            logger.warning("Event %s not posted: %s", post.announcement.reason, problem, extra=about(post.run))
 
     async def _post(self, post: _Post) -> None:
         event = event_object(post.run, post.announcement, post.at, self._instance)

@@ -6,9 +6,10 @@ from typing import Any
 import kopf
 
 from whisper_finetune_api.v1alpha1 import GROUP, PLURAL, UID_LABEL, VERSION
+from whisper_finetune_operator.children import run_uid_of, uid_of
 from whisper_finetune_operator.health import WatchAges
 from whisper_finetune_operator.keyed_queue import KeyedQueue
-from whisper_finetune_operator.store import Store, run_uid_of, uid_of
+from whisper_finetune_operator.store import Store
 from whisper_finetune_operator.world import KubernetesObject
 
 Selector = tuple[str, str] | tuple[str, str, str]

@@ -98,7 +98,7 @@ class Leadership:
                 async with asyncio.timeout(self._left_seconds()):
                     await self._take(self._lease)
             except (ClusterError, RefusedError, TimeoutError) as problem:
-                logger.warning("cannot renew the Lease: %s", problem or "no answer in time")
+                logger.warning("cannot renew the Lease: %s", str(problem) or "no answer in time")
                 await self._require_holder()
             self.require()
 

@@ -88,11 +88,15 @@ class ProgressClient:
 
     async def run(self) -> None:
         """Ask until cancelled."""
-        connector = aiohttp.TCPConnector(limit=self._parallel, force_close=True)
-        async with aiohttp.ClientSession(connector=connector, timeout=self._timeout) as session:
+        async with self.session() as session:
             while True:
                 await asyncio.sleep(self._every_seconds)
                 await self.ask_all(session)
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return what pods are asked through: each answer ends its connection, and none may take long."""
+        connector = aiohttp.TCPConnector(limit=self._parallel, force_close=True)
+        return aiohttp.ClientSession(connector=connector, timeout=self._timeout)
 
     async def ask_all(self, session: aiohttp.ClientSession) -> None:
         """Ask every running trainer once."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import actions, announcements, decisions
 from whisper_finetune_operator.api_server import ClusterError, ConflictError, RefusedError
+from whisper_finetune_operator.children import run_uid_of
 from whisper_finetune_operator.cluster import Cluster
 from whisper_finetune_operator.decisions import Decision
 from whisper_finetune_operator.event_poster import EventPoster
@@ -14,7 +15,7 @@ from whisper_finetune_operator.lease import LeaseLostError
 from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.runtimes import Runtimes
-from whisper_finetune_operator.store import Store, run_uid_of
+from whisper_finetune_operator.store import Store
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Reconciler:
             level,
             "looking again in %.1f s: %s",
             again_seconds,
-            problem or type(problem).__name__,
+            str(problem) or type(problem).__name__,
             extra=about(run) if run else {"uid": uid},
             exc_info=None if expected else problem,
         )
@@ -80,7 +81,7 @@ class Reconciler:
         if await self._look_for_refusal(run, decision.actions):
             return None
         if decision.changed:
-            run = await self._write_status(run, decision.status)
+            await self._write_status(run, decision.status)
         self._store.drop_departed(world.pods)
         return decision if await self._act(run, decision.actions) else None
 
@@ -100,20 +101,19 @@ class Reconciler:
         look = next((action for action in wanted if isinstance(action, actions.LookForRefusal)), None)
         if look is None:
             return False
-        known = self._store.refusal_of(run.uid)
+        known = self._store.refusal_of(run)
         refusal = await self._cluster.refusal_of(run.namespace, look.uid)
-        self._store.keep_refusal(run.uid, refusal)
+        self._store.keep_refusal(run, refusal)
         return refusal != known
 
-    async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> Run:
-        written = self._store.put_run(await self._cluster.apply_status(run, status)) or run
+    async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
+        self._store.put_run(await self._cluster.apply_status(run, status))
         before = WhisperFineTuneStatus.model_validate(run.status)
         announcement = announcements.announce(before, status)
         if announcement:
             self._poster.post(run, announcement)
             logger.info("%s: %s", announcement.reason, announcement.note, extra=about(run))
         self._metrics.status_changed(run, before, status)
-        return written
 
     async def _act(self, run: Run, wanted: tuple[actions.Action, ...]) -> bool:
         """Do what was decided; False where it must be decided anew."""
@@ -138,18 +138,19 @@ class Reconciler:
     async def _create(self, run: Run, manifest: KubernetesObject, *, look_first: bool) -> bool:
         if look_first and await self._finds_unseen_pods(run):
             return False
+        was_refused = self._store.refusal_of(run) is not None
         try:
             job = await self._cluster.create_job(manifest)
         except ConflictError:
             return await self._take_notice_of_taken_name(run, manifest)
-        except RefusedError as refusal:
-            self._keep_refusal(run, refusal)
-            return False
+        except RefusedError as refused:
+            self._store.keep_refusal(run, Refusal(str(refused), datetime.now(UTC)))
+            # Where the decision knew of a refusal already, the status says so, and when to try again.
+            return was_refused
         self._store.put_job(job)
-        self._store.keep_refusal(run.uid, None)
         self._metrics.job_created(run)
         logger.info("Job %s created", job["metadata"]["name"], extra=about(run))
-        return True
+        return not was_refused
 
     async def _finds_unseen_pods(self, run: Run) -> bool:
         """Ask the server itself: a watch may show a Job's deletion before the pod that the Job has just made."""
@@ -161,13 +162,6 @@ class Reconciler:
         if job is not None:
             self._store.put_job(job)
         return False
-
-    def _keep_refusal(self, run: Run, refused: RefusedError) -> None:
-        """Let the decision know why the Job itself is refused; where it knew already, the queue tries again later."""
-        known = self._store.refusal_of(run.uid)
-        if known and known.message == str(refused):
-            raise refused
-        self._store.keep_refusal(run.uid, Refusal(str(refused), datetime.now(UTC)))
 
     async def _delete(self, run: Run, name: str, uid: str, reason: str) -> None:
         logger.info("deleting Job %s: %s", name, reason, extra=about(run))

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from whisper_finetune_api.run import CONFIG_ENV, TrainerReport
-from whisper_finetune_api.v1alpha1 import GROUP, UID_LABEL
+from whisper_finetune_api.run import TrainerReport
+from whisper_finetune_operator.children import has_ended, place_of, run_uid_of, slim_job, slim_pod, uid_of
 from whisper_finetune_operator.names import child_name
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, World
 
@@ -24,7 +24,8 @@ class Store:
         #: Pods that ended and are gone, until their end was decided upon.
         self._departed: set[str] = set()
         self._reports: dict[str, tuple[str, TrainerReport]] = {}
-        self._refusals: dict[str, Refusal] = {}
+        #: By the run's UID: what was refused (the UID of the Job whose pod it is, empty for the Job itself), and why.
+        self._refusals: dict[str, tuple[str, Refusal]] = {}
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def run(self, uid: str) -> Run | None:
@@ -33,6 +34,10 @@ class Store:
     def runs(self) -> Iterator[Run]:
         """Yield every run; the store must not change meanwhile."""
         return iter(self._runs.values())
+
+    def jobs(self) -> Iterator[KubernetesObject]:
+        """Yield every Job; the store must not change meanwhile."""
+        return iter(self._jobs.values())
 
     def pods(self) -> Iterator[tuple[str, KubernetesObject]]:
         """Yield every pod after its run's UID; the store must not change meanwhile."""
@@ -47,7 +52,7 @@ class Store:
             job=self.job_of(run),
             pods=pods,
             report=report if pods and pods[-1]["metadata"]["uid"] == pod_uid else None,
-            refusal=self._refusals.get(run.uid),
+            refusal=self.refusal_of(run),
             now=now,
         )
 
@@ -60,32 +65,29 @@ class Store:
         pods = [pod for pod in self._pods.get(run.uid, {}).values() if pod["metadata"]["namespace"] == run.namespace]
         return tuple(sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"])))
 
-    def put_run(self, run: Mapping[str, Any]) -> Run | None:
-        """Keep the run; return it where it is news."""
-        metadata = run["metadata"]
-        known = self._runs.get(metadata["uid"])
-        if not self._is_news(metadata, known.resource_version if known else None):
-            return None
-        self._runs[metadata["uid"]] = read = Run.from_object(run)
-        return read
+    def put_run(self, run: Mapping[str, Any]) -> bool:
+        """Keep the run; say whether it is news."""
+        known = self._runs.get(uid_of(run))
+        if not self._is_news(run, known.resource_version if known else None):
+            return False
+        self._runs[uid_of(run)] = Run.from_object(run)
+        return True
 
     def put_job(self, job: Mapping[str, Any]) -> bool:
         """Keep the Job; say whether it is news."""
-        metadata = job["metadata"]
         known = self._jobs.get(place_of(job))
-        same = known is not None and known["metadata"]["uid"] == metadata["uid"]
-        if not self._is_news(metadata, known["metadata"]["resourceVersion"] if known and same else None):
+        # Versions grow over all objects, so that of a Job and its successor the newer one stays, too.
+        if not self._is_news(job, known["metadata"]["resourceVersion"] if known else None):
             return False
         self._jobs[place_of(job)] = slim_job(job)
         return True
 
     def put_pod(self, pod: Mapping[str, Any]) -> bool:
         """Keep the pod; say whether it is news."""
-        metadata = pod["metadata"]
-        known = self._pods.get(run_uid_of(pod), {}).get(metadata["uid"])
-        if not self._is_news(metadata, known["metadata"]["resourceVersion"] if known else None):
+        known = self._pods.get(run_uid_of(pod), {}).get(uid_of(pod))
+        if not self._is_news(pod, known["metadata"]["resourceVersion"] if known else None):
             return False
-        self._pods[run_uid_of(pod)][metadata["uid"]] = slim_pod(pod)
+        self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)
         return True
 
     def keep_report(self, run_uid: str, pod_uid: str, report: TrainerReport) -> None:
@@ -93,15 +95,21 @@ class Store:
         if run_uid in self._runs:
             self._reports[run_uid] = (pod_uid, report)
 
-    def keep_refusal(self, run_uid: str, refusal: Refusal | None) -> None:
-        """Keep why the run's Job or pod cannot be made; None: nothing stands against it."""
+    def keep_refusal(self, run: Run, refusal: Refusal | None) -> None:
+        """Keep why the pod of the run's Job is refused, or, where it has no Job, the Job itself; None: it is not."""
         if refusal is None:
-            self._refusals.pop(run_uid, None)
-        elif run_uid in self._runs:
-            self._refusals[run_uid] = refusal
+            self._refusals.pop(run.uid, None)
+        elif run.uid in self._runs:
+            self._refusals[run.uid] = self._job_uid(run), refusal
 
-    def refusal_of(self, run_uid: str) -> Refusal | None:
-        return self._refusals.get(run_uid)
+    def refusal_of(self, run: Run) -> Refusal | None:
+        """Return what is refused of the run as it stands: a new Job may fare better than the one before."""
+        job_uid, refusal = self._refusals.get(run.uid, ("", None))
+        return refusal if job_uid == self._job_uid(run) else None
+
+    def _job_uid(self, run: Run) -> str:
+        job = self.job_of(run)
+        return uid_of(job) if job else ""
 
     def forget_run(self, uid: str) -> None:
         self._remember_deletion(uid)
@@ -137,60 +145,12 @@ class Store:
         if not pods:
             del self._pods[run_uid_of(pod)]
 
-    def jobs(self) -> Iterator[KubernetesObject]:
-        """Yield every Job; the store must not change meanwhile."""
-        return iter(self._jobs.values())
-
-    def _is_news(self, metadata: Mapping[str, Any], known_version: str | None) -> bool:
-        if metadata["uid"] in self._deleted:
+    def _is_news(self, read: Mapping[str, Any], known_version: str | None) -> bool:
+        if uid_of(read) in self._deleted:
             return False
-        return known_version is None or int(metadata["resourceVersion"]) > int(known_version)
+        return known_version is None or int(read["metadata"]["resourceVersion"]) > int(known_version)
 
     def _remember_deletion(self, uid: str) -> None:
         self._deleted[uid] = None
         if len(self._deleted) > REMEMBERED_DELETIONS:
             self._deleted.popitem(last=False)
-
-
-def run_uid_of(child: Mapping[str, Any]) -> str:
-    """Return the UID of the run that a Job or pod says it belongs to; empty where it says none."""
-    uid: str = (child["metadata"].get("labels") or {}).get(UID_LABEL, "")
-    return uid
-
-
-def uid_of(child: Mapping[str, Any]) -> str:
-    uid: str = child["metadata"]["uid"]
-    return uid
-
-
-def place_of(child: Mapping[str, Any]) -> tuple[str, str]:
-    return child["metadata"]["namespace"], child["metadata"]["name"]
-
-
-def slim_job(job: Mapping[str, Any]) -> KubernetesObject:
-    """Return the Job without what no decision reads: thousands of them stay in memory."""
-    spec = {key: value for key, value in job["spec"].items() if key != "template"}
-    return {"metadata": _slim_metadata(job), "spec": spec, "status": job.get("status") or {}}
-
-
-def slim_pod(pod: Mapping[str, Any]) -> KubernetesObject:
-    """Return the pod with its status, and of its spec only the trainer's configuration while it may run."""
-    status = pod.get("status") or {}
-    containers = [] if has_ended(pod) else [_slim_container(container) for container in pod["spec"]["containers"]]
-    return {"metadata": _slim_metadata(pod), "spec": {"containers": containers}, "status": status}
-
-
-def has_ended(pod: Mapping[str, Any]) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-
-
-def _slim_container(container: Mapping[str, Any]) -> KubernetesObject:
-    configuration = [variable for variable in container.get("env") or () if variable["name"] == CONFIG_ENV]
-    return {"name": container["name"], "env": configuration}
-
-
-def _slim_metadata(child: Mapping[str, Any]) -> KubernetesObject:
-    slim = {key: value for key, value in child["metadata"].items() if key not in ("managedFields", "annotations")}
-    annotations = child["metadata"].get("annotations") or {}
-    own = {key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")}
-    return {**slim, "annotations": own} if own else slim

@@ -20,8 +20,9 @@ from whisper_finetune_operator.api_server import (
     RefusedError,
     Resource,
 )
+from whisper_finetune_operator.children import run_uid_of, uid_of
 from whisper_finetune_operator.keyed_queue import KeyedQueue
-from whisper_finetune_operator.store import Store, run_uid_of, uid_of
+from whisper_finetune_operator.store import Store
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,0 +1,55 @@
+"""Jobs and pods of runs: whose they are, and what of them is worth keeping in memory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from whisper_finetune_api.run import CONFIG_ENV
+from whisper_finetune_api.v1alpha1 import GROUP, UID_LABEL
+from whisper_finetune_operator.world import KubernetesObject
+
+
+def run_uid_of(child: Mapping[str, Any]) -> str:
+    """Return the UID of the run that a Job or pod says it belongs to; empty where it says none."""
+    uid: str = (child["metadata"].get("labels") or {}).get(UID_LABEL, "")
+    return uid
+
+
+def uid_of(child: Mapping[str, Any]) -> str:
+    """Return the UID of the object itself."""
+    uid: str = child["metadata"]["uid"]
+    return uid
+
+
+def place_of(child: Mapping[str, Any]) -> tuple[str, str]:
+    """Return namespace and name."""
+    return child["metadata"]["namespace"], child["metadata"]["name"]
+
+
+def slim_job(job: Mapping[str, Any]) -> KubernetesObject:
+    """Return the Job without what no decision reads: thousands of them stay in memory."""
+    spec = {key: value for key, value in job["spec"].items() if key != "template"}
+    return {"metadata": _slim_metadata(job), "spec": spec, "status": job.get("status") or {}}
+
+
+def slim_pod(pod: Mapping[str, Any]) -> KubernetesObject:
+    """Return the pod with its status, and of its spec only the trainer's configuration while it may run."""
+    status = pod.get("status") or {}
+    containers = [] if has_ended(pod) else [_slim_container(container) for container in pod["spec"]["containers"]]
+    return {"metadata": _slim_metadata(pod), "spec": {"containers": containers}, "status": status}
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Return whether the pod's containers are gone for good."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _slim_container(container: Mapping[str, Any]) -> KubernetesObject:
+    configuration = [variable for variable in container.get("env") or () if variable["name"] == CONFIG_ENV]
+    return {"name": container["name"], "env": configuration}
+
+
+def _slim_metadata(child: Mapping[str, Any]) -> KubernetesObject:
+    slim = {key: value for key, value in child["metadata"].items() if key not in ("managedFields", "annotations")}
+    annotations = child["metadata"].get("annotations") or {}
+    own = {key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")}
+    return {**slim, "annotations": own} if own else slim

@@ -1,0 +1,121 @@
+"""A namespace of a real API server, seen and changed through the official client, an independent witness."""
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from kubernetes import client
+
+from specs import MINIMAL
+from whisper_finetune_api import v1alpha1
+
+VERSION = f"{v1alpha1.GROUP}/{v1alpha1.VERSION}"
+
+
+class Namespace:
+    """A namespace of its own for one test."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self.name = f"test-{uuid.uuid4().hex[:8]}"
+        self.core = client.CoreV1Api(api)
+        self.batch = client.BatchV1Api(api)
+        self.custom = client.CustomObjectsApi(api)
+        self._place = (v1alpha1.GROUP, v1alpha1.VERSION, self.name, v1alpha1.PLURAL)
+        self.core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=self.name)))
+
+    def create_run(self, name: str, **spec: Any) -> dict[str, Any]:
+        body = {
+            "apiVersion": VERSION,
+            "kind": v1alpha1.KIND,
+            "metadata": {"name": name},
+            "spec": {**MINIMAL, **spec},
+        }
+        made: dict[str, Any] = self.custom.create_namespaced_custom_object(*self._place, body)
+        return made
+
+    def run(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.custom.get_namespaced_custom_object(*self._place, name)
+        return found
+
+    def delete_run(self, name: str) -> None:
+        self.custom.delete_namespaced_custom_object(*self._place, name)
+
+    def condition(self, name: str, kind: str = "Succeeded") -> dict[str, Any]:
+        conditions = self.run(name).get("status", {}).get("conditions", [])
+        return next((condition for condition in conditions if condition["type"] == kind), {})
+
+    def versions(self, run: str) -> list[str]:
+        """Return the versions of the run, its Job and its pods: any write changes one of them."""
+        metadata = [*(job.metadata for job in self.jobs()), *(pod.metadata for pod in self.pods())]
+        return [self.run(run)["metadata"]["resourceVersion"], *(each.resource_version for each in metadata)]
+
+    def create_foreign_job(self, name: str) -> None:
+        """Create a Job that is no run's."""
+        pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "other", "image": "other:none"}]}}
+        self.batch.create_namespaced_job(
+            self.name, {"metadata": {"name": name}, "spec": {"suspend": True, "template": pod}}
+        )
+
+    def delete_job(self, name: str) -> None:
+        self.batch.delete_namespaced_job(name, self.name, propagation_policy="Background")
+
+    def jobs(self) -> list[client.V1Job]:
+        jobs: list[client.V1Job] = self.batch.list_namespaced_job(self.name).items
+        return jobs
+
+    def pods(self) -> list[client.V1Pod]:
+        pods: list[client.V1Pod] = self.core.list_namespaced_pod(self.name).items
+        return pods
+
+    def events(self, run: str) -> list[client.CoreV1Event]:
+        selector = f"involvedObject.kind={v1alpha1.KIND},involvedObject.name={run}"
+        events: list[client.CoreV1Event] = self.core.list_namespaced_event(self.name, field_selector=selector).items
+        return events
+
+    def lease_holder(self) -> str:
+        lease = client.CoordinationV1Api(self.core.api_client).read_namespaced_lease(
+            "whisper-finetune-operator", self.name
+        )
+        return lease.spec.holder_identity or ""
+
+    def service_account_token(self, name: str, bound_to: str | None = None) -> str:
+        """Return a token of a service account, made where it is missing; it ends with the Secret it is bound to."""
+        if name not in [
+            account.metadata.name for account in self.core.list_namespaced_service_account(self.name).items
+        ]:
+            self.core.create_namespaced_service_account(self.name, {"metadata": {"name": name}})
+        spec: dict[str, Any] = {"audiences": []}
+        if bound_to:
+            self.core.create_namespaced_secret(self.name, {"metadata": {"name": bound_to}})
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": bound_to}
+        request = self.core.create_namespaced_service_account_token(name, self.name, {"spec": spec})
+        token: str = request.status.token
+        return token
+
+    def allow_everything(self, service_account: str) -> None:
+        """Let the service account do everything in this namespace."""
+        subject = {"kind": "ServiceAccount", "name": service_account, "namespace": self.name}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+        binding = {"metadata": {"name": service_account}, "roleRef": role, "subjects": [subject]}
+        client.RbacAuthorizationV1Api(self.core.api_client).create_namespaced_role_binding(self.name, binding)
+
+    def end_pod(self, pod: client.V1Pod, exit_code: int, message: str) -> None:
+        """Do what a kubelet does when the trainer ends."""
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        terminated = {
+            "exitCode": exit_code,
+            "message": message,
+            "startedAt": now,
+            "finishedAt": now,
+            "reason": "Completed",
+        }
+        container = {
+            "name": "trainer",
+            "image": "trainer",
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"terminated": terminated},
+        }
+        status = {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [container]}
+        self.core.patch_namespaced_pod_status(pod.metadata.name, self.name, {"status": status})
