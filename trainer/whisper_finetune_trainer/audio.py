@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import soxr
 
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.features import SAMPLE_RATE
@@ -24,11 +25,4 @@ def read(path: str) -> "np.ndarray[Any, np.dtype[np.float32]]":
     if not len(channels):
         raise TrainerError("DatasetInvalid", f"audio file {path} holds no sound: it may be cut off")
     mono = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
-    return np.ascontiguousarray(mono if rate == SAMPLE_RATE else _resampled(mono, rate))
-
-
-def _resampled(samples: Any, rate: int) -> Any:
-    # Imported here because it takes seconds, and speech at 16 kHz never needs it.
-    import librosa  # noqa: PLC0415
-
-    return librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+    return np.ascontiguousarray(mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ"))

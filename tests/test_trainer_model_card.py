@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import yaml
+
+import tiny_whisper
+from whisper_finetune_api.run import TrainerReport
+from whisper_finetune_api.v1alpha1.status import DataSummary, Metric, RanOn, Result, UnseenTexts, WordErrorRate
+from whisper_finetune_trainer import model_card
+
+REPORT = TrainerReport(
+    stage="Training",
+    metric=Metric(name="wer", normalizer="basic with marks"),
+    data=DataSummary(train_clips=472, eval_clips=118, dropped_clips=3, split="Fraction"),
+    ran_on=RanOn(hardware="CPU, 2 threads", software="torch 2, transformers 5, Python 3.11", precision="Half"),
+    baseline=WordErrorRate(wer="47.70", normalized_wer="28.00"),
+)
+RESULT = Result(
+    wer="41.80",
+    normalized_wer="21.60",
+    difference_low="-9.10",
+    difference_high="-3.20",
+    unseen_texts=UnseenTexts(
+        clips=108, baseline="28.50", result="22.10", difference_low="-9.00", difference_high="-3.00"
+    ),
+)
+CARD = """\
+---
+language: it
+library_name: transformers
+pipeline_tag: automatic-speech-recognition
+tags: [whisper]
+---
+
+# demo
+
+Whisper that transcribes Italian: `pvc://speech/model`, fine-tuned on `pvc://speech/clips`.
+
+## Word error rate
+
+| | before | after |
+|---|---|---|
+| as written | 47.70 | 41.80 |
+| normalized | 28.00 | 21.60 |
+| normalized, 108 texts not in train | 28.50 | 22.10 |
+
+In percent, over all 118 held-out clips, each in the model's full window, with greedy decoding.
+Normalizer: basic with marks.
+The normalized difference is between -9.10 and -3.20 points (95 %, paired bootstrap over clips).
+
+## Training
+
+- step 100 of 100, 8 clips each, seed 0
+- learning rate 1e-05, linear, 25 steps of warm-up
+- the decoder alone; the encoder is unchanged
+- 472 clips; 3 of the data set could not be used
+- on CPU, 2 threads, precision Half, with torch 2, transformers 5, Python 3.11
+
+## Use
+
+```python
+from transformers import pipeline
+
+recognize = pipeline("automatic-speech-recognition", model="THIS FOLDER")
+print(recognize("speech.wav")["text"])
+```
+
+It knows its language (it) and task (transcribe) by itself.
+"""
+CHANGES = {"training.steps": 100, "training.batchSize": 8, "training.trainable": "Decoder"}
+
+
+def test_the_whole_card() -> None:
+    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    assert model_card.model_card(config, REPORT, 100, RESULT) == CARD
+
+
+def test_an_interval_that_holds_zero_is_said() -> None:
+    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    result = RESULT.model_copy(update={"difference_high": "0.40"})
+    assert "It holds zero: the difference may be chance." in model_card.model_card(config, REPORT, 100, result)
+
+
+def test_a_checkpoint_that_was_not_measured_claims_nothing() -> None:
+    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    card = model_card.model_card(config, REPORT, 50, None)
+    assert "Not measured for this checkpoint." in card
+    assert "step 50 of 100" in card
+    assert "28.00" not in card
+
+
+def test_ids_of_the_hub_are_named_in_the_front_matter() -> None:
+    config = tiny_whisper.config(
+        Path("/nowhere"), {"model": "openai/whisper-base", "dataset.source": "openslr/openslr", "task": "translate"}
+    )
+    card = model_card.model_card(config, TrainerReport(), 1, None)
+    front = yaml.safe_load(card.split("---")[1])
+    assert (front["base_model"], front["datasets"]) == ("openai/whisper-base", ["openslr/openslr"])
+    assert "translates into English from Italian" in card

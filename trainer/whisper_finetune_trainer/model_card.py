@@ -1,0 +1,108 @@
+"""The README.md of a model's folder: what it is, what it was made from, and how well it hears. Pure."""
+
+from typing import List, Optional
+
+from whisper_finetune_api import addresses
+from whisper_finetune_api.languages import LANGUAGES, language_code
+from whisper_finetune_api.run import TrainerConfig, TrainerReport
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
+
+_USE = """\
+## Use
+
+```python
+from transformers import pipeline
+
+recognize = pipeline("automatic-speech-recognition", model="THIS FOLDER")
+print(recognize("speech.wav")["text"])
+```
+"""
+
+
+def model_card(config: TrainerConfig, report: TrainerReport, step: int, result: Optional[Result]) -> str:
+    """Return the card, in Markdown, of the model after `step`; `result`: figures of this very model, once measured."""
+    sections = [
+        _front_matter(config.spec),
+        _title(config),
+        _figures(report, result),
+        _training(config, report, step),
+        _use(config.spec),
+    ]
+    return "\n".join(sections)
+
+
+def _front_matter(spec: WhisperFineTuneSpec) -> str:
+    # Only what the Hub understands: it reads a base model and a data set by their ids alone.
+    lines = ["---", f"language: {language_code(spec.language)}", "library_name: transformers"]
+    lines += ["pipeline_tag: automatic-speech-recognition", "tags: [whisper]"]
+    if addresses.parse(spec.model) is None:
+        lines.append(f"base_model: {spec.model}")
+    if addresses.parse(spec.dataset.source) is None:
+        lines.append(f"datasets: [{spec.dataset.source}]")
+    return "\n".join([*lines, "---", ""])
+
+
+def _title(config: TrainerConfig) -> str:
+    spec = config.spec
+    purpose = "translates into English from" if spec.task == "translate" else "transcribes"
+    return (
+        f"# {config.name}\n\n"
+        f"Whisper that {purpose} {LANGUAGES[language_code(spec.language)].capitalize()}: `{spec.model}`, fine-tuned on "
+        f"`{spec.dataset.source}`.\n"
+    )
+
+
+def _figures(report: TrainerReport, result: Optional[Result]) -> str:
+    if report.baseline is None or result is None:
+        return "## Word error rate\n\nNot measured for this checkpoint.\n"
+    lines = ["## Word error rate", "", "| | before | after |", "|---|---|---|"]
+    lines += _rows(report.baseline, result)
+    clips = f"all {report.data.eval_clips} held-out clips" if report.data else "the held-out clips"
+    lines += ["", f"In percent, over {clips}, each in the model's full window, with greedy decoding."]
+    if report.metric is not None:
+        lines.append(f"Normalizer: {report.metric.normalizer}.")
+    return "\n".join([*lines, *_interval(result), ""])
+
+
+def _rows(before: WordErrorRate, after: Result) -> List[str]:
+    rows = [
+        f"| as written | {before.wer} | {after.wer} |",
+        f"| normalized | {before.normalized_wer} | {after.normalized_wer} |",
+    ]
+    if before.cer is not None and after.cer is not None:
+        rows.append(f"| characters | {before.cer} | {after.cer} |")
+    if after.unseen_texts is not None:
+        unseen = after.unseen_texts
+        rows.append(f"| normalized, {unseen.clips} texts not in train | {unseen.baseline} | {unseen.result} |")
+    return rows
+
+
+def _interval(result: Result) -> List[str]:
+    if result.difference_low is None or result.difference_high is None:
+        return []
+    low, high = result.difference_low, result.difference_high
+    surely = "" if float(low) > 0 or float(high) < 0 else " It holds zero: the difference may be chance."
+    return [
+        f"The normalized difference is between {low} and {high} points (95 %, paired bootstrap over clips).{surely}"
+    ]
+
+
+def _training(config: TrainerConfig, report: TrainerReport, step: int) -> str:
+    schedule, training = config.schedule, config.spec.training
+    batch_size = schedule.replicas * schedule.micro_batch_size * schedule.gradient_accumulation_steps
+    lines = ["## Training", "", f"- step {step} of {schedule.steps}, {batch_size} clips each, seed {training.seed}"]
+    lines.append(f"- learning rate {schedule.learning_rate:g}, linear, {schedule.warmup_steps} steps of warm-up")
+    is_frozen = training.trainable == "Decoder"
+    lines.append("- the decoder alone; the encoder is unchanged" if is_frozen else "- all weights")
+    if report.data is not None:
+        data = report.data
+        lines.append(f"- {data.train_clips} clips; {data.dropped_clips} of the data set could not be used")
+    if report.ran_on is not None:
+        ran_on = report.ran_on
+        lines.append(f"- on {ran_on.hardware}, precision {ran_on.precision}, with {ran_on.software}")
+    return "\n".join([*lines, ""])
+
+
+def _use(spec: WhisperFineTuneSpec) -> str:
+    return f"{_USE}\nIt knows its language ({language_code(spec.language)}) and task ({spec.task}) by itself.\n"
