@@ -75,8 +75,8 @@ COPY --from=operator-code /opt/app /opt/app
 ENTRYPOINT ["/opt/python/bin/python", "-m", "whisper_finetune_operator"]
 
 FROM runtime AS trainer-base
-# /scratch is the one folder that it writes to besides its volumes: numba's cache and every library's idea of home.
-ENV HOME=/scratch TMPDIR=/scratch NUMBA_CACHE_DIR=/scratch/numba HF_HOME=/scratch/huggingface TOKENIZERS_PARALLELISM=false
+# /scratch is the one folder that it writes to besides its volumes: every library's idea of home.
+ENV HOME=/scratch TMPDIR=/scratch HF_HOME=/scratch/huggingface TOKENIZERS_PARALLELISM=false
 COPY --from=trainer-packages /opt/python /opt/python
 COPY --from=trainer-packages /opt/scratch /scratch
 

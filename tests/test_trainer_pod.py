@@ -157,4 +157,4 @@ def test_a_trainer_that_is_stopped_while_it_loads_ends_at_once(pod: Pod) -> None
     assert not (pod.run / "baseline.json").exists()
     # Its root file system may be read-only: whatever else it writes goes to the scratch folder.
     assert {path.name for path in pod.folder.iterdir()} == {"it", "scratch", "log", "termination-log"}
-    assert (pod.folder / "scratch/numba").is_dir()
+    assert (pod.folder / "scratch/huggingface").is_dir()

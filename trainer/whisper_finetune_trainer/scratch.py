@@ -7,8 +7,6 @@ from pathlib import Path
 _FOLDERS = {
     "TMPDIR": "tmp",
     "HF_HOME": "huggingface",
-    # librosa compiles with numba, which refuses to be imported where it finds no place for its cache.
-    "NUMBA_CACHE_DIR": "numba",
     "XDG_CACHE_HOME": "cache",
 }
 
