@@ -82,6 +82,9 @@ def test_a_run_from_data_to_result(volume: Volume) -> None:
         "normalizedWer": result.result.normalized_wer,
         "finished": result.progress.update_time,
     }
+    card = (volume.run / "model/README.md").read_text(encoding="utf-8")
+    assert f"| {result.baseline.normalized_wer} | {result.result.normalized_wer} |" in card
+    assert "- step 150 of 150, 4 clips each" in card
     rows = [json.loads(line) for line in (volume.run / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [set(row) for row in rows] == [{"id", "reference", "before", "after"}] * 4
     assert volume.json("baseline.json")["hypotheses"] == [row["before"] for row in rows]
@@ -180,6 +183,7 @@ def test_patience_ends_the_run_and_the_best_evaluation_becomes_the_model(volume:
     assert [2, 4] in kept
     assert [2, 6] in kept
     assert volume.names("checkpoints") == ["checkpoint-6"]
+    assert "- step 2 of 10" in (volume.run / "model/README.md").read_text(encoding="utf-8")
     assert [(item.path, item.wer) for item in ended.result.checkpoints] == [
         ("checkpoints/checkpoint-6", ended.result.baseline and ended.result.baseline.wer)
     ]

@@ -7,8 +7,9 @@ from typing import Mapping, Optional, Tuple
 
 import torch
 
-from whisper_finetune_api.run import ReportedCheckpoint
-from whisper_finetune_trainer import checkpoint_state, model
+from whisper_finetune_api.run import ReportedCheckpoint, TrainerConfig
+from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
+from whisper_finetune_trainer import checkpoint_state, model, model_card
 from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.checkpoint_state import State
 from whisper_finetune_trainer.errors import TrainerError
@@ -27,15 +28,21 @@ class Checkpoints:
     """What the run can go back to; every method that writes tells the reporter."""
 
     def __init__(
-        self, folder: RunFolder, backend: Backend, loaded: LoadedModel, reporter: Reporter, data_digest: str, keep: int
+        self,
+        config: TrainerConfig,
+        folder: RunFolder,
+        backend: Backend,
+        loaded: LoadedModel,
+        reporter: Reporter,
+        data_digest: str,
     ) -> None:
-        """`data_digest` is of the train clips; `keep` is the spec's keepCheckpoints."""
+        """`data_digest` is of the train clips."""
+        self._config = config
         self._folder = folder
         self._backend = backend
         self._loaded = loaded
         self._reporter = reporter
         self._data_digest = data_digest
-        self._keep = keep
         self._saved_step = 0
         self._saved_at = time.monotonic()
 
@@ -69,14 +76,18 @@ class Checkpoints:
         """Return how much work a kill would cost now: seconds since the newest state, or since the attempt began."""
         return time.monotonic() - self._saved_at
 
-    def save_model(self, step: int, wer: Optional[str], also_keep: Optional[int] = None) -> None:
+    def save_model(self, step: int, figures: Optional[WordErrorRate], also_keep: Optional[int] = None) -> None:
         """Write the model as it is now for the user; older ones go, except for that of the step `also_keep`."""
-        path = _path(CHECKPOINTS, step)
+        result = Result(**figures.model_dump()) if figures else None
+        card = model_card.model_card(self._config, self._reporter.report(), step, result)
         self._folder.write_folder(
-            path, step, lambda folder: model.save_model(self._loaded, folder, f"The model after {step} steps.\n"), wer
+            _path(CHECKPOINTS, step),
+            step,
+            lambda folder: model.save_model(self._loaded, folder, card),
+            wer=figures.wer if figures else None,
         )
         kept = frozenset() if also_keep is None else frozenset((also_keep,))
-        self._folder.prune(CHECKPOINTS, self._keep, kept)
+        self._folder.prune(CHECKPOINTS, self._config.spec.output.keep_checkpoints, kept)
         self._tell()
 
     def model_of(self, step: int) -> Optional[Path]:

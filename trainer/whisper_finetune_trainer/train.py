@@ -13,6 +13,7 @@ from whisper_finetune_trainer import (
     evaluations,
     milestones,
     model,
+    model_card,
     outcome,
     run_folder,
     wer,
@@ -52,8 +53,7 @@ def train(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Train
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.measurement.to_report())
 
-    keep = config.spec.output.keep_checkpoints
-    saved = Checkpoints(folder, backend, loaded, reporter, evaluations.digest_of(clips.train), keep)
+    saved = Checkpoints(config, folder, backend, loaded, reporter, evaluations.digest_of(clips.train))
     first_step = saved.resume()
     reporter.resume_at(first_step, config.schedule.steps)
     history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
@@ -61,8 +61,8 @@ def train(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Train
     final = _final(config, history, saved)
     figures = outcome.compare(baseline, final, clips, loaded)
     outcome.write_texts(folder, clips, baseline, final)
-    result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, keep)
-    fill = _filler(loaded, saved, final, f"{config.spec.model}, fine-tuned: {result.message}\n")
+    result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
+    fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
     return _report_finished(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 

@@ -68,13 +68,13 @@ class TrainingLoop:
             history.append(self._evaluate(step, history))
         elif milestones.is_checkpoint_due(self._schedule, step) and self._checkpoints.model_of(step) is None:
             self._checkpoints.save_state(step)
-            self._checkpoints.save_model(step, wer=None, also_keep=self._best_step(history))
+            self._checkpoints.save_model(step, figures=None, also_keep=self._best_step(history))
 
     def _evaluate(self, step: int, history: List[Evaluation]) -> Evaluation:
         made = self._evaluations.make(step)
         if self._schedule.eval_every_steps is not None:
-            wer = made.measurement.to_report().wer
-            self._checkpoints.save_model(step, wer, also_keep=self._best_step([*history, made]))
+            figures = made.measurement.to_report()
+            self._checkpoints.save_model(step, figures, also_keep=self._best_step([*history, made]))
         # Last: an evaluation that is stored has its model.
         self._evaluations.store(made)
         return made
