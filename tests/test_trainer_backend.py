@@ -178,6 +178,17 @@ def test_texts_come_in_the_order_of_the_clips_and_progress_is_told(volume: Path)
     assert one_by_one == texts[:4]
 
 
+def test_timestamps_that_a_model_says_are_no_text(volume: Path) -> None:
+    run = Run(volume)
+    decoder = run.loaded.network.model.decoder
+    timestamp = run.loaded.tokenizer.convert_tokens_to_ids("<|1.00|>")
+    with torch.no_grad():
+        decoder.layer_norm.weight.zero_()
+        decoder.layer_norm.bias.copy_(decoder.embed_tokens.weight[timestamp])
+        decoder.embed_tokens.weight[timestamp] *= 100
+    assert run.backend.transcribe(run.clips.train[:3], lambda _: None) == ["", "", ""]
+
+
 def test_transcribing_changes_nothing_of_the_training(volume: Path) -> None:
     straight, interrupted = Run(volume), Run(volume)
     straight.train()

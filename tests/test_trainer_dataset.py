@@ -196,9 +196,9 @@ def test_copies_of_held_out_audio_leave_the_train_split_when_asked(volume: Path)
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "Hub id": ({"source": "openslr/openslr"}, "ConfigInvalid", "a Hub id is not supported by this version"),
     "bucket": ({"source": "s3://bucket/clips"}, "ConfigInvalid", "s3:// is not supported by this version"),
-    "claim": ({"source": "pvc://other/clips"}, "ConfigInvalid", "claim other is not mounted here (mounted: speech)"),
+    "claim": ({"source": "pvc://other/clips"}, "ConfigInvalid", "claim other is not mounted here"),
     "configuration": ({"config": "it"}, "ConfigInvalid", "dataset.config is for data sets of the Hub"),
-    "folder": ({"source": "pvc://speech/nothing"}, "DatasetNotFound", "there is no nothing at"),
+    "folder": ({"source": "pvc://speech/nothing"}, "DatasetNotFound", "there is nothing at pvc://speech/nothing"),
     "split": ({"evalSplit": "test"}, "DatasetNotFound", "split test: none of test.jsonl, test.csv"),
     "split of a file": (
         {"source": "pvc://speech/clips/train.jsonl", "evalSplit": "test"},

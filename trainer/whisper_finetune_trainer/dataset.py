@@ -83,7 +83,7 @@ def _text_normalizer(dataset: Dataset, code: str) -> Callable[[str], str]:
 def _read_split(
     source: Path, split: str, dataset: Dataset, normalize: Callable[[str], str], *, is_train: bool
 ) -> Tuple[List[Clip], List[Drop]]:
-    path = manifest.find(source, split, is_train=is_train)
+    path = manifest.find(source, dataset.source, split, is_train=is_train)
     rows = manifest.read(path)
     if not rows:
         raise TrainerError("DatasetInvalid", f"{path.name} of {dataset.source} is empty")

@@ -42,24 +42,27 @@ class Columns:
     text: str
 
 
-def find(source: Path, split: str, *, is_train: bool) -> Path:
-    """Return the manifest of a split of a folder, or the source itself where it is a file; DatasetNotFound."""
+def find(source: Path, address: str, split: str, *, is_train: bool) -> Path:
+    """Return the manifest of a split of a folder, or the source itself where it is a file; DatasetNotFound.
+
+    `address` is what the spec calls the source.
+    """
     if source.is_file():
         if not is_train:
             raise TrainerError(
                 "DatasetNotFound",
-                f"dataset.evalSplit {split}: {source.name} is one manifest and all of it is the train split; "
+                f"dataset.evalSplit {split}: {address} is one manifest and all of it is the train split; "
                 "let dataset.source name the folder that holds both splits",
             )
         return source
     if not source.is_dir():
-        raise TrainerError("DatasetNotFound", f"dataset.source: there is no {source.name} at {source.parent}")
+        raise TrainerError("DatasetNotFound", f"dataset.source: there is nothing at {address}")
     for candidate in _candidates(split, is_train=is_train):
         if (source / candidate).is_file():
             return source / candidate
     found = ", ".join(sorted(entry.name for entry in source.iterdir())[:10]) or "nothing"
     wanted = ", ".join(_candidates(split, is_train=is_train))
-    raise TrainerError("DatasetNotFound", f"split {split}: none of {wanted} is in {source.name}, which holds {found}")
+    raise TrainerError("DatasetNotFound", f"split {split}: none of {wanted} is in {address}, which holds {found}")
 
 
 def _candidates(split: str, *, is_train: bool) -> List[str]:

@@ -40,6 +40,11 @@ def transcribe(
 def _decode(loaded: LoadedModel, device: Device, hidden: torch.Tensor) -> List[str]:
     with torch.inference_mode(), device.autocast():
         tokens = loaded.network.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=hidden), num_beams=1, do_sample=False, use_cache=True
+            encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
+            num_beams=1,
+            do_sample=False,
+            use_cache=True,
+            # Else a timestamp among the tokens makes transformers cut the features there, which are not given.
+            force_unique_generate_call=True,
         )
     return [text.strip() for text in loaded.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
