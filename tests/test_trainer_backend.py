@@ -178,15 +178,13 @@ def test_texts_come_in_the_order_of_the_clips_and_progress_is_told(volume: Path)
     assert one_by_one == texts[:4]
 
 
-def test_timestamps_that_a_model_says_are_no_text(volume: Path) -> None:
-    run = Run(volume)
-    decoder = run.loaded.network.model.decoder
-    timestamp = run.loaded.tokenizer.convert_tokens_to_ids("<|1.00|>")
-    with torch.no_grad():
-        decoder.layer_norm.weight.zero_()
-        decoder.layer_norm.bias.copy_(decoder.embed_tokens.weight[timestamp])
-        decoder.embed_tokens.weight[timestamp] *= 100
-    assert run.backend.transcribe(run.clips.train[:3], lambda _: None) == ["", "", ""]
+def test_timestamps_that_a_model_says_are_no_text(tmp_path: Path) -> None:
+    tiny_whisper.build(tmp_path / "model")
+    tiny_whisper.write_clips(tmp_path / "clips", 10, texts=("uno", "<|0.10|><|0.10|>due"))
+    run = Run(tmp_path, steps=60, learningRate="0.003", trainable="All")
+    run.train(last_step=60)
+    # transformers reads them as ends of segments and listens on from there, in features that it was not given.
+    assert set(run.backend.transcribe(run.clips.train, lambda _: None)) == {"uno", "due"}
 
 
 def test_transcribing_changes_nothing_of_the_training(volume: Path) -> None:
