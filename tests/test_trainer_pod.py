@@ -156,5 +156,5 @@ def test_a_trainer_that_is_stopped_while_it_loads_ends_at_once(pod: Pod) -> None
     assert pod.message().message == "stopped by SIGTERM before the first checkpoint"
     assert not (pod.run / "baseline.json").exists()
     # Its root file system may be read-only: whatever else it writes goes to the scratch folder.
-    assert {path.name for path in pod.folder.iterdir()} == {"it", "scratch", "log", "termination-log"}
+    assert {path.name for path in pod.folder.iterdir()} <= {"it", "scratch", "log", "termination-log"}
     assert (pod.folder / "scratch/huggingface").is_dir()
