@@ -56,8 +56,8 @@ class Namespace:
             self.name, {"metadata": {"name": name}, "spec": {"suspend": True, "template": pod}}
         )
 
-    def delete_job(self, name: str) -> None:
-        self.batch.delete_namespaced_job(name, self.name, propagation_policy="Background")
+    def delete_job(self, name: str, propagation_policy: str = "Background") -> None:
+        self.batch.delete_namespaced_job(name, self.name, propagation_policy=propagation_policy)
 
     def jobs(self) -> list[client.V1Job]:
         jobs: list[client.V1Job] = self.batch.list_namespaced_job(self.name).items
@@ -99,23 +99,22 @@ class Namespace:
         binding = {"metadata": {"name": service_account}, "roleRef": role, "subjects": [subject]}
         client.RbacAuthorizationV1Api(self.core.api_client).create_namespaced_role_binding(self.name, binding)
 
+    def run_pod(self, pod: client.V1Pod, address: str = "10.0.0.1") -> None:
+        """Do what a kubelet does when the trainer begins."""
+        self._set_pod(pod, {"phase": "Running", "podIP": address}, {"running": {"startedAt": _now()}})
+
     def end_pod(self, pod: client.V1Pod, exit_code: int, message: str) -> None:
         """Do what a kubelet does when the trainer ends."""
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        terminated = {
-            "exitCode": exit_code,
-            "message": message,
-            "startedAt": now,
-            "finishedAt": now,
-            "reason": "Completed",
-        }
-        container = {
-            "name": "trainer",
-            "image": "trainer",
-            "imageID": "",
-            "ready": False,
-            "restartCount": 0,
-            "state": {"terminated": terminated},
-        }
-        status = {"phase": "Failed" if exit_code else "Succeeded", "containerStatuses": [container]}
-        self.core.patch_namespaced_pod_status(pod.metadata.name, self.name, {"status": status})
+        ended = {"exitCode": exit_code, "message": message, "startedAt": _now(), "finishedAt": _now()}
+        self._set_pod(pod, {"phase": "Failed" if exit_code else "Succeeded"}, {"terminated": ended})
+
+    def _set_pod(self, pod: client.V1Pod, status: dict[str, Any], state: dict[str, Any]) -> None:
+        container = {"name": "trainer", "image": "trainer", "imageID": "", "ready": False, "restartCount": 0}
+        containers = [{**container, "state": state}]
+        self.core.patch_namespaced_pod_status(
+            pod.metadata.name, self.name, {"status": {**status, "containerStatuses": containers}}
+        )
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

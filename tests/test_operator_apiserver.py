@@ -6,14 +6,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 from kubernetes import watch
 from urllib3.exceptions import ProtocolError
 
 from namespace_view import VERSION, Namespace
-from operator_process import Start, until
-from run_objects import DONE
+from operator_process import RUNTIMES, Start, until
+from run_objects import BASELINE, DONE
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_operator.names import child_name
 
@@ -75,6 +78,67 @@ def test_deleting_a_run_deletes_its_job_and_pods(place: Namespace, start: Start)
     until(lambda: not place.jobs() and not place.pods(), what="that nothing is left")
 
 
+def test_deleted_job_is_made_again_only_when_its_pod_has_ended(place: Namespace, start: Start) -> None:
+    replica = start()
+    uid = place.create_run("stubborn")["metadata"]["uid"]
+    (pod,) = until(place.pods, what="the pod")
+    place.run_pod(pod)
+    until(lambda: place.run("stubborn")["status"]["state"] == "Preparing", what="the running trainer")
+    place.delete_job(child_name("stubborn", uid), propagation_policy="Orphan")
+    until(lambda: "its Job is gone" in place.condition("stubborn")["message"], what="that it waits for the pod")
+    assert place.jobs() == []
+    assert replica.writes()["create", "jobs"] == 1
+    place.end_pod(pod, 137, "")
+    until(place.jobs, what="the second Job")
+    assert replica.writes()["create", "jobs"] == 2
+
+
+def test_progress_of_a_running_pod_reaches_the_status(place: Namespace, start: Start, tmp_path: Path) -> None:
+    answer = {"stage": "Training", "progress": {"step": 30, "totalSteps": 100, "percent": 30}, "baseline": BASELINE}
+    with trainer_that_answers(answer) as (port, answers):
+        (tmp_path / "runtimes.yaml").write_text(RUNTIMES.replace("}]", f", progressPort: {port}}}]"), encoding="utf-8")
+        replica = start()
+        answers["uid"] = place.create_run("talking")["metadata"]["uid"]
+        (pod,) = until(place.pods, what="the pod")
+        place.run_pod(pod, address="127.0.0.1")
+        until(lambda: place.run("talking")["status"].get("progress", {}).get("percent") == 30, what="the progress")
+        status = place.run("talking")["status"]
+        assert (status["state"], status["baseline"]) == ("Training", BASELINE)
+        versions = place.versions("talking")
+        asked = answers["asked"]
+        until(lambda: answers["asked"] > asked + 3, what="more questions")
+        assert place.versions("talking") == versions
+        answers["uid"] = "another"
+        dropped = 'wft_progress_refused_total{cause="foreign"}'
+        until(lambda: replica.figures().get(dropped, 0) > 0, what="that a foreign answer is dropped")
+
+
+@contextmanager
+def trainer_that_answers(answer: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Serve /progress on the loopback; `uid` and `asked` stand in what is yielded beside the port."""
+    state: dict[str, Any] = {"uid": None, "asked": 0}
+
+    class Progress(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 (the base class names it)
+            state["asked"] += 1
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({**answer, "uid": state["uid"]}).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Progress)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port, state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 def test_foreign_job_of_the_childs_name_is_waited_for(place: Namespace, start: Start) -> None:
     uid = place.create_run("unlucky")["metadata"]["uid"]
     name = child_name("unlucky", uid)
@@ -110,6 +174,9 @@ def test_finished_run_costs_a_restarted_operator_nothing(place: Namespace, start
     place.end_pod(pod, 0, json.dumps(DONE))
     until(lambda: place.run("done")["status"].get("state") == "Succeeded", what="Succeeded")
     until(lambda: place.jobs()[0].spec.ttl_seconds_after_finished == 3600, what="that the Job may go")
+    figures = first.figures()
+    assert figures['wft_runs{state="Succeeded"}'] == 1
+    assert [figures[f"wft_creation_to_{end}_seconds_count"] for end in ("job", "running", "finished")] == [1, 1, 1]
     assert first.stop() == 0
     versions = place.versions("done")
     second = start(name="b", environment={"OPERATOR_RESYNC_SECONDS": "0.5"})

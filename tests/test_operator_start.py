@@ -1,5 +1,6 @@
 """What keeps the operator from starting is said in one line, with an exit code that is not zero."""
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,13 @@ def test_server_that_somebody_else_vouches_for(start: Start, kubeconfig: Changed
     untrusted = {"certificate-authority-data": None, "insecure-skip-tls-verify": False}
     line = says(start, EXIT_UNAVAILABLE, kubeconfig=kubeconfig(cluster=untrusted))
     assert "CERTIFICATE_VERIFY_FAILED" in line
+
+
+def test_port_that_somebody_else_has(start: Start) -> None:
+    with socket.create_server(("", 0)) as other:
+        port = str(other.getsockname()[1])
+        line = says(start, EXIT_CONFIG, environment={"OPERATOR_HEALTH_PORT": port})
+    assert line.startswith(f"port {port} cannot be had")
 
 
 def test_no_rights(place: Namespace, start: Start, kubeconfig: Changed) -> None:

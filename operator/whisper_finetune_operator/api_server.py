@@ -12,7 +12,8 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-PAGE = "500"
+#: Objects of one answer to a list: more cost memory, which Python does not give back.
+PAGE = "100"
 
 _METHODS = {
     "get": "GET",

@@ -5,6 +5,9 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from aiohttp.web import AppRunner
+
+from whisper_finetune_api.causes import EXIT_CONFIG
 from whisper_finetune_operator import health, preflight, watches
 from whisper_finetune_operator.api_server import ApiServer, ClusterError, RefusedError
 from whisper_finetune_operator.cluster import Cluster
@@ -14,6 +17,7 @@ from whisper_finetune_operator.health import WatchAges
 from whisper_finetune_operator.keyed_queue import KeyedQueue
 from whisper_finetune_operator.lease import Leadership, LeaseTerms
 from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.preflight import StartError
 from whisper_finetune_operator.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
 from whisper_finetune_operator.runtimes import Runtimes
@@ -52,8 +56,7 @@ class Operator:
         lease_namespace = self._lease_terms().namespace if self._leadership else None
         await preflight.check(self._api, self._settings.namespace, lease_namespace)
         self._publish_figures()
-        checks = (self._ages.check, self._check_queue)
-        server = await health.serve(self._settings.health_port, checks, self._metrics)
+        server = await self._serve()
         try:
             if self._leadership:
                 await self._leadership.acquire()
@@ -61,6 +64,14 @@ class Operator:
             await self._work()
         finally:
             await server.cleanup()
+
+    async def _serve(self) -> AppRunner:
+        port = self._settings.health_port
+        try:
+            return await health.serve(port, (self._ages.check, self._check_queue), self._metrics)
+        except OSError as problem:
+            text = f"port {port} cannot be had for /healthz and /metrics: {problem.strerror}; set OPERATOR_HEALTH_PORT"
+            raise StartError(text, EXIT_CONFIG) from problem
 
     async def _work(self) -> None:
         """Run all parts until the first one ends: the watches when the process is told to stop, others by an error."""
@@ -76,6 +87,7 @@ class Operator:
             await asyncio.gather(*parts, return_exceptions=True)
         for part in ended:
             part.result()
+        logger.info("told to stop")
         await self._give_back_lease()
 
     async def _watch(self) -> None:
@@ -95,7 +107,7 @@ class Operator:
         keep_lease = [self._leadership.keep()] if self._leadership else []
         return [
             self._queue.run(),
-            self._poster.run(),
+            self._poster.run(lambda: self._queue.depth() > 0),
             progress.run(),
             self._sweep.run(settings.resync_seconds),
             *keep_lease,

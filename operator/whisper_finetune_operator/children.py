@@ -1,5 +1,6 @@
-"""Jobs and pods of runs: whose they are, and what of them is worth keeping in memory."""
+"""Runs and their Jobs and pods: whose they are, and what of them is worth keeping in memory."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,17 +26,39 @@ def place_of(child: Mapping[str, Any]) -> tuple[str, str]:
     return child["metadata"]["namespace"], child["metadata"]["name"]
 
 
+def interned(value: Any) -> Any:
+    """Return a copy whose keys are shared with all other objects': they are the larger part of what is kept."""
+    if isinstance(value, dict):
+        return {sys.intern(key): interned(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [interned(each) for each in value]
+    return value
+
+
+def slim_run(run: Mapping[str, Any]) -> KubernetesObject:
+    """Return the run without who changed which field when."""
+    slim = {"metadata": _slim_metadata(run), "spec": run.get("spec") or {}, "status": run.get("status") or {}}
+    kept: KubernetesObject = interned(slim)
+    return kept
+
+
 def slim_job(job: Mapping[str, Any]) -> KubernetesObject:
     """Return the Job without what no decision reads: thousands of them stay in memory."""
     spec = {key: value for key, value in job["spec"].items() if key != "template"}
-    return {"metadata": _slim_metadata(job), "spec": spec, "status": job.get("status") or {}}
+    kept: KubernetesObject = interned(
+        {"metadata": _slim_metadata(job), "spec": spec, "status": job.get("status") or {}}
+    )
+    return kept
 
 
 def slim_pod(pod: Mapping[str, Any]) -> KubernetesObject:
     """Return the pod with its status, and of its spec only the trainer's configuration while it may run."""
     status = pod.get("status") or {}
     containers = [] if has_ended(pod) else [_slim_container(container) for container in pod["spec"]["containers"]]
-    return {"metadata": _slim_metadata(pod), "spec": {"containers": containers}, "status": status}
+    kept: KubernetesObject = interned(
+        {"metadata": _slim_metadata(pod), "spec": {"containers": containers}, "status": status}
+    )
+    return kept
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:

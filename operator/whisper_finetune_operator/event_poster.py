@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 #: More than this many waiting Events are dropped and counted: a run never waits for one.
 BACKLOG = 2000
+BUSY_SECONDS = 0.2
 #: The API's limits of a note, in bytes.
 NOTE_MAX_BYTES = 1024
 
@@ -44,10 +46,13 @@ class EventPoster:
         except asyncio.QueueFull:
             self._dropped.inc()
 
-    async def run(self) -> None:
-        """Post until cancelled."""
+    async def run(self, is_busy: Callable[[], bool]) -> None:
+        """Post until cancelled; while runs wait, Events wait too, unless too many of them do."""
         while True:
-            await self._post_next(await self._posts.get())
+            post = await self._posts.get()
+            while is_busy() and self._posts.qsize() < BACKLOG // 2:  # noqa: ASYNC110 (no event says that all is done)
+                await asyncio.sleep(BUSY_SECONDS)
+            await self._post_next(post)
 
     async def post_waiting(self) -> None:
         """Post what waits."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_operator.children import has_ended, place_of, run_uid_of, slim_job, slim_pod, uid_of
+from whisper_finetune_operator.children import has_ended, place_of, run_uid_of, slim_job, slim_pod, slim_run, uid_of
 from whisper_finetune_operator.names import child_name
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, World
 
@@ -70,7 +70,7 @@ class Store:
         known = self._runs.get(uid_of(run))
         if not self._is_news(run, known.resource_version if known else None):
             return False
-        self._runs[uid_of(run)] = Run.from_object(run)
+        self._runs[uid_of(run)] = Run.from_object(slim_run(run))
         return True
 
     def put_job(self, job: Mapping[str, Any]) -> bool:

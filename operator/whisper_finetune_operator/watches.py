@@ -7,6 +7,7 @@ import kopf
 from kopf._core.engines.peering import Identity
 
 from whisper_finetune_operator import handlers
+from whisper_finetune_operator.api_server import PAGE
 from whisper_finetune_operator.connection import Access
 from whisper_finetune_operator.health import WatchAges
 from whisper_finetune_operator.keyed_queue import KeyedQueue
@@ -67,7 +68,7 @@ def _kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     chosen.watching.client_timeout = settings.watch_seconds + GRACE_SECONDS
     chosen.watching.inactivity_timeout = settings.watch_seconds + GRACE_SECONDS
     chosen.watching.connect_timeout = GRACE_SECONDS
-    chosen.watching.chunk_size = 500
+    chosen.watching.chunk_size = int(PAGE)
     for resource, selector in handlers.LABEL_SELECTORS.items():
         chosen.watching.label_selectors[resource] = selector
     chosen.networking.connect_timeout = GRACE_SECONDS
