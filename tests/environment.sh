@@ -28,8 +28,9 @@ make_environment() { # FOLDER PYTHON LOCK...
 	rm -rf "$folder"
 	"$python" -m venv "$folder" || { say "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 	[ "$folder" = .venv ] && install_uv
-	set -- $(printf -- '--requirement %s ' "$@")
-	.venv/bin/uv pip install --quiet --python "$folder/bin/python" --no-deps --require-hashes "$@"
+	for lock in "$@"; do
+		.venv/bin/uv pip install --quiet --python "$folder/bin/python" --no-deps --require-hashes --requirement "$lock"
+	done
 	"$folder/bin/python" tests/cuda_stubs.py "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" >/dev/null
 	"$folder/bin/python" -c 'import torch, transformers, pydantic'
 	echo "$wanted" >"$folder/.stamp"
