@@ -18,12 +18,12 @@ from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneSp
 TIME = "2026-01-01T00:00:00Z"
 
 
-def run_in(state: str, reason: str = "Progressing", message: str = "", **status: Any) -> dict[str, Any]:
+def run_in(state: str, reason: str = "", message: str = "it is on its way", **status: Any) -> dict[str, Any]:
     succeeded = {"Succeeded": "True", "Failed": "False"}.get(state, "Unknown")
     condition = {
         "type": "Succeeded",
         "status": succeeded,
-        "reason": reason,
+        "reason": reason or state,
         "message": message,
         "lastTransitionTime": TIME,
         "observedGeneration": 1,
@@ -60,13 +60,14 @@ def test_following_shows_each_stage_once_and_ends_with_the_run(
         run_in("Evaluating"),
         run_in("Training", baseline=BASELINE, progress=PROGRESS),
         run_in("Training", baseline=BASELINE, progress=PROGRESS),
-        run_in("Succeeded", "Succeeded", baseline=BASELINE),
+        run_in("Succeeded", baseline=BASELINE),
     ]
     looks, watch = iter(seen), Stopwatch()
     assert following.follow(lambda: next(looks), watch).state == "Succeeded"
     assert list(watch.seconds) == ["starting the pod", "evaluating before training", "training"]
     told = capsys.readouterr().err
     assert told.count("waiting: Unschedulable: no node can take the pod") == 1
+    assert told.count("waiting: ") == 1
     assert told.count("evaluating before training ...") == 1
     assert "50/100" in told
     assert "loss 1.25" in told

@@ -38,8 +38,10 @@ class Sight:
 
     @property
     def waits_for(self) -> str:
-        """Return the reason and message of what keeps the run from starting; empty where nothing does."""
-        return f"waiting: {self.reason}: {self.message}" if not self.is_under_way and self.message else ""
+        """Return the reason and message of what keeps the run from starting; empty where it is only on its way."""
+        # A run that nothing keeps has its state for a reason.
+        is_kept = not self.is_under_way and self.reason not in {"", self.state}
+        return f"waiting: {self.reason}: {self.message}" if is_kept else ""
 
 
 def look(run: dict[str, Any]) -> Sight:
