@@ -218,6 +218,14 @@ def test_a_stop_ends_what_is_interruptible_at_once(stop: StopRequest) -> None:
     assert went_on == []
 
 
+def test_after_what_is_interruptible_a_stop_waits_again(stop: StopRequest) -> None:
+    with stop.interruptible():
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped):
+        stop.check()
+
+
 def test_nothing_interruptible_starts_after_a_stop(stop: StopRequest) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Stopped), stop.interruptible():

@@ -199,17 +199,28 @@ def test_patience_counts_on_after_a_stop(volume: Volume) -> None:
     assert volume.names("checkpoints") == ["checkpoint-4", "checkpoint-6"]
 
 
-def test_a_stop_while_evaluating_costs_no_step(volume: Volume) -> None:
+def crash() -> None:
+    raise RuntimeError("something broke")
+
+
+@pytest.mark.parametrize(
+    ("end", "exit_code"), [(lambda: os.kill(os.getpid(), signal.SIGTERM), 75), (crash, 1)], ids=["stop", "crash"]
+)
+def test_whatever_ends_an_evaluation_costs_no_step(volume: Volume, end: Callable[[], None], exit_code: int) -> None:
     config = volume.config(steps=6, evalEverySteps=3)
-    sent: list[int] = []
+    ended_once: list[int] = []
 
-    def stop_evaluation(now: Snapshot) -> None:
-        if now.report.stage == "Evaluating" and now.report.progress and now.report.progress.step == 3 and not sent:
-            sent.append(3)
-            os.kill(os.getpid(), signal.SIGTERM)
+    def end_evaluation(now: Snapshot) -> None:
+        if (
+            now.report.stage == "Evaluating"
+            and now.report.progress
+            and now.report.progress.step == 3
+            and not ended_once
+        ):
+            ended_once.append(3)
+            end()
 
-    stopped = volume.attempt(config, stop_evaluation)
-    assert stopped.exit_code == 75
+    assert volume.attempt(config, end_evaluation).exit_code == exit_code
     assert volume.names("resume") == ["checkpoint-3"]
     assert not (volume.run / "evaluations").exists()
     losses: list[int] = []
