@@ -14,9 +14,9 @@ from e2e.trainers_at_work import TrainersAtWork, is_at_work
 from e2e.waiting import wait_until
 
 #: So many steps that there is time to look, act and look again.
-LONG = {"training.steps": 1500}
-SECONDS_TO_TRAIN = 120
-RESUMED = re.compile(r"resum\w+ .*?(?:step |checkpoint-)(\d+)", re.IGNORECASE)
+LONG = {"training.steps": 600}
+SECONDS_TO_TRAIN = 240
+RESUMED = re.compile(r"resumed from resume/checkpoint-(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ TINY: dict[str, Any] = {
     "model": "pvc://speech/models/tiny",
     "language": "it",
     "dataset": {"source": "pvc://speech/tones", "maxEvalClips": 4},
-    "training": {"steps": 20, "batchSize": 4, "learningRate": "1e-3", "resumeEverySeconds": 2},
+    "training": {"steps": 20, "batchSize": 4, "learningRate": "1e-3", "resumeEverySeconds": 1},
     "output": {"uri": "pvc://speech/runs"},
 }
 #: So many steps that a test can look, act and look again while it trains.

@@ -22,10 +22,12 @@ def runs(make_runs: Callable[..., Runs]) -> Runs:
     return make_runs("disturbances")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def stage(runs: Runs, volume: Path) -> Iterator[Stage]:
+    """The runs of one test, watched; those that it leaves behind do not slow the next one down."""
     with trainers_at_work.watching(runs.api, runs.namespace) as seen:
         yield Stage(runs, volume, seen)
+    runs.delete_all()
 
 
 def test_trainer_pod_is_deleted(stage: Stage) -> None:

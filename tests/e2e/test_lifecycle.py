@@ -1,15 +1,17 @@
 """One undisturbed run from beginning to end: its status, its files, its Job and pod, its Events and its columns."""
 
+import itertools
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes import client
 
 from e2e import run_folders
 from e2e.runs import Runs, owner_of, uid_of
+from e2e.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -67,12 +69,15 @@ def test_job_and_pod_belong_to_the_run(runs: Runs, good: dict[str, Any]) -> None
 
 
 def test_each_change_of_state_is_one_event(runs: Runs, good: dict[str, Any]) -> None:
-    events = [event for event in runs.events(uid_of(good)) if event.type]
-    assert events
-    assert all(event.type == "Normal" for event in events)
-    posted = Counter(event.reason for event in events)
-    assert set(posted.values()) == {1}, posted
-    assert events[-1].reason == "Succeeded"
+    def last_is_there() -> list[client.CoreV1Event] | None:
+        events = sorted(runs.events(uid_of(good)), key=lambda event: event.event_time)
+        return events if events and events[-1].reason == "Succeeded" else None
+
+    events = wait_until(last_is_there, 30, "the Event of the end", lambda: runs.explain("good"))
+    reasons = [event.reason for event in events]
+    assert all(event.type == "Normal" for event in events), reasons
+    assert all(one != next_one for one, next_one in itertools.pairwise(reasons)), reasons
+    assert reasons.count("Succeeded") == reasons.count("Training") == 1
 
 
 def test_columns_show_the_run(runs: Runs, good: dict[str, Any]) -> None:
