@@ -1,3 +1,6 @@
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,3 +50,25 @@ def test_the_floor_of_the_silence_is_that_of_transformers(amplitude: float) -> N
 def test_settings_are_read_from_the_model() -> None:
     config = WhisperConfig(num_mel_bins=128, max_source_positions=1500)
     assert features.settings_of(config) == features.FeatureSettings(mel_bins=128, window_seconds=30)
+
+
+OLD_PYTHON = Path(__file__).parent.parent / ".venv38" / "bin" / "python"
+COMPARE = """
+import numpy
+from transformers import WhisperFeatureExtractor
+from whisper_finetune_trainer import dataset, features, wer
+samples = numpy.random.default_rng(0).normal(0, 0.1, 40000).astype("float32")
+expected = WhisperFeatureExtractor()(samples, sampling_rate=16000, return_tensors="np").input_features[0]
+print(abs(features.log_mel(samples, 80, 30).numpy() - expected).max())
+"""
+
+
+@pytest.mark.skipif(not OLD_PYTHON.exists(), reason="no .venv38: tests/environment.sh makes it where a Python 3.8 is")
+def test_python_3_8_makes_the_same_features() -> None:
+    paths = os.pathsep.join(str(OLD_PYTHON.parents[2] / folder) for folder in ("crds", "trainer"))
+    process = subprocess.run(
+        [OLD_PYTHON, "-c", COMPARE], env={"PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    # transformers 4.29 computes in NumPy, with its own rounding.
+    assert float(process.stdout) < 1e-4

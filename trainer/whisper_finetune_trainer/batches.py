@@ -77,5 +77,9 @@ class StepOrder:
         epoch, place = divmod(step - 1, steps_per_epoch(len(self._windows), self._batch_size))
         return self._epoch(epoch)[place]
 
+    def first_epoch(self) -> List[MicroBatch]:
+        """Return the micro-batches of the first epoch: every clip once."""
+        return [micro_batch for step in self._epoch(0) for micro_batch in step]
+
     def _make_epoch(self, epoch: int) -> Tuple[Step, ...]:
         return epoch_steps(self._windows, self._seed, epoch, self._batch_size, self._micro_batch_size)

@@ -21,7 +21,8 @@ from whisper_finetune_trainer import (
     transcription,
 )
 from whisper_finetune_trainer.clips import Clip, Clips
-from whisper_finetune_trainer.encoder_outputs import EncoderOutputs, ScratchBudget
+from whisper_finetune_trainer.encoder_cache import ScratchBudget
+from whisper_finetune_trainer.encoder_outputs import EncoderOutputs
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.windows import window_for
@@ -81,9 +82,10 @@ class TorchBackend:
             self._network, self._device, settings.mel_bins, lambda _: settings.window_seconds
         )
         cacheable = is_frozen and encoder.is_deterministic(self._network.config)
-        self._is_cached = cacheable and self._train_outputs.use_cache("train clips", self._clips.train, budget)
+        train_groups = [[self._clips.train[place] for place in batch.clips] for batch in self._order.first_epoch()]
+        self._is_cached = cacheable and self._train_outputs.use_cache("train clips", train_groups, budget)
         if is_frozen:
-            self._full_outputs.use_cache("held-out clips", self._clips.evaluation, budget)
+            self._full_outputs.use_cache("held-out clips", transcription.groups(self._clips.evaluation), budget)
 
     def _window_of(self, clip: Clip) -> int:
         return window_for(clip.seconds, self._loaded.feature_settings.window_seconds)
@@ -101,7 +103,7 @@ class TorchBackend:
                 self._loaded,
                 self._device,
                 clips,
-                lambda places: self._full_outputs.of([clips[place] for place in places]),
+                self._full_outputs.of,
                 on_clip,
             )
         finally:

@@ -10,31 +10,40 @@ from whisper_finetune_trainer.device import Device
 from whisper_finetune_trainer.model import LoadedModel
 
 #: Clips that are decoded together; more would wait longer for the longest text among them.
-_BATCH_SIZE = {"cpu": 16, "cuda": 32}
+_BATCH_SIZE = 16
 
 
 def transcribe(
     loaded: LoadedModel,
     device: Device,
     clips: Sequence[Clip],
-    hidden_of: Callable[[Sequence[int]], torch.Tensor],
+    hidden_of: Callable[[Sequence[Clip]], torch.Tensor],
     on_clip: Callable[[int], None],
 ) -> List[str]:
     """Return one text per clip, in order.
 
-    `hidden_of` gives encoder outputs by the clips' places, `on_clip` is told how many are done. A text ends at the
+    `hidden_of` gives encoder outputs of clips, `on_clip` is told how many are done. A text ends at the
     generation settings' max_length at the latest.
     """
     texts = [""] * len(clips)
+    done = 0
+    for places in _batches(clips):
+        for place, text in zip(places, _decode(loaded, device, hidden_of([clips[place] for place in places]))):
+            texts[place] = text
+        done += len(places)
+        on_clip(done)
+    return texts
+
+
+def groups(clips: Sequence[Clip]) -> List[List[Clip]]:
+    """Return the clips in the batches that they are transcribed in."""
+    return [[clips[place] for place in places] for places in _batches(clips)]
+
+
+def _batches(clips: Sequence[Clip]) -> List[List[int]]:
     # Clips of like length have texts of like length, which end at about the same time.
     order = sorted(range(len(clips)), key=lambda place: clips[place].seconds)
-    size = _BATCH_SIZE[device.torch_device.type]
-    for first in range(0, len(order), size):
-        places = order[first : first + size]
-        for place, text in zip(places, _decode(loaded, device, hidden_of(places))):
-            texts[place] = text
-        on_clip(first + len(places))
-    return texts
+    return [order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)]
 
 
 def _decode(loaded: LoadedModel, device: Device, hidden: torch.Tensor) -> List[str]:
