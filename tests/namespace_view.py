@@ -92,6 +92,12 @@ class Namespace:
         token: str = request.status.token
         return token
 
+    def takes_token(self, token: str) -> bool:
+        """Return whether the server still knows whose token it is."""
+        review = {"spec": {"token": token}}
+        answer = client.AuthenticationV1Api(self.core.api_client).create_token_review(review)
+        return bool(answer.status.authenticated)
+
     def allow_everything(self, service_account: str) -> None:
         """Let the service account do everything in this namespace."""
         subject = {"kind": "ServiceAccount", "name": service_account, "namespace": self.name}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client
 
 from namespace_view import Namespace
@@ -41,3 +42,22 @@ def proxy(control_plane: Path, tmp_path: Path) -> Iterator[Proxy]:
     yield made
     made.process.kill()
     made.process.wait()
+
+
+@pytest.fixture
+def token_file(tmp_path: Path, place: Namespace) -> Path:
+    """Return a file with a token of a service account that may do everything; it ends with the Secret `first`."""
+    place.allow_everything("rotating")
+    path = tmp_path / "token"
+    path.write_text(place.service_account_token("rotating", bound_to="first"), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def rotating_kubeconfig(control_plane: Path, tmp_path: Path, token_file: Path) -> Path:
+    """Return a kubeconfig that reads its token from `token_file`."""
+    config = yaml.safe_load(control_plane.read_text(encoding="utf-8"))
+    config["users"][0]["user"] = {"tokenFile": str(token_file)}
+    path = tmp_path / "rotating.kubeconfig"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
 
 from namespace_view import Namespace
 from operator_process import until
@@ -24,7 +23,7 @@ from whisper_finetune_operator.api_server import (
     UnauthorizedError,
 )
 from whisper_finetune_operator.cluster import Cluster
-from whisper_finetune_operator.connection import Access, Connection, find_access
+from whisper_finetune_operator.connection import Connection, find_access
 from whisper_finetune_operator.event_poster import EventPoster
 from whisper_finetune_operator.keyed_queue import KeyedQueue
 from whisper_finetune_operator.metrics import Metrics
@@ -204,28 +203,10 @@ async def test_sweep_forgets_what_is_gone_and_looks_at_what_is_under_way(server:
     assert queue.depth() == 1
 
 
-@pytest.fixture
-def token_file(tmp_path: Path, place: Namespace) -> Path:
-    """Return a file with a token of a service account that may do everything; it ends with the Secret `first`."""
-    place.allow_everything("rotating")
-    path = tmp_path / "token"
-    path.write_text(place.service_account_token("rotating", bound_to="first"), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def access(control_plane: Path, tmp_path: Path, token_file: Path) -> Access:
-    config = yaml.safe_load(control_plane.read_text(encoding="utf-8"))
-    config["users"][0]["user"] = {"tokenFile": str(token_file)}
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return find_access(kubeconfig)
-
-
 async def test_token_that_is_renewed_in_its_file_is_read_anew(
-    access: Access, token_file: Path, place: Namespace
+    rotating_kubeconfig: Path, token_file: Path, place: Namespace
 ) -> None:
-    async with Connection(access, connections=1, timeout_seconds=20) as way:
+    async with Connection(find_access(rotating_kubeconfig), connections=1, timeout_seconds=20) as way:
         server = ApiServer(way, Metrics())
         assert await server.find(EVENTS, place.name, "none") is None
         place.core.delete_namespaced_secret("first", place.name)

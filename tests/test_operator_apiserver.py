@@ -119,7 +119,7 @@ def trainer_that_answers(answer: dict[str, Any]) -> Iterator[tuple[int, dict[str
     state: dict[str, Any] = {"uid": None, "asked": 0}
 
     class Progress(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 (the base class names it)
+        def do_GET(self) -> None:
             state["asked"] += 1
             self.send_response(200)
             self.end_headers()
@@ -137,6 +137,21 @@ def trainer_that_answers(answer: dict[str, Any]) -> Iterator[tuple[int, dict[str
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def test_renewed_token_keeps_watches_and_writes_going(
+    place: Namespace, start: Start, rotating_kubeconfig: Path, token_file: Path
+) -> None:
+    replica = start(kubeconfig=rotating_kubeconfig, environment={"OPERATOR_WATCH_SECONDS": "2"})
+    until(replica.acts, what="the replica has its turn")
+    old = token_file.read_text(encoding="utf-8")
+    token_file.write_text(place.service_account_token("rotating", bound_to="second"), encoding="utf-8")
+    place.core.delete_namespaced_secret("first", place.name)
+    until(lambda: not place.takes_token(old), what="that the server refuses the old token")
+    place.create_run("after")
+    until(place.jobs, what="the Job")
+    until(lambda: replica.health() == (200, "ok"), what="health")
+    assert replica.process.poll() is None
 
 
 def test_foreign_job_of_the_childs_name_is_waited_for(place: Namespace, start: Start) -> None:
