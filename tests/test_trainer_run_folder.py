@@ -162,6 +162,15 @@ def test_a_full_disk_names_the_newest_whole_checkpoint(small_disk: Path) -> None
     assert [path.name for path in folder.local(RESUME).iterdir()] == ["checkpoint-10"]
 
 
+def test_a_small_file_that_does_not_fit_leaves_the_one_before(small_disk: Path) -> None:
+    folder = make_folder(small_disk)
+    folder.write_json("baseline.json", {"wer": "30.00"})
+    with pytest.raises(TrainerError, match="No space left on device"):
+        folder.write_text("baseline.json", "x" * (5 << 20))
+    assert folder.read_json("baseline.json") == {"wer": "30.00"}
+    assert [path.name for path in (small_disk / "demo-0badcafe").iterdir()] == ["baseline.json"]
+
+
 def test_a_volume_that_cannot_be_written_is_found_before_any_work(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(
