@@ -24,3 +24,8 @@ def mounted(folder: Path, mebibytes: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def make_read_only(folder: Path) -> None:
+    """Let nothing be written there any more."""
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)

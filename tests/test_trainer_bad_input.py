@@ -75,7 +75,9 @@ CASES = {
     "clips over the window": _invalid("long", "the model hears 2 s"),
     "labels too long": _invalid("wordy", "at most 32 are allowed"),
     "too few clips": _invalid("one", "evalFraction"),
-    "no such data": Case(66, "DatasetNotFound", "there is no nowhere", source="pvc://speech/nowhere"),
+    "no such data": Case(
+        66, "DatasetNotFound", "there is nothing at pvc://speech/nowhere", source="pvc://speech/nowhere"
+    ),
     "no such split": Case(66, "DatasetNotFound", "split test", split="test"),
     "data on the Hub": Case(64, "ConfigInvalid", "not supported by this version", source="openslr/openslr"),
     "claim not mounted": Case(64, "ConfigInvalid", "claim archive is not mounted", source="pvc://archive/it"),

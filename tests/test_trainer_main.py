@@ -1,4 +1,4 @@
-"""The trainer's command line, as a process: what it prints, and how it ends where it is told something wrong."""
+"""The trainer's command line: what it prints, and how it ends where it is told something wrong."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api.run import CONFIG_ENV, TrainingResult
+from whisper_finetune_trainer import arguments, workstation
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,6 +27,33 @@ def run_trainer(*arguments: object, environment: Mapping[str, str] | None = None
     paths = os.pathsep.join(str(ROOT / name) for name in ("crds", "trainer"))
     everything = {**inherited, "PYTHONPATH": paths, **(environment or {})}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=everything, timeout=120)
+
+
+class Plan(NamedTuple):
+    """How `plan` ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Planner:
+    """Runs `plan` in this process: one of its own takes a second to start."""
+
+    def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
+        self._captured = captured
+
+    def __call__(self, *command_line: object) -> Plan:
+        try:
+            code = workstation.plan(arguments.parse(["plan", *map(str, command_line)]))
+        except SystemExit as error:
+            code = int(error.code or 0)
+        return Plan(code, *self._captured.readouterr())
+
+
+@pytest.fixture
+def plan(capsys: pytest.CaptureFixture[str]) -> Planner:
+    return Planner(capsys)
 
 
 def write_object(folder: Path, spec: Mapping[str, Any], **header: Any) -> Path:
@@ -42,14 +70,14 @@ def write_object(folder: Path, spec: Mapping[str, Any], **header: Any) -> Path:
     return path
 
 
-def lines_of(ended: subprocess.CompletedProcess[str]) -> Sequence[str]:
+def lines_of(ended: subprocess.CompletedProcess[str] | Plan) -> Sequence[str]:
     assert "Traceback" not in ended.stderr
     return ended.stderr.splitlines()
 
 
-def test_a_plan_is_printed_and_nothing_is_done(tmp_path: Path) -> None:
+def test_a_plan_is_printed_and_nothing_is_done(plan: Planner, tmp_path: Path) -> None:
     spec = make_spec(model="openai/whisper-base", training={"steps": 100, "evalEverySteps": 50, "trainable": "Decoder"})
-    ended = run_trainer("plan", write_object(tmp_path, spec))
+    ended = plan(write_object(tmp_path, spec))
     assert ended.returncode == 0, ended.stderr
     planned = json.loads(ended.stdout)
     assert planned.pop("runFolder").startswith("pvc://speech/runs/demo-")
@@ -85,13 +113,13 @@ BASE = {
 }
 
 
-def test_a_plan_reads_the_models_own_configuration_where_its_volume_is_given(tmp_path: Path) -> None:
+def test_a_plan_reads_the_models_own_configuration_where_its_volume_is_given(plan: Planner, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/config.json").write_text(json.dumps(BASE), encoding="utf-8")
     path = write_object(tmp_path, make_spec())
-    planned = json.loads(run_trainer("plan", path, "--volume", f"speech={tmp_path}").stdout)
+    planned = json.loads(plan(path, "--volume", f"speech={tmp_path}").stdout)
     assert (planned["modelConfigRead"], planned["parameters"]) == (True, 72593920)
-    assert "parameters" not in json.loads(run_trainer("plan", path).stdout)
+    assert "parameters" not in json.loads(plan(path).stdout)
 
 
 @pytest.mark.parametrize(
@@ -104,12 +132,12 @@ def test_a_plan_reads_the_models_own_configuration_where_its_volume_is_given(tmp
     ids=["missing", "broken", "another model"],
 )
 def test_a_plan_for_a_broken_model_folder_says_so(
-    tmp_path: Path, content: str | None, exit_code: int, says: str
+    plan: Planner, tmp_path: Path, content: str | None, exit_code: int, says: str
 ) -> None:
     if content is not None:
         (tmp_path / "model").mkdir()
         (tmp_path / "model/config.json").write_text(content, encoding="utf-8")
-    ended = run_trainer("plan", write_object(tmp_path, make_spec()), "--volume", f"speech={tmp_path}")
+    ended = plan(write_object(tmp_path, make_spec()), "--volume", f"speech={tmp_path}")
     assert ended.returncode == exit_code
     (line,) = lines_of(ended)
     assert says in line
@@ -117,6 +145,7 @@ def test_a_plan_for_a_broken_model_folder_says_so(
 
 def test_a_plan_without_the_hub_lacks_the_memory_and_says_why(tmp_path: Path) -> None:
     path = write_object(tmp_path, make_spec(model="team/whisper-own"))
+    # A process of its own: the library reads these variables once, when it is loaded.
     ended = run_trainer("plan", path, environment={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)})
     assert ended.returncode == 0
     assert "memoryBytes" not in json.loads(ended.stdout)
@@ -146,10 +175,10 @@ def test_a_run_prints_its_result_and_a_second_call_prints_it_again(tmp_path: Pat
     assert run_trainer(*arguments).stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
 
 
-def test_the_same_object_has_the_same_folder_and_another_one_has_not(tmp_path: Path) -> None:
+def test_the_same_object_has_the_same_folder_and_another_one_has_not(plan: Planner, tmp_path: Path) -> None:
     def folder(**training: Any) -> str:
         spec = make_spec(model="openai/whisper-base", training=training)
-        return str(json.loads(run_trainer("plan", write_object(tmp_path, spec)).stdout)["runFolder"])
+        return str(json.loads(plan(write_object(tmp_path, spec)).stdout)["runFolder"])
 
     assert folder(steps=10) == folder(steps=10, resumeEverySeconds=30)
     assert folder(steps=10) != folder(steps=11)
@@ -167,19 +196,19 @@ def test_the_same_object_has_the_same_folder_and_another_one_has_not(tmp_path: P
     ],
     ids=["broken", "empty", "two", "a list", "metadata", "binary"],
 )
-def test_a_file_that_is_no_object_gets_one_line(tmp_path: Path, text: str, says: str) -> None:
+def test_a_file_that_is_no_object_gets_one_line(plan: Planner, tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text, encoding="utf-8")
-    ended = run_trainer("plan", path)
+    ended = plan(path)
     assert ended.returncode == 64
     (line,) = lines_of(ended)
     assert says in line
 
 
-def test_each_wrong_field_gets_its_own_line(tmp_path: Path) -> None:
+def test_each_wrong_field_gets_its_own_line(plan: Planner, tmp_path: Path) -> None:
     spec = make_spec(language="klingon", training={"steps": 0, "stepz": 1, "learningRate": "fast"})
     path = write_object(tmp_path, spec, kind="Job", metadata={"name": "Demo!"})
-    ended = run_trainer("plan", path)
+    ended = plan(path)
     assert ended.returncode == 64
     assert [line.replace(str(path), "FILE") for line in lines_of(ended)] == [
         "FILE: apiVersion and kind must be whisperfinetune.dev/v1alpha1 and WhisperFineTune",
@@ -194,25 +223,24 @@ def test_each_wrong_field_gets_its_own_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_rule_over_several_fields_names_them(tmp_path: Path) -> None:
-    ended = run_trainer("plan", write_object(tmp_path, make_spec(training={"patience": 2})))
+def test_a_rule_over_several_fields_names_them(plan: Planner, tmp_path: Path) -> None:
+    ended = plan(write_object(tmp_path, make_spec(training={"patience": 2})))
     assert ended.returncode == 64
     (line,) = lines_of(ended)
     assert line.endswith("run.yaml: spec: training.patience needs training.evalEverySteps")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("command_line", "says"),
     [
-        (["plan"], "the following arguments are required: spec"),
-        (["train"], "invalid choice: 'train'"),
-        (["plan", "x.yaml", "--volume", "speech"], "'speech' is not CLAIM=FOLDER"),
-        (["run", "x.yaml", "--volume", "speech=/no/such"], "folder '/no/such' of claim 'speech' does not exist"),
-        (["run", "x.yaml", "--accelerator", "ipu"], "invalid choice: 'ipu'"),
+        ([], "the following arguments are required: spec"),
+        (["x.yaml", "--volume", "speech"], "'speech' is not CLAIM=FOLDER"),
+        (["x.yaml", "--volume", "speech=/no/such"], "folder '/no/such' of claim 'speech' does not exist"),
+        (["x.yaml", "--accelerator", "ipu"], "invalid choice: 'ipu'"),
     ],
 )
-def test_wrong_arguments_get_one_line_and_64(arguments: list[str], says: str) -> None:
-    ended = run_trainer(*arguments)
+def test_wrong_arguments_get_one_line_and_64(plan: Planner, command_line: list[str], says: str) -> None:
+    ended = plan(*command_line)
     assert ended.returncode == 64
     (line,) = lines_of(ended)
     assert says in line
@@ -259,6 +287,13 @@ def test_a_pod_whose_output_is_not_at_hand_ends_before_it_reads_anything(tmp_pat
     result = TrainingResult.model_validate_json(log.read_bytes())
     assert "output.uri: claim archive is not mounted here" in result.message
     assert lines_of(ended)
+
+
+def test_an_unknown_command_gets_one_line_and_64() -> None:
+    ended = run_trainer("train")
+    assert ended.returncode == 64
+    (line,) = lines_of(ended)
+    assert "invalid choice: 'train'" in line
 
 
 def test_help_says_what_the_exit_codes_mean() -> None:

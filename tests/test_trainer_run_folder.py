@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,7 +171,7 @@ def test_a_small_file_that_does_not_fit_leaves_the_one_before(small_disk: Path) 
 
 
 def test_a_volume_that_cannot_be_written_is_found_before_any_work(small_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    small_disks.make_read_only(small_disk)
     with pytest.raises(
         TrainerError, match=r"cannot write pvc://speech/runs: Read-only file system.*no checkpoint is"
     ) as raised:
@@ -181,7 +180,7 @@ def test_a_volume_that_cannot_be_written_is_found_before_any_work(small_disk: Pa
 
 
 def test_a_read_only_volume_without_the_folder_of_the_runs_is_explained_too(small_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    small_disks.make_read_only(small_disk)
     with pytest.raises(TrainerError, match="Read-only file system"):
         make_folder(small_disk / "runs/of/many")
 
@@ -204,6 +203,8 @@ def test_only_failures_that_stay_count_as_not_writable() -> None:
 def test_the_folder_of_a_configuration(tmp_path: Path) -> None:
     folder = run_folder.open_run_folder(make_config(make_spec(output={"uri": "pvc://speech/runs/it"}), tmp_path))
     assert folder.local(MODEL) == tmp_path / "runs/it/demo-0badcafe/model"
+    assert list(tmp_path.iterdir()) == []
+    folder.prepare()
     assert (tmp_path / "runs/it/demo-0badcafe").is_dir()
 
 

@@ -105,6 +105,14 @@ def test_a_finished_run_is_only_reported(volume: Volume, caplog: pytest.LogCaptu
     assert "the model of this run is whole" in caplog.text
 
 
+def test_a_finished_run_is_reported_from_a_volume_that_cannot_be_written_any_more(volume: Volume) -> None:
+    with small_disks.mounted(volume.folder, mebibytes=8):
+        config = volume.config(steps=2)
+        first = volume.attempt(config)
+        small_disks.make_read_only(volume.folder)
+        assert volume.attempt(config) == first
+
+
 def test_an_old_run_that_only_reports_does_not_push_a_newer_one_aside(volume: Volume) -> None:
     config = volume.config(steps=2)
     volume.attempt(config)

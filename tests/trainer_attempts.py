@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from trainer_configs import FOLDER, make_config, make_spec
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import ending, train
+from whisper_finetune_trainer import attempt, ending
 from whisper_finetune_trainer.ending import Ending
 from whisper_finetune_trainer.progress import Reporter, Snapshot
 from whisper_finetune_trainer.stopping import StopRequest
@@ -60,7 +60,7 @@ class Volume:
         reporter = Reporter()
         reporter.listen(on_change)
         with _own_signals() as stop:
-            return ending.of_attempt(lambda: train.train(config, reporter, stop), reporter)
+            return ending.of_attempt(lambda: attempt.make(config, reporter, stop), reporter)
 
     def names(self, path: str = "") -> list[str]:
         return sorted(entry.name for entry in (self.run / path).iterdir())

@@ -2,13 +2,14 @@
 
 import faulthandler
 import sys
+from typing import Sequence
 
 from whisper_finetune_trainer import arguments, logs, pod, workstation
 
 
-def main() -> int:
+def main(command_line: Sequence[str]) -> int:
     """Do what the command line says; return the exit code."""
-    given = arguments.parse(sys.argv[1:])
+    given = arguments.parse(command_line)
     logs.start()
     # A crash inside a library leaves at least where it was in the log.
     faulthandler.enable()
@@ -20,4 +21,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ import importlib
 import logging
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_trainer import finished_run, reached, run_folder
 from whisper_finetune_trainer.progress import Reporter
 from whisper_finetune_trainer.stopping import StopRequest
 
@@ -15,8 +16,15 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Traini
     logger.info(
         "run %s/%s (%s): %s on %s", config.namespace, config.name, config.uid, config.spec.model, config.accelerator
     )
+    folder = run_folder.open_run_folder(config)
+    finished = reached.finished_result(folder)
+    if finished is not None:
+        logger.info("the model of this run is whole: reporting it")
+        return finished_run.report(config, folder, finished, reporter)
+    folder.prepare()
+    reached.tell(config, folder, reporter)
     with stop.interruptible():
-        # torch and transformers take seconds to load: what is wrong with the configuration is said before.
+        # torch and transformers take seconds to load: nothing above needs them.
         train = importlib.import_module("whisper_finetune_trainer.train")
-    outcome: TrainingResult = train.train(config, reporter, stop)
-    return outcome
+    result: TrainingResult = train.train(config, folder, reporter, stop)
+    return result

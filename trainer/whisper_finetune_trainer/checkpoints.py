@@ -3,13 +3,13 @@
 import logging
 import time
 from pathlib import Path
-from typing import Mapping, Optional, Tuple
+from typing import Mapping, Optional
 
 import torch
 
-from whisper_finetune_api.run import ReportedCheckpoint, TrainerConfig
+from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
-from whisper_finetune_trainer import checkpoint_state, model, model_card
+from whisper_finetune_trainer import checkpoint_state, model, model_card, reached
 from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.checkpoint_state import State
 from whisper_finetune_trainer.errors import TrainerError
@@ -19,8 +19,6 @@ from whisper_finetune_trainer.run_folder import CHECKPOINTS, RESUME, RunFolder
 
 #: Two, so that one is left where the newest turns out to be damaged.
 _KEPT_STATES = 2
-#: The status lists no more.
-_REPORTED = 10
 logger = logging.getLogger(__name__)
 
 
@@ -100,16 +98,7 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def _tell(self) -> None:
-        self._reporter.tell(checkpoints=reported(self._folder, (CHECKPOINTS, RESUME)))
-
-
-def reported(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedCheckpoint, ...]:
-    """Return the newest whole checkpoints of the kinds as the operator is told of them, oldest first."""
-    found = sorted((item for kind in kinds for item in folder.checkpoints(kind)), key=lambda item: item.manifest.step)
-    return tuple(
-        ReportedCheckpoint(step=item.manifest.step, path=item.path, wer=item.manifest.wer, sha256=item.sha256)
-        for item in found[-_REPORTED:]
-    )
+        self._reporter.tell(checkpoints=reached.checkpoints(self._folder, (CHECKPOINTS, RESUME)))
 
 
 def _require_finite(tensors: Mapping[str, torch.Tensor], step: int) -> None:

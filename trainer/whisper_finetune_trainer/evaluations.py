@@ -7,21 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from pydantic import Field, ValidationError
-
-from whisper_finetune_api.v1alpha1.model import ApiModel
-from whisper_finetune_api.v1alpha1.status import Digest, WordErrorRate
-from whisper_finetune_trainer import wer
+from whisper_finetune_trainer import evaluation_record, wer
 from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.clips import Clip
+from whisper_finetune_trainer.evaluation_record import BASELINE_STEP, EvaluationRecord
 from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.progress import Reporter
 from whisper_finetune_trainer.run_folder import RunFolder
 from whisper_finetune_trainer.stopping import StopRequest
 
-BASELINE_STEP = 0
-_BASELINE_FILE = "baseline.json"
-_FILE = "evaluations/evaluation-{}.json"
 logger = logging.getLogger(__name__)
 
 
@@ -32,16 +26,6 @@ class Evaluation:
     step: int
     hypotheses: Tuple[str, ...]
     measurement: wer.Measurement
-
-
-class EvaluationRecord(ApiModel):
-    """An evaluation as its file has it."""
-
-    step: int = Field(ge=0)
-    uid: str
-    clips: Digest = Field(description="Of the held-out clips' names and texts: other clips make other figures.")
-    figures: WordErrorRate
-    hypotheses: Tuple[str, ...]
 
 
 class Evaluations:
@@ -67,7 +51,7 @@ class Evaluations:
 
     def stored(self, step: int) -> Optional[Evaluation]:
         """Return the evaluation of a step that this run has made of these clips, else None."""
-        record = _read(self._folder, step)
+        record = evaluation_record.read(self._folder, step)
         if record is None or record.clips != self._clips_digest:
             return None
         return Evaluation(step, record.hypotheses, self._measure(record.hypotheses))
@@ -99,7 +83,7 @@ class Evaluations:
             figures=evaluation.measurement.to_report(),
             hypotheses=evaluation.hypotheses,
         )
-        self._folder.write_json(_file_of(evaluation.step), record.to_json_object())
+        evaluation_record.write(self._folder, record)
 
     def baseline(self) -> Evaluation:
         """Return the evaluation of the untrained model, made in the run's first attempt only."""
@@ -115,25 +99,7 @@ class Evaluations:
         return wer.measure(references, hypotheses, self._loaded.language_code, self._loaded.spellings)
 
 
-def baseline_figures(folder: RunFolder) -> Optional[WordErrorRate]:
-    """Return the figures of the baseline that this run has measured, else None."""
-    record = _read(folder, BASELINE_STEP)
-    return record.figures if record else None
-
-
 def digest_of(clips: Tuple[Clip, ...]) -> str:
     """Return the sha256 of the clips' names and texts, in their order."""
     rendered = json.dumps([[clip.identifier, clip.text] for clip in clips], ensure_ascii=False)
     return hashlib.sha256(rendered.encode()).hexdigest()
-
-
-def _read(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:
-    try:
-        record = EvaluationRecord.model_validate(folder.read_json(_file_of(step)))
-    except ValidationError:
-        return None
-    return record if (record.step, record.uid) == (step, folder.uid) else None
-
-
-def _file_of(step: int) -> str:
-    return _BASELINE_FILE if step == BASELINE_STEP else _FILE.format(step)

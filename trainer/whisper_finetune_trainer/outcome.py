@@ -1,37 +1,20 @@
-"""The end of a run: figures after training, the final model, result.json, latest.json; and finding them again."""
+"""What a run comes to: figures after training, what was heard, the final model and result.json."""
 
 import json
-import logging
 import shutil
 from pathlib import Path
-from typing import Callable, Dict, Optional
-
-from pydantic import ValidationError
+from typing import Callable
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1.status import Result
-from whisper_finetune_trainer import checkpoints, folder_manifest, wer
+from whisper_finetune_trainer import folder_manifest, reached, wer
 from whisper_finetune_trainer.clips import Clips
 from whisper_finetune_trainer.evaluations import Evaluation
 from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.progress import Snapshot
-from whisper_finetune_trainer.run_folder import CHECKPOINTS, MODEL, RESUME, RunFolder, StoredFolder
+from whisper_finetune_trainer.run_folder import CHECKPOINTS, MODEL, RunFolder, StoredFolder
 
-RESULT_FILE = "result.json"
 _TEXTS_FILE = "evaluation.jsonl"
-logger = logging.getLogger(__name__)
-
-
-def find_finished(folder: RunFolder) -> Optional[TrainingResult]:
-    """Return the result of this run where its final model is whole, else None."""
-    model = folder.stored(MODEL)
-    try:
-        result = TrainingResult.model_validate(folder.read_json(RESULT_FILE))
-    except ValidationError:
-        return None
-    # A result without its model is that of an attempt which was killed before the model was whole.
-    is_of_model = model is not None and result.model is not None and result.model.sha256 == model.sha256
-    return result if is_of_model else None
 
 
 def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedModel) -> Result:
@@ -79,7 +62,7 @@ def conclude(
     """Return the result of a run whose final model is about to be written."""
     known = {name: getattr(snapshot.report, name) for name in TrainerReport.model_fields}
     # The others go once the model is whole.
-    kept = checkpoints.reported(folder, (CHECKPOINTS,))[-keep_checkpoints:]
+    kept = reached.checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,
@@ -100,7 +83,7 @@ def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable
         step,
         fill,
         wer=result.result.wer if result.result else None,
-        before_whole=lambda stored: folder.write_json(RESULT_FILE, with_model(stored).to_json_object()),
+        before_whole=lambda stored: folder.write_json(reached.RESULT_FILE, with_model(stored).to_json_object()),
     )
     return with_model(stored)
 
@@ -111,27 +94,3 @@ def copy_model(source: Path, card: str, folder: Path) -> None:
         if path.name != folder_manifest.NAME:
             shutil.copyfile(path, folder / path.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def tidy(folder: RunFolder, result: TrainingResult, keep_checkpoints: int) -> None:
-    """Remove what a finished run does not need, and name it in latest.json; doing it again changes nothing."""
-    folder.prune(CHECKPOINTS, keep_checkpoints)
-    folder.prune(RESUME, keep=0)
-    latest = _latest(folder, result)
-    known = folder.read_latest()
-    # An old run's pod that is started again only to report must not push a newer run aside.
-    if known is None or str(known.get("finished", "")) <= latest["finished"]:
-        folder.write_latest(latest)
-
-
-def _latest(folder: RunFolder, result: TrainingResult) -> Dict[str, str]:
-    model, figures, progress = result.model, result.result, result.progress
-    return {
-        "run": folder.name,
-        "uid": folder.uid,
-        "model": f"{folder.name}/{MODEL}",
-        "sha256": model.sha256 if model else "",
-        "wer": figures.wer if figures else "",
-        "normalizedWer": figures.normalized_wer if figures else "",
-        "finished": (progress.update_time if progress else None) or "",
-    }

@@ -179,14 +179,12 @@ class RunFolder:
 
 
 def open_run_folder(config: TrainerConfig) -> RunFolder:
-    """Return the run's folder, ready to be written; TrainerError where that cannot be."""
+    """Return the run's folder, to be prepared before it is written; TrainerError where it is on no volume."""
     uri = config.spec.output.uri
     root = volumes.local_path(uri, "output.uri", config)
     name = config.run_folder_name
     fields = identity.training_fields_digest(config.spec)
-    folder = RunFolder(VolumeStorage(root, writer=name), name, uri, config.uid, fields)
-    folder.prepare()
-    return folder
+    return RunFolder(VolumeStorage(root, writer=name), name, uri, config.uid, fields)
 
 
 def _json_object(content: Optional[bytes]) -> Optional[Dict[str, Any]]:

@@ -5,17 +5,16 @@ import logging
 from pathlib import Path
 from typing import Callable, List, Tuple
 
-from whisper_finetune_api.run import TrainerConfig, TrainerReport, TrainingResult
+from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import (
     backends,
-    checkpoints,
     dataset,
     evaluations,
+    finished_run,
     milestones,
     model,
     model_card,
     outcome,
-    run_folder,
     wer,
 )
 from whisper_finetune_trainer.checkpoints import Checkpoints
@@ -30,18 +29,11 @@ from whisper_finetune_trainer.training_loop import TrainingLoop
 logger = logging.getLogger(__name__)
 
 
-def train(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> TrainingResult:
-    """Make an attempt and return the run's result; a run whose model is whole is only reported.
+def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest) -> TrainingResult:
+    """Take a run to its end, from wherever earlier attempts left it, and return its result.
 
     TrainerError says what is to be mended; Stopped leaves the newest state behind.
     """
-    folder = run_folder.open_run_folder(config)
-    finished = outcome.find_finished(folder)
-    if finished is not None:
-        logger.info("the model of this run is whole: reporting it")
-        return _report_finished(config, folder, finished, reporter)
-    _tell_what_is_known(config, folder, reporter)
-
     with stop.interruptible():
         clips, loaded = _load(config)
         backend = backends.open_backend(config, loaded, clips)
@@ -63,23 +55,7 @@ def train(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Train
     outcome.write_texts(folder, clips, baseline, final)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
-    return _report_finished(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
-
-
-def _report_finished(
-    config: TrainerConfig, folder: RunFolder, result: TrainingResult, reporter: Reporter
-) -> TrainingResult:
-    outcome.tidy(folder, result, config.spec.output.keep_checkpoints)
-    reporter.tell(**{name: getattr(result, name) for name in TrainerReport.model_fields})
-    logger.info("%s; the model is %s", result.message, folder.address(run_folder.MODEL))
-    return result
-
-
-def _tell_what_is_known(config: TrainerConfig, folder: RunFolder, reporter: Reporter) -> None:
-    """Tell what earlier attempts reached: an ending while loading carries it too."""
-    reached = checkpoints.reported(folder, (run_folder.CHECKPOINTS, run_folder.RESUME))
-    reporter.tell(baseline=evaluations.baseline_figures(folder), checkpoints=reached)
-    reporter.resume_at(reached[-1].step if reached else 0, config.schedule.steps)
+    return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
 def _load(config: TrainerConfig) -> Tuple[Clips, LoadedModel]:
