@@ -153,7 +153,9 @@ def test_a_plan_without_the_hub_lacks_the_memory_and_says_why(tmp_path: Path) ->
 
 
 def test_a_run_prints_its_result_and_a_second_call_prints_it_again(tmp_path: Path) -> None:
-    tiny_whisper = pytest.importorskip("tiny_whisper", reason="the tiny model is made with a newer transformers")
+    tiny_whisper = pytest.importorskip(
+        "tiny_whisper", reason="the tiny model is made with a newer transformers", exc_type=ImportError
+    )
     tiny_whisper.build(tmp_path / "model")
     tiny_whisper.write_clips(tmp_path / "clips", 10)
     spec = make_spec(training={"steps": 3, "batchSize": 4, "precision": "Float", "maxLabelTokens": 32})
