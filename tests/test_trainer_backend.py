@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load, save
 from torch.utils.data import SequentialSampler
-from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments
+from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, WhisperFeatureExtractor
 
 import tiny_whisper
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import batches, dataset, encoder, examples, model
+from whisper_finetune_trainer import batches, dataset, device, encoder, model
 from whisper_finetune_trainer.clips import Clips
+from whisper_finetune_trainer.encoder_cache import ScratchBudget
+from whisper_finetune_trainer.encoder_outputs import EncoderOutputs
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.torch_backend import TorchBackend
 
@@ -117,8 +120,9 @@ def test_the_loss_falls(volume: Path) -> None:
     assert losses[-1] < losses[0] / 2
 
 
-def test_the_encoder_stays_as_it_is_where_only_the_decoder_is_trained(volume: Path) -> None:
-    run = Run(volume, trainable="Decoder")
+@pytest.mark.parametrize("scratch_limit_bytes", [0, 100_000_000], ids=["computed", "cached"])
+def test_the_encoder_stays_as_it_is_where_only_the_decoder_is_trained(volume: Path, scratch_limit_bytes: int) -> None:
+    run = Run(volume, trainable="Decoder", scratch_limit_bytes=scratch_limit_bytes)
     before = run.weights()
     run.train()
     moved = changed(before, run.weights())
@@ -163,6 +167,18 @@ def test_the_encoder_runs_once_a_clip_where_its_outputs_are_cached(volume: Path)
     for _ in range(2):
         run.backend.transcribe(run.clips.evaluation, lambda _: None)
     assert sum(heard) == len(run.clips.train) + len(run.clips.evaluation)
+
+
+def test_a_clip_is_encoded_with_its_group_whoever_asks_for_it(volume: Path) -> None:
+    run = Run(volume)
+    group = run.clips.train[:3]
+    outputs = EncoderOutputs(run.loaded.network, device.prepare("cpu", "Float"), 80, lambda _: 12)
+    outputs.use_cache("clips", [group], ScratchBudget("/tmp", 10**8))
+    heard: list[int] = []
+    run.loaded.network.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: heard.append(len(inputs[0])))
+    one, all_of_them = outputs.of([group[1]]), outputs.of(group)
+    assert heard == [3]
+    assert torch.equal(one[0], all_of_them[1])
 
 
 def test_a_full_scratch_folder_costs_the_cache_and_not_the_run(
@@ -267,11 +283,14 @@ class PlainTrainer(Seq2SeqTrainer):  # type: ignore[misc]  # transformers has no
 
 
 def plain_examples(run: Run) -> Iterator[dict[str, torch.Tensor]]:
+    extractor = WhisperFeatureExtractor(chunk_length=WINDOW_OF_EQUALITY)
     order = batches.StepOrder([WINDOW_OF_EQUALITY] * len(run.clips.train), 0, run.config.schedule)
     for step in range(1, STEPS + 1):
         for clip in (run.clips.train[place] for batch in order.of(step) for place in batch.clips):
-            features = examples.features_of([clip], WINDOW_OF_EQUALITY, 80)[0]
-            yield {"input_features": features, "labels": examples.labels_of([clip], run.loaded)[0]}
+            samples = soundfile.read(clip.audio, dtype="float32")[0]
+            features = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_features[0]
+            # The model puts the start token before the labels itself.
+            yield {"input_features": features, "labels": torch.tensor(run.loaded.tokenizer(clip.text).input_ids[1:])}
 
 
 def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -89,6 +89,14 @@ def test_cantonese_is_refused_where_the_vocabulary_lacks_it(volume: Path, tmp_pa
     assert load(tmp_path, language="cantonese").language_code == "yue"
 
 
+def test_what_a_tokenizer_was_saved_with_does_not_matter(tmp_path: Path) -> None:
+    tiny_whisper.build(tmp_path / "model", english_only=True)
+    edit_json(
+        tmp_path / "model" / "tokenizer_config.json", language="english", task="transcribe", predict_timestamps=True
+    )
+    assert len(load(tmp_path, language="en").prompt_ids) == 2
+
+
 def test_special_tokens_in_another_order_are_refused(volume: Path) -> None:
     path = volume / "model" / "tokenizer.json"
     text = path.read_text(encoding="utf-8")
@@ -276,6 +284,8 @@ print(json.dumps({
 
 @pytest.mark.skipif(not OLD_PYTHON.exists(), reason="no .venv38: tests/environment.sh makes it where a Python 3.8 is")
 def test_transformers_4_29_reads_the_saved_folder(volume: Path) -> None:
+    shutil.rmtree(volume / "model")
+    tiny_whisper.build(volume / "model", merges=[("p", "e"), ("pe", "r"), ("Ġ", "n")])
     loaded = load(volume)
     folder = volume / "saved"
     folder.mkdir()
@@ -290,6 +300,7 @@ def test_transformers_4_29_reads_the_saved_folder(volume: Path) -> None:
     features = processor(samples, sampling_rate=16_000, return_tensors="pt").input_features
     with torch.no_grad():
         hidden = loaded.network.model.encoder(features).last_hidden_state
+    assert len(loaded.tokenizer("perché no?", add_special_tokens=False).input_ids) == len("perché no?".encode()) - 3
     assert read["labels"] == [loaded.tokenizer("perché no?").input_ids] * 2
     assert read["prompt"] == list(loaded.prompt_ids)
     assert read["features"] == pytest.approx(features.double().sum().item(), rel=1e-4)

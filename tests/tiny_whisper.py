@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,32 @@ def special_tokens(*, cantonese: bool = False) -> list[str]:
     return ["<|startoftranscript|>", *[f"<|{code}|>" for code in codes], *_TASK_TOKENS]
 
 
-def tokenizer(*, cantonese: bool = False) -> WhisperTokenizer:
-    """Return a tokenizer of 256 bytes without merges; the timestamps follow the special tokens as in the real one."""
+def tokenizer(*, cantonese: bool = False, merges: Sequence[tuple[str, str]] = ()) -> WhisperTokenizer:
+    """Return a tokenizer of 256 bytes and what `merges` makes of them; the timestamps come last as in the real one."""
     tokens = ["<|endoftext|>", *special_tokens(cantonese=cantonese)]
-    vocabulary = {text: number for number, text in enumerate([*bytes_to_unicode().values(), *tokens])}
-    made = WhisperTokenizer(vocab=vocabulary, merges=[], pad_token="<|endoftext|>", extra_special_tokens=tokens[1:])  # noqa: S106 -- a token of text
+    texts = [*bytes_to_unicode().values(), *map("".join, merges), *tokens]
+    vocabulary = {text: number for number, text in enumerate(texts)}
+    made = WhisperTokenizer(
+        vocab=vocabulary,
+        merges=list(merges),
+        pad_token=tokens[0],
+        extra_special_tokens=tokens[1:],
+    )
     made.add_tokens([f"<|{step * 0.02:.2f}|>" for step in range(1501)])
     return made
 
 
 def build(
-    folder: Path, *, window_seconds: int = 2, english_only: bool = False, cantonese: bool = False, **changes: Any
+    folder: Path,
+    *,
+    window_seconds: int = 2,
+    english_only: bool = False,
+    cantonese: bool = False,
+    merges: Sequence[tuple[str, str]] = (),
+    **changes: Any,
 ) -> Path:
     """Write a model folder and return it; `changes` are values of WhisperConfig."""
-    tokens = tokenizer(cantonese=cantonese)
+    tokens = tokenizer(cantonese=cantonese, merges=merges)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     network = WhisperForConditionalGeneration(_config(tokens, window_seconds, changes))

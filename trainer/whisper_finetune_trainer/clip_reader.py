@@ -1,5 +1,6 @@
 """Turn the rows of a manifest into clips; what cannot be used is left out with its reason."""
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from whisper_finetune_trainer.clips import Clip, Drop
 
 #: Opening files waits for the disk, or for the network behind a volume.
 _READERS = 16
+_LOG_EVERY = 10_000
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,12 @@ def read_clips(path: Path, rows: List[manifest.Row], rules: Rules) -> Tuple[List
     def read(row: manifest.Row) -> Union[Clip, Drop]:
         return _clip(path, row, rules)
 
+    results: List[Union[Clip, Drop]] = []
     with ThreadPoolExecutor(_READERS) as readers:
-        results = list(readers.map(read, rows))
+        for result in readers.map(read, rows):
+            results.append(result)
+            if len(results) % _LOG_EVERY == 0:
+                logger.info("%s: %d of %d clips looked at", path.name, len(results), len(rows))
     clips = [result for result in results if isinstance(result, Clip)]
     return clips, [result for result in results if isinstance(result, Drop)]
 

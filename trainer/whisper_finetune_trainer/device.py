@@ -1,5 +1,6 @@
 """The hardware a run trains on and the precision it computes in."""
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,11 @@ def _require_cuda() -> None:
             f"accelerator cuda: PyTorch {torch.__version__} finds no CUDA device; "
             "look at the node's driver, its device plugin and the pod's resources",
         )
-    # Attention's backward pass adds up in any order unless told otherwise, and a resumed run would differ.
+    # Sums are added up in any order unless told otherwise, and a resumed run would differ.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # Part of that mode, to find reads of memory that was never written: there are none here, and it takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def _software() -> str:

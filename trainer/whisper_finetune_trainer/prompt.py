@@ -11,15 +11,16 @@ def prompt_ids(tokenizer: Any, language_code: Optional[str], task: str) -> Tuple
 
     ConfigInvalid where this vocabulary lacks one of them, or has them in another order than Whisper's.
     """
-    tokens = ["<|startoftranscript|>"]
-    if language_code is not None:
-        tokens += [f"<|{language_code}|>", f"<|{task}|>"]
-        tokenizer.set_prefix_tokens(language=LANGUAGES[language_code], task=task)
-    tokens.append("<|notimestamps|>")
+    spoken = [] if language_code is None else [f"<|{language_code}|>", f"<|{task}|>"]
+    tokens = ["<|startoftranscript|>", *spoken, "<|notimestamps|>"]
     vocabulary = tokenizer.get_vocab()
     missing = [token for token in tokens if token not in vocabulary]
     if missing:
         raise TrainerError("ConfigInvalid", _missing_message(missing, language_code))
+    # Set one by one: set_prefix_tokens takes None for "as before", and a fine-tune may have been saved with others.
+    tokenizer.language = None if language_code is None else LANGUAGES[language_code]
+    tokenizer.task = None if language_code is None else task
+    tokenizer.set_prefix_tokens(predict_timestamps=False)
     ids = tuple(tokenizer.convert_tokens_to_ids(tokens))
     # transformers counts the places of languages instead of looking them up: another order would train other tokens.
     if list(ids) != list(tokenizer.prefix_tokens):
