@@ -20,29 +20,40 @@ PODS = ("v1", "pods")
 LABEL_SELECTORS: dict[Selector, str] = {JOBS: UID_LABEL, PODS: UID_LABEL}
 
 
+#: A Job and its pod change several times in a row: one look, so much later, is for all of them.
+SETTLE_SECONDS = 0.1
+
+
 def register(registry: kopf.OperatorRegistry, store: Store, queue: KeyedQueue, ages: WatchAges) -> None:
     """Register the handlers of all watches."""
-    _register(registry, RUNS, store.put_run, lambda run: store.forget_run(uid_of(run)), uid_of, queue, ages)
-    _register(registry, JOBS, store.put_job, store.forget_job, run_uid_of, queue, ages)
-    _register(registry, PODS, store.put_pod, store.forget_pod, run_uid_of, queue, ages)
+
+    def look_soon(run_uid: str) -> None:
+        queue.add_after(run_uid, SETTLE_SECONDS)
+
+    _register(registry, RUNS, store.put_run, lambda run: store.forget_run(uid_of(run)), ages, _by(uid_of, queue.add))
+    _register(registry, JOBS, store.put_job, store.forget_job, ages, _by(run_uid_of, look_soon))
+    _register(registry, PODS, store.put_pod, store.forget_pod, ages, _by(run_uid_of, look_soon))
+
+
+def _by(key_of: Callable[[KubernetesObject], str], add: Callable[[str], None]) -> Callable[[KubernetesObject], None]:
+    return lambda changed: add(key_of(changed))
 
 
 def _register(
     registry: kopf.OperatorRegistry,
     resource: Selector,
-    put: Callable[[KubernetesObject], object],
+    put: Callable[[KubernetesObject], bool],
     forget: Callable[[KubernetesObject], None],
-    key_of: Callable[[KubernetesObject], str],
-    queue: KeyedQueue,
     ages: WatchAges,
+    tell: Callable[[KubernetesObject], None],
 ) -> None:
     @kopf.on.event(*resource, registry=registry, id=resource[-1])
     async def changed(event: kopf.RawEvent, **_: Any) -> None:
         ages.seen(resource[-1])
-        changed_object: KubernetesObject = dict(event["object"])
+        brought: KubernetesObject = dict(event["object"])
         if event["type"] == "DELETED":
-            forget(changed_object)
-        elif not put(changed_object):
-            # The answer to an own write, or a list after a break, has told it already.
+            forget(brought)
+        elif not put(brought):
+            # The answer to an own write, or the list before the watch, has told it already.
             return
-        queue.add(key_of(changed_object))
+        tell(brought)
