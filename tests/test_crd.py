@@ -104,4 +104,4 @@ def test_examples_are_valid() -> None:
 
 def test_numbers_in_words_stay_words() -> None:
     # Go's YAML reads an unquoted 1e-5 as a number, which no default of a string may be.
-    assert "default: '1e-5'" in GENERATED.read_text(encoding="utf-8")
+    assert 'default: "1e-5"' in GENERATED.read_text(encoding="utf-8")
