@@ -55,9 +55,18 @@ def operator(kubeconfig: Path, cluster_api: client.ApiClient) -> OperatorPod:
 def volume() -> Path:
     """The folder of the node with models and data sets, and with what the runs of this session write."""
     folder = Path(cluster_program("volume", "speech", "--name", CLUSTER))
+    empty(folder)
     speech_volume.fill(folder)
-    shutil.rmtree(folder / "runs", ignore_errors=True)
     return folder
+
+
+def empty(folder: Path) -> None:
+    """Remove what an earlier session left; the folder itself may be in use as a mount."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +89,7 @@ def new_volume() -> Callable[..., Path]:
     def make(name: str, megabytes: int | None = None) -> Path:
         limit = [f"--megabytes={megabytes}"] if megabytes else []
         folder = Path(cluster_program("volume", name, *limit, "--name", CLUSTER))
-        folder.chmod(0o777)
-        shutil.rmtree(folder / "runs", ignore_errors=True)
+        empty(folder)
         return folder
 
     return make

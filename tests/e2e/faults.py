@@ -28,7 +28,7 @@ FINAL: dict[str, Fault] = {
         {"dataset.source": "pvc://speech/unreadable-audio"}, "DatasetInvalid", "unreadable-audio-0.wav"
     ),
     "empty-text": Fault({"dataset.source": "pvc://speech/empty-text"}, "DatasetInvalid", "12"),
-    "long-clips": Fault({"dataset.source": "pvc://speech/long-clips"}, "DatasetInvalid", "30 s"),
+    "long-clips": Fault({"dataset.source": "pvc://speech/long-clips"}, "DatasetInvalid", "maxClipSeconds is 30"),
     "long-labels": Fault({"dataset.source": "pvc://speech/long-labels"}, "DatasetInvalid", "token"),
     "diverged": Fault(
         {"training.learningRate": "1e30", "training.warmupFraction": "0.0"}, "TrainingDiverged", "learningRate"

@@ -1,5 +1,6 @@
 """A namespace of its own for each test, with the claims that its runs use."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,22 +25,24 @@ def made_namespace(api: client.ApiClient, name: str, claims: Mapping[str, Path])
     for claim, folder in claims.items():
         make_claim(core, name, claim, folder)
     yield name
-    remove(core, name)
+    delete(core, name)
 
 
 def remove_leftovers(api: client.ApiClient) -> None:
-    """Remove the namespaces of tests that were interrupted."""
+    """Wait until the namespaces of earlier tests are gone, those of interrupted ones too."""
     core = client.CoreV1Api(api)
     for namespace in core.list_namespace(label_selector=MARK).items:
-        remove(core, namespace.metadata.name)
+        name = namespace.metadata.name
+        delete(core, name)
+        gone = functools.partial(is_gone, core, name)
+        wait_until(gone, SECONDS_TO_DELETE, f"namespace {name} is gone", functools.partial(remains, core, name))
+    core.delete_collection_persistent_volume(label_selector=MARK)
 
 
-def remove(core: client.CoreV1Api, name: str) -> None:
-    """Delete a namespace, with its volumes, and wait until it is gone."""
+def delete(core: client.CoreV1Api, name: str) -> None:
+    """Delete the namespace, unless that has been done; the cluster takes a quarter of a minute over it."""
     if not is_gone(core, name):
         core.delete_namespace(name)
-    wait_until(lambda: is_gone(core, name), SECONDS_TO_DELETE, f"namespace {name} is gone", lambda: remains(core, name))
-    core.delete_collection_persistent_volume(label_selector=f"{MARK}={name}")
 
 
 def make_claim(core: client.CoreV1Api, namespace: str, claim: str, folder: Path) -> None:

@@ -14,20 +14,16 @@ Row = dict[str, str]
 
 
 def fill(volume: Path) -> None:
-    """Write everything that is not there yet; `FINISHED` says that it is all there."""
-    mark = volume / "FINISHED"
-    if mark.exists():
-        return
+    """Write it all into an empty folder."""
     tiny_whisper.build(volume / "models" / "tiny")
     tiny_whisper.build(volume / "models" / "english-only", english_only=True)
-    (volume / "models" / "nothing").mkdir(parents=True, exist_ok=True)
+    (volume / "models" / "nothing").mkdir()
     tiny_whisper.write_clips(volume / "tones", GOOD_CLIPS)
-    (volume / "empty").mkdir(exist_ok=True)
+    (volume / "empty").mkdir()
     (volume / "empty" / "train.jsonl").write_text("")
     for name, make_fault in FAULTS.items():
         write_faulty(volume / name, GOOD_CLIPS, {name: make_fault}, FAULTY_CLIPS)
     write_faulty(volume / "one-of-each-fault", CLIPS_AROUND_SIX_FAULTS, FAULTS, 1)
-    mark.touch()
 
 
 def write_faulty(folder: Path, good: int, faults: Mapping[str, Callable[[Path, str], str]], times: int) -> None:
