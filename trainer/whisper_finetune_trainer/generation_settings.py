@@ -1,6 +1,6 @@
 """Complete a model's generation settings, which old fine-tunes lack in part, for one language and task."""
 
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 from whisper_finetune_api.languages import LANGUAGES
 
@@ -8,14 +8,18 @@ from whisper_finetune_api.languages import LANGUAGES
 _LIBRARY_MAX_LENGTH = 20
 
 
-def complete(network: Any, tokenizer: Any, language_code: Optional[str], task: str) -> None:
-    """Set language and task (None: English-only), and what is missing of the token tables, on generation_config."""
+def complete(
+    network: Any, tokenizer: Any, prompt_ids: Tuple[int, ...], language_code: Optional[str], task: str
+) -> None:
+    """Set prompt, language (None: English-only) and task, and missing token tables, on generation_config."""
     settings = network.generation_config
     settings.decoder_start_token_id = network.config.decoder_start_token_id
     settings.no_timestamps_token_id = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
     settings.return_timestamps = False
-    # The old way to say language and task; where both are given, versions differ in which one wins.
-    settings.forced_decoder_ids = None
+    # transformers 4.29 heeds language and task as arguments only, but these; newer ones where those are absent.
+    settings.forced_decoder_ids = [list(place) for place in enumerate(prompt_ids[1:], start=1)]
+    # What the base model was made for would win over them there.
+    network.config.forced_decoder_ids = None
     settings.is_multilingual = language_code is not None
     limit = network.config.max_target_positions
     if settings.max_length in (None, _LIBRARY_MAX_LENGTH) or settings.max_length > limit:

@@ -130,7 +130,7 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         )
     token_language: Optional[str] = None if english_only else code
     prompt_ids = prompt.prompt_ids(tokenizer, token_language, spec.task)
-    generation_settings.complete(network, tokenizer, token_language, spec.task)
+    generation_settings.complete(network, tokenizer, prompt_ids, token_language, spec.task)
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,
