@@ -1,5 +1,7 @@
 """WhisperFineTune objects that must be accepted or refused: one table for the API server and for the types."""
 
+from __future__ import annotations  # it is read by Python 3.8 too
+
 import copy
 from typing import Any, NamedTuple
 
