@@ -116,7 +116,7 @@ def test_a_resumed_run_draws_the_same_dropout_and_masks(tmp_path: Path, volume: 
 
 
 def test_the_loss_falls(volume: Path) -> None:
-    losses = Run(volume, steps=40, learningRate="0.003").train(last_step=40)
+    losses = Run(volume, steps=30, learningRate="0.003", trainable="Decoder").train(last_step=30)
     assert losses[-1] < losses[0] / 2
 
 
@@ -141,9 +141,9 @@ def test_all_weights_are_trained_but_the_encoders_positions(volume: Path) -> Non
 @pytest.mark.parametrize("precision", ["Float", "Half"])
 def test_the_cache_changes_no_bit_of_the_first_epoch_nor_of_later_ones(volume: Path, precision: str) -> None:
     # One clip at a time on both sides: a batch may be added up in another order.
-    options: dict[str, Any] = {"trainable": "Decoder", "precision": precision, "batchSize": 1, "steps": 50}
+    options: dict[str, Any] = {"trainable": "Decoder", "precision": precision, "batchSize": 1, "steps": 30}
     cached, computed = Run(volume, **options), Run(volume, scratch_limit_bytes=0, **options)
-    assert cached.train(last_step=50) == computed.train(last_step=50)
+    assert cached.train(last_step=30) == computed.train(last_step=30)
     assert changed(cached.weights(), computed.weights()) == set()
 
 
@@ -201,25 +201,18 @@ def test_the_cache_keeps_to_its_limit(volume: Path, caplog: pytest.LogCaptureFix
     assert "encoder outputs of train clips are not cached" in caplog.text
 
 
-def test_texts_come_in_the_order_of_the_clips_and_progress_is_told(volume: Path) -> None:
-    run = Run(volume, steps=60, learningRate="0.003", trainable="All")
-    run.train(last_step=60)
-    told: list[int] = []
-    clips = run.clips.train
-    texts = run.backend.transcribe(clips, told.append)
-    assert told == [16, len(clips)]
-    assert len(set(texts)) > 1
-    one_by_one = [run.backend.transcribe([clip], told.append)[0] for clip in clips[:4]]
-    assert one_by_one == texts[:4]
-
-
-def test_timestamps_that_a_model_says_are_no_text(tmp_path: Path) -> None:
+def test_texts_come_in_the_order_of_the_clips_without_timestamps(tmp_path: Path) -> None:
     tiny_whisper.build(tmp_path / "model")
-    tiny_whisper.write_clips(tmp_path / "clips", 10, texts=("uno", "<|0.10|><|0.10|>due"))
+    tiny_whisper.write_clips(tmp_path / "clips", 22, texts=("uno", "<|0.10|><|0.10|>due"))
     run = Run(tmp_path, steps=60, learningRate="0.003", trainable="All")
     run.train(last_step=60)
-    # transformers reads them as ends of segments and listens on from there, in features that it was not given.
-    assert set(run.backend.transcribe(run.clips.train, lambda _: None)) == {"uno", "due"}
+    told: list[int] = []
+    # transformers reads timestamps as ends of segments and listens on from there, in features that it was not given.
+    texts = run.backend.transcribe(run.clips.train, told.append)
+    assert set(texts) == {"uno", "due"}
+    assert told == [16, 18]
+    one_by_one = [run.backend.transcribe([clip], told.append)[0] for clip in run.clips.train[:6]]
+    assert one_by_one == texts[:6]
 
 
 def test_transcribing_changes_nothing_of_the_training(volume: Path) -> None:
