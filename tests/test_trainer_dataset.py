@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,14 @@ def test_too_many_long_labels_refuse_the_data_set(volume: Path) -> None:
     with pytest.raises(TrainerError, match="clips cannot be used, more than") as caught:
         dataset.fit_clips(dataset.load_clips(config), model.load_model(config), config)
     assert caught.value.reason == "DatasetInvalid"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_volume_that_may_not_be_read(volume: Path) -> None:
+    os.seteuid(65534)
+    try:
+        error = refusal(volume)
+    finally:
+        os.seteuid(0)
+    assert error.reason == "AccessDenied"
+    assert error.message.startswith("dataset.source: user 65534 may not read")

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import shutil
 import stat
@@ -328,3 +329,14 @@ def test_a_folder_that_transformers_4_29_wrote_is_read(volume: Path) -> None:
     assert old.tokenizer("perché no?").input_ids == loaded.tokenizer("perché no?").input_ids
     weights, same = loaded.network.state_dict(), old.network.state_dict()
     assert all(torch.equal(weights[name], same[name]) for name in weights)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_volume_that_may_not_be_read(volume: Path) -> None:
+    os.seteuid(65534)
+    try:
+        error = refusal(volume)
+    finally:
+        os.seteuid(0)
+    assert error.reason == "AccessDenied"
+    assert error.message.startswith("model: user 65534 may not read")

@@ -27,12 +27,8 @@ def load_clips(config: TrainerConfig) -> Clips:
     _refuse_hub_fields(dataset)
     source = volumes.local_path(dataset.source, "dataset.source", config)
     normalize = _text_normalizer(dataset, language_code(config.spec.language))
-    train, drops = _read_split(source, dataset.train_split, dataset, normalize, is_train=True)
-    if dataset.eval_split is None:
-        train, evaluation = _hold_out(train, float(dataset.eval_fraction))
-    else:
-        evaluation, eval_drops = _read_split(source, dataset.eval_split, dataset, normalize, is_train=False)
-        drops += eval_drops
+    with volumes.readable(dataset.source, "dataset.source"):
+        train, evaluation, drops = _read_both(source, dataset, normalize)
     # Before the limits, so that a clip beyond maxEvalClips is not trained on either when it is a held-out one's copy.
     duplicates = _duplicates(train, evaluation) if dataset.remove_duplicates else []
     copies = {drop.example for drop in duplicates}
@@ -78,6 +74,16 @@ def _text_normalizer(dataset: Dataset, code: str) -> Callable[[str], str]:
     if dataset.text_normalization == "None":
         return str.strip
     return normalizers.basic if dataset.text_normalization == "Basic" else normalizers.normalizer_for(code, {}).apply
+
+
+def _read_both(
+    source: Path, dataset: Dataset, normalize: Callable[[str], str]
+) -> Tuple[List[Clip], List[Clip], List[Drop]]:
+    train, drops = _read_split(source, dataset.train_split, dataset, normalize, is_train=True)
+    if dataset.eval_split is None:
+        return (*_hold_out(train, float(dataset.eval_fraction)), drops)
+    evaluation, eval_drops = _read_split(source, dataset.eval_split, dataset, normalize, is_train=False)
+    return train, evaluation, [*drops, *eval_drops]
 
 
 def _read_split(

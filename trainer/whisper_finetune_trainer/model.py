@@ -44,9 +44,10 @@ def load_model(config: TrainerConfig) -> LoadedModel:
     transformers.utils.logging.set_verbosity_error()
     spec = config.spec
     folder = _folder(config)
-    _check_config(folder, spec.model)
-    network = _read_network(folder, spec.model)
-    tokenizer = _read_tokenizer(folder, spec.model)
+    with volumes.readable(spec.model, "model"):
+        _check_config(folder, spec.model)
+        network = _read_network(folder, spec.model)
+        tokenizer = _read_tokenizer(folder, spec.model)
     return _prepare(network, tokenizer, spec)
 
 
@@ -93,6 +94,9 @@ def _read_network(folder: Path, address: str) -> Any:
             "ConfigInvalid", f"model: pytorch_model.bin of {address} holds more than weights; convert it to safetensors"
         ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        # With a number it is the file system's, which may be well again at the next attempt.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise TrainerError("ConfigInvalid", f"model: weights of {address} cannot be read: {_line(error)}") from error
     # transformers fills what is missing with random numbers and only logs it.
     broken = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})

@@ -1,6 +1,9 @@
 """Where the addresses of a spec lie on this machine."""
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
@@ -24,3 +27,16 @@ def local_path(address: str, field: str, config: TrainerConfig) -> Path:
             f"on a workstation pass --volume {parsed.place}=FOLDER",
         )
     return Path(addresses.local_path(address, config.volumes))
+
+
+@contextmanager
+def readable(address: str, field: str) -> Iterator[None]:
+    """Turn a refusal of the file system, while an address is read, into AccessDenied."""
+    try:
+        yield
+    except PermissionError as error:
+        raise TrainerError(
+            "AccessDenied",
+            f"{field}: user {os.geteuid()} may not read {error.filename} of {address}; "
+            "open it to that user, or set fsGroup or runAsUser of the runtime",
+        ) from error
