@@ -11,4 +11,4 @@ def of_failed_run(sight: Sight, cluster: DemoCluster) -> str:
         log, name = cluster.log_of(status.pod_name, cluster.namespace), f"trainer pod {status.pod_name}"
     else:
         log, name = cluster.operator_log(), "operator"
-    return f"the run {sight.state}: {sight.reason}: {sight.message}\n--- last lines of the {name}\n{log}"
+    return f"the run failed: {sight.reason}: {sight.message}\n--- last lines of the {name}\n{log}"

@@ -29,10 +29,11 @@ class TrainingBar:
         progress = sight.status.progress
         if progress and not self._bar and sight.is_training:
             self._bar = tqdm(total=progress.total_steps, desc="training", unit="step", file=sys.stderr)
-        if progress and self._bar:
+        if progress and self._bar and progress.step > self._bar.n:
             self._bar.set_postfix_str(f"loss {progress.loss}" if progress.loss else "", refresh=False)
             self._bar.update(progress.step - self._bar.n)
-            self._bar.refresh()
+        if self._bar and sys.stderr.isatty():
+            self._bar.refresh()  # its clock goes on between two steps
         if not sight.is_training:
             self.close()
 

@@ -12,6 +12,7 @@ import jiwer
 import soundfile
 import torch
 import transformers
+from tqdm import tqdm
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
 BATCH_SIZE = 8
@@ -24,8 +25,8 @@ def transcribe(model: str, audio: list, precision: str) -> list:
         # Around the model alone: the features cannot be made within autocast.
         recognizer.model.generate = torch.autocast("cpu", dtype=torch.bfloat16)(recognizer.model.generate)
     sounds = (soundfile.read(file, dtype="float32") for file in audio)
-    clips = [{"raw": sound, "sampling_rate": rate} for sound, rate in sounds]
-    return [heard["text"] for heard in recognizer(clips)]
+    clips = ({"raw": sound, "sampling_rate": rate} for sound, rate in sounds)
+    return [heard["text"] for heard in tqdm(recognizer(clips), total=len(audio), desc="transcribing", unit="clip")]
 
 
 def normalized_wer(references: list, hypotheses: list) -> float:
