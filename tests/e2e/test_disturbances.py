@@ -44,6 +44,24 @@ def test_trainer_process_is_killed(stage: Stage) -> None:
     assert ended["status"]["attempts"]["failed"] == 1
 
 
+def test_trainer_pod_is_evicted(stage: Stage) -> None:
+    run = stage.start("pod-evicted")
+    name = stage.pod_at_work(run).metadata.name
+    eviction = client.V1Eviction(metadata=client.V1ObjectMeta(name=name))
+    stage.runs.core.create_namespaced_pod_eviction(name, stage.runs.namespace, eviction)
+    ended = stage.assert_went_on(run, pods=2)
+    assert ended["status"]["attempts"]["failed"] == 0
+
+
+def test_trainer_is_killed_more_often_than_retries_allow(stage: Stage) -> None:
+    run = stage.start("no-retries", {"retries": 0})
+    kill_process_of(stage.pod_at_work(run), "whisper_finetune_trainer")
+    ended = stage.runs.wait_for_state("no-retries", "Failed")
+    assert succeeded(ended)["reason"] == "RetriesExhausted"
+    assert "137" in succeeded(ended)["message"]
+    assert len(stage.runs.pods(uid_of(run))) == 1
+
+
 def test_operator_is_killed(stage: Stage, operator: OperatorPod) -> None:
     run = stage.start("operator-killed")
     operator.kill()
@@ -82,7 +100,8 @@ def test_run_is_made_again_under_its_name(stage: Stage) -> None:
 
 
 def test_run_is_suspended_and_resumed(stage: Stage) -> None:
-    run = stage.start("suspended")
+    run = stage.start("suspended", {"training.steps": 1500})
+    stage.runs.wait("suspended", "its progress is told", lambda run: run["status"].get("progress", {}).get("percent"))
     stage.runs.change("suspended", {"suspend": True})
     suspended = stage.runs.wait_for_state("suspended", "Suspended")
     assert condition(suspended, "Suspended")["status"] == "True"
@@ -96,11 +115,12 @@ def test_run_is_suspended_and_resumed(stage: Stage) -> None:
 
 
 def test_deadline_counts_all_attempts(stage: Stage) -> None:
-    deadline_seconds = 25
-    run = stage.start("deadline", {"training.steps": 500_000, "activeDeadlineSeconds": deadline_seconds})
+    run = stage.start("deadline", {"training.steps": 500_000})
     first = stage.pod_at_work(run)
     kill_process_of(first, "whisper_finetune_trainer")
     stage.wait_for_another_pod(run, than=first)
+    deadline_seconds = int(seconds_of(stage.runs.pods(uid_of(run))[0])) + 5
+    stage.runs.change("deadline", {"activeDeadlineSeconds": deadline_seconds})
     ended = stage.runs.wait_for_state("deadline", "Failed", 120)
     assert succeeded(ended)["reason"] == "DeadlineExceeded"
     assert ended["status"]["attempts"]["started"] == 2
