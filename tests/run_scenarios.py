@@ -107,6 +107,11 @@ def _killed(created: float) -> dict[str, Any]:
     return ended(created, created + 3, created + 7, 137, reason="OOMKilled")
 
 
+def _not_yet_over(ended_pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod as the kubelet shows it between the end of its container and its own."""
+    return {**ended_pod, "status": {**ended_pod["status"], "phase": "Running"}}
+
+
 def _attempts(*pods: dict[str, Any]) -> tuple[Moment, ...]:
     """Return the beginning of a run and a moment with these pods, all ended, of a Job that is still at work."""
     return CREATED, JOB, Moment(900, job(), pods)
@@ -135,6 +140,12 @@ SCENARIOS: dict[str, Scenario] = {
     "training": Scenario((CREATED, JOB, PREPARING, TRAINING), "Training", "Training"),
     "training, and the operator has just started": Scenario(
         (CREATED, JOB, TRAINING, Moment(70, job(), (running(2, 5),))), "Training", "Training"
+    ),
+    "its container is over, and its pod not yet": Scenario(
+        (CREATED, JOB, TRAINING, Moment(100, job(), (_not_yet_over(ended(2, 5, 99, 0, DONE)),))),
+        "Training",
+        "Training",
+        "pod",
     ),
     "report of another run at that address": Scenario(
         (CREATED, JOB, Moment(20, job(), (running(2, 5),), progress(40).model_copy(update={"uid": "other"}))),

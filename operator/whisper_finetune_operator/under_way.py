@@ -124,6 +124,9 @@ def _after_end(situation: Situation, job: Job) -> Course:
 
 def _with_pod(situation: Situation, job: Job, pod: Pod) -> Course:
     allow = _allow_retries(situation, job)
+    if pod.exit_code is not None:
+        # No news: its end is counted when the whole pod is over, moments later.
+        return Course(_running(situation, pod), allow)
     if not pod.running:
         lacking = waiting.find(pod.waiting) if pod.waiting else None
         return Course(lacking or _phase_of_pod(situation, NOT_STARTED.reason, NOT_STARTED.message), allow)
