@@ -131,6 +131,12 @@ def test_what_a_failed_attempt_reached_stays_when_the_next_knows_less() -> None:
     assert status.start_time == "2026-11-22T10:00:05Z"
 
 
+def test_a_good_end_leaves_the_checkpoints_that_it_names() -> None:
+    done = Moment(100, job(complete(100)), (ended(2, 5, 99, 0, {**DONE, "checkpoints": []}),))
+    status = last_status(CREATED, JOB, training(50, 40, checkpoints=KEPT), done)
+    assert status.checkpoints == ()
+
+
 def test_a_bad_end_leaves_its_baseline_and_its_checkpoints() -> None:
     status = last_status(CREATED, JOB, Moment(90, job(), (ended(2, 5, 65, 73, failure("OutputNotWritable", "full")),)))
     assert status.baseline is not None

@@ -123,6 +123,8 @@ def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> d
     return {
         "result": ending.result,
         "model": model,
+        # Those that are left: the states to resume from go with the end, and the trainer's last report named one.
+        "checkpoints": tuple(results.checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
         "report": f"{folder}/{ending.report}" if ending.report else None,
         "progress": progress.model_copy(update={"percent": _DONE_PERCENT, "eta_seconds": None}),
     }
