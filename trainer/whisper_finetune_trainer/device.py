@@ -42,6 +42,7 @@ class Device:
 def prepare(accelerator: Accelerator, wanted: Optional[Precision]) -> Device:
     """Return the device, with as many threads as this process has CPUs; AcceleratorUnavailable, ConfigInvalid."""
     torch.set_num_threads(min(cpu_count.available_cpus(), torch.get_num_threads()))
+    _make_deterministic()
     if accelerator == "cpu":
         precision: Precision = wanted or ("Half" if cpu_has_bfloat16(_CPU_INFO.read_text("utf-8")) else "Float")
         hardware = f"CPU, {torch.get_num_threads()} threads"
@@ -69,7 +70,11 @@ def _require_cuda() -> None:
             f"accelerator cuda: PyTorch {torch.__version__} finds no CUDA device; "
             "look at the node's driver, its device plugin and the pod's resources",
         )
-    # Sums are added up in any order unless told otherwise, and a resumed run would differ.
+
+
+def _make_deterministic() -> None:
+    # Gradients of looked-up rows, among others, are added up in any order by several threads unless told otherwise, on
+    # CPUs too, and a resumed run would differ.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     # Part of that mode, to find reads of memory that was never written: there are none here, and it takes time.
