@@ -1,7 +1,14 @@
-"""Lets `python bench/PROGRAM.py` import the project's packages, which are not installed; import it before them."""
+"""Lets `python bench/PROGRAM.py` import the project's packages, and both sides wait as the trainer does.
+
+To be imported before those packages, which are not installed, and before PyTorch.
+"""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / folder) for folder in ("crds", "trainer", "tests")]
+
+from whisper_finetune_trainer import thread_waiting  # noqa: E402 -- the line above finds it
+
+thread_waiting.make_passive()

@@ -4,7 +4,7 @@ import importlib
 import logging
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import finished_run, reached, run_folder
+from whisper_finetune_trainer import finished_run, reached, run_folder, thread_waiting
 from whisper_finetune_trainer.progress import Reporter
 from whisper_finetune_trainer.stopping import StopRequest
 
@@ -23,6 +23,7 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Traini
         return finished_run.report(config, folder, finished, reporter)
     folder.prepare()
     reached.tell(config, folder, reporter)
+    thread_waiting.make_passive()
     with stop.interruptible():
         # torch and transformers take seconds to load: nothing above needs them.
         train = importlib.import_module("whisper_finetune_trainer.train")
