@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes import client
 
 from demo import following, operator_installation, progress_of_run, recipe, table, verification, volume
-from demo.faults import DemoError
+from demo.demo_cluster import DemoCluster
+from demo.faults import DemoError, NoAnswerError
 from demo.flow import EXAMPLE
 from demo.folders import DemoFolders
 from demo.stopwatch import Stopwatch
@@ -84,6 +86,31 @@ def test_a_run_that_does_not_start_is_given_up_with_its_reason(monkeypatch: pyte
 def test_a_run_that_somebody_deletes_is_not_waited_for() -> None:
     with pytest.raises(DemoError, match="the run is gone"):
         following.follow(lambda: None, Stopwatch())
+
+
+def test_an_api_server_that_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.0)
+    answers = iter([NoAnswerError("refused"), run_in("Succeeded", baseline=BASELINE)])
+    assert following.follow(lambda: answer(next(answers)), Stopwatch()).state == "Succeeded"
+
+
+def test_an_api_server_that_stays_away_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(following, "SECONDS_WITHOUT_ANSWER", 0)
+    with pytest.raises(NoAnswerError, match="refused"):
+        following.follow(lambda: answer(NoAnswerError("refused")), Stopwatch())
+
+
+def answer(given: dict[str, Any] | Exception) -> dict[str, Any]:
+    if isinstance(given, Exception):
+        raise given
+    return given
+
+
+def test_an_address_where_nobody_listens_gives_no_answer() -> None:
+    nowhere = client.Configuration(host="http://127.0.0.1:1", retries=False)
+    with client.ApiClient(nowhere) as api, pytest.raises(NoAnswerError, match="does not answer"):
+        DemoCluster(api).run("italian")
 
 
 UNSEEN = UnseenTexts(clips=95, baseline="30.00", result="26.00", difference_low="-8.10", difference_high="0.40")

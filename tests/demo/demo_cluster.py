@@ -5,13 +5,16 @@ from functools import cached_property
 from typing import Any
 
 from kubernetes import client, dynamic
+from urllib3.exceptions import HTTPError
 
 from demo import operator_installation
+from demo.faults import NoAnswerError
 from whisper_finetune_api import v1alpha1
 
 NAMESPACE = "default"
 FIELD_MANAGER = "whisper-finetune-demo"
 NOT_FOUND = 404
+FIRST_SERVER_ERROR = 500
 LOG_LINES = 20
 
 Run = dict[str, Any]
@@ -37,14 +40,18 @@ class DemoCluster:
         resource.server_side_apply(body=body, **place, field_manager=FIELD_MANAGER, force_conflicts=True)
 
     def run(self, name: str) -> Run | None:
-        """Return a WhisperFineTune, None where there is none."""
+        """Return a WhisperFineTune, None where there is none; NoAnswerError where the server cannot say."""
         place = (v1alpha1.GROUP, v1alpha1.VERSION, self.namespace, v1alpha1.PLURAL)
         try:
             found: Run = client.CustomObjectsApi(self.api).get_namespaced_custom_object(*place, name)
         except client.ApiException as refusal:
             if refusal.status == NOT_FOUND:
                 return None
+            if refusal.status >= FIRST_SERVER_ERROR:
+                raise NoAnswerError(f"the API server says {refusal.status} {refusal.reason}") from refusal
             raise
+        except HTTPError as silence:
+            raise NoAnswerError(f"the API server does not answer: {silence}") from silence
         return found
 
     def delete_run(self, name: str) -> None:

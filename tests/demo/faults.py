@@ -3,3 +3,7 @@
 
 class DemoError(Exception):
     """What is wrong, where, and what to do."""
+
+
+class NoAnswerError(DemoError):
+    """The API server does not answer, or answers that it cannot now."""

@@ -9,13 +9,14 @@ from typing import Any
 from tqdm import tqdm
 
 from demo import progress_of_run
-from demo.faults import DemoError
+from demo.faults import DemoError, NoAnswerError
 from demo.progress_of_run import Sight
 from demo.stopwatch import Stopwatch
 
 SECONDS_BETWEEN_LOOKS = 1.0
 #: In the demo nothing is mended from outside, so what waits this long does not come.
 SECONDS_TO_WAIT = 180
+SECONDS_WITHOUT_ANSWER = 60
 
 
 class TrainingBar:
@@ -62,10 +63,17 @@ def follow(look: Callable[[], dict[str, Any] | None], watch: Stopwatch) -> Sight
 
 
 def sights(look: Callable[[], dict[str, Any] | None]) -> Iterator[Sight]:
-    """Yield one sight a second."""
+    """Yield one sight a second; an API server that is away for a while is waited for."""
+    answered = time.monotonic()
     while True:
-        run = look()
-        if run is None:
-            raise DemoError("the run is gone: somebody deleted it")
-        yield progress_of_run.look(run)
+        try:
+            run = look()
+        except NoAnswerError:
+            if time.monotonic() - answered > SECONDS_WITHOUT_ANSWER:
+                raise
+        else:
+            if run is None:
+                raise DemoError("the run is gone: somebody deleted it")
+            answered = time.monotonic()
+            yield progress_of_run.look(run)
         time.sleep(SECONDS_BETWEEN_LOOKS)
