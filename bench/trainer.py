@@ -4,8 +4,9 @@
 
 Both fine-tune the decoder of the demo's Whisper base on the same Italian clips with the same schedule: this trainer as
 `trainable: Decoder` does, the other with Seq2SeqTrainer, float32 and every clip in 30 s. They take their steps in turn
-in one process, so that both meet the same machine; reading the sound and making features count on both sides. Word
-error rates are those of the whole held-out split, in 30 s, by this trainer's code for all three models.
+in one process, so that both meet the same machine and wait for their threads alike; reading the sound and making
+features count on both sides. Word error rates are those of the whole held-out split, in 30 s, by this trainer's code
+for all three models.
 """
 
 import argparse
