@@ -81,16 +81,6 @@ def test_parameters_are_those_that_the_models_have(model: str, parameters: int) 
 
 
 @pytest.mark.parametrize(
-    ("replicas", "steps", "rate", "every"), [(1, 1000, 1e-5, 100), (4, 250, 4e-5, 25), (16, 62, 1.6e-4, 6)]
-)
-def test_replicas_divide_the_steps_and_multiply_the_rate(replicas: int, steps: int, rate: float, every: int) -> None:
-    schedule = make_schedule(Training(eval_every_steps=100), "ipu", replicas)
-    assert (schedule.steps, schedule.eval_every_steps) == (steps, every)
-    assert schedule.learning_rate == pytest.approx(rate)
-    assert schedule.warmup_steps == steps // 4
-
-
-@pytest.mark.parametrize(
     ("batch", "micro", "accumulation"), [(16, 8, 2), (8, 8, 1), (12, 6, 2), (7, 7, 1), (11, 1, 11)]
 )
 def test_micro_batches_make_up_the_batch(batch: int, micro: int, accumulation: int) -> None:

@@ -7,7 +7,8 @@ ENGLISH_VOCABULARY = 51864
 MULTILINGUAL_VOCABULARY = 51865
 #: large-v3 added Cantonese.
 CANTONESE_VOCABULARY = 51866
-_AUDIO_POSITIONS = 1500
+#: Positions of the encoder's output: 30 seconds.
+AUDIO_POSITIONS = 1500
 _TEXT_POSITIONS = 448
 _CONVOLUTION_WIDTH = 3
 
@@ -24,17 +25,35 @@ class Dimensions:
     mel_bins: int = 80
 
     @property
+    def encoder_input_parameters(self) -> int:
+        """Number of weights before the encoder's layers, and of the last norm."""
+        convolutions = _CONVOLUTION_WIDTH * self.width * (self.mel_bins + self.width) + 2 * self.width
+        return convolutions + AUDIO_POSITIONS * self.width + 2 * self.width
+
+    @property
+    def encoder_layer_parameters(self) -> int:
+        """Number of weights of one layer: 4 attention and 8 feed-forward matrices; k has no bias."""
+        return 12 * self.width**2 + 13 * self.width - self.width
+
+    @property
+    def decoder_input_parameters(self) -> int:
+        """Number of weights before the decoder's layers, and of the last norm; the projection is the embedding."""
+        return (self.vocabulary + _TEXT_POSITIONS) * self.width + 2 * self.width
+
+    @property
+    def decoder_layer_parameters(self) -> int:
+        """Number of weights of one layer: two attentions; k has no bias."""
+        return 16 * self.width**2 + 19 * self.width - 2 * self.width
+
+    @property
     def encoder_parameters(self) -> int:
         """Number of weights of the encoder."""
-        convolutions = _CONVOLUTION_WIDTH * self.width * (self.mel_bins + self.width) + 2 * self.width
-        layer = 12 * self.width**2 + 13 * self.width - self.width  # 4 attention + 8 feed-forward; k has no bias
-        return convolutions + _AUDIO_POSITIONS * self.width + self.encoder_layers * layer + 2 * self.width
+        return self.encoder_input_parameters + self.encoder_layers * self.encoder_layer_parameters
 
     @property
     def decoder_parameters(self) -> int:
-        """Number of weights of the decoder; the output projection is the embedding."""
-        layer = 16 * self.width**2 + 19 * self.width - 2 * self.width  # two attentions; k has no bias
-        return (self.vocabulary + _TEXT_POSITIONS) * self.width + self.decoder_layers * layer + 2 * self.width
+        """Number of weights of the decoder."""
+        return self.decoder_input_parameters + self.decoder_layers * self.decoder_layer_parameters
 
     @property
     def parameters(self) -> int:

@@ -63,6 +63,7 @@ class TrainerConfig(ApiModel):
     generation: int = 1
     spec: WhisperFineTuneSpec
     accelerator: Accelerator
+    ipus: Optional[int] = Field(None, ge=1, le=64, description="Of the partition, with accelerator ipu.")
     schedule: Schedule
     volumes: Dict[str, str] = Field(default_factory=dict, description="Claim to the folder where it is mounted.")
     progress_port: int = Field(ge=0, le=65535, description="0: any free port.")

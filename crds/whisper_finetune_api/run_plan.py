@@ -5,7 +5,9 @@ from typing import Optional
 
 from pydantic import Field
 
-from whisper_finetune_api.models import Dimensions, dimensions_of
+from whisper_finetune_api import ipu_planning
+from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.models import AUDIO_POSITIONS, Dimensions, dimensions_of
 from whisper_finetune_api.run import Accelerator, Schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.model import ApiModel
@@ -17,7 +19,6 @@ _BYTES_OF_WEIGHT = 4
 _BYTES_OF_TRAINED_WEIGHT = 4 + 4 + 4
 #: Activations that the backward pass keeps per layer and position, in floats per unit of width.
 _KEPT_PER_LAYER = 34
-_AUDIO_POSITIONS = 1500
 
 
 class RunPlan(ApiModel):
@@ -27,31 +28,52 @@ class RunPlan(ApiModel):
     schedule: Schedule
     trained_parameters: Optional[int] = Field(None, description="Absent for a model outside the dimension table.")
     parameters: Optional[int] = None
-    memory_bytes: Optional[int] = Field(None, description="Estimate: weights, gradients, optimizer and activations.")
+    memory_bytes: Optional[int] = Field(
+        None, description="Estimate: weights, gradients, optimizer and activations; of IPUs ipu.bytesPerIpu has it."
+    )
+    ipu: Optional[IpuPlan] = Field(None, description="The layout on the IPUs.")
 
 
 def make_run_plan(
-    spec: WhisperFineTuneSpec, accelerator: Accelerator, dimensions: Optional[Dimensions] = None
+    spec: WhisperFineTuneSpec,
+    accelerator: Accelerator,
+    dimensions: Optional[Dimensions] = None,
+    ipus: Optional[int] = None,
 ) -> RunPlan:
-    """Return the plan; `dimensions` are the model's own where its config.json has been read."""
-    schedule = make_schedule(spec.training, accelerator)
+    """Return the plan; `dimensions` are the model's own where its config.json has been read, `ipus` the partition's.
+
+    IpuPlanError says what cannot be. A model of unknown size is planned for one replica: its trainer plans again.
+    """
     known = dimensions or dimensions_of(spec.model)
     if known is None:
-        return RunPlan(accelerator=accelerator, schedule=schedule)
+        return RunPlan(accelerator=accelerator, schedule=make_schedule(spec.training, accelerator))
     trained = known.decoder_parameters if spec.training.trainable == "Decoder" else known.parameters
+    ipu = _ipu_plan(spec, accelerator, known, ipus)
+    schedule = make_schedule(spec.training, accelerator, ipu)
     return RunPlan(
         accelerator=accelerator,
         schedule=schedule,
         parameters=known.parameters,
         trained_parameters=trained,
-        memory_bytes=_memory_bytes(known, trained, spec.training, schedule.micro_batch_size),
+        memory_bytes=None if ipu else _memory_bytes(known, trained, spec.training, schedule.micro_batch_size),
+        ipu=ipu,
     )
 
 
-def make_schedule(training: Training, accelerator: Accelerator, replicas: int = 1) -> Schedule:
+def _ipu_plan(
+    spec: WhisperFineTuneSpec, accelerator: Accelerator, dimensions: Dimensions, ipus: Optional[int]
+) -> Optional[IpuPlan]:
+    if accelerator != "ipu":
+        return None
+    size = ipus or ipu_planning.smallest_partition(dimensions, spec.ipu_config)
+    return ipu_planning.make_ipu_plan(spec.model, dimensions, size, spec.training, spec.ipu_config)
+
+
+def make_schedule(training: Training, accelerator: Accelerator, ipu: Optional[IpuPlan] = None) -> Schedule:
     """Return the schedule of all replicas: steps are divided by them, the learning rate multiplied."""
+    replicas = ipu.replication_factor if ipu else 1
     steps = max(1, training.steps // replicas)
-    micro_batch_size = largest_divisor(training.batch_size, _LARGEST_MICRO_BATCH[accelerator])
+    micro_batch_size = ipu.micro_batch_size if ipu else _micro_batch_size(training, accelerator)
     return Schedule(
         replicas=replicas,
         steps=steps,
@@ -62,6 +84,10 @@ def make_schedule(training: Training, accelerator: Accelerator, replicas: int = 
         eval_every_steps=_divided(training.eval_every_steps, replicas),
         save_every_steps=_divided(training.save_every_steps, replicas),
     )
+
+
+def _micro_batch_size(training: Training, accelerator: Accelerator) -> int:
+    return largest_divisor(training.batch_size, _LARGEST_MICRO_BATCH[accelerator])
 
 
 def largest_divisor(number: int, limit: int) -> int:
@@ -76,6 +102,6 @@ def _divided(every_steps: Optional[int], replicas: int) -> Optional[int]:
 def _memory_bytes(dimensions: Dimensions, trained: int, training: Training, micro_batch_size: int) -> int:
     weights = dimensions.parameters * _BYTES_OF_WEIGHT + trained * _BYTES_OF_TRAINED_WEIGHT
     encoder_layers = dimensions.encoder_layers if training.trainable == "All" else 0
-    positions = encoder_layers * _AUDIO_POSITIONS + dimensions.decoder_layers * training.max_label_tokens
+    positions = encoder_layers * AUDIO_POSITIONS + dimensions.decoder_layers * training.max_label_tokens
     logits = training.max_label_tokens * dimensions.vocabulary * 3
     return weights + micro_batch_size * _BYTES_OF_WEIGHT * (positions * dimensions.width * _KEPT_PER_LAYER + logits)

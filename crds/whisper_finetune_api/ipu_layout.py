@@ -1,0 +1,83 @@
+"""Where the layers of a Whisper lie on the IPUs of one replica. Pure arithmetic.
+
+The rule is that of Graphcore's notebook: one half of the IPUs holds the encoder, the other the decoder, and the first
+IPU of each half holds fewer layers, because the convolutions or the token embedding lie there too.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import List, Sequence, Tuple
+
+from whisper_finetune_api.models import Dimensions
+
+#: Sizes that a V-IPU partition can have.
+PARTITION_SIZES = (1, 2, 4, 8, 16, 32, 64)
+#: Layers that the convolutions, or the embedding with the projection, are worth: [5, 7] of whisper-small's 12.
+_LAYERS_OF_FIRST_IPU = 2
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one IPU holds."""
+
+    encoder_layers: int
+    decoder_layers: int
+    has_convolutions: bool
+    has_embedding: bool
+
+
+def even_layers(encoder_layers: int, decoder_layers: int, ipus: int) -> Tuple[int, ...]:
+    """Return the layers on each of `ipus` IPUs, an even number of them."""
+    return (*_half(encoder_layers, ipus // 2), *_half(decoder_layers, ipus // 2))
+
+
+def _half(layers: int, ipus: int) -> List[int]:
+    if ipus == 1:
+        return [layers]
+    least, more = divmod(layers + _LAYERS_OF_FIRST_IPU, ipus)
+    shares = [least] * (ipus - more) + [least + 1] * more
+    return [max(0, shares[0] - _LAYERS_OF_FIRST_IPU), *shares[1:]]
+
+
+def shares(layers_per_ipu: Sequence[int], dimensions: Dimensions) -> Tuple[Share, ...]:
+    """Return what each IPU holds, as optimum-graphcore's `parallelize` places it."""
+    ends = list(accumulate(layers_per_ipu))
+    first_decoder = first_decoder_ipu(layers_per_ipu, dimensions.encoder_layers)
+    found = []
+    for place, (layers, end) in enumerate(zip(layers_per_ipu, ends)):
+        of_encoder = max(0, min(end, dimensions.encoder_layers) - (end - layers))
+        found.append(Share(of_encoder, layers - of_encoder, place == 0, place == first_decoder))
+    return tuple(found)
+
+
+def first_decoder_ipu(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
+    """Return the place of the IPU with the first decoder layer: the embedding and the projection lie there too."""
+    return next(place for place, end in enumerate(accumulate(layers_per_ipu)) if end > encoder_layers)
+
+
+def forward_stages(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
+    """Return the stages of the forward pass: one per IPU in use, and back to the embedding for the projection."""
+    used = [place for place, layers in enumerate(layers_per_ipu) if layers or place == 0]
+    back = used[-1] != first_decoder_ipu(layers_per_ipu, encoder_layers)
+    return len(used) + (1 if back else 0)
+
+
+def pipeline_stages(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
+    """Return the stages of a training step; PopTorch compiles nothing with less gradient accumulation than that."""
+    return 2 * forward_stages(layers_per_ipu, encoder_layers) - 1
+
+
+def encoder_ipus(inference_layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
+    """Return how many IPUs hold exactly the encoder; 0 where no cut between two IPUs falls behind it."""
+    ends = list(accumulate(inference_layers_per_ipu))
+    return ends.index(encoder_layers) + 1 if encoder_layers in ends else 0
+
+
+def is_partition_size(number: int) -> bool:
+    """Say whether it is a power of two from 1 to 64."""
+    return number in PARTITION_SIZES
+
+
+def rounded_up(ipus: int) -> int:
+    """Return the smallest partition size with so many IPUs; more than the largest where there is none."""
+    return next((size for size in PARTITION_SIZES if size >= ipus), 2 * PARTITION_SIZES[-1])

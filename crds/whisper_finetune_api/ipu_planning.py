@@ -1,0 +1,137 @@
+"""How a Whisper is laid out on a partition of IPUs, given its dimensions, the size and the spec. Pure.
+
+whisper-small on 4 IPUs is the notebook's own layout; every other one follows from the same rules.
+"""
+
+from typing import Optional, Sequence, Tuple
+
+from whisper_finetune_api import ipu_layout, ipu_memory, ipu_refusals
+from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.ipu_refusals import IpuPlanError
+from whisper_finetune_api.models import Dimensions
+from whisper_finetune_api.v1alpha1 import Training
+from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
+
+#: Weights and gradients in float16 take at most this much of an IPU: then whisper-small needs the notebook's 4 IPUs.
+_BYTES_FOR_WEIGHTS = 600_000_000
+_HALF_BYTES, _FLOAT_BYTES = 2, 4
+#: Up to this width Graphcore's settings for whisper-tiny hold: nothing is computed twice, all products get 0.6.
+_TINY_WIDTH = 384
+_ENCODER_PROPORTION, _DECODER_PROPORTION = 0.2, 0.6
+_PROJECTION_FACTORS = range(5, 65)
+_GENERATION_STEPS = 16
+_PROVEN_LAYERS = 12
+_PROVEN_REPLICAS = 4
+
+
+def make_ipu_plan(
+    model: str, dimensions: Dimensions, ipus: int, training: Training, overrides: Optional[IpuConfig] = None
+) -> IpuPlan:
+    """Return the plan; IpuPlanError says in numbers what cannot be, and what would do. `model` is for its messages."""
+    ipu_refusals.refuse_cantonese(model, dimensions)
+    wanted = overrides or IpuConfig()
+    layers = wanted.layers_per_ipu or _training_layers(dimensions)
+    plan = IpuPlan(
+        ipus=ipus,
+        ipus_per_replica=len(layers),
+        replication_factor=max(1, ipus // len(layers)),
+        micro_batch_size=max(1, training.batch_size // (wanted.gradient_accumulation_steps or training.batch_size)),
+        gradient_accumulation_steps=wanted.gradient_accumulation_steps or training.batch_size,
+        layers_per_ipu=layers,
+        matmul_proportion=_matmul_proportion(wanted, layers, dimensions),
+        projection_serialization_factor=wanted.projection_serialization_factor or _projection_factor(model, dimensions),
+        optimizer_state_offchip=wanted.optimizer_state_offchip is not False,
+        recompute_checkpoint_every_layer=dimensions.width > _TINY_WIDTH
+        if wanted.recompute_checkpoint_every_layer is None
+        else wanted.recompute_checkpoint_every_layer,
+        enable_half_partials=wanted.enable_half_partials is not False,
+        inference_layers_per_ipu=wanted.inference_layers_per_ipu or _inference_layers(dimensions),
+        inference_projection_serialization_factor=wanted.inference_projection_serialization_factor,
+        on_device_generation_steps=_GENERATION_STEPS
+        if wanted.on_device_generation_steps is None
+        else wanted.on_device_generation_steps,
+        bytes_per_ipu=(),
+    )
+    ipu_refusals.refuse_impossible(model, dimensions, plan, training)
+    needed = ipu_memory.bytes_per_ipu(layers, dimensions, _memory_numbers(plan, training))
+    complete = plan.model_copy(update={"bytes_per_ipu": needed})
+    return complete.model_copy(update={"warnings": _warnings(model, dimensions, complete)})
+
+
+def smallest_partition(dimensions: Dimensions, overrides: Optional[IpuConfig] = None) -> int:
+    """Return the fewest IPUs on which one replica trains and transcribes."""
+    wanted = overrides or IpuConfig()
+    training = len(wanted.layers_per_ipu or _training_layers(dimensions))
+    transcribing = len(wanted.inference_layers_per_ipu or _inference_layers(dimensions))
+    return ipu_layout.rounded_up(max(training, transcribing))
+
+
+def _training_layers(dimensions: Dimensions) -> Tuple[int, ...]:
+    return _fitting_layers(dimensions, 2 * _HALF_BYTES)
+
+
+def _inference_layers(dimensions: Dimensions) -> Tuple[int, ...]:
+    return _fitting_layers(dimensions, _HALF_BYTES)
+
+
+def _fitting_layers(dimensions: Dimensions, bytes_of_parameter: int) -> Tuple[int, ...]:
+    """Return the layout on the fewest IPUs with room for so many bytes of each weight, or on the most there can be."""
+    found: Tuple[int, ...] = ()
+    for ipus in ipu_layout.PARTITION_SIZES[1:]:
+        if ipus // 2 > min(dimensions.encoder_layers, dimensions.decoder_layers):
+            break
+        found = ipu_layout.even_layers(dimensions.encoder_layers, dimensions.decoder_layers, ipus)
+        shares = ipu_layout.shares(found, dimensions)
+        fullest = max(sum(ipu_memory.parameters(share, dimensions)) for share in shares)
+        if fullest * bytes_of_parameter <= _BYTES_FOR_WEIGHTS:
+            break
+    return found
+
+
+def _matmul_proportion(wanted: IpuConfig, layers: Sequence[int], dimensions: Dimensions) -> Tuple[float, ...]:
+    if wanted.matmul_proportion is not None:
+        return tuple(float(proportion) for proportion in wanted.matmul_proportion)
+    if dimensions.width <= _TINY_WIDTH:
+        return (_DECODER_PROPORTION,) * len(layers)
+    if sum(layers) != dimensions.encoder_layers + dimensions.decoder_layers:
+        return (_ENCODER_PROPORTION,) * len(layers)  # refused for its layers
+    decoder = ipu_layout.first_decoder_ipu(layers, dimensions.encoder_layers)
+    return (_ENCODER_PROPORTION,) * decoder + (_DECODER_PROPORTION,) * (len(layers) - decoder)
+
+
+def _projection_factor(model: str, dimensions: Dimensions) -> int:
+    """Return the notebook's 5 where it divides the vocabulary, else the next number that does."""
+    factor = next((number for number in _PROJECTION_FACTORS if dimensions.vocabulary % number == 0), None)
+    if factor is not None:
+        return factor
+    raise IpuPlanError(
+        f"{model}: no number from {_PROJECTION_FACTORS[0]} to {_PROJECTION_FACTORS[-1]} divides its vocabulary of "
+        f"{dimensions.vocabulary}, so that its projection cannot be serialized; take another model"
+    )
+
+
+def _memory_numbers(plan: IpuPlan, training: Training) -> ipu_memory.Numbers:
+    return ipu_memory.Numbers(
+        float_bytes=_FLOAT_BYTES if training.precision == "Float" else _HALF_BYTES,
+        trains_encoder=training.trainable == "All",
+        optimizer_offchip=plan.optimizer_state_offchip,
+        recompute=plan.recompute_checkpoint_every_layer,
+        micro_batch_size=plan.micro_batch_size,
+        label_tokens=training.max_label_tokens,
+        projection_factor=plan.projection_serialization_factor,
+    )
+
+
+def _warnings(model: str, dimensions: Dimensions, plan: IpuPlan) -> Tuple[str, ...]:
+    fullest = max(plan.bytes_per_ipu)
+    place = plan.bytes_per_ipu.index(fullest)
+    found = {
+        f"IPU {place} of each replica is estimated to need {fullest // 10**6} MB of its "
+        f"{ipu_memory.BYTES_OF_IPU // 10**6} MB; spread the layers over more IPUs with ipuConfig.layersPerIpu": fullest
+        > ipu_memory.BYTES_OF_IPU,
+        f"{model} on IPUs is experimental: nobody has published a fine-tune of more than "
+        f"{_PROVEN_LAYERS} layers there": dimensions.decoder_layers > _PROVEN_LAYERS,
+        f"{plan.replication_factor} replicas are untested: learning rate x {plan.replication_factor}, without "
+        "clipping of gradients": plan.replication_factor > _PROVEN_REPLICAS,
+    }
+    return tuple(text for text, holds in found.items() if holds)
