@@ -1,6 +1,6 @@
 """What a backend does: transcribe, take optimizer steps, give and take its state. One per kind of accelerator."""
 
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Protocol, Sequence, Tuple
 
 import torch
 
@@ -22,6 +22,14 @@ class StepDone(Protocol):
     def learning_rate(self) -> float:
         """The rate that the step was taken with."""
 
+    @property
+    def seconds(self) -> float:
+        """How long the step took."""
+
+
+#: Told of every step while nothing is pending; returns whether to go on. What it raises ends the training.
+AfterStep = Callable[[StepDone], bool]
+
 
 class Backend(Protocol):
     """A model that learns from the run's clips."""
@@ -33,8 +41,14 @@ class Backend(Protocol):
     def transcribe(self, clips: Sequence[Any], on_clip: Callable[[int], None]) -> List[str]:
         """Return one text per clip, in order; `on_clip` is told how many are done."""
 
-    def steps(self, first_step: int) -> Iterator[StepDone]:
-        """Take the optimizer steps `first_step` + 1, ... of the schedule; between two of them nothing is pending."""
+    def train(self, first_step: int, after_step: AfterStep) -> None:
+        """Take the optimizer steps `first_step` + 1, ... of the schedule until its end or `after_step` says so.
+
+        All other methods may be called from within `after_step`.
+        """
+
+    def gather_weights(self) -> None:
+        """Bring the weights as they are now into the loaded model's network, which is what is saved."""
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """Return tensors (live ones: write them before the next step) and JSON values to go on from bit for bit."""

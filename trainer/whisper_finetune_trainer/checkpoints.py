@@ -78,6 +78,7 @@ class Checkpoints:
         """Write the model as it is now for the user; older ones go, except for that of the step `also_keep`."""
         result = Result(**figures.model_dump()) if figures else None
         card = model_card.model_card(self._config, self._reporter.report(), step, result)
+        self._backend.gather_weights()
         self._folder.write_folder(
             _path(CHECKPOINTS, step),
             step,

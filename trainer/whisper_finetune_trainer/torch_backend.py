@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
@@ -20,6 +21,7 @@ from whisper_finetune_trainer import (
     random_state,
     transcription,
 )
+from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.clips import Clip, Clips
 from whisper_finetune_trainer.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.encoder_outputs import EncoderOutputs
@@ -35,11 +37,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimizer step: its number from 1, the mean loss over its tokens and its learning rate."""
+    """One optimizer step: its number from 1, the mean loss over its tokens, its learning rate and its time."""
 
     step: int
     loss: float
     learning_rate: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,25 @@ class TorchBackend:
         finally:
             self._network.train()
 
+    def train(self, first_step: int, after_step: AfterStep) -> None:
+        """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
+        for done in self.steps(first_step):
+            if not after_step(done):
+                return
+
+    def gather_weights(self) -> None:
+        """Nothing is to be done: the loaded model's network is the one that is trained."""
+
     def steps(self, first_step: int) -> Iterator[StepDone]:
         """Take the optimizer steps after `first_step` up to the schedule's last; TrainingDiverged, DatasetInvalid."""
         numbers = range(first_step + 1, self._schedule.steps + 1)
         threads = _PREFETCH_THREADS[self._device.torch_device.type]
         prepared = prefetch.prepared(numbers, self._prepare, threads, _PREFETCHED_STEPS)
+        started = time.monotonic()
         for step, micro_batches in zip(numbers, prepared):
-            yield self._take_step(step, micro_batches)
+            loss, rate = self._take_step(step, micro_batches)
+            yield StepDone(step, loss, rate, time.monotonic() - started)
+            started = time.monotonic()
 
     def _prepare(self, step: int) -> List[_Examples]:
         return [self._read(micro_batch) for micro_batch in self._order.of(step)]
@@ -125,7 +140,7 @@ class TorchBackend:
         labels = examples.labels_of(clips, self._loaded)
         return _Examples(micro_batch.window_seconds, clips, labels, self._train_outputs.missing_features(clips))
 
-    def _take_step(self, step: int, micro_batches: List[_Examples]) -> StepDone:
+    def _take_step(self, step: int, micro_batches: List[_Examples]) -> Tuple[float, float]:
         tokens = examples.tokens([batch.labels for batch in micro_batches])
         loss = 0.0
         for batch in micro_batches:
@@ -136,7 +151,7 @@ class TorchBackend:
             raise TrainerError("TrainingDiverged", f"the loss of step {step} is {loss}; lower training.learningRate")
         rate = optimization.learning_rate(step, self._schedule)
         self._optimizer.step(rate)
-        return StepDone(step, loss, rate)
+        return loss, rate
 
     def _summed_loss(self, batch: _Examples) -> torch.Tensor:
         labels = batch.labels.to(self._device.torch_device)

@@ -54,6 +54,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     figures = outcome.compare(baseline, final, clips, loaded)
     outcome.write_texts(folder, clips, baseline, final)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
+    backend.gather_weights()
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
     return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
 

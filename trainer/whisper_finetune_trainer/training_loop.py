@@ -1,7 +1,6 @@
 """The optimizer steps of an attempt, and what happens between them: evaluations, checkpoints, patience, a stop."""
 
-import time
-from typing import Iterator, List, Optional
+from typing import List, Optional
 
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import milestones
@@ -32,31 +31,43 @@ class TrainingLoop:
         self._checkpoints = checkpoints
         self._reporter = reporter
         self._stop = stop
+        self._step = 0
+        self._history: List[Evaluation] = []
 
     def run(self, first_step: int) -> List[Evaluation]:
         """Train on from `first_step` and return all evaluations after the baseline, the last one at the step reached.
 
         Stopped leaves a state of the newest step behind.
         """
-        step = first_step
-        history = self._history(step)
-        steps = self._backend.steps(step)
+        self._step = first_step
+        self._history = self._stored_history(first_step)
         try:
-            while True:
-                self._keep_milestones(step, history)
-                if step >= self._schedule.steps or self._is_patience_exhausted(history):
-                    break
-                self._stop.check()
-                step = self._take_step(steps)
-                if self._checkpoints.seconds_since_state() >= self._training.resume_every_seconds:
-                    self._checkpoints.save_state(step)
+            if self._is_to_go_on():
+                self._backend.train(first_step, self._after_step)
         except Stopped:
-            self._checkpoints.save_state(step)
+            self._checkpoints.save_state(self._step)
             raise
-        self._reporter.finish(step, self._schedule.steps)
-        return history
+        self._reporter.finish(self._step, self._schedule.steps)
+        return self._history
 
-    def _history(self, step: int) -> List[Evaluation]:
+    def _after_step(self, done: StepDone) -> bool:
+        self._step = done.step
+        self._reporter.step_done(done.step, self._schedule.steps, done.loss, done.learning_rate, done.seconds)
+        if self._checkpoints.seconds_since_state() >= self._training.resume_every_seconds:
+            self._checkpoints.save_state(done.step)
+        return self._is_to_go_on()
+
+    def _is_to_go_on(self) -> bool:
+        """Do what is due at the step reached, and return whether there is another one to take."""
+        self._keep_milestones(self._step, self._history)
+        if self._step >= self._schedule.steps or self._is_patience_exhausted(self._history):
+            return False
+        self._stop.check()
+        if self._reporter.report().stage != "Training":
+            self._reporter.enter("Training")
+        return True
+
+    def _stored_history(self, step: int) -> List[Evaluation]:
         stored = (self._evaluations.stored(done) for done in milestones.evaluation_steps(self._schedule, step))
         return [evaluation for evaluation in stored if evaluation is not None]
 
@@ -84,12 +95,3 @@ class TrainingLoop:
 
     def _is_patience_exhausted(self, history: List[Evaluation]) -> bool:
         return milestones.is_patience_exhausted(history, self._training.patience)
-
-    def _take_step(self, steps: Iterator[StepDone]) -> int:
-        if self._reporter.report().stage != "Training":
-            self._reporter.enter("Training")
-        started = time.monotonic()
-        done = next(steps)
-        seconds = time.monotonic() - started
-        self._reporter.step_done(done.step, self._schedule.steps, done.loss, done.learning_rate, seconds)
-        return done.step
