@@ -64,6 +64,7 @@ class TrainerConfig(ApiModel):
     spec: WhisperFineTuneSpec
     accelerator: Accelerator
     ipus: Optional[int] = Field(None, ge=1, le=64, description="Of the partition, with accelerator ipu.")
+    ipu_wait_seconds: int = Field(600, ge=1, description="How long IPUs that somebody still uses are waited for.")
     schedule: Schedule
     volumes: Dict[str, str] = Field(default_factory=dict, description="Claim to the folder where it is mounted.")
     progress_port: int = Field(ge=0, le=65535, description="0: any free port.")
