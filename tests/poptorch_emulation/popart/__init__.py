@@ -1,4 +1,4 @@
-"""The two enumerations of PopART that optimum-graphcore reads; they are hints to Poplar's scheduler and change no maths."""
+"""The two enumerations of PopART that optimum-graphcore reads: hints to Poplar's scheduler, of no effect here."""
 
 import enum
 

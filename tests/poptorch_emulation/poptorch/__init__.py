@@ -1,8 +1,8 @@
 """An emulation of Graphcore's PopTorch 3.3.0 on the CPU: what optimum-graphcore touches of it, with real arithmetic.
 
-For tests alone: no image that users get has it. It was written from PopTorch's documentation and behaviour, refuses what
-PopTorch refuses, and says what it is by `__emulated__`. It does not show that a graph lowers to Poplar, fits into an
-IPU's memory or is fast, nor how float16 behaves with stochastic rounding.
+For tests alone: no image that users get has it. It was written from PopTorch's documentation and behaviour, refuses
+what PopTorch refuses, and says what it is by `__emulated__`. It does not show that a graph lowers to Poplar, fits into
+an IPU's memory or is fast, nor how float16 behaves with stochastic rounding.
 """
 
 from typing import Optional, Union
@@ -33,12 +33,42 @@ from poptorch.partition import hardware_version
 __version__ = "3.3.0"
 __emulated__ = True
 __all__ = [
-    "Attribute", "AutoStage", "BeginBlock", "ConnectionType", "DataLoader", "DataLoaderMode", "Error",
-    "MatMulSerializationMode", "Options", "OutputMode", "PipelinedExecution", "PoplarExecutor", "ReductionType",
-    "ShardedExecution", "TensorLocationSettings", "_impl", "cond", "custom_op", "dynamic_slice", "dynamic_update", "enums",
-    "identity_loss", "inferenceModel", "ipuHardwareIsAvailable", "ipuHardwareVersion", "isRunningOnIpu", "nop", "ops",
-    "optim", "options", "recomputationCheckpoint", "removeBlocks", "serializedMatMul", "setLogLevel", "trainingModel",
-]  # fmt: skip
+    "Attribute",
+    "AutoStage",
+    "BeginBlock",
+    "ConnectionType",
+    "DataLoader",
+    "DataLoaderMode",
+    "Error",
+    "MatMulSerializationMode",
+    "Options",
+    "OutputMode",
+    "PipelinedExecution",
+    "PoplarExecutor",
+    "ReductionType",
+    "ShardedExecution",
+    "TensorLocationSettings",
+    "_impl",
+    "cond",
+    "custom_op",
+    "dynamic_slice",
+    "dynamic_update",
+    "enums",
+    "identity_loss",
+    "inferenceModel",
+    "ipuHardwareIsAvailable",
+    "ipuHardwareVersion",
+    "isRunningOnIpu",
+    "nop",
+    "ops",
+    "optim",
+    "options",
+    "recomputationCheckpoint",
+    "removeBlocks",
+    "serializedMatMul",
+    "setLogLevel",
+    "trainingModel",
+]
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR", "OFF")
 

@@ -1,20 +1,18 @@
 """PoplarExecutor: when PopTorch compiles, attaches, moves weights and runs, and what it refuses at each of these."""
 
 import copy
-import math
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 import torch
 
-from poptorch import batches, executable_cache, partition, tensor_trees
-from poptorch.blocks import Blocks, ipus_per_replica, pipeline_stages
+from poptorch import batches, executable_cache, graphs, partition
 from poptorch.device import Device, copy_tensors
-from poptorch.enums import ConnectionType, OutputMode
+from poptorch.enums import ConnectionType
 from poptorch.errors import Error
 from poptorch.optim import Optimizer
-from poptorch.options import Options, PipelinedExecution
+from poptorch.options import Options, finished
 
-Shapes = List[Tuple[Tuple[int, ...], torch.dtype]]
+NOT_COMPILED = "Model has not been compiled or has been destroyed."
 
 
 class PoplarExecutor:
@@ -33,16 +31,14 @@ class PoplarExecutor:
         self._user_model = model
         # A shallow copy, as in PopTorch: what the caller binds to its own module later does not matter here.
         self._model = copy.copy(model)
-        self._options = _finished_options(options or Options(), training=training)
+        self._options = finished(options or Options(), training=training)
         self._training = training
         self._optimizer: Any = None
         self._device: Optional[Device] = None
         self._held: Optional[partition.Held] = None
         self._weights_are_newer_on_device = False
-        self._shapes: Shapes = []
+        self._graph: Optional[graphs.Graph] = None
         self._names_of_groups: List[List[str]] = []
-        self.blocks: Blocks = []
-        self.num_ipus = self.pipeline_stages = 0
         self.loaded_from_cache = False
         if optimizer is not None:
             self.setOptimizer(optimizer)
@@ -74,73 +70,28 @@ class PoplarExecutor:
         """Take the shapes and a snapshot of the weights; attach, unless the target is offline."""
         if self._device is not None:
             return
-        inputs = batches.micro_batches((arguments, keywords), self._options)
+        inputs = (arguments, keywords)
         device = Device(self._model, self._options)
-        self._names_of_groups = self._named_groups() if self._training else []
-        self.blocks = device.trial_run(inputs[0])
-        self._require_full_pipeline()
-        self.num_ipus = self._rounded(ipus_per_replica(self.blocks) * self._options.replication_factor)
-        self._shapes = _shapes_of((arguments, keywords))
+        names_of_groups = graphs.named_groups(self._model, self._optimizer) if self._training else []
+        graph = graphs.traced(device, inputs, self._options, training=self._training)
         offline = self._options.connection_type == ConnectionType.Never
-        held = None if offline else partition.acquire(self.num_ipus)
+        held = None if offline else partition.acquire(graph.ipus)
         try:
-            self._load_or_keep_executable(device)
+            self.loaded_from_cache = executable_cache.load_or_keep(self._options, graph)
         except Error:
             if held is not None:
                 held.release()
             raise
-        self._device = device
+        self._device, self._graph, self._names_of_groups = device, graph, names_of_groups
         if held is not None:
             self._on_attach(held)
 
-    def _named_groups(self) -> List[List[str]]:
-        names = {id(parameter): name for name, parameter in self._model.named_parameters()}
-        groups = [[names.get(id(parameter)) for parameter in group["params"]] for group in self._optimizer.param_groups]
-        if any(None in group for group in groups):
-            raise Error("an optimizer parameter is not a parameter of the model")
-        return groups  # type: ignore[return-value] # None was refused
-
-    def _require_full_pipeline(self) -> None:
-        self.pipeline_stages = stages = pipeline_stages(self.blocks, training=self._training)
-        if not isinstance(self._options.execution_strategy, PipelinedExecution):
-            return
-        option, value = ("Training.gradientAccumulation", self._options.Training.gradient_accumulation)
-        if not self._training:
-            option, value = ("deviceIterations", self._options.device_iterations)
-        if value < stages:
-            raise Error(
-                f"poptorch.Options().{option} must be greater than or equal to the number of pipeline stages "
-                f"({stages}) when using poptorch.PipelinedExecution."
-            )
-
-    def _rounded(self, count: int) -> int:
-        rounded = 2 ** math.ceil(math.log2(count))
-        if rounded != count and not self._options.auto_round_num_ipus:
-            raise Error(
-                f"The model specifies the use of {count} IPUs, however PopTorch must reserve a minimum of {rounded} in "
-                "order to allow the model to run. Please reconfigure your model to use a different number of IPUs or "
-                "set poptorch.Options().autoRoundNumIPUs(True)."
-            )
-        return rounded
-
-    def _load_or_keep_executable(self, device: Device) -> None:
-        folder = executable_cache.folder_of(self._options)
-        if folder is None:
-            return
-        graph = {
-            "model": type(self._model).__name__,
-            "tensors": {
-                name: [*tensor.shape, str(tensor.dtype)] for name, tensor in device.module.state_dict().items()
-            },
-            "half": sorted(device.half),
-            "inputs": str(self._shapes),
-            "blocks": self.blocks,
-            "training": self._training,
-            "replicas": self._options.replication_factor,
-            "iterations": self._options.device_iterations,
-            "accumulation": self._options.Training.gradient_accumulation,
-        }
-        self.loaded_from_cache = executable_cache.load_or_keep(folder, graph)
+    @property
+    def graph(self) -> graphs.Graph:
+        """The emulation's own: blocks, stages and IPUs of the compiled model."""
+        if self._graph is None:
+            raise Error(NOT_COMPILED)
+        return self._graph
 
     def attachToDevice(self) -> None:
         """Take IPUs, and move weights and the optimizer's state there."""
@@ -149,7 +100,7 @@ class PoplarExecutor:
             raise AssertionError("Trying to attach to an offline device (ConnectionType.Never)")
         if self._held is not None:
             raise Error("Device is already attached")
-        self._on_attach(partition.acquire(self.num_ipus))
+        self._on_attach(partition.acquire(self.graph.ipus))
 
     def _on_attach(self, held: partition.Held) -> None:
         self._held = held
@@ -177,7 +128,7 @@ class PoplarExecutor:
 
     def _compiled(self) -> Device:
         if self._device is None:
-            raise Error("Model has not been compiled or has been destroyed.")
+            raise Error(NOT_COMPILED)
         return self._device
 
     def copyWeightsToDevice(self) -> None:
@@ -194,7 +145,7 @@ class PoplarExecutor:
             raise Error("No named buffers marked as updatable via updatableNamedBuffers option")
         copy_tensors(self._model, self._compiled().module, set(names))
 
-    def load_state_dict(self, state_dict: Dict[str, Any], strict: bool = True) -> Any:  # noqa: FBT001, FBT002 -- PyTorch's
+    def load_state_dict(self, state_dict: Dict[str, Any], strict: bool = True) -> Any:
         loaded = self._user_model.load_state_dict(state_dict, strict)
         if self._held is not None:
             self.copyWeightsToDevice()
@@ -223,9 +174,7 @@ class PoplarExecutor:
         if self._options.connection_type == ConnectionType.Never:
             raise AssertionError("Trying to run a model on an offline device (ConnectionType.Never)")
         self.compile(*arguments, **keywords)
-        shapes = _shapes_of((arguments, keywords))
-        if shapes != self._shapes:
-            raise Error(f"Input shapes or types changed after compilation: {self._shapes} -> {shapes}")
+        graphs.require_same_shapes(self.graph, (arguments, keywords))
         if self._held is None:
             self.attachToDevice()
         inputs = batches.micro_batches((arguments, keywords), self._options)
@@ -245,19 +194,3 @@ class PoplarExecutor:
     def _infer(self, inputs: List[Any]) -> List[Any]:
         replicas = self._options.replication_factor
         return [self._compiled().infer(part, place % replicas) for place, part in enumerate(inputs)]
-
-
-def _finished_options(options: Options, *, training: bool) -> Options:
-    """Return the options as the executor keeps them; the caller's can no longer change."""
-    options.freeze()
-    finished = options.clone()
-    if finished.defaultOutputMode():
-        finished.outputMode(OutputMode.Final if training else OutputMode.All)
-    if not training and finished.Training.gradient_accumulation != 1:
-        raise Error("You must set Training.gradientAccumulation to 1 for an inferenceModel")
-    finished.freeze()
-    return finished
-
-
-def _shapes_of(inputs: Any) -> Shapes:
-    return [(tuple(tensor.shape), tensor.dtype) for tensor in tensor_trees.tensors_of(inputs)]

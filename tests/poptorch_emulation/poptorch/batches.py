@@ -15,7 +15,7 @@ def parts_per_batch(options: Options) -> int:
 
 
 def micro_batches(tree: Any, options: Options) -> List[Any]:
-    """Return the micro-batches in PopTorch's order: device iteration, accumulation, replica; refuse what does not divide."""
+    """Return the micro-batches in the order of device iteration, accumulation, replica; refuse what does not divide."""
     count = parts_per_batch(options)
     for tensor in tensor_trees.tensors_of(tree):
         _require_divisible(tensor, count, options)

@@ -46,7 +46,8 @@ def removeBlocks(module: torch.nn.Module) -> None:
 @contextlib.contextmanager
 def recording() -> Iterator[Blocks]:
     """Lend the list that blocks are noted in as they begin."""
-    _BlockHook.recorded = blocks = []
+    blocks: Blocks = []
+    _BlockHook.recorded = blocks
     try:
         yield blocks
     finally:

@@ -19,16 +19,16 @@ class DataLoader(torch.utils.data.DataLoader):
         batch_size: int = 1,
         shuffle: Optional[bool] = None,
         num_workers: int = 0,
-        drop_last: bool = True,  # noqa: FBT001, FBT002 -- PopTorch's signature
+        drop_last: bool = True,
         persistent_workers: Optional[bool] = None,
-        auto_distributed_partitioning: bool = True,  # noqa: FBT001, FBT002 -- PopTorch's signature
+        auto_distributed_partitioning: bool = True,
         mode: DataLoaderMode = DataLoaderMode.Sync,
         async_options: Any = None,
         rebatched_worker_size: Optional[int] = None,
         **keywords: Any,
     ) -> None:
         if not isinstance(options, Options):
-            raise AssertionError("options must be poptorch.Options")
+            raise AssertionError("options must be poptorch.Options")  # noqa: TRY004 -- what PopTorch raises
         options.freeze()
         self._poptorch_options = options
         self._combined_batch_size = batch_size * batches.parts_per_batch(options)

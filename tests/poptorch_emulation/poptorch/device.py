@@ -48,7 +48,7 @@ class Device:
         self._buffers_of_replica: Dict[int, Dict[str, torch.Tensor]] = {}
 
     def trial_run(self, inputs: Tuple[Any, Any]) -> Blocks:
-        """Run once as a compiler traces, and return the blocks; refuse a buffer that `forward` binds to another tensor."""
+        """Run once, as a compiler traces, and return the blocks; refuse that `forward` binds a buffer anew."""
         before = {name: (buffer, buffer.clone()) for name, buffer in self.module.named_buffers()}
         random_state = torch.random.get_rng_state()
         with recording() as blocks:
@@ -90,8 +90,8 @@ class Device:
     def _add(self, name: str, gradient: torch.Tensor, accumulated_type: torch.dtype) -> None:
         training = self.options.Training
         mean = training.reduction == ReductionType.Mean
-        share = 1 / (training.gradient_accumulation * self.options.replication_factor) if mean else 1
-        part = (gradient * share).to(accumulated_type)
+        shares = training.gradient_accumulation * self.options.replication_factor if mean else 1
+        part = (gradient / shares).to(accumulated_type)
         self._gradients[name] = self._gradients[name] + part if name in self._gradients else part
 
     @torch.no_grad()

@@ -5,13 +5,16 @@ representation; whether a graph compiled without an IPU is found by a run with o
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Iterator, Optional
 
 from poptorch.errors import Error
+from poptorch.graphs import Graph
 from poptorch.options import Options
 
 
@@ -22,17 +25,20 @@ def folder_of(options: Options) -> Optional[Path]:
     return Path(named) if named else None
 
 
-def load_or_keep(folder: Path, graph: Dict[str, Any]) -> bool:
-    """Return whether the graph's executable was there; it is afterwards. An unwritable folder is an error, as in PopART."""
-    text = json.dumps(graph, indent=1, sort_keys=True)
+def load_or_keep(options: Options, graph: Graph) -> bool:
+    """Return whether the graph's executable was there; it is afterwards. A folder that takes no file is an error."""
+    folder = folder_of(options)
+    if folder is None:
+        return False
+    text = json.dumps(dataclasses.asdict(graph), indent=1, default=str)
     file = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.popef"
     if file.exists():
         return True
     with _refusals(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(file)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, suffix=".unfinished") as unfinished:
+            unfinished.write(text)
+        Path(unfinished.name).replace(file)
     return False
 
 

@@ -3,6 +3,7 @@
 from typing import Any, Callable, List, Optional, Tuple, Union
 
 import torch
+from typing_extensions import Self
 
 from poptorch.enums import MatMulSerializationMode
 
@@ -13,7 +14,7 @@ class Attribute:
     def __init__(self, **attributes: Any) -> None:
         self.attributes = attributes
 
-    def __enter__(self) -> "Attribute":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -34,7 +35,7 @@ def serializedMatMul(
     rhs: torch.Tensor,
     mode: MatMulSerializationMode,
     factor: int = 0,
-    keep_precision: bool = False,  # noqa: FBT001, FBT002 -- PopTorch's signature
+    keep_precision: bool = False,
 ) -> torch.Tensor:
     """Return the product of [..., m, k] and [k, n]; refuse a factor that does not divide the serialized dimension."""
     if not isinstance(mode, MatMulSerializationMode):

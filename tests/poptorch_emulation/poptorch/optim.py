@@ -1,6 +1,6 @@
 """PopTorch's optimizers: the host's object holds the settings, the moments live on the device."""
 
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Type
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple, Type
 
 import torch
 
@@ -13,7 +13,7 @@ class VariableAttributes:
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self.allowed = set(allowed)
-        self.constant: set = set()
+        self.constant: Set[str] = set()
 
     def markAsConstant(self, attribute: str) -> None:
         assert attribute in self.allowed, f"Unknown attribute {attribute}"
