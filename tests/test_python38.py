@@ -1,7 +1,12 @@
-"""The API package and the trainer on the IPU stack's Python: the tests that need no newer library, run there."""
+"""What runs on the IPU stack's Python: the API package and the trainer, and everything that needs optimum-graphcore.
+
+The files of `ipu/` run on an emulated PopTorch (`poptorch_emulation/`), each in a process of its own.
+"""
 
 import os
+import re
 import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
@@ -17,20 +22,34 @@ MODULES = (
     "trainer_milestones",
     "trainer_main",
 )
+IPU_TESTS = sorted((ROOT / "tests" / "ipu").glob("test_*.py"))
+#: This Python's pytest and plugins are older: neither the project's configuration nor its fixtures fit it.
+OPTIONS = ("-q", "-rs", "-c", os.devnull, "--rootdir", str(ROOT), "--import-mode=importlib", "-p", "no:cacheprovider")
+
+pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv38: no Python 3.8 on this machine")
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="no .venv38: no Python 3.8 on this machine")
-def test_the_api_and_the_trainer_keep_to_python_38() -> None:
-    files = [str(ROOT / "tests" / f"test_{module}.py") for module in MODULES]
-    # This Python's pytest and plugins are older: neither the project's configuration nor its fixtures fit it.
-    options = ["-q", "-c", "/dev/null", "--noconftest", "--import-mode=importlib", "-p", "no:cacheprovider"]
-    path = os.pathsep.join(str(ROOT / folder) for folder in ("crds", "trainer", "tests"))
+def run(files: list[Path], *options: str, folders: tuple[str, ...]) -> None:
+    """Run test files on Python 3.8; all must pass, and what was skipped is counted and named in a warning."""
     ran = subprocess.run(
-        [PYTHON, "-m", "pytest", *options, *files],
-        env={**os.environ, "PYTHONPATH": path},
+        [PYTHON, "-m", "pytest", *OPTIONS, *options, *files],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in folders)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert " passed" in ran.stdout
+    for count, reason in re.findall(r"^SKIPPED \[(\d+)\] (.+)$", ran.stdout, re.MULTILINE):
+        warnings.warn(f"on Python 3.8, {count} skipped: {reason}", stacklevel=2)
+
+
+def test_the_api_and_the_trainer_keep_to_python_38() -> None:
+    files = [ROOT / "tests" / f"test_{module}.py" for module in MODULES]
+    run(files, "--noconftest", folders=("crds", "trainer", "tests"))
+
+
+@pytest.mark.parametrize("file", IPU_TESTS, ids=lambda file: file.stem.removeprefix("test_"))
+def test_the_ipu_stack(file: Path) -> None:
+    folders = ("crds", "trainer", "tests", "tests/ipu", "tests/poptorch_emulation")
+    run([file], f"--confcutdir={file.parent}", folders=folders)

@@ -1,0 +1,14 @@
+"""Every test here has an emulated partition of its own: what an earlier test left attached is not in its way."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _partition_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "ipus-in-use"
+    folder.mkdir()
+    monkeypatch.setenv("POPTORCH_EMU_IN_USE_FOLDER", str(folder))
+    monkeypatch.delenv("POPTORCH_WAIT_FOR_IPU", raising=False)
+    monkeypatch.delenv("POPTORCH_CACHE_DIR", raising=False)
