@@ -126,8 +126,10 @@ def _digest(clip: Clip) -> bytes:
 def _unfit(found: Sequence[Clip], loaded: LoadedModel, config: TrainerConfig) -> List[Optional[Drop]]:
     limit = min(config.spec.training.max_label_tokens, loaded.network.config.max_target_positions)
     window = loaded.feature_settings.window_seconds
+    # On IPUs the labels have the start token too, as the notebook's have.
+    more = 1 if config.accelerator == "ipu" else 0
     labels = (prompt.label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text) for clip in found)
-    return [_why_unfit(clip, len(label), limit, window) for clip, label in zip(found, labels)]
+    return [_why_unfit(clip, len(label) + more, limit, window) for clip, label in zip(found, labels)]
 
 
 def _why_unfit(clip: Clip, tokens: int, limit: int, window_seconds: int) -> Optional[Drop]:

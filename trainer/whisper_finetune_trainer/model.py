@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional, Tuple
 
-import torch
 import transformers
 from safetensors import SafetensorError
 
@@ -87,7 +86,7 @@ def _check_config(folder: Path, address: str) -> None:
 def _read_network(folder: Path, address: str) -> Any:
     try:
         network, report = transformers.WhisperForConditionalGeneration.from_pretrained(
-            str(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True
+            str(folder), local_files_only=True, output_loading_info=True
         )
     except pickle.UnpicklingError as error:
         raise TrainerError(
@@ -106,14 +105,15 @@ def _read_network(folder: Path, address: str) -> Any:
             f"model: {len(broken)} weights of {address} are missing or of another shape than its {_CONFIG} says, "
             f"among them {', '.join(broken[:3])}",
         )
-    return network
+    # The argument that says so has another name in each version of transformers.
+    return network.float()
 
 
 def _read_tokenizer(folder: Path, address: str) -> Any:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         raise TrainerError("ConfigInvalid", f"model: {address} has no tokenizer.json and no vocab.json")
     try:
-        return transformers.WhisperTokenizer.from_pretrained(str(folder), local_files_only=True)
+        return transformers.WhisperTokenizerFast.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
         raise TrainerError("ConfigInvalid", f"model: tokenizer of {address} cannot be read: {_line(error)}") from error
 

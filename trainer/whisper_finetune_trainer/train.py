@@ -11,6 +11,7 @@ from whisper_finetune_trainer import (
     dataset,
     evaluations,
     finished_run,
+    ipu_schedule,
     milestones,
     model,
     model_card,
@@ -36,6 +37,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     """
     with stop.interruptible():
         clips, loaded = _load(config)
+        config = ipu_schedule.of_model(config, loaded.dimensions)
         backend = backends.open_backend(config, loaded, clips)
     reporter.tell(
         data=clips.summary(), metric=wer.metric(loaded.language_code, loaded.spellings), ran_on=backend.ran_on

@@ -1,0 +1,55 @@
+"""The volume that keeps compiled executables, so that a second run of the same shapes need not compile."""
+
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import MutableMapping, Optional
+
+#: The notebook's.
+_FOLDER = "whisper_finetuning"
+_POPLAR, _POPTORCH = "POPLAR_EXECUTABLE_CACHE_DIR", "POPTORCH_CACHE_DIR"
+#: An executable that does not fit would end the run in the middle of its first compilation.
+_LEAST_FREE_BYTES = 2 << 30
+_GIBIBYTE = 1 << 30
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExecutableCache:
+    """The folder that IPUConfig is given, and in words why there is none."""
+
+    folder: Optional[str]
+    fault: Optional[str] = None
+
+
+def prepare(environment: MutableMapping[str, str], least_free_bytes: int = _LEAST_FREE_BYTES) -> ExecutableCache:
+    """Return the cache that the environment names; one that cannot be written is not used, by PopTorch neither."""
+    root = environment.get(_POPLAR) or environment.get(_POPTORCH)
+    if not root:
+        return ExecutableCache(None)
+    folder = Path(root, _FOLDER)
+    fault = _fault_of(folder, least_free_bytes)
+    if fault is None:
+        return ExecutableCache(str(folder))
+    logger.warning("executable cache %s is not used, so every attempt compiles anew: %s", folder, fault)
+    for name in (_POPLAR, _POPTORCH):
+        environment.pop(name, None)
+    return ExecutableCache(None, fault)
+
+
+def _fault_of(folder: Path, least_free_bytes: int) -> Optional[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"can this be written?\n")
+            file.flush()
+            os.fsync(file.fileno())
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return error.strerror or str(error)
+    if free < least_free_bytes:
+        return f"only {free / _GIBIBYTE:.1f} GiB are free, {least_free_bytes / _GIBIBYTE:.1f} are needed"
+    return None

@@ -1,0 +1,121 @@
+"""The backend for IPUs: Graphcore's recipe through optimum-graphcore's own trainer."""
+
+import contextlib
+import logging
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import optimum.graphcore
+import poptorch
+import torch
+import transformers
+
+from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1.status import RanOn
+from whisper_finetune_trainer import (
+    executable_cache,
+    ipu_assembly,
+    ipu_environment,
+    ipu_schedule,
+    library_checkpoint,
+    random_state,
+)
+from whisper_finetune_trainer.backend import AfterStep
+from whisper_finetune_trainer.clips import Clip, Clips
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.executable_cache import ExecutableCache
+from whisper_finetune_trainer.ipu_examples import Examples, UnreadableClipError
+from whisper_finetune_trainer.ipu_trainer import StepCallback
+from whisper_finetune_trainer.model import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+
+class IpuBackend:
+    """A Whisper that learns on IPUs."""
+
+    def __init__(self, config: TrainerConfig, loaded: LoadedModel, clips: Clips) -> None:
+        """Wait for the IPUs and make the trainer; ConfigInvalid, DatasetInvalid, AcceleratorUnavailable."""
+        plan = ipu_schedule.make_plan(config, loaded.dimensions)
+        ipu_schedule.refuse_too_few(clips, plan)
+        for warning in plan.warnings:
+            logger.warning("%s", warning)
+        ipu_environment.require_active_partition()
+        ipu_environment.wait_for_ipus(poptorch, plan.ipus, config.ipu_wait_seconds)
+        cache = executable_cache.prepare(os.environ)
+        self._config = config
+        self._loaded = loaded
+        self._feature_type = ipu_assembly.feature_type(config)
+        train_examples = Examples(clips.train, loaded, self._feature_type)
+        self._trainer = ipu_assembly.make_trainer(config, plan, loaded, cache, train_examples)
+        self._resume_folder: Optional[Path] = None
+        self._ran_on = RanOn(
+            hardware=_hardware(plan, cache), software=_software(), precision=config.spec.training.precision or "Half"
+        )
+
+    @property
+    def ran_on(self) -> RanOn:
+        """Size and layout of the partition, library versions and precision; emulated IPUs say so."""
+        return self._ran_on
+
+    def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[str]:
+        """Return one text per clip, in order; `on_clip` is told how many are done. DatasetInvalid."""
+        with _readable_clips():
+            tokens = self._trainer.generate(Examples(clips, self._loaded, self._feature_type), on_clip)
+        return [text.strip() for text in self._loaded.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+    def train(self, first_step: int, after_step: AfterStep) -> None:
+        """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
+        if first_step == 0:
+            # Whether this attempt has measured the baseline must not matter.
+            random_state.seed(self._config.spec.training.seed)
+        self._trainer.add_callback(StepCallback(self._trainer, after_step))
+        resume_from = str(self._resume_folder) if self._resume_folder else None
+        with _readable_clips():
+            self._trainer.train(resume_from_checkpoint=resume_from)
+
+    def gather_weights(self) -> None:
+        """Bring the weights from the IPUs into the loaded model's network, in float32."""
+        library_checkpoint.copy_weights(self._trainer, self._loaded.network)
+
+    def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+        """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
+        return library_checkpoint.take(self._trainer)
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+        """Become what `state` returned; ConfigInvalid where it belongs to another network."""
+        folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._config.scratch_folder))
+        library_checkpoint.write(folder, self._trainer.model, tensors, values)
+        self._trainer.load_weights(folder)
+        if self._resume_folder is not None:
+            shutil.rmtree(self._resume_folder)
+        self._resume_folder = folder
+
+
+@contextlib.contextmanager
+def _readable_clips() -> Iterator[None]:
+    """Turn a clip that cannot be decoded into DatasetInvalid, also one that a loader's process met."""
+    try:
+        yield
+    except UnreadableClipError as error:
+        # From a loader's process it comes with a traceback in its text.
+        raise TrainerError("DatasetInvalid", str(error).splitlines()[-1].split("Error: ")[-1]) from error
+
+
+def _hardware(plan: IpuPlan, cache: ExecutableCache) -> str:
+    replicas = f"{plan.replication_factor} replica{'s' if plan.replication_factor > 1 else ''}"
+    text = f"{plan.ipus} IPUs, {replicas} of {plan.ipus_per_replica}"
+    return f"{text}, without executable cache ({cache.fault})"[:256] if cache.fault else text
+
+
+def _software() -> str:
+    emulated = " emulated" if getattr(poptorch, "__emulated__", False) else ""
+    return (
+        f"poptorch {poptorch.__version__}{emulated}, optimum-graphcore {optimum.graphcore.version.__version__}, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
+    )
