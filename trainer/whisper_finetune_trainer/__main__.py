@@ -1,4 +1,4 @@
-"""python -m whisper_finetune_trainer [run SPEC.yaml | plan SPEC.yaml]; see arguments.py."""
+"""python -m whisper_finetune_trainer [run SPEC.yaml | plan SPEC.yaml | compile SPEC.yaml]; see arguments.py."""
 
 import faulthandler
 import sys
@@ -17,6 +17,8 @@ def main(command_line: Sequence[str]) -> int:
         return workstation.run(given)
     if given.command == "plan":
         return workstation.plan(given)
+    if given.command == "compile":
+        return workstation.compile_graph(given)
     return pod.run(given.termination_log)
 
 

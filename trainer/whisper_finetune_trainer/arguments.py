@@ -1,11 +1,11 @@
-"""The command line: a pod gives nothing, a workstation `run` or `plan` with an object."""
+"""The command line: a pod gives nothing, a workstation `run`, `plan` or `compile` with an object."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import NoReturn, Sequence, Tuple
 
-from whisper_finetune_api import causes
+from whisper_finetune_api import causes, ipu_layout
 from whisper_finetune_api.run import CONFIG_ENV, TERMINATION_LOG
 
 _DESCRIPTION = f"""\
@@ -13,6 +13,12 @@ Fine-tune one Whisper model and measure the word error rate before and after.
 Without a command the configuration is read from ${CONFIG_ENV}, as the operator sets it in a pod.
 Exit codes: 0 done, 64 bad configuration, 65 bad data, 66 not found, 69 accelerator unavailable,
 73 output cannot be written, 75 stopped with a checkpoint saved, 77 access denied.
+"""
+_COMPILE = """\
+Fill the executable cache that $POPLAR_EXECUTABLE_CACHE_DIR names with the training graph of an object, on a machine
+with the Poplar SDK and without IPUs, so that a run of the same shapes need not compile it.
+The two graphs of generation are left out: the library compiles them only when it has IPUs.
+Nobody has yet shown on hardware that a run finds what was compiled without it.
 """
 
 
@@ -36,7 +42,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", parser_class=_Parser)
     run = commands.add_parser("run", help="train on this machine; the last line of stdout is the result as JSON")
     plan = commands.add_parser("plan", help="print as JSON what would be done, without doing it")
-    for command in (run, plan):
+    compiled = commands.add_parser(
+        "compile",
+        help="compile the training graph for IPUs, without IPUs",
+        description=_COMPILE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compiled.set_defaults(accelerator="ipu")
+    for command in (run, plan, compiled):
         command.add_argument("spec", type=Path, help="YAML file with one WhisperFineTune object")
         command.add_argument(
             "--volume",
@@ -46,8 +59,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             metavar="CLAIM=FOLDER",
             help="the folder that stands for pvc://CLAIM; may be given several times",
         )
-        command.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    run.add_argument("--scratch", type=Path, help="folder for caches; default: a temporary one")
+        command.add_argument(
+            "--ipus",
+            type=int,
+            choices=ipu_layout.PARTITION_SIZES,
+            help="size of the partition; default: spec.ipus, else the smallest that the model allows",
+        )
+    for command in (run, plan):
+        command.add_argument("--accelerator", choices=("cpu", "cuda", "ipu"), default="cpu", help="default: cpu")
+    for command in (run, compiled):
+        command.add_argument("--scratch", type=Path, help="folder for caches; default: a temporary one")
     return parser.parse_args(arguments)
 
 

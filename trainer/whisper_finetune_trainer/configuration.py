@@ -2,11 +2,12 @@
 
 import shutil
 from pathlib import Path
-from typing import Mapping
+from typing import Mapping, Optional
 
 from pydantic import ValidationError
 
 from whisper_finetune_api import run_plan
+from whisper_finetune_api.ipu_refusals import IpuPlanError
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator, TrainerConfig
 from whisper_finetune_trainer import field_errors, identity
 from whisper_finetune_trainer.errors import TrainerError
@@ -32,16 +33,27 @@ def from_environment(environment: Mapping[str, str]) -> TrainerConfig:
 
 
 def of_workstation(
-    described: SpecFile, volumes: Mapping[str, str], accelerator: Accelerator, scratch: Path
+    described: SpecFile,
+    volumes: Mapping[str, str],
+    accelerator: Accelerator,
+    scratch: Path,
+    ipus: Optional[int] = None,
 ) -> TrainerConfig:
-    """Return the configuration that the operator would make of the object, on this machine."""
+    """Return the configuration that the operator would make of the object, on this machine; ConfigInvalid."""
+    spec = described.spec
+    size = (ipus or spec.ipus) if accelerator == "ipu" else None
+    try:
+        schedule = run_plan.make_run_plan(spec, accelerator, ipus=size).schedule
+    except IpuPlanError as error:
+        raise TrainerError("ConfigInvalid", str(error)) from None
     return TrainerConfig(
         name=described.name,
         namespace=described.namespace,
-        uid=identity.workstation_uid(described.name, described.spec),
-        spec=described.spec,
+        uid=identity.workstation_uid(described.name, spec),
+        spec=spec,
         accelerator=accelerator,
-        schedule=run_plan.make_schedule(described.spec.training, accelerator),
+        ipus=size,
+        schedule=schedule,
         volumes=dict(volumes),
         progress_port=0,
         scratch_folder=str(scratch),

@@ -31,12 +31,12 @@ def make_trainer(
 ) -> IpuTrainer:
     """Return the trainer on the examples to train on; with `compile_only` the library ends the process in here."""
     max_length = ipu_network.label_tokens(config, loaded)
-    arguments = ipu_arguments.training_arguments(
-        config, config.scratch_folder, loader_workers(plan, loaded, feature_type(config)), compile_only=compile_only
-    )
+    workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(config))
+    arguments = ipu_arguments.training_arguments(config, config.scratch_folder, workers, compile_only=compile_only)
     order = ClipOrder(len(examples), clips_per_step(plan), config.spec.training.seed)
-    trainer = IpuTrainer(
+    return IpuTrainer(
         order,
+        is_encoder_frozen=config.spec.training.trainable == "Decoder",
         model=ipu_network.with_generation_settings(loaded, max_length),
         ipu_config=IPUConfig.from_dict(ipu_arguments.ipu_config(plan, cache.folder)),
         args=IPUSeq2SeqTrainingArguments(**arguments),
@@ -44,9 +44,6 @@ def make_trainer(
         eval_dataset=examples,
         data_collator=Collator(max_length),
     )
-    if config.spec.training.trainable == "Decoder":
-        trainer.freeze_encoder()
-    return trainer
 
 
 def clips_per_step(plan: IpuPlan) -> int:

@@ -26,10 +26,11 @@ class StepDone:
 
 
 class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no types
-    """Trains on clips in our order; `freeze_encoder` must be called before training, where it is wanted."""
+    """Trains on clips in our order and, where asked to, the decoder alone."""
 
-    def __init__(self, order: ClipOrder, **arguments: Any) -> None:
+    def __init__(self, order: ClipOrder, *, is_encoder_frozen: bool, **arguments: Any) -> None:
         """`arguments` are the library's own."""
+        self._is_encoder_frozen = is_encoder_frozen
         self.order = order
         self.loss = math.nan
         self.learning_rate = math.nan
@@ -37,12 +38,13 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         # Our reporter shows the progress.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
 
-    def freeze_encoder(self) -> None:
-        """Let the encoder stay as it is. The library builds a network of its own, which forgets what was frozen."""
-        self.model.get_encoder().requires_grad_(False)
-
     def create_optimizer(self) -> Any:
-        """Return the library's optimizer without what is frozen."""
+        """Return the library's optimizer, without the encoder where that is frozen.
+
+        Here, because the library builds a network of its own, which forgets what was frozen before.
+        """
+        if self._is_encoder_frozen:
+            self.model.get_encoder().requires_grad_(False)
         optimizer = super().create_optimizer()
         for group in optimizer.param_groups:
             group["params"] = [weight for weight in group["params"] if weight.requires_grad]

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from whisper_finetune_api import addresses, models, run_plan
+from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.ipu_refusals import IpuPlanError
 from whisper_finetune_api.models import Dimensions
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import volumes
+from whisper_finetune_api.run_plan import RunPlan
+from whisper_finetune_trainer import ipu_arguments, volumes
 from whisper_finetune_trainer.errors import TrainerError
 
 _CONFIG_FILE = "config.json"
@@ -21,12 +24,31 @@ def describe(config: TrainerConfig) -> Dict[str, Any]:
     spec = config.spec
     model_config = _read_model_config(config)
     dimensions = dimensions_of(model_config) if model_config is not None else None
+    plan = _run_plan(config, dimensions)
     return {
         "name": config.name,
         "model": spec.model,
         "modelConfigRead": dimensions is not None,
         "runFolder": f"{spec.output.uri.rstrip('/')}/{config.run_folder_name}",
-        **run_plan.make_run_plan(spec, config.accelerator, dimensions).to_json_object(),
+        **plan.to_json_object(),
+        **(_told_to_library(config, plan, plan.ipu) if plan.ipu else {}),
+    }
+
+
+def _run_plan(config: TrainerConfig, dimensions: Optional[Dimensions]) -> RunPlan:
+    try:
+        return run_plan.make_run_plan(config.spec, config.accelerator, dimensions, config.ipus)
+    except IpuPlanError as error:
+        raise TrainerError("ConfigInvalid", str(error)) from None
+
+
+def _told_to_library(config: TrainerConfig, plan: RunPlan, ipu: IpuPlan) -> Dict[str, Any]:
+    planned = config.model_copy(update={"schedule": plan.schedule})
+    return {
+        "ipuConfig": ipu_arguments.ipu_config(ipu, executable_cache=None),
+        "trainingArguments": ipu_arguments.training_arguments(
+            planned, config.scratch_folder, ipu_arguments.LOADER_WORKERS
+        ),
     }
 
 

@@ -51,7 +51,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Interval:
-    """Ends of the 95 % interval of a difference, in points; below zero is an improvement."""
+    """Ends of a 95 % interval over clips: of a rate in percent, or of a difference in points."""
 
     low: float
     high: float
@@ -109,23 +109,35 @@ def _cost(chunk: Any) -> int:
 
 
 def difference(before: Measurement, after: Measurement, clips: Optional[Sequence[int]] = None) -> Optional[Interval]:
-    """Return the interval of normalized WER after less before: paired bootstrap over clips; None without words."""
-    chosen = np.arange(len(before.normalized.words)) if clips is None else np.asarray(clips, dtype=np.int64)
-    words = np.asarray(before.normalized.words)[chosen]
+    """Return the interval of normalized WER after less before: paired bootstrap over clips; None without words.
+
+    Below zero is an improvement. `clips` are places; absent, all.
+    """
+    change = np.asarray(after.normalized.errors) - np.asarray(before.normalized.errors)
+    return _bootstrap(change, before.normalized.words, clips)
+
+
+def interval(measurement: Measurement, clips: Optional[Sequence[int]] = None) -> Optional[Interval]:
+    """Return the interval of a normalized WER: bootstrap over clips, or those at the given places; None without words."""
+    return _bootstrap(np.asarray(measurement.normalized.errors), measurement.normalized.words, clips)
+
+
+def _bootstrap(errors: Any, clip_words: Sequence[int], clips: Optional[Sequence[int]]) -> Optional[Interval]:
+    chosen = np.arange(len(clip_words)) if clips is None else np.asarray(clips, dtype=np.int64)
+    words = np.asarray(clip_words)[chosen]
     if not words.sum():
         return None
-    change = (np.asarray(after.normalized.errors) - np.asarray(before.normalized.errors))[chosen]
-    low, high = np.percentile(_resampled_points(change, words), [2.5, 97.5])
+    low, high = np.percentile(_resampled_points(errors[chosen], words), [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
-def _resampled_points(change: Any, words: Any) -> Any:
+def _resampled_points(errors: Any, words: Any) -> Any:
     generator = np.random.default_rng(_SEED)
     at_once = max(1, _DRAWS_AT_ONCE // len(words))
     points: List[Any] = []
     for first in range(0, _RESAMPLES, at_once):
         drawn = generator.integers(0, len(words), size=(min(at_once, _RESAMPLES - first), len(words)))
-        points.append(100.0 * change[drawn].sum(axis=1) / np.maximum(words[drawn].sum(axis=1), 1))
+        points.append(100.0 * errors[drawn].sum(axis=1) / np.maximum(words[drawn].sum(axis=1), 1))
     return np.concatenate(points)
 
 

@@ -1,7 +1,8 @@
-"""`run` and `plan`: the same training and the same plan without a cluster."""
+"""`run`, `plan` and `compile`: the same training and the same plan without a cluster."""
 
 import argparse
 import contextlib
+import importlib
 import json
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import attempt, configuration, ending, planning, result, spec_file
+from whisper_finetune_trainer import attempt, configuration, ending, ipu_environment, planning, result, spec_file
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.progress import Reporter
 from whisper_finetune_trainer.progress_display import ProgressBar
@@ -40,6 +41,21 @@ def plan(arguments: argparse.Namespace) -> int:
     return causes.EXIT_DONE
 
 
+def compile_graph(arguments: argparse.Namespace) -> int:
+    """Compile the training graph of an object into the executable cache; return the exit code."""
+    try:
+        with _scratch_folder(arguments.scratch) as scratch:
+            config = _config(arguments, scratch)
+            ipu_environment.require_poptorch()
+            # optimum-graphcore is in the image for IPUs alone, and takes seconds to load.
+            folder: str = importlib.import_module("whisper_finetune_trainer.ipu_compilation").fill_cache(config)
+    except TrainerError as error:
+        sys.stderr.write(error.message + "\n")
+        return error.exit_code
+    sys.stdout.write(f"the training graph of {config.spec.model} is in {folder}\n")
+    return causes.EXIT_DONE
+
+
 def _attempt(arguments: argparse.Namespace, reporter: Reporter, stop: StopRequest) -> TrainingResult:
     with _scratch_folder(arguments.scratch) as scratch:
         config = _config(arguments, scratch)
@@ -49,7 +65,9 @@ def _attempt(arguments: argparse.Namespace, reporter: Reporter, stop: StopReques
 
 def _config(arguments: argparse.Namespace, scratch: Path) -> TrainerConfig:
     described = spec_file.read(arguments.spec)
-    return configuration.of_workstation(described, dict(arguments.volume), arguments.accelerator, scratch)
+    return configuration.of_workstation(
+        described, dict(arguments.volume), arguments.accelerator, scratch, arguments.ipus
+    )
 
 
 @contextlib.contextmanager
