@@ -238,7 +238,8 @@ def test_a_rule_over_several_fields_names_them(plan: Planner, tmp_path: Path) ->
         ([], "the following arguments are required: spec"),
         (["x.yaml", "--volume", "speech"], "'speech' is not CLAIM=FOLDER"),
         (["x.yaml", "--volume", "speech=/no/such"], "folder '/no/such' of claim 'speech' does not exist"),
-        (["x.yaml", "--accelerator", "ipu"], "invalid choice: 'ipu'"),
+        (["x.yaml", "--accelerator", "tpu"], "invalid choice: 'tpu'"),
+        (["x.yaml", "--accelerator", "ipu", "--ipus", "3"], "invalid choice: 3"),
     ],
 )
 def test_wrong_arguments_get_one_line_and_64(plan: Planner, command_line: list[str], says: str) -> None:

@@ -118,7 +118,7 @@ def difference(before: Measurement, after: Measurement, clips: Optional[Sequence
 
 
 def interval(measurement: Measurement, clips: Optional[Sequence[int]] = None) -> Optional[Interval]:
-    """Return the interval of a normalized WER: bootstrap over clips, or those at the given places; None without words."""
+    """Return the interval of a normalized WER: bootstrap over clips, or some by place; None without words."""
     return _bootstrap(np.asarray(measurement.normalized.errors), measurement.normalized.words, clips)
 
 

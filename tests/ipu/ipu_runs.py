@@ -1,0 +1,48 @@
+"""Runs of the tiny model on emulated IPUs, in the test's own process."""
+
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import tiny_model
+from trainer_attempts import Volume
+
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer import backends, dataset, ipu_schedule, model
+
+#: One replica of the tiny model's layout, [2, 2], which is a pipeline of three stages.
+IPUS = 2
+_TRAINING = {"batchSize": 4, "precision": "Float", "learningRate": "1e-3", "maxLabelTokens": 32}
+
+
+def write_speech(folder: Path, clips: int = 20, **changes: Any) -> Path:
+    """Write a volume with the tiny model and clips of which a fifth is held out; `changes` are of the model."""
+    tiny_model.write_model(folder / "model", **changes)
+    tiny_model.write_clips(folder / "clips", clips)
+    return folder
+
+
+class IpuVolume(Volume):
+    """Where the runs of one test go."""
+
+    def config(
+        self,
+        output: Optional[Dict[str, Any]] = None,
+        spec: Optional[Dict[str, Any]] = None,
+        ipus: int = IPUS,
+        wait_seconds: int = 1,
+        **training: Any,
+    ) -> TrainerConfig:
+        """Return the configuration of a short run; `training` are fields of spec.training."""
+        made = super().config(output, {"ipus": ipus, **(spec or {})}, **{**_TRAINING, **training})
+        return made.model_copy(update={"accelerator": "ipu", "ipus": ipus, "ipu_wait_seconds": wait_seconds})
+
+
+class Run:
+    """A backend with what it was made from."""
+
+    def __init__(self, config: TrainerConfig) -> None:
+        found = dataset.load_clips(config)
+        self.loaded = model.load_model(config)
+        self.clips = dataset.fit_clips(found, self.loaded, config)
+        self.config = ipu_schedule.of_model(config, self.loaded.dimensions)
+        self.backend: Any = backends.open_backend(self.config, self.loaded, self.clips)
