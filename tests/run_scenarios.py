@@ -712,9 +712,6 @@ SCENARIOS: dict[str, Scenario] = {
     "runtime unknown": Scenario(
         (Moment(1, spec={"runtime": "tpu"}),), "Pending", "RuntimeNotFound", "offered here: cpu, gpu"
     ),
-    "runtime needs IPUs": Scenario(
-        (Moment(1, spec={"runtime": "c600", "ipus": 4}),), "Pending", "RuntimeNotFound", "does not have yet"
-    ),
     "IPUs on the admin's default": Scenario(
         (Moment(1, spec={"ipus": 4}),), "Pending", "RuntimeNotFound", "runtime cpu has no IPUs"
     ),

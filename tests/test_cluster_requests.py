@@ -27,6 +27,7 @@ from whisper_finetune_operator.connection import Connection, find_access
 from whisper_finetune_operator.event_poster import EventPoster
 from whisper_finetune_operator.keyed_queue import KeyedQueue
 from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.partition_book import PartitionBook
 from whisper_finetune_operator.store import Store
 from whisper_finetune_operator.sweep import Sweep
 from whisper_finetune_operator.world import Run
@@ -180,7 +181,7 @@ async def test_same_event_again_raises_its_count(server: ApiServer, place: Names
 
 
 async def test_sweep_forgets_what_is_gone_and_looks_at_what_is_under_way(server: ApiServer, place: Namespace) -> None:
-    store, looked_at = Store(), []
+    store, looked_at = Store(PartitionBook(lambda _: None)), []
 
     async def work(key: str) -> None:
         looked_at.append(key)

@@ -15,6 +15,7 @@ from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import actions, decisions, pods
 from whisper_finetune_operator.actions import Action
 from whisper_finetune_operator.decisions import Decision
+from whisper_finetune_operator.partition_leases import PARTITION_ID_ANNOTATION
 from whisper_finetune_operator.world import Run, World
 
 KSTATUS = {
@@ -33,16 +34,23 @@ def described(action: Action) -> str:
     match action:
         case actions.CreateWorkload(_, look_first):
             return "create again" if look_first else "create"
-        case actions.DeleteWorkload():
-            return "delete"
-        case actions.EndWorkload():
-            return "end"
         case actions.AllowRetries(_, _, backoff_limit):
             return f"allow {backoff_limit}"
         case actions.KeepFor(_, _, seconds):
             return f"keep for {seconds}"
-        case actions.LookForRefusal():
-            return "look"
+        case actions.TakePartition(lease):
+            return f"take {lease['metadata']['annotations'][PARTITION_ID_ANNOTATION]}"
+        case actions.GiveBackPartition(name):
+            return f"give back {name}"
+    return _NAMES[type(action)]
+
+
+_NAMES: dict[type[Action], str] = {
+    actions.StartWorkload: "start",
+    actions.DeleteWorkload: "delete",
+    actions.EndWorkload: "end",
+    actions.LookForRefusal: "look",
+}
 
 
 def summary(status: WhisperFineTuneStatus) -> dict[str, Any]:

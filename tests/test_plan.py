@@ -7,7 +7,7 @@ import pytest
 from run_objects import RUNTIMES, run_object
 from whisper_finetune_operator import plan
 from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.plan import Claim, TrainingPlan
+from whisper_finetune_operator.plan import Claim, Pinned, TrainingPlan
 from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.world import Run
 
@@ -15,7 +15,7 @@ from whisper_finetune_operator.world import Run
 def made(
     changes: dict[str, Any] | None = None,
     *,
-    pinned: str | None = None,
+    pinned: Pinned = Pinned(),  # noqa: B008 (frozen)
     labels: dict[str, str] | None = None,
     offered: Runtimes = RUNTIMES,
 ) -> TrainingPlan | Phase:
@@ -45,7 +45,7 @@ def test_the_admins_default_runs_what_names_no_runtime() -> None:
 def test_a_named_runtime_goes_before_the_pinned_one_and_that_before_the_default(
     named: str | None, pinned: str | None, taken: str
 ) -> None:
-    planned = made({"runtime": named} if named else None, pinned=pinned)
+    planned = made({"runtime": named} if named else None, pinned=Pinned(pinned))
     assert isinstance(planned, TrainingPlan)
     assert planned.runtime.name == taken
 

@@ -16,6 +16,7 @@ from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_operator import progress_client
 from whisper_finetune_operator.keyed_queue import KeyedQueue
 from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.partition_book import PartitionBook
 from whisper_finetune_operator.progress_client import ProgressClient, trainer_of
 from whisper_finetune_operator.store import Store
 
@@ -60,7 +61,7 @@ class Asked:
 
 
 async def ask(*ports: int, timeout_seconds: float = 5.0) -> Asked:
-    store, metrics = Store(), Metrics()
+    store, metrics = Store(PartitionBook(lambda _: None)), Metrics()
     store.put_run(version(run_object(), 10))
     for number, port in enumerate(ports):
         store.put_pod(running_pod(port, created=20 + number))

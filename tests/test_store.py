@@ -7,7 +7,8 @@ import pytest
 from run_objects import CHILD, NAMESPACE, UID, at, ended, job, pod, progress, run_object, running
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator import store as store_module
+from whisper_finetune_operator import object_versions
+from whisper_finetune_operator.partition_book import PartitionBook
 from whisper_finetune_operator.store import Store
 from whisper_finetune_operator.world import Refusal, World
 
@@ -31,7 +32,7 @@ def pod_version(changed: dict[str, Any], number: int, **metadata: Any) -> dict[s
 
 @pytest.fixture
 def store() -> Store:
-    made = Store()
+    made = Store(PartitionBook(lambda _: None))
     made.put_run(version(run_object(), 10))
     return made
 
@@ -66,7 +67,7 @@ def test_late_answer_brings_no_deleted_object_back(store: Store) -> None:
 
 
 def test_deletions_are_remembered_for_a_bounded_number(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "REMEMBERED_DELETIONS", 2)
+    monkeypatch.setattr(object_versions, "REMEMBERED_DELETIONS", 2)
     for uid in ("job-1", "job-2", "job-3"):
         store.forget_job(version(job(uid=uid), 20))
     assert store.put_job(version(job(uid="job-1"), 21))
@@ -148,7 +149,7 @@ def test_refusal_holds_for_the_job_it_was_told_of(store: Store) -> None:
 
 
 def test_nothing_is_kept_for_an_unknown_run() -> None:
-    store = Store()
+    store = Store(PartitionBook(lambda _: None))
     store.keep_report(UID, "pod-20", progress(10))
     store.put_run(version(run_object(), 10))
     store.put_pod(pod_version(running(20, 21), 11))

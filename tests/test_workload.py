@@ -11,6 +11,7 @@ from run_objects import RUNTIMES, run_object
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig
 from whisper_finetune_operator import plan, runtimes, workload
 from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.plan import Pinned
 from whisper_finetune_operator.runtimes import Runtime, Runtimes
 from whisper_finetune_operator.world import Run
 
@@ -20,6 +21,8 @@ GOLDEN = {
     "job-minimal": ("minimal", "cpu"),
     "job-decoder-with-checkpoints": ("decoder-with-checkpoints", "cpu"),
     "job-private-data": ("private-data", "gpu"),
+    "job-on-a-partition": ("catalan-on-ipus", "pod16"),
+    "job-on-cards": ("catalan-on-ipus", "c600"),
 }
 
 
@@ -34,9 +37,10 @@ def example(name: str) -> Run:
 def built(run: Run, *, failed_before: int = 0, offered: Runtimes = RUNTIMES) -> dict[str, Any]:
     spec = plan.read_spec(run)
     assert not isinstance(spec, Phase)
-    planned = plan.make_plan(run, spec, offered.default_runtime, offered)
+    planned = plan.make_plan(run, spec, Pinned(offered.default_runtime), offered)
     assert not isinstance(planned, Phase)
-    return workload.build_job(planned, failed_before)
+    pool = planned.runtime.partitions
+    return workload.build_job(planned.on(pool.members[1]) if pool else planned, failed_before)
 
 
 def on(runtime: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +74,9 @@ def test_the_job_is_the_golden_one(golden: str) -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_trainer_reads_what_the_job_tells_it(name: str) -> None:
     run = example(name)
-    told = TrainerConfig.model_validate_json(environment(built(run)["spec"]["template"]["spec"])[CONFIG_ENV])
+    offered = RUNTIMES.model_copy(update={"default_runtime": "pod16" if "ipus" in run.spec else "cpu"})
+    job = built(run, offered=offered)
+    told = TrainerConfig.model_validate_json(environment(job["spec"]["template"]["spec"])[CONFIG_ENV])
     assert (told.name, told.uid) == (run.name, run.uid)
     assert told.spec == plan.read_spec(run)
 
@@ -141,11 +147,10 @@ def test_a_runtime_may_run_as_root_and_without_a_group_of_files() -> None:
 
 
 def test_caches_are_mounted_where_the_libraries_look() -> None:
-    spec = on({"modelCache": {"hostPath": {"path": "/hub"}}, "executableCache": {"emptyDir": {}}})
+    spec = on({"modelCache": {"hostPath": {"path": "/hub"}}})
     mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
     told = environment(spec)
     assert told["HF_HOME"] == mounts["model-cache"]
-    assert told["POPLAR_EXECUTABLE_CACHE_DIR"] == mounts["executable-cache"]
     assert {"name": "model-cache", "hostPath": {"path": "/hub"}} in spec["volumes"]
 
 

@@ -13,6 +13,19 @@ class CreateWorkload:
     #: The run had a workload before: list its pods from the API server, not from a watch, and create only where
     #: none may still be running; a Job deleted by hand is gone before its pod is.
     look_first: bool
+    #: Name of the Lease of its partition: written anew before, and where that fails nothing is created.
+    lease: str | None = None
+    #: For an Event when it is made.
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StartWorkload:
+    """Let a Job have its pod that was made suspended, if it is still the one that was seen: by UID and version."""
+
+    name: str
+    uid: str
+    resource_version: str
 
 
 @dataclass(frozen=True)
@@ -58,4 +71,30 @@ class LookForRefusal:
     uid: str
 
 
-Action = CreateWorkload | DeleteWorkload | EndWorkload | AllowRetries | KeepFor | LookForRefusal
+@dataclass(frozen=True)
+class TakePartition:
+    """Create the Lease, unless a pod of another run still uses the partition; decide again, whoever has it then."""
+
+    lease: KubernetesObject
+
+
+@dataclass(frozen=True)
+class GiveBackPartition:
+    """Delete the Lease, if it is still the one that was seen, and if the API server too shows no pod at work."""
+
+    name: str
+    uid: str
+    resource_version: str
+
+
+Action = (
+    CreateWorkload
+    | StartWorkload
+    | DeleteWorkload
+    | EndWorkload
+    | AllowRetries
+    | KeepFor
+    | LookForRefusal
+    | TakePartition
+    | GiveBackPartition
+)

@@ -1,5 +1,6 @@
 """Requests to the API server and what its answers mean. Objects are plain dictionaries, as the API has them."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 #: Objects of one answer to a list: more cost memory, which Python does not give back.
 PAGE = "100"
+#: A watch that the server did not end in time, and that is silent for so long after that, is given up.
+WATCH_GRACE_SECONDS = 10
 
 _METHODS = {
     "get": "GET",
@@ -123,6 +126,38 @@ class ApiServer:
             token = answer["metadata"].get("continue", "")
             if not token:
                 return
+
+    async def list_with_version(
+        self, resource: Resource, namespace: str | None, **query: str
+    ) -> tuple[str, list[KubernetesObject]]:
+        """Return every object in the namespace (None: in all of them), and the version to watch from."""
+        objects: list[KubernetesObject] = []
+        token = ""
+        while True:
+            page = {"limit": PAGE, **query, **({"continue": token} if token else {})}
+            answer = await self.ask("list", resource, resource.path(namespace), **page)
+            objects += answer["items"] or ()
+            token = answer["metadata"].get("continue", "")
+            if not token:
+                return answer["metadata"]["resourceVersion"], objects
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, *, seconds: int, **query: str
+    ) -> AsyncIterator[KubernetesObject]:
+        """Yield each event until the server ends the watch after so many seconds."""
+        asked = {"watch": "true", "timeoutSeconds": str(seconds), **query}
+        path = resource.path(namespace)
+        lines = self._connection.lines(
+            path, headers={"Accept": JSON}, silence_seconds=seconds + WATCH_GRACE_SECONDS, **asked
+        )
+        try:
+            async for line in lines:
+                if isinstance(line, Answer):
+                    _meaning(f"watch {path}", line)
+                else:
+                    yield json.loads(line)
+        except UnreachableError as problem:
+            raise ClusterError(f"the API server does not answer: {problem}") from problem
 
     async def ask(
         self,

@@ -8,15 +8,20 @@ from typing import Any
 from aiohttp.web import AppRunner
 
 from whisper_finetune_api.causes import EXIT_CONFIG
-from whisper_finetune_operator import health, preflight, watches
-from whisper_finetune_operator.api_server import ApiServer, ClusterError, RefusedError
+from whisper_finetune_operator import health, partition_need, preflight, waking, watches
+from whisper_finetune_operator.api_server import LEASES, ApiServer, ClusterError, RefusedError
+from whisper_finetune_operator.children import run_uid_of
 from whisper_finetune_operator.cluster import Cluster
 from whisper_finetune_operator.connection import Connection
 from whisper_finetune_operator.event_poster import EventPoster
 from whisper_finetune_operator.health import WatchAges
 from whisper_finetune_operator.keyed_queue import KeyedQueue
 from whisper_finetune_operator.lease import Leadership, LeaseTerms
+from whisper_finetune_operator.list_watch import Keeper, ListWatch
 from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.partition_book import PartitionBook
+from whisper_finetune_operator.partition_cluster import PartitionCluster
+from whisper_finetune_operator.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.preflight import StartError
 from whisper_finetune_operator.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
@@ -24,6 +29,7 @@ from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.store import Store
 from whisper_finetune_operator.sweep import Sweep
+from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +39,17 @@ class Operator:
 
     def __init__(self, settings: Settings, offered: Runtimes, way: Connection) -> None:
         self._settings = settings
+        self._offered = offered
         self._access = way.access
         self._metrics = Metrics()
         self._api = ApiServer(way, self._metrics)
         self._leadership = Leadership(self._api, self._lease_terms()) if settings.leader_election else None
-        self._store = Store()
+        self._store = Store(PartitionBook(lambda run: partition_need.find(run, offered)))
         self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
         reconciler = Reconciler(
             self._store,
             Cluster(self._api),
+            PartitionCluster(self._api, self._lease_terms().namespace, settings.namespace),
             offered,
             self._poster,
             self._metrics,
@@ -49,12 +57,14 @@ class Operator:
         )
         self._queue = KeyedQueue(reconciler.reconcile, reconciler.report_failure, workers=settings.workers)
         self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
+        self._lease_watch = self._watch_of_leases() if offered.have_pools else None
         self._ages = WatchAges(settings.watch_stale_seconds)
 
     async def run(self) -> None:
         """Work until told to stop; StartError and LeaseLostError say what ended it."""
         lease_namespace = self._lease_terms().namespace if self._leadership else None
-        await preflight.check(self._api, self._settings.namespace, lease_namespace)
+        partition_namespace = self._lease_terms().namespace if self._offered.have_pools else None
+        await preflight.check(self._api, self._settings.namespace, lease_namespace, partition_namespace)
         self._publish_figures()
         server = await self._serve()
         try:
@@ -91,7 +101,11 @@ class Operator:
         await self._give_back_lease()
 
     async def _watch(self) -> None:
+        if self._lease_watch:
+            await self._lease_watch.list()
         await self._sweep.fill()
+        if self._lease_watch:
+            await self._sweep.fill_line()
         await watches.watch(self._settings, self._access, self._store, self._queue, self._ages)
 
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
@@ -105,13 +119,26 @@ class Operator:
             parallel=settings.progress_parallel,
         )
         keep_lease = [self._leadership.keep()] if self._leadership else []
+        watch_leases = [self._lease_watch.run(self._ages.seen)] if self._lease_watch else []
         return [
             self._queue.run(),
             self._poster.run(lambda: self._queue.depth() > 0),
             progress.run(),
             self._sweep.run(settings.resync_seconds),
             *keep_lease,
+            *watch_leases,
         ]
+
+    def _watch_of_leases(self) -> ListWatch:
+        book, queue = self._store.partitions, self._queue
+
+        def tell(lease: KubernetesObject) -> None:
+            queue.add(run_uid_of(lease))
+            waking.wake(book, queue)
+
+        keeper = Keeper(book.put_lease, book.forget_lease, book.leases, tell)
+        namespace = self._lease_terms().namespace
+        return ListWatch(self._api, LEASES, namespace, PARTITION_LABEL, keeper, seconds=self._settings.watch_seconds)
 
     async def _give_back_lease(self) -> None:
         if self._leadership is None:

@@ -10,11 +10,13 @@ from whisper_finetune_operator.api_server import (
     APPLY_PATCH,
     CORE_EVENTS,
     JOBS,
+    METADATA_ONLY,
     PODS,
     RUNS,
     ApiServer,
     NotFoundError,
 )
+from whisper_finetune_operator.children import uid_of
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
 
 FIELD_MANAGER = "whisperfinetune-operator"
@@ -64,10 +66,24 @@ class Cluster:
             return None
         return answer if answer["kind"] == "Job" else None
 
-    async def pods_of(self, run: Run) -> list[KubernetesObject]:
+    async def start_job(self, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
+        """Let a suspended Job have its pod; ConflictError or NotFoundError where it is not the one that was seen."""
+        body = {"metadata": {"uid": uid, "resourceVersion": version}, "spec": {"suspend": False}}
+        return await self._api.patch(JOBS, namespace, name, body)
+
+    async def pods_of(self, namespace: str, run_uid: str) -> list[KubernetesObject]:
         """Return the run's pods as the server itself has them, not as a watch may still show them."""
-        selector = f"{UID_LABEL}={run.uid}"
-        return [pod async for pod in self._api.all_of(PODS, run.namespace, labelSelector=selector)]
+        return [pod async for pod in self._api.all_of(PODS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")]
+
+    async def has_jobs(self, namespace: str, run_uid: str) -> bool:
+        """Return whether the server has a Job of the run, whatever became of it."""
+        jobs = self._api.all_of(JOBS, namespace, accept=METADATA_ONLY, labelSelector=f"{UID_LABEL}={run_uid}")
+        return any([True async for _ in jobs])
+
+    async def has_run(self, namespace: str, name: str, uid: str) -> bool:
+        """Return whether the server still has the run."""
+        runs = self._api.all_of(RUNS, namespace, accept=METADATA_ONLY, fieldSelector=f"metadata.name={name}")
+        return any([uid_of(run) == uid async for run in runs])
 
     async def refusal_of(self, namespace: str, job_uid: str) -> Refusal | None:
         """Return why the Job's pod could not be made, by the newest event that says so."""

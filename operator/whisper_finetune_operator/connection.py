@@ -6,7 +6,7 @@ three and a half times the processor time for each.
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -97,6 +97,25 @@ class Connection:
         if answer.code == _UNAUTHORIZED and self._has_new_token():
             answer = await self._once(method, path, data, headers, query)
         return answer
+
+    async def lines(
+        self, path: str, *, headers: Mapping[str, str], silence_seconds: float, **query: str
+    ) -> AsyncIterator[Answer | bytes]:
+        """Yield the lines of a long answer as they come, or the whole of one that is no success, and nothing else."""
+        url, headers = self.access.server + path, {**headers, **self.access.headers()}
+        timeout = aiohttp.ClientTimeout(sock_connect=silence_seconds, sock_read=silence_seconds)
+        try:
+            async with self._session.get(url, params=query, headers=headers, timeout=timeout) as response:
+                if not response.ok:
+                    yield Answer(response.status, _object(await response.read()))
+                    return
+                rest = b""
+                async for part in response.content.iter_any():
+                    *lines, rest = (rest + part).split(b"\n")
+                    for line in lines:
+                        yield line
+        except (aiohttp.ClientError, OSError, TimeoutError) as problem:
+            raise UnreachableError(f"{self.access.server}: {str(problem) or type(problem).__name__}") from problem
 
     async def _once(
         self, method: str, path: str, data: str | None, headers: Mapping[str, str], query: Mapping[str, str]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from whisper_finetune_api.v1alpha1 import Condition, WhisperFineTuneStatus
-from whisper_finetune_operator import finals, jobs, plan, pods, situation, status, under_way
+from whisper_finetune_operator import finals, giving_back, jobs, plan, pods, situation, status, under_way
 from whisper_finetune_operator.actions import Action, KeepFor
 from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.phases import Phase
@@ -29,7 +29,7 @@ def decide(world: World, runtimes: Runtimes) -> Decision:
     run, previous = world.run, WhisperFineTuneStatus.model_validate(world.run.status)
     if run.deletion:
         # Its children go with it, by their owner references.
-        return Decision(previous, changed=False)
+        return Decision(previous, changed=False, actions=giving_back.where_idle(world))
     if _is_over(previous):
         return _finished(world, previous, status.observe(previous, run.generation))
     spec = plan.read_spec(run)
@@ -60,15 +60,16 @@ def _finished(world: World, previous: WhisperFineTuneStatus, derived: WhisperFin
 
 
 def _tidy(world: World, derived: WhisperFineTuneStatus) -> tuple[Action, ...]:
-    """Return what a run that is over still needs: that its Job is over too, and goes when the user says so."""
+    """Return what a run that is over still needs: that its Job is over too, goes in time, and keeps no partition."""
     job = jobs.read(world.job) if world.job else None
     if job is None or job.deleted or job.owner_uid != world.run.uid:
-        return ()
+        return giving_back.where_idle(world)
     if job.end is None:
         busy = any(not pods.read(pod).ended for pod in world.pods)
         return under_way.stop(job) if busy or not _ends_by_itself(job, derived) else ()
     seconds = world.run.spec.get("ttlSecondsAfterFinished")
-    return () if seconds == job.ttl_seconds_after_finished else (KeepFor(job.name, job.uid, seconds),)
+    keep = () if seconds == job.ttl_seconds_after_finished else (KeepFor(job.name, job.uid, seconds),)
+    return (*keep, *giving_back.where_idle(world))
 
 
 def _ends_by_itself(job: Job, derived: WhisperFineTuneStatus) -> bool:
@@ -87,10 +88,12 @@ def _condition(of: WhisperFineTuneStatus, kind: str) -> Condition | None:
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:
-    """Return whether a queue lets the run go on: None where no queue holds it, or where that is not known yet."""
+    """Return whether a queue or pool lets the run go on: None where neither has it, or where that is not known yet."""
     if phase.state == "Queued":
         return False
-    if plan.QUEUE_LABEL not in seen.run.labels:
+    if seen.leases:
+        return True
+    if plan.QUEUE_LABEL not in seen.run.labels and seen.previous.partition is None:
         return None
     if seen.job and not seen.job.suspended:
         return True

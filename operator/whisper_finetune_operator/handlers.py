@@ -6,6 +6,7 @@ from typing import Any
 import kopf
 
 from whisper_finetune_api.v1alpha1 import GROUP, PLURAL, UID_LABEL, VERSION
+from whisper_finetune_operator import waking
 from whisper_finetune_operator.children import run_uid_of, uid_of
 from whisper_finetune_operator.health import WatchAges
 from whisper_finetune_operator.keyed_queue import KeyedQueue
@@ -30,7 +31,11 @@ def register(registry: kopf.OperatorRegistry, store: Store, queue: KeyedQueue, a
     def look_soon(run_uid: str) -> None:
         queue.add_after(run_uid, SETTLE_SECONDS)
 
-    _register(registry, RUNS, store.put_run, lambda run: store.forget_run(uid_of(run)), ages, _by(uid_of, queue.add))
+    def look_at_run(run: KubernetesObject) -> None:
+        queue.add(uid_of(run))
+        waking.wake(store.partitions, queue)
+
+    _register(registry, RUNS, store.put_run, lambda run: store.forget_run(uid_of(run)), ages, look_at_run)
     _register(registry, JOBS, store.put_job, store.forget_job, ages, _by(run_uid_of, look_soon))
     _register(registry, PODS, store.put_pod, store.forget_pod, ages, _by(run_uid_of, look_soon))
 

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Literal
 
 from whisper_finetune_api.v1alpha1 import GROUP
-from whisper_finetune_operator import timestamps
+from whisper_finetune_operator import partition_leases, timestamps
+from whisper_finetune_operator.partition_leases import PARTITION_ID_ANNOTATION
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 #: On each Job: the failed attempts before it, so that a changed spec.retries can be turned into its backoffLimit.
@@ -28,6 +29,7 @@ class Job:
 
     name: str
     uid: str
+    resource_version: str
     #: UID of the controller that owns it; None where nobody does.
     owner_uid: str | None
     deleted: bool
@@ -38,6 +40,9 @@ class Job:
     end: End | None
     backoff_limit: int
     failed_before: int
+    #: Name of the Lease of the partition that it is made for.
+    partition: str | None
+    partition_id: str | None
     active_deadline_seconds: int | None
     ttl_seconds_after_finished: int | None
 
@@ -45,17 +50,21 @@ class Job:
 def read(job: KubernetesObject) -> Job:
     """Return the facts of a raw Job."""
     metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
+    annotations = metadata.get("annotations") or {}
     started_at = status.get("startTime")
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
+        resource_version=metadata.get("resourceVersion", ""),
         owner_uid=controller_of(job).get("uid"),
         deleted="deletionTimestamp" in metadata,
         suspended=bool(spec.get("suspend")),
         started_at=timestamps.parse(started_at) if started_at else None,
         end=_end(status),
         backoff_limit=spec["backoffLimit"],
-        failed_before=int((metadata.get("annotations") or {}).get(FAILED_BEFORE_ANNOTATION, 0)),
+        failed_before=int(annotations.get(FAILED_BEFORE_ANNOTATION, 0)),
+        partition=partition_leases.partition_of(job),
+        partition_id=annotations.get(PARTITION_ID_ANNOTATION),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
         ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
     )

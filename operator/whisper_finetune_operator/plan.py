@@ -1,14 +1,16 @@
 """From a spec to a plan: which runtime, which volumes, and all that the trainer is told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from whisper_finetune_api import addresses, run_plan
 from whisper_finetune_api.run import VOLUMES_FOLDER, TrainerConfig
+from whisper_finetune_api.run_plan import RunPlan
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_operator import phases, quantities
+from whisper_finetune_operator import ipu_sizes, phases, quantities
 from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.pools import PoolPartition
 from whisper_finetune_operator.runtimes import Runtime, Runtimes
 from whisper_finetune_operator.world import Run
 
@@ -29,6 +31,14 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Pinned:
+    """What a run keeps from its first plan on: the status holds it."""
+
+    runtime: str | None = None
+    ipus: int | None = None
+
+
+@dataclass(frozen=True)
 class TrainingPlan:
     """All that a workload is built from."""
 
@@ -38,6 +48,16 @@ class TrainingPlan:
     claims: tuple[Claim, ...]
     #: Of the run, for Kueue.
     labels: dict[str, str]
+    #: What its user should know of the plan.
+    warnings: tuple[str, ...] = ()
+    #: Of a runtime with a pool, once the run has it.
+    partition: PoolPartition | None = None
+
+    def on(self, partition: PoolPartition) -> "TrainingPlan":
+        """Return the plan for that partition; pods that share a host's network each have a port of their own."""
+        shift = partition.place if self.runtime.host_network else 0
+        config = self.config.model_copy(update={"progress_port": self.runtime.progress_port + shift})
+        return replace(self, config=config, partition=partition)
 
 
 def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
@@ -53,13 +73,16 @@ def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
     return spec
 
 
-def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: Runtimes) -> TrainingPlan | Phase:
-    """Return the plan, or the phase of a run that cannot be planned (yet); `pinned` is the status' runtime."""
-    runtime = _choose(run, spec, pinned, runtimes)
+def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Runtimes) -> TrainingPlan | Phase:
+    """Return the plan, or the phase of a run that cannot be planned (yet)."""
+    runtime = _choose(run, spec, pinned.runtime, runtimes)
     if isinstance(runtime, Phase):
         return runtime
+    planned = _run_plan(run, spec, pinned.ipus, runtime, runtimes)
+    if isinstance(planned, Phase):
+        return planned
+    ipus, run_planned = planned
     claims = _claims(spec)
-    schedule = run_plan.make_run_plan(spec, runtime.accelerator).schedule
     config = TrainerConfig(
         name=run.name,
         namespace=run.namespace,
@@ -67,13 +90,23 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes:
         generation=run.generation,
         spec=spec,
         accelerator=runtime.accelerator,
-        schedule=schedule,
+        ipus=ipus,
+        ipu_wait_seconds=runtime.ipu_wait_seconds,
+        schedule=run_planned.schedule,
         volumes={claim.name: claim.folder for claim in claims},
         progress_port=runtime.progress_port,
         scratch_limit_bytes=int(quantities.parse(runtime.scratch_limit) * _CACHE_SHARE),
     )
     labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
-    return TrainingPlan(run, runtime, config, claims, labels)
+    return TrainingPlan(run, runtime, config, claims, labels, run_planned.ipu.warnings if run_planned.ipu else ())
+
+
+def _run_plan(
+    run: Run, spec: WhisperFineTuneSpec, pinned_ipus: int | None, runtime: Runtime, runtimes: Runtimes
+) -> tuple[int | None, RunPlan] | Phase:
+    if runtime.accelerator == "ipu":
+        return ipu_sizes.plan(run, spec, pinned_ipus, runtime, runtimes)
+    return None, run_plan.make_run_plan(spec, runtime.accelerator)
 
 
 def _choose(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: Runtimes) -> Runtime | Phase:
@@ -86,11 +119,10 @@ def _choose(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: R
     if spec.ipus is not None and runtime.accelerator != "ipu":
         text = f"ipus is {spec.ipus}, but runtime {name} has no IPUs"
         return phases.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
-    if runtime.partitions and QUEUE_LABEL in run.labels:
-        text = f"runtime {name} has its own line; take the label {QUEUE_LABEL} away, or take another runtime"
+    if QUEUE_LABEL in run.labels and (runtime.partitions or runtime.workload == "IPUJob"):
+        why = "has its own line" if runtime.partitions else "makes an IPUJob, which Kueue does not know"
+        text = f"runtime {name} {why}; take the label {QUEUE_LABEL} away, or take another runtime"
         return phases.waits("QueueNotSupported", text)
-    if runtime.accelerator == "ipu":
-        return _not_found(f"runtime {name} needs IPU support, which this version does not have yet", run, runtimes)
     return runtime
 
 

@@ -3,13 +3,13 @@
 from typing import Any
 
 from whisper_finetune_api.run import CONFIG_ENV, SCRATCH_FOLDER, TERMINATION_LOG
-from whisper_finetune_operator import quantities
+from whisper_finetune_operator import ipu_environment, quantities
+from whisper_finetune_operator.ipu_environment import EXECUTABLE_CACHE_FOLDER
 from whisper_finetune_operator.plan import TrainingPlan
 from whisper_finetune_operator.pods import TRAINER_CONTAINER
 from whisper_finetune_operator.runtimes import Runtime, Security
 
 MODEL_CACHE_FOLDER = "/caches/models"
-EXECUTABLE_CACHE_FOLDER = "/caches/executables"
 #: Freed buffers stay in the process: on a CPU, page faults cost up to a third of a step.
 _CPU_MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
@@ -42,7 +42,7 @@ def _container(plan: TrainingPlan, mounts: list[dict[str, Any]]) -> dict[str, An
         "name": TRAINER_CONTAINER,
         "image": runtime.image,
         "env": _environment(plan),
-        "resources": _resources(runtime),
+        "resources": _resources(plan),
         "securityContext": _container_security(runtime.security),
         "terminationMessagePath": TERMINATION_LOG,
         # Never the log's tail: it may hold what a status must not show.
@@ -64,7 +64,7 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
     plain = {
         "HOME": SCRATCH_FOLDER,
         "HF_HOME": MODEL_CACHE_FOLDER if runtime.model_cache else f"{SCRATCH_FOLDER}/huggingface",
-        **({"POPLAR_EXECUTABLE_CACHE_DIR": EXECUTABLE_CACHE_FOLDER} if runtime.executable_cache else {}),
+        **ipu_environment.build(plan),
         **({"OMP_NUM_THREADS": str(max(1, int(quantities.parse(cores))))} if cores else {}),
         **(_CPU_MALLOC if runtime.accelerator == "cpu" else {}),
         **runtime.env,
@@ -79,8 +79,10 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
     return list(variables.values())
 
 
-def _resources(runtime: Runtime) -> dict[str, Any]:
-    extended = {**({runtime.resource: "1"} if runtime.resource else {}), **runtime.extra_resources}
+def _resources(plan: TrainingPlan) -> dict[str, Any]:
+    runtime = plan.runtime
+    count = str(plan.config.ipus or 1)
+    extended = {**({runtime.resource: count} if runtime.resource else {}), **runtime.extra_resources}
     return {
         kind: quantity
         for kind, quantity in (

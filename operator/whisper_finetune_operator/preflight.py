@@ -43,8 +43,10 @@ class Right:
         return f"{self.verb} {what}" + (f" in {self.namespace}" if self.namespace else "")
 
 
-def needed_rights(namespace: str | None, lease_namespace: str | None) -> list[Right]:
-    """Return all rights: in the watched namespace (None: all), and over the Lease (None: no election)."""
+def needed_rights(
+    namespace: str | None, lease_namespace: str | None, partition_namespace: str | None = None
+) -> list[Right]:
+    """Return all rights: in the watched namespace (None: all), over the Lease of the election, and partitions'."""
     everywhere = {
         RUNS: ("list", "watch"),
         JOBS: ("get", "list", "watch", "create", "patch", "delete"),
@@ -56,12 +58,17 @@ def needed_rights(namespace: str | None, lease_namespace: str | None) -> list[Ri
     rights.append(Right("patch", RUNS, namespace, part="status"))
     if lease_namespace:
         rights += [Right(verb, LEASES, lease_namespace) for verb in ("get", "create", "update")]
+    if partition_namespace:
+        verbs = ("get", "list", "watch", "create", "update", "delete")
+        rights += [Right(verb, LEASES, partition_namespace) for verb in verbs]
     return rights
 
 
-async def check(api: ApiServer, namespace: str | None, lease_namespace: str | None) -> None:
+async def check(
+    api: ApiServer, namespace: str | None, lease_namespace: str | None, partition_namespace: str | None
+) -> None:
     """Return where all is well; StartError says what is not."""
-    rights = needed_rights(namespace, lease_namespace)
+    rights = list(dict.fromkeys(needed_rights(namespace, lease_namespace, partition_namespace)))
     try:
         allowed = await asyncio.gather(*(_is_allowed(api, right) for right in rights))
         missing = [str(right) for right, has in zip(rights, allowed, strict=True) if not has]

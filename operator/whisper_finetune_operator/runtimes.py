@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from whisper_finetune_api.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator
 from whisper_finetune_api.v1alpha1.model import ApiModel
 from whisper_finetune_operator import quantities
+from whisper_finetune_operator.pools import Partitions, PoolPartition
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 Quantity = Annotated[str, Field(pattern=quantities.PATTERN, coerce_numbers_to_str=True)]
@@ -27,21 +29,6 @@ def _one_source(volume: dict[str, Any]) -> dict[str, Any]:
 
 #: What stands beside a volume's name in a pod: any kind of source.
 VolumeSource = Annotated[dict[str, Any], AfterValidator(_one_source)]
-
-
-class Partition(ApiModel):
-    """A V-IPU partition that the admin has made."""
-
-    id: str = Field(min_length=1, max_length=63)
-    ipus: Literal[1, 2, 4, 8, 16, 32, 64]
-
-
-class Partitions(ApiModel):
-    """Partitions that all runs share, one run at a time on each."""
-
-    api_host: str = Field(min_length=1)
-    api_port: int = Field(8090, ge=1, le=65535)
-    pool: tuple[Partition, ...] = Field(min_length=1)
 
 
 class Resources(ApiModel):
@@ -72,6 +59,10 @@ class Runtime(ApiModel):
     workload: Literal["Job", "IPUJob"] = "Job"
     resource: str | None = Field(None, description="Extended resource of a device plugin, such as nvidia.com/gpu.")
     partitions: Partitions | None = None
+    ipu_sizes: tuple[Literal[1, 2, 4, 8, 16, 32, 64], ...] = Field(
+        (), description="Numbers of IPUs that a run may have; absent: all powers of two up to 64. A pool has its own."
+    )
+    ipu_wait_seconds: int = Field(600, ge=1, description="How long a trainer waits for IPUs that somebody still uses.")
     namespaces: tuple[str, ...] | None = Field(None, description="Namespaces that may use it; absent: all.")
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[dict[str, Any], ...] = ()
@@ -98,6 +89,8 @@ class Runtime(ApiModel):
             "accelerator cuda needs resource, such as nvidia.com/gpu": not cuda or self.resource is not None,
             "accelerator cpu takes no resource": ipu or cuda or self.resource is None,
             "partitions and workload: IPUJob are for accelerator ipu": ipu or not for_ipus,
+            "ipuSizes is for workload: IPUJob and for a resource of IPUs": not self.ipu_sizes
+            or (ipu and self.partitions is None),
             f"env must not set {CONFIG_ENV}: it is the operator's own": CONFIG_ENV not in self.env,
         }
         if broken := [rule for rule, holds in rules.items() if not holds]:
@@ -107,6 +100,18 @@ class Runtime(ApiModel):
     def open_to(self, namespace: str) -> bool:
         """Return whether runs of that namespace may use this runtime."""
         return self.namespaces is None or namespace in self.namespaces
+
+    def offered_ipus(self) -> tuple[int, ...]:
+        """Return the numbers of IPUs that a run can have here, ascending; none without IPUs."""
+        if self.accelerator != "ipu":
+            return ()
+        pool = {partition.ipus for partition in self.partitions.pool} if self.partitions else set[int]()
+        return tuple(sorted(pool or self.ipu_sizes or PARTITION_SIZES))
+
+    def has_room_for(self, ipus: int) -> bool:
+        """Return whether a run with so many IPUs can be had here: a partition of a pool may have more than it needs."""
+        offered = self.offered_ipus()
+        return any(size >= ipus for size in offered) if self.partitions else ipus in offered
 
 
 class Runtimes(ApiModel):
@@ -122,7 +127,27 @@ class Runtimes(ApiModel):
             raise ValueError(f"two runtimes are called {', '.join(twice)}")
         if self.default_runtime not in (None, *names):
             raise ValueError(f"defaultRuntime {self.default_runtime} is none of {', '.join(names)}")
+        if unclear := self._partitions_of_two_sizes():
+            raise ValueError(f"two runtimes disagree on the IPUs of partition {', '.join(unclear)}")
         return self
+
+    def _partitions_of_two_sizes(self) -> list[str]:
+        sizes: dict[str, set[int]] = {}
+        ids = {}
+        for partition in self.pool_partitions():
+            sizes.setdefault(partition.lease_name, set()).add(partition.ipus)
+            ids[partition.lease_name] = partition.id
+        return sorted(ids[lease] for lease, found in sizes.items() if len(found) > 1)
+
+    def pool_partitions(self) -> list[PoolPartition]:
+        """Return the partitions of all pools; one that two runtimes share is there twice."""
+        pools = (runtime.partitions for runtime in self.runtimes if runtime.partitions)
+        return [partition for pool in pools for partition in pool.members]
+
+    @property
+    def have_pools(self) -> bool:
+        """Return whether any runtime has partitions of its own."""
+        return any(runtime.partitions for runtime in self.runtimes)
 
     def named(self, name: str) -> Runtime | None:
         """Return the runtime of that name, or None."""

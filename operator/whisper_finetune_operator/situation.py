@@ -5,9 +5,12 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
-from whisper_finetune_operator import accounting, jobs, names, pods
+from whisper_finetune_operator import accounting, giving_back, jobs, names, partition_leases, pods
 from whisper_finetune_operator.accounting import Tally
+from whisper_finetune_operator.actions import GiveBackPartition
 from whisper_finetune_operator.jobs import Job
+from whisper_finetune_operator.partition_leases import PartitionLease
+from whisper_finetune_operator.partition_line import Line
 from whisper_finetune_operator.pods import Pod
 from whisper_finetune_operator.world import Refusal, Run, World
 
@@ -25,12 +28,28 @@ class Situation:
     blocked_by: Job | None
     #: Pods made by the run's Jobs, oldest first.
     pods: tuple[Pod, ...]
-    #: The newest pod with the run's label, whoever owns it now, that may still be running.
-    at_work: Pod | None
+    #: Those with the run's label, whoever owns them now, that may still be running, oldest first.
+    busy: tuple[Pod, ...]
     tally: Tally
     report: TrainerReport | None
     refusal: Refusal | None
     now: datetime
+    #: Of the partitions that the run has.
+    leases: tuple[PartitionLease, ...]
+    #: What gives them back where no pod is at work and none can be made but by a new Job.
+    giving_back: tuple[GiveBackPartition, ...]
+    line: Line
+
+    @property
+    def at_work(self) -> Pod | None:
+        """The newest pod that may still be running."""
+        return self.busy[-1] if self.busy else None
+
+    @property
+    def lease(self) -> PartitionLease | None:
+        """The Lease of the partition that the run uses: its Job's, or the only one."""
+        wanted = self.job.partition if self.job else None
+        return next((lease for lease in self.leases if wanted in (None, lease.name)), None)
 
     @property
     def running_time(self) -> timedelta:
@@ -57,11 +76,14 @@ def read(world: World, spec: WhisperFineTuneSpec, previous: WhisperFineTuneStatu
         job=job,
         blocked_by=child if job is None else None,
         pods=own,
-        at_work=next((pod for pod in reversed(labelled) if not pod.ended), None),
+        busy=tuple(pod for pod in labelled if not pod.ended),
         tally=accounting.count(previous, own, job, run.uid, world.now),
         report=_trusted(world.report, run),
         refusal=world.refusal,
         now=world.now,
+        leases=tuple(map(partition_leases.read, world.leases)),
+        giving_back=giving_back.where_idle(world),
+        line=world.line,
     )
 
 

@@ -24,7 +24,8 @@ def derive_status(
             "observed_generation": run.generation,
             "state": phase.state,
             "runtime": plan.runtime.name if plan else previous.runtime,
-            "ipus": plan.config.spec.ipus if plan else previous.ipus,
+            "ipus": plan.config.ipus if plan else previous.ipus,
+            "partition": _partition(situation, phase),
             "job_name": names.child_name(run.name, run.uid) if plan or situation.job else previous.job_name,
             "pod_name": tally.pod_name,
             "attempts": previous.attempts if tally.attempts == Attempts() else tally.attempts,
@@ -61,6 +62,13 @@ def observe(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTune
         return previous
     seen = conditions.observe(previous.conditions, generation)
     return previous.model_copy(update={"observed_generation": generation, "conditions": seen})
+
+
+def _partition(situation: Situation, phase: Phase) -> str | None:
+    """Return the partition that the run has; one that is over tells for good which it had."""
+    if situation.lease:
+        return situation.lease.partition_id
+    return situation.previous.partition if phase.is_final else None
 
 
 def _first_start(situation: Situation) -> str | None:

@@ -1,6 +1,6 @@
 """The operator's view of the cluster: runs, Jobs and pods as the watches and the operator's own writes left them."""
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -8,16 +8,16 @@ from typing import Any
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator.children import has_ended, place_of, run_uid_of, slim_job, slim_pod, slim_run, uid_of
 from whisper_finetune_operator.names import child_name
+from whisper_finetune_operator.object_versions import ObjectVersions
+from whisper_finetune_operator.partition_book import PartitionBook
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, World
-
-#: Deleted objects that are remembered, so that a late answer to an own write brings none of them back.
-REMEMBERED_DELETIONS = 10_000
 
 
 class Store:
     """Looks up everything of a run by its UID. Of two versions of an object the newer one stays, whoever brought it."""
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: PartitionBook) -> None:
+        self.partitions = partitions
         self._runs: dict[str, Run] = {}
         self._jobs: dict[tuple[str, str], KubernetesObject] = {}
         self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
@@ -26,7 +26,7 @@ class Store:
         self._reports: dict[str, tuple[str, TrainerReport]] = {}
         #: By the run's UID: what was refused (the UID of the Job whose pod it is, empty for the Job itself), and why.
         self._refusals: dict[str, tuple[str, Refusal]] = {}
-        self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._versions = ObjectVersions()
 
     def run(self, uid: str) -> Run | None:
         return self._runs.get(uid)
@@ -54,6 +54,8 @@ class Store:
             report=report if pods and pods[-1]["metadata"]["uid"] == pod_uid else None,
             refusal=self.refusal_of(run),
             now=now,
+            leases=self.partitions.held_by(run.uid),
+            line=self.partitions.line(),
         )
 
     def job_of(self, run: Run) -> KubernetesObject | None:
@@ -68,16 +70,17 @@ class Store:
     def put_run(self, run: Mapping[str, Any]) -> bool:
         """Keep the run; say whether it is news."""
         known = self._runs.get(uid_of(run))
-        if not self._is_news(run, known.resource_version if known else None):
+        if not self._versions.is_news(run, known.resource_version if known else None):
             return False
-        self._runs[uid_of(run)] = Run.from_object(slim_run(run))
+        kept = self._runs[uid_of(run)] = Run.from_object(slim_run(run))
+        self.partitions.note_run(kept)
         return True
 
     def put_job(self, job: Mapping[str, Any]) -> bool:
         """Keep the Job; say whether it is news."""
         known = self._jobs.get(place_of(job))
         # Versions grow over all objects, so that of a Job and its successor the newer one stays, too.
-        if not self._is_news(job, known["metadata"]["resourceVersion"] if known else None):
+        if not self._versions.is_news(job, known["metadata"]["resourceVersion"] if known else None):
             return False
         self._jobs[place_of(job)] = slim_job(job)
         return True
@@ -85,7 +88,7 @@ class Store:
     def put_pod(self, pod: Mapping[str, Any]) -> bool:
         """Keep the pod; say whether it is news."""
         known = self._pods.get(run_uid_of(pod), {}).get(uid_of(pod))
-        if not self._is_news(pod, known["metadata"]["resourceVersion"] if known else None):
+        if not self._versions.is_news(pod, known["metadata"]["resourceVersion"] if known else None):
             return False
         self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)
         return True
@@ -112,20 +115,21 @@ class Store:
         return uid_of(job) if job else ""
 
     def forget_run(self, uid: str) -> None:
-        self._remember_deletion(uid)
+        self._versions.remember_deletion(uid)
         for kept in (self._runs, self._reports, self._refusals):
             kept.pop(uid, None)
+        self.partitions.forget_run(uid)
         self.drop_departed(list(self._pods.get(uid, {}).values()))
 
     def forget_job(self, job: Mapping[str, Any]) -> None:
-        self._remember_deletion(uid_of(job))
+        self._versions.remember_deletion(uid_of(job))
         known = self._jobs.get(place_of(job))
         if known is not None and uid_of(known) == uid_of(job):
             del self._jobs[place_of(job)]
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
         """Forget a deleted pod, given as it was last seen; one that ended stays until its end was decided upon."""
-        self._remember_deletion(uid_of(pod))
+        self._versions.remember_deletion(uid_of(pod))
         if has_ended(pod) and run_uid_of(pod) in self._runs:
             self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)
             self._departed.add(uid_of(pod))
@@ -144,13 +148,3 @@ class Store:
         pods.pop(uid_of(pod), None)
         if not pods:
             del self._pods[run_uid_of(pod)]
-
-    def _is_news(self, read: Mapping[str, Any], known_version: str | None) -> bool:
-        if uid_of(read) in self._deleted:
-            return False
-        return known_version is None or int(read["metadata"]["resourceVersion"]) > int(known_version)
-
-    def _remember_deletion(self, uid: str) -> None:
-        self._deleted[uid] = None
-        if len(self._deleted) > REMEMBERED_DELETIONS:
-            self._deleted.popitem(last=False)

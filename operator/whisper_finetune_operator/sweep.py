@@ -53,6 +53,16 @@ class Sweep:
         async for pod in self._api.all_of(PODS, self._namespace, labelSelector=UID_LABEL):
             self._store.put_pod(pod)
 
+    async def fill_line(self) -> None:
+        """Fill the store with all runs before one is looked at: the oldest one that waits goes first."""
+        async for run in self._api.all_of(RUNS, self._namespace):
+            self._store.put_run(run)
+        for each in self._store.runs():
+            self._queue.add(each.uid)
+        for lease in self._store.partitions.leases():
+            # Of runs, too, that were deleted while nobody watched.
+            self._queue.add(run_uid_of(lease))
+
     async def once(self) -> None:
         """Compare everything, then look at every run that is under way."""
         store = self._store
@@ -62,6 +72,9 @@ class Sweep:
         for run in store.runs():
             if "completionTime" not in run.status:
                 self._queue.add(run.uid)
+        store.partitions.forget_in_use()
+        for lease in store.partitions.leases():
+            self._queue.add(run_uid_of(lease))
 
     async def _forget(self, resource: Resource, known: Mapping[str, T], forget: Callable[[T], None]) -> None:
         """What is known before a list begins and is not in it is gone; what comes meanwhile is left alone."""

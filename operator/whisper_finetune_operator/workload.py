@@ -6,6 +6,7 @@ from whisper_finetune_api.causes import EXIT_STOPPED, FINAL_EXIT_CODES
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, MANAGED_BY, MANAGED_BY_LABEL, NAME_LABEL, UID_LABEL, VERSION
 from whisper_finetune_operator import names, pod_template
 from whisper_finetune_operator.jobs import FAILED_BEFORE_ANNOTATION
+from whisper_finetune_operator.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
 from whisper_finetune_operator.plan import TrainingPlan
 from whisper_finetune_operator.pods import TRAINER_CONTAINER
 from whisper_finetune_operator.world import Run
@@ -16,7 +17,7 @@ def build_job(plan: TrainingPlan, failed_before: int) -> dict[str, Any]:
 
     It has no TTL before its result is read, and no deadline of its own: that would count waiting and start anew.
     """
-    labels = labels_of(plan.run)
+    labels = {**labels_of(plan.run), **_partition_label(plan)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -24,7 +25,7 @@ def build_job(plan: TrainingPlan, failed_before: int) -> dict[str, Any]:
             "name": names.child_name(plan.run.name, plan.run.uid),
             "namespace": plan.run.namespace,
             "labels": {**labels, **plan.labels},
-            "annotations": {FAILED_BEFORE_ANNOTATION: str(failed_before)},
+            "annotations": {FAILED_BEFORE_ANNOTATION: str(failed_before), **_partition_annotation(plan)},
             "ownerReferences": [_owner(plan.run)],
         },
         "spec": {
@@ -32,6 +33,8 @@ def build_job(plan: TrainingPlan, failed_before: int) -> dict[str, Any]:
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURE_RULES},
             "template": pod_template.build(plan, labels),
+            # Started by its version once it is there: see partition_course.
+            **({"suspend": True} if plan.partition else {}),
         },
     }
 
@@ -44,6 +47,14 @@ def labels_of(run: Run) -> dict[str, str]:
 def backoff_limit(retries: int, failed_before: int) -> int:
     """Return how many failures the Job itself may see before it gives up."""
     return max(0, retries - failed_before)
+
+
+def _partition_label(plan: TrainingPlan) -> dict[str, str]:
+    return {PARTITION_LABEL: plan.partition.lease_name} if plan.partition else {}
+
+
+def _partition_annotation(plan: TrainingPlan) -> dict[str, str]:
+    return {PARTITION_ID_ANNOTATION: plan.partition.id} if plan.partition else {}
 
 
 def _owner(run: Run) -> dict[str, Any]:

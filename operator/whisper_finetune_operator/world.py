@@ -7,6 +7,7 @@ from typing import Any
 
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.partition_line import EMPTY_LINE, Line
 
 #: An object of the Kubernetes API as it came: camelCase keys, JSON values.
 KubernetesObject = dict[str, Any]
@@ -74,3 +75,7 @@ class World:
     #: Of the Job in sight, read when a decision asks for it (actions.LookForRefusal); without one, of the Job itself.
     refusal: Refusal | None
     now: datetime
+    #: Of the partitions that the run has. It is one at most, unless two leaders took one each.
+    leases: tuple[KubernetesObject, ...] = ()
+    #: Of all runs that wait for a partition, this one among them where it does.
+    line: Line = EMPTY_LINE

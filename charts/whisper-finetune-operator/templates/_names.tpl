@@ -49,3 +49,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "operator.scope" -}}
 {{- if .Values.watchNamespace }}{{ else }}Cluster{{ end -}}
 {{- end -}}
+
+{{/* Whether some runtime has a pool of V-IPU partitions; empty: none. */}}
+{{- define "operator.hasPools" -}}
+{{- range .Values.runtimes }}{{ if .partitions }}true{{ end }}{{ end }}
+{{- end }}
+
+{{/* Whether some runtime makes IPUJobs; empty: none. */}}
+{{- define "operator.hasIPUJobs" -}}
+{{- range .Values.runtimes }}{{ if eq (default "Job" .workload) "IPUJob" }}true{{ end }}{{ end }}
+{{- end }}

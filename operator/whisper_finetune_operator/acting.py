@@ -1,0 +1,149 @@
+"""Do what was decided about a run. What the store does not know yet is looked up where it matters."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from whisper_finetune_operator import actions
+from whisper_finetune_operator.actions import Action
+from whisper_finetune_operator.announcements import Announcement
+from whisper_finetune_operator.api_server import ConflictError, NotFoundError, RefusedError
+from whisper_finetune_operator.cluster import Cluster
+from whisper_finetune_operator.event_poster import EventPoster
+from whisper_finetune_operator.logs import about
+from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.partition_acting import PartitionActor
+from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
+
+logger = logging.getLogger(__name__)
+
+
+class Actor:
+    """Acts for one replica, as long as it has the turn: each action asks anew."""
+
+    def __init__(
+        self,
+        store: Store,
+        cluster: Cluster,
+        partitions: PartitionActor,
+        poster: EventPoster,
+        metrics: Metrics,
+        *,
+        require_leadership: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._partitions = partitions
+        self._poster = poster
+        self._metrics = metrics
+        self._require_leadership = require_leadership
+
+    async def prepare(self, run: Run, wanted: tuple[Action, ...]) -> bool:
+        """Do what comes before the status is written; say whether it must be decided anew after that."""
+        news = False
+        for action in wanted:
+            if isinstance(action, actions.LookForRefusal):
+                news |= await self._look_for_refusal(run, action)
+            elif isinstance(action, actions.TakePartition):
+                self._require_leadership()
+                await self._partitions.take(run, action)
+                news = True
+        return news
+
+    async def act(self, run: Run, wanted: tuple[Action, ...]) -> bool:
+        """Do the rest; False where it must be decided anew."""
+        return all([await self._do(run, action) for action in wanted])
+
+    async def _do(self, run: Run, action: Action) -> bool:
+        self._require_leadership()
+        match action:
+            case actions.CreateWorkload():
+                return await self._create(run, action)
+            case actions.StartWorkload(name, uid, version):
+                return await self._start(run, name, uid, version)
+            case actions.DeleteWorkload(name, uid, reason):
+                await self._delete(run, name, uid, reason)
+            case actions.EndWorkload(name, uid):
+                await self._patch_job(run, name, uid, {"activeDeadlineSeconds": 1})
+            case actions.AllowRetries(name, uid, backoff_limit):
+                await self._patch_job(run, name, uid, {"backoffLimit": backoff_limit})
+            case actions.KeepFor(name, uid, seconds):
+                await self._patch_job(run, name, uid, {"ttlSecondsAfterFinished": seconds})
+            case actions.GiveBackPartition():
+                return await self._give_back(run, action)
+            case actions.LookForRefusal() | actions.TakePartition():
+                pass
+        return True
+
+    async def _look_for_refusal(self, run: Run, look: actions.LookForRefusal) -> bool:
+        """Read why the Job has no pod; say whether that is news."""
+        known = self._store.refusal_of(run)
+        refusal = await self._cluster.refusal_of(run.namespace, look.uid)
+        self._store.keep_refusal(run, refusal)
+        return refusal != known
+
+    async def _create(self, run: Run, wanted: actions.CreateWorkload) -> bool:
+        if wanted.look_first and await self._finds_unseen_pods(run):
+            return False
+        if wanted.lease and not await self._partitions.renew(wanted.lease):
+            return False
+        was_refused = self._store.refusal_of(run) is not None
+        self._require_leadership()
+        try:
+            job = await self._cluster.create_job(wanted.manifest)
+        except ConflictError:
+            await self._read_anew(run, wanted.manifest["metadata"]["name"])
+            return False
+        except RefusedError as refused:
+            self._store.keep_refusal(run, Refusal(str(refused), datetime.now(UTC)))
+            # Where the decision knew of a refusal already, the status says so, and when to try again.
+            return was_refused
+        self._note_created(run, job, wanted.warnings)
+        # One that was made suspended is started at once.
+        return not was_refused and not wanted.lease
+
+    def _note_created(self, run: Run, job: KubernetesObject, warnings: tuple[str, ...]) -> None:
+        self._store.put_job(job)
+        self._metrics.job_created(run)
+        logger.info("Job %s created", job["metadata"]["name"], extra=about(run))
+        if warnings:
+            self._poster.post(run, Announcement("Warning", "IpuPlan", "; ".join(warnings)))
+
+    async def _start(self, run: Run, name: str, uid: str, version: str) -> bool:
+        try:
+            job = await self._cluster.start_job(run.namespace, name, uid, version)
+        except (ConflictError, NotFoundError):
+            await self._read_anew(run, name)
+            return False
+        self._store.put_job(job)
+        return True
+
+    async def _finds_unseen_pods(self, run: Run) -> bool:
+        """Ask the server itself: a watch may show a Job's deletion before the pod that the Job has just made."""
+        news = [pod for pod in await self._cluster.pods_of(run.namespace, run.uid) if self._store.put_pod(pod)]
+        return bool(news)
+
+    async def _read_anew(self, run: Run, name: str) -> None:
+        job = await self._cluster.find_job(run.namespace, name)
+        if job is not None:
+            self._store.put_job(job)
+        elif known := self._store.job_of(run):
+            self._store.forget_job(known)
+
+    async def _delete(self, run: Run, name: str, uid: str, reason: str) -> None:
+        logger.info("deleting Job %s: %s", name, reason, extra=about(run))
+        job = await self._cluster.delete_job(run.namespace, name, uid)
+        if job is not None:
+            self._store.put_job(job)
+
+    async def _patch_job(self, run: Run, name: str, uid: str, spec: KubernetesObject) -> None:
+        job = await self._cluster.patch_job(run.namespace, name, uid, spec)
+        if job is not None:
+            self._store.put_job(job)
+
+    async def _give_back(self, run: Run, lease: actions.GiveBackPartition) -> bool:
+        if await self._finds_unseen_pods(run):
+            return False
+        self._require_leadership()
+        return await self._partitions.give_back(lease)

@@ -1,0 +1,84 @@
+"""What to do about a run whose Job is there: the Job controller makes its pods and tries again. Pure."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from whisper_finetune_operator import partition_course, phases, pod_phases, timestamps, waiting, workload
+from whisper_finetune_operator.actions import Action, AllowRetries, DeleteWorkload, LookForRefusal
+from whisper_finetune_operator.course import UNWATCHED_RECHECK_SECONDS, Course
+from whisper_finetune_operator.jobs import Job
+from whisper_finetune_operator.phases import NOT_STARTED, Phase
+from whisper_finetune_operator.pods import Pod
+from whisper_finetune_operator.situation import Situation
+
+#: A Job that wants a pod for so long and has none is asked why.
+_POD_EXPECTED_AFTER = timedelta(seconds=3)
+_SETTLING_RECHECK_SECONDS = 3.0
+_PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
+
+
+def find(situation: Situation, job: Job) -> Course:
+    """Return the course of a run that is not over."""
+    course = partition_course.with_job(situation, job) or _find(situation, job)
+    spare = partition_course.others_given_back(situation, job.partition) if job.partition else ()
+    return replace(course, actions=(*spare, *course.actions)) if spare else course
+
+
+def _find(situation: Situation, job: Job) -> Course:
+    if job.end:
+        return _after_end(situation, job)
+    if situation.at_work:
+        return _with_pod(situation, job, situation.at_work)
+    if job.suspended:
+        message = "the Job is suspended: Kueue has not admitted it, or somebody suspended it by hand"
+        return Course(Phase("Queued", "WaitingForQuota", message), _allow_retries(situation, job))
+    return _without_pod(situation, job)
+
+
+def _after_end(situation: Situation, job: Job) -> Course:
+    """A Job is over and the run is not: its result could not be read, or its pod's end is not in sight yet."""
+    until = situation.tally.attempts.counted_until
+    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse(until)
+    if counted and job.end and job.end.type == "Complete":
+        delete = DeleteWorkload(job.name, job.uid, "its result cannot be read: another attempt reports it")
+        return Course(pod_phases.retrying(situation) or NOT_STARTED, (delete,))
+    # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
+    pod = situation.at_work
+    shown = pod_phases.running(situation, pod) if pod else phases.waits(phases.ENDING, _PODS_END_UNKNOWN)
+    return Course(shown, recheck_seconds=_SETTLING_RECHECK_SECONDS)
+
+
+def _with_pod(situation: Situation, job: Job, pod: Pod) -> Course:
+    allow = _allow_retries(situation, job)
+    if pod.exit_code is not None:
+        # No news: its end is counted when the whole pod is over, moments later.
+        return Course(pod_phases.running(situation, pod), allow)
+    if not pod.running:
+        lacking = waiting.find(pod.waiting) if pod.waiting else None
+        return Course(lacking or pod_phases.of_pod(situation, NOT_STARTED.reason, NOT_STARTED.message), allow)
+    limit = situation.spec.active_deadline_seconds
+    left = None if limit is None else max(1.0, limit - situation.running_time.total_seconds())
+    return Course(pod_phases.running(situation, pod), allow, left)
+
+
+def _without_pod(situation: Situation, job: Job) -> Course:
+    allow = _allow_retries(situation, job)
+    newest = situation.pods[-1] if situation.pods else None
+    look = LookForRefusal(job.name, job.uid)
+    if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
+        return Course(waiting.refused(situation.refusal), (*allow, look), UNWATCHED_RECHECK_SECONDS)
+    phase = pod_phases.retrying(situation) or NOT_STARTED
+    if job.started_at is None:
+        return Course(phase, allow)
+    wanted_since = max(filter(None, (job.started_at, newest.finished_at if newest else None)))
+    still_early = _POD_EXPECTED_AFTER - (situation.now - wanted_since)
+    if still_early > timedelta():
+        return Course(phase, allow, still_early.total_seconds())
+    return Course(phase, (*allow, look), UNWATCHED_RECHECK_SECONDS)
+
+
+def _allow_retries(situation: Situation, job: Job) -> tuple[Action, ...]:
+    # Lowered below what has failed already, the Job would end the attempt at work.
+    retries = max(situation.spec.retries, situation.tally.attempts.failed)
+    limit = workload.backoff_limit(retries, job.failed_before)
+    return () if limit == job.backoff_limit else (AllowRetries(job.name, job.uid, limit),)

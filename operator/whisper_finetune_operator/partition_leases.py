@@ -1,0 +1,76 @@
+"""The Lease of a V-IPU partition: whoever creates it has the partition, and deleting it gives the partition back. Pure.
+
+It is written anew before each workload that is made on it, and deleted by its UID and version: whoever decided to give
+it back before that was written cannot do so any more.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from whisper_finetune_api.v1alpha1 import GROUP, MANAGED_BY, MANAGED_BY_LABEL, NAME_LABEL, UID_LABEL
+from whisper_finetune_operator.world import KubernetesObject, Run
+
+#: On Leases, and on the Jobs and pods that use the partition: the Lease's name.
+PARTITION_LABEL = f"{GROUP}/partition"
+PARTITION_ID_ANNOTATION = f"{GROUP}/partition-id"
+_NAMESPACE_ANNOTATION = f"{GROUP}/run-namespace"
+
+
+@dataclass(frozen=True)
+class PartitionLease:
+    """Who has a partition."""
+
+    name: str
+    uid: str
+    resource_version: str
+    partition_id: str
+    #: Of the run that has it; empty in a Lease that no operator made.
+    run_uid: str
+    run_name: str
+    run_namespace: str
+
+
+def build(run: Run, lease_name: str, partition_id: str, now: datetime) -> KubernetesObject:
+    """Return the Lease that a run takes the partition with, without its namespace: that is the operator's."""
+    labels = {PARTITION_LABEL: lease_name, UID_LABEL: run.uid, NAME_LABEL: run.name}
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": lease_name,
+            "labels": {**labels, MANAGED_BY_LABEL: MANAGED_BY},
+            "annotations": {PARTITION_ID_ANNOTATION: partition_id, _NAMESPACE_ANNOTATION: run.namespace},
+        },
+        "spec": {"holderIdentity": run.uid, "acquireTime": _micro_time(now), "renewTime": _micro_time(now)},
+    }
+
+
+def renewed(lease: KubernetesObject, now: datetime) -> KubernetesObject:
+    """Return the Lease as it is written before a workload is made: its version changes."""
+    return {**lease, "spec": {**lease["spec"], "renewTime": _micro_time(now)}}
+
+
+def read(lease: KubernetesObject) -> PartitionLease:
+    """Return the facts of a raw Lease."""
+    metadata = lease["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    holder = lease["spec"].get("holderIdentity") or ""
+    return PartitionLease(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        partition_id=annotations.get(PARTITION_ID_ANNOTATION, metadata["name"]),
+        run_uid=holder if labels.get(UID_LABEL) == holder else "",
+        run_name=labels.get(NAME_LABEL, ""),
+        run_namespace=annotations.get(_NAMESPACE_ANNOTATION, ""),
+    )
+
+
+def partition_of(child: KubernetesObject) -> str | None:
+    """Return the name of the Lease of the partition that a Job or pod is made for."""
+    name: str | None = (child["metadata"].get("labels") or {}).get(PARTITION_LABEL)
+    return name
+
+
+def _micro_time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
