@@ -48,7 +48,7 @@ def error_rate(baseline: float, measured: Sequence[Measured], last_step: int, na
     described = "; ".join(f"step {step:g}: {percent:.2f} %" for step, percent in points)
     marks = [(float(item.step), item.percent, *_look(item)) for item in measured]
     level = Tick(_vertical(points).at(baseline), f"baseline {baseline:.2f}")
-    title = f"{name} on the held-out clips, in percent"
+    title = f"{name}, %"
     return _chart("error-rate", title, described, last_step, (("strong", points),), marks, level)
 
 

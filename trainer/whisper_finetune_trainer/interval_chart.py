@@ -39,6 +39,7 @@ class DrawnRow:
     """A row's words and its two rates."""
 
     words: str
+    rates: str
     y: float
     whiskers: Tuple[Whisker, ...]
 
@@ -76,7 +77,8 @@ def draw(rows: Sequence[Row]) -> IntervalChart:
 def _drawn(row: Row, top: float, scale: Scale) -> DrawnRow:
     before = _whisker("before", top + _BEFORE, row.before, scale)
     after = _whisker("after", top + _AFTER, row.after, scale)
-    return DrawnRow(row.words, top + _WORDS, (before, after))
+    rates = f"{row.before.percent:.1f} \u2192 {row.after.percent:.1f} %"
+    return DrawnRow(row.words, rates, top + _WORDS, (before, after))
 
 
 def _whisker(style: str, y: float, rate: Rate, scale: Scale) -> Whisker:

@@ -22,7 +22,7 @@ Alignment = Tuple[AlignedWord, ...]
 
 
 def align(references: Sequence[str], hypotheses: Sequence[str]) -> List[Alignment]:
-    """Return one alignment per clip, in order; an empty one where the reference has no word: such a clip never counts."""
+    """Return one alignment per clip, in order; it is empty where the reference has no word: that never counts."""
     kept = [place for place, reference in enumerate(references) if reference.strip()]
     alignments: List[Alignment] = [()] * len(references)
     if kept:

@@ -1,0 +1,142 @@
+"""A training that never was, as the report is made from it: Italian sentences, and errors drawn with a fixed seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from typing import Any
+
+from trainer_configs import make_config, make_spec
+from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, TrainingResult
+from whisper_finetune_api.v1alpha1.status import RanOn
+from whisper_finetune_trainer import outcome, wer
+from whisper_finetune_trainer.clips import Clip, Clips
+from whisper_finetune_trainer.evaluations import Evaluation
+from whisper_finetune_trainer.normalizers import normalizer_for
+from whisper_finetune_trainer.report_data import FinishedTraining
+from whisper_finetune_trainer.step_record import Stretch
+
+_WORDS = (
+    "il numero che avete composto non è attivo prego attendere in linea un operatore risponderà al più presto "
+    "per ascoltare i messaggi premete uno la casella vocale piena grazie e arrivederci"
+).split()
+_MISHEARD = {"prego": "prega", "casella": "cappella", "linea": "linia", "vocale": "locale", "premete": "premette"}
+_STEPS = 400
+_EVERY = 100
+
+
+def make(
+    clips: int = 48, language: str = "it", texts: tuple[str, ...] = (), heard: tuple[str, ...] = ()
+) -> FinishedTraining:
+    """Return a training on `clips` held-out clips; the first ones have the given texts, and are heard as given."""
+    generator = random.Random(0)  # noqa: S311 -- nothing secret
+    spoken = [*texts, *(_sentence(generator) for _ in range(clips - len(texts)))]
+    held_out = tuple(
+        Clip(f"clips/{place:03d}.wav", f"/nowhere/{place:03d}.wav", text, round(0.4 + 0.38 * len(text.split()), 2))
+        for place, text in enumerate(spoken)
+    )
+    train = tuple(Clip(f"clips/t{place:03d}.wav", "", _sentence(generator), 2.5) for place in range(190))
+    data = Clips(
+        train,
+        held_out,
+        {"too long": 2, "empty text": 1},
+        ("train.jsonl line 7: clips/007.wav lasts 31.2 s; maxClipSeconds is 30",),
+        "Fraction",
+    )
+    rates = {0: 0.35, 100: 0.24, 200: 0.16, 300: 0.12, 400: 0.13}
+    evaluations = {
+        step: _evaluation(step, spoken, [*heard, *(_hear(text, rate, generator) for text in spoken[len(heard) :])])
+        for step, rate in rates.items()
+    }
+    return _finished(data, evaluations, language, generator)
+
+
+def _sentence(generator: random.Random) -> str:
+    words = generator.choices(_WORDS, k=generator.randint(1, 14))
+    return " ".join(words).capitalize() + "."
+
+
+def _hear(text: str, rate: float, generator: random.Random) -> str:
+    found: list[str] = []
+    for word in text.split():
+        draw = generator.random()
+        if draw > rate:
+            found.append(word)
+        elif draw < rate / 5:
+            found.extend([word, "eh"])
+        elif draw > rate / 2:
+            bare = word.lower().strip(".")
+            found.append(_MISHEARD.get(bare, bare[:-1] + "o" if len(bare) > 2 else "lo"))
+    return " ".join(found)
+
+
+def _evaluation(step: int, references: list[str], hypotheses: list[str]) -> Evaluation:
+    return Evaluation(step, tuple(hypotheses), wer.measure(references, hypotheses, "it", {}))
+
+
+def _finished(
+    data: Clips, evaluations: dict[int, Evaluation], language: str, generator: random.Random
+) -> FinishedTraining:
+    changes: dict[str, Any] = {"evalEverySteps": _EVERY, "steps": _STEPS, "batchSize": 8, "patience": 3}
+    config = make_config(
+        make_spec(model="openai/whisper-base", language=language, training=changes, output={"uri": "pvc://speech/runs"})
+    )
+    baseline, final = evaluations[0], evaluations[300]
+    normalizer = normalizer_for(language, {})
+    interval = wer.difference(baseline.measurement, final.measurement)
+    assert interval is not None
+    figures = outcome.Result(
+        **final.measurement.to_report().model_dump(),
+        difference_low=wer.points_text(interval.low),
+        difference_high=wer.points_text(interval.high),
+        unseen_texts=wer.unseen(
+            baseline.measurement, final.measurement, {clip.text for clip in data.train}, language, {}
+        ),
+    )
+    result = TrainingResult(
+        metric=wer.metric(language, {}),
+        data=data.summary(),
+        ran_on=RanOn(hardware="CPU, 2 threads", software="torch 2, transformers 5, Python 3", precision="Half"),
+        baseline=baseline.measurement.to_report(),
+        result=figures,
+        checkpoints=(
+            ReportedCheckpoint(step=300, path="checkpoints/checkpoint-300"),
+            ReportedCheckpoint(step=400, path="checkpoints/checkpoint-400"),
+        ),
+        model=ReportedModel(path="model", sha256="0" * 64, step=300),
+    )
+    return FinishedTraining(
+        config=config,
+        result=result,
+        clips=data,
+        baseline=baseline,
+        history=tuple(evaluation for step, evaluation in evaluations.items() if step),
+        final=final,
+        normalize=normalizer.apply,
+        stretches=_stretches(generator),
+        seconds=1_312.0,
+        devices=2,
+    )
+
+
+def _stretches(generator: random.Random) -> tuple[Stretch, ...]:
+    warm = _STEPS // 4
+    return tuple(
+        Stretch(
+            last_step=step,
+            steps=1,
+            loss=round(0.25 + 2.1 * math.exp(-step / 70) + generator.gauss(0, 0.06), 4),
+            learning_rate=1e-5 * ((step - 1) / warm if step <= warm else (_STEPS - step + 1) / (_STEPS - warm)),
+            seconds=2.0,
+        )
+        for step in range(1, _STEPS + 1)
+    )
+
+
+def with_texts(finished: FinishedTraining, identifier: str) -> FinishedTraining:
+    """Return the training with its first held-out clip under another name."""
+    first, *others = finished.clips.evaluation
+    renamed = dataclasses.replace(first, identifier=identifier)
+    clips = dataclasses.replace(finished.clips, evaluation=(renamed, *others))
+    return dataclasses.replace(finished, clips=clips)
