@@ -30,7 +30,7 @@ check: generate ## Linters, types, layers, and that what is generated is committ
 	$(VENV)/shellcheck $$(git ls-files '*.sh' .ci/run)
 
 generate: environment ## Write the CRD, the chart's copy of it and the docs' tables from the types.
-	PYTHONPATH=crds:operator $(VENV)/python docs/generate.py
+	PYTHONPATH=crds:operator:trainer $(VENV)/python docs/generate.py
 	PYTHONPATH=crds:operator $(VENV)/python charts/generate.py
 
 cluster-up: ## Start the local Kubernetes (CLUSTER_NAME=wft) and load the images into it.

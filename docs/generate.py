@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ipu_sizes
+import notebook_settings
+from markdown import table
 from whisper_finetune_api import crd
 from whisper_finetune_api.causes import CAUSES
 from whisper_finetune_api.v1alpha1.rules import MUTABLE_FIELDS, RULES
@@ -14,6 +17,8 @@ CRD = ROOT / "crds" / "whisperfinetunes.yaml"
 CHART_CRD = ROOT / "charts" / "whisper-finetune-operator" / "files" / "whisperfinetunes.yaml"
 API = ROOT / "docs" / "api.md"
 RUNTIMES = ROOT / "docs" / "runtimes.md"
+IPUS = ROOT / "docs" / "ipus.md"
+IPUS_TEMPLATE = ROOT / "docs" / "ipus.template.md"
 EXAMPLE = ROOT / "tests" / "examples" / "runtimes.yaml"
 
 _LONGEST_LIST = 12
@@ -60,8 +65,8 @@ Users name a model, a language and a data set. Image, accelerator, resources and
 admin's to say: in a file that the operator reads at its start, and refuses with one line where it is wrong. The chart
 writes it from its value `runtimes`. A run takes the runtime that its spec names, else `defaultRuntime`, and keeps it.
 
-This version runs `accelerator: cpu` and `accelerator: cuda`. The file may offer IPUs already; runs on them wait with
-`RuntimeNotFound`.
+`accelerator: ipu` runs Graphcore's recipe, see [ipus.md](ipus.md): no IPU has run it yet, an emulation has. `cuda` runs
+the code of `cpu`, which no GPU has run yet.
 
 {table}
 
@@ -79,12 +84,6 @@ def fields(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict
         yield path, node, name in schema.get("required", [])
         inner = node.get("items", node)
         yield from fields(inner, f"{path}{'[]' if 'items' in node else ''}.")
-
-
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def field_row(path: str, node: dict[str, Any], *, required: bool) -> tuple[str, ...]:
@@ -131,9 +130,22 @@ def runtimes_text() -> str:
     )
 
 
+def ipus_text() -> str:
+    """Return docs/ipus.md."""
+    text = IPUS_TEMPLATE.read_text(encoding="utf-8")
+    text = text.replace("<!-- sizes -->", table(ipu_sizes.HEADER, ipu_sizes.rows()))
+    return text.replace("<!-- settings -->", table(notebook_settings.HEADER, notebook_settings.rows()))
+
+
 def main() -> None:
     """Write all files."""
-    files = {CRD: crd.render(), CHART_CRD: crd.render(), API: api_text(), RUNTIMES: runtimes_text()}
+    files = {
+        CRD: crd.render(),
+        CHART_CRD: crd.render(),
+        API: api_text(),
+        RUNTIMES: runtimes_text(),
+        IPUS: ipus_text(),
+    }
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
