@@ -1,6 +1,7 @@
 # The images, one target each:
 #   docker build --target operator --tag whisper-finetune-operator:0.1.0 .
 #   docker build --target trainer --build-arg TORCH=cuda --tag whisper-finetune-trainer:0.1.0 .
+#   docker build --target trainer-ipu --tag whisper-finetune-trainer-ipu:0.1.0 .        # on Graphcore's own image
 # Behind a mirror: --secret id=pip.conf,src=FILE --secret id=ca-bundle,src=FILE, where the former says
 # `cert = /run/secrets/ca-bundle`; neither is stored. Our own code comes last: a change of it installs nothing anew.
 
@@ -10,6 +11,9 @@ ARG RUNTIME_IMAGE=python:3.11-slim-bookworm
 # Everything but our code: a stage below, or an image made of that stage before, which saves comparing its gigabytes.
 ARG OPERATOR_BASE=operator-base
 ARG TRAINER_BASE=trainer-base
+ARG TRAINER_IPU_BASE=trainer-ipu-base
+# The Poplar SDK 3.3 with its PopTorch, its torch and its Python 3.8.
+ARG POPLAR_IMAGE=graphcore/pytorch:3.3.0
 
 FROM ${BUILD_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_PYTHON=/opt/python/bin/python \
@@ -53,7 +57,7 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip.conf,t
     python3 -m pip install --requirement trainer.txt \
  && $COMPILE /opt/python/lib
 # What a pod mounts over; it is here so that the image also runs without.
-RUN mkdir -p /opt/scratch && chmod 1777 /opt/scratch
+RUN mkdir -p /opt/root/scratch && chmod 1777 /opt/root/scratch
 
 FROM build AS trainer-code
 COPY crds/whisper_finetune_api /opt/app/whisper_finetune_api
@@ -78,8 +82,45 @@ FROM runtime AS trainer-base
 # /scratch is the one folder that it writes to besides its volumes: every library's idea of home.
 ENV HOME=/scratch TMPDIR=/scratch HF_HOME=/scratch/huggingface TOKENIZERS_PARALLELISM=false
 COPY --from=trainer-packages /opt/python /opt/python
-COPY --from=trainer-packages /opt/scratch /scratch
+COPY --from=trainer-packages /opt/root/ /
 
 FROM ${TRAINER_BASE} AS trainer
 COPY --from=trainer-code /opt/app /opt/app
 ENTRYPOINT ["/opt/python/bin/python", "-m", "whisper_finetune_trainer"]
+
+FROM build AS trainer-ipu-packages
+COPY requirements/trainer-ipu.txt requirements/trainer-ipu-build.txt ./
+# For Python 3.8, by this image's pip: the SDK's may be too old for the wheels. cppimport, pure Python, has none.
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca-bundle \
+    python3 -m pip install --requirement trainer-ipu-build.txt \
+ && python3 -m pip install --requirement trainer-ipu.txt --target /opt/python38 --no-binary cppimport --no-build-isolation \
+      --implementation cp --python-version 3.8 --abi cp38 --abi abi3 --abi none \
+      --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+      --platform manylinux2010_x86_64 --platform manylinux1_x86_64
+RUN mkdir -p /opt/root/scratch && chmod 1777 /opt/root/scratch
+
+# torch and PopTorch are the SDK's; nothing of it is replaced.
+FROM ${POPLAR_IMAGE} AS trainer-ipu-base
+USER root
+RUN python3 -c 'import sys; from importlib.metadata import version; \
+found = sys.version_info[:2], version("torch"), version("poptorch"); print(found); \
+sys.exit(not (found[0] == (3, 8) and found[1].startswith("2.0.") and found[2].startswith("3.3.")))' \
+ || { echo "POPLAR_IMAGE must have Python 3.8, torch 2.0 and PopTorch 3.3"; exit 1; }
+COPY --from=trainer-ipu-packages /opt/python38 /opt/python
+COPY --from=trainer-ipu-packages /opt/root/ /
+RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/python
+# By PYTHONPATH the SDK finds PopART, so it stays in there; our packages come first, as their versions are what was tested.
+ENV PYTHONPATH=/opt/app:/opt/python:${PYTHONPATH} PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    HOME=/scratch TMPDIR=/scratch HF_HOME=/scratch/huggingface TOKENIZERS_PARALLELISM=false
+WORKDIR /
+USER 65532:65532
+
+FROM ${TRAINER_IPU_BASE} AS trainer-ipu-code
+USER root
+COPY crds/whisper_finetune_api /opt/app/whisper_finetune_api
+COPY trainer/whisper_finetune_trainer /opt/app/whisper_finetune_trainer
+RUN chmod -R a+rX /opt/app && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/app
+
+FROM ${TRAINER_IPU_BASE} AS trainer-ipu
+COPY --from=trainer-ipu-code /opt/app /opt/app
+ENTRYPOINT ["python3", "-m", "whisper_finetune_trainer"]

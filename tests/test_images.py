@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from images import archives, package_settings
-from images.recipes import BUILD_BASE, CODE, PACKAGES, REPOSITORY, RUNTIME_BASE, TARGETS, Recipe, chosen
+from cluster.faults import ClusterError
+from images import archives, commands, package_settings, poplar_stand_in
+from images.recipes import BUILD_BASE, CODE, PACKAGES, REPOSITORY, RUNTIME_BASE, STAND_IN, TARGETS, Recipe, chosen
 
 OPERATOR_ADDS_MEGABYTES = 60
 
@@ -25,9 +26,9 @@ OPERATOR_ADDS_MEGABYTES = 60
 def checkout(tmp_path: Path) -> Path:
     """A copy of everything that an image can be made of."""
     names = ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements", "crds", "operator", "trainer")
-    for name in (*names, "tests/cuda_stubs.py"):
+    for name in (*names, *(name for name in STAND_IN if name.startswith("tests/"))):
         source, target = REPOSITORY / name, tmp_path / name
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
     return tmp_path
 
@@ -40,12 +41,16 @@ def keys(checkout: Path) -> dict[str, str]:
     ("changed", "images"),
     [
         ("operator/whisper_finetune_operator/settings.py", {"operator"}),
-        ("trainer/whisper_finetune_trainer/__init__.py", {"trainer"}),
-        ("crds/whisper_finetune_api/run.py", {"operator", "trainer"}),
+        ("trainer/whisper_finetune_trainer/__init__.py", {"trainer", "trainer-ipu"}),
+        ("crds/whisper_finetune_api/run.py", set(TARGETS)),
         ("requirements/operator.txt", {"operator"}),
         ("requirements/torch.txt", {"trainer"}),
-        ("tests/cuda_stubs.py", {"trainer"}),
-        ("Dockerfile", {"operator", "trainer"}),
+        ("requirements/torch-ipu.txt", {"trainer-ipu"}),
+        ("requirements/trainer-ipu.txt", {"trainer-ipu"}),
+        ("tests/poptorch_emulation/poptorch/device.py", {"trainer-ipu"}),
+        ("tests/images/poplar/Dockerfile", {"trainer-ipu"}),
+        ("tests/cuda_stubs.py", {"trainer", "trainer-ipu"}),
+        ("Dockerfile", set(TARGETS)),
         ("requirements/dev.txt", set()),
         ("operator/whisper_finetune_operator/__pycache__/settings.pyc", set()),
     ],
@@ -78,6 +83,7 @@ def test_images_bear_the_projects_version() -> None:
     assert [recipe.image for recipe in chosen("all", "stub")] == [
         f"localhost/whisper-finetune-operator:{version}",
         f"localhost/whisper-finetune-trainer:{version}",
+        f"localhost/whisper-finetune-trainer-ipu-emulated:{version}",
     ]
 
 
@@ -93,7 +99,7 @@ def test_the_recipe_names_what_the_dockerfile_copies(target: str) -> None:
     copied = {
         source
         for name, text in stages()
-        if name.startswith(target)
+        if name in (f"{target}-packages", f"{target}-base", f"{target}-code", target)
         for line in re.findall(r"(?m)^COPY (?!--from)(.+)$", text)
         for source in line.split()[:-1]
     }
@@ -104,8 +110,35 @@ def test_every_package_is_installed_by_its_hash_and_without_dependencies() -> No
     texts = dict(stages())
     assert "PIP_NO_DEPS=1 PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all:" in texts["build"]
     installing = [name for name, text in texts.items() if "pip install" in text]
-    assert installing == ["operator-packages", "trainer-packages"]
+    assert installing == ["operator-packages", "trainer-packages", "trainer-ipu-packages"]
     assert all(texts[name].startswith("build AS") for name in installing)
+
+
+def test_the_image_for_ipus_stands_on_the_poplar_sdk_and_keeps_its_torch() -> None:
+    text = (REPOSITORY / "Dockerfile").read_text()
+    assert "ARG POPLAR_IMAGE=graphcore/pytorch:3.3.0" in text
+    assert dict(stages())["trainer-ipu-base"].startswith("${POPLAR_IMAGE} AS")
+    locked = (REPOSITORY / "requirements" / "trainer-ipu.txt").read_text()
+    assert not re.search(r"(?m)^(torch|poptorch|nvidia-\S+|triton)==", locked)
+
+
+def test_no_image_that_users_get_can_hold_the_emulation() -> None:
+    for name in ("Dockerfile", ".dockerignore"):
+        assert "emulat" not in (REPOSITORY / name).read_text()
+    assert (REPOSITORY / ".dockerignore").read_text().splitlines()[1] == "*"
+
+
+def test_an_archive_of_the_emulated_trainer_is_none_of_the_trainers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    archives.folder().mkdir(parents=True)
+    for number in range(3):
+        for recipe in chosen("all", "stub"):
+            (archives.folder() / f"{recipe.name}-{number:012x}.tar").write_text("")
+    archives.forget_older_archives(Recipe("trainer"))
+    left = [path.stem.rsplit("-", 1)[0] for path in archives.folder().iterdir()]
+    assert sorted(left) == ["operator"] * 3 + ["trainer"] * 2 + ["trainer-ipu-emulated"] * 3
 
 
 def test_a_build_is_told_the_hosts_way_to_packages(tmp_path: Path) -> None:
@@ -154,13 +187,24 @@ def test_the_archive_before_stays_for_who_is_about_to_load_it(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     archives.folder().mkdir(parents=True)
-    for age, name in enumerate(("operator-new", "operator-before", "operator-old", "trainer-old")):
+    for age, name in enumerate((f"operator-{1:012x}", f"operator-{2:012x}", f"operator-{3:012x}", f"trainer-{3:012x}")):
         archive = archives.folder() / f"{name}.tar"
         archive.write_text("")
         os.utime(archive, (1000 - age, 1000 - age))
     archives.forget_older_archives(Recipe("operator", repository=checkout))
     left = {archive.stem for archive in archives.folder().iterdir()}
-    assert left == {"operator-new", "operator-before", "trainer-old"}
+    assert left == {f"operator-{1:012x}", f"operator-{2:012x}", f"trainer-{3:012x}"}
+
+
+def test_without_python_38_all_images_are_those_of_this_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(poplar_stand_in, "SETTINGS", tmp_path / "pyvenv.cfg")
+    asked = commands.parser().parse_args(["build", "all"])
+    assert [recipe.name for recipe in commands.buildable(asked)] == ["operator", "trainer"]
+    assert "left out" in capsys.readouterr().err
+    with pytest.raises(ClusterError, match="make environment"):
+        poplar_stand_in.python_prefix()
 
 
 def test_an_unknown_image_is_refused() -> None:
@@ -191,14 +235,15 @@ class Image:
 
 @pytest.fixture(scope="module")
 def built() -> dict[str, Image]:
-    """Both images, built unless they are there unchanged."""
+    """All images, built unless they are there unchanged."""
     command = [sys.executable, "tests/images", "build", "all"]
     printed = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    return {target: Image(Path(archive)) for target, archive in zip(TARGETS, printed, strict=True)}
+    # Without Python 3.8 there is no emulated trainer, which comes last.
+    return {target: Image(Path(archive)) for target, archive in zip(TARGETS, printed, strict=False)}
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ["operator", "trainer"])
 class TestBuiltImage:
     def test_it_runs_its_program_as_nobody_in_particular(self, built: dict[str, Image], target: str) -> None:
         image = built[target]
@@ -231,6 +276,27 @@ class TestBuiltImage:
             Path(name).parts[2] for name in built[target].files if name.startswith("opt/app/") and name.count("/") > 1
         }
         assert packages == {"whisper_finetune_api", f"whisper_finetune_{target}"}
+
+
+@pytest.mark.cluster
+def test_the_trainer_for_ipus_is_our_code_on_the_packages_of_its_lock(built: dict[str, Image]) -> None:
+    image = built.get("trainer-ipu") or pytest.skip("no .venv38: no Python 3.8 on this machine")
+    assert image.config["User"] == "65532:65532"
+    assert image.config["Entrypoint"] == ["python3", "-m", "whisper_finetune_trainer"]
+    assert image.names == [Recipe("trainer-ipu").image]
+    assert "opt/app/whisper_finetune_trainer/__pycache__/train.cpython-38.pyc" in image.files
+    packages = {name.split("/")[2] for name in image.files if name.startswith("opt/python/")}
+    assert {"optimum", "transformers", "pydantic"} <= packages
+    assert not packages & {"torch", "poptorch", "popart", "nvidia"}
+    # What stands in for the SDK lies where no package of ours does.
+    assert "opt/poplar/lib/python3.8/site-packages/poptorch/__init__.py" in image.files
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("target", ["trainer", "trainer-ipu"])
+def test_a_trainer_can_write_to_its_scratch_folder(built: dict[str, Image], target: str) -> None:
+    image = built.get(target) or pytest.skip("no .venv38: no Python 3.8 on this machine")
+    assert image.files["scratch"].mode & 0o7777 == 0o1777
 
 
 @pytest.mark.cluster

@@ -9,11 +9,12 @@ from cluster.faults import ClusterError
 from cluster.folders import cache_root, require_free_disk
 from cluster.locks import exclusive
 from cluster.narration import say, step
-from images import buildah, debian_base
+from images import buildah, debian_base, poplar_stand_in
 from images.recipes import BUILD_BASE, GIGABYTES_TO_BUILD, RUNTIME_BASE, Recipe
 
 NEEDED_PROGRAMS = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 KEPT_ARCHIVES = 2
+DIGITS_OF_A_KEY = 12
 
 
 def folder() -> Path:
@@ -22,7 +23,7 @@ def folder() -> Path:
 
 def archive_of(recipe: Recipe) -> Path:
     """Where the archive is, or will be."""
-    return folder() / f"{recipe.target}-{recipe.key()}.tar"
+    return folder() / f"{recipe.name}-{recipe.key()}.tar"
 
 
 def build(recipe: Recipe) -> Path:
@@ -37,7 +38,9 @@ def build(recipe: Recipe) -> Path:
         store.remove_leftovers()
         for base in (RUNTIME_BASE, BUILD_BASE):
             debian_base.make(store, base)
-        log = folder() / f"{recipe.target}.log"
+        log = folder() / f"{recipe.name}.log"
+        if recipe.emulated:
+            poplar_stand_in.make(store, recipe, log)
         make_base(store, recipe, log)
         with step(f"building {recipe.image}"):
             store.build(recipe.target, recipe.image, recipe.build_arguments, log)
@@ -61,13 +64,13 @@ def require_what_a_build_needs(recipe: Recipe) -> None:
     if os.geteuid() != 0:
         raise ClusterError("building images needs root: use sudo, or build the Dockerfile with an engine of yours")
     debian_packages.install_missing(NEEDED_PROGRAMS)
-    purpose = f"building the {recipe.target}'s image (`python3 tests/images clean` forgets older ones)"
+    purpose = f"building the {recipe.name}'s image (`python3 tests/images clean` forgets older ones)"
     require_free_disk(folder(), GIGABYTES_TO_BUILD[recipe.target], purpose)
 
 
 def forget_older_archives(recipe: Recipe) -> None:
     """Keep the newest two: who asked for the one before may be about to load it."""
-    archives = folder().glob(f"{recipe.target}-*.tar")
+    archives = folder().glob(f"{recipe.name}-{'[0-9a-f]' * DIGITS_OF_A_KEY}.tar")
     for archive in sorted(archives, key=lambda archive: archive.stat().st_mtime)[:-KEPT_ARCHIVES]:
         archive.unlink()
 

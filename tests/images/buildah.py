@@ -69,13 +69,13 @@ class Store:
                 self.run("rmi", other)
         self.run("rmi", "--prune", "--force")
 
-    def build(self, target: str, image: str, arguments: dict[str, str], log: Path) -> None:
-        """Build a target of the Dockerfile, saying each step as it begins."""
+    def build(self, target: str, image: str, arguments: dict[str, str], log: Path, context: Path = REPOSITORY) -> None:
+        """Build a target of the Dockerfile in `context`, saying each step as it begins."""
         options = ["--layers", "--target", target, "--tag", image]
         options += [f"--build-arg={name}={value}" for name, value in arguments.items()]
         with self.package_secrets() as secrets, log.open("w") as output:
             building = subprocess.Popen(
-                self.command("build", *options, *secrets, str(REPOSITORY)),
+                self.command("build", *options, *secrets, str(context)),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment,
             )  # fmt: skip
             for line in building.stdout or ():

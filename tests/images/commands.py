@@ -1,10 +1,11 @@
 """The local cluster's images, built without a registry."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cluster.faults import ClusterError
-from images import archives, recipes
+from cluster.narration import say
+from images import archives, poplar_stand_in, recipes
 
 
 def run(arguments: Sequence[str] | None = None) -> int | str:
@@ -13,7 +14,7 @@ def run(arguments: Sequence[str] | None = None) -> int | str:
     try:
         match options.command:
             case "build":
-                for recipe in recipes.chosen(options.image, options.torch):
+                for recipe in buildable(options):
                     print(archives.build(recipe), flush=True)
             case "key":
                 for recipe in recipes.chosen(options.image, options.torch):
@@ -25,11 +26,20 @@ def run(arguments: Sequence[str] | None = None) -> int | str:
     return 0
 
 
+def buildable(options: argparse.Namespace) -> Iterator[recipes.Recipe]:
+    """Yield what was asked for; of all, not what a machine without Python 3.8 cannot make."""
+    for recipe in recipes.chosen(options.image, options.torch):
+        if options.image == "all" and recipe.emulated and not poplar_stand_in.is_possible():
+            say(f"{recipe.image}: left out, there is no .venv38 to take Python 3.8 from (`make environment` says why)")
+        else:
+            yield recipe
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python3 tests/images", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     image = argparse.ArgumentParser(add_help=False)
-    image.add_argument("image", choices=[*recipes.TARGETS, "all"])
+    image.add_argument("image", choices=[*(recipes.Recipe(target).name for target in recipes.TARGETS), "all"])
     image.add_argument(
         "--torch", choices=recipes.TORCH_SOURCES, default="stub", help="the trainer's torch (stub: for tests only)"
     )

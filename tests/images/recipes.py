@@ -12,21 +12,26 @@ SUITE = "bookworm"
 RUNTIME_PACKAGES = ("ca-certificates", "libstdc++6", "python3")
 BUILD_PACKAGES = (*RUNTIME_PACKAGES, "binutils", "gcc", "libc6-dev", "python3-pip", "python3-venv")
 
-TARGETS = ("operator", "trainer")
+TARGETS = ("operator", "trainer", "trainer-ipu")
+"""Stages of the Dockerfile, one for each image."""
 PACKAGES = {
     "operator": ("requirements/operator.txt",),
     "trainer": (
         "requirements/trainer.txt", "requirements/torch.txt", "requirements/torch-cpu.txt",
         "requirements/torch-cuda.txt", "tests/cuda_stubs.py",
     ),
+    "trainer-ipu": ("requirements/trainer-ipu.txt", "requirements/trainer-ipu-build.txt"),
 }  # fmt: skip
 """What the Dockerfile installs from for each of its targets."""
 CODE = {
     "operator": ("crds/whisper_finetune_api", "operator/whisper_finetune_operator"),
     "trainer": ("crds/whisper_finetune_api", "trainer/whisper_finetune_trainer"),
+    "trainer-ipu": ("crds/whisper_finetune_api", "trainer/whisper_finetune_trainer"),
 }
 """What it copies of ours."""
-GIGABYTES_TO_BUILD = {"operator": 4, "trainer": 15}
+GIGABYTES_TO_BUILD = {"operator": 4, "trainer": 15, "trainer-ipu": 15}
+STAND_IN = ("requirements/torch-ipu.txt", "tests/cuda_stubs.py", "tests/poptorch_emulation", "tests/images/poplar")
+"""What stands in for the image of the Poplar SDK: torch, and an emulation in PopTorch's place."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +67,43 @@ class Recipe:
     repository: Path = REPOSITORY
 
     @property
+    def emulated(self) -> bool:
+        """Whether it stands on an emulation instead of the Poplar SDK: no image of this folder is for IPUs."""
+        return self.target == "trainer-ipu"
+
+    @property
+    def name(self) -> str:
+        """What tells its image and archives from others."""
+        return f"{self.target}-emulated" if self.emulated else self.target
+
+    @property
     def image(self) -> str:
         version = tomllib.loads((self.repository / "pyproject.toml").read_text())["project"]["version"]
-        return f"localhost/whisper-finetune-{self.target}:{version}"
+        return f"localhost/whisper-finetune-{self.name}:{version}"
 
     @property
     def base_image(self) -> str:
         """The image of everything but our code."""
-        return f"localhost/whisper-finetune-{self.target}-base:{self.base_key()}"
+        return f"localhost/whisper-finetune-{self.name}-base:{self.base_key()}"
+
+    @property
+    def stand_in_image(self) -> str:
+        """The image in the place of the Poplar SDK's."""
+        return f"localhost/whisper-finetune-poplar-emulated:{self._digest([RUNTIME_BASE.image], STAND_IN)}"
 
     @property
     def base_arguments(self) -> dict[str, str]:
         """Build arguments of the base image."""
         bases = {"BUILD_IMAGE": BUILD_BASE.image, "RUNTIME_IMAGE": RUNTIME_BASE.image}
+        if self.emulated:
+            return bases | {"POPLAR_IMAGE": self.stand_in_image}
         return bases | ({"TORCH": self.torch} if self.target == "trainer" else {})
 
     @property
     def build_arguments(self) -> dict[str, str]:
         """Build arguments of the image itself."""
-        return {"BUILD_IMAGE": BUILD_BASE.image, f"{self.target.upper()}_BASE": self.base_image}
+        variable = f"{self.target.upper().replace('-', '_')}_BASE"
+        return {"BUILD_IMAGE": BUILD_BASE.image, variable: self.base_image}
 
     def base_key(self) -> str:
         return self._digest(
@@ -105,4 +128,5 @@ def source_files(folder: Path) -> list[Path]:
 
 
 def chosen(image: str, torch: str) -> list[Recipe]:
-    return [Recipe(target, torch) for target in TARGETS if image in (target, "all")]
+    """Return the recipe of that name, or all."""
+    return [recipe for target in TARGETS if image in ((recipe := Recipe(target, torch)).name, "all")]
