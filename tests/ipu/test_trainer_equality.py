@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import ipu_runs
@@ -94,7 +93,7 @@ def update(network: Any, first: Weights, second: Weights, rate: float) -> None:
         gradient = weight.grad
         first[name] = BETAS[0] * first.get(name, torch.zeros(())) + (1 - BETAS[0]) * gradient
         second[name] = BETAS[1] * second.get(name, torch.zeros(())) + (1 - BETAS[1]) * gradient**2
-        weight -= rate * first[name] / (second[name].sqrt() + EPSILON)
+        weight.sub_(rate * first[name] / (second[name].sqrt() + EPSILON))
 
 
 def weights_of(network: Any) -> Weights:

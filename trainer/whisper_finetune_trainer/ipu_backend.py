@@ -65,17 +65,18 @@ class IpuBackend:
 
     def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[str]:
         """Return one text per clip, in order; `on_clip` is told how many are done. DatasetInvalid."""
+        # The library's loaders draw from it, and training must not depend on what was evaluated, and when.
+        tensors, values = random_state.capture()
         with _readable_clips():
             tokens = self._trainer.generate(Examples(clips, self._loaded, self._feature_type), on_clip)
+        random_state.restore(tensors, values)
         return [text.strip() for text in self._loaded.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
         """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
-        if first_step == 0:
-            # Whether this attempt has measured the baseline must not matter.
-            random_state.seed(self._config.spec.training.seed)
         self._trainer.add_callback(StepCallback(self._trainer, after_step))
-        resume_from = str(self._resume_folder) if self._resume_folder else None
+        # The library knows the step from the checkpoint.
+        resume_from = str(self._resume_folder) if first_step else None
         with _readable_clips():
             self._trainer.train(resume_from_checkpoint=resume_from)
 

@@ -38,6 +38,15 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         # Our reporter shows the progress.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
 
+    def get_train_dataloader(self) -> Any:
+        """Return the library's loader with a random generator of its own.
+
+        Each pass draws from it, and a resumed run begins a pass where one that was not stopped goes on with its own.
+        """
+        loader = super().get_train_dataloader()
+        loader.generator = torch.Generator()
+        return loader
+
     def create_optimizer(self) -> Any:
         """Return the library's optimizer, without the encoder where that is frozen.
 

@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C: a step, a write or a message is finished first; loading and evaluating end at once."""
 
 import contextlib
+import os
 import signal
 from types import FrameType
 from typing import Iterator, Optional
@@ -16,6 +17,7 @@ class StopRequest:
     def __init__(self) -> None:
         self._requested = False
         self._interruptible = False
+        self._process = os.getpid()
 
     def listen(self) -> None:
         """Take SIGTERM and SIGINT from now on; the main thread alone may call it."""
@@ -38,6 +40,12 @@ class StopRequest:
             self._interruptible = False
 
     def _on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
+        if os.getpid() != self._process:
+            # A data loader's process, which has inherited this handler. By SIGTERM its loader ends it; Ctrl-C reaches
+            # it too, while the training still needs it for the checkpoint.
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
         if number == signal.SIGINT:
             # Whoever presses Ctrl-C twice does not want to wait for the checkpoint.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
