@@ -10,12 +10,13 @@ import torch
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
 from whisper_finetune_trainer import checkpoint_state, model, model_card, reached
-from whisper_finetune_trainer.backend import Backend
+from whisper_finetune_trainer.backend import Backend, StepDone
 from whisper_finetune_trainer.checkpoint_state import State
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.progress import Reporter
 from whisper_finetune_trainer.run_folder import CHECKPOINTS, RESUME, RunFolder
+from whisper_finetune_trainer.step_record import StepRecord
 
 #: Two, so that one is left where the newest turns out to be damaged.
 _KEPT_STATES = 2
@@ -33,14 +34,16 @@ class Checkpoints:
         loaded: LoadedModel,
         reporter: Reporter,
         data_digest: str,
+        steps: StepRecord,
     ) -> None:
-        """`data_digest` is of the train clips."""
+        """`data_digest` is of the train clips; `steps` becomes what the state that is resumed from holds of it."""
         self._config = config
         self._folder = folder
         self._backend = backend
         self._loaded = loaded
         self._reporter = reporter
         self._data_digest = data_digest
+        self._steps = steps
         self._saved_step = 0
         self._saved_at = time.monotonic()
 
@@ -54,9 +57,14 @@ class Checkpoints:
         if state.values["data"] != self._data_digest:
             logger.warning("the train clips are not those that %s was made with; going on all the same", stored.path)
         self._backend.load_state(state.tensors, state.values["backend"])
+        self._steps.restore(state.values["steps"])
         self._saved(stored.manifest.step)
         logger.info("resumed from %s", stored.path)
         return stored.manifest.step
+
+    def record(self, done: StepDone) -> None:
+        """Take a step into what the next state keeps of the steps before it."""
+        self._steps.add(done)
 
     def save_state(self, step: int) -> None:
         """Write a state to go on from, unless that of this step is the newest already."""
@@ -64,7 +72,7 @@ class Checkpoints:
             return
         tensors, values = self._backend.state()
         _require_finite(tensors, step)
-        state = State(tensors, {"backend": values, "data": self._data_digest})
+        state = State(tensors, {"backend": values, "data": self._data_digest, "steps": self._steps.values()})
         self._folder.write_folder(_path(RESUME, step), step, lambda folder: checkpoint_state.write(folder, state))
         self._folder.prune(RESUME, _KEPT_STATES)
         self._saved(step)

@@ -1,6 +1,7 @@
 """Which held-out clips gained and lost by the training. Pure."""
 
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Sequence, Tuple
 
 from whisper_finetune_trainer import word_alignment
@@ -47,6 +48,11 @@ class ClipChanges:
     def total(self) -> int:
         """All clips that count."""
         return self.better + self.worse + self.unchanged_right + self.unchanged_wrong
+
+    def shown_in_turn(self) -> Tuple[ClipChange, ...]:
+        """Return the clip that gained most, the one that lost most, the next of each, and so on."""
+        pairs = zip_longest(self.gained, self.lost)
+        return tuple(change for change in chain.from_iterable(pairs) if change is not None)
 
 
 def compare(

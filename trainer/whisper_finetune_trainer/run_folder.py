@@ -121,8 +121,12 @@ class RunFolder:
 
     def write_text(self, path: str, text: str) -> None:
         """Write a text file, whole or not at all."""
+        self.write_bytes(path, text.encode())
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
         with self._writing(path):
-            self._storage.write_bytes(self._below(path), text.encode())
+            self._storage.write_bytes(self._below(path), content)
 
     def read_latest(self) -> Optional[Dict[str, Any]]:
         """Return what the newest finished run below output.uri is, whichever run that was."""

@@ -3,7 +3,7 @@
 import functools
 import logging
 from pathlib import Path
-from typing import Callable, List, Tuple
+from typing import Callable, List, Sequence, Tuple
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import (
@@ -15,7 +15,9 @@ from whisper_finetune_trainer import (
     milestones,
     model,
     model_card,
+    normalizers,
     outcome,
+    report,
     wer,
 )
 from whisper_finetune_trainer.checkpoints import Checkpoints
@@ -23,7 +25,9 @@ from whisper_finetune_trainer.clips import Clips
 from whisper_finetune_trainer.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.progress import Reporter
+from whisper_finetune_trainer.report_data import FinishedTraining
 from whisper_finetune_trainer.run_folder import RunFolder
+from whisper_finetune_trainer.step_record import StepRecord
 from whisper_finetune_trainer.stopping import StopRequest
 from whisper_finetune_trainer.training_loop import TrainingLoop
 
@@ -35,6 +39,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
 
     TrainerError says what is to be mended; Stopped leaves the newest state behind.
     """
+    steps = StepRecord()
     with stop.interruptible():
         clips, loaded = _load(config)
         config = ipu_schedule.of_model(config, loaded.dimensions)
@@ -47,7 +52,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.measurement.to_report())
 
-    saved = Checkpoints(config, folder, backend, loaded, reporter, evaluations.digest_of(clips.train))
+    saved = Checkpoints(config, folder, backend, loaded, reporter, evaluations.digest_of(clips.train), steps)
     first_step = saved.resume()
     reporter.resume_at(first_step, config.schedule.steps)
     history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
@@ -56,6 +61,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     figures = outcome.compare(baseline, final, clips, loaded)
     outcome.write_texts(folder, clips, baseline, final)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
+    result = report.write(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
     backend.gather_weights()
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
     return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
@@ -81,6 +87,29 @@ def _final(config: TrainerConfig, history: List[Evaluation], saved: Checkpoints)
         return history[-1]
     kept = [evaluation for evaluation in history if saved.model_of(evaluation.step)]
     return milestones.best_of(kept) if kept else history[-1]
+
+
+def _finished(
+    config: TrainerConfig,
+    result: TrainingResult,
+    clips: Clips,
+    loaded: LoadedModel,
+    measured: Sequence[Evaluation],
+    final: Evaluation,
+    steps: StepRecord,
+) -> FinishedTraining:
+    return FinishedTraining(
+        config=config,
+        result=result,
+        clips=clips,
+        baseline=measured[0],
+        history=tuple(measured[1:]),
+        final=final,
+        normalize=normalizers.normalizer_for(loaded.language_code, loaded.spellings).apply,
+        stretches=steps.stretches(),
+        seconds=steps.seconds(),
+        devices=report.devices(config),
+    )
 
 
 def _filler(loaded: LoadedModel, saved: Checkpoints, final: Evaluation, card: str) -> Callable[[Path], None]:

@@ -52,6 +52,7 @@ class TrainingLoop:
 
     def _after_step(self, done: StepDone) -> bool:
         self._step = done.step
+        self._checkpoints.record(done)
         self._reporter.step_done(done.step, self._schedule.steps, done.loss, done.learning_rate, done.seconds)
         if self._checkpoints.seconds_since_state() >= self._training.resume_every_seconds:
             self._checkpoints.save_state(done.step)
