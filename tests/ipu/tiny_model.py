@@ -7,7 +7,13 @@ from typing import Any, Dict, List
 import numpy as np
 import soundfile
 import torch
-from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers import (
+    GenerationConfig,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperTokenizer,
+)
 from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
 from whisper_finetune_api import languages
@@ -57,6 +63,7 @@ def write_model(folder: Path, *, seed: int = 0, window_seconds: int = 2, **chang
         bos_token_id=end, eos_token_id=end, pad_token_id=end, decoder_start_token_id=start, max_length=64
     )
     network.save_pretrained(folder)
+    WhisperFeatureExtractor(chunk_length=window_seconds).save_pretrained(folder)
     return folder
 
 
