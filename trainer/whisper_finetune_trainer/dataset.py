@@ -26,7 +26,7 @@ def load_clips(config: TrainerConfig) -> Clips:
     dataset = config.spec.dataset
     _refuse_hub_fields(dataset)
     source = volumes.local_path(dataset.source, "dataset.source", config)
-    normalize = _text_normalizer(dataset, language_code(config.spec.language))
+    normalize = normalizers.label_normalizer(dataset.text_normalization, language_code(config.spec.language))
     with volumes.readable(dataset.source, "dataset.source"):
         train, evaluation, drops = _read_both(source, dataset, normalize)
     # Before the limits, so that a clip beyond maxEvalClips is not trained on either when it is a held-out one's copy.
@@ -68,12 +68,6 @@ def _refuse_hub_fields(dataset: Dataset) -> None:
             raise TrainerError(
                 "ConfigInvalid", f"dataset.{name} is for data sets of the Hub, and dataset.source is {dataset.source}"
             )
-
-
-def _text_normalizer(dataset: Dataset, code: str) -> Callable[[str], str]:
-    if dataset.text_normalization == "None":
-        return str.strip
-    return normalizers.basic if dataset.text_normalization == "Basic" else normalizers.normalizer_for(code, {}).apply
 
 
 def _read_both(

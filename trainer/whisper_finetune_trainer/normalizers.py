@@ -32,6 +32,19 @@ def normalizer_for(language_code: str, spellings: Mapping[str, str]) -> Normaliz
     return Normalizer("basic with marks", basic)
 
 
+def label_normalizer(normalization: str, language_code: str) -> Callable[[str], str]:
+    """Return what `dataset.textNormalization` (None, Basic or Whisper) does to the texts that are trained on.
+
+    Whisper's rules for languages without spaces are its gentle ones: set letter by letter, as for comparing, a text
+    would teach the model to write spaces that nobody writes.
+    """
+    if normalization == "None":
+        return str.strip
+    if normalization == "Basic" or language_code in LETTER_LANGUAGES:
+        return basic
+    return normalizer_for(language_code, {}).apply
+
+
 def basic(text: str) -> str:
     """Return a text in lower case without punctuation, symbols and what stands in brackets.
 
