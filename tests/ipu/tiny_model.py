@@ -33,7 +33,9 @@ TASKS = [
 MULTILINGUAL_LANGUAGES = 99
 
 
-def write_model(folder: Path, *, seed: int = 0, window_seconds: int = 2, **changes: Any) -> Path:
+def write_model(
+    folder: Path, *, seed: int = 0, window_seconds: int = 2, is_multilingual: bool = True, **changes: Any
+) -> Path:
     """Write a model folder as OpenAI's are on the Hub; `changes` are values of WhisperConfig."""
     tokens = _write_tokenizer(folder)
     end, start = tokens.convert_tokens_to_ids([END, START])
@@ -60,7 +62,12 @@ def write_model(folder: Path, *, seed: int = 0, window_seconds: int = 2, **chang
     torch.manual_seed(seed)
     network = WhisperForConditionalGeneration(WhisperConfig(**{**values, **changes}))
     network.generation_config = GenerationConfig(
-        bos_token_id=end, eos_token_id=end, pad_token_id=end, decoder_start_token_id=start, max_length=64
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=start,
+        max_length=64,
+        is_multilingual=is_multilingual,
     )
     network.save_pretrained(folder)
     WhisperFeatureExtractor(chunk_length=window_seconds).save_pretrained(folder)

@@ -46,8 +46,9 @@ class IpuBackend:
         for warning in plan.warnings:
             logger.warning("%s", warning)
         ipu_environment.require_active_partition()
-        ipu_environment.wait_for_ipus(poptorch, plan.ipus, config.ipu_wait_seconds)
+        # Before anything is compiled, if only to see whether the IPUs are free.
         cache = executable_cache.prepare(os.environ)
+        ipu_environment.wait_for_ipus(poptorch, plan.ipus, config.ipu_wait_seconds)
         self._config = config
         self._loaded = loaded
         self._feature_type = ipu_assembly.feature_type(config)
