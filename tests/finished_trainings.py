@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 from typing import Any
@@ -17,10 +16,13 @@ from whisper_finetune_trainer.normalizers import normalizer_for
 from whisper_finetune_trainer.report_data import FinishedTraining
 from whisper_finetune_trainer.step_record import Stretch
 
-_WORDS = (
-    "il numero che avete composto non è attivo prego attendere in linea un operatore risponderà al più presto "
-    "per ascoltare i messaggi premete uno la casella vocale piena grazie e arrivederci"
-).split()
+_SENTENCES = """\
+il numero che avete composto non è attivo
+prego attendere in linea un operatore risponderà al più presto
+per ascoltare i messaggi premete uno
+la casella vocale è piena grazie e arrivederci
+"""
+_WORDS = _SENTENCES.split()
 _MISHEARD = {"prego": "prega", "casella": "cappella", "linea": "linia", "vocale": "locale", "premete": "premette"}
 _STEPS = 400
 _EVERY = 100
@@ -29,7 +31,7 @@ _EVERY = 100
 def make(
     clips: int = 48, language: str = "it", texts: tuple[str, ...] = (), heard: tuple[str, ...] = ()
 ) -> FinishedTraining:
-    """Return a training on `clips` held-out clips; the first ones have the given texts, and are heard as given."""
+    """Return a training on `clips` held-out clips; the first ones have the given texts, heard as given before."""
     generator = random.Random(0)  # noqa: S311 -- nothing secret
     spoken = [*texts, *(_sentence(generator) for _ in range(clips - len(texts)))]
     held_out = tuple(
@@ -46,9 +48,10 @@ def make(
     )
     rates = {0: 0.35, 100: 0.24, 200: 0.16, 300: 0.12, 400: 0.13}
     evaluations = {
-        step: _evaluation(step, spoken, [*heard, *(_hear(text, rate, generator) for text in spoken[len(heard) :])])
+        step: _evaluation(step, spoken, [_hear(text, rate, generator) for text in spoken])
         for step, rate in rates.items()
     }
+    evaluations[0] = _evaluation(0, spoken, [*heard, *evaluations[0].hypotheses[len(heard) :]])
     return _finished(data, evaluations, language, generator)
 
 
@@ -132,11 +135,3 @@ def _stretches(generator: random.Random) -> tuple[Stretch, ...]:
         )
         for step in range(1, _STEPS + 1)
     )
-
-
-def with_texts(finished: FinishedTraining, identifier: str) -> FinishedTraining:
-    """Return the training with its first held-out clip under another name."""
-    first, *others = finished.clips.evaluation
-    renamed = dataclasses.replace(first, identifier=identifier)
-    clips = dataclasses.replace(finished.clips, evaluation=(renamed, *others))
-    return dataclasses.replace(finished, clips=clips)

@@ -67,8 +67,8 @@ def test_a_run_from_data_to_result(volume: Volume) -> None:
         "checkpoints/checkpoint-120",
     ]
     assert volume.names() == [
-        "baseline.json", "checkpoints", "evaluation.jsonl", "evaluations", "model", "report.html", "result.json", "resume",
-        "tensorboard",
+        "baseline.json", "checkpoints", "evaluation.jsonl", "evaluations", "model", "report.html", "result.json",
+        "resume", "tensorboard",
     ]  # fmt: skip
     assert volume.names("resume") == []
     assert TrainingResult.model_validate(volume.json("result.json")) == result

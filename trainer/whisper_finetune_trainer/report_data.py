@@ -128,7 +128,7 @@ def _measured(finished: FinishedTraining) -> Tuple[Measured, ...]:
 
 
 def _curves(finished: FinishedTraining, measured: Tuple[Measured, ...], metric: str) -> Tuple[Chart, ...]:
-    last_step = max([item.step for item in measured] + [item.last_step for item in finished.stretches[-1:]])
+    last_step = max([1, *(item.step for item in measured), *(item.last_step for item in finished.stretches[-1:])])
     baseline = finished.baseline.measurement.normalized_wer
     return (
         curves.error_rate(baseline, measured, last_step, metric),

@@ -23,8 +23,8 @@ class Headline:
 
     @property
     def points(self) -> float:
-        """After less before."""
-        return self.after.percent - self.before.percent
+        """After less before, as a reader works it out of the two figures shown."""
+        return round(self.after.percent, 2) - round(self.before.percent, 2)
 
     @property
     def is_certain(self) -> bool:
