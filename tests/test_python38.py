@@ -21,6 +21,11 @@ MODULES = (
     "trainer_result",
     "trainer_milestones",
     "trainer_main",
+    "trainer_report_steps",
+    "trainer_report_words",
+    "trainer_report_figures",
+    "trainer_report_page",
+    "trainer_report_sounds",
 )
 IPU_TESTS = sorted((ROOT / "tests" / "ipu").glob("test_*.py"))
 #: This Python's pytest and plugins are older: neither the project's configuration nor its fixtures fit it.

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pytest
-import soundfile
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 import browser
@@ -17,7 +15,6 @@ import finished_trainings
 import report_screenshots
 import tiny_whisper
 from whisper_finetune_trainer import clip_sounds, report_data, report_page
-from whisper_finetune_trainer.clips import Clip
 
 pytestmark = pytest.mark.browser
 
@@ -68,16 +65,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     data = report_data.gather(finished_trainings.make(texts=(SCRIPT,), heard=("sei",)))
     clips = [change.clip for change in data.changes.shown_in_turn()]
-    sounds = clip_sounds.data_uris([_recorded(folder, clip) for clip in clips])
+    sounds = clip_sounds.data_uris(clips, lambda clip: tiny_whisper.tone(1, clip.seconds))
     path = folder / "report.html"
     path.write_text(report_page.render(data, sounds), encoding="utf-8")
     return path
-
-
-def _recorded(folder: Path, clip: Clip) -> Clip:
-    path = folder / Path(clip.identifier).name
-    soundfile.write(path, tiny_whisper.tone(1, clip.seconds).astype(np.float32), tiny_whisper.SAMPLE_RATE)
-    return Clip(clip.identifier, str(path), clip.text, clip.seconds)
 
 
 def show(chromium: Browser, report: Path, scheme: Literal["light", "dark"] = "light", width: int = 1200) -> Page:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -116,7 +115,7 @@ def test_the_page_can_be_read_without_seeing_it() -> None:
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert max(after - before for before, after in itertools.pairwise(levels)) == 1
+    assert max(levels[place] - levels[place - 1] for place in range(1, len(levels))) == 1
     assert all(item.get("role") == "img" and item.get("aria-label") for item in page.all("svg"))
     assert all(item.get("scope") in ("col", "row") for item in page.all("th"))
     assert all(item.get("aria-label") and "controls" in item for item in page.all("audio"))

@@ -3,12 +3,11 @@
 import base64
 import io
 import logging
-from typing import Any, Dict, Iterable
+from typing import Any, Callable, Dict, Iterable
 
 import numpy as np
 import soundfile
 
-from whisper_finetune_trainer import audio
 from whisper_finetune_trainer.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.features import SAMPLE_RATE
@@ -21,8 +20,15 @@ _COMPRESSION = 0.7
 logger = logging.getLogger(__name__)
 
 
+#: Returns samples (n,) of float32 at 16 kHz; TrainerError for what cannot be read any more.
+ReadClip = Callable[[Clip], "np.ndarray[Any, np.dtype[np.float32]]"]
+
+
 def data_uris(
-    clips: Iterable[Clip], largest_clip: int = _LARGEST_CLIP, largest_total: int = _LARGEST_TOTAL
+    clips: Iterable[Clip],
+    read: ReadClip,
+    largest_clip: int = _LARGEST_CLIP,
+    largest_total: int = _LARGEST_TOTAL,
 ) -> Dict[str, str]:
     """Return clips by identifier as data URIs, in order while they fit; those that are too large are left out."""
     found: Dict[str, str] = {}
@@ -30,17 +36,17 @@ def data_uris(
     for clip in clips:
         if clip.identifier in found:
             continue
-        uri = _data_uri(clip)
+        uri = _data_uri(clip, read)
         if uri and len(uri) <= largest_clip and total + len(uri) <= largest_total:
             found[clip.identifier] = uri
             total += len(uri)
     return found
 
 
-def _data_uri(clip: Clip) -> str:
+def _data_uri(clip: Clip, read: ReadClip) -> str:
     """Return a clip's sound, or nothing where it cannot be read any more: a report is worth having without it."""
     try:
-        samples = audio.read(clip.audio)
+        samples = read(clip)
     except TrainerError as error:
         logger.warning("the report goes without the sound of %s: %s", clip.identifier, error.message)
         return ""

@@ -3,7 +3,7 @@
 import time
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import clip_sounds, cpu_count, report_data, report_page, tensorboard_events
+from whisper_finetune_trainer import audio, clip_sounds, cpu_count, report_data, report_page, tensorboard_events
 from whisper_finetune_trainer.report_data import FinishedTraining
 from whisper_finetune_trainer.run_folder import RunFolder
 
@@ -13,7 +13,8 @@ FILE = "report.html"
 def write(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
     """Write both and return the result with the report named; nothing else of the run reads them."""
     data = report_data.gather(finished)
-    sounds = clip_sounds.data_uris(change.clip for change in data.changes.shown_in_turn())
+    shown = [change.clip for change in data.changes.shown_in_turn()]
+    sounds = clip_sounds.data_uris(shown, lambda clip: audio.read(clip.audio))
     started = time.time() - sum(stretch.seconds for stretch in finished.stretches)
     events = tensorboard_events.render(finished.stretches, (finished.baseline, *finished.history), started)
     folder.write_bytes(tensorboard_events.FILE, events)
