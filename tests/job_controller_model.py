@@ -157,7 +157,7 @@ class Cluster:
             if self.job is None and not (action.look_first and self.at_work()):
                 self.jobs_made += 1
                 self.job = copy.deepcopy(action.manifest)
-                self.job["metadata"]["uid"] = f"job-{self.jobs_made}"
+                self.job["metadata"] |= {"uid": f"job-{self.jobs_made}", "creationTimestamp": time(self.seconds)}
                 self.job["status"] = {}
             return
         if self.job is None or isinstance(action, actions.LookForRefusal) or self.job["metadata"]["uid"] != action.uid:

@@ -12,6 +12,9 @@ from whisper_finetune_api import v1alpha1
 VERSION = f"{v1alpha1.GROUP}/{v1alpha1.VERSION}"
 
 
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
 class Namespace:
     """A namespace of its own for one test."""
 
@@ -111,8 +114,15 @@ class Namespace:
 
     def end_pod(self, pod: client.V1Pod, exit_code: int, message: str) -> None:
         """Do what a kubelet does when the trainer ends."""
-        ended = {"exitCode": exit_code, "message": message, "startedAt": _now(), "finishedAt": _now()}
+        states = self.core.read_namespaced_pod(pod.metadata.name, self.name).status.container_statuses
+        began = states[0].state.running.started_at.strftime(_TIME) if states and states[0].state.running else _now()
+        ended = {"exitCode": exit_code, "message": message, "startedAt": began, "finishedAt": _now()}
         self._set_pod(pod, {"phase": "Failed" if exit_code else "Succeeded"}, {"terminated": ended})
+
+    def hold_pod(self, pod: client.V1Pod, finalizer: str | None) -> None:
+        """Keep a deleted pod there until the finalizer is None, as a kubelet does until its containers have ended."""
+        finalizers = [finalizer] if finalizer else None
+        self.core.patch_namespaced_pod(pod.metadata.name, self.name, {"metadata": {"finalizers": finalizers}})
 
     def _set_pod(self, pod: client.V1Pod, status: dict[str, Any], state: dict[str, Any]) -> None:
         container = {"name": "trainer", "image": "trainer", "imageID": "", "ready": False, "restartCount": 0}
@@ -123,4 +133,4 @@ class Namespace:
 
 
 def _now() -> str:
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.datetime.now(dt.UTC).strftime(_TIME)

@@ -171,6 +171,20 @@ class TestRendering:
         assert everywhere == {as_written(right) for right in asked if right.namespace is None} | {only_a_name}
         assert at_home == {as_written(right) for right in asked if right.namespace == NAMESPACE}
 
+    def test_partitions_and_ipu_jobs_need_rights_that_others_do_not_get(self) -> None:
+        image = {"accelerator": "ipu", "image": "trainer-ipu:1"}
+        pool = {"apiHost": "10.5.1.1", "pool": [{"id": "p4", "ipus": 4}]}
+        offered = [{**image, "name": "pod16", "partitions": pool}, {**image, "name": "eidf", "workload": "IPUJob"}]
+        rendered = render({"defaultRuntime": None, "runtimes": offered})
+        asked = preflight.needed_rights(None, NAMESPACE, NAMESPACE, ipu_jobs=True)
+        plain = set(preflight.needed_rights(None, NAMESPACE))
+        more = {as_written(right) for right in asked if right not in plain}
+        assert {resource for _, _, resource in more} == {"leases", "ipujobs"}
+        rights = rights_of(rendered["ClusterRole", RELEASE]) | rights_of(rendered["Role", f"{RELEASE}-lease"])
+        assert more == rights - rights_of(render()["ClusterRole", RELEASE]) - rights_of(
+            render()["Role", f"{RELEASE}-lease"]
+        )
+
     def test_one_watched_namespace_needs_no_right_in_the_cluster(self) -> None:
         rendered = render(EVERYTHING)
         assert not [kind for kind, _ in rendered if kind.startswith("Cluster")]

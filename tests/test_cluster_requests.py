@@ -109,19 +109,19 @@ async def test_same_status_again_is_no_new_version(server: ApiServer, place: Nam
 
 async def test_job_is_deleted_by_its_uid_alone(server: ApiServer, place: Namespace) -> None:
     cluster = Cluster(server)
-    made = await cluster.create_job({**job("one"), "metadata": {**job("one")["metadata"], "namespace": place.name}})
+    made = await cluster.create({**job("one"), "metadata": {**job("one")["metadata"], "namespace": place.name}})
     uid = made["metadata"]["uid"]
     with pytest.raises(ConflictError):
-        await cluster.delete_job(place.name, "one", "another")
+        await cluster.delete("Job", place.name, "one", "another")
     assert len(place.jobs()) == 1
-    await cluster.delete_job(place.name, "one", uid)
+    await cluster.delete("Job", place.name, "one", uid)
     until(lambda: not place.jobs(), what="that the Job is gone")
-    assert await cluster.delete_job(place.name, "one", uid) is None
+    assert await cluster.delete("Job", place.name, "one", uid) is None
 
 
 async def test_job_is_changed_by_its_uid_alone(server: ApiServer, place: Namespace) -> None:
     cluster = Cluster(server)
-    made = await cluster.create_job({**job("one"), "metadata": {**job("one")["metadata"], "namespace": place.name}})
+    made = await cluster.create({**job("one"), "metadata": {**job("one")["metadata"], "namespace": place.name}})
     with pytest.raises(RefusedError, match="field is immutable"):
         await cluster.patch_job(place.name, "one", "another", {"ttlSecondsAfterFinished": 7})
     changed = await cluster.patch_job(place.name, "one", made["metadata"]["uid"], {"ttlSecondsAfterFinished": 7})
@@ -194,7 +194,7 @@ async def test_sweep_forgets_what_is_gone_and_looks_at_what_is_under_way(server:
     store.put_run(await Cluster(server).apply_status(over, finished))
     manifest = {**job("one"), "metadata": {**job("one")["metadata"], "namespace": place.name}}
     made = await server.create(JOBS, manifest)
-    store.put_job(made)
+    store.put_workload("Job", made)
     place.delete_run("goes")
     place.delete_job("one")
     until(lambda: not place.jobs(), what="that the Job is gone")

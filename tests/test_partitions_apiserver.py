@@ -129,15 +129,13 @@ def test_a_partition_is_kept_between_attempts_and_as_long_as_a_pod_may_run(runs:
     pod = runs.pod_of("first")
     assert pod is not None
     # Its node does not answer: it stays, being deleted, until somebody says that it is over.
-    runs.place.core.patch_namespaced_pod(
-        pod.metadata.name, runs.place.name, {"metadata": {"finalizers": ["test.dev/node"]}}
-    )
+    runs.place.hold_pod(pod, "test.dev/kubelet")
     runs.place.run_pod(pod)
     runs.place.delete_run("first")
     until(lambda: (left := runs.pod_of("first")) and left.metadata.deletion_timestamp, what="that its pod is ending")
     assert runs.holders() == {"p8": "first"}
     runs.place.end_pod(pod, 75, "")
-    runs.place.core.patch_namespaced_pod(pod.metadata.name, runs.place.name, {"metadata": {"finalizers": None}})
+    runs.place.hold_pod(pod, None)
     until(lambda: runs.holders() == {"p8": "second"}, what="that the second one has its turn")
 
 

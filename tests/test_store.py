@@ -60,40 +60,40 @@ def test_late_answer_brings_no_deleted_object_back(store: Store) -> None:
     store.forget_run(UID)
     assert not store.put_run(version(run_object(), 11))
     assert store.run(UID) is None
-    store.put_job(version(job(), 12))
-    store.forget_job(version(job(), 13))
-    assert not store.put_job(version(job(), 14))
-    assert list(store.jobs()) == []
+    store.put_workload("Job", version(job(), 12))
+    store.forget_workload("Job", version(job(), 13))
+    assert not store.put_workload("Job", version(job(), 14))
+    assert list(store.workloads("Job")) == []
 
 
 def test_deletions_are_remembered_for_a_bounded_number(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_versions, "REMEMBERED_DELETIONS", 2)
     for uid in ("job-1", "job-2", "job-3"):
-        store.forget_job(version(job(uid=uid), 20))
-    assert store.put_job(version(job(uid="job-1"), 21))
-    assert not store.put_job(version(job(uid="job-3"), 22))
+        store.forget_workload("Job", version(job(uid=uid), 20))
+    assert store.put_workload("Job", version(job(uid="job-1"), 21))
+    assert not store.put_workload("Job", version(job(uid="job-3"), 22))
 
 
 def test_job_is_found_under_the_childs_name_whoever_owns_it(store: Store) -> None:
     foreign = version(job(owner="somebody"), 11, labels={})
-    store.put_job(foreign)
-    found = world(store).job
+    store.put_workload("Job", foreign)
+    found = world(store).workload
     assert found is not None
     assert found["metadata"]["name"] == CHILD
-    store.forget_job(foreign)
-    assert world(store).job is None
+    store.forget_workload("Job", foreign)
+    assert world(store).workload is None
 
 
 def test_job_of_another_name_is_not_the_runs(store: Store) -> None:
-    store.put_job(version(job(), 11, name="copy"))
-    assert world(store).job is None
+    store.put_workload("Job", version(job(), 11, name="copy"))
+    assert world(store).workload is None
 
 
 def test_successor_stays_whatever_order_the_news_come_in(store: Store) -> None:
-    store.put_job(version(job(uid="new"), 30))
-    assert not store.put_job(version(job(uid="old"), 20))
-    store.forget_job(version(job(uid="old"), 29))
-    found = world(store).job
+    store.put_workload("Job", version(job(uid="new"), 30))
+    assert not store.put_workload("Job", version(job(uid="old"), 20))
+    store.forget_workload("Job", version(job(uid="old"), 29))
+    found = world(store).workload
     assert found is not None
     assert found["metadata"]["uid"] == "new"
 
@@ -140,7 +140,7 @@ def test_refusal_holds_for_the_job_it_was_told_of(store: Store) -> None:
     of_the_job, of_its_pod = Refusal("no Job", at(1)), Refusal("no pod", at(2))
     store.keep_refusal(run, of_the_job)
     assert world(store).refusal == of_the_job
-    store.put_job(version(job(), 11))
+    store.put_workload("Job", version(job(), 11))
     assert world(store).refusal is None
     store.keep_refusal(run, of_its_pod)
     assert world(store).refusal == of_its_pod
@@ -160,15 +160,15 @@ def test_what_no_decision_reads_is_not_kept(store: Store) -> None:
     template = {"spec": {"containers": []}}
     whole = version({**job(), "spec": {**job()["spec"], "template": template}}, 11)
     whole["metadata"]["annotations"]["other.io/note"] = "long"
-    store.put_job(whole)
+    store.put_workload("Job", whole)
     store.put_pod(pod_version(running(20, 21), 12))
     store.put_pod(pod_version(ended(10, 11, 12, 1), 13))
     kept = world(store)
-    assert kept.job is not None
-    assert kept.job["metadata"]["annotations"] == {"whisperfinetune.dev/failed-before": "0"}
-    assert "managedFields" not in kept.job["metadata"]
-    assert kept.job["spec"] == job()["spec"]
-    assert kept.job["status"] == job()["status"]
+    assert kept.workload is not None
+    assert kept.workload["metadata"]["annotations"] == {"whisperfinetune.dev/failed-before": "0"}
+    assert "managedFields" not in kept.workload["metadata"]
+    assert kept.workload["spec"] == job()["spec"]
+    assert kept.workload["status"] == job()["status"]
     over, at_work = kept.pods
     assert over["spec"] == {"containers": []}
     assert at_work["spec"] == {"containers": [{"name": "trainer", "env": [CONFIGURATION]}]}

@@ -23,6 +23,7 @@ GOLDEN = {
     "job-private-data": ("private-data", "gpu"),
     "job-on-a-partition": ("catalan-on-ipus", "pod16"),
     "job-on-cards": ("catalan-on-ipus", "c600"),
+    "ipujob": ("catalan-on-ipus", "eidf"),
 }
 
 
@@ -40,7 +41,7 @@ def built(run: Run, *, failed_before: int = 0, offered: Runtimes = RUNTIMES) -> 
     planned = plan.make_plan(run, spec, Pinned(offered.default_runtime), offered)
     assert not isinstance(planned, Phase)
     pool = planned.runtime.partitions
-    return workload.build_job(planned.on(pool.members[1]) if pool else planned, failed_before)
+    return workload.build(planned.on(pool.members[1]) if pool else planned, failed_before)
 
 
 def on(runtime: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +58,8 @@ def environment(pod_spec: dict[str, Any]) -> dict[str, Any]:
 
 def readable(job: dict[str, Any]) -> dict[str, Any]:
     """Return a Job with the trainer's configuration parsed, as it stands in tests/golden."""
-    for variable in job["spec"]["template"]["spec"]["containers"][0]["env"]:
+    parts = job["spec"]["workers"] if job["kind"] == "IPUJob" else job["spec"]
+    for variable in parts["template"]["spec"]["containers"][0]["env"]:
         if variable["name"] == CONFIG_ENV:
             variable["value"] = json.loads(variable["value"])
     return job

@@ -11,9 +11,12 @@ from kubernetes import client
 import run_objects
 from whisper_finetune_operator import endings, jobs, pods
 from whisper_finetune_operator.endings import Meaning
+from whisper_finetune_operator.workload_facts import Workload
 
 pytestmark = pytest.mark.apiserver
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("job-*.yaml"))
+#: V-IPU partitions are reached by the host's network and /dev/infiniband, which the admin's runtime asks for.
+RESTRICTED = [path for path in GOLDEN if path.stem != "job-on-a-partition"]
 NAMESPACE = "speech"
 
 
@@ -55,7 +58,7 @@ def test_the_api_server_takes_the_job_and_drops_nothing(api: client.ApiClient, g
     holds(_raw(api, made), job)
 
 
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("golden", RESTRICTED, ids=lambda path: path.stem)
 def test_pod_security_restricted_takes_the_pod(api: client.ApiClient, golden: Path) -> None:
     template = run_objects.golden_job(golden)["spec"]["template"]
     pod: Any = {"apiVersion": "v1", "kind": "Pod", **template}
@@ -86,7 +89,7 @@ class RealJob:
         manifest["metadata"] = {"name": self.name}
         client.BatchV1Api(api).create_namespaced_job(NAMESPACE, manifest)
 
-    def read(self) -> jobs.Job:
+    def read(self) -> Workload:
         return jobs.read(self._raw())
 
     def failures(self) -> int:

@@ -14,6 +14,7 @@ from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.partition_acting import PartitionActor
 from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ class Actor:
                 return await self._create(run, action)
             case actions.StartWorkload(name, uid, version):
                 return await self._start(run, name, uid, version)
-            case actions.DeleteWorkload(name, uid, reason):
-                await self._delete(run, name, uid, reason)
+            case actions.DeleteWorkload():
+                await self._delete(run, action)
             case actions.EndWorkload(name, uid):
                 await self._patch_job(run, name, uid, {"activeDeadlineSeconds": 1})
             case actions.AllowRetries(name, uid, backoff_limit):
@@ -91,22 +92,22 @@ class Actor:
         was_refused = self._store.refusal_of(run) is not None
         self._require_leadership()
         try:
-            job = await self._cluster.create_job(wanted.manifest)
+            created = await self._cluster.create(wanted.manifest)
         except ConflictError:
-            await self._read_anew(run, wanted.manifest["metadata"]["name"])
+            await self._read_anew(run, wanted.manifest["kind"], wanted.manifest["metadata"]["name"])
             return False
-        except RefusedError as refused:
-            self._store.keep_refusal(run, Refusal(str(refused), datetime.now(UTC)))
+        except (RefusedError, NotFoundError) as refused:
+            self._store.keep_refusal(run, Refusal(_why(refused, wanted.manifest), datetime.now(UTC)))
             # Where the decision knew of a refusal already, the status says so, and when to try again.
             return was_refused
-        self._note_created(run, job, wanted.warnings)
+        self._note_created(run, created, wanted.warnings)
         # One that was made suspended is started at once.
         return not was_refused and not wanted.lease
 
-    def _note_created(self, run: Run, job: KubernetesObject, warnings: tuple[str, ...]) -> None:
-        self._store.put_job(job)
+    def _note_created(self, run: Run, created: KubernetesObject, warnings: tuple[str, ...]) -> None:
+        self._store.put_workload(created["kind"], created)
         self._metrics.job_created(run)
-        logger.info("Job %s created", job["metadata"]["name"], extra=about(run))
+        logger.info("%s %s created", created["kind"], created["metadata"]["name"], extra=about(run))
         if warnings:
             self._poster.post(run, Announcement("Warning", "IpuPlan", "; ".join(warnings)))
 
@@ -114,9 +115,9 @@ class Actor:
         try:
             job = await self._cluster.start_job(run.namespace, name, uid, version)
         except (ConflictError, NotFoundError):
-            await self._read_anew(run, name)
+            await self._read_anew(run, "Job", name)
             return False
-        self._store.put_job(job)
+        self._store.put_workload("Job", job)
         return True
 
     async def _finds_unseen_pods(self, run: Run) -> bool:
@@ -124,26 +125,32 @@ class Actor:
         news = [pod for pod in await self._cluster.pods_of(run.namespace, run.uid) if self._store.put_pod(pod)]
         return bool(news)
 
-    async def _read_anew(self, run: Run, name: str) -> None:
-        job = await self._cluster.find_job(run.namespace, name)
-        if job is not None:
-            self._store.put_job(job)
-        elif known := self._store.job_of(run):
-            self._store.forget_job(known)
+    async def _read_anew(self, run: Run, kind: Kind, name: str) -> None:
+        found = await self._cluster.find(kind, run.namespace, name)
+        if found is not None:
+            self._store.put_workload(kind, found)
+        elif known := self._store.workload_of(run):
+            self._store.forget_workload(kind, known)
 
-    async def _delete(self, run: Run, name: str, uid: str, reason: str) -> None:
-        logger.info("deleting Job %s: %s", name, reason, extra=about(run))
-        job = await self._cluster.delete_job(run.namespace, name, uid)
-        if job is not None:
-            self._store.put_job(job)
+    async def _delete(self, run: Run, wanted: actions.DeleteWorkload) -> None:
+        logger.info("deleting %s %s: %s", wanted.kind, wanted.name, wanted.reason, extra=about(run))
+        going = await self._cluster.delete(wanted.kind, run.namespace, wanted.name, wanted.uid)
+        if going is not None:
+            self._store.put_workload(wanted.kind, going)
 
     async def _patch_job(self, run: Run, name: str, uid: str, spec: KubernetesObject) -> None:
         job = await self._cluster.patch_job(run.namespace, name, uid, spec)
         if job is not None:
-            self._store.put_job(job)
+            self._store.put_workload("Job", job)
 
     async def _give_back(self, run: Run, lease: actions.GiveBackPartition) -> bool:
         if await self._finds_unseen_pods(run):
             return False
         self._require_leadership()
         return await self._partitions.give_back(lease)
+
+
+def _why(refused: Exception, manifest: KubernetesObject) -> str:
+    if isinstance(refused, NotFoundError) and manifest["kind"] == "IPUJob":
+        return "it knows no IPUJob of graphcore.ai/v1alpha1; install Graphcore's IPU operator, or take another runtime"
+    return str(refused)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from whisper_finetune_operator.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject
 
 
 @dataclass(frozen=True)
 class CreateWorkload:
-    """Create the Job as it stands here; that its name is taken (409) is an answer: read who owns it, decide again."""
+    """Create it as it stands here; that its name is taken (409) is an answer: read who owns it, decide again."""
 
     manifest: KubernetesObject
     #: The run had a workload before: list its pods from the API server, not from a watch, and create only where
@@ -30,8 +31,9 @@ class StartWorkload:
 
 @dataclass(frozen=True)
 class DeleteWorkload:
-    """Delete the Job in the foreground (it stays in sight until its pods are gone), after the status is written."""
+    """Delete it in the foreground (it stays in sight until its pods are gone), after the status is written."""
 
+    kind: Kind
     name: str
     uid: str
     reason: str

@@ -78,6 +78,7 @@ class Resource:
 
 RUNS = Resource("apis", f"{v1alpha1.GROUP}/{v1alpha1.VERSION}", v1alpha1.PLURAL)
 JOBS = Resource("apis", "batch/v1", "jobs")
+IPU_JOBS = Resource("apis", "graphcore.ai/v1alpha1", "ipujobs")
 PODS = Resource("api", "v1", "pods")
 CORE_EVENTS = Resource("api", "v1", "events")
 EVENTS = Resource("apis", "events.k8s.io/v1", "events")

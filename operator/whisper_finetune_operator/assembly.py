@@ -8,20 +8,17 @@ from typing import Any
 from aiohttp.web import AppRunner
 
 from whisper_finetune_api.causes import EXIT_CONFIG
-from whisper_finetune_operator import health, partition_need, preflight, waking, watches
-from whisper_finetune_operator.api_server import LEASES, ApiServer, ClusterError, RefusedError
-from whisper_finetune_operator.children import run_uid_of
+from whisper_finetune_operator import health, own_watches, partition_need, preflight, watches
+from whisper_finetune_operator.api_server import ApiServer, ClusterError, RefusedError
 from whisper_finetune_operator.cluster import Cluster
 from whisper_finetune_operator.connection import Connection
 from whisper_finetune_operator.event_poster import EventPoster
 from whisper_finetune_operator.health import WatchAges
 from whisper_finetune_operator.keyed_queue import KeyedQueue
 from whisper_finetune_operator.lease import Leadership, LeaseTerms
-from whisper_finetune_operator.list_watch import Keeper, ListWatch
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.partition_book import PartitionBook
 from whisper_finetune_operator.partition_cluster import PartitionCluster
-from whisper_finetune_operator.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.preflight import StartError
 from whisper_finetune_operator.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
@@ -29,7 +26,6 @@ from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.store import Store
 from whisper_finetune_operator.sweep import Sweep
-from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +53,19 @@ class Operator:
         )
         self._queue = KeyedQueue(reconciler.reconcile, reconciler.report_failure, workers=settings.workers)
         self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
-        self._lease_watch = self._watch_of_leases() if offered.have_pools else None
+        self._own_watches = own_watches.needed(
+            offered, settings, self._lease_terms().namespace, self._api, self._store, self._queue
+        )
         self._ages = WatchAges(settings.watch_stale_seconds)
 
     async def run(self) -> None:
         """Work until told to stop; StartError and LeaseLostError say what ended it."""
         lease_namespace = self._lease_terms().namespace if self._leadership else None
         partition_namespace = self._lease_terms().namespace if self._offered.have_pools else None
-        await preflight.check(self._api, self._settings.namespace, lease_namespace, partition_namespace)
+        rights = preflight.needed_rights(
+            self._settings.namespace, lease_namespace, partition_namespace, ipu_jobs=self._offered.make_ipu_jobs
+        )
+        await preflight.check(self._api, self._settings.namespace, rights)
         self._publish_figures()
         server = await self._serve()
         try:
@@ -101,10 +102,10 @@ class Operator:
         await self._give_back_lease()
 
     async def _watch(self) -> None:
-        if self._lease_watch:
-            await self._lease_watch.list()
+        for own in self._own_watches:
+            await own.fill()
         await self._sweep.fill()
-        if self._lease_watch:
+        if self._offered.have_pools:
             await self._sweep.fill_line()
         await watches.watch(self._settings, self._access, self._store, self._queue, self._ages)
 
@@ -119,26 +120,14 @@ class Operator:
             parallel=settings.progress_parallel,
         )
         keep_lease = [self._leadership.keep()] if self._leadership else []
-        watch_leases = [self._lease_watch.run(self._ages.seen)] if self._lease_watch else []
         return [
             self._queue.run(),
             self._poster.run(lambda: self._queue.depth() > 0),
             progress.run(),
             self._sweep.run(settings.resync_seconds),
             *keep_lease,
-            *watch_leases,
+            *(own.run(self._ages.seen) for own in self._own_watches),
         ]
-
-    def _watch_of_leases(self) -> ListWatch:
-        book, queue = self._store.partitions, self._queue
-
-        def tell(lease: KubernetesObject) -> None:
-            queue.add(run_uid_of(lease))
-            waking.wake(book, queue)
-
-        keeper = Keeper(book.put_lease, book.forget_lease, book.leases, tell)
-        namespace = self._lease_terms().namespace
-        return ListWatch(self._api, LEASES, namespace, PARTITION_LABEL, keeper, seconds=self._settings.watch_seconds)
 
     async def _give_back_lease(self) -> None:
         if self._leadership is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import GROUP, UID_LABEL
+from whisper_finetune_operator.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject
 
 
@@ -42,11 +43,12 @@ def slim_run(run: Mapping[str, Any]) -> KubernetesObject:
     return kept
 
 
-def slim_job(job: Mapping[str, Any]) -> KubernetesObject:
-    """Return the Job without what no decision reads: thousands of them stay in memory."""
-    spec = {key: value for key, value in job["spec"].items() if key != "template"}
+def slim_workload(kind: Kind, workload: Mapping[str, Any]) -> KubernetesObject:
+    """Return the Job or IPUJob without what no decision reads: thousands of them stay in memory."""
+    spec = {key: value for key, value in workload["spec"].items() if key not in ("template", "workers")}
+    status = workload.get("status") or {}
     kept: KubernetesObject = interned(
-        {"metadata": _slim_metadata(job), "spec": spec, "status": job.get("status") or {}}
+        {"kind": kind, "metadata": _slim_metadata(workload), "spec": spec, "status": status}
     )
     return kept
 

@@ -1,4 +1,4 @@
-"""What reconciling asks of the cluster: a run's status, its Job, and what is known of its pods."""
+"""What reconciling asks of the cluster: a run's status, its workload, and what is known of its pods."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,17 +9,21 @@ from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.api_server import (
     APPLY_PATCH,
     CORE_EVENTS,
+    IPU_JOBS,
     JOBS,
     METADATA_ONLY,
     PODS,
     RUNS,
     ApiServer,
     NotFoundError,
+    Resource,
 )
 from whisper_finetune_operator.children import uid_of
+from whisper_finetune_operator.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
 
 FIELD_MANAGER = "whisperfinetune-operator"
+_RESOURCES: dict[Kind, Resource] = {"Job": JOBS, "IPUJob": IPU_JOBS}
 
 
 class Cluster:
@@ -42,13 +46,23 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return await self._api.ask("apply", RUNS, path, body=body, content_type=APPLY_PATCH, **query)
 
-    async def create_job(self, manifest: KubernetesObject) -> KubernetesObject:
-        """Create the Job; ConflictError where its name is taken."""
-        return await self._api.create(JOBS, manifest)
+    async def create(self, workload: KubernetesObject) -> KubernetesObject:
+        """Create the Job or IPUJob; ConflictError where its name is taken, NotFoundError where the kind is unknown."""
+        return await self._api.create(_RESOURCES[workload["kind"]], workload)
 
-    async def find_job(self, namespace: str, name: str) -> KubernetesObject | None:
-        """Return the Job of that name, whoever owns it."""
-        return await self._api.find(JOBS, namespace, name)
+    async def find(self, kind: Kind, namespace: str, name: str) -> KubernetesObject | None:
+        """Return the Job or IPUJob of that name, whoever owns it."""
+        return await self._api.find(_RESOURCES[kind], namespace, name)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> KubernetesObject | None:
+        """Delete it once its pods are gone; return it as it waits for that, None where it is gone already."""
+        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        resource = _RESOURCES[kind]
+        try:
+            answer = await self._api.ask("delete", resource, resource.path(namespace, name), body=options)
+        except NotFoundError:
+            return None
+        return answer if answer["kind"] == kind else None
 
     async def patch_job(self, namespace: str, name: str, uid: str, spec: Mapping[str, Any]) -> KubernetesObject | None:
         """Change fields of the Job's spec and return it, None where it is gone; refused where the name is another's."""
@@ -56,15 +70,6 @@ class Cluster:
             return await self._api.patch(JOBS, namespace, name, {"metadata": {"uid": uid}, "spec": spec})
         except NotFoundError:
             return None
-
-    async def delete_job(self, namespace: str, name: str, uid: str) -> KubernetesObject | None:
-        """Delete the Job once its pods are gone; return it as it waits for that, None where it is gone already."""
-        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
-        try:
-            answer = await self._api.ask("delete", JOBS, JOBS.path(namespace, name), body=options)
-        except NotFoundError:
-            return None
-        return answer if answer["kind"] == "Job" else None
 
     async def start_job(self, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
         """Let a suspended Job have its pod; ConflictError or NotFoundError where it is not the one that was seen."""

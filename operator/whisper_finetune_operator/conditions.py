@@ -54,6 +54,11 @@ def build(
     )
 
 
+def find(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
+    """Return the condition of that type, or None."""
+    return next((condition for condition in conditions if condition.type == kind), None)
+
+
 def observe(previous: tuple[Condition, ...], generation: int) -> tuple[Condition, ...]:
     """Return the conditions of a finished run at a later generation of its spec."""
     return tuple(condition.model_copy(update={"observed_generation": generation}) for condition in previous)

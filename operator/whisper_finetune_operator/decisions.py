@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from whisper_finetune_api.v1alpha1 import Condition, WhisperFineTuneStatus
-from whisper_finetune_operator import finals, giving_back, jobs, plan, pods, situation, status, under_way
-from whisper_finetune_operator.actions import Action, KeepFor
-from whisper_finetune_operator.jobs import Job
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator import conditions, finals, giving_back, plan, situation, status, tidying, under_way
+from whisper_finetune_operator.actions import Action
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.situation import Situation
@@ -50,41 +49,18 @@ def _decide(world: World, seen: Situation, runtimes: Runtimes) -> Decision:
 
 
 def _could_go_on(seen: Situation, final: Phase) -> bool:
-    """Return whether a pod of the run is at work, or its Job could make another: then it is not over yet."""
-    by_itself = seen.job is None or finals.ends_job(seen.job, final.reason, seen.tally.attempts.failed)
+    """Return whether a pod of the run is at work, or its workload could make another: then it is not over yet."""
+    by_itself = seen.workload is None or finals.ends_job(seen.workload, final.reason, seen.tally.attempts.failed)
     return seen.at_work is not None or not by_itself
 
 
 def _finished(world: World, previous: WhisperFineTuneStatus, derived: WhisperFineTuneStatus) -> Decision:
-    return Decision(derived, derived != previous, _tidy(world, derived))
-
-
-def _tidy(world: World, derived: WhisperFineTuneStatus) -> tuple[Action, ...]:
-    """Return what a run that is over still needs: that its Job is over too, goes in time, and keeps no partition."""
-    job = jobs.read(world.job) if world.job else None
-    if job is None or job.deleted or job.owner_uid != world.run.uid:
-        return giving_back.where_idle(world)
-    if job.end is None:
-        busy = any(not pods.read(pod).ended for pod in world.pods)
-        return under_way.stop(job) if busy or not _ends_by_itself(job, derived) else ()
-    seconds = world.run.spec.get("ttlSecondsAfterFinished")
-    keep = () if seconds == job.ttl_seconds_after_finished else (KeepFor(job.name, job.uid, seconds),)
-    return (*keep, *giving_back.where_idle(world))
-
-
-def _ends_by_itself(job: Job, derived: WhisperFineTuneStatus) -> bool:
-    succeeded = _condition(derived, "Succeeded")
-    failed = derived.attempts.failed if derived.attempts else 0
-    return succeeded is not None and finals.ends_job(job, succeeded.reason, failed)
+    return Decision(derived, derived != previous, *tidying.find(world, derived))
 
 
 def _is_over(previous: WhisperFineTuneStatus) -> bool:
-    succeeded = _condition(previous, "Succeeded")
+    succeeded = conditions.find(previous.conditions, "Succeeded")
     return succeeded is not None and succeeded.status != "Unknown"
-
-
-def _condition(of: WhisperFineTuneStatus, kind: str) -> Condition | None:
-    return next((condition for condition in of.conditions if condition.type == kind), None)
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:
@@ -95,7 +71,7 @@ def _admitted(seen: Situation, phase: Phase) -> bool | None:
         return True
     if plan.QUEUE_LABEL not in seen.run.labels and seen.previous.partition is None:
         return None
-    if seen.job and not seen.job.suspended:
+    if seen.workload and not seen.workload.suspended:
         return True
-    told = _condition(seen.previous, "Admitted")
+    told = conditions.find(seen.previous.conditions, "Admitted")
     return told.status == "True" if told else None

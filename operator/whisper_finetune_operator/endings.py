@@ -4,8 +4,8 @@ from enum import Enum
 
 from whisper_finetune_api.causes import BY_REASON, CAUSES, EXIT_DONE, EXIT_STOPPED, FINAL_EXIT_CODES, Cause
 from whisper_finetune_operator import results
-from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.pods import Pod
+from whisper_finetune_operator.workload_facts import Workload
 
 
 class Meaning(Enum):
@@ -18,8 +18,8 @@ class Meaning(Enum):
     FAILED = "it counts against spec.retries"
 
 
-def meaning(pod: Pod, job: Job | None, uid: str) -> Meaning:
-    """Return what the end of a pod means; `job` is the run's live Job, `uid` the run's."""
+def meaning(pod: Pod, job: Workload | None, uid: str) -> Meaning:
+    """Return what the end of a pod means; `job` is the run's live workload, `uid` the run's."""
     if pod.exit_code == EXIT_DONE and results.read_result(pod.termination_message, uid):
         return Meaning.RESULT
     if pod.phase == "Succeeded":
@@ -53,5 +53,5 @@ def describe(pod: Pod, uid: str) -> str:
     return f"pod {pod.name} ended {code}" + (f" ({pod.remark})" if pod.remark else "")
 
 
-def _belongs(pod: Pod, job: Job | None) -> bool:
+def _belongs(pod: Pod, job: Workload | None) -> bool:
     return job is not None and job.uid == pod.owner_uid

@@ -8,10 +8,10 @@ from whisper_finetune_api.causes import BY_REASON, FINAL_EXIT_CODES
 from whisper_finetune_operator import endings, phases, results
 from whisper_finetune_operator.accounting import SETTLE_TIME
 from whisper_finetune_operator.endings import Meaning
-from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.pods import Pod
 from whisper_finetune_operator.situation import Situation
+from whisper_finetune_operator.workload_facts import Workload
 
 _OUT_OF_MEMORY_LIMIT = 2
 _UNREADABLE_LIMIT = 2
@@ -22,10 +22,10 @@ def find(situation: Situation) -> Phase | None:
     return next((phase for rule in _RULES if (phase := rule(situation))), None)
 
 
-def ends_job(job: Job, reason: str, failed: int) -> bool:
-    """Return whether what ended the run has ended its Job, or is about to: the Job controller sees the same pod."""
-    if job.end:
-        return True
+def ends_job(job: Workload, reason: str, failed: int) -> bool:
+    """Return whether what ended the run has ended its workload, or is about to: a Job controller sees the same pod."""
+    if job.end or job.kind == "IPUJob":
+        return job.end is not None
     if reason == "RetriesExhausted":
         return failed - job.failed_before > job.backoff_limit
     cause = BY_REASON.get(reason)
@@ -72,7 +72,7 @@ def _result_unreadable(situation: Situation) -> Phase | None:
 
 def _job_failed(situation: Situation) -> Phase | None:
     """Judge by the Job's own end where the pod behind it is gone, or where the Job alone knows."""
-    end = situation.job.end if situation.job else None
+    end = situation.workload.end if situation.workload else None
     if end is None or end.type != "Failed":
         return None
     if end.reason == "DeadlineExceeded":
@@ -131,16 +131,16 @@ def _deadline(situation: Situation) -> Phase:
 
 
 def _newest(situation: Situation, meaning: Meaning) -> Pod | None:
-    job, uid = situation.job, situation.run.uid
+    job, uid = situation.workload, situation.run.uid
     ended = (pod for pod in reversed(situation.pods) if pod.ended)
     return next((pod for pod in ended if endings.meaning(pod, job, uid) is meaning), None)
 
 
 def _end_is_shown(situation: Situation) -> bool:
     newest = situation.pods[-1] if situation.pods else None
-    return bool(newest and newest.ended and situation.job and newest.owner_uid == situation.job.uid)
+    return bool(newest and newest.ended and situation.workload and newest.owner_uid == situation.workload.uid)
 
 
 def _is_settled(situation: Situation) -> bool:
-    end = situation.job.end if situation.job else None
+    end = situation.workload.end if situation.workload else None
     return end is not None and situation.now - end.at >= SETTLE_TIME

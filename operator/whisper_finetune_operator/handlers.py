@@ -1,6 +1,7 @@
 """What the watches bring goes to the store, and the key of its run to the queue. Nothing is decided here."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import kopf
@@ -36,7 +37,14 @@ def register(registry: kopf.OperatorRegistry, store: Store, queue: KeyedQueue, a
         waking.wake(store.partitions, queue)
 
     _register(registry, RUNS, store.put_run, lambda run: store.forget_run(uid_of(run)), ages, look_at_run)
-    _register(registry, JOBS, store.put_job, store.forget_job, ages, _by(run_uid_of, look_soon))
+    _register(
+        registry,
+        JOBS,
+        partial(store.put_workload, "Job"),
+        partial(store.forget_workload, "Job"),
+        ages,
+        _by(run_uid_of, look_soon),
+    )
     _register(registry, PODS, store.put_pod, store.forget_pod, ages, _by(run_uid_of, look_soon))
 
 

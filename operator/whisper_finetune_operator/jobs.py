@@ -1,61 +1,26 @@
 """Read the Job of a run: raw object in, the few facts that decisions need out."""
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
-
 from whisper_finetune_api.v1alpha1 import GROUP
 from whisper_finetune_operator import partition_leases, timestamps
 from whisper_finetune_operator.partition_leases import PARTITION_ID_ANNOTATION
+from whisper_finetune_operator.workload_facts import End, Workload
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 #: On each Job: the failed attempts before it, so that a changed spec.retries can be turned into its backoffLimit.
 FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
 
 
-@dataclass(frozen=True)
-class End:
-    """How the Job ended, by its own condition."""
-
-    type: Literal["Complete", "Failed"]
-    reason: str
-    message: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Job:
-    """The run's workload as it stands."""
-
-    name: str
-    uid: str
-    resource_version: str
-    #: UID of the controller that owns it; None where nobody does.
-    owner_uid: str | None
-    deleted: bool
-    #: Kueue, or somebody's hand, keeps it from having pods.
-    suspended: bool
-    #: The Job controller has seen it, and it wants a pod since then.
-    started_at: datetime | None
-    end: End | None
-    backoff_limit: int
-    failed_before: int
-    #: Name of the Lease of the partition that it is made for.
-    partition: str | None
-    partition_id: str | None
-    active_deadline_seconds: int | None
-    ttl_seconds_after_finished: int | None
-
-
-def read(job: KubernetesObject) -> Job:
+def read(job: KubernetesObject) -> Workload:
     """Return the facts of a raw Job."""
     metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
     annotations = metadata.get("annotations") or {}
     started_at = status.get("startTime")
-    return Job(
+    return Workload(
+        kind="Job",
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata.get("resourceVersion", ""),
+        created=timestamps.parse(metadata["creationTimestamp"]),
         owner_uid=controller_of(job).get("uid"),
         deleted="deletionTimestamp" in metadata,
         suspended=bool(spec.get("suspend")),

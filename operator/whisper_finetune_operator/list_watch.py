@@ -6,6 +6,7 @@ It lists, watches for a while, and lists again: what a broken watch missed is fo
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from whisper_finetune_operator.api_server import ApiServer, ClusterError, NotFoundError, RefusedError, Resource
@@ -55,6 +56,11 @@ class ListWatch:
             except (ClusterError, RefusedError) as problem:
                 logger.warning("cannot watch %s: %s", self._resource.plural, problem)
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def fill(self) -> None:
+        """Bring the keeper up to date; nothing where the API server does not know the kind."""
+        with suppress(NotFoundError):
+            await self.list()
 
     async def list(self) -> str:
         """Bring the keeper up to date, and return the version to watch from."""

@@ -7,12 +7,12 @@ cannot start it any more once the partition went to another run (docs/architectu
 from whisper_finetune_operator import giving_back, partition_leases, pod_phases
 from whisper_finetune_operator.actions import Action, DeleteWorkload, StartWorkload, TakePartition
 from whisper_finetune_operator.course import Course
-from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.partition_line import Waiting
 from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase
 from whisper_finetune_operator.plan import TrainingPlan
 from whisper_finetune_operator.pools import PoolPartition
 from whisper_finetune_operator.situation import Situation
+from whisper_finetune_operator.workload_facts import Workload
 
 
 def held(situation: Situation, wanted: Waiting) -> PoolPartition | None:
@@ -34,20 +34,20 @@ def wait_or_take(situation: Situation, wanted: Waiting, plan: TrainingPlan) -> C
 
 def others_given_back(situation: Situation, used: str) -> tuple[Action, ...]:
     """Return what gives back a second partition, which another leader took for the run."""
-    job_uid = situation.job.uid if situation.job else None
+    job_uid = situation.workload.uid if situation.workload else None
     if any(pod.owner_uid != job_uid for pod in situation.busy):
         return ()
     return giving_back.of(lease for lease in situation.leases if lease.name != used)
 
 
-def with_job(situation: Situation, job: Job) -> Course | None:
+def with_job(situation: Situation, job: Workload) -> Course | None:
     """Return the course of a Job on a partition that must be started or mended first; None where all is well."""
     if job.partition is None or job.end:
         return None
     if any(lease.name == job.partition for lease in situation.leases):
         return _started(situation, job) if job.suspended and not situation.busy else None
     if job.suspended or job.partition in situation.line.taken:
-        delete = DeleteWorkload(job.name, job.uid, "its partition is another run's")
+        delete = DeleteWorkload(job.kind, job.name, job.uid, "its partition is another run's")
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
         return Course(pod_phases.of_pod(situation, RETRYING, message), (delete,))
     # Somebody deleted the Lease under a Job at work.
@@ -55,7 +55,7 @@ def with_job(situation: Situation, job: Job) -> Course | None:
     return Course(pod_phases.retrying(situation) or NOT_STARTED, (TakePartition(lease),))
 
 
-def _started(situation: Situation, job: Job) -> Course:
+def _started(situation: Situation, job: Workload) -> Course:
     start = StartWorkload(job.name, job.uid, job.resource_version)
     return Course(pod_phases.retrying(situation) or NOT_STARTED, (start,))
 

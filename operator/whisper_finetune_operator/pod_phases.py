@@ -13,7 +13,7 @@ def retrying(situation: Situation) -> Phase | None:
     pod = situation.pods[-1] if situation.pods else None
     if pod is None or not pod.ended:
         return None
-    meaning = endings.meaning(pod, situation.job, situation.run.uid)
+    meaning = endings.meaning(pod, situation.workload, situation.run.uid)
     told = endings.describe(pod, situation.run.uid)
     if meaning is Meaning.INTERRUPTED:
         return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}")

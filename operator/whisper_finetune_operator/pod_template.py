@@ -19,7 +19,7 @@ _CPU_MALLOC = {
 
 
 def build(plan: TrainingPlan, labels: dict[str, str]) -> dict[str, Any]:
-    """Return the Job's pod template."""
+    """Return the pod template of a Job or IPUJob."""
     runtime, volumes = plan.runtime, _volumes(plan)
     return {
         "metadata": {"labels": labels},
@@ -51,8 +51,9 @@ def _container(plan: TrainingPlan, mounts: list[dict[str, Any]]) -> dict[str, An
     }
     if runtime.image_pull_policy:
         container["imagePullPolicy"] = runtime.image_pull_policy
-    if not runtime.host_network:
-        # With the host's network a declared port would become a port of the host for the scheduler.
+    if not runtime.host_network and runtime.workload == "Job":
+        # With the host's network, which Graphcore's IPU operator sets too, a declared port would become a port of the
+        # host for the scheduler.
         container["ports"] = [{"name": "progress", "containerPort": plan.config.progress_port}]
     return container
 

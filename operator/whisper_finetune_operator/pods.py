@@ -24,8 +24,9 @@ class Pod:
 
     name: str
     created: datetime
-    #: Name and UID of the controller that made it; None where nobody owns it (any more).
+    #: Name, kind and UID of the controller that made it; None, and a Job, where nobody owns it (any more).
     owner_name: str | None
+    owner_kind: str
     owner_uid: str | None
     phase: str
     #: Somebody asked for its end: its trainer is saving a checkpoint, or was killed.
@@ -69,6 +70,7 @@ def read(pod: KubernetesObject) -> Pod:
         name=metadata["name"],
         created=timestamps.parse(metadata["creationTimestamp"]),
         owner_name=owner.get("name"),
+        owner_kind=owner.get("kind", "Job"),
         owner_uid=owner.get("uid"),
         phase=status.get("phase", "Pending"),
         deleted="deletionTimestamp" in metadata,

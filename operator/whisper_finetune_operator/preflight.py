@@ -1,6 +1,7 @@
 """What must be true before the operator starts; what is not gets one line that says what to do."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whisper_finetune_api import v1alpha1
@@ -9,6 +10,7 @@ from whisper_finetune_operator.api_server import (
     ACCESS_REVIEWS,
     CORE_EVENTS,
     EVENTS,
+    IPU_JOBS,
     JOBS,
     LEASES,
     PODS,
@@ -44,7 +46,11 @@ class Right:
 
 
 def needed_rights(
-    namespace: str | None, lease_namespace: str | None, partition_namespace: str | None = None
+    namespace: str | None,
+    lease_namespace: str | None,
+    partition_namespace: str | None = None,
+    *,
+    ipu_jobs: bool = False,
 ) -> list[Right]:
     """Return all rights: in the watched namespace (None: all), over the Lease of the election, and partitions'."""
     everywhere = {
@@ -56,19 +62,18 @@ def needed_rights(
     }
     rights = [Right(verb, resource, namespace) for resource, verbs in everywhere.items() for verb in verbs]
     rights.append(Right("patch", RUNS, namespace, part="status"))
+    if ipu_jobs:
+        rights += [Right(verb, IPU_JOBS, namespace) for verb in ("get", "list", "watch", "create", "delete")]
     if lease_namespace:
         rights += [Right(verb, LEASES, lease_namespace) for verb in ("get", "create", "update")]
     if partition_namespace:
         verbs = ("get", "list", "watch", "create", "update", "delete")
         rights += [Right(verb, LEASES, partition_namespace) for verb in verbs]
-    return rights
+    return list(dict.fromkeys(rights))
 
 
-async def check(
-    api: ApiServer, namespace: str | None, lease_namespace: str | None, partition_namespace: str | None
-) -> None:
+async def check(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:
     """Return where all is well; StartError says what is not."""
-    rights = list(dict.fromkeys(needed_rights(namespace, lease_namespace, partition_namespace)))
     try:
         allowed = await asyncio.gather(*(_is_allowed(api, right) for right in rights))
         missing = [str(right) for right, has in zip(rights, allowed, strict=True) if not has]

@@ -81,7 +81,7 @@ class Reconciler:
 
     async def _once(self, run: Run) -> Decision | None:
         """Decide and act; None where it must be decided anew."""
-        await self._refresh_unwatched_job(run)
+        await self._refresh_unwatched(run)
         world = self._store.world(run, datetime.now(UTC))
         decision = decisions.decide(world, self._runtimes)
         if await self._actor.prepare(run, decision.actions):
@@ -91,16 +91,16 @@ class Reconciler:
         self._store.drop_departed(world.pods)
         return decision if await self._actor.act(run, decision.actions) else None
 
-    async def _refresh_unwatched_job(self, run: Run) -> None:
-        """Read a foreign Job under the child's name anew: no watch tells of its end."""
-        job = self._store.job_of(run)
-        if job is None or run_uid_of(job):
+    async def _refresh_unwatched(self, run: Run) -> None:
+        """Read a foreign workload under the child's name anew: no watch tells of its end."""
+        known = self._store.workload_of(run)
+        if known is None or run_uid_of(known):
             return
-        current = await self._cluster.find_job(run.namespace, job["metadata"]["name"])
+        current = await self._cluster.find(known["kind"], run.namespace, known["metadata"]["name"])
         if current is None:
-            self._store.forget_job(job)
+            self._store.forget_workload(known["kind"], known)
         else:
-            self._store.put_job(current)
+            self._store.put_workload(known["kind"], current)
 
     async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
         self._store.put_run(await self._cluster.apply_status(run, status))

@@ -149,6 +149,11 @@ class Runtimes(ApiModel):
         """Return whether any runtime has partitions of its own."""
         return any(runtime.partitions for runtime in self.runtimes)
 
+    @property
+    def make_ipu_jobs(self) -> bool:
+        """Return whether any runtime leaves its runs to Graphcore's IPU operator."""
+        return any(runtime.workload == "IPUJob" for runtime in self.runtimes)
+
     def named(self, name: str) -> Runtime | None:
         """Return the runtime of that name, or None."""
         return next((runtime for runtime in self.runtimes if runtime.name == name), None)

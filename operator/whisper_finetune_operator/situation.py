@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
-from whisper_finetune_operator import accounting, giving_back, jobs, names, partition_leases, pods
+from whisper_finetune_operator import accounting, giving_back, ipu_jobs, names, partition_leases, pods, workloads
 from whisper_finetune_operator.accounting import Tally
 from whisper_finetune_operator.actions import GiveBackPartition
-from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.partition_leases import PartitionLease
 from whisper_finetune_operator.partition_line import Line
 from whisper_finetune_operator.pods import Pod
+from whisper_finetune_operator.workload_facts import Workload
 from whisper_finetune_operator.world import Refusal, Run, World
 
 
@@ -22,11 +22,11 @@ class Situation:
     run: Run
     spec: WhisperFineTuneSpec
     previous: WhisperFineTuneStatus
-    #: The run's live Job; None where there is none, or it is being deleted, or it is somebody else's.
-    job: Job | None
-    #: An object under the child's name that keeps a new Job from being made.
-    blocked_by: Job | None
-    #: Pods made by the run's Jobs, oldest first.
+    #: The run's live workload; None where there is none, or it is being deleted, or it is somebody else's.
+    workload: Workload | None
+    #: An object under the child's name that keeps a new workload from being made.
+    blocked_by: Workload | None
+    #: Pods made by the run's workloads, oldest first.
     pods: tuple[Pod, ...]
     #: Those with the run's label, whoever owns them now, that may still be running, oldest first.
     busy: tuple[Pod, ...]
@@ -47,8 +47,8 @@ class Situation:
 
     @property
     def lease(self) -> PartitionLease | None:
-        """The Lease of the partition that the run uses: its Job's, or the only one."""
-        wanted = self.job.partition if self.job else None
+        """The Lease of the partition that the run uses: its workload's, or the only one."""
+        wanted = self.workload.partition if self.workload else None
         return next((lease for lease in self.leases if wanted in (None, lease.name)), None)
 
     @property
@@ -63,21 +63,22 @@ class Situation:
 def read(world: World, spec: WhisperFineTuneSpec, previous: WhisperFineTuneStatus) -> Situation:
     """Return the situation that the world shows."""
     run = world.run
-    child = jobs.read(world.job) if world.job else None
-    job = child if child and child.owner_uid == run.uid and not child.deleted else None
-    labelled = sorted(map(pods.read, world.pods), key=lambda pod: pod.created)
+    labelled = tuple(sorted(map(pods.read, world.pods), key=lambda pod: pod.created))
+    child = workloads.read(world.workload, labelled) if world.workload else None
+    workload = child if child and child.owner_uid == run.uid and not child.deleted else None
     child_name = names.child_name(run.name, run.uid)
-    # Who may label a pod may not thereby write a run's result: only pods of the run's Jobs are counted and read.
-    own = tuple(pod for pod in labelled if pod.owner_name == child_name)
+    # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
+    worker = ipu_jobs.worker_name(child_name)
+    own = tuple(pod for pod in labelled if pod.owner_name == child_name or pod.name == worker)
     return Situation(
         run=run,
         spec=spec,
         previous=previous,
-        job=job,
-        blocked_by=child if job is None else None,
+        workload=workload,
+        blocked_by=child if workload is None else None,
         pods=own,
         busy=tuple(pod for pod in labelled if not pod.ended),
-        tally=accounting.count(previous, own, job, run.uid, world.now),
+        tally=accounting.count(previous, own, workload, run.uid, world.now),
         report=_trusted(world.report, run),
         refusal=world.refusal,
         now=world.now,

@@ -26,7 +26,7 @@ def derive_status(
             "runtime": plan.runtime.name if plan else previous.runtime,
             "ipus": plan.config.ipus if plan else previous.ipus,
             "partition": _partition(situation, phase),
-            "job_name": names.child_name(run.name, run.uid) if plan or situation.job else previous.job_name,
+            "job_name": names.child_name(run.name, run.uid) if plan or situation.workload else previous.job_name,
             "pod_name": tally.pod_name,
             "attempts": previous.attempts if tally.attempts == Attempts() else tally.attempts,
             "start_time": previous.start_time or _first_start(situation),

@@ -6,11 +6,20 @@ from datetime import datetime
 from typing import Any
 
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_operator.children import has_ended, place_of, run_uid_of, slim_job, slim_pod, slim_run, uid_of
+from whisper_finetune_operator.children import (
+    has_ended,
+    place_of,
+    run_uid_of,
+    slim_pod,
+    slim_run,
+    slim_workload,
+    uid_of,
+)
 from whisper_finetune_operator.names import child_name
 from whisper_finetune_operator.object_versions import ObjectVersions
 from whisper_finetune_operator.partition_book import PartitionBook
-from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, World
+from whisper_finetune_operator.workload_facts import KINDS, Kind
+from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, World, controller_of
 
 
 class Store:
@@ -19,7 +28,7 @@ class Store:
     def __init__(self, partitions: PartitionBook) -> None:
         self.partitions = partitions
         self._runs: dict[str, Run] = {}
-        self._jobs: dict[tuple[str, str], KubernetesObject] = {}
+        self._workloads: dict[tuple[Kind, str, str], KubernetesObject] = {}
         self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
         #: Pods that ended and are gone, until their end was decided upon.
         self._departed: set[str] = set()
@@ -35,9 +44,9 @@ class Store:
         """Yield every run; the store must not change meanwhile."""
         return iter(self._runs.values())
 
-    def jobs(self) -> Iterator[KubernetesObject]:
-        """Yield every Job; the store must not change meanwhile."""
-        return iter(self._jobs.values())
+    def workloads(self, kind: Kind) -> Iterator[KubernetesObject]:
+        """Yield every workload of that kind; the store must not change meanwhile."""
+        return (workload for (each, _, _), workload in self._workloads.items() if each == kind)
 
     def pods(self) -> Iterator[tuple[str, KubernetesObject]]:
         """Yield every pod after its run's UID; the store must not change meanwhile."""
@@ -49,7 +58,7 @@ class Store:
         pod_uid, report = self._reports.get(run.uid, ("", None))
         return World(
             run=run,
-            job=self.job_of(run),
+            workload=self.workload_of(run),
             pods=pods,
             report=report if pods and pods[-1]["metadata"]["uid"] == pod_uid else None,
             refusal=self.refusal_of(run),
@@ -58,9 +67,12 @@ class Store:
             line=self.partitions.line(),
         )
 
-    def job_of(self, run: Run) -> KubernetesObject | None:
-        """Return the Job under the name of the run's child, whoever owns it."""
-        return self._jobs.get((run.namespace, child_name(run.name, run.uid)))
+    def workload_of(self, run: Run) -> KubernetesObject | None:
+        """Return the Job or IPUJob under the name of the run's child: its own, else whose ever there is."""
+        place = run.namespace, child_name(run.name, run.uid)
+        found = [workload for kind in KINDS if (workload := self._workloads.get((kind, *place)))]
+        own = (workload for workload in found if controller_of(workload).get("uid") == run.uid)
+        return next(own, found[0] if found else None)
 
     def pods_of(self, run: Run) -> tuple[KubernetesObject, ...]:
         """Return the pods labelled with the run's UID, oldest first."""
@@ -76,13 +88,14 @@ class Store:
         self.partitions.note_run(kept)
         return True
 
-    def put_job(self, job: Mapping[str, Any]) -> bool:
-        """Keep the Job; say whether it is news."""
-        known = self._jobs.get(place_of(job))
-        # Versions grow over all objects, so that of a Job and its successor the newer one stays, too.
-        if not self._versions.is_news(job, known["metadata"]["resourceVersion"] if known else None):
+    def put_workload(self, kind: Kind, workload: Mapping[str, Any]) -> bool:
+        """Keep the Job or IPUJob; say whether it is news."""
+        place = kind, *place_of(workload)
+        known = self._workloads.get(place)
+        # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
+        if not self._versions.is_news(workload, known["metadata"]["resourceVersion"] if known else None):
             return False
-        self._jobs[place_of(job)] = slim_job(job)
+        self._workloads[place] = slim_workload(kind, workload)
         return True
 
     def put_pod(self, pod: Mapping[str, Any]) -> bool:
@@ -103,16 +116,16 @@ class Store:
         if refusal is None:
             self._refusals.pop(run.uid, None)
         elif run.uid in self._runs:
-            self._refusals[run.uid] = self._job_uid(run), refusal
+            self._refusals[run.uid] = self._workload_uid(run), refusal
 
     def refusal_of(self, run: Run) -> Refusal | None:
         """Return what is refused of the run as it stands: a new Job may fare better than the one before."""
-        job_uid, refusal = self._refusals.get(run.uid, ("", None))
-        return refusal if job_uid == self._job_uid(run) else None
+        workload_uid, refusal = self._refusals.get(run.uid, ("", None))
+        return refusal if workload_uid == self._workload_uid(run) else None
 
-    def _job_uid(self, run: Run) -> str:
-        job = self.job_of(run)
-        return uid_of(job) if job else ""
+    def _workload_uid(self, run: Run) -> str:
+        workload = self.workload_of(run)
+        return uid_of(workload) if workload else ""
 
     def forget_run(self, uid: str) -> None:
         self._versions.remember_deletion(uid)
@@ -121,11 +134,12 @@ class Store:
         self.partitions.forget_run(uid)
         self.drop_departed(list(self._pods.get(uid, {}).values()))
 
-    def forget_job(self, job: Mapping[str, Any]) -> None:
-        self._versions.remember_deletion(uid_of(job))
-        known = self._jobs.get(place_of(job))
-        if known is not None and uid_of(known) == uid_of(job):
-            del self._jobs[place_of(job)]
+    def forget_workload(self, kind: Kind, workload: Mapping[str, Any]) -> None:
+        self._versions.remember_deletion(uid_of(workload))
+        place = kind, *place_of(workload)
+        known = self._workloads.get(place)
+        if known is not None and uid_of(known) == uid_of(workload):
+            del self._workloads[place]
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
         """Forget a deleted pod, given as it was last seen; one that ended stays until its end was decided upon."""

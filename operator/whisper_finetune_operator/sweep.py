@@ -7,6 +7,7 @@ were deleted meanwhile are in no list, so no event tells of them. They are found
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from whisper_finetune_api.v1alpha1 import UID_LABEL
@@ -49,7 +50,7 @@ class Sweep:
     async def fill(self) -> None:
         """Fill the store with the Jobs and pods that there are, before the watches tell of the first run."""
         async for job in self._api.all_of(JOBS, self._namespace, labelSelector=UID_LABEL):
-            self._store.put_job(job)
+            self._store.put_workload("Job", job)
         async for pod in self._api.all_of(PODS, self._namespace, labelSelector=UID_LABEL):
             self._store.put_pod(pod)
 
@@ -67,7 +68,8 @@ class Sweep:
         """Compare everything, then look at every run that is under way."""
         store = self._store
         await self._forget(RUNS, {run.uid: run.uid for run in store.runs()}, store.forget_run)
-        await self._forget(JOBS, {uid_of(job): job for job in store.jobs() if run_uid_of(job)}, store.forget_job)
+        jobs = {uid_of(job): job for job in store.workloads("Job") if run_uid_of(job)}
+        await self._forget(JOBS, jobs, partial(store.forget_workload, "Job"))
         await self._forget(PODS, {uid_of(pod): pod for _, pod in store.pods()}, store.forget_pod)
         for run in store.runs():
             if "completionTime" not in run.status:

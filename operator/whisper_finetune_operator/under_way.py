@@ -1,8 +1,11 @@
 """What to do about a run that is not over: its phase, the actions, and when to look again. Pure."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import NamedTuple
 
 from whisper_finetune_operator import (
+    ipu_job_under_way,
     job_under_way,
     partition_course,
     partition_need,
@@ -11,26 +14,39 @@ from whisper_finetune_operator import (
     waiting,
     workload,
 )
-from whisper_finetune_operator.actions import Action, CreateWorkload, DeleteWorkload, EndWorkload
+from whisper_finetune_operator.actions import Action, CreateWorkload, DeleteWorkload
 from whisper_finetune_operator.course import UNWATCHED_RECHECK_SECONDS, Course
-from whisper_finetune_operator.jobs import Job
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.plan import Pinned, TrainingPlan, make_plan
 from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.situation import Situation
+from whisper_finetune_operator.workload_facts import Kind, Workload
 
-#: A Job that was refused is tried again at each look; a refusal this old is no longer of this attempt.
+#: A workload that was refused is tried again at each look; a refusal this old is no longer of this attempt.
 _REFUSAL_HOLDS = timedelta(minutes=10)
+
+
+class WorkloadKind(NamedTuple):
+    """What differs between the kinds while a run is under way."""
+
+    find: Callable[[Situation, Workload], Course]
+    stop: Callable[[Workload], tuple[Action, ...]]
+
+
+_KINDS: dict[Kind, WorkloadKind] = {
+    "Job": WorkloadKind(job_under_way.find, job_under_way.stop),
+    "IPUJob": WorkloadKind(ipu_job_under_way.find, ipu_job_under_way.stop),
+}
 
 
 def find(situation: Situation, runtimes: Runtimes) -> Course:
     """Return the course of a run that is not over."""
     if situation.spec.suspend:
         return _suspend(situation)
-    if situation.job:
-        return job_under_way.find(situation, situation.job)
-    if situation.at_work:
-        message = f"its Job is gone; the next attempt starts when pod {situation.at_work.name} has ended"
+    if situation.workload:
+        return _of(situation.workload).find(situation, situation.workload)
+    if pod := situation.at_work:
+        message = f"its {pod.owner_kind} is gone; the next attempt starts when pod {pod.name} has ended"
         return Course(pod_phases.of_pod(situation, phases.RETRYING, message))
     if situation.blocked_by:
         return _blocked(situation, situation.blocked_by)
@@ -38,25 +54,25 @@ def find(situation: Situation, runtimes: Runtimes) -> Course:
 
 
 def end(situation: Situation, final: Phase) -> Course:
-    """Return the course of a run whose pod and Job must end before the final phase holds."""
-    message = f"its Job is being ended: {final.message}"
-    return Course(pod_phases.of_pod(situation, phases.ENDING, message), stop(situation.job))
+    """Return the course of a run whose pod and workload must end before the final phase holds."""
+    workload = situation.workload
+    message = f"its {workload.kind if workload else 'pod'} is being ended: {final.message}"
+    return Course(pod_phases.of_pod(situation, phases.ENDING, message), stop(workload) if workload else ())
 
 
-def stop(job: Job | None) -> tuple[Action, ...]:
-    """Return what keeps a live Job from having pods: it stays to be read, save where its own end cannot come."""
-    if job is None or job.end or (job.active_deadline_seconds == 1 and not job.suspended):
-        return ()
-    if job.suspended:
-        # A suspended Job's deadline does not run, and Kueue could start it.
-        return (DeleteWorkload(job.name, job.uid, "the run is over"),)
-    return (EndWorkload(job.name, job.uid),)
+def stop(workload: Workload) -> tuple[Action, ...]:
+    """Return what keeps a live workload from having pods."""
+    return _of(workload).stop(workload)
+
+
+def _of(workload: Workload) -> WorkloadKind:
+    return _KINDS[workload.kind]
 
 
 def _suspend(situation: Situation) -> Course:
-    job = situation.job
-    delete = (DeleteWorkload(job.name, job.uid, "spec.suspend"),) if job else ()
-    if job or situation.at_work:
+    live = situation.workload
+    delete = (DeleteWorkload(live.kind, live.name, live.uid, "spec.suspend"),) if live else ()
+    if live or situation.at_work:
         return Course(
             pod_phases.of_pod(situation, phases.SUSPENDING, "its pod is saving a checkpoint and ending"), delete
         )
@@ -64,10 +80,10 @@ def _suspend(situation: Situation) -> Course:
     return Course(Phase("Suspended", "Suspended", message), situation.giving_back)
 
 
-def _blocked(situation: Situation, other: Job) -> Course:
+def _blocked(situation: Situation, other: Workload) -> Course:
     if other.owner_uid == situation.run.uid:
         return Course(pod_phases.retrying(situation) or NOT_STARTED)
-    message = f"delete Job {other.name}: it is somebody else's and has the name of this run's Job"
+    message = f"delete {other.kind} {other.name}: it is somebody else's and has the name of this run's own"
     return Course(phases.waits("NameConflict", message), recheck_seconds=UNWATCHED_RECHECK_SECONDS)
 
 
@@ -89,7 +105,7 @@ def _create(situation: Situation, runtimes: Runtimes) -> Course:
 def _create_workload(situation: Situation, plan: TrainingPlan) -> Course:
     used = plan.partition.lease_name if plan.partition else ""
     create = CreateWorkload(
-        workload.build_job(plan, situation.tally.attempts.failed),
+        workload.build(plan, situation.tally.attempts.failed),
         look_first=situation.previous.job_name is not None,
         lease=used or None,
         warnings=plan.warnings,

@@ -65,14 +65,14 @@ class World:
     """What the cluster shows of one run at one moment."""
 
     run: Run
-    #: The Job under the child's name (names.child_name), whoever owns it: a foreign one is read after a 409.
-    job: KubernetesObject | None
+    #: The Job or IPUJob under the child's name (names.child_name), the run's own or, where there is none, anybody's.
+    workload: KubernetesObject | None
     #: All pods labelled with the run's UID, oldest first. A pod that ended and then went is best shown once more,
     #: as it was last seen: its end may not have been counted yet.
     pods: tuple[KubernetesObject, ...]
     #: Newest valid answer of the CURRENT pod's /progress.
     report: TrainerReport | None
-    #: Of the Job in sight, read when a decision asks for it (actions.LookForRefusal); without one, of the Job itself.
+    #: Of the Job in sight, read when a decision asks for it (actions.LookForRefusal); else of the workload itself.
     refusal: Refusal | None
     now: datetime
     #: Of the partitions that the run has. It is one at most, unless two leaders took one each.

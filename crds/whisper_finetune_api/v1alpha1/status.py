@@ -25,6 +25,7 @@ class Attempts(ApiModel):
     out_of_memory: int = Field(0, ge=0, description="Pods that were killed for memory.")
     unreadable: int = Field(0, ge=0, description="Pods that ended well with a result that could not be read.")
     counted_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod that is counted here.")
+    seen_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod in `started`.")
 
 
 class Progress(ApiModel):
@@ -126,7 +127,7 @@ class WhisperFineTuneStatus(ApiModel):
     state: Optional[State] = Field(None, description="For display only; conditions are what machines read.")
     runtime: Optional[str] = Field(None, max_length=63, description="Pinned at first sight.")
     ipus: Optional[int] = Field(None, ge=1, le=64, description="IPUs of the run, pinned at first sight.")
-    partition: Optional[str] = Field(None, max_length=63, description="V-IPU partition that the run holds.")
+    partition: Optional[str] = Field(None, max_length=63, description="V-IPU partition that the run holds, or held last.")
     job_name: Optional[str] = Field(None, max_length=63)
     pod_name: Optional[str] = Field(None, max_length=253, description="Newest pod: its log is the trainer's.")
     attempts: Optional[Attempts] = None
