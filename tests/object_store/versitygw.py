@@ -1,0 +1,122 @@
+"""A real S3 server for tests: versitygw, compiled once from its Go module, over a folder of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import s3fs
+
+from cluster import binaries
+
+PROGRAM = binaries.GoModule(
+    Path(__file__).parent / "go-versitygw",
+    "github.com/versity/versitygw",
+    {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+    minutes=2,
+)
+_START_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A running server, and the keys to it."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    #: Of the server: one folder per bucket, one file per object.
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what a Secret would set for a trainer."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    @property
+    def filesystem(self) -> Any:
+        """Return the test's own view of it."""
+        return s3fs.S3FileSystem(
+            key=self.access_key,
+            secret=self.secret_key,
+            endpoint_url=self.endpoint,
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+
+    def names(self, path: str) -> list[str]:
+        """Return every object below `bucket/path`, by its path relative to it."""
+        return sorted(name.removeprefix(f"{path}/") for name in self.filesystem.find(path))
+
+    def behind(self, endpoint: str) -> ObjectStore:
+        """Return the same store as it is reached by another endpoint."""
+        return replace(self, endpoint=endpoint)
+
+    def make_user(self) -> ObjectStore:
+        """Return the store as somebody with keys of their own sees it, who may do what a bucket's policy says."""
+        user = replace(self, access_key=f"user-{secrets.token_hex(4)}", secret_key=secrets.token_hex(16))
+        command = [binaries.compiled(PROGRAM) / "versitygw", "admin", "--endpoint-url", self.endpoint]
+        command += ["--access", self.access_key, "--secret", self.secret_key, "create-user"]
+        command += ["--access", user.access_key, "--secret", user.secret_key, "--role", "user"]
+        subprocess.run(command, check=True, capture_output=True)
+        return user
+
+
+@contextlib.contextmanager
+def serving(folder: Path, disk: Path | None = None) -> Iterator[ObjectStore]:
+    """Serve on a free port of the loopback; objects lie below `disk` where it is given, else below `folder`."""
+    program = binaries.compiled(PROGRAM) / "versitygw"
+    store = ObjectStore(
+        endpoint=f"http://127.0.0.1:{_free_port()}",
+        access_key=f"test-{secrets.token_hex(4)}",
+        secret_key=secrets.token_hex(16),
+        folder=disk or folder / "objects",
+    )
+    for made in (store.folder, folder / "attributes", folder / "users"):
+        made.mkdir(parents=True, exist_ok=True)
+    # Attributes in files of their own: not every file system of a test has extended attributes.
+    command = [program, "--port", store.endpoint.removeprefix("http://"), "--iam-dir", folder / "users"]
+    command += ["--iam-cache-disable", "posix", "--sidecar", folder / "attributes", store.folder]
+    keys = {"ROOT_ACCESS_KEY": store.access_key, "ROOT_SECRET_KEY": store.secret_key}
+    with (folder / "versitygw.log").open("wb") as log:
+        process = subprocess.Popen(command, env={**os.environ, **keys}, stdout=log, stderr=log)
+        try:
+            _wait_for(process, store.endpoint)
+            yield store
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], endpoint: str) -> None:
+    host, port = endpoint.removeprefix("http://").split(":")
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        assert process.poll() is None, "versitygw has ended: see versitygw.log"
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline, "versitygw does not answer: see versitygw.log"
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

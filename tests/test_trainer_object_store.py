@@ -1,0 +1,163 @@
+"""Addresses of object stores on a real S3 server: what can be opened, and what its refusals mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from object_store import fault_proxy, versitygw
+from object_store.versitygw import ObjectStore
+from whisper_finetune_trainer import object_store
+from whisper_finetune_trainer.errors import TrainerError
+
+READ = ["s3:GetObject", "s3:ListBucket"]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with versitygw.serving(tmp_path_factory.mktemp("store")) as store:
+        store.filesystem.mkdir("speech")
+        store.filesystem.pipe("speech/clips/a.wav", b"sound")
+        yield store
+
+
+def set_keys(monkeypatch: pytest.MonkeyPatch, store: ObjectStore) -> None:
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def store(served: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """Return the store whose keys are in this process's environment."""
+    set_keys(monkeypatch, served)
+    return served
+
+
+def refusal(address: str, field: str = "dataset.source", missing: str = "DatasetNotFound") -> TrainerError:
+    """Return what becomes of a list of the address."""
+    opened = object_store.open_store(address, field)
+    with pytest.raises(TrainerError) as raised, opened.explained(missing):
+        opened.filesystem.ls(opened.path(), detail=False)
+    return raised.value
+
+
+def test_what_lies_below_an_address_is_read(store: ObjectStore) -> None:
+    opened = object_store.open_store("s3://speech/clips/", "dataset.source")
+    assert opened.filesystem.ls(opened.path(), detail=False) == ["speech/clips/a.wav"]
+    assert opened.filesystem.cat_file(opened.path("a.wav")) == b"sound"
+
+
+def test_an_opened_address_goes_to_a_process_that_is_forked_off(store: ObjectStore) -> None:
+    opened = object_store.open_store("s3://speech/clips", "dataset.source")
+    assert opened.filesystem.cat_file(opened.path("a.wav")) == b"sound"
+    sent = pickle.dumps(opened)
+    assert store.secret_key.encode() not in sent
+    child = os.fork()
+    if child == 0:
+        received = pickle.loads(sent)  # noqa: S301 -- made a line above
+        os._exit(0 if received.filesystem.cat_file(received.path("a.wav")) == b"sound" else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_bucket_that_does_not_exist_is_named(store: ObjectStore) -> None:
+    error = refusal("s3://speach/clips")
+    assert error.reason == "DatasetNotFound"
+    assert "bucket speach of s3://speach/clips does not exist" in error.message
+
+
+def test_a_folder_that_does_not_exist_is_named(store: ObjectStore) -> None:
+    error = refusal("s3://speech/model", "model", "ModelNotFound")
+    assert error.reason == "ModelNotFound"
+    assert error.message.startswith("model: there is nothing at s3://speech/model")
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_wrong_keys_are_denied(store: ObjectStore, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "wrong")
+    error = refusal("s3://speech/clips")
+    assert error.reason == "AccessDenied"
+    assert "the store refuses the credentials for s3://speech/clips" in error.message
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in error.message
+
+
+def test_without_keys_only_what_is_public_can_be_read(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    error = refusal("s3://speech/clips")
+    assert error.reason == "AccessDenied"
+    allow(store, "*", READ)
+    opened = object_store.open_store("s3://speech/clips", "dataset.source")
+    assert opened.filesystem.cat_file(opened.path("a.wav")) == b"sound"
+
+
+def allow(store: ObjectStore, who: str, actions: list[str]) -> None:
+    """Give somebody rights by the policy of the bucket `speech`."""
+    resources = ["arn:aws:s3:::speech", "arn:aws:s3:::speech/*"]
+    statement = {"Effect": "Allow", "Principal": {"AWS": [who]}, "Action": actions, "Resource": resources}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    store.filesystem.call_s3("put_bucket_policy", Bucket="speech", Policy=policy)
+
+
+def test_what_keys_have_no_right_to_is_said(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = store.make_user()
+    set_keys(monkeypatch, user)
+    allow(store, user.access_key, READ)
+    opened = object_store.open_store("s3://speech/runs", "output.uri")
+    with pytest.raises(TrainerError) as raised, opened.explained("OutputNotWritable", refused="OutputNotWritable"):
+        opened.filesystem.pipe_file(opened.path("probe"), b"?")
+    assert raised.value.reason == "OutputNotWritable"
+    assert "these credentials have no right to s3://speech/runs (AccessDenied)" in raised.value.message
+
+
+def test_a_token_that_has_expired_is_denied(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fault_proxy.before(store.endpoint) as proxy:
+        set_keys(monkeypatch, store.behind(proxy.endpoint))
+        proxy.refuse(lambda _: True, 400, "ExpiredToken")
+        error = refusal("s3://speech/clips")
+    assert error.reason == "AccessDenied"
+    assert "(ExpiredToken)" in error.message
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError")])
+def test_a_busy_store_is_asked_again(
+    store: ObjectStore, status: int, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fault_proxy.before(store.endpoint) as proxy:
+        set_keys(monkeypatch, store.behind(proxy.endpoint))
+        fault = proxy.refuse(lambda _: True, status, code, times=2)
+        opened = object_store.open_store("s3://speech/clips", "dataset.source")
+        assert opened.filesystem.cat_file(opened.path("a.wav")) == b"sound"
+    assert fault.seen == 2
+
+
+def test_a_network_that_fails_passes_through(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "_TRIES", 1)
+    with fault_proxy.before(store.endpoint) as proxy:
+        set_keys(monkeypatch, store.behind(proxy.endpoint))
+        proxy.cut(lambda _: True)
+        opened = object_store.open_store("s3://speech/clips", "dataset.source")
+        with pytest.raises(Exception, match="closed") as raised, opened.explained("DatasetNotFound"):
+            opened.filesystem.cat_file(opened.path("a.wav"))
+    assert not isinstance(raised.value, TrainerError)
+
+
+@pytest.mark.parametrize("address", ["openai/whisper-tiny", "pvc://claim/path"])
+def test_other_addresses_are_refused(address: str) -> None:
+    with pytest.raises(TrainerError, match="no address of an object store") as raised:
+        object_store.open_store(address, "model")
+    assert raised.value.reason == "ConfigInvalid"
+
+
+def test_a_library_that_is_not_in_the_image_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(TrainerError, match=r"gs:// needs gcsfs, which is not in this image.*`gcs`"):
+        object_store.open_store("gs://bucket/model", "model")
+
+
+def test_nothing_is_sent_when_an_address_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert object_store.open_store("s3://bucket", "model").path("a/b") == "bucket/a/b"

@@ -1,0 +1,197 @@
+"""Open an address of an object store (s3://, gs://, az://, hf://) by fsspec; what its refusals mean for the run.
+
+Credentials and endpoint come from the environment alone, as the Secrets of spec.secretRefs give them.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+
+from whisper_finetune_api import addresses
+from whisper_finetune_trainer import store_faults
+from whisper_finetune_trainer.errors import TrainerError
+
+#: Scheme to the library that opens it, and the extra of this package that brings the library.
+_LIBRARIES = {
+    "s3": ("s3fs", "trainer"),
+    "gs": ("gcsfs", "gcs"),
+    "az": ("adlfs", "azure"),
+    "hf": ("huggingface_hub", "trainer"),
+}
+_KEYS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN where they are temporary)",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS_JSON",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "hf": "HF_TOKEN",
+}
+#: Any of them means that somebody has given credentials; without, what is public can still be read.
+_AWS_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+_CONNECT_SECONDS, _ANSWER_SECONDS = 10, 60
+#: With pauses of up to 1, 2, 4, 8 and 16 s between them.
+_TRIES = 6
+_PART_BYTES = 16 << 20
+#: Parts under way at once: so many times _PART_BYTES are in memory.
+_PARTS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened address. Copies of it may go to other processes, and each opens its own connections."""
+
+    address: str
+    field: str
+    scheme: str
+    #: Bucket and path, as the filesystem takes them.
+    root: str
+
+    @property
+    def filesystem(self) -> Any:
+        """Return the fsspec filesystem of this process and these credentials."""
+        return _filesystem(self.scheme, json.dumps(_OPTIONS[self.scheme](os.environ)), os.getpid())
+
+    def path(self, relative: str = "") -> str:
+        """Return what the filesystem calls something below the address."""
+        return f"{self.root}/{relative}".rstrip("/") if relative else self.root
+
+    @contextmanager
+    def explained(self, missing: str, refused: str = "AccessDenied") -> Iterator[None]:
+        """Turn faults that stay into TrainerErrors; `missing` and `refused` are reasons of causes.py.
+
+        What may be well at the next try passes through, after the library's own tries.
+        """
+        try:
+            yield
+        except TrainerError:
+            raise
+        except Exception as error:
+            explained = self.explain(error, missing, refused)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def explain(self, error: BaseException, missing: str, refused: str = "AccessDenied") -> Optional[TrainerError]:
+        """Return a fault that stays in words, or None for any other."""
+        meaning = store_faults.meaning(error)
+        if meaning is None:
+            return None
+        code = store_faults.code(error)
+        words = f" ({code})" if code else ""
+        if meaning == "credentials":
+            return TrainerError(
+                "AccessDenied",
+                f"{self.field}: the store refuses the credentials for {self.address}{words}: {_line(error)}; "
+                f"give {_KEYS[self.scheme]} by spec.secretRefs",
+            )
+        if meaning == "rights":
+            return TrainerError(
+                refused,
+                f"{self.field}: these credentials have no right to {self.address}{words}: {_line(error)}; "
+                f"give them the right, or others by spec.secretRefs ({_KEYS[self.scheme]})",
+            )
+        if meaning == "full":
+            return TrainerError(
+                "OutputNotWritable", f"{self.field}: the store of {self.address} is full{words}: {_line(error)}"
+            )
+        return TrainerError(missing, f"{self.field}: {self._what_is_missing(code)} ({_line(error)})")
+
+    def _what_is_missing(self, code: Optional[str]) -> str:
+        if code in ("NoSuchBucket", "ContainerNotFound"):
+            place = self.root.split("/", 1)[0]
+            return (
+                f"bucket {place} of {self.address} does not exist; make it, or correct the address or AWS_ENDPOINT_URL"
+            )
+        return f"there is nothing at {self.address}, or these credentials do not show it"
+
+
+def open_store(address: str, field: str) -> Store:
+    """Return the opened address; ConfigInvalid where it is none of an object store. Nothing is sent yet."""
+    parsed = addresses.parse(address)
+    if parsed is None or parsed.scheme not in _LIBRARIES:
+        raise TrainerError("ConfigInvalid", f"{field}: {address} is no address of an object store (s3, gs, az or hf)")
+    library, extra = _LIBRARIES[parsed.scheme]
+    if importlib.util.find_spec(library) is None:
+        raise TrainerError(
+            "ConfigInvalid",
+            f"{field}: {parsed.scheme}:// needs {library}, which is not in this image; "
+            f"build one with the extra `{extra}` (docs/storage.md), or take another address",
+        )
+    place = f"datasets/{parsed.place}" if parsed.scheme == "hf" else parsed.place
+    return Store(address, field, parsed.scheme, "/".join(part for part in (place, parsed.path) if part))
+
+
+def _s3_options(environment: Mapping[str, str]) -> Dict[str, Any]:
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    return {
+        "anon": not any(environment.get(name) for name in _AWS_CREDENTIALS),
+        # Given here, so that other credentials open another filesystem.
+        "key": environment.get("AWS_ACCESS_KEY_ID"),
+        "secret": environment.get("AWS_SECRET_ACCESS_KEY"),
+        "token": environment.get("AWS_SESSION_TOKEN") or None,
+        "endpoint_url": environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None,
+        "client_kwargs": {"region_name": region} if region else {},
+        "default_block_size": _PART_BYTES,
+        "max_concurrency": _PARTS_AT_ONCE,
+        "config_kwargs": {
+            "retries": {"mode": "standard", "max_attempts": _TRIES},
+            "connect_timeout": _CONNECT_SECONDS,
+            "read_timeout": _ANSWER_SECONDS,
+            # Stores that are not Amazon's refuse the newer checksums; the manifests hold our own.
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        },
+    }
+
+
+def _gs_options(environment: Mapping[str, str]) -> Dict[str, Any]:
+    given = environment.get("GOOGLE_APPLICATION_CREDENTIALS_JSON")
+    try:
+        return {"token": json.loads(given)} if given else {}
+    except ValueError:
+        raise TrainerError(
+            "ConfigInvalid", "GOOGLE_APPLICATION_CREDENTIALS_JSON is not JSON: give a key file's content"
+        ) from None
+
+
+def _az_options(environment: Mapping[str, str]) -> Dict[str, Any]:
+    return {
+        "account_name": environment.get("AZURE_STORAGE_ACCOUNT_NAME"),
+        "account_key": environment.get("AZURE_STORAGE_ACCOUNT_KEY"),
+        "sas_token": environment.get("AZURE_STORAGE_SAS_TOKEN"),
+        "connection_string": environment.get("AZURE_STORAGE_CONNECTION_STRING"),
+    }
+
+
+_OPTIONS: Dict[str, Callable[[Mapping[str, str]], Dict[str, Any]]] = {
+    "s3": _s3_options,
+    "gs": _gs_options,
+    "az": _az_options,
+    "hf": lambda _environment: {},
+}
+_opened: Dict[Any, Any] = {}
+
+
+def _filesystem(scheme: str, options: str, process: int) -> Any:
+    # A loader's process that was forked off must not use its parent's connections.
+    key = (scheme, options, process)
+    if key not in _opened:
+        # fsspec and the stores' libraries take a second to load, and most runs need none.
+        fsspec = importlib.import_module("fsspec")
+        # Another process writes to the same places: what was listed once may be old.
+        _opened[key] = fsspec.filesystem(
+            scheme, use_listings_cache=False, skip_instance_cache=True, **json.loads(options)
+        )
+    return _opened[key]
+
+
+def _line(error: BaseException) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:300]

@@ -1,0 +1,91 @@
+"""What a failure of an object store means: keys refused, no rights, nothing there, full, or only a bad moment. Pure.
+
+The stores' libraries are not all in every image, so their errors are known by codes and names, and none is imported.
+"""
+
+import errno
+from typing import Any, Dict, FrozenSet, Iterator, Literal, Optional, Tuple
+
+Fault = Literal["credentials", "rights", "missing", "full"]
+
+#: Classes of botocore, google-auth and azure-core for credentials that are absent or that nobody accepts.
+_CREDENTIAL_ERRORS = frozenset(
+    (
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "DefaultCredentialsError",
+        "RefreshError",
+        "ClientAuthenticationError",
+    )
+)
+_CODES: Dict[Fault, FrozenSet[str]] = {
+    "credentials": frozenset(
+        (
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "ExpiredToken",
+            "InvalidToken",
+            "TokenRefreshRequired",
+            "InvalidSecurity",
+            "RequestTimeTooSkewed",
+            "AuthenticationFailed",
+            "InvalidAuthenticationInfo",
+            "401",
+        )
+    ),
+    "rights": frozenset(
+        (
+            "AccessDenied",
+            "AllAccessDisabled",
+            "AccountProblem",
+            "AuthorizationFailure",
+            "AuthorizationPermissionMismatch",
+            "InsufficientAccountPermissions",
+            "MethodNotAllowed",
+            "403",
+        )
+    ),
+    "missing": frozenset(("NoSuchBucket", "NoSuchKey", "ContainerNotFound", "BlobNotFound", "404")),
+    "full": frozenset(
+        ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "507")
+    ),
+}
+#: More general than a code, so looked at after it.
+_CLASSES: Tuple[Tuple[type, Fault], ...] = ((FileNotFoundError, "missing"), (PermissionError, "rights"))
+_FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
+
+
+def meaning(error: BaseException) -> Optional[Fault]:
+    """Return what stays wrong until somebody mends it, or None for what may be well again at the next try."""
+    if any(type(link).__name__ in _CREDENTIAL_ERRORS for link in _chain(error)):
+        return "credentials"
+    found = code(error)
+    by_code: Optional[Fault] = next((fault for fault, codes in _CODES.items() if found in codes), None)
+    if by_code is not None:
+        return by_code
+    if isinstance(error, OSError) and error.errno in _FULL_NUMBERS:
+        return "full"
+    return next((fault for kind, fault in _CLASSES if isinstance(error, kind)), None)
+
+
+def code(error: BaseException) -> Optional[str]:
+    """Return the store's own code of a failure (`NoSuchBucket`), else the status of its answer (`404`), if any."""
+    return next((found for link in _chain(error) for found in [_code_of(link)] if found), None)
+
+
+def _chain(error: Optional[BaseException]) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _code_of(error: Any) -> Optional[str]:
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore
+        return str(response.get("Error", {}).get("Code") or "") or None
+    # azure-core, gcsfs, and the Hub's library
+    for holder, name in ((error, "error_code"), (error, "status_code"), (error, "code"), (response, "status_code")):
+        value = getattr(holder, name, None)
+        if isinstance(value, (int, str)) and str(value):
+            return str(value)
+    return None
