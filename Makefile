@@ -4,6 +4,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv/bin
 CLUSTER_NAME ?= wft
+RUNTIME ?= cpu
 GENERATED := crds charts docs README.md tests/golden
 
 .PHONY: help demo test test-unit check generate cluster-up cluster-down images bench bench-trainer bench-operator lock environment
@@ -11,8 +12,8 @@ GENERATED := crds charts docs README.md tests/golden
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: environment ## From nothing to a word error rate: local cluster, operator, an Italian fine-tune, a table.
-	$(VENV)/python tests/demo run
+demo: environment ## From nothing to a word error rate: local cluster, operator, a fine-tune, a table (RUNTIME=ipu-emulated: on emulated IPUs).
+	$(VENV)/python tests/demo run --runtime $(RUNTIME)
 
 test: check ## All tests: units, the real API server, real pods, real speech.
 	$(VENV)/python -m pytest tests

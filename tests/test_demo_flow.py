@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kubernetes import client
 
 from demo import following, operator_installation, progress_of_run, recipe, table, verification, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError, NoAnswerError
-from demo.flow import EXAMPLE
 from demo.folders import DemoFolders
+from demo.scenarios import SCENARIOS
 from demo.stopwatch import Stopwatch
 from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneSpec, WhisperFineTuneStatus, WordErrorRate
 
@@ -152,7 +151,7 @@ def test_the_breakdown_ends_with_everything() -> None:
 
 
 def test_the_example_is_valid_and_names_what_the_volume_holds(tmp_path: Path) -> None:
-    spec = WhisperFineTuneSpec.model_validate(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))["spec"])
+    spec = WhisperFineTuneSpec.model_validate(SCENARIOS["cpu"].run["spec"])
     folders = DemoFolders(tmp_path)
     assert tmp_path / volume.folder_of(spec.model, Path()) == folders.model
     assert tmp_path / volume.folder_of(spec.dataset.source, Path()) == folders.speech
@@ -193,7 +192,7 @@ def test_claim_and_volume_name_each_other() -> None:
 
 
 def test_the_operators_image_changes_its_pod() -> None:
-    annotations = operator_installation.values()["podAnnotations"]
+    annotations = operator_installation.values(SCENARIOS["cpu"])["podAnnotations"]
     assert annotations == {"whisperfinetune.dev/image": operator_installation.OPERATOR.key()}
 
 

@@ -37,8 +37,11 @@ def command(arguments: Sequence[str]) -> int:
             print(sources.licences(), end="")
         case "run":
             from demo.flow import Flow  # noqa: PLC0415 (the Kubernetes client takes seconds to import)
+            from demo.scenarios import SCENARIOS  # noqa: PLC0415 (the same)
 
-            Flow(options.name, folders, Stopwatch()).run()
+            if options.runtime not in SCENARIOS:
+                raise DemoError(f"there is no demo for runtime {options.runtime!r}: take {' or '.join(SCENARIOS)}")
+            Flow(options.name, SCENARIOS[options.runtime], folders, Stopwatch()).run()
         case "verify":
             from demo import verification  # noqa: PLC0415 (the same)
 
@@ -55,7 +58,8 @@ def parser() -> argparse.ArgumentParser:
     cluster = argparse.ArgumentParser(add_help=False)
     name = os.environ.get("CLUSTER_NAME") or "demo"
     cluster.add_argument("--name", default=name, help="the cluster's name (default: CLUSTER_NAME, or demo)")
-    commands.add_parser("run", parents=[cluster], help="all of it: cluster, operator, an Italian fine-tune, a table")
+    run = commands.add_parser("run", parents=[cluster], help="all of it: cluster, operator, a fine-tune, a table")
+    run.add_argument("--runtime", default="cpu", help="cpu: Italian by Whisper base; ipu-emulated: the way to IPUs")
     verify = commands.add_parser(
         "verify",
         parents=[cluster],

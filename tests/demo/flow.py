@@ -3,21 +3,19 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
 from kubernetes import config
 
-from demo import data, explanation, following, next_steps, operator_installation, progress_of_run, table, volume
+from demo import explanation, following, next_steps, operator_installation, progress_of_run, table, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError
 from demo.folders import DemoFolders
 from demo.progress_of_run import Sight
+from demo.scenarios import Scenario
 from demo.stopwatch import Stopwatch
 from e2e import installation
 from images.recipes import REPOSITORY
 
-EXAMPLE = REPOSITORY / "tests" / "examples" / "demo.yaml"
 SECONDS_TO_DELETE = 120
 
 
@@ -26,6 +24,7 @@ class Flow:
     """The demo on the local cluster of that name."""
 
     name: str
+    scenario: Scenario
     folders: DemoFolders
     watch: Stopwatch
 
@@ -34,7 +33,7 @@ class Flow:
         with self.watch.step("starting the cluster"):
             installation.cluster_program("up", "--name", self.name)
         kubeconfig = Path(installation.cluster_program("kubeconfig", "--name", self.name))
-        data.prepare(self.folders, self.watch)
+        self.scenario.prepare(self.folders, self.watch)
         with config.new_client_from_config(str(kubeconfig)) as api:
             cluster = DemoCluster(api)
             self.install(cluster, kubeconfig)
@@ -44,27 +43,27 @@ class Flow:
 
     def install(self, cluster: DemoCluster, kubeconfig: Path) -> None:
         with self.watch.step("building and loading the images"):
-            installation.load_images(self.name, cluster.core)
+            wanted = (operator_installation.OPERATOR.name, self.scenario.trainer.name)
+            installation.load_images(self.name, cluster.core, *wanted)
         with self.watch.step("installing the operator"):
-            operator_installation.install(kubeconfig)
+            operator_installation.install(kubeconfig, self.scenario)
 
     def fill_volume(self, cluster: DemoCluster) -> Path:
         """Return the node's folder behind the claim."""
         with self.watch.step("putting model and speech on the volume"):
             shared = Path(installation.cluster_program("volume", volume.CLAIM, "--name", self.name))
-            volume.fill(self.folders, shared)
+            self.scenario.fill(self.folders, shared)
             for manifest in volume.manifests(shared, cluster.namespace):
                 cluster.apply(manifest)
         return shared
 
     def fine_tune(self, cluster: DemoCluster, shared: Path) -> Sight:
         """Make the run anew, and follow it to its end."""
-        example: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-        name = example["metadata"]["name"]
+        name = self.scenario.run_name
         self.forget_earlier(cluster, name)
         volume.forget_runs(shared, name)
-        self.watch.say(f"kubectl apply -f {EXAMPLE.relative_to(REPOSITORY)}")
-        cluster.apply(example)
+        self.watch.say(f"kubectl apply -f {self.scenario.example.relative_to(REPOSITORY)}")
+        cluster.apply(self.scenario.run)
         sight = following.follow(lambda: cluster.run(name), self.watch)
         if sight.state != "Succeeded":
             raise DemoError(explanation.of_failed_run(sight, cluster))
@@ -92,4 +91,5 @@ class Flow:
         print(table.facts(status, seconds.get(progress_of_run.TRAINING, 0.0)))
         print(table.fact("model", status.model.uri), table.fact("", str(folder)), sep="\n")
         print("", "where the time went", table.breakdown(seconds, self.watch.elapsed), "", sep="\n")
-        print(next_steps.text(kubeconfig, self.name, folder))
+        print(next_steps.text(kubeconfig, self.name, folder, self.scenario))
+        print(self.scenario.caveat and f"\n{self.scenario.caveat}", end="\n" if self.scenario.caveat else "")

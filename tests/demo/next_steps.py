@@ -3,20 +3,23 @@
 from pathlib import Path
 
 from demo.operator_installation import NAMESPACE, RELEASE
+from demo.scenarios import Scenario
 from e2e import installation
 
+VERIFY = ".venv/bin/python tests/demo verify"
 
-def text(kubeconfig: Path, cluster: str, model: Path) -> str:
+
+def text(kubeconfig: Path, cluster: str, model: Path, scenario: Scenario) -> str:
     """Return commands that can be pasted, each with what it shows."""
     programs = Path(installation.cluster_program("bin", "kubectl")).parent
     commands = {
         "kubectl get wft --watch": "runs, as they go on",
-        "kubectl get wft italian --output yaml": "all that the operator knows of it",
-        "kubectl describe wft italian": "its events",
-        "kubectl logs --selector whisperfinetune.dev/run-name=italian --tail 100": "the trainer's log",
+        f"kubectl get wft {scenario.run_name} --output yaml": "all that the operator knows of it",
+        f"kubectl describe wft {scenario.run_name}": "its events",
+        f"kubectl logs --selector whisperfinetune.dev/run-name={scenario.run_name} --tail 100": "the trainer's log",
         f"kubectl logs --namespace {NAMESPACE} deployment/{RELEASE}": "the operator's log",
         f"ls {model}": "the model, for transformers.pipeline",
-        ".venv/bin/python tests/demo verify": "its word error rate, measured without our own code",
+        **({VERIFY: "its word error rate, measured without our own code"} if scenario.verifiable else {}),
         f"python3 tests/cluster down --name {cluster}": "end the cluster, which is left up",
     }
     width = max(map(len, commands))

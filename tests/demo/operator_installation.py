@@ -7,6 +7,7 @@ from typing import Any
 
 from cluster import binaries
 from demo.faults import DemoError
+from demo.scenarios import Scenario
 from images.recipes import REPOSITORY, Recipe
 
 RELEASE = "whisper-finetune-operator"
@@ -16,11 +17,10 @@ SECONDS_TO_INSTALL = 180
 #: The default of 15 s spares a cluster of many runs; the demo has one run and somebody who looks at its bar.
 SECONDS_BETWEEN_PROGRESS = 5
 OPERATOR = Recipe("operator")
-TRAINER = Recipe("trainer")
 SELECTOR = f"app.kubernetes.io/name={RELEASE}"
 
 
-def values() -> dict[str, Any]:
+def values(scenario: Scenario) -> dict[str, Any]:
     """Return the chart's values for a node of two cores that has the images already."""
     repository, _, tag = OPERATOR.image.rpartition(":")
     # The tag stays the same while its content changes: the annotation makes a new pod of a new image.
@@ -29,24 +29,16 @@ def values() -> dict[str, Any]:
         "podAnnotations": {"whisperfinetune.dev/image": OPERATOR.key()},
         "replicaCount": 1,
         "settings": {"progressSeconds": SECONDS_BETWEEN_PROGRESS},
-        "runtimes": [
-            {
-                "name": "cpu",
-                "accelerator": "cpu",
-                "image": TRAINER.image,
-                "imagePullPolicy": "Never",
-                "resources": {"requests": {"cpu": "1", "memory": "3Gi"}, "limits": {"memory": "8Gi"}},
-            }
-        ],
+        **scenario.runtimes,
     }
 
 
-def install(kubeconfig: Path) -> None:
+def install(kubeconfig: Path, scenario: Scenario) -> None:
     """Install or upgrade, and wait until the operator is ready."""
     helm = str(binaries.program("helm"))
     command = [helm, "upgrade", RELEASE, str(CHART), "--install", f"--kubeconfig={kubeconfig}"]
     command += [f"--namespace={NAMESPACE}", "--create-namespace", "--values=-", "--wait"]
     command += [f"--timeout={SECONDS_TO_INSTALL}s"]
-    ran = subprocess.run(command, check=False, capture_output=True, text=True, input=json.dumps(values()))
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, input=json.dumps(values(scenario)))
     if ran.returncode:
         raise DemoError(f"helm cannot install the operator: {ran.stderr.strip()}")

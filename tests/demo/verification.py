@@ -8,13 +8,12 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-import yaml
 from kubernetes import config
 
 from demo import volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError
-from demo.flow import EXAMPLE
+from demo.scenarios import SCENARIOS
 from e2e import installation
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
 
@@ -29,11 +28,11 @@ SPLIT_SEED = 0
 
 def verify(name: str, python: Path) -> str:
     """Return the comparison of the demo's finished run in words; DemoError where there is none, or it does not hold."""
-    example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-    spec = WhisperFineTuneSpec.model_validate(example["spec"])
-    status = status_of(name, example["metadata"]["name"])
+    scenario = SCENARIOS["cpu"]
+    spec = WhisperFineTuneSpec.model_validate(scenario.run["spec"])
+    status = status_of(name, scenario.run_name)
     if not (status.model and status.result and status.ran_on):
-        raise DemoError(f"the run {example['metadata']['name']} has no result: `python tests/demo run` makes one")
+        raise DemoError(f"the run {scenario.run_name} has no result: `python tests/demo run` makes one")
     shared = Path(installation.cluster_program("volume", volume.CLAIM, "--name", name))
     model, speech = (volume.folder_of(uri, shared) for uri in (status.model.uri, spec.dataset.source))
     manifest = speech / "manifest.jsonl"

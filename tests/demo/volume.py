@@ -24,6 +24,11 @@ def fill(folders: DemoFolders, volume: Path) -> None:
             with recipe.making(target, version) as unfinished:
                 shutil.copytree(made, unfinished, dirs_exist_ok=True)
     shutil.copy(folders.licences, volume)
+    make_runs_folder(volume)
+
+
+def make_runs_folder(volume: Path) -> None:
+    """Make the folder that runs write to."""
     (volume / RUNS).mkdir(exist_ok=True)
     (volume / RUNS).chmod(WRITABLE_BY_ALL)
 

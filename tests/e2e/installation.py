@@ -34,9 +34,9 @@ def is_up(cluster: str) -> bool:
     return subprocess.run(status, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def load_images(cluster: str, core: client.CoreV1Api) -> str:
-    """Build the images that changed, load into the node those that it lacks, and return the operator's version."""
-    archives = images_program("build", "all").splitlines()
+def load_images(cluster: str, core: client.CoreV1Api, *wanted: str) -> str:
+    """Build what changed of all or the wanted images, load what the node lacks, and return the operator's version."""
+    archives = [archive for image in wanted or ("all",) for archive in images_program("build", image).splitlines()]
     for node in core.list_node(label_selector="type!=kwok").items:
         loaded = (node.metadata.annotations or {}).get(LOADED, "").split()
         if missing := [archive for archive in archives if archive not in loaded]:

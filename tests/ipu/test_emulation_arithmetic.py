@@ -66,6 +66,8 @@ def test_half_is_kept_rounded() -> None:
     network = networks.Chain(ipus=(0,)).half()
     model = networks.training(network, accumulation=1)
     model(networks.rows(1).half())
+    on_device = list(model._device.module.parameters())
+    assert all(torch.equal(weight, weight.half().float()) for weight in on_device)
     model.copyWeightsToHost()
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float16}
 

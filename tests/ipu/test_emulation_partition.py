@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import poptorch
 import pytest
@@ -64,14 +65,12 @@ def test_two_executors_of_a_process_share_the_partition() -> None:
 
 def test_a_device_of_two_begins_at_an_even_ipu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUM_AVAILABLE_IPU", "4")
-    first, second = partition.acquire(1), partition.acquire(1)
-    first.release()
-    pair = partition.acquire(2)
-    with pytest.raises(poptorch.Error):  # IPUs 2 and 3 are the pair's; 0 is free, 1 is not
+    first, pair = partition.acquire(1), partition.acquire(2)
+    assert [Path(file.name).suffix for file in pair.files] == [".ipu2", ".ipu3"]
+    with pytest.raises(poptorch.Error):
         partition.acquire(2)
-    second.release()
+    first.release()
     partition.acquire(2)
-    pair.release()
 
 
 def test_ipus_that_another_process_holds_are_refused_until_it_ends() -> None:
