@@ -34,15 +34,15 @@ class Headline:
     @property
     def verdict(self) -> str:
         """What came of it, in words."""
+        interval = _range(self.difference.low, self.difference.high)
+        if not self.points:
+            return f"No difference. Its 95 % interval is {interval} points."
         where = "lies on one side of zero: chance does not explain the difference"
         if not self.is_certain:
             where = "holds zero: chance may explain the difference"
-        interval = _range(self.difference.low, self.difference.high)
         return f"{self._change()}. The 95 % interval of the difference, {interval} points, {where}."
 
     def _change(self) -> str:
-        if not self.points:
-            return "No difference"
         way, amount = ("lower", "fewer") if self.points < 0 else ("higher", "more")
         share = f": {100 * abs(self.points) / self.before.percent:.0f} % {amount} errors" if self.before.percent else ""
         return f"{abs(self.points):.2f} points {way}{share}"
