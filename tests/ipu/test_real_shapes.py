@@ -103,7 +103,7 @@ def test_whisper_base_learns_from_real_speech(tmp_path: Path) -> None:
     config = volume.config(
         spec={
             "model": "pvc://speech/model/whisper-base",
-            "dataset": {"source": "pvc://speech/speech/it", "maxTrainClips": 3, "maxEvalClips": 2},
+            "dataset": {"source": "pvc://speech/speech/it", "maxTrainClips": 3, "maxEvalClips": 1},
         },
         steps=2,
         batchSize=3,
