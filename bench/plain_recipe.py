@@ -32,7 +32,7 @@ class Examples(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __getitem__(self, place: int) -> dict[str, Any]:
         clip = self._clips[place]
-        samples, rate = soundfile.read(clip.audio, dtype="float32")
+        samples, rate = soundfile.read(clip.audio.file, dtype="float32")
         features = self._processor.feature_extractor(samples, sampling_rate=rate, return_tensors="pt").input_features[0]
         # The model puts the start token before the labels itself.
         return {"input_features": features, "labels": self._processor.tokenizer(clip.text).input_ids[1:]}

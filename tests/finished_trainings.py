@@ -10,6 +10,7 @@ from trainer_configs import make_config, make_spec
 from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer import outcome, wer
+from whisper_finetune_trainer.audio_places import WholeFile
 from whisper_finetune_trainer.clips import Clip, Clips
 from whisper_finetune_trainer.evaluations import Evaluation
 from whisper_finetune_trainer.normalizers import normalizer_for
@@ -35,10 +36,15 @@ def make(
     generator = random.Random(0)  # noqa: S311 -- nothing secret
     spoken = [*texts, *(_sentence(generator) for _ in range(clips - len(texts)))]
     held_out = tuple(
-        Clip(f"clips/{place:03d}.wav", f"/nowhere/{place:03d}.wav", text, round(0.4 + 0.38 * len(text.split()), 2))
+        Clip(
+            f"clips/{place:03d}.wav",
+            WholeFile(f"/nowhere/{place:03d}.wav"),
+            text,
+            round(0.4 + 0.38 * len(text.split()), 2),
+        )
         for place, text in enumerate(spoken)
     )
-    train = tuple(Clip(f"clips/t{place:03d}.wav", "", _sentence(generator), 2.5) for place in range(190))
+    train = tuple(Clip(f"clips/t{place:03d}.wav", WholeFile(""), _sentence(generator), 2.5) for place in range(190))
     data = Clips(
         train,
         held_out,

@@ -280,7 +280,7 @@ def plain_examples(run: Run) -> Iterator[dict[str, torch.Tensor]]:
     order = batches.StepOrder([WINDOW_OF_EQUALITY] * len(run.clips.train), 0, run.config.schedule)
     for step in range(1, STEPS + 1):
         for clip in (run.clips.train[place] for batch in order.of(step) for place in batch.clips):
-            samples = soundfile.read(clip.audio, dtype="float32")[0]
+            samples = soundfile.read(clip.audio.file, dtype="float32")[0]
             features = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_features[0]
             # The model puts the start token before the labels itself.
             yield {"input_features": features, "labels": torch.tensor(run.loaded.tokenizer(clip.text).input_ids[1:])}

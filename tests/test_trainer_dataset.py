@@ -55,7 +55,7 @@ def test_a_fraction_is_held_out_the_same_way_each_time(volume: Path) -> None:
 def test_a_clip_has_its_text_and_length(volume: Path) -> None:
     clip = next(clip for clip in load(volume).train if clip.identifier == "audio/train-0003.wav")
     assert (clip.text, clip.seconds) == ("ciao", pytest.approx(1.1))
-    assert clip.audio == str(volume / "clips" / "audio" / "train-0003.wav")
+    assert clip.audio.file == str(volume / "clips" / "audio" / "train-0003.wav")
 
 
 def test_a_given_split_is_taken_whole(volume: Path) -> None:
@@ -195,19 +195,17 @@ def test_copies_of_held_out_audio_leave_the_train_split_when_asked(volume: Path)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
-    "Hub id": ({"source": "openslr/openslr"}, "ConfigInvalid", "a Hub id is not supported by this version"),
-    "bucket": ({"source": "s3://bucket/clips"}, "ConfigInvalid", "s3:// is not supported by this version"),
     "claim": ({"source": "pvc://other/clips"}, "ConfigInvalid", "claim other is not mounted here"),
     "configuration": ({"config": "it"}, "ConfigInvalid", "dataset.config is for data sets of the Hub"),
     "folder": ({"source": "pvc://speech/nothing"}, "DatasetNotFound", "there is nothing at pvc://speech/nothing"),
-    "split": ({"evalSplit": "test"}, "DatasetNotFound", "split test: none of test.jsonl, test.csv"),
+    "split": ({"evalSplit": "test"}, "DatasetNotFound", "split test: pvc://speech/clips has the splits train"),
     "split of a file": (
         {"source": "pvc://speech/clips/train.jsonl", "evalSplit": "test"},
         "DatasetNotFound",
         "train.jsonl is one manifest and all of it is the train split",
     ),
     "no manifest": ({"source": "pvc://speech/clips/audio/train-0000.wav"}, "DatasetInvalid", "is no manifest"),
-    "column": ({"textColumn": "said"}, "DatasetInvalid", "no column said in the manifest; its columns are audio, text"),
+    "column": ({"textColumn": "said"}, "DatasetInvalid", "no column said in train.jsonl; its columns are audio, text"),
     "nothing held out": ({"evalFraction": "0.01"}, "DatasetInvalid", "leaves 10 to train on and 0 to measure on"),
 }
 

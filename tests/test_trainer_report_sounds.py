@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from whisper_finetune_trainer import clip_sounds
+from whisper_finetune_trainer.audio_places import WholeFile
 from whisper_finetune_trainer.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.features import SAMPLE_RATE as RATE
@@ -20,7 +21,7 @@ def tone(seconds: float) -> np.ndarray:
 
 
 def clip(name: str, seconds: float) -> Clip:
-    return Clip(name, name, "uno", seconds)
+    return Clip(name, WholeFile(name), "uno", seconds)
 
 
 def read(clip: Clip) -> np.ndarray:

@@ -7,13 +7,14 @@ import random
 import jiwer
 
 from whisper_finetune_trainer import clip_changes, frequent_errors, wer, word_alignment
+from whisper_finetune_trainer.audio_places import WholeFile
 from whisper_finetune_trainer.clips import Clip
 from whisper_finetune_trainer.frequent_errors import FrequentError
 from whisper_finetune_trainer.word_alignment import AlignedWord
 
 
 def clips(count: int) -> list[Clip]:
-    return [Clip(f"{place}.wav", "", "", float(place)) for place in range(count)]
+    return [Clip(f"{place}.wav", WholeFile(""), "", float(place)) for place in range(count)]
 
 
 def random_texts(count: int, shortest: int) -> list[str]:

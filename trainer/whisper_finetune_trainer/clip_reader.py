@@ -1,83 +1,126 @@
-"""Turn the rows of a manifest into clips; what cannot be used is left out with its reason."""
+"""Turn the rows of a split into clips; what cannot be used is left out with its reason."""
 
 import logging
-import os
+import posixpath
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable, List, Tuple, Union
-
-import soundfile
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, List, Union
 
 from whisper_finetune_trainer import audio, manifest
+from whisper_finetune_trainer.audio_places import AudioPlace, Cell, Sound, WholeFile
 from whisper_finetune_trainer.clips import Clip, Drop
+from whisper_finetune_trainer.splits import Split
+from whisper_finetune_trainer.text_rules import TextRules
+from whisper_finetune_trainer.unpacked_sounds import UnpackedSounds
 
-#: Opening files waits for the disk, or for the network behind a volume.
+#: Opening files waits for the disk, or for the network behind a volume or a store.
 _READERS = 16
+#: Rows that are in memory at a time.
+_ROWS_AT_ONCE = 2_000
 _LOG_EVERY = 10_000
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a row must keep to: the folder its audio lies in, the columns, the longest clip, the text's normalizer."""
+    """What a row must keep to, what is done to its text, and where the sounds of Parquet files may be unpacked."""
 
-    root: Path
-    columns: manifest.Columns
     max_clip_seconds: int
-    normalize: Callable[[str], str]
+    text: TextRules
+    unpacked: UnpackedSounds
 
 
-def read_clips(path: Path, rows: List[manifest.Row], rules: Rules) -> Tuple[List[Clip], List[Drop]]:
-    """Return the clips of a manifest in its order, and those left out; the header of each audio file is read."""
+@dataclass
+class ClipsRead:
+    """The clips of a split in its order, those left out, and how often each rule changed a text."""
+
+    clips: List[Clip] = field(default_factory=list)
+    drops: List[Drop] = field(default_factory=list)
+    rewritten: "Counter[str]" = field(default_factory=Counter)
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows there were."""
+        return len(self.clips) + len(self.drops)
+
+
+def read_clips(split: Split, rules: Rules) -> ClipsRead:
+    """Return the clips of a split; the header of each sound is read. Faults of the network pass through."""
 
     def read(row: manifest.Row) -> Union[Clip, Drop]:
-        return _clip(path, row, rules)
+        return _clip(split, row, rules, found.rewritten)
 
-    results: List[Union[Clip, Drop]] = []
+    found = ClipsRead()
     with ThreadPoolExecutor(_READERS) as readers:
-        for result in readers.map(read, rows):
-            results.append(result)
-            if len(results) % _LOG_EVERY == 0:
-                logger.info("%s: %d of %d clips looked at", path.name, len(results), len(rows))
-    clips = [result for result in results if isinstance(result, Clip)]
-    return clips, [result for result in results if isinstance(result, Drop)]
+        # By portions: the pool would take all rows of a split into memory before it begins.
+        for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
+            for result in readers.map(read, rows):
+                _keep(found, result, split.name)
+    return found
 
 
-def _clip(path: Path, row: manifest.Row, rules: Rules) -> Union[Clip, Drop]:
-    place = f"{path.name} line {row.line}"
-    name, text = row.values.get(rules.columns.audio), row.values.get(rules.columns.text)
+def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
+    if isinstance(result, Clip):
+        found.clips.append(result)
+    else:
+        found.drops.append(result)
+    if found.rows % _LOG_EVERY == 0:
+        logger.info("%s: %d clips looked at", name, found.rows)
+
+
+def _clip(split: Split, row: manifest.Row, rules: Rules, rewritten: "Counter[str]") -> Union[Clip, Drop]:
+    line = f"{split.name} line {row.number}"
     if row.broken:
-        return Drop("broken line", f"{place} {row.broken}")
-    if not isinstance(name, str) or not name.strip():
-        return Drop("broken line", f"{place} has no path in column {rules.columns.audio}")
+        return Drop("broken line", f"{line} {row.broken}")
+    value = row.values.get(split.columns.audio)
+    sound = value if isinstance(value, Sound) else _sound_of_path(split, value)
+    if isinstance(sound, str):
+        return Drop("path outside of the source" if "outside" in sound else "broken line", f"{line}{sound}")
     if row.values.get("offset") not in (None, "", 0, 0.0, "0", "0.0"):
-        return Drop("part of a file", f"{place}: parts of longer files (offset) are not supported; cut them first")
-    spoken = rules.normalize(text).strip() if isinstance(text, str) else ""
-    if not spoken:
-        return Drop("empty text", f"{place}: the text of {name} is empty")
-    # Both ends are normalized as text, not resolved: links inside of a volume are its owner's business.
-    audio_path = os.path.normpath(path.parent / name.strip())
-    if os.path.commonpath([audio_path, os.path.normpath(rules.root)]) != os.path.normpath(rules.root):
-        return Drop("path outside of the source", f"{place}: {name} lies outside of the data set's folder")
-    return _with_length(audio_path, spoken, place, rules)
+        return Drop("part of a file", f"{line}: parts of longer files (offset) are not supported; cut them first")
+    text = row.values.get(split.columns.text)
+    outcome = rules.text.apply(text if isinstance(text, str) else "")
+    rewritten.update(outcome.rules)
+    if outcome.skipped_by:
+        example = f"{line}: {sound.name} is left out by the data set's text rules: {text}"
+        return Drop(f"text rule {outcome.skipped_by}", example, is_expected=True)
+    if not outcome.text:
+        return Drop("empty text", f"{line}: the text of {sound.name} is empty")
+    return _with_length(sound, outcome.text, line, rules)
 
 
-def _with_length(path: str, text: str, place: str, rules: Rules) -> Union[Clip, Drop]:
-    name = os.path.relpath(path, rules.root)
-    if not os.path.isfile(path):  # noqa: PTH113 -- called once a clip; Path costs five times as much
-        return Drop("missing audio file", f"{place}: audio file {name} does not exist")
+def _sound_of_path(split: Split, value: Any) -> Union[Sound, str]:
+    """Return the sound that a path names, or what is wrong with the path."""
+    if not isinstance(value, str) or not value.strip():
+        return f" has no path in column {split.columns.audio}"
+    path = value.strip()
+    file = path if path.startswith("/") or "://" in path else split.folder.file(posixpath.join(split.base, path))
+    name = split.folder.relative(file)
+    if name is None:
+        return f": {value} lies outside of the data set's folder"
+    return Sound(WholeFile(split.folder.file(name)), name)
+
+
+def _with_length(sound: Sound, text: str, line: str, rules: Rules) -> Union[Clip, Drop]:
     try:
-        seconds = audio.seconds(path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        return Drop("unreadable audio", f"{place}: audio file {name} cannot be read: {_reason(error)}")
+        place = _unpacked(sound, rules.unpacked)
+        seconds = audio.seconds(place)
+    except FileNotFoundError:
+        return Drop("missing audio file", f"{line}: audio file {sound.name} does not exist")
+    except (audio.UnreadableSoundError, IsADirectoryError) as error:
+        return Drop("unreadable audio", f"{line}: audio file {sound.name} cannot be read: {error}")
     if seconds <= 0:
-        return Drop("unreadable audio", f"{place}: audio file {name} holds no sound")
+        return Drop("unreadable audio", f"{line}: audio file {sound.name} holds no sound")
     if seconds > rules.max_clip_seconds:
-        return Drop("too long", f"{place}: {name} lasts {seconds:.1f} s; maxClipSeconds is {rules.max_clip_seconds}")
-    return Clip(name, path, text, seconds)
+        limit = f"maxClipSeconds is {rules.max_clip_seconds}"
+        return Drop("too long", f"{line}: {sound.name} lasts {seconds:.1f} s; {limit}")
+    return Clip(sound.name, place, text, seconds)
 
 
-def _reason(error: Any) -> str:
-    # LibsndfileError's own text repeats the whole path.
-    return str(getattr(error, "error_string", error))
+def _unpacked(sound: Sound, unpacked: UnpackedSounds) -> AudioPlace:
+    # Training asks for clips in random order, and a cell alone costs the whole row group that it lies in.
+    if not isinstance(sound.place, Cell):
+        return sound.place
+    return unpacked.keep(sound.place, audio.content(sound.place))

@@ -1,7 +1,8 @@
-"""Fetch a model from the Hugging Face Hub; what its answers mean for the run."""
+"""Fetch a model from the Hugging Face Hub; what the Hub's answers mean for the run."""
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import List, Optional
+from typing import Iterator, List, Optional
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
@@ -14,24 +15,34 @@ _DENIED = (401, 403)
 
 def download_model(model: str, revision: Optional[str]) -> Path:
     """Return the local folder of a Hub model; ModelNotFound or AccessDenied. A network fault passes through."""
-    try:
+    with explained("model", model, revision, missing="ModelNotFound", page=f"https://huggingface.co/{model}"):
         files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
         patterns = [*_TEXTS, *_weights(files)]
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+
+
+@contextmanager
+def explained(field: str, repository: str, revision: Optional[str], *, missing: str, page: str) -> Iterator[None]:
+    """Turn the Hub's refusals into AccessDenied, or into the reason `missing`; other faults pass through."""
+    try:
+        yield
     except GatedRepoError as error:
         raise TrainerError(
-            "AccessDenied", f"model: {model} is gated; accept its licence on the Hub and give a token by HF_TOKEN"
+            "AccessDenied",
+            f"{field}: {repository} is gated; accept its licence on the Hub ({page}) as the user of HF_TOKEN, "
+            "and give that by spec.secretRefs",
         ) from error
     except RevisionNotFoundError as error:
-        raise TrainerError("ModelNotFound", f"model: {model} has no revision {revision}") from error
+        raise TrainerError(missing, f"{field}: {repository} has no revision {revision}") from error
     except RepositoryNotFoundError as error:
         raise TrainerError(
-            "ModelNotFound", f"model: the Hub has no {model}, or it is private and HF_TOKEN does not open it"
+            missing, f"{field}: the Hub has no {repository}, or it is private and HF_TOKEN does not open it"
         ) from error
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in _DENIED:
             raise TrainerError(
-                "AccessDenied", f"model: the Hub refuses {model} ({error.response.status_code}); is HF_TOKEN right?"
+                "AccessDenied",
+                f"{field}: the Hub refuses {repository} ({error.response.status_code}); is HF_TOKEN right?",
             ) from error
         raise
 

@@ -1,17 +1,16 @@
-"""Find and read the manifest of a split: JSON lines or a table, one clip a row."""
+"""Read manifests: JSON lines, a JSON array or a table, one clip a row, without holding them whole in memory."""
 
 import csv
-import io
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, TextIO, Tuple, Type
 
+from whisper_finetune_trainer import source_files
 from whisper_finetune_trainer.errors import TrainerError
 
 AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")
-_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 #: Key of the cells beyond the header; no column of a text file has this name.
 _SURPLUS = "\0"
 
@@ -27,74 +26,54 @@ _TABLES: Mapping[str, Type[csv.Dialect]] = {".csv": csv.excel, ".tsv": _Tabs}
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a manifest: its number, and its values or what is wrong with it."""
+    """One clip as a data set has it: its number there, and its values or what is wrong with it."""
 
-    line: int
+    number: int
     values: Mapping[str, Any]
     broken: Optional[str] = None
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that hold the audio's path and the text."""
+    """Names of the columns that hold the sound, or its path, and the text."""
 
     audio: str
     text: str
 
 
-def find(source: Path, address: str, split: str, *, is_train: bool) -> Path:
-    """Return the manifest of a split of a folder, or the source itself where it is a file; DatasetNotFound.
-
-    `address` is what the spec calls the source.
-    """
-    if source.is_file():
-        if not is_train:
-            raise TrainerError(
-                "DatasetNotFound",
-                f"dataset.evalSplit {split}: {address} is one manifest and all of it is the train split; "
-                "let dataset.source name the folder that holds both splits",
-            )
-        return source
-    if not source.is_dir():
-        raise TrainerError("DatasetNotFound", f"dataset.source: there is nothing at {address}")
-    for candidate in _candidates(split, is_train=is_train):
-        if (source / candidate).is_file():
-            return source / candidate
-    found = ", ".join(sorted(entry.name for entry in source.iterdir())[:10]) or "nothing"
-    wanted = ", ".join(_candidates(split, is_train=is_train))
-    raise TrainerError("DatasetNotFound", f"split {split}: none of {wanted} is in {address}, which holds {found}")
+def is_manifest(name: str) -> bool:
+    """Return whether a file is a manifest by its name."""
+    return name.endswith(SUFFIXES)
 
 
-def _candidates(split: str, *, is_train: bool) -> List[str]:
-    names = [f"{split}.{suffix}" for suffix in ("jsonl", "csv", "tsv")]
-    names += [f"{split}/{name}" for name in ("metadata.jsonl", "metadata.csv", "manifest.jsonl")]
-    return names + (["manifest.jsonl", "metadata.jsonl", "metadata.csv"] if is_train else [])
+def read(file: str, name: str) -> Iterator[Row]:
+    """Yield the rows of a manifest, broken ones too; DatasetInvalid for a file that is none."""
+    suffix = "." + name.rsplit(".", 1)[-1]
+    with source_files.open_text(file) as text:
+        try:
+            yield from _table_rows(text, _TABLES[suffix]) if suffix in _TABLES else _json_rows(text)
+        except UnicodeDecodeError as error:
+            raise TrainerError("DatasetInvalid", f"{name} is not UTF-8: {error}; convert it to UTF-8") from error
+        except csv.Error as error:
+            raise TrainerError("DatasetInvalid", f"{name} is not a table: {error}") from error
 
 
-def read(path: Path) -> List[Row]:
-    """Return the rows of a manifest, broken ones too; DatasetInvalid for a file that is none."""
-    if path.suffix not in _SUFFIXES:
-        raise TrainerError("DatasetInvalid", f"{path.name} is no manifest; one of {', '.join(_SUFFIXES)} is expected")
-    try:
-        # utf-8-sig: files written on Windows begin with a byte-order mark, which would be part of the first key.
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TrainerError("DatasetInvalid", f"{path.name} is not UTF-8: {error}; convert it to UTF-8") from error
-    if path.suffix in _TABLES:
-        return list(_table_rows(text, _TABLES[path.suffix]))
-    return list(_array_rows(text) if text.lstrip().startswith("[") else _json_rows(text))
-
-
-def _json_rows(text: str) -> Iterator[Row]:
-    # Not splitlines(): it also splits at separators that JSON allows inside of a string.
-    for number, line in enumerate(text.split("\n"), start=1):
+def _json_rows(text: TextIO) -> Iterator[Row]:
+    first = text.readline()
+    while first and not first.strip():
+        first = text.readline()
+    if first.lstrip().startswith("["):
+        yield from _array_rows(first + text.read())
+        return
+    text.seek(0)
+    for number, line in enumerate(text, start=1):
         if line.strip():
             yield _json_row(number, line)
 
 
 def _json_row(number: int, line: str) -> Row:
     try:
-        values = json.loads(line)
+        values = json.loads(line.rstrip("\n"))
     except ValueError as error:
         return Row(number, {}, f"is not JSON ({error})")
     return Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
@@ -109,28 +88,31 @@ def _array_rows(text: str) -> Iterator[Row]:
         yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
 
-def _table_rows(text: str, dialect: Type[csv.Dialect]) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey=_SURPLUS, dialect=dialect)
+def _table_rows(text: TextIO, dialect: Type[csv.Dialect]) -> Iterator[Row]:
+    reader = csv.DictReader(text, restkey=_SURPLUS, dialect=dialect)
     for values in reader:
         broken = "has more cells than the header" if values.pop(_SURPLUS, None) else None
         yield Row(reader.line_num, values, broken)
 
 
-def find_columns(rows: List[Row], audio: Optional[str], text: Optional[str]) -> Columns:
-    """Return the columns to use, by name or by the known data sets' names; DatasetInvalid names those that exist."""
+def find_columns(rows: Sequence[Row], audio: Sequence[str], text: Sequence[str], name: str) -> Columns:
+    """Return the first names of each list that the rows have; DatasetInvalid says which columns there are."""
     present: Dict[str, None] = {}
-    for row in rows[:100]:
+    for row in rows:
         present.update(dict.fromkeys(row.values))
     return Columns(
-        _column(present, audio, AUDIO_COLUMNS, "dataset.audioColumn"),
-        _column(present, text, TEXT_COLUMNS, "dataset.textColumn"),
+        _column(present, audio, "dataset.audioColumn", name), _column(present, text, "dataset.textColumn", name)
     )
 
 
-def _column(present: Mapping[str, None], wanted: Optional[str], known: Tuple[str, ...], field: str) -> str:
-    for name in (wanted,) if wanted else known:
-        if name in present:
-            return name
-    looked_for = wanted or " or ".join(known)
+def _column(present: Mapping[str, None], wanted: Sequence[str], field: str, name: str) -> str:
+    for column in wanted:
+        if column in present:
+            return column
     found = ", ".join(present) or "none"
-    raise TrainerError("DatasetInvalid", f"{field}: no column {looked_for} in the manifest; its columns are {found}")
+    raise TrainerError("DatasetInvalid", f"{field}: no column {' or '.join(wanted)} in {name}; its columns are {found}")
+
+
+def names_of(wanted: Optional[str], known: Optional[str], usual: Tuple[str, ...]) -> Tuple[str, ...]:
+    """Return the column names to look for: the spec's alone, else the known data set's and then the usual ones."""
+    return (wanted,) if wanted else tuple(dict.fromkeys([known, *usual] if known else usual))

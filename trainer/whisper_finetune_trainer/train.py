@@ -42,6 +42,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     steps = StepRecord()
     with stop.interruptible():
         clips, loaded = _load(config)
+        config = config.model_copy(update={"scratch_limit_bytes": config.scratch_limit_bytes - clips.scratch_bytes})
         config = ipu_schedule.of_model(config, loaded.dimensions)
         backend = backends.open_backend(config, loaded, clips)
     reporter.tell(

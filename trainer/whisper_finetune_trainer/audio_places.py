@@ -1,0 +1,49 @@
+"""Where the sound of a clip lies. Pure; `audio` reads it, and `source_files` opens what is named here.
+
+A file is a path of this machine, or an address such as s3://bucket/key: nothing is copied to be read.
+"""
+
+from typing import NamedTuple, Union
+
+
+class WholeFile(NamedTuple):
+    """A sound file of its own."""
+
+    file: str
+
+
+class Member(NamedTuple):
+    """`size` bytes from `offset` of a file that holds many sounds, such as a tar shard."""
+
+    file: str
+    offset: int
+    size: int
+    name: str
+
+
+class Cell(NamedTuple):
+    """A cell of a Parquet file: bytes, or a struct that has `bytes`. Rows count from the row group's first."""
+
+    file: str
+    row_group: int
+    row: int
+    column: str
+
+
+AudioPlace = Union[WholeFile, Member, Cell]
+
+
+def describe(place: AudioPlace) -> str:
+    """Return the place in words, as a message names it."""
+    if isinstance(place, Member):
+        return f"{place.name} of {place.file}"
+    if isinstance(place, Cell):
+        return f"row {place.row} of row group {place.row_group} of {place.file}"
+    return place.file
+
+
+class Sound(NamedTuple):
+    """What a row has in its audio column where it is no path: a place, and the name that the clip goes by."""
+
+    place: AudioPlace
+    name: str

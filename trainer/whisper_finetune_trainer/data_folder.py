@@ -1,0 +1,80 @@
+"""The folder that a data set is read from, whatever it lies on. Paths are relative to it, with slashes."""
+
+import posixpath
+from functools import lru_cache
+from typing import Any, Mapping, Optional, Tuple
+
+from typing_extensions import Literal
+
+Kind = Literal["file", "folder"]
+
+
+class DataFolder:
+    """Lists what is there; methods raise what the filesystem does, PermissionError among it."""
+
+    def __init__(self, filesystem: Any, root: str, address: str, prefix: str = "") -> None:
+        """`filesystem` is fsspec's, `root` a path of it; `prefix` makes a path of it an address to open."""
+        self._filesystem = filesystem
+        self._root = root.rstrip("/")
+        self._prefix = prefix
+        #: What the spec calls this folder.
+        self.address = address
+        self._listing = lru_cache(maxsize=64)(self._list)
+
+    @property
+    def root(self) -> str:
+        """Return the folder as `file` has it."""
+        return self._prefix + self._root
+
+    def file(self, path: str) -> str:
+        """Return what `source_files` opens a path by."""
+        return f"{self.root}/{path}" if path else self.root
+
+    def relative(self, file: str) -> Optional[str]:
+        """Return the path of a file that `file` would give, or None for one outside of this folder.
+
+        Both are compared as text and not resolved: links inside of a volume are its owner's business.
+        """
+        plain = file[len(self._prefix) :] if self._prefix and file.startswith(self._prefix) else file
+        path = posixpath.normpath(plain)
+        return path[len(self._root) + 1 :] if path.startswith(f"{self._root}/") else None
+
+    def kind(self, path: str) -> Optional[Kind]:
+        """Return what lies at a path, if anything does."""
+        try:
+            found = self._filesystem.info(self._full(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return self._kind_of({**found, "name": self._full(path)})
+
+    def names(self, path: str = "") -> Tuple[str, ...]:
+        """Return the names in a folder in order; nothing where there is no such folder."""
+        return tuple(self._listing(path))
+
+    def is_file(self, path: str) -> bool:
+        """Return whether a path is a file, by the listing of its folder: many are asked for."""
+        folder, name = posixpath.split(path)
+        return self._listing(folder).get(name) == "file"
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether a path is a folder, by the listing of the one around it."""
+        folder, name = posixpath.split(path)
+        return self._listing(folder).get(name) == "folder"
+
+    def _list(self, path: str) -> Mapping[str, Kind]:
+        try:
+            found = self._filesystem.ls(self._full(path), detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        entries = ((posixpath.basename(entry["name"].rstrip("/")), entry) for entry in found)
+        # A store may list the folder itself, as the empty object that some tools leave there.
+        kept = {name: self._kind_of(entry) for name, entry in entries if entry["name"].rstrip("/") != self._full(path)}
+        return dict(sorted(kept.items()))
+
+    def _kind_of(self, entry: Mapping[str, Any]) -> Kind:
+        is_link = entry.get("islink") or entry["type"] == "link"
+        is_folder = self._filesystem.isdir(entry["name"]) if is_link else entry["type"] == "directory"
+        return "folder" if is_folder else "file"
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root

@@ -1,0 +1,83 @@
+"""WebDataset's tar shards: a clip is the members that share a name up to its first dot, and lie beside each other."""
+
+import json
+import posixpath
+import tarfile
+from itertools import groupby
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
+
+from whisper_finetune_trainer import source_files
+from whisper_finetune_trainer.audio_places import Member, Sound
+from whisper_finetune_trainer.data_folder import DataFolder
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.manifest import Row
+
+_SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])
+_TEXTS = frozenset(["lab", "text", "transcript", "txt"])
+_JSON = "json"
+#: A text of more is no transcript of half a minute of speech.
+_LARGEST_TEXT_BYTES = 1024 * 1024
+
+
+def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
+    """Yield the clips of all shards in order; DatasetInvalid for a shard that is no plain tar file."""
+    number = 0
+    for path in paths:
+        for key, members in groupby(_members(folder.file(path), path), key=lambda found: _key(found[0].name)):
+            number += 1
+            yield _row(number, path, key, list(members))
+
+
+def _members(file: str, path: str) -> Iterator[Tuple[Member, bytes]]:
+    """Yield the files of a shard, the texts with their content; sound is passed over by its length."""
+    try:
+        with source_files.open_file(file) as opened, tarfile.open(fileobj=opened, mode="r:") as archive:
+            for entry in archive:
+                # Only plain files: a link could name what lies outside of the shard.
+                if entry.isreg():
+                    yield Member(file, entry.offset_data, entry.size, entry.name), _content(archive, entry)
+                # tarfile remembers every header; a shard may have a hundred thousand.
+                archive.members = []  # type: ignore[attr-defined]  # typeshed does not know it
+    except tarfile.TarError as error:
+        raise TrainerError(
+            "DatasetInvalid", f"{path} is no whole plain tar file ({error}); compressed ones must be unpacked first"
+        ) from error
+
+
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    if _suffix(entry.name) not in _TEXTS | {_JSON} or entry.size > _LARGEST_TEXT_BYTES:
+        return b""
+    opened = archive.extractfile(entry)
+    return opened.read() if opened else b""
+
+
+def _row(number: int, path: str, key: str, members: List[Tuple[Member, bytes]]) -> Row:
+    values: Dict[str, Any] = {}
+    try:
+        for member, content in members:
+            values.update(_values(path, member, content))
+    except ValueError as error:
+        return Row(number, {}, f"{key} of {path} has a text that cannot be read ({error})")
+    return Row(number, values)
+
+
+def _values(path: str, member: Member, content: bytes) -> Dict[str, Any]:
+    suffix = _suffix(member.name)
+    if suffix in _SOUNDS:
+        return {"audio": Sound(member, f"{path}/{member.name}")}
+    if suffix in _TEXTS:
+        return {"text": content.decode("utf-8-sig")}
+    if suffix == _JSON:
+        found = json.loads(content)
+        # A path in there is one of the machine that made the shard.
+        return {name: value for name, value in found.items() if name != "audio"} if isinstance(found, dict) else {}
+    return {}
+
+
+def _key(name: str) -> str:
+    folder, base = posixpath.split(name)
+    return posixpath.join(folder, base.split(".", 1)[0])
+
+
+def _suffix(name: str) -> str:
+    return name.rsplit(".", 1)[-1].lower()
