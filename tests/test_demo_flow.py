@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from demo import following, operator_installation, progress_of_run, recipe, table, verification, volume
+from demo import commands, following, operator_installation, progress_of_run, recipe, table, verification, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError, NoAnswerError
 from demo.folders import DemoFolders
 from demo.scenarios import SCENARIOS
 from demo.stopwatch import Stopwatch
 from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneSpec, WhisperFineTuneStatus, WordErrorRate
+from whisper_finetune_operator.runtimes import Runtimes
 
 TIME = "2026-01-01T00:00:00Z"
 
@@ -206,3 +207,28 @@ def test_two_measurements_agree_or_it_is_an_error() -> None:
     assert verification.verdict(21.6, 22.9).endswith("they agree within 1.5 points")
     with pytest.raises(DemoError, match=r"status 21\.60, measured 23\.20 \(\+1\.60\): more than 1\.5 points apart"):
         verification.verdict(21.6, 23.2)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_way_through_the_demo_names_a_runtime_that_the_operator_takes(name: str) -> None:
+    scenario = SCENARIOS[name]
+    offered = Runtimes.model_validate(scenario.runtimes)
+    spec = WhisperFineTuneSpec.model_validate(scenario.run["spec"])
+    assert offered.default_runtime == name
+    assert spec.runtime in (None, name)
+    assert offered.runtimes[0].image == scenario.trainer.image
+
+
+def test_what_was_emulated_is_said_at_the_end_and_in_the_images_name() -> None:
+    scenario = SCENARIOS["ipu-emulated"]
+    assert "EMULATED" in scenario.caveat
+    assert "emulated" in scenario.trainer.image
+    assert not SCENARIOS["cpu"].caveat
+
+
+def test_an_unknown_runtime_is_refused_before_anything_is_started(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["demo", "run", "--runtime", "ipu"])
+    assert commands.run() == 1
+    assert capsys.readouterr().err == "error: there is no demo for runtime 'ipu': take cpu or ipu-emulated\n"
