@@ -19,7 +19,7 @@ test: check ## All tests: units, the real API server, real pods, real speech.
 	$(VENV)/python -m pytest tests
 
 test-unit: environment ## The tests that need no cluster: under a minute.
-	$(VENV)/python -m pytest tests -m "not apiserver and not cluster and not speech"
+	$(VENV)/python -m pytest tests -m "not apiserver and not cluster and not speech and not browser"
 
 check: generate ## Linters, types, layers, and that what is generated is committed: under a minute.
 	git diff --exit-code -- $(GENERATED)
