@@ -23,6 +23,7 @@ def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_whisper.write_clips(root / "good", 10)
     tiny_whisper.write_clips(root / "one", 1)
     tiny_whisper.write_clips(root / "long", 10, seconds=2.5)
+    tiny_whisper.write_clips(root / "yue", 10, texts=("你好",))
     tiny_whisper.write_clips(root / "wordy", 10, texts=("parole " * 10,))
     for name, change in _DAMAGE.items():
         lines = (tiny_whisper.write_clips(root / name, 10) / "train.jsonl").read_text(encoding="utf-8").splitlines()
@@ -79,13 +80,18 @@ CASES = {
         66, "DatasetNotFound", "there is nothing at pvc://speech/nowhere", source="pvc://speech/nowhere"
     ),
     "no such split": Case(66, "DatasetNotFound", "split test", split="test"),
-    "data on the Hub": Case(64, "ConfigInvalid", "not supported by this version", source="openslr/openslr"),
+    "data that left the Hub": Case(
+        66, "DatasetNotFound", "Mozilla Data Collective", source="mozilla-foundation/common_voice_17_0"
+    ),
+    "another script": Case(
+        65, "DatasetInvalid", "10 of 10 texts are mostly in Latin letters, and russian is written in Cyr", language="ru"
+    ),
     "claim not mounted": Case(64, "ConfigInvalid", "claim archive is not mounted", source="pvc://archive/it"),
     "no such model": Case(66, "ModelNotFound", "pvc://speech/nowhere", model="pvc://speech/nowhere"),
     "folder without a model": Case(66, "ModelNotFound", "has no config.json", model="pvc://speech/good"),
     "another kind of model": Case(64, "ConfigInvalid", "its model_type is bert", model="pvc://speech/bert"),
     "English-only model": Case(64, "ConfigInvalid", "English-only", model="pvc://speech/english"),
-    "language the model lacks": Case(64, "ConfigInvalid", "no token for cantonese", language="yue"),
+    "language the model lacks": Case(64, "ConfigInvalid", "no token for cantonese", "pvc://speech/yue", language="yue"),
 }
 
 

@@ -19,10 +19,10 @@ def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...
     foreign = writing_scripts.foreign_texts((clip.text for clip in found), code)
     if foreign is None:
         return ()
+    expected = " or ".join(map(writing_scripts.in_words, writing_scripts.scripts_of(code)))
     said = (
-        f"{foreign.foreign} of {foreign.total} texts are mostly in {foreign.script.capitalize()} letters, and "
-        f"{LANGUAGES[code]} is written in {' or '.join(map(str.capitalize, writing_scripts.scripts_of(code)))}; "
-        f"such as: {foreign.example[:80]}"
+        f"{foreign.foreign} of {foreign.total} texts are mostly in {writing_scripts.in_words(foreign.script)} letters, "
+        f"and {LANGUAGES[code]} is written in {expected}; such as: {foreign.example[:80]}"
     )
     if foreign.foreign > _REFUSED_ABOVE * foreign.total:
         raise TrainerError("DatasetInvalid", f"{said}. Is `language` right, and dataset.textColumn?")

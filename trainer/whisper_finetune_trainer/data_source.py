@@ -52,6 +52,9 @@ def open_source(config: TrainerConfig) -> DataSource:
     whole = DataFolder(store.filesystem, store.root, dataset.source, prefix=f"{address.scheme}://")
     around = DataFolder(store.filesystem, parent, posixpath.dirname(dataset.source), prefix=f"{address.scheme}://")
     with store.explained("DatasetNotFound"):
+        if whole.kind("") is None:
+            # Its refusal says whether the bucket or the folder is missing.
+            store.filesystem.ls(store.root)
         return _of_folder(whole, around)
 
 

@@ -14,6 +14,8 @@ from whisper_finetune_trainer.errors import TrainerError
 Format = Literal["manifest", "kaldi", "tar", "parquet"]
 #: Kaldi's list of recordings; the texts lie beside it.
 WAV_SCP = "wav.scp"
+#: NeMo's list of sounds in tar files.
+_TARRED = "tarred_audio_manifest.json"
 _SHOWN_NAMES = 10
 _NUMBERED = r"([-_.]?[0-9][0-9A-Za-z_-]*)?"
 
@@ -103,7 +105,7 @@ def _shards(folder: DataFolder, place: str, named: Optional["re.Pattern[str]"] =
 
 
 def _without_a_name(folder: DataFolder) -> Optional[SplitFiles]:
-    for path in ("manifest.jsonl", "manifest.json", "metadata.jsonl", "metadata.csv"):
+    for path in ("manifest.jsonl", "manifest.json", "metadata.jsonl", "metadata.csv", _TARRED):
         if folder.is_file(path):
             return SplitFiles(folder, "manifest", (path,))
     if folder.is_file(WAV_SCP):
@@ -114,7 +116,7 @@ def _without_a_name(folder: DataFolder) -> Optional[SplitFiles]:
 
 def _manifests(split: str) -> List[str]:
     names = [f"{split}.{suffix}" for suffix in ("jsonl", "csv", "tsv", "json")]
-    names += [f"{split}_manifest.json", f"{split}/metadata.jsonl", f"{split}/metadata.csv"]
+    names += [f"{split}_manifest.json", f"{split}/{_TARRED}", f"{split}/metadata.jsonl", f"{split}/metadata.csv"]
     return [*names, f"{split}/manifest.jsonl", f"{split}/manifest.json"]
 
 

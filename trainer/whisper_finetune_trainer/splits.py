@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Dict, Iterator, Sequence
 
-from whisper_finetune_trainer import kaldi, manifest, parquet_shards, tar_shards
+from whisper_finetune_trainer import kaldi, manifest, nemo_tars, parquet_shards, tar_shards
 from whisper_finetune_trainer.data_folder import DataFolder
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.manifest import Columns, Row
@@ -40,6 +40,9 @@ def open_split(files: SplitFiles, audio: Sequence[str], text: Sequence[str]) -> 
         first = list(islice(rows, _LOOKED_AT))
         columns = manifest.find_columns(first, audio, text, files.name) if first else Columns("", "")
     rows = chain(first, rows)
+    place = posixpath.dirname(files.paths[0])
+    if nemo_tars.are_meant(files.folder, place, first):
+        rows = nemo_tars.rows(files.folder, place, rows, columns.audio)
     head = next(rows, None)
     if head is None:
         raise TrainerError("DatasetInvalid", f"{files.name} of {files.folder.address} is empty")

@@ -28,6 +28,11 @@ def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
             yield _row(number, path, key, list(members))
 
 
+def members_by_name(folder: DataFolder, path: str) -> Dict[str, Member]:
+    """Return every file of a shard by its name; DatasetInvalid for a shard that is no plain tar file."""
+    return {member.name: member for member, _ in _members(folder.file(path), path)}
+
+
 def _members(file: str, path: str) -> Iterator[Tuple[Member, bytes]]:
     """Yield the files of a shard, the texts with their content; sound is passed over by its length."""
     try:

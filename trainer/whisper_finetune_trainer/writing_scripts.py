@@ -60,6 +60,11 @@ def scripts_of(language_code: str) -> Tuple[str, ...]:
     return SCRIPTS.get(language_code, _LATIN)
 
 
+def in_words(script: str) -> str:
+    """Return a script as a message names it."""
+    return {"CJK": "Chinese"}.get(script, script.capitalize())
+
+
 def main_script(text: str) -> Optional[str]:
     """Return the script of most letters of a text, or None where it has none."""
     # All ASCII letters are Latin, and their names need not be looked up.
