@@ -31,16 +31,24 @@ TASKS = [
     "<|notimestamps|>",
 ]
 MULTILINGUAL_LANGUAGES = 99
+#: 256 bytes, the special tokens and 1501 timestamps, which the network knows whether its tokenizer does or not.
+VOCABULARY = 1864
 
 
 def write_model(
-    folder: Path, *, seed: int = 0, window_seconds: int = 2, is_multilingual: bool = True, **changes: Any
+    folder: Path,
+    *,
+    seed: int = 0,
+    window_seconds: int = 2,
+    is_multilingual: bool = True,
+    timestamps: int = 1501,
+    **changes: Any,
 ) -> Path:
     """Write a model folder as OpenAI's are on the Hub; `changes` are values of WhisperConfig."""
-    tokens = _write_tokenizer(folder)
+    tokens = _write_tokenizer(folder, timestamps)
     end, start = tokens.convert_tokens_to_ids([END, START])
     values = {
-        "vocab_size": len(tokens),
+        "vocab_size": VOCABULARY,
         "d_model": 64,
         "encoder_layers": 2,
         "decoder_layers": 2,
@@ -74,12 +82,12 @@ def write_model(
     return folder
 
 
-def _write_tokenizer(folder: Path) -> WhisperTokenizer:
+def _write_tokenizer(folder: Path, timestamps: int) -> WhisperTokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     codes = list(languages.LANGUAGES)[:MULTILINGUAL_LANGUAGES]
     special = [END, START, *[f"<|{code}|>" for code in codes], *TASKS]
     base = [*bytes_to_unicode().values(), END]
-    added = [*special[1:], *[f"<|{step * 0.02:.2f}|>" for step in range(1501)]]
+    added = [*special[1:], *[f"<|{step * 0.02:.2f}|>" for step in range(timestamps)]]
     roles: Dict[str, Any] = {f"{role}_token": END for role in ("bos", "eos", "pad", "unk")}
     contents = {
         "vocab.json": {text: number for number, text in enumerate(base)},

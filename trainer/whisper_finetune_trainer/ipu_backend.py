@@ -71,7 +71,10 @@ class IpuBackend:
         with _readable_clips():
             tokens = self._trainer.generate(Examples(clips, self._loaded, self._feature_type), on_clip)
         random_state.restore(tensors, values)
-        return [text.strip() for text in self._loaded.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        # transformers 4.29 writes timestamps, which follow this token, as text; newer ones leave them out.
+        last = self._loaded.network.generation_config.no_timestamps_token_id
+        spoken = [[token for token in row if 0 <= token <= last] for row in tokens.tolist()]
+        return [text.strip() for text in self._loaded.tokenizer.batch_decode(spoken, skip_special_tokens=True)]
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
         """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
