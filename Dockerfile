@@ -110,7 +110,7 @@ COPY --from=trainer-ipu-packages /opt/python38 /opt/python
 COPY --from=trainer-ipu-packages /opt/root/ /
 RUN python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/python
 # By PYTHONPATH the SDK finds PopART, so it stays in there; our packages come first, as their versions are what was tested.
-ENV PYTHONPATH=/opt/app:/opt/python:${PYTHONPATH} PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+ENV PYTHONPATH=/opt/app:/opt/python${PYTHONPATH:+:${PYTHONPATH}} PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOME=/scratch TMPDIR=/scratch HF_HOME=/scratch/huggingface TOKENIZERS_PARALLELISM=false
 WORKDIR /
 USER 65532:65532

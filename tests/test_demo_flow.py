@@ -143,6 +143,7 @@ def test_the_facts_name_clips_steps_hardware_and_normalizer() -> None:
         "clips       420 trained on, 105 held out, 0 dropped",
         "training    100 steps in 215 s",
         "ran on      CPU, 2 threads, precision Half",
+        "with        torch 2",
         "normalizer  basic with marks",
     ]
 

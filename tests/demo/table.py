@@ -71,6 +71,7 @@ def facts(status: WhisperFineTuneStatus, training_seconds: float) -> str:
         lines.append(("training", f"{progress.step} steps in {training_seconds:.0f} s"))
     if ran_on:
         lines.append(("ran on", f"{ran_on.hardware}, precision {ran_on.precision}"))
+        lines.append(("with", ran_on.software))
     if status.metric:
         lines.append(("normalizer", status.metric.normalizer))
     return "\n".join(fact(name, value) for name, value in lines)
