@@ -9,7 +9,9 @@ import yaml
 
 from specs import MINIMAL, with_changes
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_operator import names, runtimes
+from whisper_finetune_operator import names, partition_leases, runtimes
+from whisper_finetune_operator.partition_line import EMPTY_LINE, Line
+from whisper_finetune_operator.pools import PoolPartition
 from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.world import Refusal, Run, World
 
@@ -119,6 +121,20 @@ def job(*conditions: dict[str, Any], uid: str = "job-1", owner: str = UID, **cha
             **({"conditions": list(conditions)} if conditions else {}),
         },
     }
+    changed: dict[str, Any] = with_changes(made, {path.replace("__", "."): value for path, value in changes.items()})
+    return changed
+
+
+def lease(partition: PoolPartition, *, uid: str = "lease-1", version: str = "50") -> dict[str, Any]:
+    """Return the Lease of a partition that the run has."""
+    made = partition_leases.build(Run.from_object(run_object()), partition.lease_name, partition.id, at(0))
+    return {**made, "metadata": {**made["metadata"], "uid": uid, "resourceVersion": version}}
+
+
+def ipu_job(uid: str = "ipu-job-1", created: float = 1, **changes: Any) -> dict[str, Any]:
+    """Return the run's IPUJob; `changes` are as in `job`."""
+    metadata = {**job()["metadata"], "uid": uid, "creationTimestamp": time(created)}
+    made = {"apiVersion": "graphcore.ai/v1alpha1", "kind": "IPUJob", "metadata": metadata, "spec": {"jobInstances": 1}}
     changed: dict[str, Any] = with_changes(made, {path.replace("__", "."): value for path, value in changes.items()})
     return changed
 
@@ -252,6 +268,8 @@ def world(
     pods: tuple[dict[str, Any], ...] = (),
     report: TrainerReport | None = None,
     refusal: Refusal | None = None,
+    leases: tuple[dict[str, Any], ...] = (),
+    line: Line = EMPTY_LINE,
 ) -> World:
     """Return the world around a run, so many seconds into the story."""
-    return World(Run.from_object(run), job, pods, report, refusal, at(seconds))
+    return World(Run.from_object(run), job, pods, report, refusal, at(seconds), leases, line)

@@ -23,6 +23,7 @@ from run_objects import (
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator import decisions
 from whisper_finetune_operator.decisions import Decision
+from whisper_finetune_operator.partition_line import EMPTY_LINE, Line
 from whisper_finetune_operator.world import Refusal, World
 
 
@@ -38,6 +39,8 @@ class Moment(NamedTuple):
     labels: dict[str, str] = {}  # noqa: RUF012 (never changed)
     generation: int = 1
     deleted: bool = False
+    leases: tuple[dict[str, Any], ...] = ()
+    line: Line = EMPTY_LINE
 
 
 class Scenario(NamedTuple):
@@ -70,6 +73,8 @@ def tell(moments: tuple[Moment, ...]) -> list[tuple[World, Decision]]:
             pods=moment.pods,
             report=moment.report,
             refusal=moment.refusal,
+            leases=moment.leases,
+            line=moment.line,
         )
         decision = decisions.decide(shown, RUNTIMES)
         told.append((shown, decision))

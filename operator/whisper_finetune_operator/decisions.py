@@ -67,11 +67,10 @@ def _admitted(seen: Situation, phase: Phase) -> bool | None:
     """Return whether a queue or pool lets the run go on: None where neither has it, or where that is not known yet."""
     if phase.state == "Queued":
         return False
-    if seen.leases:
-        return True
-    if plan.QUEUE_LABEL not in seen.run.labels and seen.previous.partition is None:
-        return None
+    told = conditions.find(seen.previous.conditions, "Admitted")
+    if plan.QUEUE_LABEL not in seen.run.labels:
+        # A pool's partition may be on its way back by now.
+        return True if seen.leases or (told and told.status == "True") else None
     if seen.workload and not seen.workload.suspended:
         return True
-    told = conditions.find(seen.previous.conditions, "Admitted")
     return told.status == "True" if told else None

@@ -52,7 +52,8 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
         return Course(pod_phases.of_pod(situation, RETRYING, message), (delete,))
     # Somebody deleted the Lease under a Job at work.
     lease = partition_leases.build(situation.run, job.partition, job.partition_id or job.partition, situation.now)
-    return Course(pod_phases.retrying(situation) or NOT_STARTED, (TakePartition(lease),))
+    message = "the Lease of its partition is gone, and is taken again"
+    return Course(pod_phases.of_pod(situation, RETRYING, message), (TakePartition(lease),))
 
 
 def _started(situation: Situation, job: Workload) -> Course:
