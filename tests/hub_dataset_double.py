@@ -1,0 +1,151 @@
+"""A double of the Hugging Face Hub's interface for data sets, which cannot be reached from here: files by range."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: Opens gated repositories.
+TOKEN = "hf_of_somebody_who_accepted"  # noqa: S105 -- of a double
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A data set: a folder for each revision, the `configs` of its card, and whether its terms must be accepted."""
+
+    revisions: dict[str, Path]
+    configs: list[dict[str, Any]] | None = None
+    is_gated: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the Hub sends back."""
+
+    status: int = 200
+    content: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def commit_of(revision: str) -> str:
+    """Return the commit that a revision stands for."""
+    return hashlib.sha1(revision.encode(), usedforsecurity=False).hexdigest()
+
+
+def _folder(repository: Repository, revision: str) -> Path | None:
+    commits = {commit_of(name): folder for name, folder in repository.revisions.items()}
+    return repository.revisions.get(revision) or commits.get(revision)
+
+
+def _commit(repository: Repository, revision: str) -> str:
+    return commit_of(revision) if revision in repository.revisions else revision
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _entry(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    kind = "directory" if path.is_dir() else "file"
+    return {"type": kind, "path": name, "size": path.stat().st_size if path.is_file() else 0, "oid": "0" * 40}
+
+
+def _described(name: str, repository: Repository, folder: Path, revision: str) -> Answer:
+    info = {
+        "id": name,
+        "sha": _commit(repository, revision),
+        "gated": "auto" if repository.is_gated else False,
+        "siblings": [{"rfilename": file} for file in _names(folder)],
+        "cardData": {"configs": repository.configs} if repository.configs else {},
+    }
+    return Answer(content=json.dumps(info).encode())
+
+
+def _tree(folder: Path, path: str) -> Answer:
+    entries = sorted((folder / path).iterdir()) if (folder / path).is_dir() else []
+    return Answer(
+        content=json.dumps([_entry(folder, entry.relative_to(folder).as_posix()) for entry in entries]).encode()
+    )
+
+
+def _paths_info(folder: Path, body: str) -> Answer:
+    wanted = urllib.parse.parse_qs(body).get("paths", [])
+    return Answer(content=json.dumps([_entry(folder, name) for name in wanted if (folder / name).exists()]).encode())
+
+
+def _file(repository: Repository, folder: Path, path: str, headers: dict[str, str], commit: str) -> Answer:
+    if repository.is_gated and headers.get("authorization") != f"Bearer {TOKEN}":
+        return Answer(403, headers={"X-Error-Code": "GatedRepo"})
+    if not (folder / path).is_file():
+        return Answer(404, headers={"X-Error-Code": "EntryNotFound"})
+    content = (folder / path).read_bytes()
+    sent = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha256(content).hexdigest()}"', "Accept-Ranges": "bytes"}
+    if "range" not in headers:
+        return Answer(content=content, headers=sent)
+    first, last = (int(place) for place in headers["range"].removeprefix("bytes=").split("-"))
+    return Answer(206, content[first : last + 1], sent)
+
+
+def answer(repositories: dict[str, Repository], path: str, headers: dict[str, str], body: str) -> Answer:
+    """Return what the Hub answers to a request for a path."""
+    parts = urllib.parse.urlsplit(path).path.strip("/").split("/")
+    is_api = parts[0] == "api"
+    name = "/".join(parts[2:4] if is_api else parts[1:3])
+    what, *rest = [urllib.parse.unquote(part) for part in (parts[4:] if is_api else parts[3:])] or ["revision", "main"]
+    repository = repositories.get(name)
+    if repository is None:
+        return Answer(401, headers={"X-Error-Code": "RepoNotFound"})
+    folder = _folder(repository, rest[0])
+    if folder is None:
+        return Answer(404, headers={"X-Error-Code": "RevisionNotFound"})
+    if what == "revision":
+        return _described(name, repository, folder, rest[0])
+    if what == "tree":
+        return _tree(folder, "/".join(rest[1:]))
+    if what == "paths-info":
+        return _paths_info(folder, body)
+    return _file(repository, folder, "/".join(rest[1:]), headers, _commit(repository, rest[0]))
+
+
+@contextmanager
+def serving(repositories: dict[str, Repository]) -> Iterator[str]:
+    """Serve data sets on a free port of the loopback; yield the endpoint."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            found = answer(repositories, self.path, headers, body)
+            self.send_response(found.status)
+            for name, value in found.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(found.content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(found.content)
+
+        do_HEAD = do_POST = do_GET  # noqa: N815 -- the names that http.server looks for
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing: the tests' output is theirs."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
