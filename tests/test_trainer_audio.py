@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,7 @@ import soundfile
 
 from tiny_whisper import tone
 from whisper_finetune_trainer import audio
-from whisper_finetune_trainer.audio_places import WholeFile
+from whisper_finetune_trainer.audio_places import Member, WholeFile
 from whisper_finetune_trainer.errors import TrainerError
 
 
@@ -49,3 +51,68 @@ def test_a_file_without_sound_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), 16_000)
     with pytest.raises(TrainerError, match=r"empty\.wav holds no sound"):
         audio.read(WholeFile(str(tmp_path / "empty.wav")))
+
+
+#: Format to ffmpeg's arguments; libsndfile reads those of the first list.
+READ = {
+    "wav of 8 bits": ["-c:a", "pcm_u8", "a.wav"],
+    "wav of 24 bits": ["-c:a", "pcm_s24le", "a.wav"],
+    "wav of floats": ["-c:a", "pcm_f32le", "a.wav"],
+    "mu-law": ["-c:a", "pcm_mulaw", "-ar", "8000", "a.wav"],
+    "flac": ["a.flac"],
+    "mp3": ["-b:a", "48k", "a.mp3"],
+    "mp3 in stereo": ["-ac", "2", "-ar", "44100", "a.mp3"],
+    "ogg vorbis": ["-c:a", "libvorbis", "a.ogg"],
+    "ogg opus": ["-c:a", "libopus", "a.opus"],
+    "aiff": ["a.aiff"],
+}
+FOREIGN = {
+    "m4a": (["-c:a", "aac", "a.m4a"], "M4A or MP4 (AAC) is not read here; convert it, such as by `ffmpeg"),
+    "aac": (["-c:a", "aac", "a.aac"], "AAC is not read here"),
+    "webm": (["-c:a", "libopus", "a.webm"], "WebM or Matroska is not read here"),
+    "wma": (["a.wma"], "WMA is not read here"),
+}
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg")
+
+
+def converted(folder: Path, arguments: list[str]) -> WholeFile:
+    soundfile.write(folder / "original.wav", np.tile(tone(0, 1.0), 2), 16_000)
+    command = ["ffmpeg", "-loglevel", "error", "-i", folder / "original.wav", *arguments[:-1], folder / arguments[-1]]
+    subprocess.run(command, check=True)
+    return WholeFile(str(folder / arguments[-1]))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("arguments", READ.values(), ids=READ)
+def test_formats_that_ffmpeg_writes(tmp_path: Path, arguments: list[str]) -> None:
+    place = converted(tmp_path, arguments)
+    samples = audio.read(place)
+    assert audio.seconds(place) == pytest.approx(2.0, abs=0.1)
+    assert len(samples) == pytest.approx(32_000, abs=1_600)
+    # The pitch of the tone, in hertz: half a second from the middle has steps of 2 Hz.
+    assert 2 * np.abs(np.fft.rfft(samples[8_000:16_000])).argmax() == pytest.approx(220, abs=4)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("arguments", "says"), FOREIGN.values(), ids=FOREIGN)
+def test_formats_that_are_not_read_are_named(tmp_path: Path, arguments: list[str], says: str) -> None:
+    with pytest.raises(TrainerError) as caught:
+        audio.read(converted(tmp_path, arguments))
+    assert says in caught.value.message
+    with pytest.raises(audio.UnreadableSoundError):
+        audio.seconds(WholeFile(str(tmp_path / arguments[-1])))
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    with pytest.raises(TrainerError, match="a pointer of Git LFS, not sound: run `git lfs pull`"):
+        audio.read(WholeFile(str(tmp_path / "a.wav")))
+
+
+def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", tone(0, 0.5), 16_000)
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "many").write_bytes(b"before" + content + b"after")
+    place = Member(str(tmp_path / "many"), 6, len(content), "a.flac")
+    np.testing.assert_array_equal(audio.read(place), audio.read(WholeFile(str(tmp_path / "a.flac"))))
+    assert audio.seconds(place) == 0.5

@@ -11,7 +11,7 @@ _PUNCTUATION = {"<COMMA>": ",", "<PERIOD>": ".", "<QUESTIONMARK>": "?", "<EXCLAM
 _PUNCTUATION_TAG = re.compile(r"\s*(" + "|".join(_PUNCTUATION) + ")")
 _NO_SPEECH = re.compile(r"\s*<(SIL|MUSIC|NOISE|OTHER)>\s*")
 _UNKNOWN_WORD = re.compile(r"\s*<unk>", re.IGNORECASE)
-_SPACED_APOSTROPHE = re.compile(r"(?<=\w)\s+'(?=\w)")
+_SPACED_APOSTROPHE = re.compile(r"(?<=\w)\s+'(?=(d|ll|m|re|s|t|ve)\b)", re.IGNORECASE)
 _NOT_SCORED = "ignore_time_segment_in_scoring"
 
 

@@ -1,0 +1,159 @@
+"""What is looked at before the money is spent: scripts, silence, clipping, rates, duplicates."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import tiny_whisper
+from whisper_finetune_api.languages import LANGUAGES
+from whisper_finetune_trainer import dataset, writing_scripts
+from whisper_finetune_trainer.clips import Clips
+from whisper_finetune_trainer.errors import TrainerError
+
+RATE = tiny_whisper.SAMPLE_RATE
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    tiny_whisper.write_clips(tmp_path / "clips", 20)
+    return tmp_path
+
+
+def load(volume: Path, **changes: Any) -> Clips:
+    return dataset.load_clips(tiny_whisper.config(volume, changes))
+
+
+def sound(volume: Path, place: int) -> Path:
+    return volume / "clips/audio" / f"train-{place:04d}.wav"
+
+
+def rewrite(volume: Path, texts: dict[int, str]) -> None:
+    path = volume / "clips/train.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.dumps({**row, "text": texts.get(place, row["text"])}) for place, row in enumerate(rows)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def test_nothing_is_said_of_good_data(volume: Path) -> None:
+    assert load(volume).warnings == ()
+
+
+WRITTEN = {
+    "ru": "привет мир",
+    "uk": "привіт світе",
+    "el": "καλημέρα κόσμε",
+    "ar": "مرحبا بالعالم",
+    "fa": "سلام دنیا",
+    "he": "שלום עולם",
+    "hi": "नमस्ते दुनिया",
+    "bn": "ওহে বিশ্ব",
+    "th": "สวัสดีชาวโลก",
+    "km": "សួស្តី",
+    "lo": "ສະບາຍດີ",
+    "my": "မင်္ဂလာပါ",
+    "bo": "བཀྲ་ཤིས་བདེ་ལེགས",
+    "zh": "你好世界",
+    "yue": "你好世界",
+    "ja": "こんにちは世界テスト",
+    "ko": "안녕하세요",
+    "ka": "გამარჯობა",
+    "hy": "բարեւ",
+    "am": "ሰላም",
+    "ta": "வணக்கம்",
+    "te": "హలో",
+    "kn": "ನಮಸ್ಕಾರ",
+    "ml": "നമസ്കാരം",
+    "gu": "નમસ્તે",
+    "pa": "ਸਤ ਸ੍ਰੀ ਅਕਾਲ",
+    "si": "ආයුබෝවන්",
+    "vi": "xin chào thế giới",
+    "sr": "здраво svete",
+    "it": "perché città",
+}
+
+
+@pytest.mark.parametrize(("language", "text"), WRITTEN.items(), ids=WRITTEN)
+def test_texts_are_in_the_script_of_their_language(language: str, text: str) -> None:
+    assert writing_scripts.foreign_texts([text, "7, 8!"], language) is None
+
+
+def test_scripts_are_of_whispers_languages() -> None:
+    assert set(writing_scripts.SCRIPTS) <= set(LANGUAGES)
+
+
+def test_a_few_texts_of_another_script_are_reported(volume: Path) -> None:
+    rewrite(volume, {3: "привет мир"})
+    assert load(volume).warnings == (
+        "1 of 20 texts are mostly in Cyrillic letters, and italian is written in Latin; such as: привет мир",
+    )
+
+
+def test_most_texts_of_another_script_refuse_the_data_set(volume: Path) -> None:
+    with pytest.raises(
+        TrainerError, match=r"20 of 20 texts .* greek is written in Greek.* Is `language` right"
+    ) as caught:
+        load(volume, language="el")
+    assert caught.value.reason == "DatasetInvalid"
+
+
+def test_texts_to_translate_into_are_english(volume: Path) -> None:
+    assert load(volume, language="ru", task="translate").warnings == ()
+
+
+def test_silence_and_clipping_are_reported(volume: Path) -> None:
+    soundfile.write(sound(volume, 0), np.zeros(RATE, np.float32), RATE)
+    soundfile.write(sound(volume, 1), np.clip(20 * tiny_whisper.tone(0, 1.0), -1, 1), RATE)
+    assert load(volume).warnings == (
+        "1 of 20 clips looked at: silent",
+        "1 of 20 clips looked at: clipped, such as audio/train-0001.wav",
+    )
+
+
+def test_a_silent_data_set_is_refused(volume: Path) -> None:
+    for place in range(5):
+        soundfile.write(sound(volume, place), np.full(RATE, 1e-4, np.float32), RATE)
+    with pytest.raises(TrainerError, match=r"5 of 20 clips cannot be used.*silent 5.* is silent, and its text is"):
+        load(volume)
+    assert len(load(volume, **{"dataset.maxDroppedFraction": "0.25"}).train) == 16
+
+
+def test_a_clip_whose_header_promises_more_than_it_holds_is_reported(volume: Path) -> None:
+    path = sound(volume, 2).with_suffix(".flac")
+    soundfile.write(path, tiny_whisper.tone(0, 2.0), RATE)
+    sound(volume, 2).write_bytes(path.read_bytes()[:200])
+    assert any("cannot be decoded" in warning for warning in load(volume).warnings)
+
+
+def test_sampling_rates_are_reported(volume: Path) -> None:
+    soundfile.write(sound(volume, 4), tiny_whisper.tone(0, 0.5), 8_000)
+    assert load(volume).warnings == (
+        "sampling rates differ: 16000 Hz (19), 8000 Hz (1)",
+        "1 of 20 clips looked at are below 16,000 Hz, as over a telephone (16000 Hz (19), 8000 Hz (1))",
+    )
+
+
+def test_duplicates_are_reported_and_stay(volume: Path) -> None:
+    found = load(volume)
+    held_out, kept = found.evaluation[0], found.train[0]
+    places = {clip.identifier: int(clip.identifier[12:16]) for clip in (held_out, kept)}
+    shutil.copy(volume / "clips" / held_out.identifier, volume / "clips" / kept.identifier)
+    rewrite(volume, {places[kept.identifier]: held_out.text})
+    reported = load(volume)
+    assert len(reported.warnings) == 1
+    assert f"1 train clips have the sound of a held-out one, such as {kept.identifier}" in reported.warnings[0]
+    assert len(reported.train) == len(found.train)
+
+
+def test_a_longer_data_set_is_looked_at_evenly(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whisper_finetune_trainer.sound_check._LOOKED_AT", 5)
+    for place in range(20):
+        soundfile.write(sound(volume, place), np.full(RATE, 1e-4, np.float32), RATE)
+    with pytest.raises(TrainerError, match="5 of 5 clips cannot be used"):
+        load(volume)
