@@ -21,7 +21,10 @@ PYTHON = ROOT / ".venv38" / "bin" / "python"
 NEW_TOKENS = 13
 FOLDERS = ("crds", "trainer", "tests/poptorch_emulation")
 
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv38: no Python 3.8 on this machine")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv38: no Python 3.8 on this machine"),
+]
 
 
 def train_on_ipus(volume: Path, changes: dict[str, object]) -> TrainingResult:

@@ -31,7 +31,10 @@ IPU_TESTS = sorted((ROOT / "tests" / "ipu").glob("test_*.py"))
 #: This Python's pytest and plugins are older: neither the project's configuration nor its fixtures fit it.
 OPTIONS = ("-q", "-rs", "-c", os.devnull, "--rootdir", str(ROOT), "--import-mode=importlib", "-p", "no:cacheprovider")
 
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv38: no Python 3.8 on this machine")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv38: no Python 3.8 on this machine"),
+]
 
 
 def run(files: list[Path], *options: str, folders: tuple[str, ...]) -> None:

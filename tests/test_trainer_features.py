@@ -64,6 +64,7 @@ print(abs(features.log_mel(samples, 80, 30).numpy() - expected).max())
 
 
 @pytest.mark.skipif(not OLD_PYTHON.exists(), reason="no .venv38: tests/environment.sh makes it where a Python 3.8 is")
+@pytest.mark.slow
 def test_python_3_8_makes_the_same_features() -> None:
     paths = os.pathsep.join(str(OLD_PYTHON.parents[2] / folder) for folder in ("crds", "trainer"))
     process = subprocess.run(

@@ -152,6 +152,7 @@ def test_a_plan_without_the_hub_lacks_the_memory_and_says_why(tmp_path: Path) ->
     assert "config.json of team/whisper-own cannot be had from the Hub" in lines_of(ended)[-1]
 
 
+@pytest.mark.slow
 def test_a_run_prints_its_result_and_a_second_call_prints_it_again(tmp_path: Path) -> None:
     tiny_whisper = pytest.importorskip(
         "tiny_whisper", reason="the tiny model is made with a newer transformers", exc_type=ImportError

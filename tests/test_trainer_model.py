@@ -288,6 +288,7 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(not OLD_PYTHON.exists(), reason="no .venv38: tests/environment.sh makes it where a Python 3.8 is")
+@pytest.mark.slow
 def test_transformers_4_29_reads_the_saved_folder(volume: Path) -> None:
     shutil.rmtree(volume / "model")
     tiny_whisper.build(volume / "model", merges=[("p", "e"), ("pe", "r"), ("Ġ", "n")])
@@ -321,6 +322,7 @@ WhisperProcessor.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])
 
 
 @pytest.mark.skipif(not OLD_PYTHON.exists(), reason="no .venv38: tests/environment.sh makes it where a Python 3.8 is")
+@pytest.mark.slow
 def test_a_folder_that_transformers_4_29_wrote_is_read(volume: Path) -> None:
     arguments = [OLD_PYTHON, "-c", WRITE_WITH_4_29, volume / "model", volume / "old"]
     subprocess.run(arguments, capture_output=True, check=True, timeout=300)

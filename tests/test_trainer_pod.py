@@ -108,6 +108,7 @@ def pod(speech: Path, tmp_path: Path) -> Iterator[Pod]:
         made.process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_goes_on_where_it_was_and_a_stopped_one_says_what_it_saved(pod: Pod) -> None:
     pod.start()
     pod.until(pod.states)

@@ -10,6 +10,7 @@ LOAD = "from whisper_finetune_trainer import thread_waiting; thread_waiting.make
 
 
 @pytest.mark.parametrize(("wanted", "taken"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")], ids=["default", "admin's"])
+@pytest.mark.slow
 def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(wanted: str | None, taken: str) -> None:
     paths = os.pathsep.join(str(ROOT / folder) for folder in ("crds", "trainer"))
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": paths, "OMP_DISPLAY_ENV": "TRUE"}
