@@ -12,10 +12,10 @@ import pytest
 
 import small_disks
 from trainer_configs import UID, make_config, make_spec
-from whisper_finetune_trainer import folder_manifest, identity, output_faults, run_folder
+from whisper_finetune_trainer import folder_manifest, identity, output_faults, run_output
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.run_folder import CHECKPOINTS, MODEL, RESUME, RunFolder
-from whisper_finetune_trainer.storage import VolumeStorage
+from whisper_finetune_trainer.run_folder import CHECKPOINTS, RESUME, RunFolder
+from whisper_finetune_trainer.volume_storage import VolumeStorage
 
 FIELDS = "f" * 64
 
@@ -83,7 +83,7 @@ def test_a_folder_that_is_being_filled_does_not_exist(tmp_path: Path) -> None:
 def test_what_is_not_whole_is_not_found_and_goes_when_the_next_attempt_starts(tmp_path: Path, damage: Any) -> None:
     folder = make_folder(tmp_path)
     write_state(folder, 10)
-    path = folder.local(write_state(folder, 20))
+    path = tmp_path / "demo-0badcafe" / write_state(folder, 20)
     damage(path)
     assert steps(folder) == [10]
     make_folder(tmp_path)
@@ -93,10 +93,11 @@ def test_what_is_not_whole_is_not_found_and_goes_when_the_next_attempt_starts(tm
 def test_a_state_with_changed_content_is_not_resumed_from(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     write_state(folder, 10)
-    (folder.local(write_state(folder, 20)) / "state.bin").write_bytes(b"Weights")
-    newest = folder.newest_to_resume()
-    assert newest is not None
-    assert newest.path == "resume/checkpoint-10"
+    (tmp_path / "demo-0badcafe" / write_state(folder, 20) / "state.bin").write_bytes(b"Weights")
+    with folder.newest_to_resume() as newest:
+        assert newest is not None
+        assert newest.stored.path == "resume/checkpoint-10"
+        assert (newest.local / "state.bin").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize("other", [{"uid": "another"}, {"fields": "0" * 64}])
@@ -104,7 +105,8 @@ def test_another_runs_folder_is_neither_resumed_from_nor_removed(tmp_path: Path,
     theirs = make_folder(tmp_path, **other)
     write_state(theirs, 10)
     mine = make_folder(tmp_path)
-    assert mine.newest_to_resume() is None
+    with mine.newest_to_resume() as newest:
+        assert newest is None
     assert steps(theirs) == [10]
 
 
@@ -158,7 +160,7 @@ def test_a_full_disk_names_the_newest_whole_checkpoint(small_disk: Path) -> None
         "the newest whole checkpoint is resume/checkpoint-10. "
         "Make room, or take a larger claim or one that this pod may write, and make a new run"
     )
-    assert [path.name for path in folder.local(RESUME).iterdir()] == ["checkpoint-10"]
+    assert [path.name for path in (small_disk / "demo-0badcafe" / RESUME).iterdir()] == ["checkpoint-10"]
 
 
 def test_a_small_file_that_does_not_fit_leaves_the_one_before(small_disk: Path) -> None:
@@ -201,17 +203,16 @@ def test_only_failures_that_stay_count_as_not_writable() -> None:
 
 
 def test_the_folder_of_a_configuration(tmp_path: Path) -> None:
-    folder = run_folder.open_run_folder(make_config(make_spec(output={"uri": "pvc://speech/runs/it"}), tmp_path))
-    assert folder.local(MODEL) == tmp_path / "runs/it/demo-0badcafe/model"
+    folder = run_output.open_run_folder(make_config(make_spec(output={"uri": "pvc://speech/runs/it"}), tmp_path))
     assert list(tmp_path.iterdir()) == []
     folder.prepare()
     assert (tmp_path / "runs/it/demo-0badcafe").is_dir()
 
 
-@pytest.mark.parametrize("output", ["s3://bucket/runs", "pvc://other/runs"])
+@pytest.mark.parametrize("output", ["gs://bucket/runs", "pvc://other/runs"])
 def test_an_output_that_is_not_at_hand_is_bad_configuration(tmp_path: Path, output: str) -> None:
     with pytest.raises(TrainerError, match=r"output\.uri") as raised:
-        run_folder.open_run_folder(make_config(make_spec(output={"uri": output}), tmp_path))
+        run_output.open_run_folder(make_config(make_spec(output={"uri": output}), tmp_path))
     assert raised.value.reason == "ConfigInvalid"
 
 

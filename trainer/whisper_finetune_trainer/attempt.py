@@ -4,9 +4,10 @@ import importlib
 import logging
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import finished_run, reached, run_folder, thread_waiting
+from whisper_finetune_trainer import finished_run, reached, run_output, thread_waiting
 from whisper_finetune_trainer.progress import Reporter
-from whisper_finetune_trainer.stopping import StopRequest
+from whisper_finetune_trainer.run_folder import RunFolder
+from whisper_finetune_trainer.stopping import Stopped, StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Traini
     logger.info(
         "run %s/%s (%s): %s on %s", config.namespace, config.name, config.uid, config.spec.model, config.accelerator
     )
-    folder = run_folder.open_run_folder(config)
+    folder = run_output.open_run_folder(config)
     finished = reached.finished_result(folder)
     if finished is not None:
         logger.info("the model of this run is whole: reporting it")
@@ -27,5 +28,18 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Traini
     with stop.interruptible():
         # torch and transformers take seconds to load: nothing above needs them.
         train = importlib.import_module("whisper_finetune_trainer.train")
-    result: TrainingResult = train.train(config, folder, reporter, stop)
+    try:
+        result: TrainingResult = train.train(config, folder, reporter, stop)
+    except (Exception, Stopped):
+        _finish_writing(folder)
+        raise
     return result
+
+
+def _finish_writing(folder: RunFolder) -> None:
+    """Have what is on its way written: the next attempt goes on from it, however this one ended."""
+    try:
+        folder.wait_until_written()
+    except Exception:
+        # The attempt ends for a reason of its own, which must not be hidden.
+        logger.exception("what was on its way could not be written")

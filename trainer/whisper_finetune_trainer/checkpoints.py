@@ -3,7 +3,7 @@
 import logging
 import time
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import ContextManager, Mapping, Optional
 
 import torch
 
@@ -17,6 +17,7 @@ from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.progress import Reporter
 from whisper_finetune_trainer.run_folder import CHECKPOINTS, RESUME, RunFolder
 from whisper_finetune_trainer.step_record import StepRecord
+from whisper_finetune_trainer.stored_folder import StoredFolder
 
 #: Two, so that one is left where the newest turns out to be damaged.
 _KEPT_STATES = 2
@@ -50,20 +51,22 @@ class Checkpoints:
     def resume(self) -> int:
         """Load the newest whole state and return its step, 0 where there is none."""
         self._tell()
-        stored = self._folder.newest_to_resume()
-        if stored is None:
-            return 0
-        state = checkpoint_state.read(self._folder.local(stored.path))
-        if state.values["data"] != self._data_digest:
-            logger.warning("the train clips are not those that %s was made with; going on all the same", stored.path)
-        self._backend.load_state(state.tensors, state.values["backend"])
+        with self._folder.newest_to_resume() as opened:
+            if opened is None:
+                return 0
+            state = checkpoint_state.read(opened.local)
+            path, step = opened.stored.path, opened.stored.manifest.step
+            if state.values["data"] != self._data_digest:
+                logger.warning("the train clips are not those that %s was made with; going on all the same", path)
+            self._backend.load_state(state.tensors, state.values["backend"])
         self._steps.restore(state.values["steps"])
-        self._saved(stored.manifest.step)
-        logger.info("resumed from %s", stored.path)
-        return stored.manifest.step
+        self._saved(step)
+        logger.info("resumed from %s", path)
+        return step
 
     def record(self, done: StepDone) -> None:
-        """Take a step into what the next state keeps of the steps before it."""
+        """Take a step into what the next state keeps of the steps before it; TrainerError of a write on its way."""
+        self._folder.check()
         self._steps.add(done)
 
     def save_state(self, step: int) -> None:
@@ -76,7 +79,13 @@ class Checkpoints:
         self._folder.write_folder(_path(RESUME, step), step, lambda folder: checkpoint_state.write(folder, state))
         self._folder.prune(RESUME, _KEPT_STATES)
         self._saved(step)
-        self._tell()
+        self._folder.after_writes(self._tell)
+
+    def save_last_state(self, step: int) -> None:
+        """Write a state before the attempt ends: older ones that nobody has begun to write are in its way."""
+        if step != self._saved_step:
+            self._folder.drop_waiting_states()
+        self.save_state(step)
 
     def seconds_since_state(self) -> float:
         """Return how much work a kill would cost now: seconds since the newest state, or since the attempt began."""
@@ -95,12 +104,15 @@ class Checkpoints:
         )
         kept = frozenset() if also_keep is None else frozenset((also_keep,))
         self._folder.prune(CHECKPOINTS, self._config.spec.output.keep_checkpoints, kept)
-        self._tell()
+        self._folder.after_writes(self._tell)
 
-    def model_of(self, step: int) -> Optional[Path]:
-        """Return the folder of the model that the user keeps of a step, else None."""
-        path = _path(CHECKPOINTS, step)
-        return self._folder.local(path) if self._folder.stored(path) else None
+    def model_of(self, step: int) -> Optional[StoredFolder]:
+        """Return the model that the user keeps of a step, else None."""
+        return self._folder.stored(_path(CHECKPOINTS, step))
+
+    def reading(self, stored: StoredFolder) -> ContextManager[Path]:
+        """Return where a model's files can be read for now."""
+        return self._folder.reading(stored)
 
     def _saved(self, step: int) -> None:
         self._saved_step = step

@@ -36,6 +36,7 @@ _AWS_CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
+_NO_REASON = ("400", "403", "404")
 _CONNECT_SECONDS, _ANSWER_SECONDS = 10, 60
 #: With pauses of up to 1, 2, 4, 8 and 16 s between them.
 _TRIES = 6
@@ -59,6 +60,11 @@ class Store:
         """Return the fsspec filesystem of this process and these credentials."""
         return _filesystem(self.scheme, json.dumps(_OPTIONS[self.scheme](os.environ)), os.getpid())
 
+    @property
+    def part_options(self) -> Dict[str, Any]:
+        """Return what `put_file` is to be told of the size of parts."""
+        return {"chunksize": _PART_BYTES} if self.scheme == "s3" else {}
+
     def path(self, relative: str = "") -> str:
         """Return what the filesystem calls something below the address."""
         return f"{self.root}/{relative}".rstrip("/") if relative else self.root
@@ -81,6 +87,7 @@ class Store:
 
     def explain(self, error: BaseException, missing: str, refused: str = "AccessDenied") -> Optional[TrainerError]:
         """Return a fault that stays in words, or None for any other."""
+        error = self._with_reason(error)
         meaning = store_faults.meaning(error)
         if meaning is None:
             return None
@@ -103,6 +110,16 @@ class Store:
                 "OutputNotWritable", f"{self.field}: the store of {self.address} is full{words}: {_line(error)}"
             )
         return TrainerError(missing, f"{self.field}: {self._what_is_missing(code)} ({_line(error)})")
+
+    def _with_reason(self, error: BaseException) -> BaseException:
+        # The answer to a HEAD, which the filesystem may ask first, has a number and no reason: a list has one.
+        if self.scheme != "s3" or store_faults.code(error) not in _NO_REASON:
+            return error
+        try:
+            self.filesystem.call_s3("list_objects_v2", Bucket=self.root.split("/", 1)[0], MaxKeys=1)
+        except OSError as reason:
+            return reason
+        return error
 
     def _what_is_missing(self, code: Optional[str]) -> str:
         if code in ("NoSuchBucket", "ContainerNotFound"):

@@ -3,16 +3,17 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Callable
+from typing import Callable, ContextManager, Iterable
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1.status import Result
-from whisper_finetune_trainer import folder_manifest, reached, wer
+from whisper_finetune_trainer import reached, wer
 from whisper_finetune_trainer.clips import Clips
 from whisper_finetune_trainer.evaluations import Evaluation
 from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.progress import Snapshot
-from whisper_finetune_trainer.run_folder import CHECKPOINTS, MODEL, RunFolder, StoredFolder
+from whisper_finetune_trainer.run_folder import CHECKPOINTS, MODEL, RunFolder
+from whisper_finetune_trainer.stored_folder import StoredFolder
 
 _TEXTS_FILE = "evaluation.jsonl"
 
@@ -88,9 +89,9 @@ def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable
     return with_model(stored)
 
 
-def copy_model(source: Path, card: str, folder: Path) -> None:
-    """Fill `folder` with a checkpoint's model under the final model's card."""
-    for path in source.iterdir():
-        if path.name != folder_manifest.NAME:
-            shutil.copyfile(path, folder / path.name)
+def copy_model(source: ContextManager[Path], names: Iterable[str], card: str, folder: Path) -> None:
+    """Fill `folder` with the named files of a checkpoint's model, under the final model's card."""
+    with source as opened:
+        for name in names:
+            shutil.copyfile(opened / name, folder / name)
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -1,101 +1,73 @@
-"""Where a run's output lies: the only module that writes there. Volumes; an object store needs the same methods."""
+"""What a run's output may lie on: the methods that every kind of storage has.
 
-import os
-import shutil
+Paths are relative to output.uri. A storage that writes in the background keeps the order in which it was told to write;
+reads see what was written once `wait` has returned, and a write that failed is raised by the next call that may write.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional, Tuple
-
-_PROBE_NAME = ".write-probe"
+from typing import Callable, ContextManager, Iterable, Mapping, Optional, Protocol, Tuple
 
 
-class VolumeStorage:
-    """Files below one mounted folder. Paths are relative to it; methods that write raise OSError."""
+@dataclass(frozen=True)
+class Fault:
+    """A failure that writing again would meet again."""
 
-    def __init__(self, root: Path, writer: str) -> None:
-        """`writer` tells runs apart that write to the same folder at the same time."""
-        self._root = root
-        self._writer = writer
+    #: Of causes.py.
+    reason: str
+    words: str
+    advice: str
+    #: What was being written, where it is not what the caller is writing now.
+    path: Optional[str] = None
+
+
+class Storage(Protocol):
+    """Folders and small files below output.uri; the only thing that writes there."""
 
     def probe(self, folder: str) -> None:
-        """Make the folder, write a file into it and take it away again."""
-        self._path(folder).mkdir(parents=True, exist_ok=True)
-        self.write_bytes(f"{folder}/{_PROBE_NAME}", b"can this be written?\n")
-        self._path(f"{folder}/{_PROBE_NAME}").unlink()
+        """Write into a folder and take it away again; leftovers of a killed process go too."""
 
-    def free_bytes(self) -> int:
-        """Return how much may still be written."""
-        existing = next(path for path in (self._root, *self._root.parents) if path.exists())
-        return shutil.disk_usage(existing).free
+    def explain(self, error: BaseException) -> Optional[Fault]:
+        """Return a failure that stays in words, or None for any other."""
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""
-        try:
-            return tuple(sorted(path.name for path in self._path(folder).iterdir()))
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
 
     def sizes(self, folder: str) -> Mapping[str, int]:
         """Return the bytes of every file below a folder, by its path relative to it."""
-        root = self._path(folder)
-        files = (path for path in root.rglob("*") if path.is_file())
-        return {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
 
     def read_bytes(self, path: str) -> Optional[bytes]:
         """Return a file's content, or None where there is no such file."""
-        try:
-            return self._path(path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file so that it is there whole or as it was before."""
-        target = self._path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Renaming inside one folder is what network file systems do in one step too.
-        temporary = target.with_name(f".{target.name}.{self._writer}.partial")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_path(target.parent)
+
+    def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
+        """Write what `change` makes of a file's content, unless None; others may write the file at the same time."""
 
     def new_folder(self, folder: str) -> Path:
-        """Return an empty local folder to fill; what lay under its name is gone."""
-        self.remove_folder(folder)
-        path = self._path(folder)
-        path.mkdir(parents=True)
-        return path
+        """Return an empty local folder to fill; what lay under its name is gone once it is finished."""
 
     def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
         """Make sure of every file of a filled folder, and only then write the one that says that it is whole."""
-        # A network volume may report that it is full only here.
-        for name in self.sizes(folder):
-            _sync_path(self._path(f"{folder}/{name}"))
-        self.write_bytes(f"{folder}/{last_name}", last_content)
-        _sync_path(self._path(folder).parent)
 
-    def local_folder(self, folder: str) -> Path:
-        """Return a folder to read from."""
-        return self._path(folder)
+    def discard_folder(self, folder: str) -> None:
+        """Forget a new folder that could not be filled."""
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder and all in it; nothing happens where there is none."""
-        path = self._path(folder)
-        if path.exists():
-            shutil.rmtree(path)
 
-    def _path(self, relative: str) -> Path:
-        return self._root / relative
+    def reading(self, folder: str, names: Iterable[str]) -> ContextManager[Path]:
+        """Return a local folder to read these of its files from, as long as the context lasts."""
 
+    def after_writes(self, action: Callable[[], None]) -> None:
+        """Do something once all that was written so far is there."""
 
-def _sync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def drop_waiting(self, folder: str) -> None:
+        """Give up what is to be written below a folder and has not been begun."""
+
+    def check(self) -> None:
+        """Raise what a write in the background has failed with."""
+
+    def wait(self) -> None:
+        """Return once everything is written."""

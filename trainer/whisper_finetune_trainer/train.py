@@ -57,6 +57,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     first_step = saved.resume()
     reporter.resume_at(first_step, config.schedule.steps)
     history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
+    folder.wait_until_written()
 
     final = _final(config, history, saved)
     figures = outcome.compare(baseline, final, clips, loaded)
@@ -117,4 +118,4 @@ def _filler(loaded: LoadedModel, saved: Checkpoints, final: Evaluation, card: st
     kept = saved.model_of(final.step)
     if kept is None:
         return lambda folder: model.save_model(loaded, folder, card)
-    return functools.partial(outcome.copy_model, kept, card)
+    return functools.partial(outcome.copy_model, saved.reading(kept), tuple(kept.manifest.files), card)

@@ -45,7 +45,7 @@ class TrainingLoop:
             if self._is_to_go_on():
                 self._backend.train(first_step, self._after_step)
         except Stopped:
-            self._checkpoints.save_state(self._step)
+            self._checkpoints.save_last_state(self._step)
             raise
         self._reporter.finish(self._step, self._schedule.steps)
         return self._history

@@ -1,0 +1,28 @@
+"""Open the output of a run, wherever output.uri is."""
+
+from pathlib import Path
+
+from whisper_finetune_api import addresses
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer import identity, object_store, volumes
+from whisper_finetune_trainer.object_storage import ObjectStorage
+from whisper_finetune_trainer.run_folder import RunFolder
+from whisper_finetune_trainer.storage import Storage
+from whisper_finetune_trainer.uploads import Uploads
+from whisper_finetune_trainer.volume_storage import VolumeStorage
+
+
+def open_run_folder(config: TrainerConfig) -> RunFolder:
+    """Return the run's folder, to be prepared before it is written; TrainerError where it cannot be opened."""
+    name = config.run_folder_name
+    fields = identity.training_fields_digest(config.spec)
+    return RunFolder(_storage(config, name), name, config.spec.output.uri, config.uid, fields)
+
+
+def _storage(config: TrainerConfig, name: str) -> Storage:
+    uri = config.spec.output.uri
+    parsed = addresses.parse(uri)
+    if parsed is None or parsed.scheme == "pvc":
+        return VolumeStorage(volumes.local_path(uri, "output.uri", config), writer=name)
+    staging = Path(config.scratch_folder, "output")
+    return ObjectStorage(object_store.open_store(uri, "output.uri"), staging, Uploads())
