@@ -10,11 +10,16 @@ from kubernetes import client
 
 def kill_process_of(pod: client.V1Pod, module: str) -> None:
     """Send SIGKILL to the pod's process that runs this Python module, as a node does that is out of memory."""
+    signal_process_of(pod, module, signal.SIGKILL)
+
+
+def signal_process_of(pod: client.V1Pod, module: str, number: signal.Signals) -> None:
+    """Send a signal to the pod's process that runs this Python module."""
     pids = processes_of(pod, module)
     if not pids:
         pytest.skip(f"the processes of pod {pod.metadata.name} are not this machine's")
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def processes_of(pod: client.V1Pod, module: str) -> list[int]:

@@ -10,32 +10,18 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
+from e2e import simulation
 from e2e.following import following
-from e2e.installation import cluster_program
 from e2e.operator_pod import OperatorPod
 from e2e.runs import Runs, owner_of, state_of, uid_of
 from e2e.waiting import wait_until
 from whisper_finetune_api import v1alpha1
-from whisper_finetune_api.run import ReportedModel, TrainingResult
-from whisper_finetune_api.v1alpha1 import DataSummary, Metric, Progress, Result, WordErrorRate
 
 pytestmark = pytest.mark.cluster
 RUNS = 200
 #: The operator is killed when so many Jobs have been seen.
 KILLED_AT = (20, 80, 140)
 SECONDS_FOR_ALL = 300
-STEPS = 20
-
-RESULT = TrainingResult(
-    stage="Evaluating",
-    progress=Progress(step=STEPS, total_steps=STEPS, percent=100),
-    metric=Metric(normalizer="Basic"),
-    data=DataSummary(train_clips=20, eval_clips=4, split="Fraction"),
-    baseline=WordErrorRate(wer="31.20", normalized_wer="28.00"),
-    result=Result(wer="10.31", normalized_wer="9.00", difference_low="-20.00", difference_high="-18.00"),
-    model=ReportedModel(path="model", sha256="0" * 64, step=STEPS),
-    seconds=1,
-)
 
 
 @dataclass
@@ -62,10 +48,7 @@ class JobsSeen:
 
 @pytest.fixture
 def simulated_node(operator: OperatorPod, cluster_name: str, tmp_path: Path) -> None:
-    """A node whose pods end with RESULT, which holds for every run because its paths are relative."""
-    message = tmp_path / "termination-message.json"
-    message.write_text(RESULT.model_dump_json(by_alias=True, exclude_none=True))
-    cluster_program("kwok", "--name", cluster_name, "--termination-message", str(message))
+    simulation.start(cluster_name, tmp_path)
 
 
 def test_each_of_200_runs_gets_one_job_and_succeeds(

@@ -1,0 +1,110 @@
+"""A replica of the operator on the model of the API server: it reconciles what it sees, and sends when it may."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from api_server_model import Door, Server
+from whisper_finetune_operator import partition_need
+from whisper_finetune_operator.api_server import ClusterError
+from whisper_finetune_operator.children import uid_of
+from whisper_finetune_operator.cluster import Cluster
+from whisper_finetune_operator.event_poster import EventPoster
+from whisper_finetune_operator.lease import LeaseLostError
+from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.partition_book import PartitionBook
+from whisper_finetune_operator.partition_cluster import PartitionCluster
+from whisper_finetune_operator.reconcile import Reconciler
+from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.store import Store
+
+NAMESPACE = "speech"
+KINDS = ("leases", "jobs", "pods", "whisperfinetunes")
+OFFERED = Runtimes.model_validate(
+    {
+        "runtimes": [
+            {
+                "name": "pod16",
+                "accelerator": "ipu",
+                "image": "trainer:1",
+                "partitions": {
+                    "apiHost": "10.5.1.1",
+                    "pool": [{"id": "p4a", "ipus": 4}, {"id": "p4b", "ipus": 4}, {"id": "p8", "ipus": 8}],
+                },
+            }
+        ]
+    }
+)
+
+
+class Replica:
+    """A leader: its view of the cluster, and its way to it. Frozen, it is no leader any more when it wakes."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.door: Any = Door(server)
+        self.leads = True
+        self.store = Store(PartitionBook(lambda run: partition_need.find(run, OFFERED)))
+        metrics = Metrics()
+        self.reconciler = Reconciler(
+            self.store,
+            Cluster(self.door),
+            PartitionCluster(self.door, NAMESPACE, None),
+            OFFERED,
+            EventPoster(self.door, metrics, instance="model"),
+            metrics,
+            require_leadership=self._require,
+        )
+        self.frozen: asyncio.Task[Any] | None = None
+
+    def _require(self) -> None:
+        if not self.leads:
+            raise LeaseLostError("another leads")
+
+    def see(self, *, what: tuple[str, ...] = KINDS) -> None:
+        """Bring the view up to date."""
+        store, book = self.store, self.store.partitions
+        put: dict[str, Callable[[Any], object]] = {
+            "leases": book.put_lease,
+            "jobs": lambda job: store.put_workload("Job", job),
+            "pods": store.put_pod,
+            "whisperfinetunes": store.put_run,
+        }
+        known: dict[str, dict[str, Any]] = {
+            "leases": {uid_of(each): each for each in book.leases()},
+            "jobs": {uid_of(each): each for each in store.workloads("Job")},
+            "pods": {uid_of(each): each for _, each in store.pods()},
+            "whisperfinetunes": {run.uid: run.uid for run in store.runs()},
+        }
+        forget: dict[str, Any] = {
+            "leases": book.forget_lease,
+            "jobs": lambda job: store.forget_workload("Job", job),
+            "pods": store.forget_pod,
+            "whisperfinetunes": store.forget_run,
+        }
+        for kind in what:
+            there = self.server.of(kind)
+            for each in there:
+                put[kind](each)
+            for uid in known[kind].keys() - {uid_of(each) for each in there}:
+                forget[kind](known[kind][uid])
+
+    async def look(self, run_uid: str) -> None:
+        """Look at a run, until it is done or a request of it is held up."""
+        task = asyncio.create_task(self.reconciler.reconcile(run_uid))
+        held = asyncio.create_task(self.door.holding.wait())
+        await asyncio.wait((task, held), return_when=asyncio.FIRST_COMPLETED)
+        held.cancel()
+        if not task.done():
+            self.frozen, self.leads = task, False
+            return
+        with contextlib.suppress(ClusterError):
+            task.result()
+
+    async def wake(self) -> None:
+        """Let the request that was held up arrive, and what follows it be refused by the replica's own clock."""
+        self.door.open.set()
+        if self.frozen:
+            with contextlib.suppress(ClusterError, LeaseLostError):
+                await self.frozen

@@ -1,0 +1,195 @@
+"""Each request of a leader that was frozen while it sent it, arriving when another run may have the partition."""
+
+import random
+from typing import Any
+
+from api_server_model import Server, is_at_work, partition_of
+from replica_model import NAMESPACE, Replica
+from run_objects import time
+from specs import MINIMAL
+from whisper_finetune_operator.children import run_uid_of, uid_of
+
+
+class Stage:
+    """Runs that want the one partition of eight IPUs."""
+
+    def __init__(self) -> None:
+        self.server = Server(random.Random(1))  # noqa: S311 (no secret)
+        self.leader = Replica(self.server)
+
+    def create(self, name: str, created: int) -> str:
+        spec = {**MINIMAL, "model": "openai/whisper-small", "runtime": "pod16", "ipus": 8}
+        metadata = {"name": name, "namespace": NAMESPACE, "creationTimestamp": time(created)}
+        body = {"metadata": metadata, "spec": spec, "status": {"observedGeneration": -1}}
+        return uid_of(self.server.put("whisperfinetunes", body))
+
+    def change(self, uid: str, **spec: Any) -> None:
+        (run,) = [run for run in self.server.of("whisperfinetunes") if uid_of(run) == uid]
+        run["spec"] = {**run["spec"], **spec}
+        run["metadata"]["generation"] += 1
+        self.server.changed(run)
+
+    async def look(self, uid: str, *, rounds: int = 1) -> None:
+        """Let the leader see everything and look at a run, so many times."""
+        for _ in range(rounds):
+            self.leader.see()
+            await self.leader.look(uid)
+
+    async def freeze(self, uid: str, verb: str, plural: str) -> Replica:
+        """Freeze the leader while it sends such a request about a run, and let another one lead."""
+        self.leader.door.hold(verb, plural)
+        await self.look(uid)
+        frozen, self.leader = self.leader, Replica(self.server)
+        assert frozen.frozen, f"it sent no {verb} of {plural}"
+        return frozen
+
+    def holders(self) -> list[str]:
+        return [run_uid_of(lease) for lease in self.server.of("leases")]
+
+    def at_work(self) -> list[str]:
+        return [run_uid_of(pod) for pod in self.server.of("pods") if is_at_work(pod)]
+
+    def start_pods(self) -> None:
+        """Let the Job controller make the pods that it owes, and none of them end."""
+        for job in self.server.of("jobs"):
+            own = [pod for pod in self.server.of("pods") if run_uid_of(pod) == run_uid_of(job)]
+            if not job["spec"].get("suspend") and "deletionTimestamp" not in job["metadata"]:
+                self.server.control_job(job, own)
+
+    def end_pods(self) -> None:
+        """Let all pods and Jobs that are being deleted be gone."""
+        for pod in self.server.of("pods"):
+            del self.server.objects["pods", NAMESPACE, pod["metadata"]["name"]]
+        for job in self.server.of("jobs"):
+            if "deletionTimestamp" in job["metadata"]:
+                del self.server.objects["jobs", NAMESPACE, job["metadata"]["name"]]
+
+
+async def test_a_late_job_has_no_pod_and_is_deleted() -> None:
+    stage = Stage()
+    first, second = stage.create("first", 1), stage.create("second", 2)
+    frozen = await stage.freeze(first, "create", "jobs")
+    stage.change(first, suspend=True)
+    await stage.look(first)
+    assert stage.holders() == []
+    await stage.look(second, rounds=2)
+    stage.start_pods()
+    assert (stage.holders(), stage.at_work()) == ([second], [second])
+    await frozen.wake()
+    stage.start_pods()
+    assert stage.at_work() == [second]
+    stage.change(first, suspend=False)
+    await stage.look(first)
+    (late,) = [job for job in stage.server.of("jobs") if run_uid_of(job) == first]
+    assert "deletionTimestamp" in late["metadata"]
+
+
+async def test_a_late_start_of_a_job_finds_it_gone() -> None:
+    stage = Stage()
+    first, second = stage.create("first", 1), stage.create("second", 2)
+    frozen = await stage.freeze(first, "patch", "jobs")
+    stage.change(first, suspend=True)
+    await stage.look(first)
+    stage.end_pods()
+    await stage.look(first)
+    await stage.look(second, rounds=2)
+    stage.start_pods()
+    await frozen.wake()
+    stage.start_pods()
+    assert (stage.holders(), stage.at_work()) == ([second], [second])
+
+
+async def test_a_late_deletion_of_a_lease_leaves_the_one_that_is_in_use_again() -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first)
+    stage.change(first, suspend=True)
+    await stage.look(first)
+    stage.end_pods()
+    frozen = await stage.freeze(first, "delete", "leases")
+    stage.change(first, suspend=False)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    assert stage.at_work() == [first]
+    await frozen.wake()
+    assert stage.holders() == [first]
+
+
+async def test_a_late_deletion_of_a_lease_leaves_its_successor() -> None:
+    stage = Stage()
+    first, second = stage.create("first", 1), stage.create("second", 2)
+    await stage.look(first)
+    stage.change(first, suspend=True)
+    await stage.look(first)
+    stage.end_pods()
+    frozen = await stage.freeze(first, "delete", "leases")
+    await stage.look(first)
+    await stage.look(second)
+    assert stage.holders() == [second]
+    await frozen.wake()
+    assert stage.holders() == [second]
+
+
+async def test_a_late_renewal_makes_no_job() -> None:
+    stage = Stage()
+    first, second = stage.create("first", 1), stage.create("second", 2)
+    frozen = await stage.freeze(first, "replace", "leases")
+    stage.change(first, suspend=True)
+    await stage.look(first)
+    await stage.look(second)
+    await frozen.wake()
+    assert stage.holders() == [second]
+    assert {run_uid_of(job) for job in stage.server.of("jobs")} == {second}
+
+
+async def test_a_late_lease_is_given_back() -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    frozen = await stage.freeze(first, "create", "leases")
+    stage.change(first, suspend=True)
+    await stage.look(first)
+    await frozen.wake()
+    assert stage.holders() == [first]
+    await stage.look(first)
+    assert stage.holders() == []
+
+
+async def test_a_pod_that_no_watch_has_shown_yet_keeps_the_partition() -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=2)
+    stage.change(first, suspend=True)
+    await stage.look(first)
+    job = stage.server.of("jobs")[0]
+    stage.server.control_job({**job, "metadata": {**job["metadata"]}}, [])
+    stage.server.objects = {place: each for place, each in stage.server.objects.items() if place[0] != "jobs"}
+    stage.leader.see(what=("leases", "jobs", "whisperfinetunes"))
+    await stage.leader.look(first)
+    assert stage.holders() == [first]
+    assert partition_of(stage.server.of("pods")[0]) == "p8"
+
+
+async def test_the_partition_of_a_deleted_run_is_kept_while_anything_of_it_is_left() -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    del stage.server.objects["whisperfinetunes", NAMESPACE, "first"]
+    stage.leader.see(what=("leases", "whisperfinetunes"))
+    for left in ("jobs", "pods", ""):
+        await stage.leader.look(first)
+        assert stage.holders() == ([first] if left else [])
+        stage.server.objects = {place: each for place, each in stage.server.objects.items() if place[0] != left}
+
+
+async def test_a_pod_without_a_lease_keeps_others_off_its_partition() -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    stage.server.objects = {place: each for place, each in stage.server.objects.items() if place[0] != "leases"}
+    second = stage.create("second", 2)
+    stage.change(first, suspend=True)
+    await stage.look(second)
+    assert stage.holders() == []
+    assert stage.at_work() == [first]
