@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dataset_specs
 import ipu_sizes
 import notebook_settings
 from markdown import table
@@ -18,6 +19,8 @@ CHART_CRD = ROOT / "charts" / "whisper-finetune-operator" / "files" / "whisperfi
 API = ROOT / "docs" / "api.md"
 RUNTIMES = ROOT / "docs" / "runtimes.md"
 IPUS = ROOT / "docs" / "ipus.md"
+DATA = ROOT / "docs" / "data.md"
+DATA_TEMPLATE = ROOT / "docs" / "data.template.md"
 IPUS_TEMPLATE = ROOT / "docs" / "ipus.template.md"
 EXAMPLE = ROOT / "tests" / "examples" / "runtimes.yaml"
 
@@ -137,6 +140,14 @@ def ipus_text() -> str:
     return text.replace("<!-- settings -->", table(notebook_settings.HEADER, notebook_settings.rows()))
 
 
+def data_text() -> str:
+    """Return docs/data.md."""
+    text = DATA_TEMPLATE.read_text(encoding="utf-8")
+    text = text.replace("<!-- datasets -->", table(dataset_specs.HEADER, dataset_specs.rows()))
+    text = text.replace("<!-- rules -->", table(dataset_specs.RULES_HEADER, dataset_specs.rule_rows()))
+    return text.replace("<!-- specs -->", dataset_specs.specs())
+
+
 def main() -> None:
     """Write all files."""
     files = {
@@ -145,6 +156,7 @@ def main() -> None:
         API: api_text(),
         RUNTIMES: runtimes_text(),
         IPUS: ipus_text(),
+        DATA: data_text(),
     }
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -163,6 +163,15 @@ def write_parquet(path: Path, columns: dict[str, list[Any]], row_group_size: int
     parquet.write_table(pa.table(arrays), path, row_group_size=row_group_size)
 
 
+def openslr(folder: Path) -> None:
+    for place, gender in enumerate(("female", "male")):
+        names = list(SPOKEN)[place::2]
+        (folder / gender).mkdir(parents=True)
+        for name in names:
+            (folder / gender / f"{name}.wav").write_bytes(encoded(name, "wav"))
+        _lines(folder / gender / f"line_index_{gender}.tsv", [f"{name}\t{SPOKEN[name]}" for name in names])
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "audiofolder, CSV": audiofolder_csv,
     "audiofolder, JSON lines": audiofolder_jsonl,
@@ -172,6 +181,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "Kaldi": kaldi,
     "WebDataset": webdataset,
     "WebDataset, JSON": webdataset_json,
+    "OpenSLR": openslr,
     "Parquet of the Hub": parquet_of_the_hub,
     "Parquet of bytes": parquet_of_bytes,
     "Parquet of paths": parquet_of_paths,

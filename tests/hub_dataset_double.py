@@ -1,4 +1,4 @@
-"""A double of the Hugging Face Hub's interface for data sets, which cannot be reached from here: files by range."""
+"""A double of the Hugging Face Hub's interface for data sets: what is in a repository, and its files by range."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Data sets that people fine-tune Whisper with: their columns, configurations by language, splits and text rules.
 
-Pure. A spec needs only source and language for them; docs/data.md shows one for each. None could be looked at on the
-Hub while this was written: what is here is from the data sets' cards as they are known, and docs/data.md says so.
+Pure. A spec needs only source and language for them; docs/data.md shows one for each. What is here is
+from the data sets' cards as they are known, and was not verified against the Hub.
 """
 
 from dataclasses import dataclass, field

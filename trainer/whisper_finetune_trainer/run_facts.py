@@ -63,6 +63,7 @@ def of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
         Fact("Held out", f"{_amount(clips.evaluation)}; {_SPLITS[clips.split]}"),
         Fact("Left out", f"{dropped} clips" if dropped else "none"),
         Fact("Text for training", _NORMALIZATIONS[spec.dataset.text_normalization]),
+        *(Fact("Warning", warning) for warning in clips.warnings),
     )
 
 

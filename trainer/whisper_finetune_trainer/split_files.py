@@ -7,11 +7,11 @@ from typing import Iterable, List, Optional, Tuple
 
 from typing_extensions import Literal
 
-from whisper_finetune_trainer import manifest
+from whisper_finetune_trainer import line_index, manifest
 from whisper_finetune_trainer.data_folder import DataFolder
 from whisper_finetune_trainer.errors import TrainerError
 
-Format = Literal["manifest", "kaldi", "tar", "parquet"]
+Format = Literal["manifest", "kaldi", "line index", "tar", "parquet"]
 #: Kaldi's list of recordings; the texts lie beside it.
 WAV_SCP = "wav.scp"
 #: NeMo's list of sounds in tar files.
@@ -22,7 +22,7 @@ _NUMBERED = r"([-_.]?[0-9][0-9A-Za-z_-]*)?"
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """Files of one split, by their paths in the folder: one manifest, one wav.scp, or all shards."""
+    """Files of one split, by their paths in the folder: one manifest, one wav.scp, all line indexes, or all shards."""
 
     folder: DataFolder
     format: Format
@@ -67,6 +67,8 @@ def of_file(folder: DataFolder, name: str, split: str, *, is_train: bool) -> Spl
 def _format(name: str) -> Optional[Format]:
     if name == WAV_SCP:
         return "kaldi"
+    if line_index.is_one(name):
+        return "line index"
     if name.endswith(".tar"):
         return "tar"
     if name.endswith(".parquet"):
@@ -110,8 +112,19 @@ def _without_a_name(folder: DataFolder) -> Optional[SplitFiles]:
             return SplitFiles(folder, "manifest", (path,))
     if folder.is_file(WAV_SCP):
         return SplitFiles(folder, "kaldi", (WAV_SCP,))
+    indexes = _line_indexes(folder)
+    if indexes:
+        return SplitFiles(folder, "line index", indexes)
     # Shards that are named after other splits are not the train split's.
     return _shards(folder, "", re.compile("^[0-9]")) if not splits_of(folder) else None
+
+
+def _line_indexes(folder: DataFolder) -> Tuple[str, ...]:
+    """Return those at the top, and those in the folders that OpenSLR's archives are unpacked to."""
+    places = ["", *(name for name in folder.names() if folder.is_folder(name))]
+    return tuple(
+        posixpath.join(place, name) for place in places for name in folder.names(place) if line_index.is_one(name)
+    )
 
 
 def _manifests(split: str) -> List[str]:

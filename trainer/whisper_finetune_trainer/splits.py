@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Dict, Iterator, Sequence
 
-from whisper_finetune_trainer import kaldi, manifest, nemo_tars, parquet_shards, tar_shards
+from whisper_finetune_trainer import kaldi, line_index, manifest, nemo_tars, parquet_shards, tar_shards
 from whisper_finetune_trainer.data_folder import DataFolder
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.manifest import Columns, Row
@@ -53,6 +53,8 @@ def open_split(files: SplitFiles, audio: Sequence[str], text: Sequence[str]) -> 
 def _rows(files: SplitFiles) -> Iterator[Row]:
     if files.format == "kaldi":
         return kaldi.rows(files.folder, files.paths[0])
+    if files.format == "line index":
+        return line_index.rows(files.folder, files.paths)
     if files.format == "tar":
         return tar_shards.rows(files.folder, files.paths)
     return manifest.read(files.folder.file(files.paths[0]), files.name)
@@ -60,7 +62,7 @@ def _rows(files: SplitFiles) -> Iterator[Row]:
 
 def _base(files: SplitFiles, first: Sequence[Row]) -> str:
     # Kaldi's paths start where its recipe ran, which is the folder that the data set was made in.
-    place = "" if files.format == "kaldi" else posixpath.dirname(files.paths[0])
+    place = "" if files.format in {"kaldi", "line index"} else posixpath.dirname(files.paths[0])
     values: Dict[str, Any] = dict(first[0].values) if first else {}
     clips = posixpath.join(place, _COMMON_VOICE_FOLDER)
     return clips if _COMMON_VOICE_COLUMN in values and files.folder.is_folder(clips) else place
