@@ -15,6 +15,8 @@ from object_store.versitygw import ObjectStore
 from whisper_finetune_trainer import object_store
 from whisper_finetune_trainer.errors import TrainerError
 
+pytestmark = pytest.mark.slow
+
 READ = ["s3:GetObject", "s3:ListBucket"]
 
 

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,13 +25,17 @@ from object_store.fault_proxy import FaultProxy, Request
 from object_store.versitygw import ObjectStore
 from trainer_attempts import Volume
 from trainer_configs import FOLDER, UID
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig
 from whisper_finetune_trainer import folder_manifest, object_store, uploads
 from whisper_finetune_trainer.object_storage import ObjectStorage
 from whisper_finetune_trainer.object_store import open_store
 from whisper_finetune_trainer.progress import Snapshot
+from whisper_finetune_trainer.run_folder import RunFolder
 from whisper_finetune_trainer.uploads import Uploads
 
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent
 RUN = f"models/it/{FOLDER}"
 
 
@@ -347,3 +353,117 @@ def fill_at(step: int, filler: Path) -> Callable[[Snapshot], None]:
                     file.write(bytes(4096))
 
     return listen
+
+
+def test_checkpoints_that_do_not_fit_the_scratch_space_are_bad_configuration(runs: Runs, bucket: Bucket) -> None:
+    config = runs.config(steps=2).model_copy(update={"scratch_limit_bytes": 1000})
+    ended = runs.attempt(config)
+    assert (ended.exit_code, ended.result.reason) == (64, "ConfigInvalid")
+    assert "give the runtime a larger scratchLimit" in ended.result.message
+
+
+class TestFolders:
+    """One run's folder without a training: what an interrupted network and kills leave."""
+
+    @pytest.fixture
+    def scratch(self, tmp_path: Path) -> Path:
+        return tmp_path
+
+    def folder(self, scratch: Path) -> RunFolder:
+        storage = ObjectStorage(open_store("s3://models/it", "output.uri"), scratch, Uploads())
+        return RunFolder(storage, FOLDER, "s3://models/it", UID, "f" * 64)
+
+    def write(self, folder: RunFolder, step: int, size: int = 10) -> None:
+        folder.write_folder(
+            f"resume/checkpoint-{step}", step, lambda path: (path / "state.bin").write_bytes(os.urandom(size)) and None
+        )
+
+    def test_parts_of_a_large_file_are_sent_again_one_by_one(
+        self, bucket: Bucket, scratch: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(object_store, "_PART_BYTES", 5 << 20)
+        cut = bucket.proxy.cut(lambda request: "partNumber=2" in request.path, after_bytes=1 << 20, times=2)
+        folder = self.folder(scratch)
+        self.write(folder, 1, size=16 << 20)
+        folder.wait_until_written()
+        assert cut.seen == 2
+        bucket.assert_whole("resume/checkpoint-1")
+        parts = [request.path for request in bucket.proxy.requests if "partNumber" in request.path]
+        assert sum("partNumber=2" in path for path in parts) == 3
+        assert sum("partNumber=1" in path for path in parts) == 1
+
+    def test_at_most_one_folder_waits_while_one_is_on_its_way(self, bucket: Bucket, scratch: Path) -> None:
+        gate = bucket.proxy.close(is_put("checkpoint-1/state.bin"))
+        folder = self.folder(scratch)
+        self.write(folder, 1)
+        self.write(folder, 2)
+        third = threading.Thread(target=self.write, args=(folder, 3), daemon=True)
+        third.start()
+        third.join(0.3)
+        assert third.is_alive()
+        assert not (scratch / FOLDER / "resume/checkpoint-3").exists()
+        gate.set()
+        third.join()
+        folder.wait_until_written()
+        assert [found.manifest.step for found in self.folder(scratch).checkpoints("resume")] == [1, 2, 3]
+        assert list((scratch / FOLDER / "resume").iterdir()) == []
+
+    def test_the_last_state_overtakes_one_that_nobody_has_begun(self, bucket: Bucket, scratch: Path) -> None:
+        gate = bucket.proxy.close(is_put("checkpoint-1/state.bin"))
+        folder = self.folder(scratch)
+        self.write(folder, 1)
+        assert gate.reached.wait(30)
+        self.write(folder, 2)
+        folder.drop_waiting_states()
+        self.write(folder, 3)
+        gate.set()
+        folder.wait_until_written()
+        assert [found.manifest.step for found in self.folder(scratch).checkpoints("resume")] == [1, 3]
+
+    def test_another_runs_files_are_neither_read_nor_removed(self, bucket: Bucket, scratch: Path) -> None:
+        mine = self.folder(scratch)
+        self.write(mine, 1)
+        mine.wait_until_written()
+        storage = ObjectStorage(open_store("s3://models/it", "output.uri"), scratch, Uploads())
+        theirs = RunFolder(storage, "other-11112222", "s3://models/it", "11112222", "f" * 64)
+        theirs.prepare()
+        assert theirs.checkpoints("resume") == ()
+        bucket.assert_whole("resume/checkpoint-1")
+
+
+def test_a_killed_upload_and_a_killed_pod_in_a_row_end_in_one_whole_model(
+    runs: Runs, bucket: Bucket, tmp_path: Path
+) -> None:
+    """The first attempt is killed while it uploads its second state, the second one while it uploads the model."""
+    config = runs.config(steps=8, evalEverySteps=3)
+    kill_while(config, bucket, is_put("resume/checkpoint-6/manifest.json"), tmp_path)
+    assert bucket.states() == ["checkpoint-3/manifest.json"]
+    kill_while(config, bucket, is_put("/model/manifest.json"), tmp_path)
+    assert "model.safetensors" in bucket.names("model")
+    assert "manifest.json" not in bucket.names("model")
+    with pytest.raises(FileNotFoundError):
+        bucket.latest()
+
+    ended = runs.attempt(config)
+    assert ended.exit_code == 0, ended.result.message
+    bucket.assert_whole("model")
+    assert bucket.latest()["model"] == f"{FOLDER}/model"
+    assert bucket.names("resume") == []
+    assert runs.attempt(config) == ended
+
+
+def kill_while(config: TrainerConfig, bucket: Bucket, is_for: Callable[[Request], bool], folder: Path) -> None:
+    """Make an attempt in a process of its own, as in a pod, and kill it while a request is under way."""
+    gate = bucket.proxy.close(is_for)
+    python_path = os.pathsep.join(str(ROOT / part) for part in ("crds", "trainer"))
+    environment = {**os.environ, CONFIG_ENV: config.model_dump_json(by_alias=True, exclude_none=True)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "whisper_finetune_trainer", "--termination-log", str(folder / "termination.log")],
+        env={**environment, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        assert gate.reached.wait(60), "the attempt never came so far"
+    finally:
+        process.kill()
+        process.wait()
+        gate.drop()

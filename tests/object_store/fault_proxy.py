@@ -20,6 +20,32 @@ class Request:
     path: str
 
 
+class Gate:
+    """Holds requests back until it is opened, or drops them."""
+
+    def __init__(self) -> None:
+        #: Once a request stands before it.
+        self.reached = threading.Event()
+        self._opened = threading.Event()
+        self.drops = False
+
+    def set(self) -> None:
+        """Let the requests through, and all that come."""
+        self._opened.set()
+
+    def drop(self) -> None:
+        """Let none of the requests through that stand here: their client is gone. Those that come pass."""
+        self.drops = True
+        self._opened.set()
+
+    def wait(self) -> bool:
+        """Stand before the gate; return whether the request may go on."""
+        is_first = not self._opened.is_set()
+        self.reached.set()
+        self._opened.wait()
+        return not (self.drops and is_first)
+
+
 @dataclass
 class Fault:
     """What befalls the requests that it is for; `times` counts down to none."""
@@ -30,6 +56,7 @@ class Fault:
     #: An answer of a status and a body, instead of the service's.
     answer: tuple[int, str] | None = None
     delay_seconds: float = 0.0
+    gate: Gate | None = None
     times: int = 1_000_000
     seen: int = 0
 
@@ -56,6 +83,12 @@ class FaultProxy:
         """Answer some requests as S3 does with an error."""
         body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>the test says {code}</Message></Error>'
         return self.add(Fault(is_for, answer=(status, body), times=times))
+
+    def close(self, is_for: Callable[[Request], bool]) -> Gate:
+        """Hold some requests back; return the gate to open."""
+        gate = Gate()
+        self.add(Fault(is_for, gate=gate))
+        return gate
 
     def fault_for(self, request: Request) -> Fault | None:
         """Return what befalls a request now, and count it."""
@@ -84,6 +117,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if fault is not None:
             time.sleep(fault.delay_seconds)
+        if fault is not None and fault.gate is not None and not fault.gate.wait():
+            self.close_connection = True
+            return
         if fault is not None and fault.answer is not None:
             status, text = fault.answer
             self._answer(status, {"Content-Type": "application/xml"}, text.encode())

@@ -22,6 +22,11 @@ class State:
     values: Mapping[str, Any]
 
 
+def largest_bytes(network: torch.nn.Module) -> int:
+    """Return what a state of a network takes at most: its weights and Adam's two moments, as float32."""
+    return sum(weight.numel() for weight in network.parameters()) * 3 * 4
+
+
 def write(folder: Path, state: State, piece_bytes: int = _PIECE_BYTES) -> None:
     """Write the state's files into an existing folder."""
     for number, names in enumerate(_pieces(state.tensors, piece_bytes)):

@@ -2,14 +2,14 @@
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Iterator, Optional
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
+from whisper_finetune_trainer import model_files
 from whisper_finetune_trainer.errors import TrainerError
 
-_TEXTS = ["*.json", "merges.txt"]
 _DENIED = (401, 403)
 
 
@@ -17,7 +17,7 @@ def download_model(model: str, revision: Optional[str]) -> Path:
     """Return the local folder of a Hub model; ModelNotFound or AccessDenied. A network fault passes through."""
     with explained("model", model, revision, missing="ModelNotFound", page=f"https://huggingface.co/{model}"):
         files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
-        patterns = [*_TEXTS, *_weights(files)]
+        patterns = [*model_files.TEXTS, *model_files.weights(files)]
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
 
 
@@ -45,9 +45,3 @@ def explained(field: str, repository: str, revision: Optional[str], *, missing: 
                 f"{field}: the Hub refuses {repository} ({error.response.status_code}); is HF_TOKEN right?",
             ) from error
         raise
-
-
-def _weights(files: List[str]) -> List[str]:
-    # Only at the top: repositories hold other variants in folders. Pickled weights only where there are no others.
-    safe = [name for name in files if "/" not in name and name.endswith(".safetensors")]
-    return safe or [name for name in files if name.startswith("pytorch_model") and name.endswith(".bin")]

@@ -9,11 +9,11 @@ from typing import Any, Mapping, Optional, Tuple
 import transformers
 from safetensors import SafetensorError
 
-from whisper_finetune_api import addresses, models
+from whisper_finetune_api import models
 from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer import features, generation_settings, hub, model_folder, prompt, volumes
+from whisper_finetune_trainer import features, generation_settings, model_folder, model_source, prompt, volumes
 from whisper_finetune_trainer.errors import TrainerError
 
 _CONFIG = "config.json"
@@ -42,8 +42,7 @@ def load_model(config: TrainerConfig) -> LoadedModel:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     spec = config.spec
-    folder = _folder(config)
-    with volumes.readable(spec.model, "model"):
+    with volumes.readable(spec.model, "model"), model_source.opened(config) as folder:
         _check_config(folder, spec.model)
         network = _read_network(folder, spec.model)
         tokenizer = _read_tokenizer(folder, spec.model)
@@ -54,15 +53,6 @@ def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
     """Write weights, tokenizer, feature settings, generation settings and card into an existing folder."""
     model_folder.write(loaded.network, loaded.tokenizer, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def _folder(config: TrainerConfig) -> Path:
-    spec = config.spec
-    if addresses.parse(spec.model) is None:
-        return hub.download_model(spec.model, spec.model_revision)
-    if spec.model_revision is not None:
-        raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {spec.model}")
-    return volumes.local_path(spec.model, "model", config)
 
 
 def _check_config(folder: Path, address: str) -> None:

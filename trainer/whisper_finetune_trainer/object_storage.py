@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
 
 from whisper_finetune_trainer import folder_manifest, output_faults, s3_calls, store_faults
+from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.object_store import Store
 from whisper_finetune_trainer.storage import Fault
 from whisper_finetune_trainer.transfer_log import TransferLog
 from whisper_finetune_trainer.uploads import UploadError, Uploads
 
 _PROBE_NAME = ".write-probe"
-_MEGABYTE = 1_000_000
+_MEGABYTE, _GIGABYTE = 1e6, 1e9
 #: A token that was good and is no longer: the next attempt's pod reads the Secret anew.
 _EXPIRED = frozenset(("ExpiredToken", "TokenRefreshRequired", "RequestExpired"))
 logger = logging.getLogger(__name__)
@@ -66,6 +67,18 @@ class ObjectStorage:
         if explained is None:
             return None
         return Fault(explained.reason, explained.message, "Then make a new run", path)
+
+    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:
+        """Let as many folders be on their way as fit: two, so that one is filled while one is uploaded, or one."""
+        if folder_bytes > limit_bytes:
+            needed, left = folder_bytes / _GIGABYTE, max(0, limit_bytes) / _GIGABYTE
+            raise TrainerError(
+                "ConfigInvalid",
+                f"output.uri: on its way to {self._store.address} a checkpoint of this model takes {needed:.1f} GB of "
+                f"scratch space, and {left:.1f} GB are left; give the runtime a larger scratchLimit, or write to pvc://",
+            )
+        self._uploads.folders_at_once = 2 if 2 * folder_bytes <= limit_bytes else 1
+        return folder_bytes * self._uploads.folders_at_once
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""

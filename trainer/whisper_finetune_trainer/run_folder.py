@@ -50,6 +50,10 @@ class RunFolder:
                         logger.info("removing %s/%s: it is not whole", kind, name)
                         self._storage.remove_folder(self._below(f"{kind}/{name}"))
 
+    def reserve_scratch(self, folder_bytes: int, limit_bytes: int) -> int:
+        """Return the bytes of the scratch space that folders of that size may take on their way; ConfigInvalid."""
+        return self._storage.reserve(folder_bytes, limit_bytes)
+
     def stored(self, path: str) -> Optional[StoredFolder]:
         """Return a folder if it is whole by its sizes and of this run, else None."""
         with self._explained(path):

@@ -30,6 +30,12 @@ class Storage(Protocol):
     def explain(self, error: BaseException) -> Optional[Fault]:
         """Return a failure that stays in words, or None for any other."""
 
+    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:
+        """Return the bytes of the scratch space that folders of that size may take on their way.
+
+        TrainerError(ConfigInvalid) where not even one of them is within the limit.
+        """
+
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""
 

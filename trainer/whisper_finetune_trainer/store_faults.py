@@ -3,7 +3,6 @@
 The stores' libraries are not all in every image, so their errors are known by codes and names, and none is imported.
 """
 
-import errno
 from typing import Any, Dict, FrozenSet, Iterator, Literal, Optional, Tuple
 
 Fault = Literal["credentials", "rights", "missing", "full"]
@@ -52,7 +51,6 @@ _CODES: Dict[Fault, FrozenSet[str]] = {
 }
 #: More general than a code, so looked at after it.
 _CLASSES: Tuple[Tuple[type, Fault], ...] = ((FileNotFoundError, "missing"), (PermissionError, "rights"))
-_FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def meaning(error: BaseException) -> Optional[Fault]:
@@ -63,8 +61,6 @@ def meaning(error: BaseException) -> Optional[Fault]:
     by_code: Optional[Fault] = next((fault for fault, codes in _CODES.items() if found in codes), None)
     if by_code is not None:
         return by_code
-    if isinstance(error, OSError) and error.errno in _FULL_NUMBERS:
-        return "full"
     return next((fault for kind, fault in _CLASSES if isinstance(error, kind)), None)
 
 

@@ -8,6 +8,7 @@ from typing import Callable, List, Sequence, Tuple
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import (
     backends,
+    checkpoint_state,
     dataset,
     evaluations,
     finished_run,
@@ -42,7 +43,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     steps = StepRecord()
     with stop.interruptible():
         clips, loaded = _load(config)
-        config = config.model_copy(update={"scratch_limit_bytes": config.scratch_limit_bytes - clips.scratch_bytes})
+        config = config.model_copy(update={"scratch_limit_bytes": _scratch_bytes_left(config, folder, clips, loaded)})
         config = ipu_schedule.of_model(config, loaded.dimensions)
         backend = backends.open_backend(config, loaded, clips)
     reporter.tell(
@@ -81,6 +82,11 @@ def _load(config: TrainerConfig) -> Tuple[Clips, LoadedModel]:
         f"; left out: {dropped}" if dropped else "",
     )
     return clips, loaded
+
+
+def _scratch_bytes_left(config: TrainerConfig, folder: RunFolder, clips: Clips, loaded: LoadedModel) -> int:
+    left = config.scratch_limit_bytes - clips.scratch_bytes
+    return left - folder.reserve_scratch(checkpoint_state.largest_bytes(loaded.network), left)
 
 
 def _final(config: TrainerConfig, history: List[Evaluation], saved: Checkpoints) -> Evaluation:

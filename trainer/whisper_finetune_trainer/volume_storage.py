@@ -35,6 +35,10 @@ class VolumeStorage:
         advice = "Make room, or take a larger claim or one that this pod may write, and make a new run"
         return Fault("OutputNotWritable", f"{words} ({self._free_bytes() // _MEBIBYTE} MiB are free)", advice)
 
+    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:  # noqa: ARG002 -- folders are filled in their place
+        """Take nothing of the scratch space."""
+        return 0
+
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""
         try:
