@@ -1,7 +1,15 @@
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
-from whisper_finetune_trainer import datasets_table
+import data_layouts
+import tiny_whisper
+from whisper_finetune_trainer import clip_reader, data_source, datasets_table, splits
+from whisper_finetune_trainer.clip_reader import Rules
 from whisper_finetune_trainer.text_rules import RULES, Outcome, RuleName, TextRules
+from whisper_finetune_trainer.unpacked_sounds import UnpackedSounds
 
 CASES: dict[RuleName, tuple[str, str | None]] = {
     "NoSpeech": (" <SIL> ", None),
@@ -45,3 +53,20 @@ def test_a_set_is_found_by_its_id_in_any_case_and_by_its_files() -> None:
     assert datasets_table.find("pvc://speech/openslr/openslr") is None
     assert datasets_table.has_left_the_hub("mozilla-foundation/common_voice_17_0") is not None
     assert datasets_table.has_left_the_hub("mozilla/common") is None
+
+
+def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
+    names = list(data_layouts.SPOKEN)[:4]
+    columns = {
+        "audio": [{"bytes": data_layouts.encoded(name), "path": name} for name in names],
+        "text": ["ONE <COMMA> TWO", "THREE", "<SIL>", "four"],
+    }
+    data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
+    source = data_source.open_source(tiny_whisper.config(tmp_path, {}))
+    split = splits.open_split(source.find("train", is_train=True), ("audio",), ("text",))
+    known = datasets_table.find("speechcolab/gigaspeech")
+    assert known is not None
+    read = clip_reader.read_clips(split, Rules(30, TextRules(known.rules, str.strip), UnpackedSounds(str(tmp_path), 0)))
+    assert [clip.text for clip in read.clips] == ["one, two", "three", "four"]
+    assert dict(read.rewritten) == {"PunctuationTags": 1, "LowerCase": 2}
+    assert [drop.reason for drop in read.drops] == ["text rule NoSpeech"]

@@ -6,13 +6,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, List, Union
+from typing import Any, List, Tuple, Union
 
 from whisper_finetune_trainer import audio, manifest
 from whisper_finetune_trainer.audio_places import AudioPlace, Cell, Sound, WholeFile
 from whisper_finetune_trainer.clips import Clip, Drop
 from whisper_finetune_trainer.splits import Split
-from whisper_finetune_trainer.text_rules import TextRules
+from whisper_finetune_trainer.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.unpacked_sounds import UnpackedSounds
 
 #: Opening files waits for the disk, or for the network behind a volume or a store.
@@ -49,14 +49,17 @@ class ClipsRead:
 def read_clips(split: Split, rules: Rules) -> ClipsRead:
     """Return the clips of a split; the header of each sound is read. Faults of the network pass through."""
 
-    def read(row: manifest.Row) -> Union[Clip, Drop]:
-        return _clip(split, row, rules, found.rewritten)
+    def read(row: manifest.Row) -> Tuple[Union[Clip, Drop], Outcome]:
+        text = row.values.get(split.columns.text)
+        outcome = rules.text.apply(text if isinstance(text, str) else "")
+        return _clip(split, row, outcome, rules), outcome
 
     found = ClipsRead()
     with ThreadPoolExecutor(_READERS) as readers:
         # By portions: the pool would take all rows of a split into memory before it begins.
         for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
-            for result in readers.map(read, rows):
+            for result, outcome in readers.map(read, rows):
+                found.rewritten.update(outcome.rules)
                 _keep(found, result, split.name)
     return found
 
@@ -70,7 +73,7 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
         logger.info("%s: %d clips looked at", name, found.rows)
 
 
-def _clip(split: Split, row: manifest.Row, rules: Rules, rewritten: "Counter[str]") -> Union[Clip, Drop]:
+def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Union[Clip, Drop]:
     line = f"{split.name} line {row.number}"
     if row.broken:
         return Drop("broken line", f"{line} {row.broken}")
@@ -80,10 +83,8 @@ def _clip(split: Split, row: manifest.Row, rules: Rules, rewritten: "Counter[str
         return Drop("path outside of the source" if "outside" in sound else "broken line", f"{line}{sound}")
     if row.values.get("offset") not in (None, "", 0, 0.0, "0", "0.0"):
         return Drop("part of a file", f"{line}: parts of longer files (offset) are not supported; cut them first")
-    text = row.values.get(split.columns.text)
-    outcome = rules.text.apply(text if isinstance(text, str) else "")
-    rewritten.update(outcome.rules)
     if outcome.skipped_by:
+        text = row.values[split.columns.text]
         example = f"{line}: {sound.name} is left out by the data set's text rules: {text}"
         return Drop(f"text rule {outcome.skipped_by}", example, is_expected=True)
     if not outcome.text:
