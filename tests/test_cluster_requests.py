@@ -200,7 +200,7 @@ async def test_sweep_forgets_what_is_gone_and_looks_at_what_is_under_way(server:
     until(lambda: not place.jobs(), what="that the Job is gone")
     await Sweep(server, store, queue, namespace=place.name).once()
     assert {run.name for run in store.runs()} == {"stays", "is-over"}
-    assert list(store.jobs()) == []
+    assert list(store.workloads("Job")) == []
     assert queue.depth() == 1
 
 

@@ -1,0 +1,81 @@
+"""A partition that is given back wakes those whose turn it is and the head of the line: not a thousand waiting runs."""
+
+from replica_model import OFFERED
+from run_objects import run_object, time
+from whisper_finetune_operator import partition_leases, partition_need, waking
+from whisper_finetune_operator.keyed_queue import KeyedQueue
+from whisper_finetune_operator.partition_book import PartitionBook
+from whisper_finetune_operator.world import KubernetesObject, Run
+
+WAITING = 1000
+
+
+def stored(number: int) -> Run:
+    run = run_object({"model": "openai/whisper-small", "runtime": "pod16", "ipus": 4})
+    metadata = {**run["metadata"], "name": f"run-{number}", "uid": f"uid-{number}", "creationTimestamp": time(number)}
+    return Run.from_object({**run, "metadata": metadata})
+
+
+def leases() -> list[KubernetesObject]:
+    """Return the Leases of all partitions, held by runs that are at work."""
+    made = []
+    for place, partition in enumerate(OFFERED.pool_partitions()):
+        lease = partition_leases.build(stored(WAITING + place), partition.lease_name, partition.id, stored(0).created)
+        made.append({**lease, "metadata": {**lease["metadata"], "uid": f"lease-{place}", "resourceVersion": "1"}})
+    return made
+
+
+class Looks:
+    """Which runs were put on the queue at once, and which for soon."""
+
+    def __init__(self) -> None:
+        self.queue = KeyedQueue(self._work, lambda *_: None, workers=1)
+
+    async def _work(self, _: str) -> None:
+        """Do nothing."""
+
+    def now(self) -> int:
+        return self.queue.depth()
+
+    def soon(self) -> int:
+        return len(self.queue._timers)
+
+
+async def test_a_partition_that_is_given_back_wakes_eleven_of_a_thousand() -> None:
+    book, looks = PartitionBook(lambda run: partition_need.find(run, OFFERED)), Looks()
+    for lease in leases():
+        book.put_lease(lease)
+    for number in range(WAITING):
+        book.note_run(stored(number))
+    book.news()
+    waking.wake(book, looks.queue)
+    assert (looks.now(), looks.soon()) == (0, 0)
+    book.forget_lease(leases()[0])
+    waking.wake(book, looks.queue)
+    assert (looks.now(), looks.soon()) == (1, waking.TOLD_SOON)
+    assert list(book.line().turns) == ["uid-0"]
+    assert book.line().place_of(f"uid-{WAITING - 1}") == (WAITING - 1, WAITING - 1)
+
+
+async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> None:
+    book, looks = PartitionBook(lambda run: partition_need.find(run, OFFERED)), Looks()
+    for lease in leases()[1:]:
+        book.put_lease(lease)
+    book.note_run(stored(1))
+    book.note_run(stored(2))
+    waking.wake(book, looks.queue)
+    assert list(book.line().turns) == ["uid-1"]
+    book.forget_run("uid-1")
+    waking.wake(book, looks.queue)
+    assert list(book.line().turns) == ["uid-2"]
+    assert looks.now() == 2
+
+
+def test_a_change_of_a_run_that_does_not_matter_to_the_line_costs_nothing() -> None:
+    planned: list[str] = []
+    book = PartitionBook(lambda run: planned.append(run.name))
+    book.note_run(stored(1))
+    before = book.line()
+    book.note_run(stored(1))
+    assert planned == ["run-1"]
+    assert book.line() is before
