@@ -185,6 +185,12 @@ class TestRendering:
             render()["Role", f"{RELEASE}-lease"]
         )
 
+    def test_trainers_in_their_hosts_network_are_reached_too(self) -> None:
+        offered = yaml.safe_load((ROOT / "tests" / "examples" / "runtimes.yaml").read_text())
+        rendered = render({**offered, "networkPolicy": {"enabled": True}})
+        egress = rendered["NetworkPolicy", RELEASE]["spec"]["egress"]
+        assert egress[-1] == {"ports": [{"port": 8080, "endPort": 8082}]}
+
     def test_one_watched_namespace_needs_no_right_in_the_cluster(self) -> None:
         rendered = render(EVERYTHING)
         assert not [kind for kind, _ in rendered if kind.startswith("Cluster")]
