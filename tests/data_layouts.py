@@ -14,7 +14,7 @@ import pyarrow as pa
 import soundfile
 from pyarrow import parquet
 
-from tiny_whisper import SAMPLE_RATE, TEXTS, tone
+from tones import SAMPLE_RATE, TEXTS, tone
 
 COUNT = 10
 #: Text of a clip by its name; the lengths differ too.

@@ -26,6 +26,8 @@ MODULES = (
     "trainer_report_figures",
     "trainer_report_page",
     "trainer_report_sounds",
+    "trainer_layouts_on_volumes",
+    "trainer_parquet_layouts",
 )
 IPU_TESTS = sorted((ROOT / "tests" / "ipu").glob("test_*.py"))
 #: This Python's pytest and plugins are older: neither the project's configuration nor its fixtures fit it.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 import torch
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
@@ -14,11 +13,11 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import specs
 import trainer_configs
+from tones import SAMPLE_RATE, TEXTS, tone
 from whisper_finetune_api import languages
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import model_folder
 
-SAMPLE_RATE = 16_000
 #: The machine may be busy, and PyTorch's threads wait for each other; networks as small as these gain nothing by two.
 torch.set_num_threads(1)
 _TASK_TOKENS = [
@@ -29,7 +28,6 @@ _TASK_TOKENS = [
     "<|nocaptions|>",
     "<|notimestamps|>",
 ]
-TEXTS = ("uno", "due", "tre", "ciao", "gatto", "sole", "mare", "luna")
 
 
 def special_tokens(*, cantonese: bool = False) -> list[str]:
@@ -117,14 +115,6 @@ def _generation_config(tokens: WhisperTokenizer, *, english_only: bool) -> Gener
             task: tokens.convert_tokens_to_ids(f"<|{task}|>") for task in ("transcribe", "translate")
         }
     return GenerationConfig(**values)
-
-
-def tone(place: int, seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return a tone at 16 kHz whose pitch tells the texts apart, with the same faint noise every time."""
-    samples = int(seconds * SAMPLE_RATE)
-    pitch = 220 * 2 ** (place % len(TEXTS) / 2)
-    noise = np.random.default_rng(place).normal(0, 0.01, samples)
-    return (0.3 * np.sin(2 * np.pi * pitch * np.arange(samples) / SAMPLE_RATE) + noise).astype(np.float32)
 
 
 def write_clips(

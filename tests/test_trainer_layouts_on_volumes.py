@@ -1,0 +1,98 @@
+"""Data sets in every layout on a volume, and what is said where one is broken."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import data_layouts
+from data_layouts import LAYOUTS
+from layout_checks import check, config, load, refusal
+from whisper_finetune_trainer import dataset
+from whisper_finetune_trainer.audio_places import Cell, Member
+
+
+@pytest.mark.parametrize("write", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_layouts_on_a_volume(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    write(tmp_path / "clips")
+    check(load(tmp_path))
+
+
+def test_sounds_of_parquet_are_unpacked_as_far_as_there_is_room(tmp_path: Path) -> None:
+    data_layouts.parquet_of_the_hub(tmp_path / "clips")
+    size = len(data_layouts.encoded("clip-00"))
+    base = config(tmp_path, "pvc://speech/clips")
+    # Half of the scratch space is for sounds.
+    found = dataset.load_clips(base.model_copy(update={"scratch_limit_bytes": 2 * 4 * size}))
+    places = [type(clip.audio) for clip in (*found.train, *found.evaluation)]
+    assert set(places) == {Member, Cell}
+    assert 0 < found.scratch_bytes <= 4 * size
+    check(found)
+
+
+BROKEN: dict[str, tuple[dict[str, bytes], str, str]] = {
+    "pipe": (
+        {"wav.scp": b"u1 sox a.sph -t wav - |\n", "text": b"u1 uno\n"},
+        "DatasetInvalid",
+        "wav.scp line 1: u1 is the output of a command (sox a.sph -t wav - |), and commands from a data set are never",
+    ),
+    "no texts": ({"wav.scp": b"u1 a.wav\n"}, "DatasetInvalid", "text with its texts is missing"),
+    "segments": (
+        {"wav.scp": b"u1 a.wav\n", "text": b"u1 uno\n", "segments": b"u1 r1 0 1\n"},
+        "DatasetInvalid",
+        "utterances are parts of longer recordings",
+    ),
+    "no tar": ({"train-0.tar": b"this is no tar file" * 100}, "DatasetInvalid", "train-0.tar is no whole plain tar"),
+    "no Parquet": ({"train.parquet": b"PAR1 this is none PAR1"}, "DatasetInvalid", "is no whole Parquet file"),
+    "not a table": ({"train.csv": b'audio,text\n"a.wav,uno' + b"x" * 200_000}, "DatasetInvalid", "is not a table"),
+}
+
+
+@pytest.mark.parametrize(("files", "reason", "says"), BROKEN.values(), ids=BROKEN)
+def test_what_is_said_of_broken_layouts(tmp_path: Path, files: dict[str, bytes], reason: str, says: str) -> None:
+    (tmp_path / "clips").mkdir()
+    for name, content in files.items():
+        (tmp_path / "clips" / name).write_bytes(content)
+    error = refusal(tmp_path)
+    assert (error.reason, says in error.message) == (reason, True), error.message
+
+
+def test_a_pipe_is_never_run(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/wav.scp").write_text(f"u1 touch {tmp_path}/ran |\n", encoding="utf-8")
+    (tmp_path / "clips/text").write_text("u1 uno\n", encoding="utf-8")
+    refusal(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_member_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    data_layouts.webdataset_json(tmp_path / "clips")
+    (tmp_path / "secret.wav").write_bytes(data_layouts.encoded("clip-00", "wav"))
+    _append_link(tmp_path / "clips/000.tar", "zz.wav", str(tmp_path / "secret.wav"))
+    found = load(tmp_path)
+    # As if it were not there: as a sound it would be an unreadable one.
+    assert (dict(found.dropped), len(found.train)) == ({"broken line": 1}, 8)
+
+
+def _append_link(path: Path, name: str, target: str) -> None:
+    with tarfile.open(path, "a") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = tarfile.SYMTYPE, target
+        archive.addfile(entry)
+        archive.addfile(tarfile.TarInfo(f"{name[:-4]}.txt"))
+
+
+def test_a_row_of_a_tar_without_sound_is_counted(tmp_path: Path) -> None:
+    data_layouts.webdataset_json(tmp_path / "clips")
+    data_layouts.write_tar(tmp_path / "clips/001.tar", [("lost.txt", b"uno")])
+    found = load(tmp_path)
+    assert dict(found.dropped) == {"broken line": 1}
+
+
+def test_row_groups_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_layouts.parquet_of_bytes(tmp_path / "clips")
+    monkeypatch.setattr("whisper_finetune_trainer.parquet_shards._LARGEST_GROUP_BYTES", 1_000)
+    assert "write it again with smaller ones (row_group_size=100" in refusal(tmp_path).message
