@@ -100,6 +100,13 @@ def test_each_claim_is_mounted_once_and_only_the_outputs_may_be_written(
     assert planned.config.volumes == {claim.name: claim.folder for claim in claims}
 
 
+def test_whoever_writes_to_the_hub_is_told_that_nothing_can_be_resumed() -> None:
+    planned = made({"output.uri": "hf://team/whisper-it"})
+    assert isinstance(planned, TrainingPlan)
+    assert [warning for warning in planned.warnings if "starts at step 0" in warning] == list(planned.warnings)
+    assert planned.warnings
+
+
 def test_only_kueues_labels_are_copied() -> None:
     labels = {
         "kueue.x-k8s.io/queue-name": "speech",

@@ -21,6 +21,7 @@ from run_objects import (
     running,
 )
 from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, tell
+from whisper_finetune_api.run import ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import conditions, results
 from whisper_finetune_operator.world import Run
@@ -170,6 +171,13 @@ def test_a_finished_run_follows_in_observed_generation_alone() -> None:
 )
 def test_everything_of_a_run_lies_in_its_folder(uri: str, folder: str) -> None:
     assert results.folder(Run.from_object(run_object({"output.uri": uri}))) == folder
+
+
+def test_a_repositorys_model_lies_at_its_root() -> None:
+    ending = TrainingResult(model=ReportedModel(path="model", sha256="ab" * 32, step=1))
+    found = results.model(ending, "hf://team/whisper-it")
+    assert found is not None
+    assert found.uri == "hf://team/whisper-it"
 
 
 def test_messages_are_one_printable_line_that_the_api_takes() -> None:

@@ -467,3 +467,41 @@ def kill_while(config: TrainerConfig, bucket: Bucket, is_for: Callable[[Request]
         process.kill()
         process.wait()
         gate.drop()
+
+
+OLD_PYTHON = ROOT / ".venv38/bin/python"
+ON_PYTHON_38 = """
+import sys
+from pathlib import Path
+from whisper_finetune_trainer import object_store
+from whisper_finetune_trainer.object_storage import ObjectStorage
+from whisper_finetune_trainer.run_folder import RunFolder
+from whisper_finetune_trainer.uploads import Uploads
+
+object_store._PART_BYTES = 5 << 20
+store = object_store.open_store("s3://models/it", "output.uri")
+storage = ObjectStorage(store, Path(sys.argv[2]), Uploads())
+folder = RunFolder(storage, sys.argv[1], "s3://models/it", sys.argv[3], "f" * 64)
+folder.prepare()
+folder.write_folder("resume/checkpoint-1", 1, lambda path: (path / "state.bin").write_bytes(bytes(11 << 20)) and None)
+folder.update_latest(lambda known: {"known": known})
+folder.wait_until_written()
+with folder.newest_to_resume() as newest:
+    print(newest.stored.path, (newest.local / "state.bin").stat().st_size)
+"""
+
+
+@pytest.mark.skipif(not OLD_PYTHON.exists(), reason="no .venv38: no Python 3.8 on this machine")
+def test_the_older_libraries_of_the_ipu_stack_write_the_same(bucket: Bucket, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [OLD_PYTHON, "-c", ON_PYTHON_38, FOLDER, tmp_path, UID],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("crds", "trainer"))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout == f"resume/checkpoint-1 {11 << 20}\n", ran.stderr
+    bucket.assert_whole("resume/checkpoint-1")
+    assert bucket.latest() == {"known": None}
+    parts = [request.path for request in bucket.proxy.requests if "partNumber" in request.path]
+    assert len(parts) == 3

@@ -109,7 +109,7 @@ class Actor:
         self._metrics.job_created(run)
         logger.info("%s %s created", created["kind"], created["metadata"]["name"], extra=about(run))
         if warnings:
-            self._poster.post(run, Announcement("Warning", "IpuPlan", "; ".join(warnings)))
+            self._poster.post(run, Announcement("Warning", "PlanWarning", "; ".join(warnings)))
 
     async def _start(self, run: Run, name: str, uid: str, version: str) -> bool:
         try:

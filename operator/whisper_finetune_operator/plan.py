@@ -19,6 +19,9 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/max-exec-time-seconds")
 #: The rest of the scratch space is for temporary copies.
 _CACHE_SHARE = 0.75
+_NO_RESUME = (
+    "output.uri is a repository of the Hub, which gets one commit at the end: every attempt starts at step 0"
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,13 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
         scratch_limit_bytes=int(quantities.parse(runtime.scratch_limit) * _CACHE_SHARE),
     )
     labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
-    return TrainingPlan(run, runtime, config, claims, labels, run_planned.ipu.warnings if run_planned.ipu else ())
+    return TrainingPlan(run, runtime, config, claims, labels, _warnings(spec, run_planned))
+
+
+def _warnings(spec: WhisperFineTuneSpec, planned: RunPlan) -> tuple[str, ...]:
+    of_ipus = planned.ipu.warnings if planned.ipu else ()
+    output = addresses.parse(spec.output.uri)
+    return (*of_ipus, _NO_RESUME) if output and output.scheme == "hf" else of_ipus
 
 
 def _run_plan(

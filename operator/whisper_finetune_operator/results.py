@@ -41,4 +41,6 @@ def model(ending: TrainingResult, run_folder: str) -> Model | None:
     """Return the reported final model by its whole address."""
     if ending.model is None:
         return None
-    return Model(uri=f"{run_folder}/{ending.model.path}", sha256=ending.model.sha256, step=ending.model.step)
+    # In a repository of the Hub the model lies at the root.
+    uri = run_folder if run_folder.startswith("hf://") else f"{run_folder}/{ending.model.path}"
+    return Model(uri=uri, sha256=ending.model.sha256, step=ending.model.step)

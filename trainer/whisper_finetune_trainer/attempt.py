@@ -30,16 +30,17 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Traini
         train = importlib.import_module("whisper_finetune_trainer.train")
     try:
         result: TrainingResult = train.train(config, folder, reporter, stop)
-    except (Exception, Stopped):
-        _finish_writing(folder)
+    except (Exception, Stopped) as error:
+        _finish_writing(folder, error)
         raise
     return result
 
 
-def _finish_writing(folder: RunFolder) -> None:
+def _finish_writing(folder: RunFolder, ending: BaseException) -> None:
     """Have what is on its way written: the next attempt goes on from it, however this one ended."""
     try:
         folder.wait_until_written()
-    except Exception:
+    except Exception as error:
         # The attempt ends for a reason of its own, which must not be hidden.
-        logger.exception("what was on its way could not be written")
+        if str(error) != str(ending):
+            logger.exception("what was on its way could not be written")

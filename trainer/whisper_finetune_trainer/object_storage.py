@@ -4,28 +4,27 @@ The manifest goes up last, and goes first when a folder is removed: without it a
 """
 
 import contextlib
+import dataclasses
 import logging
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
 
-from whisper_finetune_trainer import folder_manifest, output_faults, s3_calls, store_faults
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer import folder_manifest, output_faults, s3_calls, scratch_room, store_faults
 from whisper_finetune_trainer.object_store import Store
 from whisper_finetune_trainer.storage import Fault
 from whisper_finetune_trainer.transfer_log import TransferLog
 from whisper_finetune_trainer.uploads import UploadError, Uploads
 
 _PROBE_NAME = ".write-probe"
-_MEGABYTE, _GIGABYTE = 1e6, 1e9
+_MEGABYTE = 1e6
 #: A token that was good and is no longer: the next attempt's pod reads the Secret anew.
 _EXPIRED = frozenset(("ExpiredToken", "TokenRefreshRequired", "RequestExpired"))
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Uploaded:
     """A whole folder: its manifest, and the bytes of its other files."""
 
@@ -35,6 +34,8 @@ class _Uploaded:
 
 class ObjectStorage:
     """Objects below one address, and their staging folder in the scratch space."""
+
+    outlives_the_pod = True
 
     def __init__(self, store: Store, staging: Path, uploads: Uploads) -> None:
         """Each folder is filled below `staging`, and leaves it once it is uploaded."""
@@ -61,8 +62,7 @@ class ObjectStorage:
             return None
         words = output_faults.cannot_write(cause) if code is None else None
         if words is not None:
-            advice = "Give the runtime a larger scratchLimit, or write to pvc://, and make a new run"
-            return Fault("OutputNotWritable", f"{words} in the scratch folder {self._staging.parent}", advice, path)
+            return dataclasses.replace(scratch_room.fault(words, self._staging), path=path)
         explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")
         if explained is None:
             return None
@@ -70,13 +70,7 @@ class ObjectStorage:
 
     def reserve(self, folder_bytes: int, limit_bytes: int) -> int:
         """Let as many folders be on their way as fit: two, so that one is filled while one is uploaded, or one."""
-        if folder_bytes > limit_bytes:
-            needed, left = folder_bytes / _GIGABYTE, max(0, limit_bytes) / _GIGABYTE
-            raise TrainerError(
-                "ConfigInvalid",
-                f"output.uri: on its way to {self._store.address} a checkpoint of this model takes {needed:.1f} GB of "
-                f"scratch space, and {left:.1f} GB are left; give the runtime a larger scratchLimit, or write to pvc://",
-            )
+        scratch_room.require(folder_bytes, limit_bytes, self._store.address)
         self._uploads.folders_at_once = 2 if 2 * folder_bytes <= limit_bytes else 1
         return folder_bytes * self._uploads.folders_at_once
 

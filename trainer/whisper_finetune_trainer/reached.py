@@ -15,7 +15,12 @@ _REPORTED = 10
 
 
 def checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedCheckpoint, ...]:
-    """Return the newest whole checkpoints of the kinds as the operator is told of them, oldest first."""
+    """Return the newest whole checkpoints of the kinds as the operator is told of them, oldest first.
+
+    Where nobody could reach them, there are none to tell of.
+    """
+    if not folder.outlives_the_pod:
+        return ()
     found = sorted((item for kind in kinds for item in folder.checkpoints(kind)), key=lambda item: item.manifest.step)
     return tuple(
         ReportedCheckpoint(step=item.manifest.step, path=item.path, wer=item.manifest.wer, sha256=item.sha256)

@@ -38,6 +38,11 @@ class RunFolder:
         self._training_fields = training_fields
         self._newest_state: Optional[str] = None
 
+    @property
+    def outlives_the_pod(self) -> bool:
+        """Return whether another attempt finds what this one has written, before the run is finished."""
+        return self._storage.outlives_the_pod
+
     def prepare(self) -> None:
         """Find out whether the output can be written, and remove what a killed attempt left half-written."""
         # First, so that an output that can no longer be written still says what is there.
@@ -166,6 +171,9 @@ class RunFolder:
 
     def address(self, path: str = "") -> str:
         """Return the address of something of the run, as the user would write it."""
+        if self._uri.startswith("hf://"):
+            # All that is there is one commit.
+            return self._uri
         return "/".join(part for part in (self._uri.rstrip("/"), self.name, path) if part)
 
     def _is_own(self, found: folder_manifest.Manifest) -> bool:

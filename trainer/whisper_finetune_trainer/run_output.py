@@ -1,5 +1,6 @@
 """Open the output of a run, wherever output.uri is."""
 
+import importlib
 from pathlib import Path
 
 from whisper_finetune_api import addresses
@@ -25,4 +26,11 @@ def _storage(config: TrainerConfig, name: str) -> Storage:
     if parsed is None or parsed.scheme == "pvc":
         return VolumeStorage(volumes.local_path(uri, "output.uri", config), writer=name)
     staging = Path(config.scratch_folder, "output")
-    return ObjectStorage(object_store.open_store(uri, "output.uri"), staging, Uploads())
+    store = object_store.open_store(uri, "output.uri")
+    if parsed.scheme == "hf":
+        # The Hub's library takes long to load, and few runs write there.
+        hub_storage = importlib.import_module("whisper_finetune_trainer.hub_storage")
+        kept = config.spec.output.keep_checkpoints
+        storage: Storage = hub_storage.HubStorage(store, f"{parsed.place}/{parsed.path}", name, staging, kept)
+        return storage
+    return ObjectStorage(store, staging, Uploads())

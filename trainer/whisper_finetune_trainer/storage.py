@@ -24,6 +24,9 @@ class Fault:
 class Storage(Protocol):
     """Folders and small files below output.uri; the only thing that writes there."""
 
+    #: Whether another attempt finds what this one has written.
+    outlives_the_pod: bool
+
     def probe(self, folder: str) -> None:
         """Write into a folder and take it away again; leftovers of a killed process go too."""
 

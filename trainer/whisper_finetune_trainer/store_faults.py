@@ -15,6 +15,7 @@ _CREDENTIAL_ERRORS = frozenset(
         "DefaultCredentialsError",
         "RefreshError",
         "ClientAuthenticationError",
+        "LocalTokenNotFoundError",
     )
 )
 _CODES: Dict[Fault, FrozenSet[str]] = {

@@ -16,6 +16,8 @@ _MEBIBYTE = 1 << 20
 class VolumeStorage:
     """Files below one mounted folder. Paths are relative to it; methods that write raise OSError."""
 
+    outlives_the_pod = True
+
     def __init__(self, root: Path, writer: str) -> None:
         """`writer` tells runs apart that write to the same folder at the same time."""
         self._root = root
