@@ -127,7 +127,9 @@ class WhisperFineTuneStatus(ApiModel):
     state: Optional[State] = Field(None, description="For display only; conditions are what machines read.")
     runtime: Optional[str] = Field(None, max_length=63, description="Pinned at first sight.")
     ipus: Optional[int] = Field(None, ge=1, le=64, description="IPUs of the run, pinned at first sight.")
-    partition: Optional[str] = Field(None, max_length=63, description="V-IPU partition that the run holds, or held last.")
+    partition: Optional[str] = Field(
+        None, max_length=63, description="V-IPU partition that the run holds, or held last."
+    )
     job_name: Optional[str] = Field(None, max_length=63)
     pod_name: Optional[str] = Field(None, max_length=253, description="Newest pod: its log is the trainer's.")
     attempts: Optional[Attempts] = None
