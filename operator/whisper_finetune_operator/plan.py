@@ -19,9 +19,7 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/max-exec-time-seconds")
 #: The rest of the scratch space is for temporary copies.
 _CACHE_SHARE = 0.75
-_NO_RESUME = (
-    "output.uri is a repository of the Hub, which gets one commit at the end: every attempt starts at step 0"
-)
+_NO_RESUME = "output.uri is a repository of the Hub, which gets one commit at the end: every attempt starts at step 0"
 
 
 @dataclass(frozen=True)
