@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import soundfile
 
+import data_layouts
 from data_layouts import LAYOUTS
-from layout_checks import check, load, refusal
+from layout_checks import check, config, load, refusal
 from object_store import fault_proxy, versitygw
 from object_store.versitygw import ObjectStore
-from whisper_finetune_trainer import audio
+from tones import SAMPLE_RATE, tone
+from whisper_finetune_trainer import audio, clip_reader, data_source, splits
+from whisper_finetune_trainer.clip_reader import Rules
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.text_rules import TextRules
+from whisper_finetune_trainer.unpacked_sounds import UnpackedSounds
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +95,46 @@ def test_rights_that_end_while_training_are_named(
             audio.read(found.train[0].audio)
         assert caught.value.reason == "AccessDenied"
         assert refusal(tmp_path, "s3://speech/nemo").reason == "AccessDenied"
+
+
+@pytest.mark.parametrize("layout", ["files", "shards"])
+def test_the_headers_alone_are_fetched_to_list_clips(
+    bucket: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    sound = wav_of_seconds(25)
+    write_long(tmp_path / layout, layout, sound)
+    bucket.filesystem.put(f"{tmp_path}/{layout}/", f"speech/long-{layout}/", recursive=True)
+    with fault_proxy.before(bucket.endpoint) as proxy:
+        for name, value in bucket.behind(proxy.endpoint).environment.items():
+            monkeypatch.setenv(name, value)
+        source = data_source.open_source(config(tmp_path, f"s3://speech/long-{layout}"))
+        split = splits.open_split(source.find("train", is_train=True), ("audio",), ("text",))
+        rules = Rules(30, TextRules((), str.strip), UnpackedSounds(str(tmp_path), 0))
+        found = clip_reader.read_clips(split, rules).clips
+        assert [clip.seconds for clip in found] == [25.0] * 4
+        listed = proxy.sent_bytes
+        assert listed < len(found) * len(sound) / 2
+        audio.read(found[0].audio)
+        assert proxy.sent_bytes - listed < 1.2 * len(sound)
+
+
+def wav_of_seconds(seconds: int) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, tone(0, seconds), SAMPLE_RATE, format="WAV")
+    return file.getvalue()
+
+
+def write_long(folder: Path, layout: str, sound: bytes) -> None:
+    folder.mkdir()
+    if layout == "shards":
+        members = [
+            (f"{place}.{suffix}", content)
+            for place in range(4)
+            for suffix, content in (("wav", sound), ("txt", b"uno"))
+        ]
+        data_layouts.write_tar(folder / "train-0.tar", members)
+        return
+    for place in range(4):
+        (folder / f"{place}.wav").write_bytes(sound)
+    lines = [json.dumps({"audio": f"{place}.wav", "text": "uno"}) for place in range(4)]
+    (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")

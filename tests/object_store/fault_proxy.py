@@ -68,6 +68,8 @@ class FaultProxy:
     endpoint: str = ""
     faults: list[Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    #: Of the service's answers, that clients were sent.
+    sent_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, fault: Fault) -> Fault:
@@ -150,6 +152,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+            with self.proxy._lock:
+                self.proxy.sent_bytes += len(body)
 
     def log_message(self, *_: object) -> None:
         """Say nothing: the tests' output is theirs."""

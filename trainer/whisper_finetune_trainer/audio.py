@@ -8,9 +8,10 @@ import soundfile
 import soxr
 
 from whisper_finetune_trainer import audio_formats, audio_places, parquet_shards, source_files
-from whisper_finetune_trainer.audio_places import AudioPlace, Cell, WholeFile
+from whisper_finetune_trainer.audio_places import AudioPlace, Cell, Member, WholeFile
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.features import SAMPLE_RATE
+from whisper_finetune_trainer.file_part import FilePart
 
 #: Samples from here on count as clipped.
 _FULL_SCALE = 0.999
@@ -84,6 +85,9 @@ def _decoded(place: AudioPlace) -> Any:
 def _opened(place: AudioPlace) -> BinaryIO:
     if isinstance(place, WholeFile):
         return source_files.open_file(place.file)
+    if isinstance(place, Member) and not source_files.is_local(place.file):
+        # A header is all that is wanted, and the rest would come over the network.
+        return io.BufferedReader(FilePart(source_files.open_file(place.file), place.offset, place.size))
     return io.BytesIO(content(place))
 
 
