@@ -82,6 +82,7 @@ CASES: dict[str, Case] = {
     "bucket output": Case({"output.uri": "gs://bucket/runs"}),
     "hub output": Case({"output.uri": "hf://team/whisper-ca"}),
     "keep ten": Case({"output.keepCheckpoints": 10}),
+    "float16 too": Case({"output.float16Copy": True}),
     "secret": Case({"secretRefs": [{"name": "hub", "keys": ["HF_TOKEN"]}]}),
     "suspended": Case({"suspend": True}),
     "no retries": Case({"retries": 0}),

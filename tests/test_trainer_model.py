@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import WhisperProcessor, pipeline
+from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipeline
 
 import tiny_whisper
 from whisper_finetune_api.models import Dimensions
-from whisper_finetune_trainer import model, prompt
+from whisper_finetune_trainer import model, model_folder, prompt
 from whisper_finetune_trainer.errors import TrainerError
 
 ROOT = Path(__file__).parent.parent
@@ -255,6 +255,21 @@ def test_a_saved_model_loads_as_it_was(volume: Path) -> None:
     weights, same = loaded.network.state_dict(), again.network.state_dict()
     assert weights.keys() == same.keys()
     assert all(torch.equal(weights[name], same[name]) for name in weights)
+
+
+def test_a_float16_copy_loads_as_the_variant_fp16(volume: Path) -> None:
+    folder = volume / "saved"
+    folder.mkdir()
+    loaded = load(volume)
+    model.save_model(loaded, folder, CARD)
+    model_folder.add_float16_copy(folder)
+    halves = WhisperForConditionalGeneration.from_pretrained(
+        folder, variant="fp16", dtype=torch.float16, local_files_only=True
+    )
+    assert {weight.dtype for weight in load_file(folder / "model.fp16.safetensors").values()} == {torch.float16}
+    same = halves.state_dict()
+    assert all(torch.equal(weight.half(), same[name]) for name, weight in loaded.network.state_dict().items())
+    assert (folder / "model.fp16.safetensors").stat().st_mode & stat.S_IROTH
 
 
 def test_the_pipeline_of_transformers_takes_the_saved_folder(volume: Path) -> None:

@@ -51,7 +51,7 @@ def stop_at(step: int) -> Callable[[Snapshot], None]:
 
 
 def test_a_run_from_data_to_result(volume: Volume) -> None:
-    ended = volume.attempt(volume.config(steps=150, saveEverySteps=60))
+    ended = volume.attempt(volume.config(steps=150, saveEverySteps=60, output={"float16Copy": True}))
     result = ended.result
     assert ended.exit_code == 0, result.message
     assert result.reason is None
@@ -73,6 +73,7 @@ def test_a_run_from_data_to_result(volume: Volume) -> None:
     assert volume.names("resume") == []
     assert TrainingResult.model_validate(volume.json("result.json")) == result
     assert result.model is not None
+    assert "model.fp16.safetensors" in volume.json("model/manifest.json")["files"]
     assert result.model.sha256 == folder_manifest.file_sha256(volume.run / "model/manifest.json")
     assert volume.json("../latest.json") == {
         "run": FOLDER,

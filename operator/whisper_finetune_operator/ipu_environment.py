@@ -15,7 +15,6 @@ def build(plan: TrainingPlan) -> dict[str, str]:
         "NUM_AVAILABLE_IPU": str(plan.config.ipus),
         # libibverbs is not safe to fork without it, and data loaders fork.
         "RDMAV_FORK_SAFE": "1",
-        "POPTORCH_WAIT_FOR_IPU": "1",
         **caches,
         **_partition(plan),
     }

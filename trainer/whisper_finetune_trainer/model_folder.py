@@ -5,11 +5,14 @@ import tempfile
 from pathlib import Path
 from typing import Any, Mapping
 
+from safetensors import torch as safetensors_torch
 from transformers import WhisperFeatureExtractor
 
 from whisper_finetune_trainer import features, tokenizer_files
 
 _READABLE_BY_ALL = 0o644
+_WEIGHTS = "model.safetensors"
+_FLOAT16_WEIGHTS = "model.fp16.safetensors"
 
 
 def write(network: Any, tokenizer: Any, folder: Path) -> None:
@@ -24,6 +27,15 @@ def write(network: Any, tokenizer: Any, folder: Path) -> None:
     # As preprocessor_config.json: transformers 4.29 knows no processor_config.json, and 5 reads both.
     extractor = WhisperFeatureExtractor(feature_size=settings.mel_bins, chunk_length=settings.window_seconds)
     extractor.save_pretrained(folder)
+
+
+def add_float16_copy(folder: Path) -> None:
+    """Write the folder's weights once more in float16, for `from_pretrained(..., variant="fp16")`."""
+    weights = safetensors_torch.load_file(str(folder / _WEIGHTS))
+    copy = folder / _FLOAT16_WEIGHTS
+    halves = {name: weight.half() for name, weight in weights.items()}
+    safetensors_torch.save_file(halves, str(copy), metadata={"format": "pt"})
+    copy.chmod(_READABLE_BY_ALL)
 
 
 def _tokenizer_files(tokenizer: Any) -> Mapping[str, str]:

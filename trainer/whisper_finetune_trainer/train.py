@@ -16,6 +16,7 @@ from whisper_finetune_trainer import (
     milestones,
     model,
     model_card,
+    model_folder,
     normalizers,
     outcome,
     report,
@@ -67,6 +68,8 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     result = report.write(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
     backend.gather_weights()
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
+    if config.spec.output.float16_copy:
+        fill = _with_float16_copy(fill)
     return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
@@ -125,3 +128,11 @@ def _filler(loaded: LoadedModel, saved: Checkpoints, final: Evaluation, card: st
     if kept is None:
         return lambda folder: model.save_model(loaded, folder, card)
     return functools.partial(outcome.copy_model, saved.reading(kept), tuple(kept.manifest.files), card)
+
+
+def _with_float16_copy(fill: Callable[[Path], None]) -> Callable[[Path], None]:
+    def fill_twice(folder: Path) -> None:
+        fill(folder)
+        model_folder.add_float16_copy(folder)
+
+    return fill_twice

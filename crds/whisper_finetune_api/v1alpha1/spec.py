@@ -125,6 +125,7 @@ class Output(ApiModel):
         description="pvc://claim/path, s3://, gs:// or az://; hf:// pushes the final model as one commit.",
     )
     keep_checkpoints: int = Field(2, ge=1, le=10, description="Newest checkpoints that are kept beside the model.")
+    float16_copy: bool = Field(default=False, description="Also write the final weights in float16, as variant fp16.")
 
 
 class SecretReference(ApiModel):
