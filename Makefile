@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 CLUSTER_NAME ?= wft
 RUNTIME ?= cpu
+OUTPUT ?= pvc
 GENERATED := crds charts docs README.md tests/golden
 
 .PHONY: help demo test test-unit check generate cluster-up cluster-down images bench bench-trainer bench-operator lock environment
@@ -12,8 +13,8 @@ GENERATED := crds charts docs README.md tests/golden
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: environment ## From nothing to a word error rate: local cluster, operator, a fine-tune, a table (RUNTIME=ipu-emulated: on emulated IPUs).
-	$(VENV)/python tests/demo run --runtime $(RUNTIME)
+demo: environment ## From nothing to a word error rate: local cluster, operator, a fine-tune, a table (RUNTIME=ipu-emulated: on emulated IPUs; OUTPUT=s3: from bucket to bucket).
+	$(VENV)/python tests/demo run --runtime $(RUNTIME) --output $(OUTPUT)
 
 test: check ## All tests: units, the real API server, real pods, real speech.
 	$(VENV)/python -m pytest tests

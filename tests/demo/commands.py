@@ -37,11 +37,12 @@ def command(arguments: Sequence[str]) -> int:
             print(sources.licences(), end="")
         case "run":
             from demo.flow import Flow  # noqa: PLC0415 (the Kubernetes client takes seconds to import)
-            from demo.scenarios import SCENARIOS  # noqa: PLC0415 (the same)
+            from demo.scenarios import IN_BUCKET, SCENARIOS  # noqa: PLC0415 (the same)
 
-            if options.runtime not in SCENARIOS:
-                raise DemoError(f"there is no demo for runtime {options.runtime!r}: take {' or '.join(SCENARIOS)}")
-            Flow(options.name, SCENARIOS[options.runtime], folders, Stopwatch()).run()
+            offered = IN_BUCKET if options.output == "s3" else SCENARIOS
+            if options.runtime not in offered:
+                raise DemoError(f"there is no demo for runtime {options.runtime!r}: take {' or '.join(offered)}")
+            Flow(options.name, offered[options.runtime], folders, Stopwatch()).run()
         case "verify":
             from demo import verification  # noqa: PLC0415 (the same)
 
@@ -60,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     cluster.add_argument("--name", default=name, help="the cluster's name (default: CLUSTER_NAME, or demo)")
     run = commands.add_parser("run", parents=[cluster], help="all of it: cluster, operator, a fine-tune, a table")
     run.add_argument("--runtime", default="cpu", help="cpu: Italian by Whisper base; ipu-emulated: the way to IPUs")
+    where = "pvc: data and results on a volume; s3: in a bucket of a real S3 server"
+    run.add_argument("--output", choices=("pvc", "s3"), default="pvc", help=where)
     verify = commands.add_parser(
         "verify",
         parents=[cluster],

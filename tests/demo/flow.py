@@ -1,12 +1,13 @@
 """`make demo`: from nothing to a word error rate on a real cluster, told as it goes."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubernetes import config
 
-from demo import explanation, following, next_steps, operator_installation, progress_of_run, table, volume
+from demo import bucket, explanation, following, next_steps, operator_installation, progress_of_run, table, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError
 from demo.folders import DemoFolders
@@ -34,10 +35,12 @@ class Flow:
             installation.cluster_program("up", "--name", self.name)
         kubeconfig = Path(installation.cluster_program("kubeconfig", "--name", self.name))
         self.scenario.prepare(self.folders, self.watch)
-        with config.new_client_from_config(str(kubeconfig)) as api:
+        with config.new_client_from_config(str(kubeconfig)) as api, contextlib.ExitStack() as held:
             cluster = DemoCluster(api)
             self.install(cluster, kubeconfig)
-            shared = self.fill_volume(cluster)
+            shared = (
+                self.fill_bucket(cluster, kubeconfig, held) if self.scenario.in_bucket else self.fill_volume(cluster)
+            )
             sight = self.fine_tune(cluster, shared)
         self.conclude(sight, kubeconfig, shared)
 
@@ -56,6 +59,17 @@ class Flow:
             for manifest in volume.manifests(shared, cluster.namespace):
                 cluster.apply(manifest)
         return shared
+
+    def fill_bucket(self, cluster: DemoCluster, kubeconfig: Path, held: contextlib.ExitStack) -> Path:
+        """Return the folder behind the bucket, whose server runs as long as it is held."""
+        with self.watch.step("putting model and speech into a bucket"):
+            folder = Path(installation.cluster_program("volume", f"{volume.CLAIM}-store", "--name", self.name))
+            store = held.enter_context(bucket.serving(folder, kubeconfig))
+            self.scenario.fill(self.folders, folder / "local")
+            bucket.upload(store, folder / "local")
+            cluster.apply(bucket.secret(store, cluster.namespace))
+        self.watch.say(f"the bucket is s3://{bucket.BUCKET} at {store.endpoint}")
+        return store.folder / bucket.BUCKET
 
     def fine_tune(self, cluster: DemoCluster, shared: Path) -> Sight:
         """Make the run anew, and follow it to its end."""

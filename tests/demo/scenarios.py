@@ -1,7 +1,7 @@
 """What the demo can show: a real fine-tune on the CPU, or the whole way to IPUs with an emulation in their place."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ class Scenario:
     prepare: Callable[[DemoFolders, Stopwatch], None]
     fill: Callable[[DemoFolders, Path], None]
     verifiable: bool
+    #: Else on a volume.
+    in_bucket: bool = False
     caveat: str = ""
 
     @cached_property
@@ -95,3 +97,10 @@ SCENARIOS = {
     ),
 }
 """By the runtime's name."""
+
+IN_BUCKET = {
+    "cpu": replace(
+        SCENARIOS["cpu"], example=REPOSITORY / "tests" / "demo" / "s3.yaml", verifiable=False, in_bucket=True
+    ),
+}
+"""The same, from a bucket to a bucket."""

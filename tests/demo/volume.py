@@ -63,5 +63,5 @@ def manifests(volume: Path, namespace: str) -> Iterator[dict[str, Any]]:
 
 
 def folder_of(uri: str, volume: Path) -> Path:
-    """Return where on this machine an address on the claim lies."""
-    return volume / uri.removeprefix(f"pvc://{CLAIM}/")
+    """Return where on this machine an address on the claim, or in the bucket of its name, lies."""
+    return volume / uri.split("://", 1)[-1].removeprefix(f"{CLAIM}/")

@@ -77,11 +77,11 @@ class ObjectStore:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, disk: Path | None = None) -> Iterator[ObjectStore]:
-    """Serve on a free port of the loopback; objects lie below `disk` where it is given, else below `folder`."""
+def serving(folder: Path, disk: Path | None = None, host: str = "127.0.0.1") -> Iterator[ObjectStore]:
+    """Serve on a free port of an address of this machine; objects lie below `disk` where it is given, else `folder`."""
     program = binaries.compiled(PROGRAM) / "versitygw"
     store = ObjectStore(
-        endpoint=f"http://127.0.0.1:{_free_port()}",
+        endpoint=f"http://{host}:{_free_port(host)}",
         access_key=f"test-{secrets.token_hex(4)}",
         secret_key=secrets.token_hex(16),
         folder=disk or folder / "objects",
@@ -116,7 +116,7 @@ def _wait_for(process: subprocess.Popen[bytes], endpoint: str) -> None:
             return
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])

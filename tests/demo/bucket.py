@@ -1,0 +1,51 @@
+"""The demo's data in a bucket: a real S3 server on this machine, on the address that the cluster reaches it by."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from object_store import versitygw
+from object_store.versitygw import ObjectStore
+
+BUCKET = "speech"
+SECRET = "speech-store"  # noqa: S105 (its name)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, kubeconfig: Path) -> Iterator[ObjectStore]:
+    """Serve the bucket from a folder; it ends with the context."""
+    with versitygw.serving(folder, host=host_for(kubeconfig)) as store:
+        if not store.filesystem.exists(BUCKET):
+            store.filesystem.mkdir(BUCKET)
+        yield store
+
+
+def host_for(kubeconfig: Path) -> str:
+    """Return this machine's address on the way to the cluster."""
+    server = urlsplit(yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Nothing is sent: the system only chooses the interface.
+        probe.connect((server.hostname, server.port or 443))
+        host: str = probe.getsockname()[0]
+    return host
+
+
+def upload(store: ObjectStore, local: Path) -> None:
+    """Put what is not in the bucket yet, or is of another size."""
+    there = {name: entry["size"] for name, entry in store.filesystem.find(BUCKET, detail=True).items()}
+    for path in sorted(path for path in local.rglob("*") if path.is_file()):
+        name = f"{BUCKET}/{path.relative_to(local).as_posix()}"
+        if there.get(name) != path.stat().st_size:
+            store.filesystem.put_file(str(path), name)
+
+
+def secret(store: ObjectStore, namespace: str) -> dict[str, Any]:
+    """Return the Secret with the keys to the bucket."""
+    keys = {name: value for name, value in store.environment.items() if name != "AWS_EC2_METADATA_DISABLED"}
+    metadata = {"name": SECRET, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys}
