@@ -15,7 +15,10 @@ class Fault(NamedTuple):
 
 #: Faults that end the run.
 FINAL: dict[str, Fault] = {
-    "language-of-no-model": Fault({"language": "yue"}, "ConfigInvalid", "yue"),
+    "language-of-no-model": Fault(
+        {"language": "yue", "dataset.source": "pvc://speech/cantonese"}, "ConfigInvalid", "<|yue|>"
+    ),
+    "texts-of-another-script": Fault({"language": "ru"}, "DatasetInvalid", "Latin letters"),
     "english-only": Fault({"model": "pvc://speech/models/english-only"}, "ConfigInvalid", "nglish"),
     "no-model": Fault({"model": "pvc://speech/models/nowhere"}, "ModelNotFound", "pvc://speech/models/nowhere"),
     "empty-model": Fault({"model": "pvc://speech/models/nothing"}, "ModelNotFound", "pvc://speech/models/nothing"),

@@ -19,6 +19,8 @@ def fill(volume: Path) -> None:
     tiny_whisper.build(volume / "models" / "english-only", english_only=True)
     (volume / "models" / "nothing").mkdir()
     tiny_whisper.write_clips(volume / "tones", GOOD_CLIPS)
+    # So that the model's tokenizer is the only one to object to the language.
+    tiny_whisper.write_clips(volume / "cantonese", GOOD_CLIPS, texts=("一二三",))
     (volume / "empty").mkdir()
     (volume / "empty" / "train.jsonl").write_text("")
     for name, make_fault in FAULTS.items():
