@@ -8,12 +8,23 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from demo import commands, following, operator_installation, progress_of_run, recipe, table, verification, volume
+from demo import (
+    bucket,
+    commands,
+    following,
+    operator_installation,
+    progress_of_run,
+    recipe,
+    table,
+    verification,
+    volume,
+)
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError, NoAnswerError
 from demo.folders import DemoFolders
-from demo.scenarios import SCENARIOS
+from demo.scenarios import IN_BUCKET, SCENARIOS
 from demo.stopwatch import Stopwatch
+from object_store.versitygw import ObjectStore
 from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneSpec, WhisperFineTuneStatus, WordErrorRate
 from whisper_finetune_operator.runtimes import Runtimes
 
@@ -233,3 +244,19 @@ def test_an_unknown_runtime_is_refused_before_anything_is_started(
     monkeypatch.setattr("sys.argv", ["demo", "run", "--runtime", "ipu"])
     assert commands.run() == 1
     assert capsys.readouterr().err == "error: there is no demo for runtime 'ipu': take cpu or ipu-emulated\n"
+
+
+def test_the_demo_from_bucket_to_bucket_is_the_same_training() -> None:
+    from_volume, from_bucket = SCENARIOS["cpu"].run["spec"], IN_BUCKET["cpu"].run["spec"]
+    WhisperFineTuneSpec.model_validate(from_bucket)
+    addresses = {"model", "dataset", "output", "secretRefs"}
+    assert {field: from_bucket[field] for field in from_bucket if field not in addresses} == {
+        field: from_volume[field] for field in from_volume if field not in addresses
+    }
+    assert from_bucket["secretRefs"][0]["name"] == bucket.SECRET
+    store = ObjectStore("http://10.0.0.1:7070", "key", "secret", Path("/nowhere"))
+    assert set(bucket.secret(store, "default")["stringData"]) == set(from_bucket["secretRefs"][0]["keys"])
+
+
+def test_a_result_in_the_bucket_is_found_on_this_machine(tmp_path: Path) -> None:
+    assert volume.folder_of("s3://speech/runs/italian-s3-1/model", tmp_path) == tmp_path / "runs/italian-s3-1/model"

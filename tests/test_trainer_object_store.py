@@ -12,7 +12,7 @@ import pytest
 
 from object_store import fault_proxy, versitygw
 from object_store.versitygw import ObjectStore
-from whisper_finetune_trainer import object_store
+from whisper_finetune_trainer import object_store, store_options
 from whisper_finetune_trainer.errors import TrainerError
 
 pytestmark = pytest.mark.slow
@@ -137,7 +137,7 @@ def test_a_busy_store_is_asked_again(
 
 
 def test_a_network_that_fails_passes_through(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_store, "_TRIES", 1)
+    monkeypatch.setattr(store_options, "_TRIES", 1)
     with fault_proxy.before(store.endpoint) as proxy:
         set_keys(monkeypatch, store.behind(proxy.endpoint))
         proxy.cut(lambda _: True)

@@ -26,7 +26,7 @@ from object_store.versitygw import ObjectStore
 from trainer_attempts import Volume
 from trainer_configs import FOLDER, UID
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig
-from whisper_finetune_trainer import folder_manifest, object_store, uploads
+from whisper_finetune_trainer import folder_manifest, store_options, uploads
 from whisper_finetune_trainer.object_storage import ObjectStorage
 from whisper_finetune_trainer.object_store import open_store
 from whisper_finetune_trainer.progress import Snapshot
@@ -275,7 +275,7 @@ def test_a_token_that_expires_in_mid_run_costs_one_attempt(runs: Runs, bucket: B
 def test_short_faults_of_the_store_change_nothing(
     runs: Runs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(object_store, "_TRIES", 1)
+    monkeypatch.setattr(store_options, "_TRIES", 1)
     monkeypatch.setattr(uploads, "PAUSES_SECONDS", (0.1, 0.1))
     busy = bucket.proxy.refuse(is_put("state.json"), 503, "SlowDown", times=2)
     cut = bucket.proxy.cut(is_put("model/model.safetensors"), after_bytes=1000, times=6)
@@ -288,7 +288,7 @@ def test_short_faults_of_the_store_change_nothing(
 def test_an_attempt_never_succeeds_before_all_is_uploaded(
     runs: Runs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store, "_TRIES", 1)
+    monkeypatch.setattr(store_options, "_TRIES", 1)
     monkeypatch.setattr(uploads, "PAUSES_SECONDS", ())
     broken = bucket.proxy.cut(is_put("model/manifest.json"))
     ended = runs.attempt(runs.config(steps=2))
@@ -381,7 +381,7 @@ class TestFolders:
     def test_parts_of_a_large_file_are_sent_again_one_by_one(
         self, bucket: Bucket, scratch: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(object_store, "_PART_BYTES", 5 << 20)
+        monkeypatch.setattr(store_options, "PART_BYTES", 5 << 20)
         cut = bucket.proxy.cut(lambda request: "partNumber=2" in request.path, after_bytes=1 << 20, times=2)
         folder = self.folder(scratch)
         self.write(folder, 1, size=16 << 20)
@@ -473,12 +473,12 @@ OLD_PYTHON = ROOT / ".venv38/bin/python"
 ON_PYTHON_38 = """
 import sys
 from pathlib import Path
-from whisper_finetune_trainer import object_store
+from whisper_finetune_trainer import object_store, store_options
 from whisper_finetune_trainer.object_storage import ObjectStorage
 from whisper_finetune_trainer.run_folder import RunFolder
 from whisper_finetune_trainer.uploads import Uploads
 
-object_store._PART_BYTES = 5 << 20
+store_options.PART_BYTES = 5 << 20
 store = object_store.open_store("s3://models/it", "output.uri")
 storage = ObjectStorage(store, Path(sys.argv[2]), Uploads())
 folder = RunFolder(storage, sys.argv[1], "s3://models/it", sys.argv[3], "f" * 64)

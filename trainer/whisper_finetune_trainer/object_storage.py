@@ -9,12 +9,12 @@ import logging
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
 
 from whisper_finetune_trainer import folder_manifest, output_faults, s3_calls, scratch_room, store_faults
 from whisper_finetune_trainer.object_store import Store
+from whisper_finetune_trainer.objects import Objects
 from whisper_finetune_trainer.storage import Fault
-from whisper_finetune_trainer.transfer_log import TransferLog
 from whisper_finetune_trainer.uploads import UploadError, Uploads
 
 _PROBE_NAME = ".write-probe"
@@ -42,23 +42,23 @@ class ObjectStorage:
         self._store = store
         self._staging = staging
         self._uploads = uploads
-        self._has_written = False
+        self._objects = Objects(store)
         #: By folder: nobody else writes in the run's, so what this process has uploaded is not asked for again.
         self._uploaded: Dict[str, _Uploaded] = {}
 
     def probe(self, folder: str) -> None:
         """Write an object and take it away again; what a killed process left unfinished goes too."""
         shutil.rmtree(self._staging / folder, ignore_errors=True)
-        self._put_bytes(f"{folder}/{_PROBE_NAME}", b"can this be written?\n")
-        self._store.filesystem.rm_file(self._remote(f"{folder}/{_PROBE_NAME}"))
-        s3_calls.abort_unfinished_uploads(self._store, self._remote(folder))
+        self._objects.write(f"{folder}/{_PROBE_NAME}", b"can this be written?\n")
+        self._objects.remove(f"{folder}/{_PROBE_NAME}")
+        s3_calls.abort_unfinished_uploads(self._store, self._store.path(folder))
 
     def explain(self, error: BaseException) -> Optional[Fault]:
         """Return a failure of the store or of the scratch space in words, or None for any other."""
         path = error.path if isinstance(error, UploadError) else None
         cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
         code = store_faults.code(cause)
-        if code in _EXPIRED and self._has_written:
+        if code in _EXPIRED and self._objects.has_written:
             return None
         words = output_faults.cannot_write(cause) if code is None else None
         if words is not None:
@@ -76,44 +76,30 @@ class ObjectStorage:
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""
-        try:
-            found = self._store.filesystem.ls(self._remote(folder), detail=False)
-        except FileNotFoundError as error:
-            if store_faults.code(error) == "NoSuchBucket":
-                raise
-            return ()
-        return tuple(sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found))
+        return self._objects.names(folder)
 
     def sizes(self, folder: str) -> Mapping[str, int]:
         """Return the bytes of every object below a folder, by its path relative to it."""
         if folder in self._uploaded:
             return self._uploaded[folder].sizes
-        remote = self._remote(folder)
-        found: Dict[str, Dict[str, Any]] = self._store.filesystem.find(remote, detail=True)
-        return {name[len(remote) + 1 :]: int(entry["size"]) for name, entry in found.items()}
+        return self._objects.sizes(folder)
 
     def read_bytes(self, path: str) -> Optional[bytes]:
         """Return an object's content, or None where there is none."""
         folder, _, name = path.rpartition("/")
         if name == folder_manifest.NAME and folder in self._uploaded:
             return self._uploaded[folder].manifest
-        try:
-            content: bytes = self._store.filesystem.cat_file(self._remote(path))
-        except FileNotFoundError as error:
-            if store_faults.code(error) == "NoSuchBucket":
-                raise
-            return None
-        return content
+        return self._objects.read(path)
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write an object, after all that was to be written before it."""
-        self._uploads.add(path, lambda: self._put_bytes(path, content))
+        self._uploads.add(path, lambda: self._objects.write(path, content))
 
     def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
         """Write what `change` makes of an object, unless None; where the store can, nobody's change is lost."""
 
         def update() -> None:
-            s3_calls.update(self._store, self._remote(path), lambda: self.read_bytes(path), change)
+            s3_calls.update(self._store, self._store.path(path), lambda: self.read_bytes(path), change)
 
         self._uploads.add(path, update)
 
@@ -137,14 +123,7 @@ class ObjectStorage:
     def remove_folder(self, folder: str) -> None:
         """Remove a folder's objects, the manifest first."""
         self._uploaded.pop(folder, None)
-        remote = self._remote(folder)
-        found = self._store.filesystem.find(remote)
-        manifest = f"{remote}/{folder_manifest.NAME}"
-        if manifest in found:
-            self._store.filesystem.rm_file(manifest)
-        others = [name for name in found if name != manifest]
-        if others:
-            self._store.filesystem.rm(others)
+        self._objects.remove_folder(folder)
 
     @contextlib.contextmanager
     def reading(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
@@ -152,7 +131,7 @@ class ObjectStorage:
         local = self._staging / "downloads" / folder
         try:
             for name in names:
-                self._download(f"{folder}/{name}", local / name)
+                self._objects.download(f"{folder}/{name}", local / name)
             yield local
         finally:
             shutil.rmtree(local, ignore_errors=True)
@@ -185,27 +164,10 @@ class ObjectStorage:
             self.remove_folder(folder)
         for name in sizes:
             if name not in done:
-                self._put_file(local / name, f"{folder}/{name}")
+                self._objects.upload(local / name, f"{folder}/{name}")
                 done.add(name)
-        self._put_bytes(f"{folder}/{last_name}", last_content)
+        self._objects.write(f"{folder}/{last_name}", last_content)
         self._uploaded[folder] = _Uploaded(last_content, sizes)
         self.discard_folder(folder)
         seconds = time.monotonic() - started
         logger.info("%s is written: %.1f MB in %.1f s", folder, sum(sizes.values()) / _MEGABYTE, seconds)
-
-    def _put_file(self, path: Path, name: str) -> None:
-        callback = TransferLog(f"uploading {name}")
-        self._store.filesystem.put_file(str(path), self._remote(name), callback=callback, **self._store.part_options)
-        self._has_written = True
-
-    def _put_bytes(self, name: str, content: bytes) -> None:
-        self._store.filesystem.pipe_file(self._remote(name), content)
-        self._has_written = True
-
-    def _download(self, name: str, local: Path) -> None:
-        local.parent.mkdir(parents=True, exist_ok=True)
-        callback = TransferLog(f"downloading {name}")
-        self._store.filesystem.get_file(self._remote(name), str(local), callback=callback)
-
-    def _remote(self, path: str) -> str:
-        return self._store.path(path)

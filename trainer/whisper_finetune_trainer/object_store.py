@@ -9,10 +9,10 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional
+from typing import Any, Dict, Iterator, Optional
 
 from whisper_finetune_api import addresses
-from whisper_finetune_trainer import store_faults
+from whisper_finetune_trainer import store_faults, store_options
 from whisper_finetune_trainer.errors import TrainerError
 
 #: Scheme to the library that opens it, and the extra of this package that brings the library.
@@ -28,21 +28,7 @@ _KEYS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     "hf": "HF_TOKEN",
 }
-#: Any of them means that somebody has given credentials; without, what is public can still be read.
-_AWS_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-)
 _NO_REASON = ("400", "403", "404")
-_CONNECT_SECONDS, _ANSWER_SECONDS = 10, 60
-#: With pauses of up to 1, 2, 4, 8 and 16 s between them.
-_TRIES = 6
-_PART_BYTES = 16 << 20
-#: Parts under way at once: so many times _PART_BYTES are in memory.
-_PARTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -58,12 +44,12 @@ class Store:
     @property
     def filesystem(self) -> Any:
         """Return the fsspec filesystem of this process and these credentials."""
-        return _filesystem(self.scheme, json.dumps(_OPTIONS[self.scheme](os.environ)), os.getpid())
+        return _filesystem(self.scheme, json.dumps(store_options.BY_SCHEME[self.scheme](os.environ)), os.getpid())
 
     @property
     def part_options(self) -> Dict[str, Any]:
         """Return what `put_file` is to be told of the size of parts."""
-        return {"chunksize": _PART_BYTES} if self.scheme == "s3" else {}
+        return {"chunksize": store_options.PART_BYTES} if self.scheme == "s3" else {}
 
     def path(self, relative: str = "") -> str:
         """Return what the filesystem calls something below the address."""
@@ -146,54 +132,6 @@ def open_store(address: str, field: str) -> Store:
     return Store(address, field, parsed.scheme, "/".join(part for part in (place, parsed.path) if part))
 
 
-def _s3_options(environment: Mapping[str, str]) -> Dict[str, Any]:
-    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-    return {
-        "anon": not any(environment.get(name) for name in _AWS_CREDENTIALS),
-        # Given here, so that other credentials open another filesystem.
-        "key": environment.get("AWS_ACCESS_KEY_ID"),
-        "secret": environment.get("AWS_SECRET_ACCESS_KEY"),
-        "token": environment.get("AWS_SESSION_TOKEN") or None,
-        "endpoint_url": environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None,
-        "client_kwargs": {"region_name": region} if region else {},
-        "default_block_size": _PART_BYTES,
-        "max_concurrency": _PARTS_AT_ONCE,
-        "config_kwargs": {
-            "retries": {"mode": "standard", "max_attempts": _TRIES},
-            "connect_timeout": _CONNECT_SECONDS,
-            "read_timeout": _ANSWER_SECONDS,
-            # Stores that are not Amazon's refuse the newer checksums; the manifests hold our own.
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-        },
-    }
-
-
-def _gs_options(environment: Mapping[str, str]) -> Dict[str, Any]:
-    given = environment.get("GOOGLE_APPLICATION_CREDENTIALS_JSON")
-    try:
-        return {"token": json.loads(given)} if given else {}
-    except ValueError:
-        raise TrainerError(
-            "ConfigInvalid", "GOOGLE_APPLICATION_CREDENTIALS_JSON is not JSON: give a key file's content"
-        ) from None
-
-
-def _az_options(environment: Mapping[str, str]) -> Dict[str, Any]:
-    return {
-        "account_name": environment.get("AZURE_STORAGE_ACCOUNT_NAME"),
-        "account_key": environment.get("AZURE_STORAGE_ACCOUNT_KEY"),
-        "sas_token": environment.get("AZURE_STORAGE_SAS_TOKEN"),
-        "connection_string": environment.get("AZURE_STORAGE_CONNECTION_STRING"),
-    }
-
-
-_OPTIONS: Dict[str, Callable[[Mapping[str, str]], Dict[str, Any]]] = {
-    "s3": _s3_options,
-    "gs": _gs_options,
-    "az": _az_options,
-    "hf": lambda _environment: {},
-}
 _opened: Dict[Any, Any] = {}
 
 
