@@ -8,11 +8,13 @@ from whisper_finetune_operator import actions
 from whisper_finetune_operator.actions import Action
 from whisper_finetune_operator.announcements import Announcement
 from whisper_finetune_operator.api_server import ConflictError, NotFoundError, RefusedError
+from whisper_finetune_operator.children import has_ended
 from whisper_finetune_operator.cluster import Cluster
 from whisper_finetune_operator.event_poster import EventPoster
 from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.partition_acting import PartitionActor
+from whisper_finetune_operator.partition_leases import partition_of
 from whisper_finetune_operator.store import Store
 from whisper_finetune_operator.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
@@ -53,8 +55,11 @@ class Actor:
         return news
 
     async def act(self, run: Run, wanted: tuple[Action, ...]) -> bool:
-        """Do the rest; False where it must be decided anew."""
-        return all([await self._do(run, action) for action in wanted])
+        """Do the rest in its order; False where it must be decided anew, and then nothing further is done."""
+        for action in wanted:
+            if not await self._do(run, action):
+                return False
+        return True
 
     async def _do(self, run: Run, action: Action) -> bool:
         self._require_leadership()
@@ -125,6 +130,14 @@ class Actor:
         news = [pod for pod in await self._cluster.pods_of(run.namespace, run.uid) if self._store.put_pod(pod)]
         return bool(news)
 
+    async def _has_pods_on(self, run: Run, lease_name: str) -> bool:
+        """Ask the server itself for pods that may run there, whatever the store makes of them."""
+        pods = await self._cluster.pods_of(run.namespace, run.uid)
+        for pod in pods:
+            self._store.put_pod(pod)
+        # A run that two leaders took a partition for works on one of them and gives the other back.
+        return any(not has_ended(pod) and partition_of(pod) in (None, lease_name) for pod in pods)
+
     async def _read_anew(self, run: Run, kind: Kind, name: str) -> None:
         found = await self._cluster.find(kind, run.namespace, name)
         if found is not None:
@@ -144,7 +157,7 @@ class Actor:
             self._store.put_workload("Job", job)
 
     async def _give_back(self, run: Run, lease: actions.GiveBackPartition) -> bool:
-        if await self._finds_unseen_pods(run):
+        if await self._has_pods_on(run, lease.name):
             return False
         self._require_leadership()
         return await self._partitions.give_back(lease)
