@@ -15,6 +15,7 @@ from typing import Any
 from run_objects import DONE, time
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api_server import ConflictError, NotFoundError, Resource
+from whisper_finetune_operator.children import labels_of
 from whisper_finetune_operator.world import KubernetesObject
 
 Place = tuple[str, str, str]
@@ -180,6 +181,13 @@ class Door:
             labelled = not label or (each["metadata"].get("labels") or {}).get(label) == value
             if labelled and name in ("", each["metadata"]["name"]):
                 yield each
+
+    async def list_with_version(
+        self, resource: Resource, _namespace: str | None, **query: str
+    ) -> tuple[str, list[KubernetesObject]]:
+        await self._pass("list", resource)
+        found = [each for each in self._server.of(resource.plural) if query["labelSelector"] in labels_of(each)]
+        return "1", copy.deepcopy(found)
 
     async def ask(self, verb: str, resource: Resource, path: str, *, body: Any = None, **_: Any) -> KubernetesObject:
         """Apply a status, or delete."""

@@ -8,13 +8,14 @@ from typing import Any
 from api_server_model import Door, Server
 from whisper_finetune_operator import partition_need
 from whisper_finetune_operator.api_server import ClusterError
-from whisper_finetune_operator.children import uid_of
+from whisper_finetune_operator.children import labels_of, uid_of
 from whisper_finetune_operator.cluster import Cluster
 from whisper_finetune_operator.event_poster import EventPoster
 from whisper_finetune_operator.lease import LeaseLostError
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.partition_book import PartitionBook
 from whisper_finetune_operator.partition_cluster import PartitionCluster
+from whisper_finetune_operator.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.reconcile import Reconciler
 from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.store import Store
@@ -84,7 +85,7 @@ class Replica:
             "whisperfinetunes": store.forget_run,
         }
         for kind in what:
-            there = self.server.of(kind)
+            there = [each for each in self.server.of(kind) if kind != "leases" or PARTITION_LABEL in labels_of(each)]
             for each in there:
                 put[kind](each)
             for uid in known[kind].keys() - {uid_of(each) for each in there}:

@@ -3,11 +3,16 @@
 import random
 from typing import Any
 
+import pytest
+
 from api_server_model import Server, is_at_work, partition_of
-from replica_model import NAMESPACE, Replica
+from replica_model import NAMESPACE, OFFERED, Replica
 from run_objects import time
 from specs import MINIMAL
 from whisper_finetune_operator.children import run_uid_of, uid_of
+from whisper_finetune_operator.partition_leases import PARTITION_LABEL
+
+P4A, _, P8 = OFFERED.pool_partitions()
 
 
 class Stage:
@@ -17,8 +22,8 @@ class Stage:
         self.server = Server(random.Random(1))  # noqa: S311 (no secret)
         self.leader = Replica(self.server)
 
-    def create(self, name: str, created: int) -> str:
-        spec = {**MINIMAL, "model": "openai/whisper-small", "runtime": "pod16", "ipus": 8}
+    def create(self, name: str, created: int, *, ipus: int = 8) -> str:
+        spec = {**MINIMAL, "model": "openai/whisper-small", "runtime": "pod16", "ipus": ipus}
         metadata = {"name": name, "namespace": NAMESPACE, "creationTimestamp": time(created)}
         body = {"metadata": metadata, "spec": spec, "status": {"observedGeneration": -1}}
         return uid_of(self.server.put("whisperfinetunes", body))
@@ -193,3 +198,30 @@ async def test_a_pod_without_a_lease_keeps_others_off_its_partition() -> None:
     await stage.look(second)
     assert stage.holders() == []
     assert stage.at_work() == [first]
+
+
+@pytest.mark.parametrize("labels", [{}, {PARTITION_LABEL: P4A.lease_name}], ids=["without the label", "with it"])
+async def test_who_keeps_a_partition_by_a_lease_of_his_own_keeps_nobody_from_the_others(labels: dict[str, str]) -> None:
+    stage = Stage()
+    body = {"name": P4A.lease_name, "namespace": NAMESPACE, "labels": labels}
+    kept = uid_of(stage.server.put("leases", {"metadata": body, "spec": {"holderIdentity": "the admin"}}))
+    runs = [stage.create(name, place, ipus=4) for place, name in enumerate(("first", "second"))]
+    for run in runs:
+        await stage.look(run, rounds=2)
+    stage.start_pods()
+    assert stage.at_work() == runs
+    assert [partition_of(pod) for pod in stage.server.of("pods")] == ["p4b", "p8"]
+    assert kept in map(uid_of, stage.server.of("leases"))
+
+
+async def test_a_partition_that_was_kept_without_a_label_is_tried_again() -> None:
+    stage = Stage()
+    body = {"name": P8.lease_name, "namespace": NAMESPACE}
+    stage.server.put("leases", {"metadata": body, "spec": {}})
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=3)
+    assert stage.holders() == [""]
+    stage.server.objects = {place: each for place, each in stage.server.objects.items() if place[0] != "leases"}
+    stage.leader.store.partitions.forget_in_use()
+    await stage.look(first)
+    assert stage.holders() == [first]

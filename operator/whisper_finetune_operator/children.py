@@ -10,10 +10,14 @@ from whisper_finetune_operator.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject
 
 
+def labels_of(child: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the labels of the object, which it may have none of."""
+    return child["metadata"].get("labels") or {}
+
+
 def run_uid_of(child: Mapping[str, Any]) -> str:
     """Return the UID of the run that a Job or pod says it belongs to; empty where it says none."""
-    uid: str = (child["metadata"].get("labels") or {}).get(UID_LABEL, "")
-    return uid
+    return labels_of(child).get(UID_LABEL, "")
 
 
 def uid_of(child: Mapping[str, Any]) -> str:

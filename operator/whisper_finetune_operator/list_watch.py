@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from whisper_finetune_operator.api_server import ApiServer, ClusterError, NotFoundError, RefusedError, Resource
-from whisper_finetune_operator.children import uid_of
+from whisper_finetune_operator.children import labels_of, uid_of
 from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ class ListWatch:
 
     async def list(self) -> str:
         """Bring the keeper up to date, and return the version to watch from."""
-        before = {uid_of(each): each for each in self._keeper.known()}
+        # What was read by its name may lack the label: that it is in no list says nothing.
+        before = {uid_of(each): each for each in self._keeper.known() if self._label in labels_of(each)}
         version, objects = await self._api.list_with_version(self._resource, self._namespace, labelSelector=self._label)
         for each in objects:
             if self._keeper.put(each):

@@ -90,7 +90,10 @@ class PartitionActor:
     async def _read_anew(self, name: str) -> None:
         lease = await self._leases.find(name)
         known = self._book.lease(name)
-        if lease is not None:
+        if lease is not None and partition_leases.partition_of(lease):
             self._book.put_lease(lease)
         elif known is not None:
             self._book.forget_lease(known)
+        if lease is not None and self._book.lease(name) is None:
+            # Somebody's own, without the label: no watch would tell of its end, so it is tried again now and then.
+            self._book.note_in_use(name)

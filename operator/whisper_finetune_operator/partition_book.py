@@ -19,7 +19,7 @@ class PartitionBook:
         self._need_of = need_of
         self._leases: dict[str, KubernetesObject] = {}
         self._needs: dict[str, tuple[_Standing, Waiting | None]] = {}
-        #: Partitions without a Lease that a pod of an earlier life was found on.
+        #: Partitions without a Lease in sight: with a pod of an earlier life, or somebody's Lease without the label.
         self._in_use: set[str] = set()
         self._versions = ObjectVersions()
         self._line: Line | None = None
@@ -95,7 +95,7 @@ class PartitionBook:
         self._line = None
 
     def forget_in_use(self) -> None:
-        """Try them again: their pods may have ended."""
+        """Try them again: what kept them may be gone."""
         if self._in_use:
             self._in_use.clear()
             self._line = None

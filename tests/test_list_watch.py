@@ -1,0 +1,53 @@
+"""What a list of our own forgets: what was deleted, and nothing that the list could not show."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from api_server_model import Door, Server
+from replica_model import NAMESPACE
+from run_objects import RUNTIMES, ipu_job
+from whisper_finetune_api.v1alpha1 import UID_LABEL
+from whisper_finetune_operator import own_watches
+from whisper_finetune_operator.api_server import ApiServer
+from whisper_finetune_operator.children import uid_of
+from whisper_finetune_operator.keyed_queue import KeyedQueue
+from whisper_finetune_operator.list_watch import ListWatch
+from whisper_finetune_operator.partition_book import PartitionBook
+from whisper_finetune_operator.settings import Settings
+from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.world import KubernetesObject
+
+
+class Lists:
+    """The operator's own watches, and what they keep."""
+
+    def __init__(self) -> None:
+        self.server = Server(random.Random(1))  # noqa: S311 (no secret)
+        self.store = Store(PartitionBook(lambda _: None))
+        self.queue = KeyedQueue(self._work, lambda *_: None, workers=1)
+        settings = Settings(runtimes=Path("runtimes.yaml"))
+        api: ApiServer = Door(self.server)  # type: ignore[assignment] # the model of it
+        self.leases, self.ipu_jobs = own_watches.needed(RUNTIMES, settings, NAMESPACE, api, self.store, self.queue)
+
+    async def _work(self, _: str) -> None:
+        """Do nothing."""
+
+    async def after(self, watch: ListWatch) -> list[str]:
+        """List, and return the UIDs of the IPUJobs that are known then."""
+        await watch.list()
+        return [uid_of(each) for each in self.store.workloads("IPUJob")]
+
+
+@pytest.mark.parametrize(("label", "kept"), [("team", ["ipu-job-1"]), (UID_LABEL, [])], ids=["foreign", "own"])
+async def test_only_what_a_list_could_show_is_forgotten_for_not_being_in_it(label: str, kept: list[str]) -> None:
+    lists = Lists()
+    lists.store.put_workload("IPUJob", versioned(label, "1"))
+    assert await lists.after(lists.ipu_jobs) == kept
+    assert lists.store.put_workload("IPUJob", versioned(label, "2")) == bool(kept)
+
+
+def versioned(label: str, version: str) -> KubernetesObject:
+    """Return an IPUJob with the label."""
+    return ipu_job(metadata__labels={label: "uid-1"}, metadata__resourceVersion=version)
