@@ -5,11 +5,11 @@ from typing import Any
 
 from api_server_model import Server
 from replica_model import NAMESPACE, Replica
-from run_objects import time
+from run_objects import complete, time
 from specs import MINIMAL
 from whisper_finetune_operator import giving_back, partition_leases
 from whisper_finetune_operator.acting import Actor
-from whisper_finetune_operator.actions import Action, GiveBackPartition
+from whisper_finetune_operator.actions import Action, GiveBackPartition, StartWorkload
 from whisper_finetune_operator.children import uid_of
 from whisper_finetune_operator.cluster import Cluster
 from whisper_finetune_operator.event_poster import EventPoster
@@ -90,3 +90,30 @@ async def test_news_of_a_pod_that_has_ended_keeps_no_partition() -> None:
     scene.server.changed(scene.the("pods"))
     assert await scene.act(scene.give_back())
     assert scene.server.of("leases") == []
+
+
+async def test_a_job_that_the_store_takes_for_gone_keeps_the_partition_until_it_is_over() -> None:
+    scene = Scene()
+    await scene.begin()
+    scene.remove("pods")
+    scene.store.forget_workload("Job", scene.the("jobs"))
+    assert not await scene.act(scene.give_back())
+    assert scene.the("leases")
+    scene.the("jobs")["status"]["conditions"] = [complete(50)]
+    assert await scene.act(scene.give_back())
+    assert scene.server.of("leases") == []
+
+
+async def test_no_job_is_started_whose_lease_is_no_longer_what_the_store_shows() -> None:
+    scene = Scene()
+    await scene.begin()
+    job, lease = scene.the("jobs"), scene.the("leases")
+    job["spec"]["suspend"] = True
+    scene.server.changed(job)
+    names = job["metadata"]["name"], job["metadata"]["uid"], job["metadata"]["resourceVersion"]
+    start = StartWorkload(*names, lease["metadata"]["name"])
+    scene.server.changed(lease)
+    assert not await scene.act(start)
+    assert job["spec"]["suspend"]
+    assert await scene.act(start)
+    assert not job["spec"]["suspend"]

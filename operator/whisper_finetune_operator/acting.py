@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from whisper_finetune_operator import actions
+from whisper_finetune_operator import actions, jobs
 from whisper_finetune_operator.actions import Action
 from whisper_finetune_operator.announcements import Announcement
 from whisper_finetune_operator.api_server import ConflictError, NotFoundError, RefusedError
@@ -13,11 +13,12 @@ from whisper_finetune_operator.cluster import Cluster
 from whisper_finetune_operator.event_poster import EventPoster
 from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.names import child_name
 from whisper_finetune_operator.partition_acting import PartitionActor
 from whisper_finetune_operator.partition_leases import partition_of
 from whisper_finetune_operator.store import Store
 from whisper_finetune_operator.workload_facts import Kind
-from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
+from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, controller_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +67,8 @@ class Actor:
         match action:
             case actions.CreateWorkload():
                 return await self._create(run, action)
-            case actions.StartWorkload(name, uid, version):
-                return await self._start(run, name, uid, version)
+            case actions.StartWorkload():
+                return await self._start(run, action)
             case actions.DeleteWorkload():
                 await self._delete(run, action)
             case actions.EndWorkload(name, uid):
@@ -116,11 +117,14 @@ class Actor:
         if warnings:
             self._poster.post(run, Announcement("Warning", "PlanWarning", "; ".join(warnings)))
 
-    async def _start(self, run: Run, name: str, uid: str, version: str) -> bool:
+    async def _start(self, run: Run, wanted: actions.StartWorkload) -> bool:
+        if not await self._partitions.renew(wanted.lease):
+            return False
+        self._require_leadership()
         try:
-            job = await self._cluster.start_job(run.namespace, name, uid, version)
+            job = await self._cluster.start_job(run.namespace, wanted.name, wanted.uid, wanted.resource_version)
         except (ConflictError, NotFoundError):
-            await self._read_anew(run, "Job", name)
+            await self._read_anew(run, "Job", wanted.name)
             return False
         self._store.put_workload("Job", job)
         return True
@@ -129,6 +133,14 @@ class Actor:
         """Ask the server itself: a watch may show a Job's deletion before the pod that the Job has just made."""
         news = [pod for pod in await self._cluster.pods_of(run.namespace, run.uid) if self._store.put_pod(pod)]
         return bool(news)
+
+    async def _has_job_for(self, run: Run, lease_name: str) -> bool:
+        """Ask the server itself for a Job that has a pod there or could be started late, whatever the store shows."""
+        job = await self._cluster.find("Job", run.namespace, child_name(run.name, run.uid))
+        if job is None or controller_of(job).get("uid") != run.uid:
+            return False
+        self._store.put_workload("Job", job)
+        return jobs.read(job).end is None and partition_of(job) in (None, lease_name)
 
     async def _has_pods_on(self, run: Run, lease_name: str) -> bool:
         """Ask the server itself for pods that may run there, whatever the store makes of them."""
@@ -157,7 +169,8 @@ class Actor:
             self._store.put_workload("Job", job)
 
     async def _give_back(self, run: Run, lease: actions.GiveBackPartition) -> bool:
-        if await self._has_pods_on(run, lease.name):
+        # In this order: a Job that is over makes no pod after that.
+        if await self._has_job_for(run, lease.name) or await self._has_pods_on(run, lease.name):
             return False
         self._require_leadership()
         return await self._partitions.give_back(lease)

@@ -27,6 +27,8 @@ class StartWorkload:
     name: str
     uid: str
     resource_version: str
+    #: Name of the Lease of its partition: written anew before, and where that fails nothing is started.
+    lease: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class TakePartition:
 
 @dataclass(frozen=True)
 class GiveBackPartition:
-    """Delete the Lease, if it is still the one that was seen, and if the API server too shows no pod at work."""
+    """Delete the Lease, if it is still the one that was seen, and if the API server too has no Job and no pod on it."""
 
     name: str
     uid: str

@@ -45,7 +45,7 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
     if job.partition is None or job.end:
         return None
     if any(lease.name == job.partition for lease in situation.leases):
-        return _started(situation, job) if job.suspended and not situation.busy else None
+        return _started(situation, job, job.partition) if job.suspended and not situation.busy else None
     if job.suspended or job.partition in situation.line.taken:
         delete = DeleteWorkload(job.kind, job.name, job.uid, "its partition is another run's")
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
@@ -56,8 +56,8 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
     return Course(pod_phases.of_pod(situation, RETRYING, message), (TakePartition(lease),))
 
 
-def _started(situation: Situation, job: Workload) -> Course:
-    start = StartWorkload(job.name, job.uid, job.resource_version)
+def _started(situation: Situation, job: Workload, lease: str) -> Course:
+    start = StartWorkload(job.name, job.uid, job.resource_version, lease)
     return Course(pod_phases.retrying(situation) or NOT_STARTED, (start,))
 
 
