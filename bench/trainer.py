@@ -29,7 +29,7 @@ from demo import folders
 from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer import dataset, model, wer
+from whisper_finetune_trainer import clip_fitting, dataset, model, wer
 from whisper_finetune_trainer.clips import Clips
 from whisper_finetune_trainer.torch_backend import TorchBackend
 
@@ -91,7 +91,7 @@ def measure(config: TrainerConfig, model_folder: Path) -> dict[str, Any]:
     """Train both sides in turn and measure the three models."""
     found = dataset.load_clips(config)
     loaded = model.load_model(config)
-    clips = dataset.fit_clips(found, loaded, config)
+    clips = clip_fitting.fit_clips(found, loaded, config)
     backend = TorchBackend(config, loaded, clips)
     schedule = config.schedule
     print(f"{backend.ran_on.hardware}, {backend.ran_on.software}; {schedule.steps} steps on {len(clips.train)} clips")

@@ -8,7 +8,7 @@ import pytest
 
 import tiny_whisper
 from tiny_whisper import write_clips
-from whisper_finetune_trainer import dataset, model
+from whisper_finetune_trainer import clip_fitting, dataset, model
 from whisper_finetune_trainer.clips import Clips
 from whisper_finetune_trainer.errors import TrainerError
 
@@ -237,10 +237,19 @@ def test_labels_that_are_too_long_are_dropped(volume: Path) -> None:
     rows = rows_of(volume)
     write_rows(volume, [{**rows[0], "text": "una frase troppo lunga"}, *rows[1:]])
     config = tiny_whisper.config(volume, {"training.maxLabelTokens": 12})
-    clips = dataset.fit_clips(dataset.load_clips(config), model.load_model(config), config)
+    clips = clip_fitting.fit_clips(dataset.load_clips(config), model.load_model(config), config)
     assert dict(clips.dropped) == {"label too long": 1}
+    assert len(clips.evaluation) == 2
     assert "its label has 26 tokens; at most 12 are allowed" in clips.examples[0]
     assert len(clips.train) + len(clips.evaluation) == 9
+
+
+def test_a_held_out_clip_is_measured_however_long_its_label_is(volume: Path) -> None:
+    tiny_whisper.build(volume / "model")
+    write_rows(volume, [{**row, "text": "una frase troppo lunga"} for row in rows_of(volume)], "test.jsonl")
+    config = tiny_whisper.config(volume, {"training.maxLabelTokens": 12, "dataset.evalSplit": "test"})
+    clips = clip_fitting.fit_clips(dataset.load_clips(config), model.load_model(config), config)
+    assert (dict(clips.dropped), len(clips.evaluation)) == ({}, 10)
 
 
 def test_clips_beyond_the_models_own_window_are_dropped(volume: Path) -> None:
@@ -248,7 +257,7 @@ def test_clips_beyond_the_models_own_window_are_dropped(volume: Path) -> None:
     write_clips(volume / "clips", 1, seconds=2.1, name="long")
     write_rows(volume, [*rows_of(volume), *rows_of(volume, "long.jsonl")])
     config = tiny_whisper.config(volume, {})
-    clips = dataset.fit_clips(dataset.load_clips(config), model.load_model(config), config)
+    clips = clip_fitting.fit_clips(dataset.load_clips(config), model.load_model(config), config)
     assert dict(clips.dropped) == {"too long": 1}
     assert "lasts 2.1 s; the model hears 2 s" in clips.examples[0]
 
@@ -258,7 +267,7 @@ def test_too_many_long_labels_refuse_the_data_set(volume: Path) -> None:
     write_rows(volume, [{**row, "text": "una frase troppo lunga"} for row in rows_of(volume)])
     config = tiny_whisper.config(volume, {"training.maxLabelTokens": 12})
     with pytest.raises(TrainerError, match="clips cannot be used, more than") as caught:
-        dataset.fit_clips(dataset.load_clips(config), model.load_model(config), config)
+        clip_fitting.fit_clips(dataset.load_clips(config), model.load_model(config), config)
     assert caught.value.reason == "DatasetInvalid"
 
 

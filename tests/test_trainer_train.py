@@ -16,7 +16,7 @@ import torch
 
 import small_disks
 import tiny_whisper
-from trainer_attempts import Volume
+from trainer_attempts import Volume, stop_at
 from trainer_configs import FOLDER, UID
 from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer import folder_manifest
@@ -35,19 +35,6 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def volume(speech: Path, tmp_path: Path) -> Volume:
     return Volume(speech, tmp_path)
-
-
-def stop_at(step: int) -> Callable[[Snapshot], None]:
-    """Return a listener that sends SIGTERM once, when a step is done."""
-    sent: list[int] = []
-
-    def listen(snapshot: Snapshot) -> None:
-        progress = snapshot.report.progress
-        if progress and progress.step == step and progress.loss and not sent:
-            sent.append(step)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return listen
 
 
 def test_a_run_from_data_to_result(volume: Volume) -> None:

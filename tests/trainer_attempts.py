@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,3 +71,16 @@ class Volume:
 
     def weights(self) -> dict[str, torch.Tensor]:
         return load_file(str(self.run / "model/model.safetensors"))
+
+
+def stop_at(step: int) -> Callable[[Snapshot], None]:
+    """Return a listener that sends SIGTERM once, when a step is done."""
+    sent: list[int] = []
+
+    def listen(snapshot: Snapshot) -> None:
+        progress = snapshot.report.progress
+        if progress and progress.step == step and progress.loss and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return listen

@@ -9,7 +9,7 @@ import torch
 
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
-from whisper_finetune_trainer import checkpoint_state, model, model_card, reached
+from whisper_finetune_trainer import checkpoint_state, folder_manifest, model, model_card, reached
 from whisper_finetune_trainer.backend import Backend, StepDone
 from whisper_finetune_trainer.checkpoint_state import State
 from whisper_finetune_trainer.errors import TrainerError
@@ -49,16 +49,26 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def resume(self) -> int:
-        """Load the newest whole state and return its step, 0 where there is none."""
+        """Load the newest whole state and return its step, 0 where there is none, or none of these train clips."""
+        step = self._load_newest()
+        self._folder.forget_states_after(step)
         self._tell()
+        return step
+
+    def _load_newest(self) -> int:
         with self._folder.newest_to_resume() as opened:
             if opened is None:
                 return 0
             state = checkpoint_state.read(opened.local)
             path, step = opened.stored.path, opened.stored.manifest.step
-            if state.values["data"] != self._data_digest:
-                logger.warning("the train clips are not those that %s was made with; going on all the same", path)
-            self._backend.load_state(state.tensors, state.values["backend"])
+            is_of_other_clips = state.values["data"] != self._data_digest
+            if not is_of_other_clips:
+                self._backend.load_state(state.tensors, state.values["backend"])
+        if is_of_other_clips:
+            # The split is drawn anew too: clips held out now may be among those that state was trained on.
+            logger.warning("the data set has changed since %s was made: training begins anew at step 0", path)
+            self._folder.forget_all_steps()
+            return 0
         self._steps.restore(state.values["steps"])
         self._saved(step)
         logger.info("resumed from %s", path)
@@ -109,6 +119,17 @@ class Checkpoints:
     def model_of(self, step: int) -> Optional[StoredFolder]:
         """Return the model that the user keeps of a step, else None."""
         return self._folder.stored(_path(CHECKPOINTS, step))
+
+    def is_intact(self, step: int) -> bool:
+        """Return whether the model that is kept of a step is what was written; all of it is read."""
+        stored = self.model_of(step)
+        if stored is None:
+            return False
+        with self.reading(stored) as opened:
+            changed = folder_manifest.first_changed_file(stored.manifest, opened)
+        if changed:
+            logger.warning("%s/%s is damaged: it cannot become the final model", stored.path, changed)
+        return changed is None
 
     def reading(self, stored: StoredFolder) -> ContextManager[Path]:
         """Return where a model's files can be read for now."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Mapping, Tuple
+from typing import Dict, Iterable, List, Mapping, Sequence, Tuple
 
 from typing_extensions import Literal
 
@@ -79,3 +79,10 @@ def refuse_too_many(drops: List[Drop], total: int, max_dropped_fraction: str) ->
         f"{len(broken)} of {total} clips cannot be used, more than dataset.maxDroppedFraction {max_dropped_fraction} "
         f"allows ({reasons}). First: {'; '.join(first_examples(broken))}",
     )
+
+
+def not_empty(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:
+    """Return the clips of a split; DatasetInvalid where none is left."""
+    if not found:
+        raise TrainerError("DatasetInvalid", f"no clip is left in the {split} split")
+    return tuple(found)

@@ -3,8 +3,8 @@
 import logging
 import random
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Iterator, List, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Iterator, List, Sequence, Tuple
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import language_code
@@ -19,7 +19,6 @@ from whisper_finetune_trainer import (
     manifest,
     normalizers,
     object_store,
-    prompt,
     splits,
     volumes,
 )
@@ -27,7 +26,6 @@ from whisper_finetune_trainer.clip_reader import Rules
 from whisper_finetune_trainer.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data_source import DataSource
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.model import LoadedModel
 from whisper_finetune_trainer.text_rules import TextRules
 from whisper_finetune_trainer.unpacked_sounds import UnpackedSounds
 
@@ -67,34 +65,13 @@ def load_clips(config: TrainerConfig) -> Clips:
     for warning in warnings:
         logger.warning("%s", warning)
     return Clips(
-        train=_not_empty(train, "train"),
-        evaluation=_not_empty(evaluation, "evaluation"),
+        train=clips.not_empty(train, "train"),
+        evaluation=clips.not_empty(evaluation, "evaluation"),
         dropped=clips.count([*found.drops, *copies]),
         examples=clips.first_examples([*found.drops, *copies]),
         split="Fraction" if dataset.eval_split is None else "Given",
         warnings=warnings,
         scratch_bytes=unpacked.used_bytes,
-    )
-
-
-def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -> Clips:
-    """Leave out clips whose label is over maxLabelTokens, or that the model's window cannot hold; DatasetInvalid."""
-    dropped_train = _unfit(loaded_clips.train, loaded, config)
-    dropped_eval = _unfit(loaded_clips.evaluation, loaded, config)
-    drops = [drop for drop in [*dropped_train, *dropped_eval] if drop is not None]
-    total = len(loaded_clips.train) + len(loaded_clips.evaluation)
-    clips.refuse_too_many(drops, total, config.spec.dataset.max_dropped_fraction)
-    reasons = {**loaded_clips.dropped}
-    for reason, number in clips.count(drops).items():
-        reasons[reason] = reasons.get(reason, 0) + number
-    train = [clip for clip, drop in zip(loaded_clips.train, dropped_train) if not drop]
-    evaluation = [clip for clip, drop in zip(loaded_clips.evaluation, dropped_eval) if not drop]
-    return replace(
-        loaded_clips,
-        train=_not_empty(train, "train"),
-        evaluation=_not_empty(evaluation, "evaluation"),
-        dropped=reasons,
-        examples=(*loaded_clips.examples, *clips.first_examples(drops)),
     )
 
 
@@ -173,26 +150,3 @@ def _copies(found: _Splits, *, thorough: bool) -> Tuple[List[Drop], Tuple[str, .
         "looks better than it is; dataset.removeDuplicates leaves them out"
     )
     return [], (warning,)
-
-
-def _unfit(found: Sequence[Clip], loaded: LoadedModel, config: TrainerConfig) -> List[Optional[Drop]]:
-    limit = min(config.spec.training.max_label_tokens, loaded.network.config.max_target_positions)
-    window = loaded.feature_settings.window_seconds
-    # On IPUs the labels have the start token too, as the notebook's have.
-    more = 1 if config.accelerator == "ipu" else 0
-    labels = (prompt.label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text) for clip in found)
-    return [_why_unfit(clip, len(label) + more, limit, window) for clip, label in zip(found, labels)]
-
-
-def _why_unfit(clip: Clip, tokens: int, limit: int, window_seconds: int) -> Optional[Drop]:
-    if tokens > limit:
-        return Drop("label too long", f"{clip.identifier}: its label has {tokens} tokens; at most {limit} are allowed")
-    if clip.seconds > window_seconds:
-        return Drop("too long", f"{clip.identifier} lasts {clip.seconds:.1f} s; the model hears {window_seconds} s")
-    return None
-
-
-def _not_empty(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:
-    if not found:
-        raise TrainerError("DatasetInvalid", f"no clip is left in the {split} split")
-    return tuple(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable, ContextManager, Iterable, List, Mapping, Optional, Tuple
 
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from whisper_finetune_trainer import output_faults, scratch_room, store_faults
 from whisper_finetune_trainer.object_store import Store
@@ -82,6 +82,9 @@ class HubStorage:
             return written
         try:
             return Path(hf_hub_download(self._repository, name)).read_bytes()
+        except LocalEntryNotFoundError:
+            # The Hub could not be asked: that says nothing of what is there.
+            raise
         except (EntryNotFoundError, RepositoryNotFoundError):
             return None
 

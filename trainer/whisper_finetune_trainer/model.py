@@ -13,7 +13,15 @@ from whisper_finetune_api import models
 from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer import features, generation_settings, model_folder, model_source, prompt, volumes
+from whisper_finetune_trainer import (
+    features,
+    generation_settings,
+    model_folder,
+    model_source,
+    pickled_weights,
+    prompt,
+    volumes,
+)
 from whisper_finetune_trainer.errors import TrainerError
 
 _CONFIG = "config.json"
@@ -75,9 +83,10 @@ def _check_config(folder: Path, address: str) -> None:
 
 def _read_network(folder: Path, address: str) -> Any:
     try:
-        network, report = transformers.WhisperForConditionalGeneration.from_pretrained(
-            str(folder), local_files_only=True, output_loading_info=True
-        )
+        with pickled_weights.weights_only():
+            network, report = transformers.WhisperForConditionalGeneration.from_pretrained(
+                str(folder), local_files_only=True, output_loading_info=True
+            )
     except pickle.UnpicklingError as error:
         raise TrainerError(
             "ConfigInvalid", f"model: pytorch_model.bin of {address} holds more than weights; convert it to safetensors"

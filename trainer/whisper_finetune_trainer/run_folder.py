@@ -63,6 +63,15 @@ class RunFolder(WrittenRun):
                 self._storage.after_writes(lambda: self._remember(path))
         return stored
 
+    def forget_states_after(self, step: int) -> None:
+        """Remove states that an attempt does not go on from, such as damaged ones: they would count as the newest."""
+        self._remove(RESUME, step)
+
+    def forget_all_steps(self) -> None:
+        """Remove all states and checkpoints: the training begins anew."""
+        self._remove(RESUME, 0)
+        self._remove(CHECKPOINTS, 0)
+
     def prune(self, kind: str, keep: int, also: FrozenSet[int] = frozenset()) -> None:
         """Once all that was written is whole, remove all but the newest `keep` of a kind and the steps in `also`."""
         self.after_writes(lambda: self._prune(kind, keep, also))
@@ -108,6 +117,15 @@ class RunFolder(WrittenRun):
 
         with self.explained(LATEST_FILE):
             self._storage.update_bytes(LATEST_FILE, render)
+
+    def _remove(self, kind: str, after_step: int) -> None:
+        newer = [stored for stored in self.checkpoints(kind) if stored.manifest.step > after_step]
+        with self.explained(kind):
+            for stored in newer:
+                self._storage.remove_folder(self._below(stored.path))
+        if kind == RESUME:
+            self._newest_state = None
+            self.checkpoints(RESUME)
 
     def _prune(self, kind: str, keep: int, also: FrozenSet[int]) -> None:
         found = self.checkpoints(kind)

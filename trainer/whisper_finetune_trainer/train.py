@@ -9,6 +9,7 @@ from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import (
     backends,
     checkpoint_state,
+    clip_fitting,
     dataset,
     evaluations,
     finished_run,
@@ -65,7 +66,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     figures = outcome.compare(baseline, final, clips, loaded)
     outcome.write_texts(folder, clips, baseline, final)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
-    result = report.write(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
+    result = _report(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
     backend.gather_weights()
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
     if config.spec.output.float16_copy:
@@ -76,7 +77,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
 def _load(config: TrainerConfig) -> Tuple[Clips, LoadedModel]:
     found = dataset.load_clips(config)
     loaded = model.load_model(config)
-    clips = dataset.fit_clips(found, loaded, config)
+    clips = clip_fitting.fit_clips(found, loaded, config)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.dropped.items())
     logger.info(
         "%d clips to train on, %d held out%s",
@@ -97,7 +98,20 @@ def _final(config: TrainerConfig, history: List[Evaluation], saved: Checkpoints)
     if config.schedule.eval_every_steps is None:
         return history[-1]
     kept = [evaluation for evaluation in history if saved.model_of(evaluation.step)]
-    return milestones.best_of(kept) if kept else history[-1]
+    while kept:
+        best = milestones.best_of(kept)
+        if saved.is_intact(best.step):
+            return best
+        kept.remove(best)
+    return history[-1]
+
+
+def _report(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
+    try:
+        return report.write(folder, finished)
+    except Exception:  # whatever is wrong with a page must not cost the model, which comes next
+        logger.exception("the report cannot be written; the run goes on without it")
+        return finished.result
 
 
 def _finished(
