@@ -7,7 +7,7 @@ import pytest
 
 from api_server_model import Server, is_at_work, partition_of
 from replica_model import NAMESPACE, OFFERED, Replica
-from run_objects import time
+from run_objects import job_failed, time
 from specs import MINIMAL
 from whisper_finetune_operator.children import run_uid_of, uid_of
 from whisper_finetune_operator.partition_leases import PARTITION_LABEL
@@ -185,6 +185,17 @@ async def test_the_partition_of_a_deleted_run_is_kept_while_anything_of_it_is_le
         await stage.leader.look(first)
         assert stage.holders() == ([first] if left else [])
         stage.server.objects = {place: each for place, each in stage.server.objects.items() if place[0] != left}
+
+
+async def test_a_finished_job_that_a_deleted_run_left_behind_keeps_no_partition() -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=2)
+    del stage.server.objects["whisperfinetunes", NAMESPACE, "first"]
+    (job,) = stage.server.of("jobs")
+    job["status"]["conditions"] = [job_failed(50)]
+    await stage.look(first)
+    assert stage.holders() == []
 
 
 async def test_a_pod_without_a_lease_keeps_others_off_its_partition() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_api.v1alpha1 import UID_LABEL, WhisperFineTuneStatus
-from whisper_finetune_operator import timestamps
+from whisper_finetune_operator import jobs, timestamps
 from whisper_finetune_operator.api_server import (
     APPLY_PATCH,
     CORE_EVENTS,
@@ -80,10 +80,10 @@ class Cluster:
         """Return the run's pods as the server itself has them, not as a watch may still show them."""
         return [pod async for pod in self._api.all_of(PODS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")]
 
-    async def has_jobs(self, namespace: str, run_uid: str) -> bool:
-        """Return whether the server has a Job of the run, whatever became of it."""
-        jobs = self._api.all_of(JOBS, namespace, accept=METADATA_ONLY, labelSelector=f"{UID_LABEL}={run_uid}")
-        return any([True async for _ in jobs])
+    async def has_unfinished_jobs(self, namespace: str, run_uid: str) -> bool:
+        """Return whether the server has a Job of the run that is neither complete nor failed."""
+        found = self._api.all_of(JOBS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")
+        return any([jobs.read(job).end is None async for job in found])
 
     async def has_run(self, namespace: str, name: str, uid: str) -> bool:
         """Return whether the server still has the run."""

@@ -81,9 +81,11 @@ class PartitionActor:
         return None
 
     async def _is_left(self, lease: PartitionLease) -> bool:
-        """Return whether the server has the run, a Job of it, or a pod that may run: it knows more than the store."""
+        """Return whether the server, which knows more than the store, has the run, or a Job or pod of it not over."""
         namespace, uid = lease.run_namespace, lease.run_uid
-        if await self._cluster.has_run(namespace, lease.run_name, uid) or await self._cluster.has_jobs(namespace, uid):
+        if await self._cluster.has_run(namespace, lease.run_name, uid):
+            return True
+        if await self._cluster.has_unfinished_jobs(namespace, uid):
             return True
         return not all(children.has_ended(pod) for pod in await self._cluster.pods_of(namespace, uid))
 
