@@ -7,9 +7,9 @@ import pytest
 
 from api_server_model import Door, Server
 from replica_model import NAMESPACE
-from run_objects import RUNTIMES, ipu_job
+from run_objects import RUNTIMES, ipu_job, run_object
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator import own_watches
+from whisper_finetune_operator import own_watches, partition_need
 from whisper_finetune_operator.api_server import ApiServer
 from whisper_finetune_operator.children import uid_of
 from whisper_finetune_operator.keyed_queue import KeyedQueue
@@ -25,7 +25,7 @@ class Lists:
 
     def __init__(self) -> None:
         self.server = Server(random.Random(1))  # noqa: S311 (no secret)
-        self.store = Store(PartitionBook(lambda _: None))
+        self.store = Store(PartitionBook(lambda run: partition_need.find(run, RUNTIMES)))
         self.queue = KeyedQueue(self._work, lambda *_: None, workers=1)
         settings = Settings(runtimes=Path("runtimes.yaml"))
         api: ApiServer = Door(self.server)  # type: ignore[assignment] # the model of it
@@ -46,6 +46,13 @@ async def test_only_what_a_list_could_show_is_forgotten_for_not_being_in_it(labe
     lists.store.put_workload("IPUJob", versioned(label, "1"))
     assert await lists.after(lists.ipu_jobs) == kept
     assert lists.store.put_workload("IPUJob", versioned(label, "2")) == bool(kept)
+
+
+async def test_a_list_wakes_whose_turn_it_is_even_where_it_brings_nothing_new() -> None:
+    lists = Lists()
+    lists.store.put_run(run_object({"model": "openai/whisper-small", "runtime": "pod16", "ipus": 4}))
+    await lists.after(lists.leases)
+    assert lists.queue.depth() == 1
 
 
 def versioned(label: str, version: str) -> KubernetesObject:

@@ -71,6 +71,25 @@ async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> N
     assert looks.now() == 2
 
 
+async def test_a_run_that_takes_a_partition_wakes_those_behind_it() -> None:
+    book, looks = PartitionBook(lambda run: partition_need.find(run, OFFERED)), Looks()
+    for lease in leases()[1:]:
+        book.put_lease(lease)
+    book.note_run(stored(1))
+    book.note_run(stored(2))
+    book.news()
+
+    async def take(_: str) -> float:
+        lease = leases()[0]
+        mine = partition_leases.build(stored(1), lease["metadata"]["name"], "p4a", stored(1).created)
+        book.put_lease({**mine, "metadata": {**mine["metadata"], "uid": "lease-0", "resourceVersion": "1"}})
+        return 7.0
+
+    assert await waking.after(take, "uid-1", book, looks.queue) == 7.0
+    assert (looks.now(), looks.soon()) == (0, 1)
+    assert [run.uid for run in book.line().behind] == ["uid-2"]
+
+
 def test_a_change_of_a_run_that_does_not_matter_to_the_line_costs_nothing() -> None:
     planned: list[str] = []
     book = PartitionBook(lambda run: planned.append(run.name))

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp.web import AppRunner
 
 from whisper_finetune_api.causes import EXIT_CONFIG
-from whisper_finetune_operator import health, own_watches, partition_need, preflight, watches
+from whisper_finetune_operator import health, own_watches, partition_need, preflight, waking, watches
 from whisper_finetune_operator.api_server import ApiServer, ClusterError, RefusedError
 from whisper_finetune_operator.cluster import Cluster
 from whisper_finetune_operator.connection import Connection
@@ -42,7 +42,7 @@ class Operator:
         self._leadership = Leadership(self._api, self._lease_terms()) if settings.leader_election else None
         self._store = Store(PartitionBook(lambda run: partition_need.find(run, offered)))
         self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
-        reconciler = Reconciler(
+        self._reconciler = Reconciler(
             self._store,
             Cluster(self._api),
             PartitionCluster(self._api, self._lease_terms().namespace, settings.namespace),
@@ -51,12 +51,15 @@ class Operator:
             self._metrics,
             require_leadership=self._leadership.require if self._leadership else _always,
         )
-        self._queue = KeyedQueue(reconciler.reconcile, reconciler.report_failure, workers=settings.workers)
+        self._queue = KeyedQueue(self._look, self._reconciler.report_failure, workers=settings.workers)
         self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
         self._own_watches = own_watches.needed(
             offered, settings, self._lease_terms().namespace, self._api, self._store, self._queue
         )
         self._ages = WatchAges(settings.watch_stale_seconds)
+
+    async def _look(self, uid: str) -> float | None:
+        return await waking.after(self._reconciler.reconcile, uid, self._store.partitions, self._queue)
 
     async def run(self) -> None:
         """Work until told to stop; StartError and LeaseLostError say what ended it."""

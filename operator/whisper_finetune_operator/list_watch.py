@@ -28,6 +28,8 @@ class Keeper:
     known: Callable[[], Iterator[KubernetesObject]]
     #: Called with each object that changed or went.
     tell: Callable[[KubernetesObject], None]
+    #: Called after each list, whether it brought anything or not.
+    listed: Callable[[], None]
 
 
 class ListWatch:
@@ -73,6 +75,7 @@ class ListWatch:
         for uid in before.keys() - {uid_of(each) for each in objects}:
             self._keeper.forget(before[uid])
             self._keeper.tell(before[uid])
+        self._keeper.listed()
         return version
 
     async def _watch(self, version: str) -> None:

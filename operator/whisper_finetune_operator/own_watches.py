@@ -39,7 +39,7 @@ def _keeper_of_leases(store: Store, queue: KeyedQueue) -> Keeper:
         queue.add(run_uid_of(lease))
         waking.wake(book, queue)
 
-    return Keeper(book.put_lease, book.forget_lease, book.leases, tell)
+    return Keeper(book.put_lease, book.forget_lease, book.leases, tell, partial(waking.wake, book, queue))
 
 
 def _keeper_of_ipu_jobs(store: Store, queue: KeyedQueue) -> Keeper:
@@ -47,4 +47,4 @@ def _keeper_of_ipu_jobs(store: Store, queue: KeyedQueue) -> Keeper:
         queue.add_after(run_uid_of(ipu_job), SETTLE_SECONDS)
 
     put, forget = partial(store.put_workload, "IPUJob"), partial(store.forget_workload, "IPUJob")
-    return Keeper(put, forget, partial(store.workloads, "IPUJob"), tell)
+    return Keeper(put, forget, partial(store.workloads, "IPUJob"), tell, lambda: None)
