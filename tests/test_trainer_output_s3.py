@@ -272,6 +272,28 @@ def test_a_token_that_expires_in_mid_run_costs_one_attempt(runs: Runs, bucket: B
     assert "(ExpiredToken)" in ended.result.message
 
 
+def test_a_policy_that_refuses_latest_json_does_not_undo_a_whole_model(
+    runs: Runs, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket.proxy.refuse(is_put("it/latest.json"), 403, "AccessDenied")
+    ended = runs.attempt(runs.config(steps=2))
+    assert (ended.exit_code, ended.result.reason) == (0, None), ended.result.message
+    bucket.assert_whole("model")
+    assert bucket.states() == []
+    assert "no new run is needed; let runs read and write latest.json in output.uri" in caplog.text
+
+
+def test_states_that_may_not_be_removed_do_not_undo_a_whole_model(
+    runs: Runs, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket.proxy.refuse(lambda request: request.method == "DELETE" and "/resume/" in request.path, 403, "AccessDenied")
+    ended = runs.attempt(runs.config(steps=2))
+    assert (ended.exit_code, ended.result.reason) == (0, None), ended.result.message
+    bucket.assert_whole("model")
+    assert bucket.states()
+    assert "no new run is needed; remove old checkpoints/ and all of resume/ by hand" in caplog.text
+
+
 def test_short_faults_of_the_store_change_nothing(
     runs: Runs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
