@@ -97,6 +97,23 @@ def test_rights_that_end_while_training_are_named(
         assert refusal(tmp_path, "s3://speech/nemo").reason == "AccessDenied"
 
 
+def test_a_token_that_expires_after_it_was_good_is_for_the_next_attempt(
+    bucket: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passes through as it came; only one that was never good is refused for good."""
+    with fault_proxy.before(bucket.endpoint) as proxy:
+        for name, value in bucket.behind(proxy.endpoint).environment.items():
+            monkeypatch.setenv(name, value)
+        found = load(tmp_path, "s3://speech/nemo")
+        proxy.refuse(lambda _: True, 400, "ExpiredToken")
+        with pytest.raises(PermissionError, match="ExpiredToken"):
+            audio.read(found.train[0].audio)
+        with pytest.raises(PermissionError, match="ExpiredToken"):
+            load(tmp_path, "s3://speech/nemo")
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "of another Secret")
+        assert refusal(tmp_path, "s3://speech/nemo").reason == "AccessDenied"
+
+
 @pytest.mark.parametrize("layout", ["files", "shards"])
 def test_the_headers_alone_are_fetched_to_list_clips(
     bucket: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str

@@ -19,8 +19,6 @@ from whisper_finetune_trainer.uploads import UploadError, Uploads
 
 _PROBE_NAME = ".write-probe"
 _MEGABYTE = 1e6
-#: A token that was good and is no longer: the next attempt's pod reads the Secret anew.
-_EXPIRED = frozenset(("ExpiredToken", "TokenRefreshRequired", "RequestExpired"))
 logger = logging.getLogger(__name__)
 
 
@@ -57,10 +55,9 @@ class ObjectStorage:
         """Return a failure of the store or of the scratch space in words, or None for any other."""
         path = error.path if isinstance(error, UploadError) else None
         cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
-        code = store_faults.code(cause)
-        if code in _EXPIRED and self._objects.has_written:
+        if store_faults.is_expired(cause) and self._objects.has_written:
             return None
-        words = output_faults.cannot_write(cause) if code is None else None
+        words = output_faults.cannot_write(cause) if store_faults.code(cause) is None else None
         if words is not None:
             return dataclasses.replace(scratch_room.fault(words, self._staging), path=path)
         explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")

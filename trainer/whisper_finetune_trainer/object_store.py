@@ -9,7 +9,7 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 from whisper_finetune_api import addresses
 from whisper_finetune_trainer import store_faults, store_options
@@ -44,7 +44,7 @@ class Store:
     @property
     def filesystem(self) -> Any:
         """Return the fsspec filesystem of this process and these credentials."""
-        return _filesystem(self.scheme, json.dumps(store_options.BY_SCHEME[self.scheme](os.environ)), os.getpid())
+        return _filesystem(*self._access, os.getpid())
 
     @property
     def part_options(self) -> Dict[str, Any]:
@@ -59,21 +59,35 @@ class Store:
     def explained(self, missing: str, refused: str = "AccessDenied") -> Iterator[None]:
         """Turn faults that stay into TrainerErrors; `missing` and `refused` are reasons of causes.py.
 
-        What may be well at the next try passes through, after the library's own tries.
+        What may be well at the next try passes through, after the library's own tries; so does a token that has
+        expired since a block like this one went well.
         """
         try:
             yield
         except TrainerError:
             raise
         except Exception as error:
-            explained = self.explain(error, missing, refused)
+            reason = self._with_reason(error)
+            if store_faults.is_expired(reason) and self._access in _good:
+                if reason is error:
+                    raise
+                raise reason from error
+            explained = self._in_words(reason, missing, refused)
             if explained is None:
                 raise
             raise explained from error
+        _good.add(self._access)
 
     def explain(self, error: BaseException, missing: str, refused: str = "AccessDenied") -> Optional[TrainerError]:
         """Return a fault that stays in words, or None for any other."""
-        error = self._with_reason(error)
+        return self._in_words(self._with_reason(error), missing, refused)
+
+    @property
+    def _access(self) -> Tuple[str, str]:
+        """Return the scheme and the filesystem's options: endpoint and credentials."""
+        return self.scheme, json.dumps(store_options.BY_SCHEME[self.scheme](os.environ))
+
+    def _in_words(self, error: BaseException, missing: str, refused: str) -> Optional[TrainerError]:
         meaning = store_faults.meaning(error)
         if meaning is None:
             return None
@@ -133,6 +147,8 @@ def open_store(address: str, field: str) -> Store:
 
 
 _opened: Dict[Any, Any] = {}
+#: Credentials that a store has taken in this attempt; a loader's process that is forked off knows them too.
+_good: Set[Tuple[str, str]] = set()
 
 
 def _filesystem(scheme: str, options: str, process: int) -> Any:

@@ -30,7 +30,10 @@ def filesystem(address: str) -> Any:
 
 @contextmanager
 def explained(file: str) -> Iterator[None]:
-    """Turn a store's refusals, while a file is read, into TrainerErrors; what may be well later passes through."""
+    """Turn a store's refusals, while a file is read, into TrainerErrors; what may be well later passes through.
+
+    A token that expires in mid-run is such: the next attempt's pod reads the Secret anew.
+    """
     if is_local(file):
         yield
         return
