@@ -77,6 +77,47 @@ def test_a_member_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (dict(found.dropped), len(found.train)) == ({"broken line": 1}, 8)
 
 
+def _shard_of_members(path: Path) -> tuple[bytes, int]:
+    """Return a shard's bytes, and the offset of the end mark behind its last member."""
+    with tarfile.open(path) as archive:
+        archive.getmembers()
+        return path.read_bytes(), archive.offset
+
+
+@pytest.mark.parametrize("left", [100, 511])
+def test_a_shard_that_is_cut_within_a_header_is_refused(tmp_path: Path, left: int) -> None:
+    data_layouts.webdataset(tmp_path / "clips")
+    shard = tmp_path / "clips/train-000001.tar"
+    whole, _ = _shard_of_members(shard)
+    with tarfile.open(shard) as archive:
+        third = archive.getmembers()[3].offset
+    shard.write_bytes(whole[: third + left])
+    error = refusal(tmp_path)
+    assert error.reason == "DatasetInvalid"
+    assert f"train-000001.tar is cut or broken at byte {third}" in error.message
+
+
+def test_a_shard_with_a_broken_header_is_refused(tmp_path: Path) -> None:
+    data_layouts.nemo_tarred(tmp_path / "clips")
+    shard = tmp_path / "clips/audio_0.tar"
+    whole, _ = _shard_of_members(shard)
+    with tarfile.open(shard) as archive:
+        second = archive.getmembers()[1].offset
+    shard.write_bytes(whole[:second] + b"\xff" * 512 + whole[second + 512 :])
+    error = refusal(tmp_path)
+    assert error.reason == "DatasetInvalid"
+    assert f"audio_0.tar is cut or broken at byte {second}" in error.message
+
+
+def test_a_shard_without_an_end_mark_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data_layouts.webdataset(tmp_path / "clips")
+    shard = tmp_path / "clips/train-000001.tar"
+    whole, end = _shard_of_members(shard)
+    shard.write_bytes(whole[:end])
+    check(load(tmp_path))
+    assert "train-000001.tar ends with its last member, without the mark of a tar file's end" in caplog.text
+
+
 def _append_link(path: Path, name: str, target: str) -> None:
     with tarfile.open(path, "a") as archive:
         entry = tarfile.TarInfo(name)

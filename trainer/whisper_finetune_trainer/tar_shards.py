@@ -1,10 +1,11 @@
 """WebDataset's tar shards: a clip is the members that share a name up to its first dot, and lie beside each other."""
 
 import json
+import logging
 import posixpath
 import tarfile
 from itertools import groupby
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, Sequence, Tuple
 
 from whisper_finetune_trainer import source_files
 from whisper_finetune_trainer.audio_places import Member, Sound
@@ -17,6 +18,8 @@ _TEXTS = frozenset(["lab", "text", "transcript", "txt"])
 _JSON = "json"
 #: A text of more is no transcript of half a minute of speech.
 _LARGEST_TEXT_BYTES = 1024 * 1024
+_END = bytes(tarfile.BLOCKSIZE)
+logger = logging.getLogger(__name__)
 
 
 def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
@@ -43,10 +46,29 @@ def _members(file: str, path: str) -> Iterator[Tuple[Member, bytes]]:
                     yield Member(file, entry.offset_data, entry.size, entry.name), _content(archive, entry)
                 # tarfile remembers every header; a shard may have a hundred thousand.
                 archive.members = []  # type: ignore[attr-defined]  # typeshed does not know it
+            _require_end(opened, archive.offset, path)
     except tarfile.TarError as error:
         raise TrainerError(
             "DatasetInvalid", f"{path} is no whole plain tar file ({error}); compressed ones must be unpacked first"
         ) from error
+
+
+def _require_end(opened: BinaryIO, offset: int, path: str) -> None:
+    """Raise DatasetInvalid where something else than the end of a tar file follows its last member."""
+    # tarfile takes a header that is cut or broken for the end, and the clips behind it would be missing unnoticed.
+    opened.seek(offset)
+    found = opened.read(len(_END))
+    if not found:
+        logger.warning(
+            "%s ends with its last member, without the mark of a tar file's end: make sure that it was copied whole",
+            path,
+        )
+    elif found != _END:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{path} is cut or broken at byte {offset}: neither a member nor the end of a tar file follows there; "
+            "copy the shard again",
+        )
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
