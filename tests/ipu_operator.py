@@ -12,6 +12,7 @@ from kubernetes import client
 FOLDER = Path(__file__).parent / "ipu_operator_double"
 DEFINITION = yaml.safe_load((FOLDER / "ipujobs.yaml").read_text(encoding="utf-8"))
 NAME: str = DEFINITION["metadata"]["name"]
+NOT_FOUND, NOT_READY = 404, 429
 
 
 @contextmanager
@@ -32,9 +33,16 @@ def install(api: client.ApiClient) -> None:
         extensions.create_custom_resource_definition(DEFINITION)
 
 
-def is_established(api: client.ApiClient) -> bool:
-    found = client.ApiextensionsV1Api(api).read_custom_resource_definition(NAME)
-    return any(each.type == "Established" and each.status == "True" for each in found.status.conditions or [])
+def is_served(api: client.ApiClient) -> bool:
+    """Return whether IPUJobs can be listed: a definition is established moments before its storage is ready."""
+    where = DEFINITION["spec"]["group"], DEFINITION["spec"]["versions"][0]["name"], "ipujobs"
+    try:
+        client.CustomObjectsApi(api).list_cluster_custom_object(*where)
+    except client.ApiException as refusal:
+        if refusal.status not in (NOT_FOUND, NOT_READY):
+            raise
+        return False
+    return True
 
 
 def remove(api: client.ApiClient) -> None:

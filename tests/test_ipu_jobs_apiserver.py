@@ -34,7 +34,7 @@ def runtimes(tmp_path: Path) -> None:
 def ipu_jobs_known(api: client.ApiClient) -> None:
     """The cluster knows IPUJobs."""
     ipu_operator.install(api)
-    until(lambda: ipu_operator.is_established(api), what="the definition of IPUJobs")
+    until(lambda: ipu_operator.is_served(api), what="the definition of IPUJobs")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from kubernetes import client, config
 GROUP, VERSION, PLURAL, KIND = "graphcore.ai", "v1alpha1", "ipujobs", "IPUJob"
 FINALIZER = "graphcore.ai/partition"
 SECONDS_BETWEEN_LOOKS = 0.1
-FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
+FORBIDDEN, NOT_FOUND, CONFLICT, NOT_READY = 403, 404, 409, 429
 IpuJob = dict[str, Any]
 
 
@@ -113,7 +113,7 @@ def main(kubeconfig: str) -> None:
             try:
                 look_at_all(core, custom)
             except client.ApiException as refusal:
-                if refusal.status != NOT_FOUND:
+                if refusal.status not in (NOT_FOUND, NOT_READY):
                     raise
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
