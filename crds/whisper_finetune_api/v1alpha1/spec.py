@@ -102,7 +102,7 @@ class Training(ApiModel):
     seed: int = Field(0, ge=0, le=2_147_483_647, description="Seed of order and initialization.")
     eval_every_steps: Optional[int] = Field(None, ge=1, le=1_000_000, description="Absent: at the end only.")
     save_every_steps: Optional[int] = Field(None, ge=1, le=1_000_000, description="Absent: at the end only.")
-    max_label_tokens: int = Field(224, ge=8, le=448, description="Train clips with longer labels are dropped and counted.")
+    max_label_tokens: int = Field(224, ge=8, le=448, description="Train clips with longer labels are dropped.")
     trainable: Literal["All", "Decoder"] = Field("All", description="Decoder freezes the encoder.")
     precision: Optional[Literal["Half", "Float"]] = Field(
         None, description="float16 on IPUs, bfloat16 on torch; absent: Half where the hardware has it."
