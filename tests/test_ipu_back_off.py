@@ -1,0 +1,41 @@
+"""How long an IPUJob whose pod is over stays before the next attempt."""
+
+from datetime import timedelta
+
+import pytest
+
+from ipu_scenarios import AT_WORK, IPU_JOB, as_ipu_job, ended_worker
+from run_objects import ipu_job
+from run_scenarios import tell
+from whisper_finetune_operator.actions import DeleteWorkload
+from whisper_finetune_operator.ipu_job_under_way import back_off
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"),
+    [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 320), (7, 360), (8, 360), (10_000, 360)],
+)
+def test_it_doubles_up_to_six_minutes(attempts: int, seconds: int) -> None:
+    assert back_off(attempts) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("code", [1, 75])
+def test_the_next_attempt_waits_and_the_status_does_not_count_down(code: int) -> None:
+    over = (as_ipu_job(seconds, ipu_job(), (ended_worker(3, code),)) for seconds in (52, 57.5, 60))
+    soon, later, then = (decision for _, decision in tell((as_ipu_job(1), IPU_JOB, AT_WORK, *over))[-3:])
+    assert [(each.actions, each.recheck_seconds) for each in (soon, later)] == [((), 8), ((), 2.5)]
+    assert [each.changed for each in (soon, later, then)] == [True, False, False]
+    assert [type(action) for action in then.actions] == [DeleteWorkload]
+    assert then.recheck_seconds is None
+
+
+def test_the_next_attempt_after_a_pod_that_vanished_waits_as_long_after_it_was_made() -> None:
+    waits, goes = (tell((as_ipu_job(1), IPU_JOB, AT_WORK, as_ipu_job(at, ipu_job())))[-1][1] for at in (12, 13))
+    assert (waits.actions, waits.recheck_seconds) == ((), 1)
+    assert [type(action) for action in goes.actions] == [DeleteWorkload]
+
+
+def test_who_suspends_the_run_meanwhile_does_not_wait() -> None:
+    ended = as_ipu_job(52, ipu_job(), (ended_worker(3, 1),), spec={"suspend": True}, generation=2)
+    decision = tell((as_ipu_job(1), IPU_JOB, AT_WORK, ended))[-1][1]
+    assert [type(action) for action in decision.actions] == [DeleteWorkload]
