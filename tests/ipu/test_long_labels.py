@@ -1,0 +1,13 @@
+"""A held-out clip may have a longer label than is trained on: it is measured all the same."""
+
+import numpy as np
+
+from whisper_finetune_trainer.examples import IGNORED
+from whisper_finetune_trainer.ipu_examples import Collator
+
+
+def test_a_label_is_cut_to_the_one_shape_and_a_short_one_filled_up() -> None:
+    features = np.zeros((2, 3), dtype="float32")
+    examples = [{"input_features": features, "labels": [1, 2, 3, 4, 5, 6]}, {"input_features": features, "labels": [7]}]
+    labels = Collator(4)(examples)["labels"]
+    assert labels.tolist() == [[1, 2, 3, 4], [7, IGNORED, IGNORED, IGNORED]]
