@@ -110,7 +110,8 @@ def _write_files(folder: Path, clips: int, sounds: list[bytes]) -> None:
 
 def measure(folder: Path) -> dict[str, float]:
     """Load the data set of a folder, read every sound once in training's order, and return megabytes and seconds."""
-    from whisper_finetune_trainer import audio, batches, dataset  # noqa: PLC0415 -- not for the process that writes
+    from whisper_finetune_trainer.data import audio, dataset  # noqa: PLC0415 -- not for the process that writes
+    from whisper_finetune_trainer.pytorch import batches  # noqa: PLC0415 -- not for the process that writes
 
     config = trainer_configs.make_config(trainer_configs.make_spec(), folder, scratch=folder)
     config = config.model_copy(update={"scratch_limit_bytes": 10**12})

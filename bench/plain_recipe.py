@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from whisper_finetune_api.run import Schedule
-from whisper_finetune_trainer.clips import Clip
+from whisper_finetune_trainer.data.clips import Clip
 
 
 class Examples(torch.utils.data.Dataset[dict[str, Any]]):

@@ -29,9 +29,11 @@ from demo import folders
 from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer import clip_fitting, dataset, model, wer
-from whisper_finetune_trainer.clips import Clips
-from whisper_finetune_trainer.torch_backend import TorchBackend
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.evaluation import wer
+from whisper_finetune_trainer.model import clip_fitting, model
+from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
 LANGUAGE = folders.LANGUAGE
 CLAIM = "demo"

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from whisper_finetune_operator import quantities
-from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.planning import quantities
+from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.settings import Settings
 
 SCHEMA = Path(__file__).parent / "whisper-finetune-operator" / "values.schema.json"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from whisper_finetune_trainer import datasets_table
-from whisper_finetune_trainer.datasets_table import KnownDataset
-from whisper_finetune_trainer.text_rules import RULES
+from whisper_finetune_trainer.data import datasets_table
+from whisper_finetune_trainer.data.datasets_table import KnownDataset
+from whisper_finetune_trainer.data.text_rules import RULES
 
 HEADER = ("data set", "`dataset.source`", "languages", "text", "Parquet files (unverified)")
 RULES_HEADER = ("rule", "what it does", "data sets")

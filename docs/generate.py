@@ -11,7 +11,7 @@ from markdown import table
 from whisper_finetune_api import crd
 from whisper_finetune_api.causes import CAUSES
 from whisper_finetune_api.v1alpha1.rules import MUTABLE_FIELDS, RULES
-from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.planning.runtimes import Runtimes
 
 ROOT = Path(__file__).parent.parent
 CRD = ROOT / "crds" / "whisperfinetunes.yaml"
@@ -62,7 +62,7 @@ What is *retried* costs one of `spec.retries`. The reason and a message that say
 
 _RUNTIMES_TEXT = """# Runtimes: what a trainer pod may be
 
-Generated from `operator/whisper_finetune_operator/runtimes.py` by `make generate`.
+Generated from `operator/whisper_finetune_operator/planning/runtimes.py` by `make generate`.
 
 Users name a model, a language and a data set. Image, accelerator, resources and rights of the pod are the cluster
 admin's to say: in a file that the operator reads at its start, and refuses with one line where it is wrong. The chart

@@ -9,8 +9,8 @@ from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.spec import Dataset
-from whisper_finetune_operator.ipu_environment import EXECUTABLE_CACHE_FOLDER
-from whisper_finetune_trainer import ipu_arguments
+from whisper_finetune_operator.workloads.ipu_environment import EXECUTABLE_CACHE_FOLDER
+from whisper_finetune_trainer.ipu import library_arguments
 
 LOCK = Path(__file__).parent.parent / "requirements" / "trainer-ipu.txt"
 HEADER = ("cell", "notebook", "here", "default")
@@ -178,7 +178,7 @@ FIELDS = {
 
 
 def ipu_config() -> Iterator[Row]:
-    values = ipu_arguments.ipu_config(require_plan(), EXECUTABLE_CACHE_FOLDER)
+    values = library_arguments.ipu_config(require_plan(), EXECUTABLE_CACHE_FOLDER)
     flat = {**values, **values["inference_parallelize_kwargs"]}
     del flat["inference_parallelize_kwargs"]
     for name, value in flat.items():
@@ -253,7 +253,7 @@ def trainer_arguments() -> dict[str, Any]:
         progress_port=0,
         scratch_limit_bytes=0,
     )
-    return ipu_arguments.training_arguments(config, config.scratch_folder, ipu_arguments.LOADER_WORKERS)
+    return library_arguments.training_arguments(config, config.scratch_folder, library_arguments.LOADER_WORKERS)
 
 
 def order() -> Iterator[Row]:

@@ -9,13 +9,14 @@ from typing import Any
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer import outcome, wer
-from whisper_finetune_trainer.audio_places import WholeFile
-from whisper_finetune_trainer.clips import Clip, Clips
-from whisper_finetune_trainer.evaluations import Evaluation
-from whisper_finetune_trainer.normalizers import normalizer_for
-from whisper_finetune_trainer.report_data import FinishedTraining
-from whisper_finetune_trainer.step_record import Stretch
+from whisper_finetune_trainer.checkpoints.step_record import Stretch
+from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.normalizers import normalizer_for
+from whisper_finetune_trainer.evaluation import wer
+from whisper_finetune_trainer.evaluation.evaluations import Evaluation
+from whisper_finetune_trainer.report.report_data import FinishedTraining
+from whisper_finetune_trainer.training import outcome
 
 _SENTENCES = """\
 il numero che avete composto non è attivo

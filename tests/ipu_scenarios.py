@@ -18,10 +18,10 @@ from run_objects import (
     running,
 )
 from run_scenarios import QUEUE, Moment, Scenario
-from whisper_finetune_operator.jobs import FAILED_BEFORE_ANNOTATION
-from whisper_finetune_operator.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
-from whisper_finetune_operator.partition_line import Line, Waiting
-from whisper_finetune_operator.pools import Partitions
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
+from whisper_finetune_operator.partitions.partition_line import Line, Waiting
+from whisper_finetune_operator.partitions.pools import Partitions
+from whisper_finetune_operator.workloads.jobs import FAILED_BEFORE_ANNOTATION
 
 SMALL = "openai/whisper-small"
 POOLED = next(runtime.partitions for runtime in RUNTIMES.runtimes if runtime.partitions)

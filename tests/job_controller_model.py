@@ -11,8 +11,9 @@ from typing import Any
 import run_objects
 from run_objects import DONE, START, complete, ended, job_failed, running, time
 from whisper_finetune_api.causes import FINAL_EXIT_CODES
-from whisper_finetune_operator import actions, decisions, pods
-from whisper_finetune_operator.decisions import Decision
+from whisper_finetune_operator.deciding import actions, decisions
+from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.workloads import pods
 from whisper_finetune_operator.world import KubernetesObject, Run, World
 
 _BACK_OFF_SECONDS = 10

@@ -13,8 +13,8 @@ import specs
 import trainer_configs
 from data_layouts import SPOKEN
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import audio, dataset
-from whisper_finetune_trainer.clips import Clip, Clips
+from whisper_finetune_trainer.data import audio, dataset
+from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.errors import TrainerError
 
 

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from api_server_model import Door, Server
-from whisper_finetune_operator import partition_need
-from whisper_finetune_operator.api_server import ClusterError
-from whisper_finetune_operator.children import labels_of, uid_of
-from whisper_finetune_operator.cluster import Cluster
-from whisper_finetune_operator.event_poster import EventPoster
-from whisper_finetune_operator.lease import LeaseLostError
+from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
+from whisper_finetune_operator.api.api_server import ClusterError
+from whisper_finetune_operator.api.lease import LeaseLostError
+from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.partition_book import PartitionBook
-from whisper_finetune_operator.partition_cluster import PartitionCluster
-from whisper_finetune_operator.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.reconcile import Reconciler
-from whisper_finetune_operator.runtimes import Runtimes
-from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads.children import labels_of, uid_of
 
 NAMESPACE = "speech"
 KINDS = ("leases", "jobs", "pods", "whisperfinetunes")

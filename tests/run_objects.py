@@ -9,10 +9,12 @@ import yaml
 
 from specs import MINIMAL, with_changes
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_operator import names, partition_leases, runtimes
-from whisper_finetune_operator.partition_line import EMPTY_LINE, Line
-from whisper_finetune_operator.pools import PoolPartition
-from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.partitions import partition_leases
+from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line
+from whisper_finetune_operator.partitions.pools import PoolPartition
+from whisper_finetune_operator.planning import runtimes
+from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.workloads import names
 from whisper_finetune_operator.world import Refusal, Run, World
 
 NAME, NAMESPACE, UID = "italian", "speech", "7a0c9a4e-6f0b-4c59-9d1f-0d6a3f6d8c11"

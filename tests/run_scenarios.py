@@ -21,9 +21,9 @@ from run_objects import (
     world,
 )
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_operator import decisions
-from whisper_finetune_operator.decisions import Decision
-from whisper_finetune_operator.partition_line import EMPTY_LINE, Line
+from whisper_finetune_operator.deciding import decisions
+from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line
 from whisper_finetune_operator.world import Refusal, World
 
 

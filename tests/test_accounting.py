@@ -6,8 +6,10 @@ import pytest
 
 from run_objects import DONE, UID, at, complete, ended, job, pod, running
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
-from whisper_finetune_operator import accounting, jobs, pods, timestamps
-from whisper_finetune_operator.accounting import Tally
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.deciding import accounting
+from whisper_finetune_operator.deciding.accounting import Tally
+from whisper_finetune_operator.workloads import jobs, pods
 
 NEW = WhisperFineTuneStatus()
 

@@ -17,7 +17,8 @@ import yaml
 from kubernetes import client
 
 from cluster import binaries
-from whisper_finetune_operator import preflight, runtimes
+from whisper_finetune_operator import preflight
+from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.preflight import Right
 from whisper_finetune_operator.settings import read_settings
 

@@ -11,8 +11,9 @@ from namespace_view import Namespace
 from operator_process import until
 from run_objects import SHA256
 from whisper_finetune_api.v1alpha1 import NAME_LABEL, UID_LABEL, WhisperFineTuneStatus
-from whisper_finetune_operator.announcements import Announcement
-from whisper_finetune_operator.api_server import (
+from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.api.api_server import (
     EVENTS,
     JOBS,
     RUNS,
@@ -22,14 +23,13 @@ from whisper_finetune_operator.api_server import (
     RefusedError,
     UnauthorizedError,
 )
-from whisper_finetune_operator.cluster import Cluster
-from whisper_finetune_operator.connection import Connection, find_access
-from whisper_finetune_operator.event_poster import EventPoster
-from whisper_finetune_operator.keyed_queue import KeyedQueue
+from whisper_finetune_operator.api.connection import Connection, find_access
+from whisper_finetune_operator.deciding.announcements import Announcement
 from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.partition_book import PartitionBook
-from whisper_finetune_operator.store import Store
-from whisper_finetune_operator.sweep import Sweep
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.sweep import Sweep
 from whisper_finetune_operator.world import Run
 
 pytest_plugins = ["operator_fixtures"]

@@ -14,10 +14,11 @@ from kstatus import kstatus
 from run_objects import RUNTIMES, at, run_object
 from run_scenarios import Scenario, tell
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator import actions, decisions, pods
-from whisper_finetune_operator.actions import Action
-from whisper_finetune_operator.decisions import Decision
-from whisper_finetune_operator.partition_leases import PARTITION_ID_ANNOTATION
+from whisper_finetune_operator.deciding import actions, decisions
+from whisper_finetune_operator.deciding.actions import Action
+from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
+from whisper_finetune_operator.workloads import pods
 from whisper_finetune_operator.world import Run, World
 
 KSTATUS = {

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from job_controller_model import Cluster
-from whisper_finetune_operator import pods
+from whisper_finetune_operator.workloads import pods
 
 _CHAOS_STEPS, _CALM_STEPS, _STEPS_AFTER_THE_END = 60, 400, 20
 HISTORIES = 100

@@ -26,7 +26,7 @@ from demo.scenarios import IN_BUCKET, SCENARIOS
 from demo.stopwatch import Stopwatch
 from object_store.versitygw import ObjectStore
 from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneSpec, WhisperFineTuneStatus, WordErrorRate
-from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.planning.runtimes import Runtimes
 
 TIME = "2026-01-01T00:00:00Z"
 

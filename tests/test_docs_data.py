@@ -9,7 +9,7 @@ import yaml
 
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer import datasets_table
+from whisper_finetune_trainer.data import datasets_table
 
 TEXT = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
 SPECS: dict[str, dict[str, Any]] = {

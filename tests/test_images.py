@@ -284,7 +284,7 @@ def test_the_trainer_for_ipus_is_our_code_on_the_packages_of_its_lock(built: dic
     assert image.config["User"] == "65532:65532"
     assert image.config["Entrypoint"] == ["python3", "-m", "whisper_finetune_trainer"]
     assert image.names == [Recipe("trainer-ipu").image]
-    assert "opt/app/whisper_finetune_trainer/__pycache__/train.cpython-38.pyc" in image.files
+    assert "opt/app/whisper_finetune_trainer/training/__pycache__/train.cpython-38.pyc" in image.files
     packages = {name.split("/")[2] for name in image.files if name.startswith("opt/python/")}
     assert {"optimum", "transformers", "pydantic"} <= packages
     assert not packages & {"torch", "poptorch", "popart", "nvidia"}

@@ -7,8 +7,8 @@ import pytest
 from ipu_scenarios import AT_WORK, IPU_JOB, as_ipu_job, ended_worker
 from run_objects import ipu_job
 from run_scenarios import tell
-from whisper_finetune_operator.actions import DeleteWorkload
-from whisper_finetune_operator.ipu_job_under_way import back_off
+from whisper_finetune_operator.deciding.actions import DeleteWorkload
+from whisper_finetune_operator.deciding.ipu_job_under_way import back_off
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import ipu_operator
 from namespace_view import Namespace
 from operator_process import Start, until
 from run_objects import DONE
-from whisper_finetune_operator.names import child_name
+from whisper_finetune_operator.workloads.names import child_name
 
 pytest_plugins = ["operator_fixtures"]
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]

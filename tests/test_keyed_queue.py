@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from whisper_finetune_operator import keyed_queue
-from whisper_finetune_operator.keyed_queue import KeyedQueue, retry_seconds
+from whisper_finetune_operator.watching import keyed_queue
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue, retry_seconds
 
 Failures = list[tuple[str, str, float]]
 

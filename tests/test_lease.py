@@ -8,7 +8,7 @@ import pytest
 
 from namespace_view import Namespace
 from operator_process import Proxy, Start, until
-from whisper_finetune_operator import lease
+from whisper_finetune_operator.api import lease
 
 pytest_plugins = ["operator_fixtures"]
 

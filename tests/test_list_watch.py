@@ -9,14 +9,15 @@ from api_server_model import Door, Server
 from replica_model import NAMESPACE
 from run_objects import RUNTIMES, ipu_job, run_object
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator import own_watches, partition_need
-from whisper_finetune_operator.api_server import ApiServer
-from whisper_finetune_operator.children import uid_of
-from whisper_finetune_operator.keyed_queue import KeyedQueue
-from whisper_finetune_operator.list_watch import ListWatch
-from whisper_finetune_operator.partition_book import PartitionBook
+from whisper_finetune_operator.api.api_server import ApiServer
+from whisper_finetune_operator.api.list_watch import ListWatch
+from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.watching import own_watches
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads.children import uid_of
 from whisper_finetune_operator.world import KubernetesObject
 
 

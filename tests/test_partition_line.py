@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from run_objects import START
-from whisper_finetune_operator.partition_line import Line, Waiting
-from whisper_finetune_operator.pools import Partition, Partitions
+from whisper_finetune_operator.partitions.partition_line import Line, Waiting
+from whisper_finetune_operator.partitions.pools import Partition, Partitions
 
 POOL = Partitions(
     api_host="10.5.1.1",

@@ -9,8 +9,8 @@ from api_server_model import Server, is_at_work, partition_of
 from replica_model import NAMESPACE, OFFERED, Replica
 from run_objects import job_failed, time
 from specs import MINIMAL
-from whisper_finetune_operator.children import run_uid_of, uid_of
-from whisper_finetune_operator.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
 P4A, _, P8 = OFFERED.pool_partitions()
 

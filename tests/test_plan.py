@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from run_objects import RUNTIMES, run_object
-from whisper_finetune_operator import plan
 from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.plan import Claim, Pinned, TrainingPlan
-from whisper_finetune_operator.runtimes import Runtimes
+from whisper_finetune_operator.planning import plan
+from whisper_finetune_operator.planning.plan import Claim, Pinned, TrainingPlan
+from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.world import Run
 
 

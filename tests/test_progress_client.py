@@ -14,11 +14,11 @@ from run_objects import NAME, UID, at, run_object, running
 from test_store import pod_version, version
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_operator import progress_client
-from whisper_finetune_operator.keyed_queue import KeyedQueue
 from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.partition_book import PartitionBook
 from whisper_finetune_operator.progress_client import ProgressClient, trainer_of
-from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.watching.store import Store
 
 GOOD = {"uid": UID, "stage": "Training", "progress": {"step": 30, "totalSteps": 100, "percent": 30}}
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from whisper_finetune_operator import quantities, runtimes
-from whisper_finetune_operator.runtimes import RuntimesError
+from whisper_finetune_operator.planning import quantities, runtimes
+from whisper_finetune_operator.planning.runtimes import RuntimesError
 
 EXAMPLE = Path(__file__).parent / "examples" / "runtimes.yaml"
 CPU = "runtimes: [{name: cpu, accelerator: cpu, image: trainer"

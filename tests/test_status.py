@@ -23,7 +23,8 @@ from run_objects import (
 from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, tell
 from whisper_finetune_api.run import ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator import conditions, results
+from whisper_finetune_operator.deciding import conditions
+from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.world import Run
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from tiny_whisper import tone
-from whisper_finetune_trainer import audio
-from whisper_finetune_trainer.audio_places import Member, WholeFile
+from whisper_finetune_trainer.data import audio
+from whisper_finetune_trainer.data.audio_places import Member, WholeFile
 from whisper_finetune_trainer.errors import TrainerError
 
 

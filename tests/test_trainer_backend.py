@@ -14,12 +14,14 @@ from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, WhisperFeatur
 
 import tiny_whisper
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import batches, clip_fitting, dataset, device, encoder, model
-from whisper_finetune_trainer.clips import Clips
-from whisper_finetune_trainer.encoder_cache import ScratchBudget
-from whisper_finetune_trainer.encoder_outputs import EncoderOutputs
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.torch_backend import TorchBackend
+from whisper_finetune_trainer.model import clip_fitting, model
+from whisper_finetune_trainer.pytorch import batches, device, encoder
+from whisper_finetune_trainer.pytorch.backend import TorchBackend
+from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
+from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 
 STEPS = 10
 WINDOW_OF_EQUALITY = 5

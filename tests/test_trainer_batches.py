@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from whisper_finetune_api.run import Schedule
-from whisper_finetune_trainer import batches
+from whisper_finetune_trainer.pytorch import batches
 
 WINDOWS = [5] * 43 + [10] * 9 + [20] * 2 + [30] * 5
 

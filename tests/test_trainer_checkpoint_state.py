@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from whisper_finetune_trainer import checkpoint_state
-from whisper_finetune_trainer.checkpoint_state import State
+from whisper_finetune_trainer.checkpoints import checkpoint_state
+from whisper_finetune_trainer.checkpoints.checkpoint_state import State
 
 
 def example() -> State:

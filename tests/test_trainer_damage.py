@@ -10,7 +10,7 @@ import torch
 
 import tiny_whisper
 from trainer_attempts import Volume, stop_at
-from whisper_finetune_trainer import report_page
+from whisper_finetune_trainer.report import report_page
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import soundfile
 
 import tiny_whisper
 from whisper_finetune_api.languages import LANGUAGES
-from whisper_finetune_trainer import dataset, writing_scripts
-from whisper_finetune_trainer.clips import Clips
+from whisper_finetune_trainer.data import dataset, writing_scripts
+from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.errors import TrainerError
 
 RATE = tiny_whisper.SAMPLE_RATE
@@ -152,7 +152,7 @@ def test_duplicates_are_reported_and_stay(volume: Path) -> None:
 
 
 def test_a_longer_data_set_is_looked_at_evenly(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whisper_finetune_trainer.sound_check._LOOKED_AT", 5)
+    monkeypatch.setattr("whisper_finetune_trainer.data.sound_check._LOOKED_AT", 5)
     for place in range(20):
         soundfile.write(sound(volume, place), np.full(RATE, 1e-4, np.float32), RATE)
     with pytest.raises(TrainerError, match="5 of 5 clips cannot be used"):

@@ -8,9 +8,10 @@ import pytest
 
 import tiny_whisper
 from tiny_whisper import write_clips
-from whisper_finetune_trainer import clip_fitting, dataset, model
-from whisper_finetune_trainer.clips import Clips
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import clip_fitting, model
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor
 
-from whisper_finetune_trainer import features
+from whisper_finetune_trainer.data import features
 
 
 def speech(seconds: float, amplitude: float = 0.3) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -56,7 +56,8 @@ OLD_PYTHON = Path(__file__).parent.parent / ".venv38" / "bin" / "python"
 COMPARE = """
 import numpy
 from transformers import WhisperFeatureExtractor
-from whisper_finetune_trainer import dataset, features, wer
+from whisper_finetune_trainer.data import dataset, features
+from whisper_finetune_trainer.evaluation import wer
 samples = numpy.random.default_rng(0).normal(0, 0.1, 40000).astype("float32")
 expected = WhisperFeatureExtractor()(samples, sampling_rate=16000, return_tensors="np").input_features[0]
 print(abs(features.log_mel(samples, 80, 30).numpy() - expected).max())

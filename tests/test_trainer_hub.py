@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent.parent
 MODEL = "team/whisper"
 FETCH = """
 import sys
-from whisper_finetune_trainer import hub
+from whisper_finetune_trainer.model import hub_model
 from whisper_finetune_trainer.errors import TrainerError
 try:
-    print(hub.download_model(sys.argv[1], sys.argv[2] or None))
+    print(hub_model.download(sys.argv[1], sys.argv[2] or None))
 except TrainerError as error:
     print(error.reason, error.message)
 """

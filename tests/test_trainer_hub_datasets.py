@@ -13,14 +13,14 @@ import pytest
 
 import hub_dataset_double
 import hub_sets
-from whisper_finetune_trainer import datasets_table
+from whisper_finetune_trainer.data import datasets_table
 
 ROOT = Path(__file__).parent.parent
 #: Loads one data set after the other in a process of its own: the library reads its endpoint once, when it is imported.
 LOAD = """
 import json, os, sys
 import tiny_whisper
-from whisper_finetune_trainer import audio, dataset
+from whisper_finetune_trainer.data import audio, dataset
 from whisper_finetune_trainer.errors import TrainerError
 answers = {}
 for name, (changes, token) in json.load(sys.stdin).items():

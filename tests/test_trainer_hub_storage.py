@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from whisper_finetune_trainer import hub_storage, object_store
-from whisper_finetune_trainer.hub_storage import HubStorage
+from whisper_finetune_trainer.output import hub_storage
+from whisper_finetune_trainer.output.hub_storage import HubStorage
+from whisper_finetune_trainer.stores import object_store
 
 REPOSITORY = "team/whisper-it"
 

@@ -16,11 +16,11 @@ from layout_checks import check, config, load, refusal
 from object_store import fault_proxy, versitygw
 from object_store.versitygw import ObjectStore
 from tones import SAMPLE_RATE, tone
-from whisper_finetune_trainer import audio, clip_reader, data_source, splits
-from whisper_finetune_trainer.clip_reader import Rules
+from whisper_finetune_trainer.data import audio, clip_reader, data_source, splits
+from whisper_finetune_trainer.data.clip_reader import Rules
+from whisper_finetune_trainer.data.text_rules import TextRules
+from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.text_rules import TextRules
-from whisper_finetune_trainer.unpacked_sounds import UnpackedSounds
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from whisper_finetune_api.run import Schedule
-from whisper_finetune_trainer import milestones
-from whisper_finetune_trainer.evaluations import Evaluation
-from whisper_finetune_trainer.wer import ClipErrors, Measurement
+from whisper_finetune_trainer.evaluation.evaluations import Evaluation
+from whisper_finetune_trainer.evaluation.wer import ClipErrors, Measurement
+from whisper_finetune_trainer.training import milestones
 
 
 def make_schedule(steps: int, eval_every: int | None = None, save_every: int | None = None) -> Schedule:

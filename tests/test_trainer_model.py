@@ -14,8 +14,8 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipe
 
 import tiny_whisper
 from whisper_finetune_api.models import Dimensions
-from whisper_finetune_trainer import model, model_folder, prompt
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import model, model_folder, prompt
 
 ROOT = Path(__file__).parent.parent
 OLD_PYTHON = ROOT / ".venv38" / "bin" / "python"

@@ -5,7 +5,7 @@ import yaml
 import tiny_whisper
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1.status import DataSummary, Metric, RanOn, Result, UnseenTexts, WordErrorRate
-from whisper_finetune_trainer import model_card
+from whisper_finetune_trainer.model import model_card
 
 REPORT = TrainerReport(
     stage="Training",

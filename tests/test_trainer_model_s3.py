@@ -12,8 +12,8 @@ import tiny_whisper
 from object_store import fault_proxy, versitygw
 from object_store.fault_proxy import FaultProxy
 from object_store.versitygw import ObjectStore
-from whisper_finetune_trainer import model
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import model
 
 pytestmark = pytest.mark.slow
 

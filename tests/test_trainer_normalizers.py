@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from whisper_finetune_trainer.normalizers import LETTER_LANGUAGES, label_normalizer, letters, normalizer_for
+from whisper_finetune_trainer.data.normalizers import LETTER_LANGUAGES, label_normalizer, letters, normalizer_for
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 
 from object_store import fault_proxy, versitygw
 from object_store.versitygw import ObjectStore
-from whisper_finetune_trainer import object_store, store_options
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.stores import object_store, store_options
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from hub_repository_double import Hub
 from trainer_attempts import Volume
 from trainer_configs import UID
 from whisper_finetune_api.run import CONFIG_ENV, TrainingResult
-from whisper_finetune_trainer import folder_manifest
+from whisper_finetune_trainer.output import folder_manifest
 
 ROOT = Path(__file__).parent.parent
 

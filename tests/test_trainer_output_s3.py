@@ -26,12 +26,13 @@ from object_store.versitygw import ObjectStore
 from trainer_attempts import Volume
 from trainer_configs import FOLDER, UID
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig
-from whisper_finetune_trainer import folder_manifest, store_options, uploads
-from whisper_finetune_trainer.object_storage import ObjectStorage
-from whisper_finetune_trainer.object_store import open_store
-from whisper_finetune_trainer.progress import Snapshot
-from whisper_finetune_trainer.run_folder import RunFolder
-from whisper_finetune_trainer.uploads import Uploads
+from whisper_finetune_trainer.output import folder_manifest, uploads
+from whisper_finetune_trainer.output.object_storage import ObjectStorage
+from whisper_finetune_trainer.output.run_folder import RunFolder
+from whisper_finetune_trainer.output.uploads import Uploads
+from whisper_finetune_trainer.progress.progress import Snapshot
+from whisper_finetune_trainer.stores import store_options
+from whisper_finetune_trainer.stores.object_store import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -495,10 +496,10 @@ OLD_PYTHON = ROOT / ".venv38/bin/python"
 ON_PYTHON_38 = """
 import sys
 from pathlib import Path
-from whisper_finetune_trainer import object_store, store_options
-from whisper_finetune_trainer.object_storage import ObjectStorage
-from whisper_finetune_trainer.run_folder import RunFolder
-from whisper_finetune_trainer.uploads import Uploads
+from whisper_finetune_trainer.stores import object_store, store_options
+from whisper_finetune_trainer.output.object_storage import ObjectStorage
+from whisper_finetune_trainer.output.run_folder import RunFolder
+from whisper_finetune_trainer.output.uploads import Uploads
 
 store_options.PART_BYTES = 5 << 20
 store = object_store.open_store("s3://models/it", "output.uri")

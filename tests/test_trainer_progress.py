@@ -15,8 +15,8 @@ import pytest
 from trainer_configs import UID, make_config, make_spec
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import DataSummary
-from whisper_finetune_trainer import progress_display, progress_server
-from whisper_finetune_trainer.progress import Reporter, Snapshot
+from whisper_finetune_trainer.progress import progress_display, progress_server
+from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 
 
 def get(port: int, path: str) -> tuple[str, str]:

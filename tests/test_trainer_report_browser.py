@@ -14,7 +14,7 @@ import browser
 import finished_trainings
 import report_screenshots
 import tiny_whisper
-from whisper_finetune_trainer import clip_sounds, report_data, report_page
+from whisper_finetune_trainer.report import clip_sounds, report_data, report_page
 
 pytestmark = pytest.mark.browser
 

@@ -11,23 +11,15 @@ import yaml
 
 import finished_trainings
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer import (
-    charts,
-    clip_lengths,
-    curves,
-    interval_chart,
-    report_data,
-    report_figures,
-    run_facts,
-    wer,
-)
-from whisper_finetune_trainer.audio_places import WholeFile
-from whisper_finetune_trainer.clip_lengths import Rate
-from whisper_finetune_trainer.clips import Clip
-from whisper_finetune_trainer.curves import Measured
-from whisper_finetune_trainer.report_figures import Headline
-from whisper_finetune_trainer.step_record import Stretch
-from whisper_finetune_trainer.wer import Interval
+from whisper_finetune_trainer.checkpoints.step_record import Stretch
+from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.evaluation import clip_lengths, wer
+from whisper_finetune_trainer.evaluation.clip_lengths import Rate
+from whisper_finetune_trainer.evaluation.wer import Interval
+from whisper_finetune_trainer.report import charts, curves, interval_chart, report_data, report_figures, run_facts
+from whisper_finetune_trainer.report.curves import Measured
+from whisper_finetune_trainer.report.report_figures import Headline
 
 _CHANCE = "holds zero: chance may explain the difference"
 _NOT_CHANCE = "lies on one side of zero: chance does not explain the difference"

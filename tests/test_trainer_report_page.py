@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import finished_trainings
-from whisper_finetune_trainer import report_data, report_page
-from whisper_finetune_trainer.report_data import FinishedTraining
+from whisper_finetune_trainer.report import report_data, report_page
+from whisper_finetune_trainer.report.report_data import FinishedTraining
 
 GOLDEN = Path(__file__).parent / "golden" / "report.html"
 SCRIPT = "<script>document.title = 'it ran'</script>"

@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 import tiny_whisper
 from trainer_attempts import Volume
-from whisper_finetune_trainer.progress import Snapshot
+from whisper_finetune_trainer.progress.progress import Snapshot
 
 EVENTS = "tensorboard/events.out.tfevents.run"
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from whisper_finetune_trainer import clip_sounds
-from whisper_finetune_trainer.audio_places import WholeFile
-from whisper_finetune_trainer.clips import Clip
+from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.features import SAMPLE_RATE as RATE
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.features import SAMPLE_RATE as RATE
+from whisper_finetune_trainer.report import clip_sounds
 
 
 def tone(seconds: float) -> np.ndarray:

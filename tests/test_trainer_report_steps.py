@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from whisper_finetune_trainer.step_record import StepRecord, Stretch
+from whisper_finetune_trainer.checkpoints.step_record import StepRecord, Stretch
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ import random
 
 import jiwer
 
-from whisper_finetune_trainer import clip_changes, frequent_errors, wer, word_alignment
-from whisper_finetune_trainer.audio_places import WholeFile
-from whisper_finetune_trainer.clips import Clip
-from whisper_finetune_trainer.frequent_errors import FrequentError
-from whisper_finetune_trainer.word_alignment import AlignedWord
+from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.evaluation import clip_changes, wer, word_alignment
+from whisper_finetune_trainer.evaluation.word_alignment import AlignedWord
+from whisper_finetune_trainer.report import frequent_errors
+from whisper_finetune_trainer.report.frequent_errors import FrequentError
 
 
 def clips(count: int) -> list[Clip]:

@@ -16,7 +16,7 @@ from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainingResu
 from whisper_finetune_trainer import ending, result
 from whisper_finetune_trainer.ending import Ending
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.progress import Reporter
+from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.stopping import Stopped, StopRequest
 
 BASELINE = {"wer": "31.20", "normalizedWer": "28.00"}

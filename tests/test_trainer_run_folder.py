@@ -12,10 +12,11 @@ import pytest
 
 import small_disks
 from trainer_configs import UID, make_config, make_spec
-from whisper_finetune_trainer import folder_manifest, identity, output_faults, run_output
+from whisper_finetune_trainer import identity
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.run_folder import CHECKPOINTS, RESUME, RunFolder
-from whisper_finetune_trainer.volume_storage import VolumeStorage
+from whisper_finetune_trainer.output import folder_manifest, output_faults, run_output
+from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
+from whisper_finetune_trainer.output.volume_storage import VolumeStorage
 
 FIELDS = "f" * 64
 

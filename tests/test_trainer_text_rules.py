@@ -6,10 +6,10 @@ import pytest
 
 import data_layouts
 import tiny_whisper
-from whisper_finetune_trainer import clip_reader, data_source, datasets_table, splits
-from whisper_finetune_trainer.clip_reader import Rules
-from whisper_finetune_trainer.text_rules import RULES, Outcome, RuleName, TextRules
-from whisper_finetune_trainer.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.data import clip_reader, data_source, datasets_table, splits
+from whisper_finetune_trainer.data.clip_reader import Rules
+from whisper_finetune_trainer.data.text_rules import RULES, Outcome, RuleName, TextRules
+from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
 
 CASES: dict[RuleName, tuple[str, str | None]] = {
     "NoSpeech": (" <SIL> ", None),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LOAD = "from whisper_finetune_trainer import thread_waiting; thread_waiting.make_passive(); import torch"
+LOAD = "from whisper_finetune_trainer.pytorch import thread_waiting; thread_waiting.make_passive(); import torch"
 
 
 @pytest.mark.parametrize(("wanted", "taken"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")], ids=["default", "admin's"])

@@ -19,8 +19,8 @@ import tiny_whisper
 from trainer_attempts import Volume, stop_at
 from trainer_configs import FOLDER, UID
 from whisper_finetune_api.run import TrainingResult
-from whisper_finetune_trainer import folder_manifest
-from whisper_finetune_trainer.progress import Snapshot
+from whisper_finetune_trainer.output import folder_manifest
+from whisper_finetune_trainer.progress.progress import Snapshot
 
 
 @pytest.fixture(scope="module")

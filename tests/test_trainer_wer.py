@@ -4,8 +4,8 @@ import jiwer
 import pytest
 
 from whisper_finetune_api.v1alpha1.status import Metric, UnseenTexts, WordErrorRate
-from whisper_finetune_trainer import wer
-from whisper_finetune_trainer.normalizers import normalizer_for
+from whisper_finetune_trainer.data.normalizers import normalizer_for
+from whisper_finetune_trainer.evaluation import wer
 
 
 def measure(references: list[str], hypotheses: list[str], language: str = "it") -> wer.Measurement:

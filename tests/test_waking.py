@@ -2,9 +2,11 @@
 
 from replica_model import OFFERED
 from run_objects import run_object, time
-from whisper_finetune_operator import partition_leases, partition_need, waking
-from whisper_finetune_operator.keyed_queue import KeyedQueue
-from whisper_finetune_operator.partition_book import PartitionBook
+from whisper_finetune_operator.deciding import partition_need
+from whisper_finetune_operator.partitions import partition_leases
+from whisper_finetune_operator.watching import waking
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.world import KubernetesObject, Run
 
 WAITING = 1000

@@ -9,10 +9,11 @@ import yaml
 
 from run_objects import RUNTIMES, run_object
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig
-from whisper_finetune_operator import plan, runtimes, workload
 from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.plan import Pinned
-from whisper_finetune_operator.runtimes import Runtime, Runtimes
+from whisper_finetune_operator.planning import plan, runtimes
+from whisper_finetune_operator.planning.plan import Pinned
+from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
+from whisper_finetune_operator.workloads import workload
 from whisper_finetune_operator.world import Run
 
 HERE = Path(__file__).parent

@@ -9,9 +9,9 @@ import pytest
 from kubernetes import client
 
 import run_objects
-from whisper_finetune_operator import endings, jobs, pods
-from whisper_finetune_operator.endings import Meaning
-from whisper_finetune_operator.workload_facts import Workload
+from whisper_finetune_operator.workloads import endings, jobs, pods
+from whisper_finetune_operator.workloads.endings import Meaning
+from whisper_finetune_operator.workloads.workload_facts import Workload
 
 pytestmark = pytest.mark.apiserver
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("job-*.yaml"))

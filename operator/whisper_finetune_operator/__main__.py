@@ -6,13 +6,15 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_CONFIG, EXIT_UNAVAILABLE
-from whisper_finetune_operator import connection, logs, runtimes
-from whisper_finetune_operator.api_server import ClusterError
+from whisper_finetune_operator import logs
+from whisper_finetune_operator.api import connection
+from whisper_finetune_operator.api.api_server import ClusterError
+from whisper_finetune_operator.api.connection import Access, AccessError, Connection
+from whisper_finetune_operator.api.lease import LeaseLostError
 from whisper_finetune_operator.assembly import Operator
-from whisper_finetune_operator.connection import Access, AccessError, Connection
-from whisper_finetune_operator.lease import LeaseLostError
+from whisper_finetune_operator.planning import runtimes
+from whisper_finetune_operator.planning.runtimes import Runtimes, RuntimesError
 from whisper_finetune_operator.preflight import StartError
-from whisper_finetune_operator.runtimes import Runtimes, RuntimesError
 from whisper_finetune_operator.settings import Settings, SettingsError, read_settings
 
 EXIT_LEASE_LOST = 1

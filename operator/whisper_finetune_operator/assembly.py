@@ -8,24 +8,26 @@ from typing import Any
 from aiohttp.web import AppRunner
 
 from whisper_finetune_api.causes import EXIT_CONFIG
-from whisper_finetune_operator import health, own_watches, partition_need, preflight, waking, watches
-from whisper_finetune_operator.api_server import ApiServer, ClusterError, RefusedError
-from whisper_finetune_operator.cluster import Cluster
-from whisper_finetune_operator.connection import Connection
-from whisper_finetune_operator.event_poster import EventPoster
+from whisper_finetune_operator import health, preflight
+from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
+from whisper_finetune_operator.api.api_server import ApiServer, ClusterError, RefusedError
+from whisper_finetune_operator.api.connection import Connection
+from whisper_finetune_operator.api.lease import Leadership, LeaseTerms
+from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.health import WatchAges
-from whisper_finetune_operator.keyed_queue import KeyedQueue
-from whisper_finetune_operator.lease import Leadership, LeaseTerms
 from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.partition_book import PartitionBook
-from whisper_finetune_operator.partition_cluster import PartitionCluster
+from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.preflight import StartError
 from whisper_finetune_operator.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
-from whisper_finetune_operator.runtimes import Runtimes
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.store import Store
-from whisper_finetune_operator.sweep import Sweep
+from whisper_finetune_operator.watching import own_watches, waking, watches
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.sweep import Sweep
 
 logger = logging.getLogger(__name__)
 

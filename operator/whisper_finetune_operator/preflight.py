@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_UNAVAILABLE
-from whisper_finetune_operator.api_server import (
+from whisper_finetune_operator.api.api_server import (
     ACCESS_REVIEWS,
     CORE_EVENTS,
     EVENTS,

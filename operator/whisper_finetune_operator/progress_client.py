@@ -9,10 +9,10 @@ import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
 from whisper_finetune_api.run import CONFIG_ENV, PROGRESS_PATH, TrainerReport
-from whisper_finetune_operator.keyed_queue import KeyedQueue
 from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.pods import TRAINER_CONTAINER
-from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
 from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)

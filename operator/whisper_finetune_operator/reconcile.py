@@ -5,20 +5,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator import announcements, decisions
-from whisper_finetune_operator.acting import Actor
-from whisper_finetune_operator.api_server import ClusterError, ConflictError, RefusedError
-from whisper_finetune_operator.children import run_uid_of
-from whisper_finetune_operator.cluster import Cluster
-from whisper_finetune_operator.decisions import Decision
-from whisper_finetune_operator.event_poster import EventPoster
-from whisper_finetune_operator.lease import LeaseLostError
+from whisper_finetune_operator.acting.acting import Actor
+from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.partition_acting import PartitionActor
+from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
+from whisper_finetune_operator.api.api_server import ClusterError, ConflictError, RefusedError
+from whisper_finetune_operator.api.lease import LeaseLostError
+from whisper_finetune_operator.deciding import announcements, decisions
+from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.partition_acting import PartitionActor
-from whisper_finetune_operator.partition_cluster import PartitionCluster
-from whisper_finetune_operator.runtimes import Runtimes
-from whisper_finetune_operator.store import Store
+from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads.children import run_uid_of
 from whisper_finetune_operator.world import Run
 
 logger = logging.getLogger(__name__)

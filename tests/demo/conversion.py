@@ -13,7 +13,7 @@ from demo.ct2_checkpoint import Variables
 from demo.faults import DemoError
 from demo.whisper_tokenizer import END_OF_TEXT, SPECIAL_TOKENS, SPOKEN
 from demo.whisper_weights import State
-from whisper_finetune_trainer import model_folder
+from whisper_finetune_trainer.model import model_folder
 
 AUDIO_POSITIONS = 1500
 TEXT_POSITIONS = 448

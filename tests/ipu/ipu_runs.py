@@ -8,7 +8,10 @@ import tiny_model
 
 from trainer_attempts import Volume
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import backends, clip_fitting, dataset, ipu_schedule, model
+from whisper_finetune_trainer import backends
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.model import clip_fitting, model
 
 # On one CPU no processes make features: those of an attempt that was ended would wait for the garbage collector.
 os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[os.getpid() % len(os.sched_getaffinity(0))]})
@@ -48,5 +51,5 @@ class Run:
         found = dataset.load_clips(config)
         self.loaded = model.load_model(config)
         self.clips = clip_fitting.fit_clips(found, self.loaded, config)
-        self.config = ipu_schedule.of_model(config, self.loaded.dimensions)
+        self.config = schedule.of_model(config, self.loaded.dimensions)
         self.backend: Any = backends.open_backend(self.config, self.loaded, self.clips)

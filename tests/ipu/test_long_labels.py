@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from whisper_finetune_trainer.examples import IGNORED
-from whisper_finetune_trainer.ipu_examples import Collator
+from whisper_finetune_trainer.ipu.examples import Collator
+from whisper_finetune_trainer.model.examples import IGNORED
 
 
 def test_a_label_is_cut_to_the_one_shape_and_a_short_one_filled_up() -> None:

@@ -21,8 +21,8 @@ from optimum.graphcore.trainer import IPUTrainer
 from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer import ipu_arguments
-from whisper_finetune_trainer.ipu_trainer import IpuTrainer
+from whisper_finetune_trainer.ipu import library_arguments
+from whisper_finetune_trainer.ipu.trainer import IpuTrainer
 
 STEPS = 12
 SEED = 42  # the library's own
@@ -185,9 +185,9 @@ def test_the_defaults_for_whisper_small_are_the_notebooks(ipus: int, tmp_path: P
     config = default_config(ipus)
     plan = run_plan.make_run_plan(config.spec, "ipu", ipus=ipus).ipu
     assert plan is not None
-    ours = IPUConfig.from_dict(ipu_arguments.ipu_config(plan, "/cache/whisper_finetuning"))
+    ours = IPUConfig.from_dict(library_arguments.ipu_config(plan, "/cache/whisper_finetuning"))
     assert ours.to_dict() == IPUConfig.from_dict(notebook_ipu_config(ipus // 4)).to_dict()
-    arguments = ipu_arguments.training_arguments(config, str(tmp_path), ipu_arguments.LOADER_WORKERS)
+    arguments = library_arguments.training_arguments(config, str(tmp_path), library_arguments.LOADER_WORKERS)
     told = IPUSeq2SeqTrainingArguments(**arguments).to_dict()
     theirs = notebook_arguments(ipus // 4, str(tmp_path / "theirs")).to_dict()
     assert {name for name in theirs if told[name] != theirs[name]} <= OURS

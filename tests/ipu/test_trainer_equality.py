@@ -9,10 +9,10 @@ import pytest
 import torch
 from ipu_runs import IpuVolume, Run
 
-from whisper_finetune_trainer import optimization
 from whisper_finetune_trainer.backend import StepDone
-from whisper_finetune_trainer.ipu_examples import Examples
-from whisper_finetune_trainer.ipu_trainer import IpuTrainer
+from whisper_finetune_trainer.ipu.examples import Examples
+from whisper_finetune_trainer.ipu.trainer import IpuTrainer
+from whisper_finetune_trainer.pytorch import optimization
 
 STEPS = 4
 MAX_LENGTH = 32

@@ -19,8 +19,8 @@ import small_disks
 import specs
 from trainer_configs import make_spec
 from whisper_finetune_api.models import DIMENSIONS
-from whisper_finetune_trainer import ipu_schedule
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.ipu import schedule
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -66,7 +66,7 @@ def test_less_accumulation_than_the_pipeline_has_stages(volume: IpuVolume) -> No
 
 def test_large_v3_is_refused(volume: IpuVolume) -> None:
     with pytest.raises(TrainerError, match="vocabulary of 51866 = 2 x 25933 cannot be serialized on IPUs"):
-        ipu_schedule.make_plan(volume.config(ipus=64), DIMENSIONS["openai/whisper-large-v3"])
+        schedule.make_plan(volume.config(ipus=64), DIMENSIONS["openai/whisper-large-v3"])
 
 
 def test_an_english_only_model_is_trained_without_language_and_task(tmp_path: Path) -> None:

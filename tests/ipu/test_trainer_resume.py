@@ -12,7 +12,7 @@ from ipu_runs import IpuVolume
 from safetensors.torch import load_file
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.progress import Snapshot
+from whisper_finetune_trainer.progress.progress import Snapshot
 
 Weights = Dict[str, torch.Tensor]
 #: 16 train clips, 4 of them in a step of one replica: an epoch has 4 steps, with two replicas 2.

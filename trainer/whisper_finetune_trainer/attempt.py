@@ -4,10 +4,13 @@ import importlib
 import logging
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import finished_run, reached, run_output, thread_waiting
-from whisper_finetune_trainer.progress import Reporter
-from whisper_finetune_trainer.run_folder import RunFolder
+from whisper_finetune_trainer.checkpoints import reached
+from whisper_finetune_trainer.output import run_output
+from whisper_finetune_trainer.output.run_folder import RunFolder
+from whisper_finetune_trainer.progress.progress import Reporter
+from whisper_finetune_trainer.pytorch import thread_waiting
 from whisper_finetune_trainer.stopping import Stopped, StopRequest
+from whisper_finetune_trainer.training import finished_run
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Traini
     thread_waiting.make_passive()
     with stop.interruptible():
         # torch and transformers take seconds to load: nothing above needs them.
-        train = importlib.import_module("whisper_finetune_trainer.train")
+        train = importlib.import_module("whisper_finetune_trainer.training.train")
     try:
         result: TrainingResult = train.train(config, folder, reporter, stop)
     except (Exception, Stopped) as error:

@@ -3,19 +3,19 @@
 import importlib
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import ipu_environment
 from whisper_finetune_trainer.backend import Backend
-from whisper_finetune_trainer.clips import Clips
-from whisper_finetune_trainer.model import LoadedModel
+from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.ipu import environment
+from whisper_finetune_trainer.model.model import LoadedModel
 
 
 def open_backend(config: TrainerConfig, loaded: LoadedModel, clips: Clips) -> Backend:
     """Return the backend of the configuration's accelerator; AcceleratorUnavailable where the hardware is not there."""
     if config.accelerator == "ipu":
-        ipu_environment.require_poptorch()
-        module = importlib.import_module("whisper_finetune_trainer.ipu_backend")
+        environment.require_poptorch()
+        module = importlib.import_module("whisper_finetune_trainer.ipu.backend")
         ipu_backend: Backend = module.IpuBackend(config, loaded, clips)
         return ipu_backend
-    module = importlib.import_module("whisper_finetune_trainer.torch_backend")
+    module = importlib.import_module("whisper_finetune_trainer.pytorch.backend")
     backend: Backend = module.TorchBackend(config, loaded, clips)
     return backend

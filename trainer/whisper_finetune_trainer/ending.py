@@ -9,7 +9,7 @@ from whisper_finetune_api import causes
 from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer import result
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.progress import Reporter
+from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.stopping import Stopped
 
 #: Neither the user's to mend nor a stop: tried again.

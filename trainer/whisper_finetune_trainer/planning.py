@@ -12,8 +12,9 @@ from whisper_finetune_api.ipu_refusals import IpuPlanError
 from whisper_finetune_api.models import Dimensions
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.run_plan import RunPlan
-from whisper_finetune_trainer import ipu_arguments, volumes
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.ipu import library_arguments
+from whisper_finetune_trainer.stores import volumes
 
 _CONFIG_FILE = "config.json"
 logger = logging.getLogger(__name__)
@@ -45,9 +46,9 @@ def _run_plan(config: TrainerConfig, dimensions: Optional[Dimensions]) -> RunPla
 def _told_to_library(config: TrainerConfig, plan: RunPlan, ipu: IpuPlan) -> Dict[str, Any]:
     planned = config.model_copy(update={"schedule": plan.schedule})
     return {
-        "ipuConfig": ipu_arguments.ipu_config(ipu, executable_cache=None),
-        "trainingArguments": ipu_arguments.training_arguments(
-            planned, config.scratch_folder, ipu_arguments.LOADER_WORKERS
+        "ipuConfig": library_arguments.ipu_config(ipu, executable_cache=None),
+        "trainingArguments": library_arguments.training_arguments(
+            planned, config.scratch_folder, library_arguments.LOADER_WORKERS
         ),
     }
 

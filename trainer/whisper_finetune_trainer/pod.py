@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from whisper_finetune_api.run import TrainingResult
-from whisper_finetune_trainer import attempt, configuration, ending, progress_server, scratch
-from whisper_finetune_trainer.progress import Reporter
-from whisper_finetune_trainer.progress_display import ProgressLog
+from whisper_finetune_trainer import attempt, configuration, ending, scratch
+from whisper_finetune_trainer.progress import progress_server
+from whisper_finetune_trainer.progress.progress import Reporter
+from whisper_finetune_trainer.progress.progress_display import ProgressLog
 from whisper_finetune_trainer.stopping import StopRequest
 
 

@@ -13,10 +13,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import attempt, configuration, ending, ipu_environment, planning, result, spec_file
+from whisper_finetune_trainer import attempt, configuration, ending, planning, result, spec_file
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.progress import Reporter
-from whisper_finetune_trainer.progress_display import ProgressBar
+from whisper_finetune_trainer.ipu import environment
+from whisper_finetune_trainer.progress.progress import Reporter
+from whisper_finetune_trainer.progress.progress_display import ProgressBar
 from whisper_finetune_trainer.stopping import StopRequest
 
 
@@ -46,9 +47,9 @@ def compile_graph(arguments: argparse.Namespace) -> int:
     try:
         with _scratch_folder(arguments.scratch) as scratch:
             config = _config(arguments, scratch)
-            ipu_environment.require_poptorch()
+            environment.require_poptorch()
             # optimum-graphcore is in the image for IPUs alone, and takes seconds to load.
-            folder: str = importlib.import_module("whisper_finetune_trainer.ipu_compilation").fill_cache(config)
+            folder: str = importlib.import_module("whisper_finetune_trainer.ipu.compilation").fill_cache(config)
     except TrainerError as error:
         sys.stderr.write(error.message + "\n")
         return error.exit_code

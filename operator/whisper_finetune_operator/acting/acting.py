@@ -1,0 +1,183 @@
+"""Do what was decided about a run. What the store does not know yet is looked up where it matters."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.partition_acting import PartitionActor
+from whisper_finetune_operator.api.api_server import ConflictError, NotFoundError, RefusedError
+from whisper_finetune_operator.deciding import actions
+from whisper_finetune_operator.deciding.actions import Action
+from whisper_finetune_operator.deciding.announcements import Announcement
+from whisper_finetune_operator.logs import about
+from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.partitions.partition_leases import partition_of
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads import jobs
+from whisper_finetune_operator.workloads.children import has_ended
+from whisper_finetune_operator.workloads.names import child_name
+from whisper_finetune_operator.workloads.workload_facts import Kind
+from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, controller_of
+
+logger = logging.getLogger(__name__)
+
+
+class Actor:
+    """Acts for one replica, as long as it has the turn: each action asks anew."""
+
+    def __init__(
+        self,
+        store: Store,
+        cluster: Cluster,
+        partitions: PartitionActor,
+        poster: EventPoster,
+        metrics: Metrics,
+        *,
+        require_leadership: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._partitions = partitions
+        self._poster = poster
+        self._metrics = metrics
+        self._require_leadership = require_leadership
+
+    async def prepare(self, run: Run, wanted: tuple[Action, ...]) -> bool:
+        """Do what comes before the status is written; say whether it must be decided anew after that."""
+        news = False
+        for action in wanted:
+            if isinstance(action, actions.LookForRefusal):
+                news |= await self._look_for_refusal(run, action)
+            elif isinstance(action, actions.TakePartition):
+                self._require_leadership()
+                await self._partitions.take(run, action)
+                news = True
+        return news
+
+    async def act(self, run: Run, wanted: tuple[Action, ...]) -> bool:
+        """Do the rest in its order; False where it must be decided anew, and then nothing further is done."""
+        for action in wanted:
+            if not await self._do(run, action):
+                return False
+        return True
+
+    async def _do(self, run: Run, action: Action) -> bool:
+        self._require_leadership()
+        match action:
+            case actions.CreateWorkload():
+                return await self._create(run, action)
+            case actions.StartWorkload():
+                return await self._start(run, action)
+            case actions.DeleteWorkload():
+                await self._delete(run, action)
+            case actions.EndWorkload(name, uid):
+                await self._patch_job(run, name, uid, {"activeDeadlineSeconds": 1})
+            case actions.AllowRetries(name, uid, backoff_limit):
+                await self._patch_job(run, name, uid, {"backoffLimit": backoff_limit})
+            case actions.KeepFor(name, uid, seconds):
+                await self._patch_job(run, name, uid, {"ttlSecondsAfterFinished": seconds})
+            case actions.GiveBackPartition():
+                return await self._give_back(run, action)
+            case actions.LookForRefusal() | actions.TakePartition():
+                pass
+        return True
+
+    async def _look_for_refusal(self, run: Run, look: actions.LookForRefusal) -> bool:
+        """Read why the Job has no pod; say whether that is news."""
+        known = self._store.refusal_of(run)
+        refusal = await self._cluster.refusal_of(run.namespace, look.uid)
+        self._store.keep_refusal(run, refusal)
+        return refusal != known
+
+    async def _create(self, run: Run, wanted: actions.CreateWorkload) -> bool:
+        if wanted.look_first and await self._finds_unseen_pods(run):
+            return False
+        if wanted.lease and not await self._partitions.renew(wanted.lease):
+            return False
+        was_refused = self._store.refusal_of(run) is not None
+        self._require_leadership()
+        try:
+            created = await self._cluster.create(wanted.manifest)
+        except ConflictError:
+            await self._read_anew(run, wanted.manifest["kind"], wanted.manifest["metadata"]["name"])
+            return False
+        except (RefusedError, NotFoundError) as refused:
+            self._store.keep_refusal(run, Refusal(_why(refused, wanted.manifest), datetime.now(UTC)))
+            # Where the decision knew of a refusal already, the status says so, and when to try again.
+            return was_refused
+        self._note_created(run, created, wanted.warnings)
+        # One that was made suspended is started at once.
+        return not was_refused and not wanted.lease
+
+    def _note_created(self, run: Run, created: KubernetesObject, warnings: tuple[str, ...]) -> None:
+        self._store.put_workload(created["kind"], created)
+        self._metrics.job_created(run)
+        logger.info("%s %s created", created["kind"], created["metadata"]["name"], extra=about(run))
+        if warnings:
+            self._poster.post(run, Announcement("Warning", "PlanWarning", "; ".join(warnings)))
+
+    async def _start(self, run: Run, wanted: actions.StartWorkload) -> bool:
+        if not await self._partitions.renew(wanted.lease):
+            return False
+        self._require_leadership()
+        try:
+            job = await self._cluster.start_job(run.namespace, wanted.name, wanted.uid, wanted.resource_version)
+        except (ConflictError, NotFoundError):
+            await self._read_anew(run, "Job", wanted.name)
+            return False
+        self._store.put_workload("Job", job)
+        return True
+
+    async def _finds_unseen_pods(self, run: Run) -> bool:
+        """Ask the server itself: a watch may show a Job's deletion before the pod that the Job has just made."""
+        news = [pod for pod in await self._cluster.pods_of(run.namespace, run.uid) if self._store.put_pod(pod)]
+        return bool(news)
+
+    async def _has_job_for(self, run: Run, lease_name: str) -> bool:
+        """Ask the server itself for a Job that has a pod there or could be started late, whatever the store shows."""
+        job = await self._cluster.find("Job", run.namespace, child_name(run.name, run.uid))
+        if job is None or controller_of(job).get("uid") != run.uid:
+            return False
+        self._store.put_workload("Job", job)
+        return jobs.read(job).end is None and partition_of(job) in (None, lease_name)
+
+    async def _has_pods_on(self, run: Run, lease_name: str) -> bool:
+        """Ask the server itself for pods that may run there, whatever the store makes of them."""
+        pods = await self._cluster.pods_of(run.namespace, run.uid)
+        for pod in pods:
+            self._store.put_pod(pod)
+        # A run that two leaders took a partition for works on one of them and gives the other back.
+        return any(not has_ended(pod) and partition_of(pod) in (None, lease_name) for pod in pods)
+
+    async def _read_anew(self, run: Run, kind: Kind, name: str) -> None:
+        found = await self._cluster.find(kind, run.namespace, name)
+        if found is not None:
+            self._store.put_workload(kind, found)
+        elif known := self._store.workload_of(run):
+            self._store.forget_workload(kind, known)
+
+    async def _delete(self, run: Run, wanted: actions.DeleteWorkload) -> None:
+        logger.info("deleting %s %s: %s", wanted.kind, wanted.name, wanted.reason, extra=about(run))
+        going = await self._cluster.delete(wanted.kind, run.namespace, wanted.name, wanted.uid)
+        if going is not None:
+            self._store.put_workload(wanted.kind, going)
+
+    async def _patch_job(self, run: Run, name: str, uid: str, spec: KubernetesObject) -> None:
+        job = await self._cluster.patch_job(run.namespace, name, uid, spec)
+        if job is not None:
+            self._store.put_workload("Job", job)
+
+    async def _give_back(self, run: Run, lease: actions.GiveBackPartition) -> bool:
+        # In this order: a Job that is over makes no pod after that.
+        if await self._has_job_for(run, lease.name) or await self._has_pods_on(run, lease.name):
+            return False
+        self._require_leadership()
+        return await self._partitions.give_back(lease)
+
+
+def _why(refused: Exception, manifest: KubernetesObject) -> str:
+    if isinstance(refused, NotFoundError) and manifest["kind"] == "IPUJob":
+        return "it knows no IPUJob of graphcore.ai/v1alpha1; install Graphcore's IPU operator, or take another runtime"
+    return str(refused)

@@ -1,0 +1,104 @@
+"""What reconciling asks of the cluster: a run's status, its workload, and what is known of its pods."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from whisper_finetune_api import v1alpha1
+from whisper_finetune_api.v1alpha1 import UID_LABEL, WhisperFineTuneStatus
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.api.api_server import (
+    APPLY_PATCH,
+    CORE_EVENTS,
+    IPU_JOBS,
+    JOBS,
+    METADATA_ONLY,
+    PODS,
+    RUNS,
+    ApiServer,
+    NotFoundError,
+    Resource,
+)
+from whisper_finetune_operator.workloads import jobs
+from whisper_finetune_operator.workloads.children import uid_of
+from whisper_finetune_operator.workloads.workload_facts import Kind
+from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
+
+FIELD_MANAGER = "whisperfinetune-operator"
+_RESOURCES: dict[Kind, Resource] = {"Job": JOBS, "IPUJob": IPU_JOBS}
+
+
+class Cluster:
+    """The API server, as one run sees it. Each request may raise ClusterError or RefusedError."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
+        """Write the whole status and return the run; ConflictError where it changed since it was read."""
+        # The server ignores the UID in what is applied to a status. The version alone keeps a write to an old run
+        # from landing on a new one of the same name.
+        body = {
+            "apiVersion": RUNS.version,
+            "kind": v1alpha1.KIND,
+            "metadata": {"name": run.name, "namespace": run.namespace, "resourceVersion": run.resource_version},
+            "status": status.to_json_object(),
+        }
+        path = RUNS.path(run.namespace, run.name, "status")
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._api.ask("apply", RUNS, path, body=body, content_type=APPLY_PATCH, **query)
+
+    async def create(self, workload: KubernetesObject) -> KubernetesObject:
+        """Create the Job or IPUJob; ConflictError where its name is taken, NotFoundError where the kind is unknown."""
+        return await self._api.create(_RESOURCES[workload["kind"]], workload)
+
+    async def find(self, kind: Kind, namespace: str, name: str) -> KubernetesObject | None:
+        """Return the Job or IPUJob of that name, whoever owns it."""
+        return await self._api.find(_RESOURCES[kind], namespace, name)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> KubernetesObject | None:
+        """Delete it once its pods are gone; return it as it waits for that, None where it is gone already."""
+        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        resource = _RESOURCES[kind]
+        try:
+            answer = await self._api.ask("delete", resource, resource.path(namespace, name), body=options)
+        except NotFoundError:
+            return None
+        return answer if answer["kind"] == kind else None
+
+    async def patch_job(self, namespace: str, name: str, uid: str, spec: Mapping[str, Any]) -> KubernetesObject | None:
+        """Change fields of the Job's spec and return it, None where it is gone; refused where the name is another's."""
+        try:
+            return await self._api.patch(JOBS, namespace, name, {"metadata": {"uid": uid}, "spec": spec})
+        except NotFoundError:
+            return None
+
+    async def start_job(self, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
+        """Let a suspended Job have its pod; ConflictError or NotFoundError where it is not the one that was seen."""
+        body = {"metadata": {"uid": uid, "resourceVersion": version}, "spec": {"suspend": False}}
+        return await self._api.patch(JOBS, namespace, name, body)
+
+    async def pods_of(self, namespace: str, run_uid: str) -> list[KubernetesObject]:
+        """Return the run's pods as the server itself has them, not as a watch may still show them."""
+        return [pod async for pod in self._api.all_of(PODS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")]
+
+    async def has_unfinished_jobs(self, namespace: str, run_uid: str) -> bool:
+        """Return whether the server has a Job of the run that is neither complete nor failed."""
+        found = self._api.all_of(JOBS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")
+        return any([jobs.read(job).end is None async for job in found])
+
+    async def has_run(self, namespace: str, name: str, uid: str) -> bool:
+        """Return whether the server still has the run."""
+        runs = self._api.all_of(RUNS, namespace, accept=METADATA_ONLY, fieldSelector=f"metadata.name={name}")
+        return any([uid_of(run) == uid async for run in runs])
+
+    async def refusal_of(self, namespace: str, job_uid: str) -> Refusal | None:
+        """Return why the Job's pod could not be made, by the newest event that says so."""
+        selector = f"involvedObject.uid={job_uid},reason=FailedCreate"
+        events = self._api.all_of(CORE_EVENTS, namespace, fieldSelector=selector)
+        refusals = [Refusal(event.get("message", ""), timestamps.parse(_time_of(event))) async for event in events]
+        return max(refusals, key=lambda refusal: refusal.seen_at, default=None)
+
+
+def _time_of(event: KubernetesObject) -> str:
+    time: str = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+    return time

@@ -1,0 +1,110 @@
+"""Post Kubernetes Events about runs: beside the work, never in its way."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from whisper_finetune_api import v1alpha1
+from whisper_finetune_operator.api.api_server import EVENTS, ApiServer, ClusterError, ConflictError, RefusedError
+from whisper_finetune_operator.deciding.announcements import Announcement
+from whisper_finetune_operator.logs import about
+from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.world import KubernetesObject, Run
+
+logger = logging.getLogger(__name__)
+
+#: More than this many waiting Events are dropped and counted: a run never waits for one.
+BACKLOG = 2000
+BUSY_SECONDS = 0.2
+#: The API's limits of a note, in bytes.
+NOTE_MAX_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class _Post:
+    run: Run
+    announcement: Announcement
+    at: datetime
+
+
+class EventPoster:
+    """Posts what it is given in the background; the same thing said again raises the count of its Event."""
+
+    def __init__(self, api: ApiServer, metrics: Metrics, *, instance: str) -> None:
+        self._api = api
+        self._dropped = metrics.events_dropped
+        self._instance = instance
+        self._posts: asyncio.Queue[_Post] = asyncio.Queue(BACKLOG)
+
+    def post(self, run: Run, announcement: Announcement) -> None:
+        """Take an Event to post."""
+        try:
+            self._posts.put_nowait(_Post(run, announcement, datetime.now(UTC)))
+        except asyncio.QueueFull:
+            self._dropped.inc()
+
+    async def run(self, is_busy: Callable[[], bool]) -> None:
+        """Post until cancelled; while runs wait, Events wait too, unless too many of them do."""
+        while True:
+            post = await self._posts.get()
+            while is_busy() and self._posts.qsize() < BACKLOG // 2:  # noqa: ASYNC110 (no event says that all is done)
+                await asyncio.sleep(BUSY_SECONDS)
+            await self._post_next(post)
+
+    async def post_waiting(self) -> None:
+        """Post what waits."""
+        while not self._posts.empty():
+            await self._post_next(self._posts.get_nowait())
+
+    async def _post_next(self, post: _Post) -> None:
+        try:
+            await self._post(post)
+        except (ClusterError, RefusedError) as problem:
+            # An Event is a courtesy: conditions say the same, and a deleted namespace takes none.
+            self._dropped.inc()
+            logger.warning("Event %s not posted: %s", post.announcement.reason, problem, extra=about(post.run))
+
+    async def _post(self, post: _Post) -> None:
+        event = event_object(post.run, post.announcement, post.at, self._instance)
+        try:
+            await self._api.create(EVENTS, event)
+        except ConflictError:
+            await self._raise_count(event)
+
+    async def _raise_count(self, event: KubernetesObject) -> None:
+        metadata = event["metadata"]
+        known = await self._api.find(EVENTS, metadata["namespace"], metadata["name"])
+        if known is None:
+            return
+        count = (known.get("series") or {"count": 1})["count"] + 1
+        series = {"count": count, "lastObservedTime": event["eventTime"]}
+        await self._api.patch(EVENTS, metadata["namespace"], metadata["name"], {"series": series})
+
+
+def event_object(run: Run, announcement: Announcement, at: datetime, instance: str) -> KubernetesObject:
+    """Return the events.k8s.io/v1 Event; what says the same of the same run has the same name."""
+    said = f"{announcement.type}/{announcement.reason}/{announcement.note}"
+    digest = hashlib.sha256(said.encode()).hexdigest()[:10]
+    regarding = {
+        "apiVersion": f"{v1alpha1.GROUP}/{v1alpha1.VERSION}",
+        "kind": v1alpha1.KIND,
+        "namespace": run.namespace,
+        "name": run.name,
+        "uid": run.uid,
+    }
+    return {
+        "apiVersion": EVENTS.version,
+        "kind": "Event",
+        "metadata": {"name": f"{run.name}.{run.uid[:8]}.{digest}", "namespace": run.namespace},
+        "eventTime": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": v1alpha1.MANAGED_BY,
+        "reportingInstance": instance,
+        "action": "Reconcile",
+        "type": announcement.type,
+        "reason": announcement.reason,
+        "note": announcement.note.encode()[:NOTE_MAX_BYTES].decode(errors="ignore"),
+        "regarding": regarding,
+    }

@@ -1,0 +1,103 @@
+"""Take, keep and give back V-IPU partitions."""
+
+import logging
+from collections.abc import Callable
+
+from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
+from whisper_finetune_operator.api.api_server import ConflictError, NotFoundError
+from whisper_finetune_operator.deciding import actions, giving_back
+from whisper_finetune_operator.logs import about
+from whisper_finetune_operator.partitions import partition_leases
+from whisper_finetune_operator.partitions.partition_leases import PartitionLease
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads import children
+from whisper_finetune_operator.world import Run
+
+logger = logging.getLogger(__name__)
+
+#: How often a partition of a run that is gone is looked at while something of the run is left.
+LEFTOVERS_RECHECK_SECONDS = 10.0
+
+
+class PartitionActor:
+    """Writes Leases, and what became of them into the book."""
+
+    def __init__(
+        self, store: Store, cluster: Cluster, leases: PartitionCluster, *, require_leadership: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._book = store.partitions
+        self._cluster = cluster
+        self._leases = leases
+        self._require_leadership = require_leadership
+
+    async def take(self, run: Run, wanted: actions.TakePartition) -> None:
+        """Create the Lease; whoever has it then stands in the book."""
+        name: str = wanted.lease["metadata"]["name"]
+        if await self._leases.is_in_use(name, run.uid):
+            logger.warning("%s: a pod of another run is still on it, without a Lease", name, extra=about(run))
+            self._book.note_in_use(name)
+            return
+        self._require_leadership()
+        try:
+            self._book.put_lease(await self._leases.take(wanted.lease))
+        except ConflictError:
+            await self._read_anew(name)
+            return
+        logger.info("%s taken", name, extra=about(run))
+
+    async def renew(self, name: str) -> bool:
+        """Write the Lease anew; False where it is no longer what the book says."""
+        lease = self._book.lease(name)
+        if lease is None:
+            return False
+        try:
+            self._book.put_lease(await self._leases.renew(lease))
+        except (ConflictError, NotFoundError):
+            await self._read_anew(name)
+            return False
+        return True
+
+    async def give_back(self, lease: actions.GiveBackPartition) -> bool:
+        """Delete the Lease; False where it is no longer what the book says."""
+        try:
+            await self._leases.give_back(lease)
+        except ConflictError:
+            await self._read_anew(lease.name)
+            return False
+        self._book.forget_lease({"metadata": {"name": lease.name, "uid": lease.uid}})
+        logger.info("%s given back", lease.name)
+        return True
+
+    async def give_back_of_deleted(self, run_uid: str) -> float | None:
+        """Give back what a run has that no longer exists, once nothing of it is left; else say when to look again."""
+        leases = [partition_leases.read(lease) for lease in self._book.held_by(run_uid)]
+        for lease in leases:
+            self._require_leadership()
+            if await self._is_left(lease):
+                return LEFTOVERS_RECHECK_SECONDS
+            self._require_leadership()
+            for action in giving_back.of([lease]):
+                await self.give_back(action)
+        return None
+
+    async def _is_left(self, lease: PartitionLease) -> bool:
+        """Return whether the server, which knows more than the store, has the run, or a Job or pod of it not over."""
+        namespace, uid = lease.run_namespace, lease.run_uid
+        if await self._cluster.has_run(namespace, lease.run_name, uid):
+            return True
+        if await self._cluster.has_unfinished_jobs(namespace, uid):
+            return True
+        return not all(children.has_ended(pod) for pod in await self._cluster.pods_of(namespace, uid))
+
+    async def _read_anew(self, name: str) -> None:
+        lease = await self._leases.find(name)
+        known = self._book.lease(name)
+        if lease is not None and partition_leases.partition_of(lease):
+            self._book.put_lease(lease)
+        elif known is not None:
+            self._book.forget_lease(known)
+        if lease is not None and self._book.lease(name) is None:
+            # Somebody's own, without the label: no watch would tell of its end, so it is tried again now and then.
+            self._book.note_in_use(name)

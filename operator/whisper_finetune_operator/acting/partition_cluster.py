@@ -1,0 +1,48 @@
+"""What reconciling asks of the cluster about V-IPU partitions: their Leases, and the pods that use them."""
+
+from datetime import UTC, datetime
+
+from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer, NotFoundError
+from whisper_finetune_operator.deciding.actions import GiveBackPartition
+from whisper_finetune_operator.partitions import partition_leases
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.workloads import children
+from whisper_finetune_operator.world import KubernetesObject
+
+
+class PartitionCluster:
+    """The Leases of one namespace, the operator's. Each request may raise ClusterError or RefusedError."""
+
+    def __init__(self, api: ApiServer, lease_namespace: str, watched_namespace: str | None) -> None:
+        self._api = api
+        self._namespace = lease_namespace
+        self._watched = watched_namespace
+
+    async def is_in_use(self, lease_name: str, run_uid: str) -> bool:
+        """Return whether a pod of another run may still be running on the partition, whatever Leases say."""
+        pods = self._api.all_of(PODS, self._watched, labelSelector=f"{PARTITION_LABEL}={lease_name}")
+        return any(
+            [children.run_uid_of(pod) != run_uid and not children.has_ended(pod) async for pod in pods],
+        )
+
+    async def take(self, lease: KubernetesObject) -> KubernetesObject:
+        """Create the Lease; ConflictError where somebody has the partition."""
+        place = {**lease["metadata"], "namespace": self._namespace}
+        return await self._api.create(LEASES, {**lease, "metadata": place})
+
+    async def find(self, lease_name: str) -> KubernetesObject | None:
+        return await self._api.find(LEASES, self._namespace, lease_name)
+
+    async def renew(self, lease: KubernetesObject) -> KubernetesObject:
+        """Write the Lease anew and return it; ConflictError or NotFoundError where it is no longer the one given."""
+        return await self._api.replace(LEASES, partition_leases.renewed(lease, datetime.now(UTC)))
+
+    async def give_back(self, lease: GiveBackPartition) -> None:
+        """Delete the Lease; ConflictError where it is no longer the one that was seen."""
+        seen = {"uid": lease.uid, "resourceVersion": lease.resource_version}
+        try:
+            await self._api.ask(
+                "delete", LEASES, LEASES.path(self._namespace, lease.name), body={"preconditions": seen}
+            )
+        except NotFoundError:
+            return

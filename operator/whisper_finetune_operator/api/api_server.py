@@ -1,0 +1,191 @@
+"""Requests to the API server and what its answers mean. Objects are plain dictionaries, as the API has them."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from whisper_finetune_api import v1alpha1
+from whisper_finetune_operator.api.connection import Answer, Connection, UnreachableError
+from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.world import KubernetesObject
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+#: Objects of one answer to a list: more cost memory, which Python does not give back.
+PAGE = "100"
+#: A watch that the server did not end in time, and that is silent for so long after that, is given up.
+WATCH_GRACE_SECONDS = 10
+
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "apply": "PATCH",
+    "delete": "DELETE",
+}
+_FIRST_FAILURE = 300
+_UNAUTHORIZED = 401
+_NOT_FOUND = 404
+_CONFLICT = 409
+#: Answers that stay the same until somebody mends something.
+_REFUSALS = (400, 403, 405, 413, 415, 422)
+
+
+class ClusterError(Exception):
+    """No answer, or none for now: the same request may do later."""
+
+
+class ConflictError(ClusterError):
+    """The object is no longer what it was when it was read, or its name is taken: look again."""
+
+
+class NotFoundError(ClusterError):
+    """There is no such object, or no such kind of object, or no such namespace."""
+
+
+class UnauthorizedError(ClusterError):
+    """The credentials are refused; a token may just be being renewed."""
+
+
+class RefusedError(Exception):
+    """The API server will not do this: somebody has to mend something. The text is the server's."""
+
+
+_ERRORS = {_UNAUTHORIZED: UnauthorizedError, _NOT_FOUND: NotFoundError, _CONFLICT: ConflictError}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of object: the start of its path, its version, and its plural name."""
+
+    root: str
+    version: str
+    plural: str
+
+    @property
+    def group(self) -> str:
+        return self.version.rpartition("/")[0]
+
+    def path(self, namespace: str | None, name: str = "", part: str = "") -> str:
+        """Return the path of the object, of a part of it such as its status, or of all objects."""
+        place = f"/namespaces/{namespace}" if namespace else ""
+        return "/".join(text for text in (f"/{self.root}/{self.version}{place}/{self.plural}", name, part) if text)
+
+
+RUNS = Resource("apis", f"{v1alpha1.GROUP}/{v1alpha1.VERSION}", v1alpha1.PLURAL)
+JOBS = Resource("apis", "batch/v1", "jobs")
+IPU_JOBS = Resource("apis", "graphcore.ai/v1alpha1", "ipujobs")
+PODS = Resource("api", "v1", "pods")
+CORE_EVENTS = Resource("api", "v1", "events")
+EVENTS = Resource("apis", "events.k8s.io/v1", "events")
+LEASES = Resource("apis", "coordination.k8s.io/v1", "leases")
+ACCESS_REVIEWS = Resource("apis", "authorization.k8s.io/v1", "selfsubjectaccessreviews")
+
+
+class ApiServer:
+    """The verbs of the API. Each may raise any of the errors above."""
+
+    def __init__(self, connection: Connection, metrics: Metrics) -> None:
+        self._connection = connection
+        self._requests = metrics.api_requests
+
+    async def find(self, resource: Resource, namespace: str, name: str) -> KubernetesObject | None:
+        """Return the object, or None where there is none."""
+        try:
+            return await self.ask("get", resource, resource.path(namespace, name))
+        except NotFoundError:
+            return None
+
+    async def create(self, resource: Resource, body: KubernetesObject) -> KubernetesObject:
+        """Create the object in the namespace that it names; ConflictError where its name is taken."""
+        return await self.ask("create", resource, resource.path(body["metadata"].get("namespace")), body=body)
+
+    async def replace(self, resource: Resource, body: KubernetesObject) -> KubernetesObject:
+        """Replace the object; ConflictError where it changed since it was read."""
+        metadata = body["metadata"]
+        return await self.ask("update", resource, resource.path(metadata["namespace"], metadata["name"]), body=body)
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: KubernetesObject) -> KubernetesObject:
+        """Merge the fields into the object and return it."""
+        return await self.ask("patch", resource, resource.path(namespace, name), body=body, content_type=MERGE_PATCH)
+
+    async def all_of(
+        self, resource: Resource, namespace: str | None, *, accept: str = JSON, **query: str
+    ) -> AsyncIterator[KubernetesObject]:
+        """Yield every object in the namespace (None: in all of them), as the server has it now."""
+        token = ""
+        while True:
+            page = {"limit": PAGE, **query, **({"continue": token} if token else {})}
+            answer = await self.ask("list", resource, resource.path(namespace), accept=accept, **page)
+            # Some lists that hold nothing hold null.
+            for item in answer["items"] or ():
+                yield item
+            token = answer["metadata"].get("continue", "")
+            if not token:
+                return
+
+    async def list_with_version(
+        self, resource: Resource, namespace: str | None, **query: str
+    ) -> tuple[str, list[KubernetesObject]]:
+        """Return every object in the namespace (None: in all of them), and the version to watch from."""
+        objects: list[KubernetesObject] = []
+        token = ""
+        while True:
+            page = {"limit": PAGE, **query, **({"continue": token} if token else {})}
+            answer = await self.ask("list", resource, resource.path(namespace), **page)
+            objects += answer["items"] or ()
+            token = answer["metadata"].get("continue", "")
+            if not token:
+                return answer["metadata"]["resourceVersion"], objects
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, *, seconds: int, **query: str
+    ) -> AsyncIterator[KubernetesObject]:
+        """Yield each event until the server ends the watch after so many seconds."""
+        asked = {"watch": "true", "timeoutSeconds": str(seconds), **query}
+        path = resource.path(namespace)
+        lines = self._connection.lines(
+            path, headers={"Accept": JSON}, silence_seconds=seconds + WATCH_GRACE_SECONDS, **asked
+        )
+        try:
+            async for line in lines:
+                if isinstance(line, Answer):
+                    _meaning(f"watch {path}", line)
+                else:
+                    yield json.loads(line)
+        except UnreachableError as problem:
+            raise ClusterError(f"the API server does not answer: {problem}") from problem
+
+    async def ask(
+        self,
+        verb: str,
+        resource: Resource,
+        path: str,
+        *,
+        body: object = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        **query: str,
+    ) -> KubernetesObject:
+        """Send one request, and return what a good answer holds."""
+        headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
+        try:
+            answer = await self._connection.send(_METHODS[verb], path, body=body, headers=headers, **query)
+        except UnreachableError as problem:
+            self._requests.labels(verb, resource.plural, "none").inc()
+            raise ClusterError(f"the API server does not answer: {problem}") from problem
+        self._requests.labels(verb, resource.plural, str(answer.code)).inc()
+        return _meaning(f"{verb} {path}", answer)
+
+
+def _meaning(request: str, answer: Answer) -> KubernetesObject:
+    if answer.code < _FIRST_FAILURE:
+        return answer.body
+    message = str(answer.body.get("message", ""))
+    if answer.code in _REFUSALS:
+        raise RefusedError(message)
+    raise _ERRORS.get(answer.code, ClusterError)(f"{request}: {answer.code} {message}")

@@ -1,0 +1,96 @@
+"""A watch of our own, for what kopf cannot watch: objects of one other namespace, and kinds that may not be there yet.
+
+It lists, watches for a while, and lists again: what a broken watch missed is found by the next list.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from whisper_finetune_operator.api.api_server import ApiServer, ClusterError, NotFoundError, RefusedError, Resource
+from whisper_finetune_operator.workloads.children import labels_of, uid_of
+from whisper_finetune_operator.world import KubernetesObject
+
+logger = logging.getLogger(__name__)
+
+#: After a failure, or while the API server does not know the kind.
+RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Where what is seen goes."""
+
+    put: Callable[[KubernetesObject], bool]
+    forget: Callable[[KubernetesObject], None]
+    known: Callable[[], Iterator[KubernetesObject]]
+    #: Called with each object that changed or went.
+    tell: Callable[[KubernetesObject], None]
+    #: Called after each list, whether it brought anything or not.
+    listed: Callable[[], None]
+
+
+class ListWatch:
+    """Keeps one kind of object in sight; all_of and the watch see those with the label."""
+
+    def __init__(
+        self, api: ApiServer, resource: Resource, namespace: str | None, label: str, keeper: Keeper, *, seconds: int
+    ) -> None:
+        self._api = api
+        self._resource = resource
+        self._namespace = namespace
+        self._label = label
+        self._keeper = keeper
+        self._seconds = seconds
+
+    async def run(self, seen: Callable[[str], None]) -> None:
+        """Watch until cancelled; `seen` hears of each sign of life."""
+        while True:
+            try:
+                await self._watch(await self.list())
+                seen(self._resource.plural)
+            except NotFoundError:
+                # Somebody may install it later.
+                seen(self._resource.plural)
+                await asyncio.sleep(RETRY_SECONDS)
+            except (ClusterError, RefusedError) as problem:
+                logger.warning("cannot watch %s: %s", self._resource.plural, problem)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def fill(self) -> None:
+        """Bring the keeper up to date; nothing where the API server does not know the kind."""
+        with suppress(NotFoundError):
+            await self.list()
+
+    async def list(self) -> str:
+        """Bring the keeper up to date, and return the version to watch from."""
+        # What was read by its name may lack the label: that it is in no list says nothing.
+        before = {uid_of(each): each for each in self._keeper.known() if self._label in labels_of(each)}
+        version, objects = await self._api.list_with_version(self._resource, self._namespace, labelSelector=self._label)
+        for each in objects:
+            if self._keeper.put(each):
+                self._keeper.tell(each)
+        for uid in before.keys() - {uid_of(each) for each in objects}:
+            self._keeper.forget(before[uid])
+            self._keeper.tell(before[uid])
+        self._keeper.listed()
+        return version
+
+    async def _watch(self, version: str) -> None:
+        events = self._api.watch(
+            self._resource, self._namespace, seconds=self._seconds, labelSelector=self._label, resourceVersion=version
+        )
+        async for event in events:
+            if event["type"] == "ERROR":
+                logger.info("listing %s anew: %s", self._resource.plural, event["object"].get("message"))
+                return
+            self._note(event["type"], event["object"])
+
+    def _note(self, kind: str, changed: KubernetesObject) -> None:
+        if kind == "DELETED":
+            self._keeper.forget(changed)
+        elif not self._keeper.put(changed):
+            return
+        self._keeper.tell(changed)

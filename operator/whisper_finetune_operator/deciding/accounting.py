@@ -1,0 +1,107 @@
+"""Count each attempt exactly once, over all workloads of a run.
+
+`countedUntil` is the watermark: the creation of the newest ended pod that is counted. Pods of a run never overlap
+(podReplacementPolicy Failed), and creation times come from one clock, the API server's, while end times come from the
+clocks of the nodes. So a pod created later is a pod not counted yet, whatever Job it came from, and counting again
+from the written status adds nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.workloads import endings
+from whisper_finetune_operator.workloads.endings import Meaning
+from whisper_finetune_operator.workloads.pods import Pod
+from whisper_finetune_operator.workloads.workload_facts import Workload
+
+#: Pods and Jobs are watched apart: a Job's end may be seen before its pod's. So long the pod's end is waited for.
+SETTLE_TIME = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The attempts so far."""
+
+    attempts: Attempts
+    pod_name: str | None
+    running_seconds: int
+    #: The ended pods that this count added, oldest first.
+    added: tuple[Pod, ...]
+
+
+def count(
+    previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload | None, uid: str, now: datetime
+) -> Tally:
+    """Return the totals; `pods` are the run's own, oldest first, `job` its live workload."""
+    before = previous.attempts or Attempts()
+    until = timestamps.parse(before.counted_until) if before.counted_until else None
+    added = tuple(pod for pod in pods if pod.ended and _is_after(pod.created, until) and not _is_open(pod, job, uid))
+    meanings = [endings.meaning(pod, job, uid) for pod in added]
+    complete = job if job and job.end and job.end.type == "Complete" else None
+    completing = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
+    result_lost = complete is not None and not completing and _is_overdue(complete, until, now)
+    # From here on the pod may go before its Job, and its result is not lost by that.
+    closed = complete if result_lost or any(pod.ended for pod in completing) else None
+    seen = _newly_seen(before.seen_until, previous.pod_name, pods)
+    vanished = _vanished(before, pods, job)
+    attempts = Attempts(
+        started=before.started + len(seen),
+        failed=before.failed + sum(meaning in (Meaning.FAILED, Meaning.FINAL) for meaning in meanings) + bool(vanished),
+        out_of_memory=before.out_of_memory + sum(pod.killed_for_memory and not pod.disrupted for pod in added),
+        unreadable=before.unreadable + meanings.count(Meaning.UNREADABLE) + result_lost,
+        counted_until=_newest(until, *(pod.created for pod in added), _end_of(closed), vanished),
+        seen_until=timestamps.render(seen[-1].created) if seen else before.seen_until,
+    )
+    return Tally(
+        attempts=attempts,
+        pod_name=seen[-1].name if seen else previous.pod_name,
+        running_seconds=(previous.running_seconds or 0) + sum(pod.seconds for pod in added),
+        added=added,
+    )
+
+
+def _is_after(moment: datetime, until: datetime | None) -> bool:
+    return until is None or moment > until
+
+
+def _is_open(pod: Pod, job: Workload | None, uid: str) -> bool:
+    """Return whether the end of the Job, which follows at once, decides how this pod is counted."""
+    unreadable = endings.meaning(pod, job, uid) is Meaning.UNREADABLE
+    return unreadable and job is not None and job.kind == "Job" and job.uid == pod.owner_uid and job.end is None
+
+
+def _is_overdue(complete: Workload, until: datetime | None, now: datetime) -> bool:
+    """Return whether the pod of a complete Job, not in sight and not counted, should have been seen by now."""
+    return complete.end is not None and _is_after(complete.end.at, until) and now - complete.end.at >= SETTLE_TIME
+
+
+def _end_of(closed: Workload | None) -> datetime | None:
+    return closed.end.at if closed and closed.end else None
+
+
+def _newest(*moments: datetime | None) -> str | None:
+    """Return the newest of them as the API writes it."""
+    known = [moment for moment in moments if moment]
+    return timestamps.render(max(known)) if known else None
+
+
+def _newly_seen(seen_until: str | None, known: str | None, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    """Return the pods that were never seen before; an IPUJob's pods all have one name."""
+    if seen_until is None:
+        return pods
+    until = timestamps.parse(seen_until)
+    return tuple(pod for pod in pods if pod.created > until or (pod.created == until and pod.name != known))
+
+
+def _vanished(before: Attempts, pods: tuple[Pod, ...], workload: Workload | None) -> datetime | None:
+    """Return when the pod of a live IPUJob was made that was seen, and went without an end that was seen.
+
+    A Job's controller counts such a pod and makes another; an IPUJob's does neither.
+    """
+    if workload is None or workload.kind != "IPUJob" or before.seen_until is None:
+        return None
+    seen = timestamps.parse(before.seen_until)
+    counted = before.counted_until is not None and timestamps.parse(before.counted_until) >= seen
+    return None if counted or seen < workload.created or any(pod.created >= seen for pod in pods) else seen

@@ -1,0 +1,21 @@
+"""What to do about a run that is not over."""
+
+from dataclasses import dataclass
+
+from whisper_finetune_operator.deciding.actions import Action
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.planning.plan import TrainingPlan
+
+#: How often a cause is looked at that no watch tells of: events of a Job, an object of somebody else's.
+UNWATCHED_RECHECK_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Course:
+    """The phase to show, the actions, and when to look again."""
+
+    phase: Phase
+    actions: tuple[Action, ...] = ()
+    recheck_seconds: float | None = None
+    #: Of a run that has no workload.
+    plan: TrainingPlan | None = None

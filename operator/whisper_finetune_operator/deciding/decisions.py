@@ -1,0 +1,77 @@
+"""Decide what to do about one run: from what the world shows to its status and the actions. Pure."""
+
+from dataclasses import dataclass
+
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator.deciding import conditions, finals, giving_back, situation, status, tidying, under_way
+from whisper_finetune_operator.deciding.actions import Action
+from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.planning import plan
+from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.world import World
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The status to show, and what to do."""
+
+    status: WhisperFineTuneStatus
+    #: Whether the status differs from the run's own: only then is it written, and before any action.
+    changed: bool
+    actions: tuple[Action, ...] = ()
+    #: Look again after this time although nothing may have changed by then.
+    recheck_seconds: float | None = None
+
+
+def decide(world: World, runtimes: Runtimes) -> Decision:
+    """Return what is to be done about the run; the same world and status give the same decision."""
+    run, previous = world.run, WhisperFineTuneStatus.model_validate(world.run.status)
+    if run.deletion:
+        # Its children go with it, by their owner references.
+        return Decision(previous, changed=False, actions=giving_back.where_idle(world))
+    if _is_over(previous):
+        return _finished(world, previous, status.observe(previous, run.generation))
+    spec = plan.read_spec(run)
+    if isinstance(spec, Phase):
+        refused = status.derive_refused_status(previous, spec, generation=run.generation, now=world.now)
+        return _finished(world, previous, refused)
+    return _decide(world, situation.read(world, spec, previous), runtimes)
+
+
+def _decide(world: World, seen: Situation, runtimes: Runtimes) -> Decision:
+    final = finals.find(seen)
+    if final and (final.state == "Succeeded" or not _could_go_on(seen, final)):
+        derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
+        return _finished(world, seen.previous, derived)
+    course = under_way.end(seen, final) if final else under_way.find(seen, runtimes)
+    derived = status.derive_status(seen, course.phase, plan=course.plan, admitted=_admitted(seen, course.phase))
+    return Decision(derived, derived != seen.previous, course.actions, course.recheck_seconds)
+
+
+def _could_go_on(seen: Situation, final: Phase) -> bool:
+    """Return whether a pod of the run is at work, or its workload could make another: then it is not over yet."""
+    by_itself = seen.workload is None or finals.ends_job(seen.workload, final.reason, seen.tally.attempts.failed)
+    return seen.at_work is not None or not by_itself
+
+
+def _finished(world: World, previous: WhisperFineTuneStatus, derived: WhisperFineTuneStatus) -> Decision:
+    return Decision(derived, derived != previous, *tidying.find(world, derived))
+
+
+def _is_over(previous: WhisperFineTuneStatus) -> bool:
+    succeeded = conditions.find(previous.conditions, "Succeeded")
+    return succeeded is not None and succeeded.status != "Unknown"
+
+
+def _admitted(seen: Situation, phase: Phase) -> bool | None:
+    """Return whether a queue or pool lets the run go on: None where neither has it, or where that is not known yet."""
+    if phase.state == "Queued":
+        return False
+    told = conditions.find(seen.previous.conditions, "Admitted")
+    if plan.QUEUE_LABEL not in seen.run.labels:
+        # A pool's partition may be on its way back by now.
+        return True if seen.leases or (told and told.status == "True") else None
+    if seen.workload and not seen.workload.suspended:
+        return True
+    return told.status == "True" if told else None

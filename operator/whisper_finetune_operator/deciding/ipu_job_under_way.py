@@ -1,0 +1,55 @@
+"""What to do about a run whose IPUJob is there: it makes one pod, and each further attempt is another IPUJob. Pure."""
+
+from datetime import datetime, timedelta
+
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.deciding import pod_phases, pod_under_way
+from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload
+from whisper_finetune_operator.deciding.course import Course
+from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.phases import NOT_STARTED, Phase
+from whisper_finetune_operator.workloads.workload_facts import Workload
+
+#: As a Job's controller waits between its pods.
+_FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=6)
+#: More of them do not matter.
+_DOUBLINGS = 6
+
+
+def find(situation: Situation, ipu_job: Workload) -> Course:
+    """Return the course of a run that is not over."""
+    if situation.at_work:
+        return pod_under_way.find(situation, situation.at_work)
+    phase = pod_phases.retrying(situation)
+    over_since = _over_since(situation, ipu_job)
+    if over_since is None:
+        return Course(phase or _not_started(ipu_job))
+    wait = over_since + back_off(situation.tally.attempts.started) - situation.now
+    if wait > timedelta():
+        # Its pod stays as long, with its log.
+        return Course(phase or NOT_STARTED, recheck_seconds=wait.total_seconds())
+    delete = DeleteWorkload("IPUJob", ipu_job.name, ipu_job.uid, "its pod is over: another attempt needs another one")
+    return Course(phase or NOT_STARTED, (delete,))
+
+
+def back_off(attempts: int) -> timedelta:
+    """Return how long the end of so many attempts lies back at least when the next one begins."""
+    return min(_FIRST_BACK_OFF * (1 << min(max(attempts, 1) - 1, _DOUBLINGS)), _LAST_BACK_OFF)
+
+
+def stop(ipu_job: Workload) -> tuple[Action, ...]:
+    """Return what ends its pod; one that has ended stays to be read."""
+    return () if ipu_job.end else (DeleteWorkload("IPUJob", ipu_job.name, ipu_job.uid, "the run is over"),)
+
+
+def _over_since(situation: Situation, ipu_job: Workload) -> datetime | None:
+    """Return when its pod ended; when it was made if it was seen and went without an end in sight."""
+    if ipu_job.end:
+        return ipu_job.end.at
+    seen = situation.tally.attempts.seen_until
+    return timestamps.parse(seen) if seen and timestamps.parse(seen) >= ipu_job.created else None
+
+
+def _not_started(ipu_job: Workload) -> Phase:
+    told = f": {ipu_job.remark}" if ipu_job.remark else ""
+    return Phase("Pending", "Pending", f"Graphcore's IPU operator has not made the trainer's pod yet{told}")

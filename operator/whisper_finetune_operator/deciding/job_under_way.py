@@ -1,0 +1,82 @@
+"""What to do about a run whose Job is there: the Job controller makes its pods and tries again. Pure."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator.deciding import partition_course, pod_phases, pod_under_way
+from whisper_finetune_operator.deciding.actions import Action, AllowRetries, DeleteWorkload, EndWorkload, LookForRefusal
+from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course
+from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.phases import NOT_STARTED, Phase
+from whisper_finetune_operator.workloads import job_manifest, waiting
+from whisper_finetune_operator.workloads.workload_facts import Workload
+
+#: A Job that wants a pod for so long and has none is asked why.
+_POD_EXPECTED_AFTER = timedelta(seconds=3)
+_SETTLING_RECHECK_SECONDS = 3.0
+_PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
+
+
+def find(situation: Situation, job: Workload) -> Course:
+    """Return the course of a run that is not over."""
+    course = partition_course.with_job(situation, job) or _find(situation, job)
+    spare = partition_course.others_given_back(situation, job.partition) if job.partition else ()
+    return replace(course, actions=(*spare, *course.actions)) if spare else course
+
+
+def _find(situation: Situation, job: Workload) -> Course:
+    if job.end:
+        return _after_end(situation, job)
+    if situation.at_work:
+        return replace(pod_under_way.find(situation, situation.at_work), actions=_allow_retries(situation, job))
+    if job.suspended:
+        message = "the Job is suspended: Kueue has not admitted it, or somebody suspended it by hand"
+        return Course(Phase("Queued", "WaitingForQuota", message), _allow_retries(situation, job))
+    return _without_pod(situation, job)
+
+
+def _after_end(situation: Situation, job: Workload) -> Course:
+    """A Job is over and the run is not: its result could not be read, or its pod's end is not in sight yet."""
+    until = situation.tally.attempts.counted_until
+    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse(until)
+    if counted and job.end and job.end.type == "Complete":
+        delete = DeleteWorkload(job.kind, job.name, job.uid, "its result cannot be read: another attempt reports it")
+        return Course(pod_phases.retrying(situation) or NOT_STARTED, (delete,))
+    # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
+    pod = situation.at_work
+    shown = pod_phases.running(situation, pod) if pod else phases.waits(phases.ENDING, _PODS_END_UNKNOWN)
+    return Course(shown, recheck_seconds=_SETTLING_RECHECK_SECONDS)
+
+
+def _without_pod(situation: Situation, job: Workload) -> Course:
+    allow = _allow_retries(situation, job)
+    newest = situation.pods[-1] if situation.pods else None
+    look = LookForRefusal(job.name, job.uid)
+    if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
+        return Course(waiting.refused(situation.refusal), (*allow, look), UNWATCHED_RECHECK_SECONDS)
+    phase = pod_phases.retrying(situation) or NOT_STARTED
+    if job.started_at is None:
+        return Course(phase, allow)
+    wanted_since = max(filter(None, (job.started_at, newest.finished_at if newest else None)))
+    still_early = _POD_EXPECTED_AFTER - (situation.now - wanted_since)
+    if still_early > timedelta():
+        return Course(phase, allow, still_early.total_seconds())
+    return Course(phase, (*allow, look), UNWATCHED_RECHECK_SECONDS)
+
+
+def _allow_retries(situation: Situation, job: Workload) -> tuple[Action, ...]:
+    # Lowered below what has failed already, the Job would end the attempt at work.
+    retries = max(situation.spec.retries, situation.tally.attempts.failed)
+    limit = job_manifest.backoff_limit(retries, job.failed_before)
+    return () if limit == job.backoff_limit else (AllowRetries(job.name, job.uid, limit),)
+
+
+def stop(job: Workload) -> tuple[Action, ...]:
+    """Return what keeps a live Job from having pods: it stays to be read, save where its own end cannot come."""
+    if job.end or (job.active_deadline_seconds == 1 and not job.suspended):
+        return ()
+    if job.suspended:
+        # A suspended Job's deadline does not run, and Kueue could start it.
+        return (DeleteWorkload(job.kind, job.name, job.uid, "the run is over"),)
+    return (EndWorkload(job.name, job.uid),)

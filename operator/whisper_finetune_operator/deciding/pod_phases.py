@@ -1,0 +1,46 @@
+"""The phase of a run as its pods show it: at work, on its way, or between two attempts. Pure."""
+
+from whisper_finetune_api.v1alpha1.status import State
+from whisper_finetune_operator import phases
+from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.workloads import endings
+from whisper_finetune_operator.workloads.endings import Meaning
+from whisper_finetune_operator.workloads.pods import Pod
+
+
+def retrying(situation: Situation) -> Phase | None:
+    """Return the phase between a pod that ended without deciding the run and the next one."""
+    pod = situation.pods[-1] if situation.pods else None
+    if pod is None or not pod.ended:
+        return None
+    meaning = endings.meaning(pod, situation.workload, situation.run.uid)
+    told = endings.describe(pod, situation.run.uid)
+    if meaning is Meaning.INTERRUPTED:
+        return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}")
+    if meaning is Meaning.UNREADABLE:
+        return phases.waits(phases.RETRYING, "the result could not be read; the next attempt reports it again")
+    cause = endings.cause_of(pod.exit_code) if pod.exit_code else None
+    left = max(0, situation.spec.retries - situation.tally.attempts.failed)
+    return phases.waits(cause.reason if cause else phases.RETRYING, f"{told}; retries left: {left}")
+
+
+def running(situation: Situation, pod: Pod) -> Phase:
+    state = _state(situation)
+    return Phase(state, state, f"pod {pod.name}")
+
+
+def of_pod(situation: Situation, reason: str, message: str) -> Phase:
+    return Phase(_state(situation), reason, message)
+
+
+def _state(situation: Situation) -> State:
+    """Return the state that the pod at work is in, by its trainer's newest report."""
+    pod, before = situation.at_work, situation.previous.state
+    if pod is None or (not pod.running and pod.exit_code is None):
+        return "Pending"
+    if situation.report:
+        return situation.report.stage
+    # The operator may just have started: no report is no news.
+    same = pod.name == situation.previous.pod_name and before in phases.RUNNING_STATES
+    return before if before and same else "Preparing"

@@ -1,0 +1,140 @@
+"""Derive the status of a run from what it was, where the run stands now, and what its trainer reports."""
+
+from datetime import datetime
+
+from whisper_finetune_api.run import TrainerReport, TrainingResult
+from whisper_finetune_api.v1alpha1 import Attempts, Progress, WhisperFineTuneStatus
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.deciding import conditions, finals
+from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.planning.plan import TrainingPlan
+from whisper_finetune_operator.workloads import names, results
+
+_DONE_PERCENT = 100
+#: Training steps are not all of the work: only a result makes it whole.
+_LARGEST_PERCENT_UNDER_WAY = 99
+
+
+def derive_status(
+    situation: Situation, phase: Phase, *, plan: TrainingPlan | None = None, admitted: bool | None = None
+) -> WhisperFineTuneStatus:
+    """Return the status; deriving it again from itself and the same world changes nothing."""
+    tally, previous, run = situation.tally, situation.previous, situation.run
+    status = previous.model_copy(
+        update={
+            "observed_generation": run.generation,
+            "state": phase.state,
+            "runtime": plan.runtime.name if plan else previous.runtime,
+            "ipus": plan.config.ipus if plan else previous.ipus,
+            "partition": _partition(situation, phase),
+            "job_name": names.child_name(run.name, run.uid) if plan or situation.workload else previous.job_name,
+            "pod_name": tally.pod_name,
+            "attempts": previous.attempts if tally.attempts == Attempts() else tally.attempts,
+            "start_time": previous.start_time or _first_start(situation),
+            "running_seconds": tally.running_seconds or previous.running_seconds,
+            "conditions": conditions.build(
+                phase, previous.conditions, generation=run.generation, now=situation.now, admitted=admitted
+            ),
+        }
+    )
+    for report in _reports(situation):
+        status = _merge(status, report, results.folder(run))
+    status = status.model_copy(update={"progress": _progress(status, previous, situation.now)})
+    return _finish(status, situation) if phase.is_final else status
+
+
+def derive_refused_status(
+    previous: WhisperFineTuneStatus, phase: Phase, *, generation: int, now: datetime
+) -> WhisperFineTuneStatus:
+    """Return the status of a run whose spec cannot be read: nothing else can be said about it."""
+    built = conditions.build(phase, previous.conditions, generation=generation, now=now, admitted=None)
+    changes = {
+        "observed_generation": generation,
+        "state": phase.state,
+        "conditions": built,
+        "completion_time": timestamps.render(now),
+    }
+    return previous.model_copy(update=changes)
+
+
+def observe(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTuneStatus:
+    """Return the status of a finished run at a later generation: it follows in nothing else."""
+    if previous.observed_generation == generation:
+        return previous
+    seen = conditions.observe(previous.conditions, generation)
+    return previous.model_copy(update={"observed_generation": generation, "conditions": seen})
+
+
+def _partition(situation: Situation, phase: Phase) -> str | None:
+    """Return the partition that the run has; one that is over tells for good which it had."""
+    if situation.lease:
+        return situation.lease.partition_id
+    return situation.previous.partition if phase.is_final else None
+
+
+def _first_start(situation: Situation) -> str | None:
+    started = (pod.started_at for pod in situation.pods if pod.started_at)
+    first = next(started, None)
+    return timestamps.render(first) if first else None
+
+
+def _reports(situation: Situation) -> list[TrainerReport]:
+    """Return what is new: the endings that were just counted, oldest first, then the trainer at work."""
+    uid = situation.run.uid
+    last_words = (results.read_ending(pod.termination_message, uid) for pod in situation.tally.added)
+    reports: list[TrainerReport | None] = [*last_words, situation.report if situation.at_work else None]
+    return [report for report in reports if report]
+
+
+def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) -> WhisperFineTuneStatus:
+    """Return the status with all that a report knows; what it does not know stays."""
+    known = {
+        "metric": report.metric,
+        "data": report.data,
+        "ran_on": report.ran_on,
+        "baseline": report.baseline,
+        "checkpoints": tuple(results.checkpoint(checkpoint, folder) for checkpoint in report.checkpoints),
+        "progress": report.progress,
+    }
+    return status.model_copy(update={field: value for field, value in known.items() if value})
+
+
+def _progress(status: WhisperFineTuneStatus, previous: WhisperFineTuneStatus, now: datetime) -> Progress | None:
+    """Return the new progress where the percent or something beside it changed, else the old: each one is a write."""
+    new, old = status.progress, previous.progress
+    if new is None or new is old:
+        return old
+    percent = min(new.percent, _LARGEST_PERCENT_UNDER_WAY)
+    if old and old.percent == percent and _beside_progress(status) == _beside_progress(previous):
+        return old
+    return new.model_copy(update={"percent": percent, "update_time": timestamps.render(now)})
+
+
+def _beside_progress(status: WhisperFineTuneStatus) -> tuple[object, ...]:
+    return status.state, status.baseline, status.checkpoints
+
+
+def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineTuneStatus:
+    ended = next((pod for pod in reversed(situation.pods) if pod.finished_at), None)
+    completion = ended.finished_at if ended and ended.finished_at else situation.now
+    changes: dict[str, object] = {"completion_time": timestamps.render(completion)}
+    pod = finals.result_pod(situation)
+    ending = results.read_result(pod.termination_message, situation.run.uid) if pod else None
+    if ending:
+        changes |= _result(ending, status.progress, results.folder(situation.run))
+    return status.model_copy(update=changes)
+
+
+def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> dict[str, object]:
+    model = results.model(ending, folder)
+    step = model.step if model else 0
+    progress = progress or Progress(step=step, total_steps=max(1, step), percent=_DONE_PERCENT)
+    return {
+        "result": ending.result,
+        "model": model,
+        # Those that are left: the states to resume from go with the end, and the trainer's last report named one.
+        "checkpoints": tuple(results.checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
+        "report": f"{folder}/{ending.report}" if ending.report else None,
+        "progress": progress.model_copy(update={"percent": _DONE_PERCENT, "eta_seconds": None}),
+    }

@@ -1,0 +1,115 @@
+"""What to do about a run that is not over: its phase, the actions, and when to look again. Pure."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+
+from whisper_finetune_operator import phases
+from whisper_finetune_operator.deciding import (
+    ipu_job_under_way,
+    job_under_way,
+    partition_course,
+    partition_need,
+    pod_phases,
+)
+from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, DeleteWorkload
+from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course
+from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.phases import NOT_STARTED, Phase
+from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, make_plan
+from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.workloads import waiting, workload
+from whisper_finetune_operator.workloads.workload_facts import Kind, Workload
+
+#: A workload that was refused is tried again at each look; a refusal this old is no longer of this attempt.
+_REFUSAL_HOLDS = timedelta(minutes=10)
+
+
+class WorkloadKind(NamedTuple):
+    """What differs between the kinds while a run is under way."""
+
+    find: Callable[[Situation, Workload], Course]
+    stop: Callable[[Workload], tuple[Action, ...]]
+
+
+_KINDS: dict[Kind, WorkloadKind] = {
+    "Job": WorkloadKind(job_under_way.find, job_under_way.stop),
+    "IPUJob": WorkloadKind(ipu_job_under_way.find, ipu_job_under_way.stop),
+}
+
+
+def find(situation: Situation, runtimes: Runtimes) -> Course:
+    """Return the course of a run that is not over."""
+    if situation.spec.suspend:
+        return _suspend(situation)
+    if situation.workload:
+        return _of(situation.workload).find(situation, situation.workload)
+    if pod := situation.at_work:
+        message = f"its {pod.owner_kind} is gone; the next attempt starts when pod {pod.name} has ended"
+        return Course(pod_phases.of_pod(situation, phases.RETRYING, message))
+    if situation.blocked_by:
+        return _blocked(situation, situation.blocked_by)
+    return _create(situation, runtimes)
+
+
+def end(situation: Situation, final: Phase) -> Course:
+    """Return the course of a run whose pod and workload must end before the final phase holds."""
+    workload = situation.workload
+    message = f"its {workload.kind if workload else 'pod'} is being ended: {final.message}"
+    return Course(pod_phases.of_pod(situation, phases.ENDING, message), stop(workload) if workload else ())
+
+
+def stop(workload: Workload) -> tuple[Action, ...]:
+    """Return what keeps a live workload from having pods."""
+    return _of(workload).stop(workload)
+
+
+def _of(workload: Workload) -> WorkloadKind:
+    return _KINDS[workload.kind]
+
+
+def _suspend(situation: Situation) -> Course:
+    live = situation.workload
+    delete = (DeleteWorkload(live.kind, live.name, live.uid, "spec.suspend"),) if live else ()
+    if live or situation.at_work:
+        return Course(
+            pod_phases.of_pod(situation, phases.SUSPENDING, "its pod is saving a checkpoint and ending"), delete
+        )
+    message = "set spec.suspend to false to go on from the newest checkpoint"
+    return Course(Phase("Suspended", "Suspended", message), situation.giving_back)
+
+
+def _blocked(situation: Situation, other: Workload) -> Course:
+    if other.owner_uid == situation.run.uid:
+        return Course(pod_phases.retrying(situation) or NOT_STARTED)
+    message = f"delete {other.kind} {other.name}: it is somebody else's and has the name of this run's own"
+    return Course(phases.waits("NameConflict", message), recheck_seconds=UNWATCHED_RECHECK_SECONDS)
+
+
+def _create(situation: Situation, runtimes: Runtimes) -> Course:
+    pinned = Pinned(situation.previous.runtime, situation.previous.ipus)
+    plan = make_plan(situation.run, situation.spec, pinned, runtimes)
+    if isinstance(plan, Phase):
+        # A partition is of no use to a run that cannot go on with it.
+        return Course(plan, situation.giving_back)
+    wanted = partition_need.of(plan)
+    if wanted is None:
+        return _create_workload(situation, plan)
+    partition = partition_course.held(situation, wanted)
+    if partition is None:
+        return partition_course.wait_or_take(situation, wanted, plan)
+    return _create_workload(situation, plan.on(partition))
+
+
+def _create_workload(situation: Situation, plan: TrainingPlan) -> Course:
+    used = plan.partition.lease_name if plan.partition else ""
+    create = CreateWorkload(
+        workload.build(plan, situation.tally.attempts.failed),
+        look_first=situation.previous.job_name is not None,
+        lease=used or None,
+        warnings=plan.warnings,
+    )
+    actions = (*partition_course.others_given_back(situation, used), create)
+    if situation.refusal and situation.now - situation.refusal.seen_at < _REFUSAL_HOLDS:
+        return Course(waiting.refused(situation.refusal), actions, UNWATCHED_RECHECK_SECONDS, plan)
+    return Course(pod_phases.retrying(situation) or NOT_STARTED, actions, plan=plan)

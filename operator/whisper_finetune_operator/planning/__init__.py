@@ -1,0 +1,1 @@
+"""From a spec and the admin's file to a plan. Pure."""

@@ -1,0 +1,147 @@
+"""From a spec to a plan: which runtime, which volumes, and all that the trainer is told."""
+
+from dataclasses import dataclass, replace
+
+from pydantic import ValidationError
+
+from whisper_finetune_api import addresses, run_plan
+from whisper_finetune_api.run import VOLUMES_FOLDER, TrainerConfig
+from whisper_finetune_api.run_plan import RunPlan
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_operator import phases
+from whisper_finetune_operator.partitions.pools import PoolPartition
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.planning import ipu_sizes, quantities
+from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
+from whisper_finetune_operator.world import Run
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+#: The only labels of a run that its Job gets: a copied instance label would have Argo CD prune the Job.
+_COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/max-exec-time-seconds")
+#: The rest of the scratch space is for temporary copies.
+_CACHE_SHARE = 0.75
+_NO_RESUME = "output.uri is a repository of the Hub, which gets one commit at the end: every attempt starts at step 0"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A PersistentVolumeClaim of the run's namespace, and where it is mounted."""
+
+    name: str
+    folder: str
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What a run keeps from its first plan on: the status holds it."""
+
+    runtime: str | None = None
+    ipus: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """All that a workload is built from."""
+
+    run: Run
+    runtime: Runtime
+    config: TrainerConfig
+    claims: tuple[Claim, ...]
+    #: Of the run, for Kueue.
+    labels: dict[str, str]
+    #: What its user should know of the plan.
+    warnings: tuple[str, ...] = ()
+    #: Of a runtime with a pool, once the run has it.
+    partition: PoolPartition | None = None
+
+    def on(self, partition: PoolPartition) -> "TrainingPlan":
+        """Return the plan for that partition; pods that share a host's network each have a port of their own."""
+        shift = partition.place if self.runtime.host_network else 0
+        config = self.config.model_copy(update={"progress_port": self.runtime.progress_port + shift})
+        return replace(self, config=config, partition=partition)
+
+
+def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
+    """Return the run's typed spec, or the final phase of a spec that schema and CEL could not refuse."""
+    try:
+        spec = WhisperFineTuneSpec.model_validate(run.spec)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        return phases.failed("InvalidSpec", "; ".join(faults))
+    keys = [key for reference in spec.secret_refs for key in reference.keys]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        return phases.failed("InvalidSpec", f"secretRefs: {', '.join(twice)} is taken from more than one Secret")
+    return spec
+
+
+def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Runtimes) -> TrainingPlan | Phase:
+    """Return the plan, or the phase of a run that cannot be planned (yet)."""
+    runtime = _choose(run, spec, pinned.runtime, runtimes)
+    if isinstance(runtime, Phase):
+        return runtime
+    planned = _run_plan(run, spec, pinned.ipus, runtime, runtimes)
+    if isinstance(planned, Phase):
+        return planned
+    ipus, run_planned = planned
+    claims = _claims(spec)
+    config = TrainerConfig(
+        name=run.name,
+        namespace=run.namespace,
+        uid=run.uid,
+        generation=run.generation,
+        spec=spec,
+        accelerator=runtime.accelerator,
+        ipus=ipus,
+        ipu_wait_seconds=runtime.ipu_wait_seconds,
+        schedule=run_planned.schedule,
+        volumes={claim.name: claim.folder for claim in claims},
+        progress_port=runtime.progress_port,
+        scratch_limit_bytes=int(quantities.parse(runtime.scratch_limit) * _CACHE_SHARE),
+    )
+    labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
+    return TrainingPlan(run, runtime, config, claims, labels, _warnings(spec, run_planned))
+
+
+def _warnings(spec: WhisperFineTuneSpec, planned: RunPlan) -> tuple[str, ...]:
+    of_ipus = planned.ipu.warnings if planned.ipu else ()
+    output = addresses.parse(spec.output.uri)
+    return (*of_ipus, _NO_RESUME) if output and output.scheme == "hf" else of_ipus
+
+
+def _run_plan(
+    run: Run, spec: WhisperFineTuneSpec, pinned_ipus: int | None, runtime: Runtime, runtimes: Runtimes
+) -> tuple[int | None, RunPlan] | Phase:
+    if runtime.accelerator == "ipu":
+        return ipu_sizes.plan(run, spec, pinned_ipus, runtime, runtimes)
+    return None, run_plan.make_run_plan(spec, runtime.accelerator)
+
+
+def _choose(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: Runtimes) -> Runtime | Phase:
+    name = spec.runtime or pinned or runtimes.default_runtime
+    if name is None:
+        return _not_found("spec.runtime is absent and the admin has set no default", run, runtimes)
+    runtime = runtimes.named(name)
+    if runtime is None or not runtime.open_to(run.namespace):
+        return _not_found(f"there is no runtime {name} for namespace {run.namespace}", run, runtimes)
+    if spec.ipus is not None and runtime.accelerator != "ipu":
+        text = f"ipus is {spec.ipus}, but runtime {name} has no IPUs"
+        return phases.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
+    if QUEUE_LABEL in run.labels and (runtime.partitions or runtime.workload == "IPUJob"):
+        why = "has its own line" if runtime.partitions else "makes an IPUJob, which Kueue does not know"
+        text = f"runtime {name} {why}; take the label {QUEUE_LABEL} away, or take another runtime"
+        return phases.waits("QueueNotSupported", text)
+    return runtime
+
+
+def _not_found(what: str, run: Run, runtimes: Runtimes) -> Phase:
+    offered = ", ".join(runtime.name for runtime in runtimes.runtimes if runtime.open_to(run.namespace)) or "none"
+    return phases.waits("RuntimeNotFound", f"{what}; offered here: {offered}")
+
+
+def _claims(spec: WhisperFineTuneSpec) -> tuple[Claim, ...]:
+    """Return each claim once, in order of name; only the output's may be written to."""
+    output = addresses.claim_of(spec.output.uri)
+    addressed = (addresses.claim_of(text) for text in (spec.model, spec.dataset.source, spec.output.uri))
+    named = sorted({claim for claim in addressed if claim})
+    return tuple(Claim(name, f"{VOLUMES_FOLDER}/{name}", read_only=name != output) for name in named)

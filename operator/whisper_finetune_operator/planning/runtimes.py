@@ -1,0 +1,176 @@
+"""The admin's file: what the cluster offers to run trainers on, and who may use it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from whisper_finetune_api.ipu_layout import PARTITION_SIZES
+from whisper_finetune_api.run import CONFIG_ENV, Accelerator
+from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_operator.partitions.pools import Partitions, PoolPartition
+from whisper_finetune_operator.planning import quantities
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+Quantity = Annotated[str, Field(pattern=quantities.PATTERN, coerce_numbers_to_str=True)]
+Quantities = dict[str, Quantity]
+
+
+class RuntimesError(Exception):
+    """The file cannot be used; the text is one line for the admin."""
+
+
+def _one_source(volume: dict[str, Any]) -> dict[str, Any]:
+    if len(volume) != 1:
+        raise ValueError("must be one volume source, such as {persistentVolumeClaim: {claimName: caches}}")
+    return volume
+
+
+#: What stands beside a volume's name in a pod: any kind of source.
+VolumeSource = Annotated[dict[str, Any], AfterValidator(_one_source)]
+
+
+class Resources(ApiModel):
+    """Requests and limits of the trainer's container, as a pod has them."""
+
+    requests: Quantities = Field(default_factory=dict)
+    limits: Quantities = Field(default_factory=dict)
+
+
+class Security(ApiModel):
+    """What the pod may do; the defaults keep Pod Security's `restricted`."""
+
+    privileged: bool = False
+    capabilities: tuple[str, ...] = Field((), description="Added to none.")
+    run_as_user: int = Field(65532, ge=0)
+    fs_group: int | None = Field(65532, ge=0)
+    read_only_root: bool = True
+
+
+class Runtime(ApiModel):
+    """One way to run a trainer."""
+
+    name: Name
+    accelerator: Accelerator
+    image: str = Field(min_length=1, description="The trainer's image.")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    image_pull_secrets: tuple[str, ...] = ()
+    workload: Literal["Job", "IPUJob"] = "Job"
+    resource: str | None = Field(None, description="Extended resource of a device plugin, such as nvidia.com/gpu.")
+    partitions: Partitions | None = None
+    ipu_sizes: tuple[Literal[1, 2, 4, 8, 16, 32, 64], ...] = Field(
+        (), description="Numbers of IPUs that a run may have; absent: all powers of two up to 64. A pool has its own."
+    )
+    ipu_wait_seconds: int = Field(600, ge=1, description="How long a trainer waits for IPUs that somebody still uses.")
+    namespaces: tuple[str, ...] | None = Field(None, description="Namespaces that may use it; absent: all.")
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[dict[str, Any], ...] = ()
+    resources: Resources = Resources()
+    extra_resources: Quantities = Field(default_factory=dict, description="Extended resources besides `resource`.")
+    security: Security = Security()
+    host_network: bool = False
+    host_ipc: bool = Field(default=False, alias="hostIPC")
+    shared_memory: Quantity | None = Field(None, description="Size of a memory-backed /dev/shm; absent: the node's.")
+    grace_seconds: int = Field(300, ge=1, description="From SIGTERM to SIGKILL: the time to save a checkpoint.")
+    scratch_limit: Quantity = Field("10Gi", description="Most that a run may write to its node's disk.")
+    model_cache: VolumeSource | None = Field(None, description="Where downloads from the Hub stay (HF_HOME).")
+    executable_cache: VolumeSource | None = Field(None, description="Where compiled IPU programs stay.")
+    env: dict[str, str] = Field(default_factory=dict, description="Environment besides the operator's own.")
+    progress_port: int = Field(8080, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        ipu, cuda = self.accelerator == "ipu", self.accelerator == "cuda"
+        ways = [self.partitions is not None, self.resource is not None, self.workload == "IPUJob"]
+        for_ipus = self.partitions is not None or self.workload == "IPUJob"
+        rules = {
+            "accelerator ipu needs one of partitions, resource or workload: IPUJob": not ipu or sum(ways) == 1,
+            "accelerator cuda needs resource, such as nvidia.com/gpu": not cuda or self.resource is not None,
+            "accelerator cpu takes no resource": ipu or cuda or self.resource is None,
+            "partitions and workload: IPUJob are for accelerator ipu": ipu or not for_ipus,
+            "ipuSizes is for workload: IPUJob and for a resource of IPUs": not self.ipu_sizes
+            or (ipu and self.partitions is None),
+            f"env must not set {CONFIG_ENV}: it is the operator's own": CONFIG_ENV not in self.env,
+        }
+        if broken := [rule for rule, holds in rules.items() if not holds]:
+            raise ValueError("; ".join(broken))
+        return self
+
+    def open_to(self, namespace: str) -> bool:
+        """Return whether runs of that namespace may use this runtime."""
+        return self.namespaces is None or namespace in self.namespaces
+
+    def offered_ipus(self) -> tuple[int, ...]:
+        """Return the numbers of IPUs that a run can have here, ascending; none without IPUs."""
+        if self.accelerator != "ipu":
+            return ()
+        pool = {partition.ipus for partition in self.partitions.pool} if self.partitions else set[int]()
+        return tuple(sorted(pool or self.ipu_sizes or PARTITION_SIZES))
+
+    def has_room_for(self, ipus: int) -> bool:
+        """Return whether a run with so many IPUs can be had here: a partition of a pool may have more than it needs."""
+        offered = self.offered_ipus()
+        return any(size >= ipus for size in offered) if self.partitions else ipus in offered
+
+
+class Runtimes(ApiModel):
+    """The whole file."""
+
+    default_runtime: Name | None = None
+    runtimes: tuple[Runtime, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        names = [runtime.name for runtime in self.runtimes]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two runtimes are called {', '.join(twice)}")
+        if self.default_runtime not in (None, *names):
+            raise ValueError(f"defaultRuntime {self.default_runtime} is none of {', '.join(names)}")
+        if unclear := self._partitions_of_two_sizes():
+            raise ValueError(f"two runtimes disagree on the IPUs of partition {', '.join(unclear)}")
+        return self
+
+    def _partitions_of_two_sizes(self) -> list[str]:
+        sizes: dict[str, set[int]] = {}
+        ids = {}
+        for partition in self.pool_partitions():
+            sizes.setdefault(partition.lease_name, set()).add(partition.ipus)
+            ids[partition.lease_name] = partition.id
+        return sorted(ids[lease] for lease, found in sizes.items() if len(found) > 1)
+
+    def pool_partitions(self) -> list[PoolPartition]:
+        """Return the partitions of all pools; one that two runtimes share is there twice."""
+        pools = (runtime.partitions for runtime in self.runtimes if runtime.partitions)
+        return [partition for pool in pools for partition in pool.members]
+
+    @property
+    def have_pools(self) -> bool:
+        """Return whether any runtime has partitions of its own."""
+        return any(runtime.partitions for runtime in self.runtimes)
+
+    @property
+    def make_ipu_jobs(self) -> bool:
+        """Return whether any runtime leaves its runs to Graphcore's IPU operator."""
+        return any(runtime.workload == "IPUJob" for runtime in self.runtimes)
+
+    def named(self, name: str) -> Runtime | None:
+        """Return the runtime of that name, or None."""
+        return next((runtime for runtime in self.runtimes if runtime.name == name), None)
+
+
+def load(path: Path) -> Runtimes:
+    """Read the admin's file; RuntimesError says what is wrong, where, and what to do."""
+    try:
+        return Runtimes.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise RuntimesError(f"runtimes file {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RuntimesError(f"runtimes file {path} is not YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise RuntimesError(f"runtimes file {path}: {'; '.join(map(_line, error.errors()))}") from error
+
+
+def _line(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    return f"{place}: {error['msg']}" if place else str(error["msg"])

@@ -1,0 +1,50 @@
+"""The watches that are not kopf's: the partitions' Leases in the operator's own namespace, and IPUJobs."""
+
+from functools import partial
+
+from whisper_finetune_api.v1alpha1 import UID_LABEL
+from whisper_finetune_operator.api.api_server import IPU_JOBS, LEASES, ApiServer
+from whisper_finetune_operator.api.list_watch import Keeper, ListWatch
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.settings import Settings
+from whisper_finetune_operator.watching import waking
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads.children import run_uid_of
+from whisper_finetune_operator.world import KubernetesObject
+
+#: An IPUJob and its pod change several times in a row: one look, so much later, is for all of them.
+SETTLE_SECONDS = 0.1
+
+
+def needed(
+    offered: Runtimes, settings: Settings, lease_namespace: str, api: ApiServer, store: Store, queue: KeyedQueue
+) -> list[ListWatch]:
+    """Return those that the admin's runtimes need."""
+    watches = []
+    if offered.have_pools:
+        keeper = _keeper_of_leases(store, queue)
+        watches.append(ListWatch(api, LEASES, lease_namespace, PARTITION_LABEL, keeper, seconds=settings.watch_seconds))
+    if offered.make_ipu_jobs:
+        keeper = _keeper_of_ipu_jobs(store, queue)
+        watches.append(ListWatch(api, IPU_JOBS, settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds))
+    return watches
+
+
+def _keeper_of_leases(store: Store, queue: KeyedQueue) -> Keeper:
+    book = store.partitions
+
+    def tell(lease: KubernetesObject) -> None:
+        queue.add(run_uid_of(lease))
+        waking.wake(book, queue)
+
+    return Keeper(book.put_lease, book.forget_lease, book.leases, tell, partial(waking.wake, book, queue))
+
+
+def _keeper_of_ipu_jobs(store: Store, queue: KeyedQueue) -> Keeper:
+    def tell(ipu_job: KubernetesObject) -> None:
+        queue.add_after(run_uid_of(ipu_job), SETTLE_SECONDS)
+
+    put, forget = partial(store.put_workload, "IPUJob"), partial(store.forget_workload, "IPUJob")
+    return Keeper(put, forget, partial(store.workloads, "IPUJob"), tell, lambda: None)

@@ -1,0 +1,101 @@
+"""Who has which V-IPU partition, and who waits for one: as the watches and the operator's own writes left it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from whisper_finetune_operator.partitions import partition_leases
+from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line, Waiting
+from whisper_finetune_operator.watching.object_versions import ObjectVersions
+from whisper_finetune_operator.world import KubernetesObject, Run
+
+#: What of a run decides whether it waits, so that its other changes cost nothing.
+_Standing = tuple[object, ...]
+
+
+class PartitionBook:
+    """Leases by name, and the line of the runs that have none."""
+
+    def __init__(self, need_of: Callable[[Run], Waiting | None]) -> None:
+        self._need_of = need_of
+        self._leases: dict[str, KubernetesObject] = {}
+        self._needs: dict[str, tuple[_Standing, Waiting | None]] = {}
+        #: Partitions without a Lease in sight: with a pod of an earlier life, or somebody's Lease without the label.
+        self._in_use: set[str] = set()
+        self._versions = ObjectVersions()
+        self._line: Line | None = None
+        self._told: Line = EMPTY_LINE
+
+    def line(self) -> Line:
+        """Return everybody who waits; the same object as long as nothing changed."""
+        if self._line is None:
+            holders = {partition_leases.read(lease).run_uid for lease in self._leases.values()}
+            needs = (need for _, need in self._needs.values() if need and need.uid not in holders)
+            waiting = tuple(sorted(needs, key=lambda need: need.since))
+            self._line = Line(waiting, frozenset(self._leases) | self._in_use)
+        return self._line
+
+    def news(self) -> Line | None:
+        """Return the line if it changed since this was asked last."""
+        line = self.line()
+        if line == self._told:
+            return None
+        self._told = line
+        return line
+
+    def lease(self, name: str) -> KubernetesObject | None:
+        return self._leases.get(name)
+
+    def leases(self) -> Iterator[KubernetesObject]:
+        """Yield every Lease; the book must not change meanwhile."""
+        return iter(self._leases.values())
+
+    def held_by(self, run_uid: str) -> tuple[KubernetesObject, ...]:
+        """Return the Leases of a run; one that no run holds is somebody's way to keep a partition for himself."""
+        leases = self._leases.values()
+        return tuple(lease for lease in leases if run_uid and partition_leases.read(lease).run_uid == run_uid)
+
+    def put_lease(self, lease: Mapping[str, Any]) -> bool:
+        """Keep the Lease; say whether it is news."""
+        name: str = lease["metadata"]["name"]
+        known = self._leases.get(name)
+        if not self._versions.is_news(lease, known["metadata"]["resourceVersion"] if known else None):
+            return False
+        self._leases[name] = dict(lease)
+        self._in_use.discard(name)
+        self._line = None
+        return True
+
+    def forget_lease(self, lease: Mapping[str, Any]) -> None:
+        metadata = lease["metadata"]
+        self._versions.remember_deletion(metadata["uid"])
+        known = self._leases.get(metadata["name"])
+        if known is not None and known["metadata"]["uid"] == metadata["uid"]:
+            del self._leases[metadata["name"]]
+            self._line = None
+
+    def note_run(self, run: Run) -> None:
+        """Let the run stand in the line, or not, as it is now."""
+        status = run.status
+        pinned = status.get("runtime"), status.get("ipus")
+        reasons = tuple(
+            each.get("reason") for each in status.get("conditions") or () if each.get("type") == "Succeeded"
+        )
+        standing: _Standing = (run.generation, run.deletion, "completionTime" in status, *pinned, reasons)
+        if self._needs.get(run.uid, (None, None))[0] != standing:
+            self._needs[run.uid] = standing, self._need_of(run)
+            self._line = None
+
+    def forget_run(self, uid: str) -> None:
+        if self._needs.pop(uid, None):
+            self._line = None
+
+    def note_in_use(self, lease_name: str) -> None:
+        """Count the partition as taken although nobody has its Lease, until `forget_in_use`."""
+        self._in_use.add(lease_name)
+        self._line = None
+
+    def forget_in_use(self) -> None:
+        """Try them again: what kept them may be gone."""
+        if self._in_use:
+            self._in_use.clear()
+            self._line = None

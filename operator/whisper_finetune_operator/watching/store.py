@@ -1,0 +1,164 @@
+"""The operator's view of the cluster: runs, Jobs and pods as the watches and the operator's own writes left them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from whisper_finetune_api.run import TrainerReport
+from whisper_finetune_operator.watching.object_versions import ObjectVersions
+from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.workloads.children import (
+    has_ended,
+    place_of,
+    run_uid_of,
+    slim_pod,
+    slim_run,
+    slim_workload,
+    uid_of,
+)
+from whisper_finetune_operator.workloads.names import child_name
+from whisper_finetune_operator.workloads.workload_facts import KINDS, Kind
+from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, World, controller_of
+
+
+class Store:
+    """Looks up everything of a run by its UID. Of two versions of an object the newer one stays, whoever brought it."""
+
+    def __init__(self, partitions: PartitionBook) -> None:
+        self.partitions = partitions
+        self._runs: dict[str, Run] = {}
+        self._workloads: dict[tuple[Kind, str, str], KubernetesObject] = {}
+        self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
+        #: Pods that ended and are gone, until their end was decided upon.
+        self._departed: set[str] = set()
+        self._reports: dict[str, tuple[str, TrainerReport]] = {}
+        #: By the run's UID: what was refused (the UID of the Job whose pod it is, empty for the Job itself), and why.
+        self._refusals: dict[str, tuple[str, Refusal]] = {}
+        self._versions = ObjectVersions()
+
+    def run(self, uid: str) -> Run | None:
+        return self._runs.get(uid)
+
+    def runs(self) -> Iterator[Run]:
+        """Yield every run; the store must not change meanwhile."""
+        return iter(self._runs.values())
+
+    def workloads(self, kind: Kind) -> Iterator[KubernetesObject]:
+        """Yield every workload of that kind; the store must not change meanwhile."""
+        return (workload for (each, _, _), workload in self._workloads.items() if each == kind)
+
+    def pods(self) -> Iterator[tuple[str, KubernetesObject]]:
+        """Yield every pod after its run's UID; the store must not change meanwhile."""
+        return ((run_uid, pod) for run_uid, pods in self._pods.items() for pod in pods.values())
+
+    def world(self, run: Run, now: datetime) -> World:
+        """Return all that is known of the run."""
+        pods = self.pods_of(run)
+        pod_uid, report = self._reports.get(run.uid, ("", None))
+        return World(
+            run=run,
+            workload=self.workload_of(run),
+            pods=pods,
+            report=report if pods and pods[-1]["metadata"]["uid"] == pod_uid else None,
+            refusal=self.refusal_of(run),
+            now=now,
+            leases=self.partitions.held_by(run.uid),
+            line=self.partitions.line(),
+        )
+
+    def workload_of(self, run: Run) -> KubernetesObject | None:
+        """Return the Job or IPUJob under the name of the run's child: its own, else whose ever there is."""
+        place = run.namespace, child_name(run.name, run.uid)
+        found = [workload for kind in KINDS if (workload := self._workloads.get((kind, *place)))]
+        own = (workload for workload in found if controller_of(workload).get("uid") == run.uid)
+        return next(own, found[0] if found else None)
+
+    def pods_of(self, run: Run) -> tuple[KubernetesObject, ...]:
+        """Return the pods labelled with the run's UID, oldest first."""
+        pods = [pod for pod in self._pods.get(run.uid, {}).values() if pod["metadata"]["namespace"] == run.namespace]
+        return tuple(sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"])))
+
+    def put_run(self, run: Mapping[str, Any]) -> bool:
+        """Keep the run; say whether it is news."""
+        known = self._runs.get(uid_of(run))
+        if not self._versions.is_news(run, known.resource_version if known else None):
+            return False
+        kept = self._runs[uid_of(run)] = Run.from_object(slim_run(run))
+        self.partitions.note_run(kept)
+        return True
+
+    def put_workload(self, kind: Kind, workload: Mapping[str, Any]) -> bool:
+        """Keep the Job or IPUJob; say whether it is news."""
+        place = kind, *place_of(workload)
+        known = self._workloads.get(place)
+        # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
+        if not self._versions.is_news(workload, known["metadata"]["resourceVersion"] if known else None):
+            return False
+        self._workloads[place] = slim_workload(kind, workload)
+        return True
+
+    def put_pod(self, pod: Mapping[str, Any]) -> bool:
+        """Keep the pod; say whether it is news."""
+        known = self._pods.get(run_uid_of(pod), {}).get(uid_of(pod))
+        if not self._versions.is_news(pod, known["metadata"]["resourceVersion"] if known else None):
+            return False
+        self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)
+        return True
+
+    def keep_report(self, run_uid: str, pod_uid: str, report: TrainerReport) -> None:
+        """Keep the newest answer of a run's pod."""
+        if run_uid in self._runs:
+            self._reports[run_uid] = (pod_uid, report)
+
+    def keep_refusal(self, run: Run, refusal: Refusal | None) -> None:
+        """Keep why the pod of the run's Job is refused, or, where it has no Job, the Job itself; None: it is not."""
+        if refusal is None:
+            self._refusals.pop(run.uid, None)
+        elif run.uid in self._runs:
+            self._refusals[run.uid] = self._workload_uid(run), refusal
+
+    def refusal_of(self, run: Run) -> Refusal | None:
+        """Return what is refused of the run as it stands: a new Job may fare better than the one before."""
+        workload_uid, refusal = self._refusals.get(run.uid, ("", None))
+        return refusal if workload_uid == self._workload_uid(run) else None
+
+    def _workload_uid(self, run: Run) -> str:
+        workload = self.workload_of(run)
+        return uid_of(workload) if workload else ""
+
+    def forget_run(self, uid: str) -> None:
+        self._versions.remember_deletion(uid)
+        for kept in (self._runs, self._reports, self._refusals):
+            kept.pop(uid, None)
+        self.partitions.forget_run(uid)
+        self.drop_departed(list(self._pods.get(uid, {}).values()))
+
+    def forget_workload(self, kind: Kind, workload: Mapping[str, Any]) -> None:
+        self._versions.remember_deletion(uid_of(workload))
+        place = kind, *place_of(workload)
+        known = self._workloads.get(place)
+        if known is not None and uid_of(known) == uid_of(workload):
+            del self._workloads[place]
+
+    def forget_pod(self, pod: Mapping[str, Any]) -> None:
+        """Forget a deleted pod, given as it was last seen; one that ended stays until its end was decided upon."""
+        self._versions.remember_deletion(uid_of(pod))
+        if has_ended(pod) and run_uid_of(pod) in self._runs:
+            self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)
+            self._departed.add(uid_of(pod))
+        else:
+            self._drop_pod(pod)
+
+    def drop_departed(self, pods: Iterable[KubernetesObject]) -> None:
+        """Drop those of the pods that are gone: what their end meant is in the run's status."""
+        for pod in pods:
+            if uid_of(pod) in self._departed:
+                self._drop_pod(pod)
+
+    def _drop_pod(self, pod: Mapping[str, Any]) -> None:
+        self._departed.discard(uid_of(pod))
+        pods = self._pods[run_uid_of(pod)]
+        pods.pop(uid_of(pod), None)
+        if not pods:
+            del self._pods[run_uid_of(pod)]

@@ -1,0 +1,87 @@
+"""Compare the store with the API server now and then.
+
+A watch that breaks for longer than the server remembers changes is begun anew by listing what there is: objects that
+were deleted meanwhile are in no list, so no event tells of them. They are found here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+from whisper_finetune_api.v1alpha1 import UID_LABEL
+from whisper_finetune_operator.api.api_server import (
+    JOBS,
+    METADATA_ONLY,
+    PODS,
+    RUNS,
+    ApiServer,
+    ClusterError,
+    RefusedError,
+    Resource,
+)
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Sweep:
+    """Removes from the store what the API server no longer has."""
+
+    def __init__(self, api: ApiServer, store: Store, queue: KeyedQueue, *, namespace: str | None) -> None:
+        self._api = api
+        self._store = store
+        self._queue = queue
+        self._namespace = namespace
+
+    async def run(self, every_seconds: float) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(every_seconds)
+            try:
+                await self.once()
+            except (ClusterError, RefusedError) as problem:
+                logger.warning("cannot compare with the API server: %s", problem)
+
+    async def fill(self) -> None:
+        """Fill the store with the Jobs and pods that there are, before the watches tell of the first run."""
+        async for job in self._api.all_of(JOBS, self._namespace, labelSelector=UID_LABEL):
+            self._store.put_workload("Job", job)
+        async for pod in self._api.all_of(PODS, self._namespace, labelSelector=UID_LABEL):
+            self._store.put_pod(pod)
+
+    async def fill_line(self) -> None:
+        """Fill the store with all runs before one is looked at: the oldest one that waits goes first."""
+        async for run in self._api.all_of(RUNS, self._namespace):
+            self._store.put_run(run)
+        for each in self._store.runs():
+            self._queue.add(each.uid)
+        for lease in self._store.partitions.leases():
+            # Of runs, too, that were deleted while nobody watched.
+            self._queue.add(run_uid_of(lease))
+
+    async def once(self) -> None:
+        """Compare everything, then look at every run that is under way."""
+        store = self._store
+        await self._forget(RUNS, {run.uid: run.uid for run in store.runs()}, store.forget_run)
+        jobs = {uid_of(job): job for job in store.workloads("Job") if run_uid_of(job)}
+        await self._forget(JOBS, jobs, partial(store.forget_workload, "Job"))
+        await self._forget(PODS, {uid_of(pod): pod for _, pod in store.pods()}, store.forget_pod)
+        for run in store.runs():
+            if "completionTime" not in run.status:
+                self._queue.add(run.uid)
+        store.partitions.forget_in_use()
+        for lease in store.partitions.leases():
+            self._queue.add(run_uid_of(lease))
+
+    async def _forget(self, resource: Resource, known: Mapping[str, T], forget: Callable[[T], None]) -> None:
+        """What is known before a list begins and is not in it is gone; what comes meanwhile is left alone."""
+        selector = {} if resource is RUNS else {"labelSelector": UID_LABEL}
+        objects = self._api.all_of(resource, self._namespace, accept=METADATA_ONLY, **selector)
+        for uid in known.keys() - {uid_of(each) async for each in objects}:
+            logger.info("a deletion was missed: %s %s", resource.plural, uid)
+            forget(known[uid])

@@ -1,0 +1,1 @@
+"""Jobs, IPUJobs and their pods: built from plans, and read back. Pure."""

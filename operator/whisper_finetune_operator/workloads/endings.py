@@ -1,0 +1,57 @@
+"""What the end of a pod means for its run, in the order of the Job's own pod failure policy."""
+
+from enum import Enum
+
+from whisper_finetune_api.causes import BY_REASON, CAUSES, EXIT_DONE, EXIT_STOPPED, FINAL_EXIT_CODES, Cause
+from whisper_finetune_operator.workloads import results
+from whisper_finetune_operator.workloads.pods import Pod
+from whisper_finetune_operator.workloads.workload_facts import Workload
+
+
+class Meaning(Enum):
+    """What the end of a pod means."""
+
+    RESULT = "it ended well, and its result can be read"
+    UNREADABLE = "it ended well, and its result cannot be read"
+    INTERRUPTED = "it was stopped from outside: that costs nothing"
+    FINAL = "another attempt would end the same way"
+    FAILED = "it counts against spec.retries"
+
+
+def meaning(pod: Pod, job: Workload | None, uid: str) -> Meaning:
+    """Return what the end of a pod means; `job` is the run's live workload, `uid` the run's."""
+    if pod.exit_code == EXIT_DONE and results.read_result(pod.termination_message, uid):
+        return Meaning.RESULT
+    if pod.phase == "Succeeded":
+        return Meaning.UNREADABLE
+    if pod.disrupted or pod.exit_code == EXIT_STOPPED:
+        return Meaning.INTERRUPTED
+    if pod.exit_code in FINAL_EXIT_CODES:
+        return Meaning.FINAL
+    if pod.deleted and not pod.killed_for_memory and not _belongs(pod, job):
+        # Its Job was deleted under it: no Job counts this end as a failure.
+        return Meaning.INTERRUPTED
+    return Meaning.FAILED
+
+
+def cause_of(exit_code: int, reason: str | None = None) -> Cause | None:
+    """Return the cause of an exit code: the one that the trainer names where it has that code, else the first."""
+    named = BY_REASON.get(reason or "")
+    if named and named.exit_code == exit_code:
+        return named
+    return next((cause for cause in CAUSES if cause.exit_code == exit_code), None)
+
+
+def describe(pod: Pod, uid: str) -> str:
+    """Return in words how a pod ended, by what its trainer said, else by what the cluster says."""
+    ending = results.read_ending(pod.termination_message, uid)
+    if ending and ending.message:
+        return ending.message
+    if pod.killed_for_memory:
+        return "the trainer was killed for memory; the runtime's memory limit is too small for this model and batch"
+    code = "without an exit code" if pod.exit_code is None else f"with exit code {pod.exit_code}"
+    return f"pod {pod.name} ended {code}" + (f" ({pod.remark})" if pod.remark else "")
+
+
+def _belongs(pod: Pod, job: Workload | None) -> bool:
+    return job is not None and job.uid == pod.owner_uid

@@ -1,0 +1,44 @@
+"""Read the Job of a run: raw object in, the few facts that decisions need out."""
+
+from whisper_finetune_api.v1alpha1 import GROUP
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.partitions import partition_leases
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
+from whisper_finetune_operator.workloads.workload_facts import End, Workload
+from whisper_finetune_operator.world import KubernetesObject, controller_of
+
+#: On each Job: the failed attempts before it, so that a changed spec.retries can be turned into its backoffLimit.
+FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
+
+
+def read(job: KubernetesObject) -> Workload:
+    """Return the facts of a raw Job."""
+    metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    started_at = status.get("startTime")
+    return Workload(
+        kind="Job",
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata.get("resourceVersion", ""),
+        created=timestamps.parse(metadata["creationTimestamp"]),
+        owner_uid=controller_of(job).get("uid"),
+        deleted="deletionTimestamp" in metadata,
+        suspended=bool(spec.get("suspend")),
+        started_at=timestamps.parse(started_at) if started_at else None,
+        end=_end(status),
+        backoff_limit=spec["backoffLimit"],
+        failed_before=int(annotations.get(FAILED_BEFORE_ANNOTATION, 0)),
+        partition=partition_leases.partition_of(job),
+        partition_id=annotations.get(PARTITION_ID_ANNOTATION),
+        active_deadline_seconds=spec.get("activeDeadlineSeconds"),
+        ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
+    )
+
+
+def _end(status: KubernetesObject) -> End | None:
+    for condition in status.get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            ended_at = timestamps.parse(condition["lastTransitionTime"])
+            return End(condition["type"], condition.get("reason", ""), condition.get("message", ""), ended_at)
+    return None

@@ -1,0 +1,166 @@
+"""Build the pod of a plan: one container that can do no more than train."""
+
+from typing import Any
+
+from whisper_finetune_api.run import CONFIG_ENV, SCRATCH_FOLDER, TERMINATION_LOG
+from whisper_finetune_operator.planning import quantities
+from whisper_finetune_operator.planning.plan import TrainingPlan
+from whisper_finetune_operator.planning.runtimes import Runtime, Security
+from whisper_finetune_operator.workloads import ipu_environment
+from whisper_finetune_operator.workloads.ipu_environment import EXECUTABLE_CACHE_FOLDER
+from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
+
+MODEL_CACHE_FOLDER = "/caches/models"
+#: Freed buffers stay in the process: on a CPU, page faults cost up to a third of a step.
+_CPU_MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TOP_PAD_": "268435456",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+}
+
+
+def build(plan: TrainingPlan, labels: dict[str, str]) -> dict[str, Any]:
+    """Return the pod template of a Job or IPUJob."""
+    runtime, volumes = plan.runtime, _volumes(plan)
+    return {
+        "metadata": {"labels": labels},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": runtime.grace_seconds,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": _pod_security(runtime.security),
+            **_placement(runtime),
+            "containers": [_container(plan, [mount for _, mount in volumes])],
+            "volumes": [volume for volume, _ in volumes],
+        },
+    }
+
+
+def _container(plan: TrainingPlan, mounts: list[dict[str, Any]]) -> dict[str, Any]:
+    runtime = plan.runtime
+    container = {
+        "name": TRAINER_CONTAINER,
+        "image": runtime.image,
+        "env": _environment(plan),
+        "resources": _resources(plan),
+        "securityContext": _container_security(runtime.security),
+        "terminationMessagePath": TERMINATION_LOG,
+        # Never the log's tail: it may hold what a status must not show.
+        "terminationMessagePolicy": "File",
+        "volumeMounts": mounts,
+    }
+    if runtime.image_pull_policy:
+        container["imagePullPolicy"] = runtime.image_pull_policy
+    if not runtime.host_network and runtime.workload == "Job":
+        # With the host's network, which Graphcore's IPU operator sets too, a declared port would become a port of the
+        # host for the scheduler.
+        container["ports"] = [{"name": "progress", "containerPort": plan.config.progress_port}]
+    return container
+
+
+def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
+    """Return the variables by name; the admin's go before the operator's own, the run's Secrets before both."""
+    runtime = plan.runtime
+    cores = runtime.resources.limits.get("cpu")
+    plain = {
+        "HOME": SCRATCH_FOLDER,
+        "HF_HOME": MODEL_CACHE_FOLDER if runtime.model_cache else f"{SCRATCH_FOLDER}/huggingface",
+        **ipu_environment.build(plan),
+        **({"OMP_NUM_THREADS": str(max(1, int(quantities.parse(cores))))} if cores else {}),
+        **(_CPU_MALLOC if runtime.accelerator == "cpu" else {}),
+        **runtime.env,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        CONFIG_ENV: plan.config.model_dump_json(by_alias=True, exclude_none=True),
+    }
+    variables: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in plain.items()}
+    for reference in plan.config.spec.secret_refs:
+        for key in reference.keys:
+            source = {"name": reference.name, "key": key, "optional": False}
+            variables[key] = {"name": key, "valueFrom": {"secretKeyRef": source}}
+    return list(variables.values())
+
+
+def _resources(plan: TrainingPlan) -> dict[str, Any]:
+    runtime = plan.runtime
+    count = str(plan.config.ipus or 1)
+    extended = {**({runtime.resource: count} if runtime.resource else {}), **runtime.extra_resources}
+    return {
+        kind: quantity
+        for kind, quantity in (
+            ("requests", {**runtime.resources.requests, **extended}),
+            ("limits", {**runtime.resources.limits, **extended}),
+        )
+        if quantity
+    }
+
+
+def _volumes(plan: TrainingPlan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return each volume with its mount."""
+    runtime = plan.runtime
+    volumes = [
+        _volume(
+            f"claim-{place}",
+            {"persistentVolumeClaim": {"claimName": claim.name}},
+            claim.folder,
+            read_only=claim.read_only,
+        )
+        for place, claim in enumerate(plan.claims)
+    ]
+    volumes.append(_volume("scratch", {"emptyDir": {"sizeLimit": runtime.scratch_limit}}, SCRATCH_FOLDER))
+    volumes.append(_volume("tmp", {"emptyDir": {}}, "/tmp"))  # noqa: S108 (the pod's own)
+    if runtime.shared_memory:
+        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": runtime.shared_memory}}
+        volumes.append(_volume("shared-memory", memory, "/dev/shm"))  # noqa: S108 (the pod's own)
+    if runtime.model_cache:
+        volumes.append(_volume("model-cache", runtime.model_cache, MODEL_CACHE_FOLDER))
+    if runtime.executable_cache:
+        volumes.append(_volume("executable-cache", runtime.executable_cache, EXECUTABLE_CACHE_FOLDER))
+    return volumes
+
+
+def _volume(
+    name: str, source: dict[str, Any], folder: str, *, read_only: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    mount: dict[str, Any] = {"name": name, "mountPath": folder}
+    return {"name": name, **source}, {**mount, "readOnly": True} if read_only else mount
+
+
+def _placement(runtime: Runtime) -> dict[str, Any]:
+    """Return what the admin asks for, and nothing of what was not asked."""
+    wishes = {
+        "nodeSelector": runtime.node_selector,
+        "tolerations": list(runtime.tolerations),
+        "imagePullSecrets": [{"name": name} for name in runtime.image_pull_secrets],
+        "hostNetwork": runtime.host_network,
+        "dnsPolicy": "ClusterFirstWithHostNet" if runtime.host_network else None,
+        "hostIPC": runtime.host_ipc,
+    }
+    return {field: wish for field, wish in wishes.items() if wish}
+
+
+def _pod_security(security: Security) -> dict[str, Any]:
+    context: dict[str, Any] = {
+        "runAsNonRoot": security.run_as_user != 0,
+        "runAsUser": security.run_as_user,
+        "runAsGroup": security.run_as_user,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if security.fs_group is not None:
+        # Changing the owner of each file of a large data set again for each pod would take minutes.
+        context |= {"fsGroup": security.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
+    return context
+
+
+def _container_security(security: Security) -> dict[str, Any]:
+    if security.privileged:
+        # The API server refuses a privileged container that may not gain privileges.
+        return {"privileged": True, "readOnlyRootFilesystem": security.read_only_root}
+    capabilities: dict[str, Any] = {"drop": ["ALL"]}
+    if security.capabilities:
+        capabilities["add"] = list(security.capabilities)
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": capabilities,
+        "readOnlyRootFilesystem": security.read_only_root,
+    }

@@ -1,0 +1,160 @@
+"""Saving and resuming: states to go on from (resume/), and models that the user keeps (checkpoints/)."""
+
+import logging
+import time
+from pathlib import Path
+from typing import ContextManager, Mapping, Optional
+
+import torch
+
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
+from whisper_finetune_trainer.backend import Backend, StepDone
+from whisper_finetune_trainer.checkpoints import checkpoint_state, reached
+from whisper_finetune_trainer.checkpoints.checkpoint_state import State
+from whisper_finetune_trainer.checkpoints.step_record import StepRecord
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import model, model_card
+from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.output import folder_manifest
+from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
+from whisper_finetune_trainer.output.stored_folder import StoredFolder
+from whisper_finetune_trainer.progress.progress import Reporter
+
+#: Two, so that one is left where the newest turns out to be damaged.
+_KEPT_STATES = 2
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """What the run can go back to; every method that writes tells the reporter."""
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        folder: RunFolder,
+        backend: Backend,
+        loaded: LoadedModel,
+        reporter: Reporter,
+        data_digest: str,
+        steps: StepRecord,
+    ) -> None:
+        """`data_digest` is of the train clips; `steps` becomes what the state that is resumed from holds of it."""
+        self._config = config
+        self._folder = folder
+        self._backend = backend
+        self._loaded = loaded
+        self._reporter = reporter
+        self._data_digest = data_digest
+        self._steps = steps
+        self._saved_step = 0
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> int:
+        """Load the newest whole state and return its step, 0 where there is none, or none of these train clips."""
+        step = self._load_newest()
+        self._folder.forget_states_after(step)
+        self._tell()
+        return step
+
+    def _load_newest(self) -> int:
+        with self._folder.newest_to_resume() as opened:
+            if opened is None:
+                return 0
+            state = checkpoint_state.read(opened.local)
+            path, step = opened.stored.path, opened.stored.manifest.step
+            is_of_other_clips = state.values["data"] != self._data_digest
+            if not is_of_other_clips:
+                self._backend.load_state(state.tensors, state.values["backend"])
+        if is_of_other_clips:
+            # The split is drawn anew too: clips held out now may be among those that state was trained on.
+            logger.warning("the data set has changed since %s was made: training begins anew at step 0", path)
+            self._folder.forget_all_steps()
+            return 0
+        self._steps.restore(state.values["steps"])
+        self._saved(step)
+        logger.info("resumed from %s", path)
+        return step
+
+    def record(self, done: StepDone) -> None:
+        """Take a step into what the next state keeps of the steps before it; TrainerError of a write on its way."""
+        self._folder.check()
+        self._steps.add(done)
+
+    def save_state(self, step: int) -> None:
+        """Write a state to go on from, unless that of this step is the newest already."""
+        if step == self._saved_step or not self._folder.outlives_the_pod:
+            return
+        tensors, values = self._backend.state()
+        _require_finite(tensors, step)
+        state = State(tensors, {"backend": values, "data": self._data_digest, "steps": self._steps.values()})
+        self._folder.write_folder(_path(RESUME, step), step, lambda folder: checkpoint_state.write(folder, state))
+        self._folder.prune(RESUME, _KEPT_STATES)
+        self._saved(step)
+        self._folder.after_writes(self._tell)
+
+    def save_last_state(self, step: int) -> None:
+        """Write a state before the attempt ends: older ones that nobody has begun to write are in its way."""
+        if step != self._saved_step:
+            self._folder.drop_waiting_states()
+        self.save_state(step)
+
+    def seconds_since_state(self) -> float:
+        """Return how much work a kill would cost now: seconds since the newest state, or since the attempt began."""
+        return time.monotonic() - self._saved_at
+
+    def save_model(self, step: int, figures: Optional[WordErrorRate], also_keep: Optional[int] = None) -> None:
+        """Write the model as it is now for the user; older ones go, except for that of the step `also_keep`."""
+        result = Result(**figures.model_dump()) if figures else None
+        card = model_card.model_card(self._config, self._reporter.report(), step, result)
+        self._backend.gather_weights()
+        self._folder.write_folder(
+            _path(CHECKPOINTS, step),
+            step,
+            lambda folder: model.save_model(self._loaded, folder, card),
+            wer=figures.wer if figures else None,
+        )
+        kept = frozenset() if also_keep is None else frozenset((also_keep,))
+        self._folder.prune(CHECKPOINTS, self._config.spec.output.keep_checkpoints, kept)
+        self._folder.after_writes(self._tell)
+
+    def model_of(self, step: int) -> Optional[StoredFolder]:
+        """Return the model that the user keeps of a step, else None."""
+        return self._folder.stored(_path(CHECKPOINTS, step))
+
+    def is_intact(self, step: int) -> bool:
+        """Return whether the model that is kept of a step is what was written; all of it is read."""
+        stored = self.model_of(step)
+        if stored is None:
+            return False
+        with self.reading(stored) as opened:
+            changed = folder_manifest.first_changed_file(stored.manifest, opened)
+        if changed:
+            logger.warning("%s/%s is damaged: it cannot become the final model", stored.path, changed)
+        return changed is None
+
+    def reading(self, stored: StoredFolder) -> ContextManager[Path]:
+        """Return where a model's files can be read for now."""
+        return self._folder.reading(stored)
+
+    def _saved(self, step: int) -> None:
+        self._saved_step = step
+        self._saved_at = time.monotonic()
+
+    def _tell(self) -> None:
+        self._reporter.tell(checkpoints=reached.checkpoints(self._folder, (CHECKPOINTS, RESUME)))
+
+
+def _require_finite(tensors: Mapping[str, torch.Tensor], step: int) -> None:
+    # The last step's loss was finite before its update: only the weights show what the update did.
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise TrainerError(
+            "TrainingDiverged",
+            f"{len(broken)} tensors are no longer finite numbers after step {step}, among them {broken[0]}; "
+            "lower training.learningRate",
+        )
+
+
+def _path(kind: str, step: int) -> str:
+    return f"{kind}/checkpoint-{step}"

@@ -1,0 +1,48 @@
+"""What earlier attempts of a run reached, read from its folder alone: checkpoints, baseline, the finished model."""
+
+from typing import Optional, Tuple
+
+from pydantic import ValidationError
+
+from whisper_finetune_api.run import ReportedCheckpoint, TrainerConfig, TrainingResult
+from whisper_finetune_trainer.evaluation import evaluation_record
+from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, MODEL, RESUME, RunFolder
+from whisper_finetune_trainer.progress.progress import Reporter
+
+RESULT_FILE = "result.json"
+#: The status lists no more.
+_REPORTED = 10
+
+
+def checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedCheckpoint, ...]:
+    """Return the newest whole checkpoints of the kinds as the operator is told of them, oldest first.
+
+    Where nobody could reach them, there are none to tell of.
+    """
+    if not folder.outlives_the_pod:
+        return ()
+    found = sorted((item for kind in kinds for item in folder.checkpoints(kind)), key=lambda item: item.manifest.step)
+    return tuple(
+        ReportedCheckpoint(step=item.manifest.step, path=item.path, wer=item.manifest.wer, sha256=item.sha256)
+        for item in found[-_REPORTED:]
+    )
+
+
+def finished_result(folder: RunFolder) -> Optional[TrainingResult]:
+    """Return the result of this run where its final model is whole, else None."""
+    model = folder.stored(MODEL)
+    try:
+        result = TrainingResult.model_validate(folder.read_json(RESULT_FILE))
+    except ValidationError:
+        return None
+    # A result without its model is that of an attempt which was killed before the model was whole.
+    is_of_model = model is not None and result.model is not None and result.model.sha256 == model.sha256
+    return result if is_of_model else None
+
+
+def tell(config: TrainerConfig, folder: RunFolder, reporter: Reporter) -> None:
+    """Tell the reporter: an ending before this attempt adds anything carries it too."""
+    baseline = evaluation_record.read(folder, evaluation_record.BASELINE_STEP)
+    known = checkpoints(folder, (CHECKPOINTS, RESUME))
+    reporter.tell(baseline=baseline.figures if baseline else None, checkpoints=known)
+    reporter.resume_at(known[-1].step if known else 0, config.schedule.steps)

@@ -1,0 +1,1 @@
+"""Data in: the clips of a run, from wherever they lie, with their texts, sounds and features."""

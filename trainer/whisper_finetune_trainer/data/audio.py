@@ -1,0 +1,101 @@
+"""Read the sound of clips as mono speech at 16 kHz, wherever it lies."""
+
+import io
+from typing import Any, BinaryIO, NamedTuple, Tuple, Union
+
+import numpy as np
+import soundfile
+import soxr
+
+from whisper_finetune_trainer.data import audio_formats, audio_places, parquet_shards, source_files
+from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Member, WholeFile
+from whisper_finetune_trainer.data.features import SAMPLE_RATE
+from whisper_finetune_trainer.data.file_part import FilePart
+from whisper_finetune_trainer.errors import TrainerError
+
+#: Samples from here on count as clipped.
+_FULL_SCALE = 0.999
+
+
+class Loudness(NamedTuple):
+    """A sound's samples per second, its largest magnitude (1 is full scale), and the part of it that is clipped."""
+
+    sample_rate: int
+    peak: float
+    clipped: float
+
+
+class UnreadableSoundError(Exception):
+    """What is wrong with a sound, in words; a fault of the network is another matter, and passes through."""
+
+
+def seconds(place: AudioPlace) -> float:
+    """Return a sound's length by its header; UnreadableSoundError, FileNotFoundError or PermissionError."""
+    with _opened(place) as opened:
+        found = _checked(soundfile.info, opened)
+    return float(found.frames) / float(found.samplerate)
+
+
+def content(place: AudioPlace) -> bytes:
+    """Return a sound file as it is."""
+    if isinstance(place, WholeFile):
+        return source_files.read_bytes(place.file)
+    if isinstance(place, Cell):
+        return parquet_shards.content(place)
+    return source_files.read_range(place.file, place.offset, place.size)
+
+
+def read(place: AudioPlace) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """Return samples (n,) of float32 at 16 kHz, channels averaged; DatasetInvalid if they cannot be decoded."""
+    channels, rate = _channels(place)
+    mono = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
+    return np.ascontiguousarray(mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ"))
+
+
+def loudness(place: AudioPlace) -> Loudness:
+    """Return how loud a sound is; DatasetInvalid for one that cannot be decoded."""
+    channels, rate = _channels(place)
+    magnitudes = np.abs(channels)
+    return Loudness(rate, float(magnitudes.max()), float((magnitudes >= _FULL_SCALE).mean()))
+
+
+def _channels(place: AudioPlace) -> "Tuple[np.ndarray[Any, np.dtype[np.float32]], int]":
+    """Return samples (n, channels) at the sound's own rate, n above zero."""
+    try:
+        with source_files.explained(place.file):
+            channels, rate = _decoded(place)
+    except (UnreadableSoundError, FileNotFoundError) as error:
+        raise TrainerError(
+            "DatasetInvalid", f"audio file {audio_places.describe(place)} cannot be decoded: {error}"
+        ) from error
+    if not len(channels):
+        raise TrainerError(
+            "DatasetInvalid", f"audio file {audio_places.describe(place)} holds no sound: it may be cut off"
+        )
+    return channels, int(rate)
+
+
+def _decoded(place: AudioPlace) -> Any:
+    # All of it is needed: one request, and no seeking to and fro over a network.
+    is_path = isinstance(place, WholeFile) and source_files.is_local(place.file)
+    with _opened(place) if is_path else io.BytesIO(content(place)) as opened:
+        return _checked(lambda file: soundfile.read(file, dtype="float32", always_2d=True), opened)
+
+
+def _opened(place: AudioPlace) -> BinaryIO:
+    if isinstance(place, WholeFile):
+        return source_files.open_file(place.file)
+    if isinstance(place, Member) and not source_files.is_local(place.file):
+        # A header is all that is wanted, and the rest would come over the network.
+        return io.BufferedReader(FilePart(source_files.open_file(place.file), place.offset, place.size))
+    return io.BytesIO(content(place))
+
+
+def _checked(decode: Any, opened: Union[BinaryIO, io.BytesIO]) -> Any:
+    try:
+        return decode(opened)
+    except soundfile.LibsndfileError as error:
+        opened.seek(0)
+        foreign = audio_formats.foreign(opened.read(audio_formats.HEAD_BYTES))
+        # The error's own text repeats the whole path.
+        raise UnreadableSoundError(audio_formats.advice(foreign) if foreign else error.error_string) from error

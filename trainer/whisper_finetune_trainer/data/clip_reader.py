@@ -1,0 +1,127 @@
+"""Turn the rows of a split into clips; what cannot be used is left out with its reason."""
+
+import logging
+import posixpath
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, List, Tuple, Union
+
+from whisper_finetune_trainer.data import audio, manifest
+from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Sound, WholeFile
+from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.splits import Split
+from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
+from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+
+#: Opening files waits for the disk, or for the network behind a volume or a store.
+_READERS = 16
+#: Rows that are in memory at a time.
+_ROWS_AT_ONCE = 2_000
+_LOG_EVERY = 10_000
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a row must keep to, what is done to its text, and where the sounds of Parquet files may be unpacked."""
+
+    max_clip_seconds: int
+    text: TextRules
+    unpacked: UnpackedSounds
+
+
+@dataclass
+class ClipsRead:
+    """The clips of a split in its order, those left out, and how often each rule changed a text."""
+
+    clips: List[Clip] = field(default_factory=list)
+    drops: List[Drop] = field(default_factory=list)
+    rewritten: "Counter[str]" = field(default_factory=Counter)
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows there were."""
+        return len(self.clips) + len(self.drops)
+
+
+def read_clips(split: Split, rules: Rules) -> ClipsRead:
+    """Return the clips of a split; the header of each sound is read. Faults of the network pass through."""
+
+    def read(row: manifest.Row) -> Tuple[Union[Clip, Drop], Outcome]:
+        text = row.values.get(split.columns.text)
+        outcome = rules.text.apply(text if isinstance(text, str) else "")
+        return _clip(split, row, outcome, rules), outcome
+
+    found = ClipsRead()
+    with ThreadPoolExecutor(_READERS) as readers:
+        # By portions: the pool would take all rows of a split into memory before it begins.
+        for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
+            for result, outcome in readers.map(read, rows):
+                found.rewritten.update(outcome.rules)
+                _keep(found, result, split.name)
+    return found
+
+
+def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
+    if isinstance(result, Clip):
+        found.clips.append(result)
+    else:
+        found.drops.append(result)
+    if found.rows % _LOG_EVERY == 0:
+        logger.info("%s: %d clips looked at", name, found.rows)
+
+
+def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Union[Clip, Drop]:
+    line = f"{split.name} line {row.number}"
+    if row.broken:
+        return Drop("broken line", f"{line} {row.broken}")
+    value = row.values.get(split.columns.audio)
+    sound = value if isinstance(value, Sound) else _sound_of_path(split, value)
+    if isinstance(sound, str):
+        return Drop("path outside of the source" if "outside" in sound else "broken line", f"{line}{sound}")
+    if row.values.get("offset") not in (None, "", 0, 0.0, "0", "0.0"):
+        return Drop("part of a file", f"{line}: parts of longer files (offset) are not supported; cut them first")
+    if outcome.skipped_by:
+        text = row.values[split.columns.text]
+        example = f"{line}: {sound.name} is left out by the data set's text rules: {text}"
+        return Drop(f"text rule {outcome.skipped_by}", example, is_expected=True)
+    if not outcome.text:
+        return Drop("empty text", f"{line}: the text of {sound.name} is empty")
+    return _with_length(sound, outcome.text, line, rules)
+
+
+def _sound_of_path(split: Split, value: Any) -> Union[Sound, str]:
+    """Return the sound that a path names, or what is wrong with the path."""
+    if not isinstance(value, str) or not value.strip():
+        return f" has no path in column {split.columns.audio}"
+    path = value.strip()
+    file = path if path.startswith("/") or "://" in path else split.folder.file(posixpath.join(split.base, path))
+    name = split.folder.relative(file)
+    if name is None:
+        return f": {value} lies outside of the data set's folder"
+    return Sound(WholeFile(split.folder.file(name)), name)
+
+
+def _with_length(sound: Sound, text: str, line: str, rules: Rules) -> Union[Clip, Drop]:
+    try:
+        place = _unpacked(sound, rules.unpacked)
+        seconds = audio.seconds(place)
+    except FileNotFoundError:
+        return Drop("missing audio file", f"{line}: audio file {sound.name} does not exist")
+    except (audio.UnreadableSoundError, IsADirectoryError) as error:
+        return Drop("unreadable audio", f"{line}: audio file {sound.name} cannot be read: {error}")
+    if seconds <= 0:
+        return Drop("unreadable audio", f"{line}: audio file {sound.name} holds no sound")
+    if seconds > rules.max_clip_seconds:
+        limit = f"maxClipSeconds is {rules.max_clip_seconds}"
+        return Drop("too long", f"{line}: {sound.name} lasts {seconds:.1f} s; {limit}")
+    return Clip(sound.name, place, text, seconds)
+
+
+def _unpacked(sound: Sound, unpacked: UnpackedSounds) -> AudioPlace:
+    # Training asks for clips in random order, and a cell alone costs the whole row group that it lies in.
+    if not isinstance(sound.place, Cell):
+        return sound.place
+    return unpacked.keep(sound.place, audio.content(sound.place))

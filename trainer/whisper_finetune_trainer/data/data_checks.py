@@ -1,0 +1,34 @@
+"""Checks of a data set before the money is spent: what is odd becomes a warning, what cannot be meant is refused."""
+
+from typing import Sequence, Tuple
+
+from whisper_finetune_api.languages import LANGUAGES, language_code
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.data import sound_check, writing_scripts
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.errors import TrainerError
+
+#: A data set may hold loan words and names, but not mostly texts that nobody who writes the language could read.
+_REFUSED_ABOVE = 0.5
+
+
+def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
+    """Return a warning about texts in a foreign script; DatasetInvalid where most are."""
+    # What is trained on for translating is English.
+    code = "en" if spec.task == "translate" else language_code(spec.language)
+    foreign = writing_scripts.foreign_texts((clip.text for clip in found), code)
+    if foreign is None:
+        return ()
+    expected = " or ".join(map(writing_scripts.in_words, writing_scripts.scripts_of(code)))
+    said = (
+        f"{foreign.foreign} of {foreign.total} texts are mostly in {writing_scripts.in_words(foreign.script)} letters, "
+        f"and {LANGUAGES[code]} is written in {expected}; such as: {foreign.example[:80]}"
+    )
+    if foreign.foreign > _REFUSED_ABOVE * foreign.total:
+        raise TrainerError("DatasetInvalid", f"{said}. Is `language` right, and dataset.textColumn?")
+    return (said,)
+
+
+def of_sounds(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
+    """Return warnings about the sound of some clips; DatasetInvalid where too much of it is silent or broken."""
+    return sound_check.warnings(found, spec.dataset.max_dropped_fraction)

@@ -1,0 +1,80 @@
+"""Where a run's data comes from: a volume, an object store, a repository's files, or the Hub by id."""
+
+import posixpath
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
+
+import fsspec
+
+from whisper_finetune_api import addresses
+from whisper_finetune_api.languages import language_code
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1 import Dataset
+from whisper_finetune_trainer.data import split_files
+from whisper_finetune_trainer.data.data_folder import DataFolder
+from whisper_finetune_trainer.data.hub_dataset import HubDataset
+from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.stores import object_store, volumes
+
+_FIELD = "dataset.source"
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder, or one file of it that is the whole data set."""
+
+    folder: DataFolder
+    file_name: Optional[str] = None
+
+    def find(self, split: str, *, is_train: bool) -> SplitFiles:
+        """Return the files of a split; DatasetNotFound or DatasetInvalid."""
+        if self.file_name is not None:
+            return split_files.of_file(self.folder, self.file_name, split, is_train=is_train)
+        return split_files.find(self.folder, split, is_train=is_train)
+
+
+DataSource = Union[FolderSource, HubDataset]
+
+
+def open_source(config: TrainerConfig) -> DataSource:
+    """Return the source of a run's data; ConfigInvalid or DatasetNotFound."""
+    dataset = config.spec.dataset
+    address = addresses.parse(dataset.source)
+    if address is None:
+        return HubDataset(dataset, language_code(config.spec.language))
+    _refuse_hub_fields(dataset)
+    if address.scheme == "pvc":
+        path = volumes.local_path(dataset.source, _FIELD, config)
+        return _of_folder(_local(path, dataset.source), _local(path.parent, posixpath.dirname(dataset.source)))
+    store = object_store.open_store(dataset.source, _FIELD)
+    parent = posixpath.dirname(store.root)
+    whole = DataFolder(store.filesystem, store.root, dataset.source, prefix=f"{address.scheme}://")
+    around = DataFolder(store.filesystem, parent, posixpath.dirname(dataset.source), prefix=f"{address.scheme}://")
+    with store.explained("DatasetNotFound"):
+        if whole.kind("") is None:
+            # Its refusal says whether the bucket or the folder is missing.
+            store.filesystem.ls(store.root)
+        return _of_folder(whole, around)
+
+
+def _local(path: Path, address: str) -> DataFolder:
+    return DataFolder(fsspec.filesystem("file"), str(path), address)
+
+
+def _of_folder(folder: DataFolder, around: DataFolder) -> FolderSource:
+    kind = folder.kind("")
+    if kind is None:
+        raise TrainerError("DatasetNotFound", f"{_FIELD}: there is nothing at {folder.address}")
+    if kind == "file":
+        return FolderSource(around, posixpath.basename(folder.root))
+    return FolderSource(folder)
+
+
+def _refuse_hub_fields(dataset: Dataset) -> None:
+    for name, value in (("config", dataset.config), ("revision", dataset.revision)):
+        if value is not None:
+            raise TrainerError(
+                "ConfigInvalid", f"dataset.{name} is for data sets of the Hub, and dataset.source is {dataset.source}"
+            )

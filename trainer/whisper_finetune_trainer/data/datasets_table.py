@@ -1,0 +1,178 @@
+"""Data sets that people fine-tune Whisper with: their columns, configurations by language, splits and text rules.
+
+Pure. A spec needs only source and language for them; docs/data.md shows one for each. What is here is
+from the data sets' cards as they are known, and was not verified against the Hub.
+"""
+
+from dataclasses import dataclass, field
+from typing import Mapping, Optional, Tuple
+
+from whisper_finetune_trainer.data.text_rules import RuleName
+
+_FLEURS = (
+    "af_za am_et ar_eg as_in az_az be_by bg_bg bn_in bs_ba ca_es cs_cz cy_gb da_dk de_de el_gr en_us es_419 et_ee "
+    "fa_ir fi_fi "
+    "fr_fr gl_es gu_in ha_ng he_il hi_in hr_hr hu_hu hy_am id_id is_is it_it ja_jp ka_ge kk_kz km_kh kn_in ko_kr "
+    "lb_lu ln_cd lo_la lt_lt lv_lv mi_nz mk_mk ml_in mn_mn mr_in ms_my mt_mt my_mm ne_np nl_nl oc_fr pa_in pl_pl ps_af "
+    "pt_br ro_ro ru_ru sd_in sk_sk sl_si sn_zw so_so sr_rs sv_se sw_ke ta_in te_in tg_tj th_th tr_tr uk_ua ur_pk uz_uz "
+    "vi_vn yo_ng"
+)
+#: Where FLEURS has another code than Whisper.
+_FLEURS_OTHERS = {"zh": "cmn_hans_cn", "yue": "yue_hant_hk", "no": "nb_no", "tl": "fil_ph", "jw": "jv_id"}
+_VOXPOPULI = "en de fr es pl it ro hu cs nl fi hr sk sl et lt"
+_MLS = {
+    "nl": "dutch",
+    "fr": "french",
+    "de": "german",
+    "it": "italian",
+    "pl": "polish",
+    "pt": "portuguese",
+    "es": "spanish",
+}
+_OPENSLR = {
+    "bn": ("SLR53",),
+    "ca": ("SLR69",),
+    "en": ("SLR70",),
+    "es": ("SLR71", "SLR72", "SLR73", "SLR74", "SLR75"),
+    "eu": ("SLR76",),
+    "gl": ("SLR77",),
+    "gu": ("SLR78",),
+    "jw": ("SLR35", "SLR41"),
+    "km": ("SLR42",),
+    "kn": ("SLR79",),
+    "ml": ("SLR63",),
+    "mr": ("SLR64",),
+    "my": ("SLR80",),
+    "ne": ("SLR43", "SLR54"),
+    "si": ("SLR52",),
+    "su": ("SLR36", "SLR44"),
+    "ta": ("SLR65",),
+    "te": ("SLR66",),
+    "yo": ("SLR86",),
+}
+
+
+def _one_each(configs: Mapping[str, str]) -> Mapping[str, Tuple[str, ...]]:
+    return {language: (config,) for language, config in configs.items()}
+
+
+@dataclass(frozen=True)
+class KnownDataset:
+    """One data set: how people call it, its ids on the Hub, and what a spec then need not say."""
+
+    name: str
+    hub_ids: Tuple[str, ...]
+    text_column: str
+    #: Language to the configurations that hold it; a language with several needs dataset.config.
+    configs: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
+    audio_column: str = "audio"
+    #: What `trainSplit: train` means where there is no split of this name.
+    train_split: str = "train"
+    #: A split to measure on, where there is one.
+    eval_split: Optional[str] = None
+    rules: Tuple[RuleName, ...] = ()
+    gated: bool = False
+    #: Where its Parquet files are, as far as it is known.
+    parquet: str = ""
+
+
+KNOWN: Tuple[KnownDataset, ...] = (
+    KnownDataset(
+        "OpenSLR",
+        ("openslr/openslr",),
+        "sentence",
+        configs=_OPENSLR,
+        parquet="a script: the Hub's conversion, whole for the smaller sets such as SLR69",
+    ),
+    KnownDataset(
+        "VoxPopuli",
+        ("facebook/voxpopuli",),
+        "normalized_text",
+        configs=_one_each({code: code for code in _VOXPOPULI.split()}),
+        eval_split="test",
+        parquet="a script: the Hub's conversion, partial for the larger languages",
+    ),
+    KnownDataset(
+        "FLEURS",
+        ("google/fleurs",),
+        "transcription",
+        configs=_one_each({**{code.split("_")[0]: code for code in _FLEURS.split()}, **_FLEURS_OTHERS}),
+        eval_split="test",
+        parquet="a script: the Hub's conversion, whole for each language",
+    ),
+    KnownDataset(
+        "Multilingual LibriSpeech",
+        ("facebook/multilingual_librispeech",),
+        "transcript",
+        configs=_one_each(_MLS),
+        eval_split="test",
+        parquet="in the repository",
+    ),
+    KnownDataset(
+        "LibriSpeech",
+        ("openslr/librispeech_asr", "librispeech_asr"),
+        "text",
+        configs={"en": ("clean",)},
+        train_split="train.100",
+        eval_split="test",
+        rules=("LowerCase",),
+        parquet="in the repository",
+    ),
+    KnownDataset(
+        "GigaSpeech",
+        ("speechcolab/gigaspeech",),
+        "text",
+        configs={"en": ("xs",)},
+        eval_split="test",
+        rules=("NoSpeech", "PunctuationTags", "LowerCase"),
+        gated=True,
+        parquet="a script: the Hub's conversion, partial from `m` on",
+    ),
+    KnownDataset(
+        "People's Speech",
+        ("MLCommons/peoples_speech",),
+        "text",
+        configs={"en": ("clean",)},
+        eval_split=None,
+        parquet="in the repository",
+    ),
+    KnownDataset(
+        "AMI",
+        ("edinburghcstr/ami",),
+        "text",
+        configs={"en": ("ihm",)},
+        eval_split="test",
+        rules=("LowerCase",),
+        parquet="in the repository",
+    ),
+    KnownDataset(
+        "TEDLIUM",
+        ("LIUM/tedlium",),
+        "text",
+        configs={"en": ("release3",)},
+        eval_split="test",
+        rules=("NotScored", "UnknownWords", "SpacedApostrophes"),
+        parquet="a script: the Hub's conversion, partial",
+    ),
+)
+#: Common Voice left the Hub in October 2025; its releases are downloads now.
+_COMMON_VOICE = "mozilla-foundation/common_voice"
+
+
+def find(source: str) -> Optional[KnownDataset]:
+    """Return what is known of a data set by its Hub id, or by its hf:// address."""
+    repository = source[len("hf://") :] if source.startswith("hf://") else source
+    repository = "/".join(repository.split("/")[:2]).lower()
+    return next((known for known in KNOWN if repository in {name.lower() for name in known.hub_ids}), None)
+
+
+def has_left_the_hub(source: str) -> Optional[str]:
+    """Return what to do about a data set whose Hub id people still have, else None."""
+    if not source.lower().startswith(_COMMON_VOICE):
+        return None
+    return (
+        f"{source}: Common Voice left the Hub in October 2025; download the release of your language from the Mozilla "
+        "Data Collective (https://datacollective.mozillafoundation.org), unpack it, and put the folder that holds "
+        "clips/ and train.tsv on a volume or in a bucket: dataset.source: pvc://claim/cv-corpus/ca or "
+        "s3://bucket/cv-corpus/ca, with evalSplit: test"
+    )

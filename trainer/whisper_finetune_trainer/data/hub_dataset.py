@@ -1,0 +1,154 @@
+"""A data set of the Hugging Face Hub by its id: its Parquet files, or the Hub's conversion; its code is never run."""
+
+import logging
+from functools import lru_cache
+from typing import Iterable, Mapping, NamedTuple, Optional, Tuple
+
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import RevisionNotFoundError
+
+from whisper_finetune_api.v1alpha1 import Dataset
+from whisper_finetune_trainer.data import datasets_table, parquet_layouts, source_files
+from whisper_finetune_trainer.data.data_folder import DataFolder
+from whisper_finetune_trainer.data.datasets_table import KnownDataset
+from whisper_finetune_trainer.data.parquet_layouts import CONVERSION, Layout, Shards
+from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.stores import hub
+
+_KIND = "dataset"
+_LISTED = 20
+logger = logging.getLogger(__name__)
+
+
+class _Tree(NamedTuple):
+    """Parquet files of one commit."""
+
+    commit: str
+    layout: Layout
+    is_conversion: bool
+
+
+class HubDataset:
+    """Finds the files of the splits of a data set."""
+
+    def __init__(self, dataset: Dataset, language: str) -> None:
+        """`language` is Whisper's code: known data sets have a configuration for each."""
+        self._dataset = dataset
+        self._language = language
+        self._known: Optional[KnownDataset] = datasets_table.find(dataset.source)
+        self._own = lru_cache(maxsize=1)(self._read_own)
+        self._conversion = lru_cache(maxsize=1)(self._read_conversion)
+
+    def find(self, split: str, *, is_train: bool) -> SplitFiles:
+        """Return a split's files; DatasetNotFound, AccessDenied, ConfigInvalid or DatasetInvalid say what to do."""
+        page = f"https://huggingface.co/datasets/{self._dataset.source}"
+        source, revision = self._dataset.source, self._dataset.revision
+        with hub.explained("dataset.source", source, revision, missing="DatasetNotFound", page=page):
+            tree = self._tree()
+            config = self._config(tree.layout)
+            shards = self._shards(tree, config, split, is_train=is_train)
+            # A gated repository shows its list of files to everyone, and none of them.
+            get_hf_file_metadata(hf_hub_url(source, shards.paths[0], repo_type=_KIND, revision=tree.commit))
+        logger.info(
+            "%s, configuration %s, split %s: %d Parquet files of commit %s%s",
+            source,
+            config,
+            split,
+            len(shards.paths),
+            tree.commit,
+            " (the Hub's conversion)" if tree.is_conversion else "",
+        )
+        return SplitFiles(self._folder(tree.commit), "parquet", shards.paths)
+
+    def _folder(self, commit: str) -> DataFolder:
+        root = f"datasets/{self._dataset.source}@{commit}"
+        return DataFolder(source_files.filesystem("hf://any"), root, self._dataset.source, prefix="hf://")
+
+    def _tree(self) -> _Tree:
+        """Return the repository's own Parquet files where it has the wanted configuration, else the conversion."""
+        own = self._own()
+        wanted = self._wanted_config()
+        if own.layout and (wanted is None or wanted in own.layout or self._dataset.revision is not None):
+            return own
+        if self._dataset.revision is not None:
+            raise TrainerError(
+                "ConfigInvalid",
+                f"dataset.revision: {self._dataset.source} has no Parquet files at {self._dataset.revision}, and "
+                "the Hub converts the newest commit only; leave dataset.revision out",
+            )
+        return self._conversion() or own
+
+    def _read_own(self) -> _Tree:
+        source, revision = self._dataset.source, self._dataset.revision
+        left = datasets_table.has_left_the_hub(source)
+        if left is not None:
+            raise TrainerError("DatasetNotFound", f"dataset.source: {left}")
+        info = HfApi().dataset_info(source, revision=revision)
+        card = dict(info.card_data.__dict__) if info.card_data else {}
+        files = [entry.rfilename for entry in info.siblings or []]
+        layout = parquet_layouts.of_repository(files, card.get("configs"))
+        return _Tree(info.sha or revision or "main", layout, is_conversion=False)
+
+    def _read_conversion(self) -> Optional[_Tree]:
+        try:
+            info = HfApi().dataset_info(self._dataset.source, revision=CONVERSION)
+        except RevisionNotFoundError:
+            return None
+        files = [entry.rfilename for entry in info.siblings or []]
+        return _Tree(info.sha or CONVERSION, parquet_layouts.of_conversion(files), is_conversion=True)
+
+    def _wanted_config(self) -> Optional[str]:
+        if self._dataset.config is not None:
+            return self._dataset.config
+        configs = self._known.configs.get(self._language, ()) if self._known else ()
+        return configs[0] if len(configs) == 1 else None
+
+    def _config(self, layout: Layout) -> str:
+        if not layout:
+            raise TrainerError(
+                "DatasetInvalid",
+                f"dataset.source: {self._dataset.source} has no Parquet files and the Hub has not converted it; a data "
+                "set's code is never run here: download it, and put it on a volume or a bucket in one of the layouts "
+                f"of docs/data.md, or read its files as they are by hf://{self._dataset.source}",
+            )
+        wanted = self._wanted_config()
+        if wanted is None and len(layout) == 1:
+            return next(iter(layout))
+        if wanted is None:
+            wanted = "default" if "default" in layout else None
+        if wanted is not None and wanted in layout:
+            return wanted
+        raise TrainerError("ConfigInvalid" if wanted is None else "DatasetNotFound", self._no_config(wanted, layout))
+
+    def _no_config(self, wanted: Optional[str], layout: Layout) -> str:
+        of_language = self._known.configs.get(self._language, ()) if self._known else ()
+        among = f"those with this language are {', '.join(of_language)}" if of_language else f"it has {_listed(layout)}"
+        what = f"{self._dataset.source} has no configuration {wanted}" if wanted else "give one"
+        return f"dataset.config: {what}; {among}"
+
+    def _shards(self, tree: _Tree, config: str, split: str, *, is_train: bool) -> Shards:
+        splits: Mapping[str, Shards] = tree.layout[config]
+        name = split
+        if is_train and split not in splits and split == "train" and self._known:
+            name = self._known.train_split
+        if name not in splits:
+            field = "trainSplit" if is_train else "evalSplit"
+            raise TrainerError(
+                "DatasetNotFound",
+                f"dataset.{field}: {self._dataset.source} ({config}) has no split {split}; it has {_listed(splits)}",
+            )
+        if splits[name].is_partial and not self._dataset.allow_partial:
+            raise TrainerError(
+                "DatasetInvalid",
+                f"dataset.source: the Hub's conversion of {self._dataset.source} ({config}, split {name}) is partial: "
+                "it ends after about the first 5 GB; accept that part by dataset.allowPartial: true, or download the "
+                "data set and put it on a volume or a bucket",
+            )
+        return splits[name]
+
+
+def _listed(names: Iterable[str]) -> str:
+    found: Tuple[str, ...] = tuple(sorted(names))
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return ", ".join(found[:_LISTED]) + more

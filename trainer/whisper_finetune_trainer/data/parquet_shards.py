@@ -1,0 +1,113 @@
+"""Parquet files with embedded audio, as the Hub has them: rows without their sound, and the sound of one row."""
+
+import os
+import posixpath
+import threading
+from functools import lru_cache
+from typing import Any, Iterator, Sequence, Tuple
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.audio_places import Cell, Sound
+from whisper_finetune_trainer.data.data_folder import DataFolder
+from whisper_finetune_trainer.data.manifest import Columns, Row
+from whisper_finetune_trainer.errors import TrainerError
+
+#: A row group is read as a whole, and two are held: the one that is read and the one before it.
+_LARGEST_GROUP_BYTES = 512 * 1024 * 1024
+_GROUPS_HELD = 2
+_BLOCK_BYTES = 1024 * 1024
+_reading = threading.RLock()
+
+
+def column_names(folder: DataFolder, path: str) -> Tuple[str, ...]:
+    """Return the columns of a shard; DatasetInvalid for a file that is none."""
+    return tuple(_opened(folder.file(path)).schema_arrow.names)
+
+
+def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator[Row]:
+    """Yield the rows of all shards: the text, and where the sound is. One row group's texts are held at a time."""
+    number = 0
+    for path in paths:
+        file = folder.file(path)
+        for group in range(_opened(file).num_row_groups):
+            names, texts = _names_and_texts(file, group, columns)
+            for row, (name, text) in enumerate(zip(names, texts)):
+                number += 1
+                sound = _sound(name, path, Cell(file, group, row, columns.audio))
+                yield Row(number, {columns.audio: sound, columns.text: text})
+
+
+def content(cell: Cell) -> bytes:
+    """Return the sound file in a cell, empty where there is none; the rest of its row group is held for the next."""
+    # One at a time: readers that ask for rows of one group together would each read all of it.
+    with _reading:
+        value = _sounds(cell.file, cell.row_group, cell.column)[cell.row].as_py()
+    found = value.get("bytes") if isinstance(value, dict) else value
+    return found if isinstance(found, bytes) else b""
+
+
+def _sound(name: Any, path: str, cell: Cell) -> Any:
+    is_path = isinstance(name, str) and not _is_embedded(cell.file, cell.column)
+    if is_path:
+        return name
+    label = posixpath.basename(name) if isinstance(name, str) else ""
+    return Sound(cell, f"{path}:{cell.row_group}:{cell.row}{' ' if label else ''}{label}")
+
+
+def _is_embedded(file: str, column: str) -> bool:
+    kind = _opened(file).schema_arrow.field(column).type
+    return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence[Any], Sequence[Any]]":
+    kind = _opened(file).schema_arrow.field(columns.audio).type
+    name = f"{columns.audio}.path" if pa.types.is_struct(kind) else None
+    if not _is_embedded(file, columns.audio):
+        name = columns.audio
+    wanted = [columns.text, *([name] if name else [])]
+    with _reading:
+        table = _opened(file).read_row_group(group, columns=wanted, use_threads=False)
+    texts = table.column(columns.text).to_pylist()
+    if name is None:
+        return [None] * len(texts), texts
+    found = table.column(columns.audio).to_pylist()
+    return [value.get("path") if isinstance(value, dict) else value for value in found], texts
+
+
+@lru_cache(maxsize=_GROUPS_HELD)
+def _sounds(file: str, group: int, column: str) -> Any:
+    opened = _opened(file)
+    size = _column_bytes(opened, group, column)
+    if size > _LARGEST_GROUP_BYTES:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{file}: row group {group} holds {size / 1e6:.0f} MB of sound, more than "
+            f"{_LARGEST_GROUP_BYTES / 1e6:.0f} MB, and must be read as a whole for each clip; "
+            "write it again with smaller ones (row_group_size=100 in pyarrow's write_table)",
+        )
+    # Without the path, which is a second column in the file.
+    kind = opened.schema_arrow.field(column).type
+    name = f"{column}.bytes" if pa.types.is_struct(kind) else column
+    return opened.read_row_group(group, columns=[name], use_threads=False).column(column)
+
+
+def _column_bytes(opened: Any, group: int, column: str) -> int:
+    chunks = opened.metadata.row_group(group)
+    found = (chunks.column(place) for place in range(chunks.num_columns))
+    return sum(chunk.total_uncompressed_size for chunk in found if chunk.path_in_schema.split(".")[0] == column)
+
+
+def _opened(file: str) -> Any:
+    """Return an open Parquet file; its foot is read once in each process: a forked one shares the place in a file."""
+    return _open(file, os.getpid())
+
+
+@lru_cache(maxsize=16)
+def _open(file: str, _process: int) -> Any:
+    try:
+        return parquet.ParquetFile(source_files.open_file(file, _BLOCK_BYTES), pre_buffer=False)
+    except pa.ArrowInvalid as error:
+        raise TrainerError("DatasetInvalid", f"{file} is no whole Parquet file: {error}") from error

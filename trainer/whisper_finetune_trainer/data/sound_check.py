@@ -1,0 +1,78 @@
+"""A look at the sound of some clips before the money is spent: silence, clipping, sampling rates, broken files."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+from whisper_finetune_trainer.data import audio, clips
+from whisper_finetune_trainer.data.audio import Loudness
+from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.features import SAMPLE_RATE
+from whisper_finetune_trainer.errors import TrainerError
+
+#: Clips that are decoded, evenly over the data set: all of a large one would take hours.
+_LOOKED_AT = 500
+_READERS = 8
+#: 60 dB below full scale: no speech is that faint.
+_SILENT_BELOW = 0.001
+#: More samples at full scale than this are an overdriven recording.
+_CLIPPED_ABOVE = 0.001
+
+
+class Look(NamedTuple):
+    """One clip that was looked at: how loud it is, or why it cannot be read."""
+
+    clip: Clip
+    loudness: Optional[Loudness]
+    fault: str
+
+
+def warnings(found: Sequence[Clip], max_dropped_fraction: str) -> Tuple[str, ...]:
+    """Return what is odd about the sound, in words; DatasetInvalid where too much of it is silent or broken."""
+    looks = _look(_spread(found))
+    bad = [*_faults(looks), *_silent(looks)]
+    clips.refuse_too_many(bad, len(looks), max_dropped_fraction)
+    said = [f"{number} of {len(looks)} clips looked at: {reason}" for reason, number in clips.count(bad).items()]
+    clipped = [look.clip.identifier for look in looks if look.loudness and look.loudness.clipped > _CLIPPED_ABOVE]
+    if clipped:
+        said.append(f"{len(clipped)} of {len(looks)} clips looked at: clipped, such as {clipped[0]}")
+    return (*said, *_rates(looks))
+
+
+def _spread(found: Sequence[Clip]) -> Sequence[Clip]:
+    return found[:: max(1, -(-len(found) // _LOOKED_AT))]
+
+
+def _look(found: Sequence[Clip]) -> List[Look]:
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(readers.map(_look_at, found))
+
+
+def _look_at(clip: Clip) -> Look:
+    try:
+        return Look(clip, audio.loudness(clip.audio), "")
+    except TrainerError as error:
+        if error.reason != "DatasetInvalid":
+            raise
+        return Look(clip, None, error.message)
+
+
+def _faults(looks: Sequence[Look]) -> List[Drop]:
+    return [Drop("cannot be decoded", look.fault) for look in looks if look.fault]
+
+
+def _silent(looks: Sequence[Look]) -> List[Drop]:
+    silent = [look.clip for look in looks if look.loudness and look.loudness.peak < _SILENT_BELOW]
+    return [Drop("silent", f"{clip.identifier} is silent, and its text is {clip.text[:60]}") for clip in silent]
+
+
+def _rates(looks: Sequence[Look]) -> List[str]:
+    rates = Counter(look.loudness.sample_rate for look in looks if look.loudness)
+    low = sum(number for rate, number in rates.items() if rate < SAMPLE_RATE)
+    shown = ", ".join(f"{rate} Hz ({number})" for rate, number in rates.most_common(5))
+    found = []
+    if len(rates) > 1:
+        found.append(f"sampling rates differ: {shown}")
+    if low:
+        found.append(f"{low} of {len(looks)} clips looked at are below 16,000 Hz, as over a telephone ({shown})")
+    return found

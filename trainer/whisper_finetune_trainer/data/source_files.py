@@ -1,0 +1,73 @@
+"""Open what a data set is made of: a path of this machine, or an address of a store, read by ranges."""
+
+import io
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, Iterator
+
+from whisper_finetune_trainer.stores import object_store
+
+_FIELD = "dataset.source"
+#: Bytes that one request fetches where a file is read piece by piece: a header, or the foot of a Parquet file.
+_BLOCK_BYTES = 64 * 1024
+
+
+def is_local(file: str) -> bool:
+    """Return whether a file is a path of this machine."""
+    return "://" not in file
+
+
+@lru_cache(maxsize=8)
+def _store(scheme: str) -> object_store.Store:
+    return object_store.open_store(f"{scheme}://any", _FIELD)
+
+
+def filesystem(address: str) -> Any:
+    """Return the fsspec filesystem of an address; each process has its own connections."""
+    return _store(address.split("://", 1)[0]).filesystem
+
+
+@contextmanager
+def explained(file: str) -> Iterator[None]:
+    """Turn a store's refusals, while a file is read, into TrainerErrors; what may be well later passes through.
+
+    A token that expires in mid-run is such: the next attempt's pod reads the Secret anew.
+    """
+    if is_local(file):
+        yield
+        return
+    store = object_store.open_store(file, _FIELD)
+    with store.explained("DatasetInvalid"):
+        yield
+
+
+def open_file(file: str, block_bytes: int = _BLOCK_BYTES) -> BinaryIO:
+    """Return a file that can be read and sought; FileNotFoundError, and what the store raises."""
+    if is_local(file):
+        return Path(file).open("rb")
+    opened: BinaryIO = filesystem(file).open(file, "rb", block_size=block_bytes, cache_type="readahead")
+    return opened
+
+
+def read_bytes(file: str) -> bytes:
+    """Return all of a file."""
+    if is_local(file):
+        return Path(file).read_bytes()
+    return bytes(filesystem(file).cat_file(file))
+
+
+def read_range(file: str, offset: int, size: int) -> bytes:
+    """Return `size` bytes from `offset`, fewer where the file ends before."""
+    if not is_local(file):
+        return bytes(filesystem(file).cat_file(file, start=offset, end=offset + size))
+    with Path(file).open("rb") as opened:
+        opened.seek(offset)
+        return opened.read(size)
+
+
+def open_text(file: str) -> io.TextIOWrapper:
+    """Return a file of UTF-8 text whose lines end at line feeds only; a byte-order mark is left out."""
+    # utf-8-sig: files written on Windows begin with a byte-order mark, which would be part of the first key.
+    # newline: JSON allows other separators inside of a string, and csv wants the line ends as they are.
+    return io.TextIOWrapper(open_file(file, 1024 * 1024), encoding="utf-8-sig", newline="\n")

@@ -1,0 +1,110 @@
+"""WebDataset's tar shards: a clip is the members that share a name up to its first dot, and lie beside each other."""
+
+import json
+import logging
+import posixpath
+import tarfile
+from itertools import groupby
+from typing import Any, BinaryIO, Dict, Iterator, List, Sequence, Tuple
+
+from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.audio_places import Member, Sound
+from whisper_finetune_trainer.data.data_folder import DataFolder
+from whisper_finetune_trainer.data.manifest import Row
+from whisper_finetune_trainer.errors import TrainerError
+
+_SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])
+_TEXTS = frozenset(["lab", "text", "transcript", "txt"])
+_JSON = "json"
+#: A text of more is no transcript of half a minute of speech.
+_LARGEST_TEXT_BYTES = 1024 * 1024
+_END = bytes(tarfile.BLOCKSIZE)
+logger = logging.getLogger(__name__)
+
+
+def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
+    """Yield the clips of all shards in order; DatasetInvalid for a shard that is no plain tar file."""
+    number = 0
+    for path in paths:
+        for key, members in groupby(_members(folder.file(path), path), key=lambda found: _key(found[0].name)):
+            number += 1
+            yield _row(number, path, key, list(members))
+
+
+def members_by_name(folder: DataFolder, path: str) -> Dict[str, Member]:
+    """Return every file of a shard by its name; DatasetInvalid for a shard that is no plain tar file."""
+    return {member.name: member for member, _ in _members(folder.file(path), path)}
+
+
+def _members(file: str, path: str) -> Iterator[Tuple[Member, bytes]]:
+    """Yield the files of a shard, the texts with their content; sound is passed over by its length."""
+    try:
+        with source_files.open_file(file) as opened, tarfile.open(fileobj=opened, mode="r:") as archive:
+            for entry in archive:
+                # Only plain files: a link could name what lies outside of the shard.
+                if entry.isreg():
+                    yield Member(file, entry.offset_data, entry.size, entry.name), _content(archive, entry)
+                # tarfile remembers every header; a shard may have a hundred thousand.
+                archive.members = []  # type: ignore[attr-defined]  # typeshed does not know it
+            _require_end(opened, archive.offset, path)
+    except tarfile.TarError as error:
+        raise TrainerError(
+            "DatasetInvalid", f"{path} is no whole plain tar file ({error}); compressed ones must be unpacked first"
+        ) from error
+
+
+def _require_end(opened: BinaryIO, offset: int, path: str) -> None:
+    """Raise DatasetInvalid where something else than the end of a tar file follows its last member."""
+    # tarfile takes a header that is cut or broken for the end, and the clips behind it would be missing unnoticed.
+    opened.seek(offset)
+    found = opened.read(len(_END))
+    if not found:
+        logger.warning(
+            "%s ends with its last member, without the mark of a tar file's end: make sure that it was copied whole",
+            path,
+        )
+    elif found != _END:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{path} is cut or broken at byte {offset}: neither a member nor the end of a tar file follows there; "
+            "copy the shard again",
+        )
+
+
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    if _suffix(entry.name) not in _TEXTS | {_JSON} or entry.size > _LARGEST_TEXT_BYTES:
+        return b""
+    opened = archive.extractfile(entry)
+    return opened.read() if opened else b""
+
+
+def _row(number: int, path: str, key: str, members: List[Tuple[Member, bytes]]) -> Row:
+    values: Dict[str, Any] = {}
+    try:
+        for member, content in members:
+            values.update(_values(path, member, content))
+    except ValueError as error:
+        return Row(number, {}, f"{key} of {path} has a text that cannot be read ({error})")
+    return Row(number, values)
+
+
+def _values(path: str, member: Member, content: bytes) -> Dict[str, Any]:
+    suffix = _suffix(member.name)
+    if suffix in _SOUNDS:
+        return {"audio": Sound(member, f"{path}/{member.name}")}
+    if suffix in _TEXTS:
+        return {"text": content.decode("utf-8-sig")}
+    if suffix == _JSON:
+        found = json.loads(content)
+        # A path in there is one of the machine that made the shard.
+        return {name: value for name, value in found.items() if name != "audio"} if isinstance(found, dict) else {}
+    return {}
+
+
+def _key(name: str) -> str:
+    folder, base = posixpath.split(name)
+    return posixpath.join(folder, base.split(".", 1)[0])
+
+
+def _suffix(name: str) -> str:
+    return name.rsplit(".", 1)[-1].lower()

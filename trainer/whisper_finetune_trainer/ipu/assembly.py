@@ -1,0 +1,68 @@
+"""Put optimum-graphcore's trainer together for one run."""
+
+import shutil
+from pathlib import Path
+from typing import Any, Sized
+
+from optimum.graphcore import IPUConfig, IPUSeq2SeqTrainingArguments
+
+from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer import cpu_count
+from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.ipu import library_arguments, network
+from whisper_finetune_trainer.ipu.examples import Collator
+from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
+from whisper_finetune_trainer.ipu.order import ClipOrder
+from whisper_finetune_trainer.ipu.trainer import IpuTrainer
+from whisper_finetune_trainer.model.model import LoadedModel
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- where loaders' processes hand over their batches
+_BATCHES_OF_WORKER = 2
+_BYTES_OF_TYPE = {"float16": 2, "float32": 4}
+
+
+def make_trainer(
+    config: TrainerConfig,
+    plan: IpuPlan,
+    loaded: LoadedModel,
+    cache: ExecutableCache,
+    examples: Sized,
+    *,
+    compile_only: bool = False,
+) -> IpuTrainer:
+    """Return the trainer on the examples to train on; with `compile_only` the library ends the process in here."""
+    max_length = network.label_tokens(config, loaded)
+    workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(config))
+    arguments = library_arguments.training_arguments(config, config.scratch_folder, workers, compile_only=compile_only)
+    order = ClipOrder(len(examples), clips_per_step(plan), config.spec.training.seed)
+    return IpuTrainer(
+        order,
+        is_encoder_frozen=config.spec.training.trainable == "Decoder",
+        model=network.with_generation_settings(loaded, max_length),
+        ipu_config=IPUConfig.from_dict(library_arguments.ipu_config(plan, cache.folder)),
+        args=IPUSeq2SeqTrainingArguments(**arguments),
+        train_dataset=examples,
+        eval_dataset=examples,
+        data_collator=Collator(max_length),
+    )
+
+
+def clips_per_step(plan: IpuPlan) -> int:
+    """Return the clips that one optimizer step takes, over all replicas."""
+    return plan.replication_factor * plan.gradient_accumulation_steps * plan.micro_batch_size
+
+
+def feature_type(config: TrainerConfig) -> str:
+    """Return the type of features, which is that of the weights: float16 unless precision is Float."""
+    return "float32" if config.spec.training.precision == "Float" else "float16"
+
+
+def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:
+    """Return how many processes make features: as many as the notebook's, where CPUs and shared memory allow."""
+    settings = loaded.feature_settings
+    values = settings.mel_bins * settings.window_seconds * features.FRAMES_PER_SECOND
+    step_bytes = clips_per_step(plan) * values * _BYTES_OF_TYPE[type_name]
+    shared_bytes = shutil.disk_usage(_SHARED_MEMORY).free // 2 if _SHARED_MEMORY.is_dir() else 0
+    fitting: Any = shared_bytes // (_BATCHES_OF_WORKER * step_bytes)
+    return int(min(library_arguments.LOADER_WORKERS, cpu_count.available_cpus() - 1, fitting))

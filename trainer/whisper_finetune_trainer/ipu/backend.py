@@ -1,0 +1,120 @@
+"""The backend for IPUs: Graphcore's recipe through optimum-graphcore's own trainer."""
+
+import contextlib
+import logging
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import optimum.graphcore
+import poptorch
+import torch
+import transformers
+
+from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1.status import RanOn
+from whisper_finetune_trainer.backend import AfterStep
+from whisper_finetune_trainer.checkpoints import random_state
+from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.ipu import assembly, environment, executable_cache, library_checkpoint, schedule
+from whisper_finetune_trainer.ipu.examples import Examples, UnreadableClipError
+from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
+from whisper_finetune_trainer.ipu.trainer import StepCallback
+from whisper_finetune_trainer.model.model import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+
+class IpuBackend:
+    """A Whisper that learns on IPUs."""
+
+    def __init__(self, config: TrainerConfig, loaded: LoadedModel, clips: Clips) -> None:
+        """Wait for the IPUs and make the trainer; ConfigInvalid, DatasetInvalid, AcceleratorUnavailable."""
+        plan = schedule.make_plan(config, loaded.dimensions)
+        schedule.refuse_too_few(clips, plan)
+        for warning in plan.warnings:
+            logger.warning("%s", warning)
+        environment.require_active_partition()
+        # Before anything is compiled, if only to see whether the IPUs are free.
+        cache = executable_cache.prepare(os.environ)
+        environment.wait_for_ipus(poptorch, plan.ipus, config.ipu_wait_seconds)
+        self._config = config
+        self._loaded = loaded
+        self._feature_type = assembly.feature_type(config)
+        train_examples = Examples(clips.train, loaded, self._feature_type)
+        self._trainer = assembly.make_trainer(config, plan, loaded, cache, train_examples)
+        self._resume_folder: Optional[Path] = None
+        self._ran_on = RanOn(
+            hardware=_hardware(plan, cache), software=_software(), precision=config.spec.training.precision or "Half"
+        )
+
+    @property
+    def ran_on(self) -> RanOn:
+        """Size and layout of the partition, library versions and precision; emulated IPUs say so."""
+        return self._ran_on
+
+    def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[str]:
+        """Return one text per clip, in order; `on_clip` is told how many are done. DatasetInvalid."""
+        # The library's loaders draw from it, and training must not depend on what was evaluated, and when.
+        tensors, values = random_state.capture()
+        with _readable_clips():
+            tokens = self._trainer.generate(Examples(clips, self._loaded, self._feature_type), on_clip)
+        random_state.restore(tensors, values)
+        # transformers 4.29 writes timestamps, which follow this token, as text; newer ones leave them out.
+        last = self._loaded.network.generation_config.no_timestamps_token_id
+        spoken = [[token for token in row if 0 <= token <= last] for row in tokens.tolist()]
+        return [text.strip() for text in self._loaded.tokenizer.batch_decode(spoken, skip_special_tokens=True)]
+
+    def train(self, first_step: int, after_step: AfterStep) -> None:
+        """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
+        self._trainer.add_callback(StepCallback(self._trainer, after_step))
+        # The library knows the step from the checkpoint.
+        resume_from = str(self._resume_folder) if first_step else None
+        with _readable_clips():
+            self._trainer.train(resume_from_checkpoint=resume_from)
+
+    def gather_weights(self) -> None:
+        """Bring the weights from the IPUs into the loaded model's network, in float32."""
+        library_checkpoint.copy_weights(self._trainer, self._loaded.network)
+
+    def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+        """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
+        return library_checkpoint.take(self._trainer)
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+        """Become what `state` returned; ConfigInvalid where it belongs to another network."""
+        folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._config.scratch_folder))
+        library_checkpoint.write(folder, self._trainer.model, tensors, values)
+        self._trainer.load_weights(folder)
+        if self._resume_folder is not None:
+            shutil.rmtree(self._resume_folder)
+        self._resume_folder = folder
+
+
+@contextlib.contextmanager
+def _readable_clips() -> Iterator[None]:
+    """Turn a clip that cannot be decoded into DatasetInvalid, also one that a loader's process met."""
+    try:
+        yield
+    except UnreadableClipError as error:
+        # From a loader's process it comes with a traceback in its text.
+        raise TrainerError("DatasetInvalid", str(error).splitlines()[-1].split("Error: ")[-1]) from error
+
+
+def _hardware(plan: IpuPlan, cache: ExecutableCache) -> str:
+    replicas = f"{plan.replication_factor} replica{'s' if plan.replication_factor > 1 else ''}"
+    text = f"{plan.ipus} IPUs, {replicas} of {plan.ipus_per_replica}"
+    return f"{text}, without executable cache ({cache.fault})"[:256] if cache.fault else text
+
+
+def _software() -> str:
+    emulated = " emulated" if getattr(poptorch, "__emulated__", False) else ""
+    return (
+        f"poptorch {poptorch.__version__}{emulated}, optimum-graphcore {optimum.graphcore.version.__version__}, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
+    )

@@ -1,0 +1,42 @@
+"""Compile the training graph on a machine without IPUs, into the cache that runs of the same shapes read."""
+
+import os
+from typing import Any, Dict, List
+
+import numpy as np
+
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.ipu import assembly, executable_cache, schedule
+from whisper_finetune_trainer.model import model
+from whisper_finetune_trainer.model.model import LoadedModel
+
+
+def fill_cache(config: TrainerConfig) -> str:
+    """Compile for the model and the partition of the configuration, and return the cache's folder; TrainerError.
+
+    The data set is not read: every batch has the same shape. The graphs of generation are left out.
+    """
+    cache = executable_cache.prepare(os.environ)
+    if cache.folder is None:
+        fault = cache.fault or "$POPLAR_EXECUTABLE_CACHE_DIR is not set"
+        raise TrainerError("ConfigInvalid", f"there is no executable cache to compile into: {fault}")
+    loaded = model.load_model(config)
+    planned = schedule.of_model(config, loaded.dimensions)
+    plan = schedule.make_plan(planned, loaded.dimensions)
+    examples = [_example(loaded, assembly.feature_type(config))] * assembly.clips_per_step(plan)
+    try:
+        assembly.make_trainer(planned, plan, loaded, cache, examples, compile_only=True)
+    except SystemExit as ended:
+        # The library's way to say that it is done.
+        if ended.code != 0:
+            raise
+    return cache.folder
+
+
+def _example(loaded: LoadedModel, feature_type: str) -> Dict[str, Any]:
+    settings = loaded.feature_settings
+    frames = settings.window_seconds * features.FRAMES_PER_SECOND
+    labels: List[int] = [*loaded.prompt_ids, loaded.tokenizer.eos_token_id]
+    return {"input_features": np.zeros((settings.mel_bins, frames), dtype=feature_type), "labels": labels}

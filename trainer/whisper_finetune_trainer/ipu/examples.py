@@ -1,0 +1,70 @@
+"""Clips as the notebook gives them to IPUs: float16 features in the full window, labels of one fixed length."""
+
+from typing import Any, Dict, List, Sequence
+
+import numpy as np
+import torch
+from optimum.graphcore.models.whisper import feature_extraction_whisper
+from torch.utils.data import Dataset
+
+from whisper_finetune_trainer.data import audio, features
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model.examples import IGNORED
+from whisper_finetune_trainer.model.model import LoadedModel
+
+Example = Dict[str, Any]
+
+
+class UnreadableClipError(Exception):
+    """A clip that cannot be decoded: with one text, so that it crosses from a loader's process as what it is."""
+
+
+class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
+    """Features (mel bins, frames) and labels of clips, made when they are asked for."""
+
+    def __init__(self, clips: Sequence[Clip], loaded: LoadedModel, feature_type: str) -> None:
+        """`feature_type` is float16 or float32, as the network's weights are."""
+        settings = loaded.feature_settings
+        self._clips = clips
+        self._loaded = loaded
+        self._feature_type = feature_type
+        self._extractor = feature_extraction_whisper.WhisperFeatureExtractorTorch(
+            feature_size=settings.mel_bins, chunk_length=settings.window_seconds
+        )
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, place: int) -> Example:
+        """Return the example of a clip; UnreadableClipError where its sound cannot be decoded."""
+        clip = self._clips[place]
+        try:
+            samples = audio.read(clip.audio)
+        except TrainerError as error:
+            raise UnreadableClipError(error.message) from error
+        found = self._extractor(samples, sampling_rate=features.SAMPLE_RATE).input_features[0]
+        return {"input_features": np.asarray(found).astype(self._feature_type), "labels": self._labels(clip)}
+
+    def _labels(self, clip: Clip) -> List[int]:
+        """Return the labels of the notebook: they keep the start token, before which the network puts another one."""
+        tokenizer = self._loaded.tokenizer
+        text = tokenizer(clip.text, add_special_tokens=False).input_ids
+        return [*self._loaded.prompt_ids, *text, tokenizer.eos_token_id]
+
+
+class Collator:
+    """Makes a batch of one shape: labels (clips, label_tokens), filled up with IGNORED."""
+
+    def __init__(self, label_tokens: int) -> None:
+        self._label_tokens = label_tokens
+
+    def __call__(self, examples: Sequence[Example]) -> Dict[str, torch.Tensor]:
+        """Return features (clips, mel bins, frames) and labels."""
+        labels = torch.full((len(examples), self._label_tokens), IGNORED, dtype=torch.long)
+        for row, example in enumerate(examples):
+            # Of held-out clips alone some are longer, and nothing is measured by their labels.
+            found = torch.tensor(example["labels"][: self._label_tokens])
+            labels[row, : len(found)] = found
+        stacked = torch.from_numpy(np.stack([example["input_features"] for example in examples]))
+        return {"input_features": stacked, "labels": labels}

@@ -1,0 +1,68 @@
+"""The state of optimum-graphcore's trainer as tensors and JSON, and back as the checkpoint that it resumes from.
+
+The library pickles its checkpoints. Nothing pickled is ever read from the run's folder: what is stored there are
+tensors and JSON, and the pickled files are made of them in the pod's own scratch folder.
+"""
+
+import json
+import random
+from pathlib import Path
+from typing import Any, Dict, Mapping, Tuple
+
+import numpy as np
+import torch
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, WEIGHTS_NAME
+
+from whisper_finetune_trainer.checkpoints import random_state, tensor_trees
+from whisper_finetune_trainer.errors import TrainerError
+
+_WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
+_RANDOM_FILE = "rng_state.pth"
+
+
+def take(trainer: Any) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+    """Return the state of a trainer between two steps: tensors, and JSON values."""
+    _copy_to_host(trainer)
+    optimizer_tensors, optimizer = tensor_trees.split(trainer.optimizer.state_dict(), _OPTIMIZER)
+    random_tensors, random_values = random_state.capture()
+    weights = {f"{_WEIGHTS}{name}": weight.detach() for name, weight in trainer.model.named_parameters()}
+    return {**weights, **optimizer_tensors, **random_tensors}, {
+        "step": trainer.state.global_step,
+        "optimizer": optimizer,
+        "schedule": trainer.lr_scheduler.state_dict(),
+        "random": random_values,
+    }
+
+
+def write(folder: Path, network: Any, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+    """Write the library's checkpoint into an empty folder; ConfigInvalid where it is not of this network."""
+    weights = {name[len(_WEIGHTS) :]: tensor for name, tensor in tensors.items() if name.startswith(_WEIGHTS)}
+    if {name: weight.shape for name, weight in network.named_parameters()} != {
+        name: weight.shape for name, weight in weights.items()
+    }:
+        raise TrainerError("ConfigInvalid", "the checkpoint holds other weights than this run trains")
+    torch.save(weights, folder / WEIGHTS_NAME)
+    torch.save(tensor_trees.join(values["optimizer"], tensors), folder / OPTIMIZER_NAME)
+    torch.save(values["schedule"], folder / SCHEDULER_NAME)
+    (folder / TRAINER_STATE_NAME).write_text(json.dumps({"global_step": values["step"]}), encoding="utf-8")
+    random_state.restore(tensors, values["random"])
+    generators = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),  # noqa: NPY002 -- the library restores the global generator
+        "cpu": torch.get_rng_state(),
+    }
+    torch.save(generators, folder / _RANDOM_FILE)
+
+
+@torch.no_grad()
+def copy_weights(trainer: Any, network: Any) -> None:
+    """Copy the trainer's weights, as the IPUs have them, into another network of the same names."""
+    _copy_to_host(trainer)
+    weights = dict(trainer.model.named_parameters())
+    for name, weight in network.named_parameters():
+        weight.copy_(weights[name])
+
+
+def _copy_to_host(trainer: Any) -> None:
+    if trainer.training_model is not None and trainer.training_model.isAttachedToDevice():
+        trainer.training_model.copyWeightsToHost()

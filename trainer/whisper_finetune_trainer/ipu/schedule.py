@@ -1,0 +1,43 @@
+"""The IPU plan of a run whose model has been read, and the schedule that follows from it."""
+
+from whisper_finetune_api import ipu_planning, run_plan
+from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.ipu_refusals import IpuPlanError
+from whisper_finetune_api.models import Dimensions
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.errors import TrainerError
+
+
+def make_plan(config: TrainerConfig, dimensions: Dimensions) -> IpuPlan:
+    """Return the layout on the run's partition; ConfigInvalid says what cannot be, and what would do."""
+    spec = config.spec
+    try:
+        ipus = config.ipus or spec.ipus or ipu_planning.smallest_partition(dimensions, spec.ipu_config)
+        return ipu_planning.make_ipu_plan(spec.model, dimensions, ipus, spec.training, spec.ipu_config)
+    except IpuPlanError as error:
+        raise TrainerError("ConfigInvalid", str(error)) from None
+
+
+def of_model(config: TrainerConfig, dimensions: Dimensions) -> TrainerConfig:
+    """Return the configuration with the schedule that its model's own dimensions ask for.
+
+    Whoever made the configuration knew only the models of the table; on any other accelerator nothing changes.
+    """
+    if config.accelerator != "ipu":
+        return config
+    plan = make_plan(config, dimensions)
+    schedule = run_plan.make_schedule(config.spec.training, "ipu", plan)
+    return config.model_copy(update={"schedule": schedule, "ipus": plan.ipus})
+
+
+def refuse_too_few(clips: Clips, plan: IpuPlan) -> None:
+    """Raise DatasetInvalid where the train clips do not fill one step: PopTorch would drop them all."""
+    needed = plan.replication_factor * plan.gradient_accumulation_steps * plan.micro_batch_size
+    if len(clips.train) < needed:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{len(clips.train)} clips are left to train on, and one step on {plan.ipus} IPUs takes {needed}: "
+            f"{plan.replication_factor} replicas x {plan.gradient_accumulation_steps} accumulated x micro-batches of "
+            f"{plan.micro_batch_size}; give more clips, fewer ipus, or a smaller training.batchSize",
+        )

@@ -1,0 +1,36 @@
+"""Turn clips into what the network takes: features, and labels."""
+
+from typing import List, Sequence
+
+import torch
+
+from whisper_finetune_trainer.data import audio, features
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.model import prompt
+from whisper_finetune_trainer.model.model import LoadedModel
+
+#: Label of a place after the end of a text, which counts nothing.
+IGNORED = -100
+
+
+def features_of(clips: Sequence[Clip], window_seconds: int, mel_bins: int) -> torch.Tensor:
+    """Return float32 features (clips, mel_bins, 100 * window_seconds); DatasetInvalid for sound that cannot be read."""
+    return torch.stack([features.log_mel(audio.read(clip.audio), mel_bins, window_seconds) for clip in clips])
+
+
+def labels_of(clips: Sequence[Clip], loaded: LoadedModel) -> torch.Tensor:
+    """Return labels (clips, tokens of the longest text), the shorter ones filled up with IGNORED."""
+    rows = [torch.tensor(prompt.label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text)) for clip in clips]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
+
+
+def decoder_inputs(labels: torch.Tensor, start_id: int, padding_id: int) -> torch.Tensor:
+    """Return the tokens (clips, tokens) that the decoder sees: the start token, then the labels but the last."""
+    shifted = labels.new_full(labels.shape, start_id)
+    shifted[:, 1:] = labels[:, :-1]
+    return shifted.masked_fill(shifted == IGNORED, padding_id)
+
+
+def tokens(labels: List[torch.Tensor]) -> int:
+    """Return how many tokens of these labels count."""
+    return sum(int((rows != IGNORED).sum()) for rows in labels)

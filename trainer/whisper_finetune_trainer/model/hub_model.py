@@ -1,0 +1,17 @@
+"""Fetch a model from the Hugging Face Hub: its weights once, and the texts beside them."""
+
+from pathlib import Path
+from typing import Optional
+
+from huggingface_hub import HfApi, snapshot_download
+
+from whisper_finetune_trainer.model import model_files
+from whisper_finetune_trainer.stores import hub
+
+
+def download(model: str, revision: Optional[str]) -> Path:
+    """Return the local folder of a Hub model; ModelNotFound or AccessDenied. A network fault passes through."""
+    with hub.explained("model", model, revision, missing="ModelNotFound", page=f"https://huggingface.co/{model}"):
+        files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
+        patterns = [*model_files.TEXTS, *model_files.weights(files)]
+        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))

@@ -1,0 +1,160 @@
+"""Load a Whisper model for one language and task, and save it as a plain Hugging Face folder."""
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional, Tuple
+
+import transformers
+from safetensors import SafetensorError
+
+from whisper_finetune_api import models
+from whisper_finetune_api.languages import LANGUAGES, language_code
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import generation_settings, model_folder, model_source, pickled_weights, prompt
+from whisper_finetune_trainer.stores import volumes
+
+_CONFIG = "config.json"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A float32 Whisper on the CPU, its tokenizer and what training needs to know of both."""
+
+    network: Any
+    tokenizer: Any
+    feature_settings: features.FeatureSettings
+    dimensions: models.Dimensions
+    prompt_ids: Tuple[int, ...]
+    #: Code of the language; an English-only model's is en, and it has no token for it.
+    language_code: str
+    english_only: bool
+    #: British to American spellings of the English normalizer; empty where the model's folder has none.
+    spellings: Mapping[str, str]
+
+
+def load_model(config: TrainerConfig) -> LoadedModel:
+    """Load `spec.model`; ModelNotFound, AccessDenied or ConfigInvalid say what to mend. Network faults pass through."""
+    # Its bars and its warnings (of masks and arguments that the library itself sets) are not for the run's log.
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    spec = config.spec
+    with volumes.readable(spec.model, "model"), model_source.opened(config) as folder:
+        _check_config(folder, spec.model)
+        network = _read_network(folder, spec.model)
+        tokenizer = _read_tokenizer(folder, spec.model)
+    return _prepare(network, tokenizer, spec)
+
+
+def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
+    """Write weights, tokenizer, feature settings, generation settings and card into an existing folder."""
+    model_folder.write(loaded.network, loaded.tokenizer, folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _check_config(folder: Path, address: str) -> None:
+    path = folder / _CONFIG
+    if not folder.is_dir():
+        raise TrainerError("ModelNotFound", f"model: {address} is no folder of its volume")
+    if not path.is_file():
+        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
+        raise TrainerError("ModelNotFound", f"model: {address} has no {_CONFIG}; it holds {found}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainerError("ConfigInvalid", f"model: {_CONFIG} of {address} is not JSON: {error}") from error
+    kind = values.get("model_type") if isinstance(values, dict) else None
+    if kind != "whisper":
+        raise TrainerError("ConfigInvalid", f"model: {address} is not a Whisper model; its model_type is {kind}")
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected")
+
+
+def _read_network(folder: Path, address: str) -> Any:
+    try:
+        with pickled_weights.weights_only():
+            network, report = transformers.WhisperForConditionalGeneration.from_pretrained(
+                str(folder), local_files_only=True, output_loading_info=True
+            )
+    except pickle.UnpicklingError as error:
+        raise TrainerError(
+            "ConfigInvalid", f"model: pytorch_model.bin of {address} holds more than weights; convert it to safetensors"
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        # With a number it is the file system's, which may be well again at the next attempt.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise TrainerError("ConfigInvalid", f"model: weights of {address} cannot be read: {_line(error)}") from error
+    # transformers fills what is missing with random numbers and only logs it.
+    broken = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
+    if broken:
+        raise TrainerError(
+            "ConfigInvalid",
+            f"model: {len(broken)} weights of {address} are missing or of another shape than its {_CONFIG} says, "
+            f"among them {', '.join(broken[:3])}",
+        )
+    # The argument that says so has another name in each version of transformers.
+    return network.float()
+
+
+def _read_tokenizer(folder: Path, address: str) -> Any:
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise TrainerError("ConfigInvalid", f"model: {address} has no tokenizer.json and no vocab.json")
+    try:
+        return transformers.WhisperTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the tokenizers library raises a bare Exception for a broken file
+        raise TrainerError("ConfigInvalid", f"model: tokenizer of {address} cannot be read: {_line(error)}") from error
+
+
+def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedModel:
+    if len(tokenizer) > network.config.vocab_size:
+        raise TrainerError(
+            "ConfigInvalid",
+            f"model: {spec.model} has {len(tokenizer)} tokens, more than its network's {network.config.vocab_size}",
+        )
+    code = language_code(spec.language)
+    english_only = _is_english_only(network)
+    if english_only and (code != "en" or spec.task != "transcribe"):
+        raise TrainerError(
+            "ConfigInvalid",
+            f"model: {spec.model} is English-only, so it cannot {spec.task} {LANGUAGES[code]}; "
+            "take the multilingual model of the same size",
+        )
+    token_language: Optional[str] = None if english_only else code
+    prompt_ids = prompt.prompt_ids(tokenizer, token_language, spec.task)
+    generation_settings.complete(network, tokenizer, prompt_ids, token_language, spec.task)
+    return LoadedModel(
+        network=network,
+        tokenizer=tokenizer,
+        feature_settings=features.settings_of(network.config),
+        dimensions=_dimensions(network.config),
+        prompt_ids=prompt_ids,
+        language_code=code,
+        english_only=english_only,
+        spellings=tokenizer.english_spelling_normalizer or {},
+    )
+
+
+def _is_english_only(network: Any) -> bool:
+    multilingual = getattr(network.generation_config, "is_multilingual", None)
+    return multilingual is False or network.config.vocab_size == models.ENGLISH_VOCABULARY
+
+
+def _dimensions(config: Any) -> models.Dimensions:
+    return models.Dimensions(
+        config.d_model,
+        config.encoder_layers,
+        config.decoder_layers,
+        config.encoder_attention_heads,
+        config.vocab_size,
+        config.num_mel_bins,
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

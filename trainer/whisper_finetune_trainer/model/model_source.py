@@ -1,0 +1,57 @@
+"""Where the run's model comes from: the Hub, a volume or an object store."""
+
+import contextlib
+import logging
+import tempfile
+from pathlib import Path
+from typing import Iterator, List
+
+from whisper_finetune_api import addresses
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import hub_model, model_files
+from whisper_finetune_trainer.stores import object_store, volumes
+from whisper_finetune_trainer.stores.transfer_log import TransferLog
+
+_MEGABYTE = 1e6
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def opened(config: TrainerConfig) -> Iterator[Path]:
+    """Yield a local folder with the model's files; what was downloaded from a store is gone afterwards.
+
+    ModelNotFound, AccessDenied or ConfigInvalid; network faults pass through.
+    """
+    spec = config.spec
+    parsed = addresses.parse(spec.model)
+    if parsed is None:
+        yield hub_model.download(spec.model, spec.model_revision)
+        return
+    if spec.model_revision is not None:
+        raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {spec.model}")
+    if parsed.scheme == "pvc":
+        yield volumes.local_path(spec.model, "model", config)
+        return
+    with tempfile.TemporaryDirectory(prefix="model-", dir=config.scratch_folder) as folder:
+        _download(spec.model, Path(folder))
+        yield Path(folder)
+
+
+def _download(address: str, folder: Path) -> None:
+    store = object_store.open_store(address, "model")
+    with store.explained(missing="ModelNotFound"):
+        found = store.filesystem.ls(store.path(), detail=True)
+    sizes = {entry["name"].rsplit("/", 1)[-1]: entry["size"] for entry in found if entry["type"] == "file"}
+    names = model_files.needed(sorted(sizes))
+    if not names:
+        raise TrainerError("ModelNotFound", f"model: there is no model at {address}; it holds {_some(sorted(sizes))}")
+    logger.info("downloading %s: %.0f MB", address, sum(sizes[name] for name in names) / _MEGABYTE)
+    for name in names:
+        with store.explained(missing="ModelNotFound"):
+            callback = TransferLog(f"downloading {name}")
+            store.filesystem.get_file(store.path(name), str(folder / name), callback=callback)
+
+
+def _some(names: List[str]) -> str:
+    return ", ".join(names[:8]) or "nothing"

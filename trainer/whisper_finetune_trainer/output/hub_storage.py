@@ -1,0 +1,154 @@
+"""A run's output in a repository of the Hugging Face Hub: one commit at the end, with the model at its root.
+
+Until then everything lies in the scratch space, and goes with the pod: no state is kept to resume from.
+"""
+
+import uuid
+from pathlib import Path
+from typing import Callable, ContextManager, Iterable, List, Mapping, Optional, Tuple
+
+from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from whisper_finetune_trainer.output import output_faults, scratch_room
+from whisper_finetune_trainer.output.storage import Fault
+from whisper_finetune_trainer.output.uploads import UploadError, Uploads
+from whisper_finetune_trainer.output.volume_storage import VolumeStorage
+from whisper_finetune_trainer.stores import store_faults
+from whisper_finetune_trainer.stores.object_store import Store
+
+_MODEL = "model"
+#: Of the run's other files, those that go into the commit.
+_BESIDE = ("result.json", "report.html", "evaluation.jsonl", "tensorboard/events.out.tfevents.run")
+
+
+class HubStorage:
+    """A repository, and the run's folder in the scratch space that its commit is made of."""
+
+    outlives_the_pod = False
+
+    def __init__(self, store: Store, repository: str, run: str, staging: Path, kept_models: int) -> None:
+        """`run` is the folder's name; `kept_models` lie in the scratch space beside the one that is being written."""
+        self._store = store
+        self._repository = repository
+        self._run = run
+        self._staging = staging
+        self._kept_models = kept_models
+        self._local = VolumeStorage(staging, writer=run)
+        self._uploads = Uploads()
+
+    def probe(self, folder: str) -> None:
+        """Make the repository where there is none, and a branch in it that goes at once: no commit is left behind."""
+        hub = HfApi()
+        hub.create_repo(self._repository, private=True, exist_ok=True)
+        branch = f"write-probe-{uuid.uuid4().hex[:8]}"
+        hub.create_branch(self._repository, branch=branch)
+        hub.delete_branch(self._repository, branch=branch)
+        self._local.remove_folder(folder)
+        self._local.probe(folder)
+
+    def explain(self, error: BaseException) -> Optional[Fault]:
+        """Return a failure of the Hub or of the scratch space in words, or None for any other."""
+        cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
+        words = output_faults.cannot_write(cause) if store_faults.code(cause) is None else None
+        if words is not None:
+            return scratch_room.fault(words, self._staging)
+        explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")
+        return Fault(explained.reason, explained.message, "Then make a new run") if explained else None
+
+    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:
+        """Set room aside for the models that are kept, the one that is being written and the final one."""
+        # Of a checkpoint with its two moments, a third are weights.
+        needed = (self._kept_models + 2) * folder_bytes // 3
+        scratch_room.require(needed, limit_bytes, self._store.address)
+        return needed
+
+    def names(self, folder: str) -> Tuple[str, ...]:
+        """Return what this attempt has written."""
+        return self._local.names(folder)
+
+    def sizes(self, folder: str) -> Mapping[str, int]:
+        """Return the bytes of every file below a folder; those of the model are in the repository once it is there."""
+        found = self._local.sizes(folder)
+        if found or self._in_repository(f"{folder}/") is None:
+            return found
+        tree = HfApi().list_repo_tree(self._repository, recursive=True)
+        return {entry.path: entry.size for entry in tree if hasattr(entry, "size")}
+
+    def read_bytes(self, path: str) -> Optional[bytes]:
+        """Return what this attempt has written, else what an earlier one has committed, else None."""
+        written = self._local.read_bytes(path)
+        name = self._in_repository(path)
+        if written is not None or not name:
+            return written
+        try:
+            return Path(hf_hub_download(self._repository, name)).read_bytes()
+        except LocalEntryNotFoundError:
+            # The Hub could not be asked: that says nothing of what is there.
+            raise
+        except (EntryNotFoundError, RepositoryNotFoundError):
+            return None
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        """Write a file into the scratch space."""
+        self._local.write_bytes(path, content)
+
+    def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
+        """Do nothing: a repository has its own history of what was the latest."""
+
+    def new_folder(self, folder: str) -> Path:
+        """Return an empty folder of the scratch space."""
+        return self._local.new_folder(folder)
+
+    def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
+        """Finish a folder of the scratch space; with the final model's, all of the run is committed."""
+        self._local.finish_folder(folder, last_name, last_content)
+        if folder == f"{self._run}/{_MODEL}":
+            self._uploads.add(folder, self._commit)
+
+    def discard_folder(self, folder: str) -> None:
+        """Remove a folder of the scratch space."""
+        self._local.remove_folder(folder)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder of the scratch space."""
+        self._local.remove_folder(folder)
+
+    def reading(self, folder: str, names: Iterable[str]) -> ContextManager[Path]:
+        """Return a folder of the scratch space."""
+        return self._local.reading(folder, names)
+
+    def after_writes(self, action: Callable[[], None]) -> None:
+        """Do it at once."""
+        action()
+
+    def drop_waiting(self, folder: str) -> None:
+        """Nothing waits."""
+
+    def check(self) -> None:
+        """Raise the UploadError of the commit."""
+        self._uploads.check()
+
+    def wait(self) -> None:
+        """Return once the commit is made; UploadError."""
+        self._uploads.wait()
+
+    def _in_repository(self, path: str) -> Optional[str]:
+        """Return the name that something of the run has in the repository; None for what is not committed."""
+        below = path[len(self._run) + 1 :]
+        if below.startswith(f"{_MODEL}/"):
+            return below[len(_MODEL) + 1 :]
+        return below if below in _BESIDE else None
+
+    def _commit(self) -> None:
+        model = self._staging / self._run / _MODEL
+        operations: List[CommitOperationAdd] = [
+            CommitOperationAdd(path.relative_to(model).as_posix(), str(path))
+            for path in sorted(model.rglob("*"))
+            if path.is_file()
+        ]
+        for name in _BESIDE:
+            path = self._staging / self._run / name
+            if path.is_file():
+                operations.append(CommitOperationAdd(name, str(path)))
+        HfApi().create_commit(self._repository, operations, commit_message=f"Fine-tune: {self._run}")

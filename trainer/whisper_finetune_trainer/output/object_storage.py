@@ -1,0 +1,171 @@
+"""A run's output in an object store: folders are filled in the scratch space and uploaded while the training goes on.
+
+The manifest goes up last, and goes first when a folder is removed: without it a folder does not exist.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
+
+from whisper_finetune_trainer.output import folder_manifest, output_faults, s3_calls, scratch_room
+from whisper_finetune_trainer.output.objects import Objects
+from whisper_finetune_trainer.output.storage import Fault
+from whisper_finetune_trainer.output.uploads import UploadError, Uploads
+from whisper_finetune_trainer.stores import store_faults
+from whisper_finetune_trainer.stores.object_store import Store
+
+_PROBE_NAME = ".write-probe"
+_MEGABYTE = 1e6
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Uploaded:
+    """A whole folder: its manifest, and the bytes of its other files."""
+
+    manifest: bytes
+    sizes: Mapping[str, int]
+
+
+class ObjectStorage:
+    """Objects below one address, and their staging folder in the scratch space."""
+
+    outlives_the_pod = True
+
+    def __init__(self, store: Store, staging: Path, uploads: Uploads) -> None:
+        """Each folder is filled below `staging`, and leaves it once it is uploaded."""
+        self._store = store
+        self._staging = staging
+        self._uploads = uploads
+        self._objects = Objects(store)
+        #: By folder: nobody else writes in the run's, so what this process has uploaded is not asked for again.
+        self._uploaded: Dict[str, _Uploaded] = {}
+
+    def probe(self, folder: str) -> None:
+        """Write an object and take it away again; what a killed process left unfinished goes too."""
+        shutil.rmtree(self._staging / folder, ignore_errors=True)
+        self._objects.write(f"{folder}/{_PROBE_NAME}", b"can this be written?\n")
+        self._objects.remove(f"{folder}/{_PROBE_NAME}")
+        s3_calls.abort_unfinished_uploads(self._store, self._store.path(folder))
+
+    def explain(self, error: BaseException) -> Optional[Fault]:
+        """Return a failure of the store or of the scratch space in words, or None for any other."""
+        path = error.path if isinstance(error, UploadError) else None
+        cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
+        if store_faults.is_expired(cause) and self._objects.has_written:
+            return None
+        words = output_faults.cannot_write(cause) if store_faults.code(cause) is None else None
+        if words is not None:
+            return dataclasses.replace(scratch_room.fault(words, self._staging), path=path)
+        explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")
+        if explained is None:
+            return None
+        return Fault(explained.reason, explained.message, "Then make a new run", path)
+
+    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:
+        """Let as many folders be on their way as fit: two, so that one is filled while one is uploaded, or one."""
+        scratch_room.require(folder_bytes, limit_bytes, self._store.address)
+        self._uploads.folders_at_once = 2 if 2 * folder_bytes <= limit_bytes else 1
+        return folder_bytes * self._uploads.folders_at_once
+
+    def names(self, folder: str) -> Tuple[str, ...]:
+        """Return what lies in a folder; nothing where there is none."""
+        return self._objects.names(folder)
+
+    def sizes(self, folder: str) -> Mapping[str, int]:
+        """Return the bytes of every object below a folder, by its path relative to it."""
+        if folder in self._uploaded:
+            return self._uploaded[folder].sizes
+        return self._objects.sizes(folder)
+
+    def read_bytes(self, path: str) -> Optional[bytes]:
+        """Return an object's content, or None where there is none."""
+        folder, _, name = path.rpartition("/")
+        if name == folder_manifest.NAME and folder in self._uploaded:
+            return self._uploaded[folder].manifest
+        return self._objects.read(path)
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        """Write an object, after all that was to be written before it."""
+        self._uploads.add(path, lambda: self._objects.write(path, content))
+
+    def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
+        """Write what `change` makes of an object, unless None; where the store can, nobody's change is lost."""
+
+        def update() -> None:
+            s3_calls.update(self._store, self._store.path(path), lambda: self.read_bytes(path), change)
+
+        self._uploads.add(path, update)
+
+    def new_folder(self, folder: str) -> Path:
+        """Return an empty folder of the scratch space; waits until there is room for it."""
+        self._uploads.wait_for_room()
+        self.discard_folder(folder)
+        path = self._staging / folder
+        path.mkdir(parents=True)
+        return path
+
+    def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
+        """Have the folder uploaded in the background; it leaves the scratch space then."""
+        done: Set[str] = set()
+        self._uploads.add(folder, lambda: self._upload(folder, last_name, last_content, done), is_folder=True)
+
+    def discard_folder(self, folder: str) -> None:
+        """Remove a folder of the scratch space."""
+        shutil.rmtree(self._staging / folder, ignore_errors=True)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder's objects, the manifest first."""
+        self._uploaded.pop(folder, None)
+        self._objects.remove_folder(folder)
+
+    @contextlib.contextmanager
+    def reading(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
+        """Yield the named files as they were downloaded to the scratch space, for as long as they are needed."""
+        local = self._staging / "downloads" / folder
+        try:
+            for name in names:
+                self._objects.download(f"{folder}/{name}", local / name)
+            yield local
+        finally:
+            shutil.rmtree(local, ignore_errors=True)
+
+    def after_writes(self, action: Callable[[], None]) -> None:
+        """Do something in the thread that writes, after all that was to be written before it."""
+        self._uploads.add("what follows", action)
+
+    def drop_waiting(self, folder: str) -> None:
+        """Give up folders below a path that wait to be uploaded."""
+        for dropped in self._uploads.drop_waiting(folder):
+            self.discard_folder(dropped)
+
+    def check(self) -> None:
+        """Raise the UploadError of a write that failed."""
+        self._uploads.check()
+
+    def wait(self) -> None:
+        """Return once everything is uploaded; UploadError."""
+        self._uploads.wait()
+
+    def _upload(self, folder: str, last_name: str, last_content: bytes, done: Set[str]) -> None:
+        """Upload what is not in `done` yet: a try after a fault goes on at the file that it befell."""
+        started = time.monotonic()
+        local = self._staging / folder
+        files = sorted(path for path in local.rglob("*") if path.is_file())
+        sizes = {path.relative_to(local).as_posix(): path.stat().st_size for path in files}
+        if not done:
+            # A folder that is written anew must not look whole on the way.
+            self.remove_folder(folder)
+        for name in sizes:
+            if name not in done:
+                self._objects.upload(local / name, f"{folder}/{name}")
+                done.add(name)
+        self._objects.write(f"{folder}/{last_name}", last_content)
+        self._uploaded[folder] = _Uploaded(last_content, sizes)
+        self.discard_folder(folder)
+        seconds = time.monotonic() - started
+        logger.info("%s is written: %.1f MB in %.1f s", folder, sum(sizes.values()) / _MEGABYTE, seconds)

@@ -1,0 +1,135 @@
+"""The folder of one run below output.uri: checkpoints/, resume/, model/ and the small files beside them."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Callable, Dict, FrozenSet, Optional
+
+from whisper_finetune_trainer.output import folder_manifest, stored_folder, written_run
+from whisper_finetune_trainer.output.stored_folder import StoredFolder
+from whisper_finetune_trainer.output.written_run import CHECKPOINTS, RESUME, WrittenRun
+
+MODEL = "model"
+LATEST_FILE = "latest.json"
+
+__all__ = ["CHECKPOINTS", "LATEST_FILE", "MODEL", "RESUME", "RunFolder"]
+logger = logging.getLogger(__name__)
+
+
+class RunFolder(WrittenRun):
+    """What a run writes; a storage that fails for good raises TrainerError, OutputNotWritable mostly.
+
+    What is written may only be on its way; `wait_until_written` and `after_writes` tell when it is there.
+    """
+
+    def prepare(self) -> None:
+        """Find out whether the output can be written, and remove what a killed attempt left half-written."""
+        # First, so that an output that can no longer be written still says what is there.
+        self.checkpoints(RESUME)
+        with self.explained(self.name):
+            self._storage.probe(self.name)
+            for kind in (CHECKPOINTS, RESUME):
+                for name in self._storage.names(self._below(kind)):
+                    if stored_folder.find(self._storage, self.name, f"{kind}/{name}") is None:
+                        logger.info("removing %s/%s: it is not whole", kind, name)
+                        self._storage.remove_folder(self._below(f"{kind}/{name}"))
+
+    def reserve_scratch(self, folder_bytes: int, limit_bytes: int) -> int:
+        """Return the bytes of the scratch space that folders of that size may take on their way; ConfigInvalid."""
+        return self._storage.reserve(folder_bytes, limit_bytes)
+
+    def write_folder(
+        self,
+        path: str,
+        step: int,
+        fill: Callable[[Path], None],
+        wer: Optional[str] = None,
+        before_whole: Callable[[StoredFolder], None] = lambda _folder: None,
+    ) -> StoredFolder:
+        """Fill a new folder and make it whole; `before_whole` is called with what it is about to be."""
+        with self.explained(path):
+            folder = self._storage.new_folder(self._below(path))
+            try:
+                fill(folder)
+                described = folder_manifest.describe(folder, self.uid, self._training_fields, step, wer)
+                content = folder_manifest.render(described)
+                stored = StoredFolder(path, described, folder_manifest.sha256(content))
+                before_whole(stored)
+                self._storage.finish_folder(self._below(path), folder_manifest.NAME, content)
+            except Exception:
+                self._storage.discard_folder(self._below(path))
+                raise
+            if path.startswith(f"{RESUME}/"):
+                self._storage.after_writes(lambda: self._remember(path))
+        return stored
+
+    def forget_states_after(self, step: int) -> None:
+        """Remove states that an attempt does not go on from, such as damaged ones: they would count as the newest."""
+        self._remove(RESUME, step)
+
+    def forget_all_steps(self) -> None:
+        """Remove all states and checkpoints: the training begins anew."""
+        self._remove(RESUME, 0)
+        self._remove(CHECKPOINTS, 0)
+
+    def prune(self, kind: str, keep: int, also: FrozenSet[int] = frozenset()) -> None:
+        """Once all that was written is whole, remove all but the newest `keep` of a kind and the steps in `also`."""
+        self.after_writes(lambda: self._prune(kind, keep, also))
+
+    def after_writes(self, action: Callable[[], None]) -> None:
+        """Do something once all that was written so far is whole; maybe in another thread."""
+        with self.explained(self.name):
+            self._storage.after_writes(action)
+
+    def drop_waiting_states(self) -> None:
+        """Give up states on their way that a newer one is about to replace."""
+        self._storage.drop_waiting(self._below(RESUME))
+
+    def check(self) -> None:
+        """Raise TrainerError where something on its way could not be written."""
+        with self.explained(self.name):
+            self._storage.check()
+
+    def wait_until_written(self) -> None:
+        """Return once all is whole that was written."""
+        with self.explained(self.name):
+            self._storage.wait()
+
+    def write_json(self, path: str, content: Dict[str, Any]) -> None:
+        """Write a JSON object, whole or not at all."""
+        self.write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_text(self, path: str, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        self.write_bytes(path, text.encode())
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        with self.explained(path):
+            self._storage.write_bytes(self._below(path), content)
+
+    def update_latest(self, change: Callable[[Optional[Dict[str, Any]]], Optional[Dict[str, Any]]]) -> None:
+        """Replace what is known of the newest finished run of output.uri by what `change` makes of it, unless None."""
+
+        def render(known: Optional[bytes]) -> Optional[bytes]:
+            latest = change(written_run.json_object(known))
+            return None if latest is None else (json.dumps(latest, indent=1) + "\n").encode()
+
+        with self.explained(LATEST_FILE):
+            self._storage.update_bytes(LATEST_FILE, render)
+
+    def _remove(self, kind: str, after_step: int) -> None:
+        newer = [stored for stored in self.checkpoints(kind) if stored.manifest.step > after_step]
+        with self.explained(kind):
+            for stored in newer:
+                self._storage.remove_folder(self._below(stored.path))
+        if kind == RESUME:
+            self._newest_state = None
+            self.checkpoints(RESUME)
+
+    def _prune(self, kind: str, keep: int, also: FrozenSet[int]) -> None:
+        found = self.checkpoints(kind)
+        with self.explained(kind):
+            for old in found[: max(0, len(found) - keep)]:
+                if old.manifest.step not in also:
+                    self._storage.remove_folder(self._below(old.path))

@@ -1,0 +1,37 @@
+"""Open the output of a run, wherever output.uri is."""
+
+import importlib
+from pathlib import Path
+
+from whisper_finetune_api import addresses
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer import identity
+from whisper_finetune_trainer.output.object_storage import ObjectStorage
+from whisper_finetune_trainer.output.run_folder import RunFolder
+from whisper_finetune_trainer.output.storage import Storage
+from whisper_finetune_trainer.output.uploads import Uploads
+from whisper_finetune_trainer.output.volume_storage import VolumeStorage
+from whisper_finetune_trainer.stores import object_store, volumes
+
+
+def open_run_folder(config: TrainerConfig) -> RunFolder:
+    """Return the run's folder, to be prepared before it is written; TrainerError where it cannot be opened."""
+    name = config.run_folder_name
+    fields = identity.training_fields_digest(config.spec)
+    return RunFolder(_storage(config, name), name, config.spec.output.uri, config.uid, fields)
+
+
+def _storage(config: TrainerConfig, name: str) -> Storage:
+    uri = config.spec.output.uri
+    parsed = addresses.parse(uri)
+    if parsed is None or parsed.scheme == "pvc":
+        return VolumeStorage(volumes.local_path(uri, "output.uri", config), writer=name)
+    staging = Path(config.scratch_folder, "output")
+    store = object_store.open_store(uri, "output.uri")
+    if parsed.scheme == "hf":
+        # The Hub's library takes long to load, and few runs write there.
+        hub_storage = importlib.import_module("whisper_finetune_trainer.output.hub_storage")
+        kept = config.spec.output.keep_checkpoints
+        storage: Storage = hub_storage.HubStorage(store, f"{parsed.place}/{parsed.path}", name, staging, kept)
+        return storage
+    return ObjectStorage(store, staging, Uploads())

@@ -1,0 +1,127 @@
+"""One thread that does writes in the order of their coming while the training goes on, and tries again what was cut."""
+
+import collections
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Callable, Deque, Optional, Tuple
+
+from whisper_finetune_trainer.stores import store_faults
+
+#: Between the tries of one write, each of which holds several tries of the store's library: about 5 minutes in all.
+PAUSES_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
+logger = logging.getLogger(__name__)
+
+
+class UploadError(Exception):
+    """A write in the background failed; its cause says why."""
+
+    def __init__(self, path: str, cause: BaseException) -> None:
+        """`path` is what could not be written."""
+        super().__init__(f"cannot write {path}: {cause}")
+        self.path = path
+
+
+@dataclass(frozen=True)
+class _Write:
+    path: str
+    action: Callable[[], None]
+    #: A folder lies in the scratch space until it is written.
+    is_folder: bool
+
+
+class Uploads:
+    """At most `folders_at_once` folders are under way or wait; after a failure nothing more is written."""
+
+    def __init__(self, folders_at_once: int = 2) -> None:
+        """Start nothing yet: the thread comes with the first write."""
+        self.folders_at_once = folders_at_once
+        self._changed = threading.Condition()
+        self._waiting: Deque[_Write] = collections.deque()
+        self._current: Optional[_Write] = None
+        self._failure: Optional[UploadError] = None
+        self._thread: Optional[threading.Thread] = None
+
+    def add(self, path: str, action: Callable[[], None], *, is_folder: bool = False) -> None:
+        """Do a write after those before it; UploadError of one of those."""
+        with self._changed:
+            self.check()
+            self._waiting.append(_Write(path, action, is_folder))
+            self._changed.notify_all()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="uploads", daemon=True)
+                self._thread.start()
+
+    def wait_for_room(self) -> None:
+        """Return once another folder may be filled; UploadError."""
+        with self._changed:
+            if self._folders() >= self.folders_at_once:
+                logger.info("waiting for %s to be written before another folder is made", self._first_folder())
+            self._changed.wait_for(lambda: self._failure or self._folders() < self.folders_at_once)
+            self.check()
+
+    def drop_waiting(self, prefix: str) -> Tuple[str, ...]:
+        """Forget the folders below a path that nobody has begun to write, and return them."""
+        with self._changed:
+            dropped = [write for write in self._waiting if write.is_folder and write.path.startswith(f"{prefix}/")]
+            for write in dropped:
+                self._waiting.remove(write)
+                logger.info("%s is not written: a newer one is", write.path)
+            self._changed.notify_all()
+        return tuple(write.path for write in dropped)
+
+    def check(self) -> None:
+        """Raise the UploadError of a write that failed."""
+        if self._failure is not None:
+            raise self._failure from self._failure.__cause__
+
+    def wait(self) -> None:
+        """Return once everything is written; UploadError."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure or not (self._waiting or self._current))
+            self.check()
+
+    def _folders(self) -> int:
+        under_way = [self._current] if self._current else []
+        return sum(write.is_folder for write in [*under_way, *self._waiting])
+
+    def _first_folder(self) -> str:
+        under_way = [self._current] if self._current else []
+        return next(write.path for write in [*under_way, *self._waiting] if write.is_folder)
+
+    def _work(self) -> None:
+        while self._failure is None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                self._current = self._waiting.popleft()
+            failure = self._do(self._current)
+            with self._changed:
+                self._current = None
+                self._failure = failure
+                self._changed.notify_all()
+
+    def _do(self, write: _Write) -> Optional[UploadError]:
+        for pause in PAUSES_SECONDS:
+            error = _try(write)
+            if error is None or store_faults.meaning(error) is not None:
+                return _failure(write, error)
+            logger.warning("writing %s: %s; trying again in %.0f s", write.path, error, pause)
+            time.sleep(pause)
+        return _failure(write, _try(write))
+
+
+def _try(write: _Write) -> Optional[Exception]:
+    try:
+        write.action()
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the training thread raises it
+        return error
+    return None
+
+
+def _failure(write: _Write, error: Optional[Exception]) -> Optional[UploadError]:
+    if error is None:
+        return None
+    failure = UploadError(write.path, error)
+    failure.__cause__ = error
+    return failure

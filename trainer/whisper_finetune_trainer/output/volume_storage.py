@@ -1,0 +1,143 @@
+"""A run's output on a mounted volume."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Callable, Iterable, Iterator, Mapping, Optional, Tuple
+
+from whisper_finetune_trainer.output import output_faults
+from whisper_finetune_trainer.output.storage import Fault
+
+_PROBE_NAME = ".write-probe"
+_MEBIBYTE = 1 << 20
+
+
+class VolumeStorage:
+    """Files below one mounted folder. Paths are relative to it; methods that write raise OSError."""
+
+    outlives_the_pod = True
+
+    def __init__(self, root: Path, writer: str) -> None:
+        """`writer` tells runs apart that write to the same folder at the same time."""
+        self._root = root
+        self._writer = writer
+
+    def probe(self, folder: str) -> None:
+        """Make the folder, write a file into it and take it away again."""
+        self._path(folder).mkdir(parents=True, exist_ok=True)
+        self.write_bytes(f"{folder}/{_PROBE_NAME}", b"can this be written?\n")
+        self._path(f"{folder}/{_PROBE_NAME}").unlink()
+
+    def explain(self, error: BaseException) -> Optional[Fault]:
+        """Return a failure of the volume in words, or None for any other."""
+        words = output_faults.cannot_write(error)
+        if words is None:
+            return None
+        advice = "Make room, or take a larger claim or one that this pod may write, and make a new run"
+        return Fault("OutputNotWritable", f"{words} ({self._free_bytes() // _MEBIBYTE} MiB are free)", advice)
+
+    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:  # noqa: ARG002 -- folders are filled in their place
+        """Take nothing of the scratch space."""
+        return 0
+
+    def names(self, folder: str) -> Tuple[str, ...]:
+        """Return what lies in a folder; nothing where there is none."""
+        try:
+            return tuple(sorted(path.name for path in self._path(folder).iterdir()))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+    def sizes(self, folder: str) -> Mapping[str, int]:
+        """Return the bytes of every file below a folder, by its path relative to it."""
+        root = self._path(folder)
+        files = (path for path in root.rglob("*") if path.is_file())
+        return {path.relative_to(root).as_posix(): path.stat().st_size for path in files}
+
+    def read_bytes(self, path: str) -> Optional[bytes]:
+        """Return a file's content, or None where there is no such file."""
+        try:
+            return self._path(path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        """Write a file so that it is there whole or as it was before."""
+        target = self._path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Renaming inside one folder is what network file systems do in one step too.
+        temporary = target.with_name(f".{target.name}.{self._writer}.partial")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_path(target.parent)
+
+    def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
+        """Write what `change` makes of a file's content, unless None; of two at the same time, the last one stays."""
+        content = change(self.read_bytes(path))
+        if content is not None:
+            self.write_bytes(path, content)
+
+    def new_folder(self, folder: str) -> Path:
+        """Return an empty local folder to fill; what lay under its name is gone."""
+        self.remove_folder(folder)
+        path = self._path(folder)
+        path.mkdir(parents=True)
+        return path
+
+    def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
+        """Make sure of every file of a filled folder, and only then write the one that says that it is whole."""
+        # A network volume may report that it is full only here.
+        for name in self.sizes(folder):
+            _sync_path(self._path(f"{folder}/{name}"))
+        self.write_bytes(f"{folder}/{last_name}", last_content)
+        _sync_path(self._path(folder).parent)
+
+    def discard_folder(self, folder: str) -> None:
+        """Remove it: half a checkpoint is of no use, and on a full disk it is in the way."""
+        self.remove_folder(folder)
+
+    @contextlib.contextmanager
+    def reading(self, folder: str, names: Iterable[str]) -> Iterator[Path]:  # noqa: ARG002 -- all of them are there
+        """Yield the folder itself."""
+        yield self._path(folder)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder and all in it; nothing happens where there is none."""
+        path = self._path(folder)
+        if path.exists():
+            shutil.rmtree(path)
+
+    def after_writes(self, action: Callable[[], None]) -> None:
+        """Do it at once: nothing is written in the background."""
+        action()
+
+    def drop_waiting(self, folder: str) -> None:
+        """Nothing waits."""
+
+    def check(self) -> None:
+        """Nothing fails in the background."""
+
+    def wait(self) -> None:
+        """Everything is written already."""
+
+    def _free_bytes(self) -> int:
+        existing = next(path for path in (self._root, *self._root.parents) if path.exists())
+        return shutil.disk_usage(existing).free
+
+    def _path(self, relative: str) -> Path:
+        return self._root / relative
+
+
+def _sync_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""How far an attempt is: for people, for the operator and for Prometheus."""

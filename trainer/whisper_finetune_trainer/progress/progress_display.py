@@ -1,0 +1,77 @@
+"""Progress for people: a line in the log every few seconds, or a bar on a terminal."""
+
+import logging
+import time
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from whisper_finetune_trainer.progress.progress import Snapshot
+
+_LOG_EVERY_SECONDS = 5.0
+_SECONDS_TELL_MORE = 120
+logger = logging.getLogger(__name__)
+
+
+class ProgressLog:
+    """A listener that logs how far it is, at most every few seconds."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._last_line = ""
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Log the snapshot where it is time to."""
+        now = time.monotonic()
+        line = describe(snapshot)
+        if not line or line == self._last_line or now < self._next:
+            return
+        self._next, self._last_line = now + _LOG_EVERY_SECONDS, line
+        logger.info(line)
+
+
+class ProgressBar:
+    """A listener that draws a bar of the optimizer steps; evaluations show as its note."""
+
+    def __init__(self, total_steps: int) -> None:
+        self._bar: tqdm[NoReturn] = tqdm(total=total_steps, unit="step", dynamic_ncols=True)
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Draw the snapshot."""
+        progress = snapshot.report.progress
+        self._bar.n = progress.step if progress else 0
+        self._bar.set_description(snapshot.report.stage, refresh=False)
+        self._bar.set_postfix_str(_note(snapshot), refresh=False)
+        self._bar.update(0)
+
+    def close(self) -> None:
+        """Leave the bar as it is and go to the next line."""
+        self._bar.close()
+
+
+def describe(snapshot: Snapshot) -> str:
+    """Return one line on how far the attempt is, empty where there is nothing to say yet."""
+    progress = snapshot.report.progress
+    if snapshot.report.stage == "Evaluating" and snapshot.clips_to_evaluate:
+        return f"evaluated {snapshot.evaluated_clips} of {snapshot.clips_to_evaluate} clips"
+    if snapshot.report.stage != "Training" or not progress or progress.loss is None:
+        return ""
+    return (
+        f"step {progress.step} of {progress.total_steps}, loss {progress.loss}, "
+        f"{snapshot.seconds_per_step or 0:.2f} s per step, {duration(progress.eta_seconds or 0)} left"
+    )
+
+
+def duration(seconds: int) -> str:
+    """Return seconds as people read them: 45 s, 12 min, 3 h 20 min."""
+    if seconds < _SECONDS_TELL_MORE:
+        return f"{seconds} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def _note(snapshot: Snapshot) -> str:
+    progress = snapshot.report.progress
+    if snapshot.report.stage == "Evaluating":
+        return f"clip {snapshot.evaluated_clips} of {snapshot.clips_to_evaluate}"
+    return f"loss {progress.loss}" if progress and progress.loss else ""

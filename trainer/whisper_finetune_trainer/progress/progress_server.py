@@ -1,0 +1,98 @@
+"""GET /progress for the operator and GET /metrics for Prometheus, from a thread of their own."""
+
+import http.server
+import json
+import logging
+import threading
+from typing import Callable, Iterator, Tuple
+
+from prometheus_client import CollectorRegistry, ProcessCollector, exposition
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from whisper_finetune_api.run import METRICS_PATH, PROGRESS_PATH, TrainerConfig, TrainerReport
+from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
+
+#: A client that sends nothing must not hold a thread for ever.
+_CLIENT_TIMEOUT_SECONDS = 10
+_PREFIX = "whisper_finetune_trainer"
+logger = logging.getLogger(__name__)
+
+
+def serve(config: TrainerConfig, reporter: Reporter, host: str = "0.0.0.0") -> int:  # noqa: S104 (the operator asks the pod's address)
+    """Answer from a daemon thread until the process ends; return the port, 0 where none could be had."""
+    registry = CollectorRegistry()
+    registry.register(_TrainerCollector(config, reporter.snapshot))
+    ProcessCollector(registry=registry)
+    try:
+        server = http.server.ThreadingHTTPServer((host, config.progress_port), _handler(config, reporter, registry))
+    except OSError as error:
+        # Training does not need it: the result comes by the termination message.
+        logger.warning("no progress over HTTP: port %d cannot be had: %s", config.progress_port, error)
+        return 0
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="progress", daemon=True).start()
+    return server.server_port
+
+
+def progress_json(config: TrainerConfig, report: TrainerReport) -> bytes:
+    """Return the answer to GET /progress: the report with the run's UID."""
+    return json.dumps({**report.to_json_object(), "uid": config.uid}, ensure_ascii=False).encode()
+
+
+def _handler(
+    config: TrainerConfig, reporter: Reporter, registry: CollectorRegistry
+) -> Callable[..., http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        timeout = _CLIENT_TIMEOUT_SECONDS
+
+        def do_GET(self) -> None:
+            if self.path == PROGRESS_PATH:
+                self._answer(200, "application/json", progress_json(config, reporter.report()))
+            elif self.path == METRICS_PATH:
+                self._answer(200, exposition.CONTENT_TYPE_LATEST, exposition.generate_latest(registry))
+            else:
+                self._answer(404, "text/plain", f"ask for {PROGRESS_PATH} or {METRICS_PATH}\n".encode())
+
+        def _answer(self, status: int, content_type: str, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (http.server's own name)
+            """Say nothing: the operator asks every few seconds."""
+
+    return Handler
+
+
+class _TrainerCollector(Collector):
+    """Metrics straight from the newest snapshot, so nothing is counted twice."""
+
+    def __init__(self, config: TrainerConfig, snapshot: Callable[[], Snapshot]) -> None:
+        self._run = {"name": config.name, "namespace": config.namespace, "uid": config.uid}
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._snapshot()
+        yield InfoMetricFamily(f"{_PREFIX}_run", "The run that this process trains.", self._run)
+        for name, text, value in _gauges(snapshot):
+            yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, value)
+
+
+def _gauges(snapshot: Snapshot) -> Iterator[Tuple[str, str, float]]:
+    report = snapshot.report
+    yield "training_seconds", "Seconds of this attempt's optimizer steps.", snapshot.training_seconds
+    yield "evaluated_clips", "Clips done of the current evaluation.", snapshot.evaluated_clips
+    if report.progress:
+        yield "step", "Optimizer steps done.", report.progress.step
+        yield "total_steps", "Optimizer steps of the run.", report.progress.total_steps
+    if report.progress and report.progress.loss:
+        yield "loss", "Training loss of the newest step.", float(report.progress.loss)
+    if snapshot.learning_rate is not None:
+        yield "learning_rate", "Learning rate of the newest step.", snapshot.learning_rate
+    if snapshot.seconds_per_step is not None:
+        yield "seconds_per_step", "Mean over the newest steps.", snapshot.seconds_per_step
+    if report.baseline:
+        yield "baseline_wer_percent", "Word error rate before training.", float(report.baseline.wer)

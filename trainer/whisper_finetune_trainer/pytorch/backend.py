@@ -1,0 +1,177 @@
+"""The backend for GPUs and CPUs: a short training loop in plain PyTorch, exact to resume."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1.status import RanOn
+from whisper_finetune_trainer.backend import AfterStep
+from whisper_finetune_trainer.checkpoints import random_state
+from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import examples
+from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.pytorch import batches, device, encoder, optimization, prefetch, transcription
+from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
+from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
+from whisper_finetune_trainer.pytorch.windows import window_for
+
+#: On a CPU the training itself keeps all of it busy.
+_PREFETCH_THREADS = {"cpu": 0, "cuda": 4}
+_PREFETCHED_STEPS = 4
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step: its number from 1, the mean loss over its tokens, its learning rate and its time."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """What goes through the network at once: labels, and the features of what has no cached encoder output."""
+
+    window_seconds: int
+    clips: Tuple[Clip, ...]
+    labels: torch.Tensor
+    features: Mapping[Clip, torch.Tensor]
+
+
+class TorchBackend:
+    """A Whisper that learns on a GPU or a CPU."""
+
+    def __init__(self, config: TrainerConfig, loaded: LoadedModel, clips: Clips) -> None:
+        """Move the network to its device and make it trainable; AcceleratorUnavailable, ConfigInvalid."""
+        training = config.spec.training
+        self._device = device.prepare(config.accelerator, training.precision)
+        self._schedule = config.schedule
+        self._loaded = loaded
+        self._clips = clips
+        random_state.seed(training.seed)
+        self._network = loaded.network.to(self._device.torch_device).train()
+        is_frozen = training.trainable == "Decoder"
+        if is_frozen:
+            self._network.model.encoder.requires_grad_(False)
+        # Fixed sinusoids; transformers means them to stay so too, but forgets it when it loads a model.
+        self._network.model.encoder.embed_positions.requires_grad_(False)
+        self._optimizer = optimization.Optimizer(self._network)
+        windows = [self._window_of(clip) for clip in clips.train]
+        self._order = batches.StepOrder(windows, training.seed, config.schedule)
+        budget = ScratchBudget(config.scratch_folder, config.scratch_limit_bytes)
+        self._prepare_encoder_outputs(budget, is_frozen=is_frozen)
+
+    def _prepare_encoder_outputs(self, budget: ScratchBudget, *, is_frozen: bool) -> None:
+        settings = self._loaded.feature_settings
+        self._train_outputs = EncoderOutputs(self._network, self._device, settings.mel_bins, self._window_of)
+        self._full_outputs = EncoderOutputs(
+            self._network, self._device, settings.mel_bins, lambda _: settings.window_seconds
+        )
+        cacheable = is_frozen and encoder.is_deterministic(self._network.config)
+        train_groups = [[self._clips.train[place] for place in batch.clips] for batch in self._order.first_epoch()]
+        self._is_cached = cacheable and self._train_outputs.use_cache("train clips", train_groups, budget)
+        if is_frozen:
+            self._full_outputs.use_cache("held-out clips", transcription.groups(self._clips.evaluation), budget)
+
+    def _window_of(self, clip: Clip) -> int:
+        return window_for(clip.seconds, self._loaded.feature_settings.window_seconds)
+
+    @property
+    def ran_on(self) -> RanOn:
+        """Hardware, library versions and precision."""
+        return self._device.ran_on
+
+    def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[str]:
+        """Return one text per clip, in order, heard in the model's full window; `on_clip` is told how many are done."""
+        self._network.eval()
+        try:
+            return transcription.transcribe(
+                self._loaded,
+                self._device,
+                clips,
+                self._full_outputs.of,
+                on_clip,
+            )
+        finally:
+            self._network.train()
+
+    def train(self, first_step: int, after_step: AfterStep) -> None:
+        """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
+        for done in self.steps(first_step):
+            if not after_step(done):
+                return
+
+    def gather_weights(self) -> None:
+        """Nothing is to be done: the loaded model's network is the one that is trained."""
+
+    def steps(self, first_step: int) -> Iterator[StepDone]:
+        """Take the optimizer steps after `first_step` up to the schedule's last; TrainingDiverged, DatasetInvalid."""
+        numbers = range(first_step + 1, self._schedule.steps + 1)
+        threads = _PREFETCH_THREADS[self._device.torch_device.type]
+        prepared = prefetch.prepared(numbers, self._prepare, threads, _PREFETCHED_STEPS)
+        started = time.monotonic()
+        for step, micro_batches in zip(numbers, prepared):
+            loss, rate = self._take_step(step, micro_batches)
+            yield StepDone(step, loss, rate, time.monotonic() - started)
+            started = time.monotonic()
+
+    def _prepare(self, step: int) -> List[_Examples]:
+        return [self._read(micro_batch) for micro_batch in self._order.of(step)]
+
+    def _read(self, micro_batch: batches.MicroBatch) -> _Examples:
+        clips = tuple(self._clips.train[place] for place in micro_batch.clips)
+        labels = examples.labels_of(clips, self._loaded)
+        return _Examples(micro_batch.window_seconds, clips, labels, self._train_outputs.missing_features(clips))
+
+    def _take_step(self, step: int, micro_batches: List[_Examples]) -> Tuple[float, float]:
+        tokens = examples.tokens([batch.labels for batch in micro_batches])
+        loss = 0.0
+        for batch in micro_batches:
+            part = self._summed_loss(batch) / tokens
+            part.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            loss += part.item()
+        if not math.isfinite(loss):
+            raise TrainerError("TrainingDiverged", f"the loss of step {step} is {loss}; lower training.learningRate")
+        rate = optimization.learning_rate(step, self._schedule)
+        self._optimizer.step(rate)
+        return loss, rate
+
+    def _summed_loss(self, batch: _Examples) -> torch.Tensor:
+        labels = batch.labels.to(self._device.torch_device)
+        config = self._network.config
+        inputs = examples.decoder_inputs(labels, config.decoder_start_token_id, config.pad_token_id)
+        with self._device.autocast(), encoder.shortened(self._network, batch.window_seconds):
+            hidden = self._network.model(
+                **self._heard(batch), decoder_input_ids=inputs, use_cache=False
+            ).last_hidden_state
+            # The projection to the vocabulary is the largest product: places that count nothing are left out of it.
+            counted = labels != examples.IGNORED
+            logits = self._network.proj_out(hidden[counted])
+        return cross_entropy(logits.float(), labels[counted], reduction="sum")
+
+    def _heard(self, batch: _Examples) -> Dict[str, Any]:
+        if self._is_cached:
+            return {"encoder_outputs": (self._train_outputs.of(batch.clips, batch.features),)}
+        features = torch.cat([batch.features[clip] for clip in batch.clips])
+        return {"input_features": features.to(self._device.torch_device)}
+
+    def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+        """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
+        tensors, optimizer = self._optimizer.state()
+        random_tensors, random_values = random_state.capture()
+        return {**tensors, **random_tensors}, {"optimizer": optimizer, "random": random_values}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+        """Become what `state` returned; ConfigInvalid where it belongs to another network."""
+        self._optimizer.load_state(tensors, values["optimizer"])
+        random_state.restore(tensors, values["random"])

@@ -1,0 +1,1 @@
+"""The report of a finished training: one page without scripts, and TensorBoard's events."""

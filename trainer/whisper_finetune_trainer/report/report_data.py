@@ -1,0 +1,129 @@
+"""What the report shows, worked out of a finished training. Pure."""
+
+from dataclasses import dataclass
+from typing import Callable, List, Optional, Tuple
+
+from whisper_finetune_api.languages import language_code
+from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_trainer.checkpoints.step_record import Stretch
+from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.evaluation import clip_changes, clip_lengths, word_alignment
+from whisper_finetune_trainer.evaluation.clip_changes import ClipChanges
+from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
+from whisper_finetune_trainer.evaluation.evaluations import Evaluation
+from whisper_finetune_trainer.evaluation.word_alignment import Alignment
+from whisper_finetune_trainer.report import curves, frequent_errors, interval_chart, report_figures, run_facts
+from whisper_finetune_trainer.report.charts import Chart
+from whisper_finetune_trainer.report.curves import Measured
+from whisper_finetune_trainer.report.frequent_errors import FrequentErrors
+from whisper_finetune_trainer.report.interval_chart import IntervalChart
+from whisper_finetune_trainer.report.report_figures import FigureRow, Headline
+from whisper_finetune_trainer.report.run_facts import Fact
+
+_CHECKPOINTS = "checkpoints/"
+
+
+@dataclass(frozen=True)
+class FinishedTraining:
+    """All that the report is made from."""
+
+    config: TrainerConfig
+    result: TrainingResult
+    clips: Clips
+    baseline: Evaluation
+    #: After the baseline, in order.
+    history: Tuple[Evaluation, ...]
+    #: The one whose model becomes the final one.
+    final: Evaluation
+    #: What was done to texts before they were compared.
+    normalize: Callable[[str], str]
+    stretches: Tuple[Stretch, ...]
+    #: How long the trainer ran, over all attempts.
+    seconds: float
+    #: IPUs, GPUs or CPUs that it held meanwhile.
+    devices: int
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """The report's content, from top to bottom."""
+
+    title: str
+    subtitle: str
+    #: Whisper's code of what is spoken.
+    language: str
+    metric: str
+    headline: Optional[Headline]
+    figures: Tuple[FigureRow, ...]
+    curves: Tuple[Chart, ...]
+    measured: Tuple[Measured, ...]
+    baseline_percent: float
+    intervals: Optional[IntervalChart]
+    lengths: Tuple[LengthGroup, ...]
+    changes: ClipChanges
+    frequent: Tuple[FrequentErrors, ...]
+    data_facts: Tuple[Fact, ...]
+    dropped: Tuple[Tuple[str, int], ...]
+    dropped_examples: Tuple[str, ...]
+    run_facts: Tuple[Fact, ...]
+    manifest: str
+
+
+def gather(finished: FinishedTraining) -> ReportData:
+    """Return the report of a training."""
+    config, result, clips = finished.config, finished.result, finished.clips
+    before, after = _alignments(finished, finished.baseline), _alignments(finished, finished.final)
+    headline = report_figures.headline(finished.baseline.measurement, finished.final.measurement)
+    lengths = clip_lengths.by_length(clips.evaluation, finished.baseline.measurement, finished.final.measurement)
+    measured = _measured(finished)
+    metric = report_figures.metric_name(result.metric)
+    return ReportData(
+        title=f"{config.namespace}/{config.name}",
+        subtitle=run_facts.in_a_sentence(config.spec),
+        language=language_code(config.spec.language),
+        metric=metric,
+        headline=headline,
+        figures=report_figures.rows(result, headline),
+        curves=_curves(finished, measured, metric),
+        measured=measured,
+        baseline_percent=finished.baseline.measurement.normalized_wer,
+        intervals=interval_chart.draw(report_figures.interval_rows(headline, lengths)) if headline else None,
+        lengths=lengths,
+        changes=clip_changes.compare(clips.evaluation, before, after),
+        frequent=tuple(frequent_errors.find(before, after, kind) for kind in ("substituted", "deleted", "inserted")),
+        data_facts=run_facts.of_data(config.spec, clips),
+        dropped=tuple(clips.dropped.items()),
+        dropped_examples=clips.examples,
+        run_facts=run_facts.of_run(
+            config, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
+        ),
+        manifest=run_facts.manifest(config),
+    )
+
+
+def _alignments(finished: FinishedTraining, evaluation: Evaluation) -> List[Alignment]:
+    hypotheses = [finished.normalize(text) for text in evaluation.hypotheses]
+    return word_alignment.align(evaluation.measurement.normalized_references, hypotheses)
+
+
+def _measured(finished: FinishedTraining) -> Tuple[Measured, ...]:
+    kept = {item.step for item in finished.result.checkpoints if item.path.startswith(_CHECKPOINTS)}
+    return tuple(
+        Measured(
+            step=evaluation.step,
+            percent=evaluation.measurement.normalized_wer,
+            is_kept=evaluation.step in kept,
+            is_final=evaluation.step == finished.final.step,
+        )
+        for evaluation in finished.history
+    )
+
+
+def _curves(finished: FinishedTraining, measured: Tuple[Measured, ...], metric: str) -> Tuple[Chart, ...]:
+    last_step = max([1, *(item.step for item in measured), *(item.last_step for item in finished.stretches[-1:])])
+    baseline = finished.baseline.measurement.normalized_wer
+    return (
+        curves.error_rate(baseline, measured, last_step, metric),
+        curves.loss(finished.stretches),
+        curves.learning_rate(finished.stretches),
+    )

@@ -1,0 +1,159 @@
+"""How a run was made, as the report's lists say it. Pure."""
+
+import math
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+
+import yaml
+
+from whisper_finetune_api.languages import LANGUAGES, language_code
+from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
+from whisper_finetune_trainer.checkpoints.step_record import Stretch
+from whisper_finetune_trainer.data.clips import Clip, Clips
+
+_DEVICES = {"ipu": "IPU", "cuda": "GPU", "cpu": "CPU"}
+_SPLITS = {
+    "Given": "the data set's own split",
+    "Fraction": "a fraction of the train split, drawn with a fixed seed",
+    "Hash": "a fraction of the train split, drawn by a hash of each clip",
+}
+_NORMALIZATIONS = {
+    "None": "as it is",
+    "Basic": "in lower case without punctuation",
+    "Whisper": "by Whisper's normalizer of the language",
+}
+#: What the heavy operations compute in where the precision is Half.
+_HALVES = {"ipu": "float16", "cuda": "bfloat16", "cpu": "bfloat16"}
+_MINUTE, _HOUR = 60, 3600
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A name and what there is to say about it."""
+
+    name: str
+    text: str
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that some reader of YAML takes for a number: kubectl reads 1e-5 as one, PyYAML does not."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if text[:1].isdigit() else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def in_a_sentence(spec: WhisperFineTuneSpec) -> str:
+    """Return what was trained on what."""
+    language = LANGUAGES[language_code(spec.language)].capitalize()
+    purpose = f"translate {language} into English" if spec.task == "translate" else f"transcribe {language}"
+    return f"{spec.model}, fine-tuned to {purpose} on {_source(spec)}"
+
+
+def of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
+    """Return what was used of the data set."""
+    dropped = sum(clips.dropped.values())
+    return (
+        Fact("Data set", _source(spec)),
+        Fact("Trained on", _amount(clips.train)),
+        Fact("Held out", f"{_amount(clips.evaluation)}; {_SPLITS[clips.split]}"),
+        Fact("Left out", f"{dropped} clips" if dropped else "none"),
+        Fact("Text for training", _NORMALIZATIONS[spec.dataset.text_normalization]),
+        *(Fact("Warning", warning) for warning in clips.warnings),
+    )
+
+
+def of_run(
+    config: TrainerConfig,
+    result: TrainingResult,
+    final_step: int,
+    stretches: Sequence[Stretch],
+    seconds: float,
+    devices: int,
+) -> Tuple[Fact, ...]:
+    """Return what was run, on what, and what it took; `seconds` are those of the whole trainer."""
+    spec, training = config.spec, config.spec.training
+    facts = [
+        Fact("Run", f"{config.namespace}/{config.name}, UID {config.uid}"),
+        Fact("Model", f"{spec.model} at {spec.model_revision}" if spec.model_revision else spec.model),
+        Fact("Trained", "the decoder; the encoder is unchanged" if training.trainable == "Decoder" else "all weights"),
+        Fact("Steps", f"{_steps(config, stretches)}; the final model is that of step {final_step}"),
+        Fact("Learning rate", _rate(config)),
+        Fact("Seed", str(training.seed)),
+    ]
+    if result.ran_on is not None:
+        precision = _HALVES[config.accelerator] if result.ran_on.precision == "Half" else "float32"
+        facts += [Fact("Hardware", result.ran_on.hardware), Fact("Software", result.ran_on.software)]
+        facts.append(Fact("Precision", f"{result.ran_on.precision} ({precision})"))
+    steps_seconds = sum(item.seconds for item in stretches)
+    facts.append(Fact("Time", f"{duration(seconds)} in all, {duration(steps_seconds)} of it in optimizer steps"))
+    facts.append(Fact(f"{_DEVICES[config.accelerator]}-hours", device_hours(config, seconds, devices)))
+    return (*facts, Fact("Measured", _measured(result)))
+
+
+def manifest(config: TrainerConfig) -> str:
+    """Return the object as YAML that can be applied again."""
+    described = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {"name": config.name, "namespace": config.namespace},
+        "spec": config.spec.to_json_object(),
+    }
+    text: str = yaml.dump(described, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def device_hours(config: TrainerConfig, seconds: float, devices: int) -> str:
+    """Return the hours of all devices together."""
+    device = _DEVICES[config.accelerator]
+    return f"{devices * seconds / _HOUR:.2f} ({devices} {device}{'s' if devices > 1 else ''} for {duration(seconds)})"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{seconds:.1f} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+def _measured(result: TrainingResult) -> str:
+    normalizer = f"normalizer: {result.metric.normalizer}; " if result.metric else ""
+    return (
+        "on all held-out clips, each in the model's full window, with greedy decoding, by the same code before and "
+        f"after; {normalizer}intervals: 95 %, bootstrap over clips, paired for the difference"
+    )
+
+
+def _source(spec: WhisperFineTuneSpec) -> str:
+    return " ".join(part for part in (spec.dataset.source, spec.dataset.config) if part)
+
+
+def _amount(clips: Sequence[Clip]) -> str:
+    seconds: List[float] = sorted(clip.seconds for clip in clips)
+    middle = seconds[len(seconds) // 2]
+    lengths = f"{seconds[0]:.1f} to {seconds[-1]:.1f} s each, median {middle:.1f} s"
+    return f"{len(clips)} clips, {duration(sum(seconds))} of speech ({lengths})"
+
+
+def _steps(config: TrainerConfig, stretches: Sequence[Stretch]) -> str:
+    schedule = config.schedule
+    factors = {
+        "at a time": schedule.micro_batch_size,
+        "accumulated": schedule.gradient_accumulation_steps,
+        "replicas": schedule.replicas,
+    }
+    parts = " \u00d7 ".join(f"{factor} {name}" for name, factor in factors.items() if factor > 1)
+    taken = stretches[-1].last_step if stretches else 0
+    return f"{taken} of {schedule.steps}, {math.prod(factors.values())} clips each" + (f" ({parts})" if parts else "")
+
+
+def _rate(config: TrainerConfig) -> str:
+    schedule = config.schedule
+    return f"{schedule.learning_rate:g} at its highest, after {schedule.warmup_steps} steps; linear before and after"

@@ -1,0 +1,36 @@
+"""What the Hugging Face Hub's answers mean for the run."""
+
+from contextlib import contextmanager
+from typing import Iterator, Optional
+
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+from whisper_finetune_trainer.errors import TrainerError
+
+_DENIED = (401, 403)
+
+
+@contextmanager
+def explained(field: str, repository: str, revision: Optional[str], *, missing: str, page: str) -> Iterator[None]:
+    """Turn the Hub's refusals into AccessDenied, or into the reason `missing`; other faults pass through."""
+    try:
+        yield
+    except GatedRepoError as error:
+        raise TrainerError(
+            "AccessDenied",
+            f"{field}: {repository} is gated; accept its licence on the Hub ({page}) as the user of HF_TOKEN, "
+            "and give that by spec.secretRefs",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise TrainerError(missing, f"{field}: {repository} has no revision {revision}") from error
+    except RepositoryNotFoundError as error:
+        raise TrainerError(
+            missing, f"{field}: the Hub has no {repository}, or it is private and HF_TOKEN does not open it"
+        ) from error
+    except HfHubHTTPError as error:
+        if error.response is not None and error.response.status_code in _DENIED:
+            raise TrainerError(
+                "AccessDenied",
+                f"{field}: the Hub refuses {repository} ({error.response.status_code}); is HF_TOKEN right?",
+            ) from error
+        raise

@@ -1,0 +1,168 @@
+"""Open an address of an object store (s3://, gs://, az://, hf://) by fsspec; what its refusals mean for the run.
+
+Credentials and endpoint come from the environment alone, as the Secrets of spec.secretRefs give them.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, Optional, Set, Tuple
+
+from whisper_finetune_api import addresses
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.stores import store_faults, store_options
+
+#: Scheme to the library that opens it, and the extra of this package that brings the library.
+_LIBRARIES = {
+    "s3": ("s3fs", "trainer"),
+    "gs": ("gcsfs", "gcs"),
+    "az": ("adlfs", "azure"),
+    "hf": ("huggingface_hub", "trainer"),
+}
+_KEYS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN where they are temporary)",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS_JSON",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "hf": "HF_TOKEN",
+}
+_NO_REASON = ("400", "403", "404")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened address. Copies of it may go to other processes, and each opens its own connections."""
+
+    address: str
+    field: str
+    scheme: str
+    #: Bucket and path, as the filesystem takes them.
+    root: str
+
+    @property
+    def filesystem(self) -> Any:
+        """Return the fsspec filesystem of this process and these credentials."""
+        return _filesystem(*self._access, os.getpid())
+
+    @property
+    def part_options(self) -> Dict[str, Any]:
+        """Return what `put_file` is to be told of the size of parts."""
+        return {"chunksize": store_options.PART_BYTES} if self.scheme == "s3" else {}
+
+    def path(self, relative: str = "") -> str:
+        """Return what the filesystem calls something below the address."""
+        return f"{self.root}/{relative}".rstrip("/") if relative else self.root
+
+    @contextmanager
+    def explained(self, missing: str, refused: str = "AccessDenied") -> Iterator[None]:
+        """Turn faults that stay into TrainerErrors; `missing` and `refused` are reasons of causes.py.
+
+        What may be well at the next try passes through, after the library's own tries; so does a token that has
+        expired since a block like this one went well.
+        """
+        try:
+            yield
+        except TrainerError:
+            raise
+        except Exception as error:
+            reason = self._with_reason(error)
+            if store_faults.is_expired(reason) and self._access in _good:
+                if reason is error:
+                    raise
+                raise reason from error
+            explained = self._in_words(reason, missing, refused)
+            if explained is None:
+                raise
+            raise explained from error
+        _good.add(self._access)
+
+    def explain(self, error: BaseException, missing: str, refused: str = "AccessDenied") -> Optional[TrainerError]:
+        """Return a fault that stays in words, or None for any other."""
+        return self._in_words(self._with_reason(error), missing, refused)
+
+    @property
+    def _access(self) -> Tuple[str, str]:
+        """Return the scheme and the filesystem's options: endpoint and credentials."""
+        return self.scheme, json.dumps(store_options.BY_SCHEME[self.scheme](os.environ))
+
+    def _in_words(self, error: BaseException, missing: str, refused: str) -> Optional[TrainerError]:
+        meaning = store_faults.meaning(error)
+        if meaning is None:
+            return None
+        code = store_faults.code(error)
+        words = f" ({code})" if code else ""
+        if meaning == "credentials":
+            return TrainerError(
+                "AccessDenied",
+                f"{self.field}: the store refuses the credentials for {self.address}{words}: {_line(error)}; "
+                f"give {_KEYS[self.scheme]} by spec.secretRefs",
+            )
+        if meaning == "rights":
+            return TrainerError(
+                refused,
+                f"{self.field}: these credentials have no right to {self.address}{words}: {_line(error)}; "
+                f"give them the right, or others by spec.secretRefs ({_KEYS[self.scheme]})",
+            )
+        if meaning == "full":
+            return TrainerError(
+                "OutputNotWritable", f"{self.field}: the store of {self.address} is full{words}: {_line(error)}"
+            )
+        return TrainerError(missing, f"{self.field}: {self._what_is_missing(code)} ({_line(error)})")
+
+    def _with_reason(self, error: BaseException) -> BaseException:
+        # The answer to a HEAD, which the filesystem may ask first, has a number and no reason: a list has one.
+        if self.scheme != "s3" or store_faults.code(error) not in _NO_REASON:
+            return error
+        try:
+            self.filesystem.call_s3("list_objects_v2", Bucket=self.root.split("/", 1)[0], MaxKeys=1)
+        except OSError as reason:
+            return reason
+        return error
+
+    def _what_is_missing(self, code: Optional[str]) -> str:
+        if code in ("NoSuchBucket", "ContainerNotFound"):
+            place = self.root.split("/", 1)[0]
+            return (
+                f"bucket {place} of {self.address} does not exist; make it, or correct the address or AWS_ENDPOINT_URL"
+            )
+        return f"there is nothing at {self.address}, or these credentials do not show it"
+
+
+def open_store(address: str, field: str) -> Store:
+    """Return the opened address; ConfigInvalid where it is none of an object store. Nothing is sent yet."""
+    parsed = addresses.parse(address)
+    if parsed is None or parsed.scheme not in _LIBRARIES:
+        raise TrainerError("ConfigInvalid", f"{field}: {address} is no address of an object store (s3, gs, az or hf)")
+    library, extra = _LIBRARIES[parsed.scheme]
+    if importlib.util.find_spec(library) is None:
+        raise TrainerError(
+            "ConfigInvalid",
+            f"{field}: {parsed.scheme}:// needs {library}, which is not in this image; "
+            f"build one with the extra `{extra}` (docs/storage.md), or take another address",
+        )
+    place = f"datasets/{parsed.place}" if parsed.scheme == "hf" else parsed.place
+    return Store(address, field, parsed.scheme, "/".join(part for part in (place, parsed.path) if part))
+
+
+_opened: Dict[Any, Any] = {}
+#: Credentials that a store has taken in this attempt; a loader's process that is forked off knows them too.
+_good: Set[Tuple[str, str]] = set()
+
+
+def _filesystem(scheme: str, options: str, process: int) -> Any:
+    # A loader's process that was forked off must not use its parent's connections.
+    key = (scheme, options, process)
+    if key not in _opened:
+        # fsspec and the stores' libraries take a second to load, and most runs need none.
+        fsspec = importlib.import_module("fsspec")
+        # Another process writes to the same places: what was listed once may be old.
+        _opened[key] = fsspec.filesystem(
+            scheme, use_listings_cache=False, skip_instance_cache=True, **json.loads(options)
+        )
+    return _opened[key]
+
+
+def _line(error: BaseException) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:300]

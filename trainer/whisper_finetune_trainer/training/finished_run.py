@@ -1,0 +1,64 @@
+"""A run whose model is whole: what is left to do, in the attempt that made it and in any later one."""
+
+import contextlib
+import logging
+from typing import Any, Dict, Iterator, Optional
+
+from whisper_finetune_api.run import TrainerConfig, TrainerReport, TrainingResult
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, LATEST_FILE, MODEL, RESUME, RunFolder
+from whisper_finetune_trainer.progress.progress import Reporter
+
+#: Of an output that refuses; what else may fail is well at the next attempt.
+_REFUSALS = frozenset(("OutputNotWritable", "AccessDenied"))
+logger = logging.getLogger(__name__)
+
+
+def report(config: TrainerConfig, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:
+    """Remove what the run no longer needs, name it in latest.json, tell the reporter; return the result as it is.
+
+    All that the run has written is whole then. An output that refuses what comes after the model is only warned of.
+    """
+    folder.wait_until_written()
+    with _warned("remove what is not needed any more", f"remove old {CHECKPOINTS}/ and all of {RESUME}/ by hand"):
+        folder.prune(CHECKPOINTS, config.spec.output.keep_checkpoints)
+        folder.prune(RESUME, keep=0)
+        folder.wait_until_written()
+    latest = _latest(folder, result)
+    with _warned(f"name this run in {LATEST_FILE}", f"let runs read and write {LATEST_FILE} in output.uri"):
+        folder.update_latest(lambda known: latest if _is_newer(latest, known) else None)
+        folder.wait_until_written()
+    reporter.tell(**{name: getattr(result, name) for name in TrainerReport.model_fields})
+    logger.info("%s; the model is %s", result.message, folder.address(MODEL))
+    return result
+
+
+@contextlib.contextmanager
+def _warned(what: str, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except TrainerError as error:
+        if error.reason not in _REFUSALS:
+            raise
+        # Not its message, which advises a new run: what the store or the volume said.
+        logger.warning(
+            "cannot %s: %s. The model is whole and no new run is needed; %s", what, error.__cause__ or error, advice
+        )
+
+
+def _is_newer(latest: Dict[str, str], known: Optional[Dict[str, Any]]) -> bool:
+    # An old run's pod that is started again only to report must not push a newer run aside.
+    return known is None or (known != latest and str(known.get("finished", "")) <= latest["finished"])
+
+
+def _latest(folder: RunFolder, result: TrainingResult) -> Dict[str, str]:
+    model, figures, progress = result.model, result.result, result.progress
+    return {
+        "run": folder.name,
+        "uid": folder.uid,
+        "model": f"{folder.name}/{MODEL}",
+        "sha256": model.sha256 if model else "",
+        "wer": figures.wer if figures else "",
+        "normalizedWer": figures.normalized_wer if figures else "",
+        "finished": (progress.update_time if progress else None) or "",
+    }

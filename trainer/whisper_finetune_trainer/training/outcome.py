@@ -1,0 +1,98 @@
+"""What a run comes to: figures after training, what was heard, the final model and result.json."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Callable, ContextManager, Iterable
+
+from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
+from whisper_finetune_api.v1alpha1.status import Result
+from whisper_finetune_trainer.checkpoints import reached
+from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.evaluation import wer
+from whisper_finetune_trainer.evaluation.evaluations import Evaluation
+from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, MODEL, RunFolder
+from whisper_finetune_trainer.output.stored_folder import StoredFolder
+from whisper_finetune_trainer.progress.progress import Snapshot
+
+_TEXTS_FILE = "evaluation.jsonl"
+
+
+def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedModel) -> Result:
+    """Return the figures after training, with the intervals of their difference to the baseline."""
+    interval = wer.difference(before.measurement, after.measurement)
+    unseen = wer.unseen(
+        before.measurement,
+        after.measurement,
+        {clip.text for clip in clips.train},
+        loaded.language_code,
+        loaded.spellings,
+    )
+    return Result(
+        **after.measurement.to_report().model_dump(),
+        difference_low=wer.points_text(interval.low) if interval else None,
+        difference_high=wer.points_text(interval.high) if interval else None,
+        unseen_texts=unseen,
+    )
+
+
+def describe(baseline: Evaluation, result: Result, clips: int) -> str:
+    """Return the result in one sentence; where chance may explain it, it says so."""
+    before = baseline.measurement.to_report().normalized_wer
+    text = f"normalized WER {before} -> {result.normalized_wer} % over {clips} clips"
+    if result.difference_low is None or result.difference_high is None:
+        return f"{text}; their texts hold no word to compare"
+    text += f", difference {result.difference_low} to {result.difference_high} (95 % interval over clips)"
+    holds_zero = float(result.difference_low) <= 0 <= float(result.difference_high)
+    return f"{text}; the interval holds zero, so chance may explain the difference" if holds_zero else text
+
+
+def write_texts(folder: RunFolder, clips: Clips, before: Evaluation, after: Evaluation) -> None:
+    """Write what was heard of each held-out clip before and after training, one JSON object a line."""
+    rows = zip(clips.evaluation, before.hypotheses, after.hypotheses)
+    lines = (
+        json.dumps({"id": clip.identifier, "reference": clip.text, "before": old, "after": new}, ensure_ascii=False)
+        for clip, old, new in rows
+    )
+    folder.write_text(_TEXTS_FILE, "".join(line + "\n" for line in lines))
+
+
+def conclude(
+    folder: RunFolder, snapshot: Snapshot, baseline: Evaluation, figures: Result, keep_checkpoints: int
+) -> TrainingResult:
+    """Return the result of a run whose final model is about to be written."""
+    known = {name: getattr(snapshot.report, name) for name in TrainerReport.model_fields}
+    # The others go once the model is whole.
+    kept = reached.checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
+    return TrainingResult(
+        **{**known, "checkpoints": kept},
+        result=figures,
+        message=describe(baseline, figures, len(baseline.hypotheses)),
+        seconds=round(snapshot.training_seconds),
+    )
+
+
+def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable[[Path], None]) -> TrainingResult:
+    """Write the final model by `fill`, and result.json just before it becomes whole; return the result with it."""
+
+    def with_model(stored: StoredFolder) -> TrainingResult:
+        return result.model_copy(update={"model": ReportedModel(path=MODEL, sha256=stored.sha256, step=step)})
+
+    # In this order a whole model always has its result, and a result alone counts as nothing.
+    stored = folder.write_folder(
+        MODEL,
+        step,
+        fill,
+        wer=result.result.wer if result.result else None,
+        before_whole=lambda stored: folder.write_json(reached.RESULT_FILE, with_model(stored).to_json_object()),
+    )
+    return with_model(stored)
+
+
+def copy_model(source: ContextManager[Path], names: Iterable[str], card: str, folder: Path) -> None:
+    """Fill `folder` with the named files of a checkpoint's model, under the final model's card."""
+    with source as opened:
+        for name in names:
+            shutil.copyfile(opened / name, folder / name)
+    (folder / "README.md").write_text(card, encoding="utf-8")

@@ -1,0 +1,143 @@
+"""One attempt at a run, from top to bottom: data, model, baseline, training, evaluation, model, result."""
+
+import functools
+import logging
+from pathlib import Path
+from typing import Callable, List, Sequence, Tuple
+
+from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_trainer import backends
+from whisper_finetune_trainer.checkpoints import checkpoint_state
+from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
+from whisper_finetune_trainer.checkpoints.step_record import StepRecord
+from whisper_finetune_trainer.data import dataset, normalizers
+from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.evaluation import evaluations, wer
+from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
+from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.model import clip_fitting, model, model_card, model_folder
+from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.output.run_folder import RunFolder
+from whisper_finetune_trainer.progress.progress import Reporter
+from whisper_finetune_trainer.report import report
+from whisper_finetune_trainer.report.report_data import FinishedTraining
+from whisper_finetune_trainer.stopping import StopRequest
+from whisper_finetune_trainer.training import finished_run, milestones, outcome
+from whisper_finetune_trainer.training.training_loop import TrainingLoop
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest) -> TrainingResult:
+    """Take a run to its end, from wherever earlier attempts left it, and return its result.
+
+    TrainerError says what is to be mended; Stopped leaves the newest state behind.
+    """
+    steps = StepRecord()
+    with stop.interruptible():
+        clips, loaded = _load(config)
+        config = config.model_copy(update={"scratch_limit_bytes": _scratch_bytes_left(config, folder, clips, loaded)})
+        config = schedule.of_model(config, loaded.dimensions)
+        backend = backends.open_backend(config, loaded, clips)
+    reporter.tell(
+        data=clips.summary(), metric=wer.metric(loaded.language_code, loaded.spellings), ran_on=backend.ran_on
+    )
+
+    measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
+    baseline = measured.baseline()
+    reporter.tell(baseline=baseline.measurement.to_report())
+
+    saved = Checkpoints(config, folder, backend, loaded, reporter, evaluations.digest_of(clips.train), steps)
+    first_step = saved.resume()
+    reporter.resume_at(first_step, config.schedule.steps)
+    history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
+    folder.wait_until_written()
+
+    final = _final(config, history, saved)
+    figures = outcome.compare(baseline, final, clips, loaded)
+    outcome.write_texts(folder, clips, baseline, final)
+    result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
+    result = _report(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
+    backend.gather_weights()
+    fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
+    if config.spec.output.float16_copy:
+        fill = _with_float16_copy(fill)
+    return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
+
+
+def _load(config: TrainerConfig) -> Tuple[Clips, LoadedModel]:
+    found = dataset.load_clips(config)
+    loaded = model.load_model(config)
+    clips = clip_fitting.fit_clips(found, loaded, config)
+    dropped = ", ".join(f"{number} {reason}" for reason, number in clips.dropped.items())
+    logger.info(
+        "%d clips to train on, %d held out%s",
+        len(clips.train),
+        len(clips.evaluation),
+        f"; left out: {dropped}" if dropped else "",
+    )
+    return clips, loaded
+
+
+def _scratch_bytes_left(config: TrainerConfig, folder: RunFolder, clips: Clips, loaded: LoadedModel) -> int:
+    left = config.scratch_limit_bytes - clips.scratch_bytes
+    return left - folder.reserve_scratch(checkpoint_state.largest_bytes(loaded.network), left)
+
+
+def _final(config: TrainerConfig, history: List[Evaluation], saved: Checkpoints) -> Evaluation:
+    """Return the evaluation whose model becomes the final one: the best of those that were kept, else the last."""
+    if config.schedule.eval_every_steps is None:
+        return history[-1]
+    kept = [evaluation for evaluation in history if saved.model_of(evaluation.step)]
+    while kept:
+        best = milestones.best_of(kept)
+        if saved.is_intact(best.step):
+            return best
+        kept.remove(best)
+    return history[-1]
+
+
+def _report(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
+    try:
+        return report.write(folder, finished)
+    except Exception:  # whatever is wrong with a page must not cost the model, which comes next
+        logger.exception("the report cannot be written; the run goes on without it")
+        return finished.result
+
+
+def _finished(
+    config: TrainerConfig,
+    result: TrainingResult,
+    clips: Clips,
+    loaded: LoadedModel,
+    measured: Sequence[Evaluation],
+    final: Evaluation,
+    steps: StepRecord,
+) -> FinishedTraining:
+    return FinishedTraining(
+        config=config,
+        result=result,
+        clips=clips,
+        baseline=measured[0],
+        history=tuple(measured[1:]),
+        final=final,
+        normalize=normalizers.normalizer_for(loaded.language_code, loaded.spellings).apply,
+        stretches=steps.stretches(),
+        seconds=steps.seconds(),
+        devices=report.devices(config),
+    )
+
+
+def _filler(loaded: LoadedModel, saved: Checkpoints, final: Evaluation, card: str) -> Callable[[Path], None]:
+    kept = saved.model_of(final.step)
+    if kept is None:
+        return lambda folder: model.save_model(loaded, folder, card)
+    return functools.partial(outcome.copy_model, saved.reading(kept), tuple(kept.manifest.files), card)
+
+
+def _with_float16_copy(fill: Callable[[Path], None]) -> Callable[[Path], None]:
+    def fill_twice(folder: Path) -> None:
+        fill(folder)
+        model_folder.add_float16_copy(folder)
+
+    return fill_twice
