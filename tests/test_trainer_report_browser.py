@@ -14,6 +14,7 @@ import browser
 import finished_trainings
 import report_screenshots
 import tiny_whisper
+from demo import picture
 from whisper_finetune_trainer.report import clip_sounds, report_data, report_page
 
 pytestmark = pytest.mark.browser
@@ -158,3 +159,18 @@ def test_the_pictures_for_the_docs_are_made(chromium: Browser, report: Path, tmp
         "report.png", "report-dark.png", "report-whole.png", "report-phone.png", "report.pdf"
     ]  # fmt: skip
     assert all(path.stat().st_size > 20_000 for path in written)
+
+
+def test_its_head_is_a_picture_without_clips_that_a_page_can_show(
+    chromium: Browser, report: Path, tmp_path: Path
+) -> None:
+    drawn = tmp_path / "report.svg"
+    drawn.write_text(picture.head_of(report, chromium), encoding="utf-8")
+    text = drawn.read_text(encoding="utf-8")
+    assert "word error rate, normalized, over" in text.lower()
+    assert "<audio" not in text
+    assert "document.title" not in text
+    page = chromium.new_page()
+    (tmp_path / "page.html").write_text('<img src="report.svg">', encoding="utf-8")
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.locator("img").evaluate("(image) => image.complete && image.naturalWidth") == picture.WIDTH

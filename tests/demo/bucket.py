@@ -25,6 +25,11 @@ def serving(folder: Path, kubeconfig: Path) -> Iterator[ObjectStore]:
         yield store
 
 
+def folder_of(store_folder: Path) -> Path:
+    """Return where the bucket's objects lie as files, below the folder that it is served from."""
+    return versitygw.objects_of(store_folder) / BUCKET
+
+
 def host_for(kubeconfig: Path) -> str:
     """Return this machine's address on the way to the cluster."""
     server = urlsplit(yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"])

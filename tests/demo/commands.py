@@ -36,17 +36,17 @@ def command(arguments: Sequence[str]) -> int:
         case "licences":
             print(sources.licences(), end="")
         case "run":
-            from demo.flow import Flow  # noqa: PLC0415 (the Kubernetes client takes seconds to import)
-            from demo.scenarios import IN_BUCKET, SCENARIOS  # noqa: PLC0415 (the same)
+            from demo import flow, scenarios  # noqa: PLC0415 (the Kubernetes client takes seconds to import)
 
-            offered = IN_BUCKET if options.output == "s3" else SCENARIOS
-            if options.runtime not in offered:
-                raise DemoError(f"there is no demo for runtime {options.runtime!r}: take {' or '.join(offered)}")
-            Flow(options.name, offered[options.runtime], folders, Stopwatch()).run()
+            flow.Flow(options.name, scenarios.of(options.runtime, options.output), folders, Stopwatch()).run()
         case "verify":
-            from demo import verification  # noqa: PLC0415 (the same)
+            from demo import scenarios, verification  # noqa: PLC0415 (the same)
 
-            print(verification.verify(options.name, options.python))
+            print(verification.verify(options.name, scenarios.of("cpu", options.output), options.python))
+        case "picture":
+            from demo import picture, scenarios  # noqa: PLC0415 (the same)
+
+            print(picture.write(options.name, scenarios.of("cpu", options.output)))
     return 0
 
 
@@ -59,10 +59,10 @@ def parser() -> argparse.ArgumentParser:
     cluster = argparse.ArgumentParser(add_help=False)
     name = os.environ.get("CLUSTER_NAME") or "demo"
     cluster.add_argument("--name", default=name, help="the cluster's name (default: CLUSTER_NAME, or demo)")
+    where = "pvc: data and results on a volume; s3: in a bucket of a real S3 server"
+    cluster.add_argument("--output", choices=("pvc", "s3"), default="pvc", help=where)
     run = commands.add_parser("run", parents=[cluster], help="all of it: cluster, operator, a fine-tune, a table")
     run.add_argument("--runtime", default="cpu", help="cpu: Italian by Whisper base; ipu-emulated: the way to IPUs")
-    where = "pvc: data and results on a volume; s3: in a bucket of a real S3 server"
-    run.add_argument("--output", choices=("pvc", "s3"), default="pvc", help=where)
     verify = commands.add_parser(
         "verify",
         parents=[cluster],
@@ -71,4 +71,6 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--python", type=Path, default=Path(sys.executable), help="the Python that measures (default: this one)"
     )
+    what = "draw the head of the finished run's report into docs/pictures"
+    commands.add_parser("picture", parents=[cluster], help=what)
     return top

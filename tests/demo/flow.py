@@ -7,7 +7,17 @@ from pathlib import Path
 
 from kubernetes import config
 
-from demo import bucket, explanation, following, next_steps, operator_installation, progress_of_run, table, volume
+from demo import (
+    bucket,
+    explanation,
+    finished,
+    following,
+    next_steps,
+    operator_installation,
+    progress_of_run,
+    table,
+    volume,
+)
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError
 from demo.folders import DemoFolders
@@ -54,7 +64,7 @@ class Flow:
     def fill_volume(self, cluster: DemoCluster) -> Path:
         """Return the node's folder behind the claim."""
         with self.watch.step("putting model and speech on the volume"):
-            shared = Path(installation.cluster_program("volume", volume.CLAIM, "--name", self.name))
+            shared = finished.shared(self.name, self.scenario)
             self.scenario.fill(self.folders, shared)
             for manifest in volume.manifests(shared, cluster.namespace):
                 cluster.apply(manifest)
@@ -63,13 +73,13 @@ class Flow:
     def fill_bucket(self, cluster: DemoCluster, kubeconfig: Path, held: contextlib.ExitStack) -> Path:
         """Return the folder behind the bucket, whose server runs as long as it is held."""
         with self.watch.step("putting model and speech into a bucket"):
-            folder = Path(installation.cluster_program("volume", f"{volume.CLAIM}-store", "--name", self.name))
+            folder = finished.store_folder(self.name)
             store = held.enter_context(bucket.serving(folder, kubeconfig))
             self.scenario.fill(self.folders, folder / "local")
             bucket.upload(store, folder / "local")
             cluster.apply(bucket.secret(store, cluster.namespace))
         self.watch.say(f"the bucket is s3://{bucket.BUCKET} at {store.endpoint}")
-        return store.folder / bucket.BUCKET
+        return finished.shared(self.name, self.scenario)
 
     def fine_tune(self, cluster: DemoCluster, shared: Path) -> Sight:
         """Make the run anew, and follow it to its end."""

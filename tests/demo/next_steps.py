@@ -6,8 +6,6 @@ from demo.operator_installation import NAMESPACE, RELEASE
 from demo.scenarios import Scenario
 from e2e import installation
 
-VERIFY = ".venv/bin/python tests/demo verify"
-
 
 def text(kubeconfig: Path, cluster: str, model: Path, scenario: Scenario) -> str:
     """Return commands that can be pasted, each with what it shows."""
@@ -19,10 +17,17 @@ def text(kubeconfig: Path, cluster: str, model: Path, scenario: Scenario) -> str
         f"kubectl logs --selector whisperfinetune.dev/run-name={scenario.run_name} --tail 100": "the trainer's log",
         f"kubectl logs --namespace {NAMESPACE} deployment/{RELEASE}": "the operator's log",
         f"ls {model}": "the model, for transformers.pipeline",
-        **({VERIFY: "its word error rate, measured without our own code"} if scenario.verifiable else {}),
+        **verification(scenario),
         f"python3 tests/cluster down --name {cluster}": "end the cluster, which is left up",
     }
     width = max(map(len, commands))
     environment = f"  export KUBECONFIG={kubeconfig} PATH={programs}:$PATH"
     lines = [f"  {command:{width}}  # {what}" for command, what in commands.items()]
     return "\n".join(["to look further:", environment, *lines])
+
+
+def verification(scenario: Scenario) -> dict[str, str]:
+    """Return the command that measures the scenario's model anew; none where it has learned from tones."""
+    option = " --output s3" if scenario.in_bucket else ""
+    what = "its word error rate, measured without our own code"
+    return {f".venv/bin/python tests/demo verify{option}": what} if scenario.verifiable else {}

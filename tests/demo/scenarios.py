@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from demo import data, volume
+from demo.faults import DemoError
 from demo.folders import DemoFolders
 from demo.stopwatch import Stopwatch
 from images.recipes import REPOSITORY, Recipe
@@ -99,8 +100,14 @@ SCENARIOS = {
 """By the runtime's name."""
 
 IN_BUCKET = {
-    "cpu": replace(
-        SCENARIOS["cpu"], example=REPOSITORY / "tests" / "demo" / "s3.yaml", verifiable=False, in_bucket=True
-    ),
+    "cpu": replace(SCENARIOS["cpu"], example=REPOSITORY / "tests" / "demo" / "s3.yaml", in_bucket=True),
 }
 """The same, from a bucket to a bucket."""
+
+
+def of(runtime: str, output: str) -> Scenario:
+    """Return the scenario of a runtime and of where its data lies, `pvc` or `s3`; DemoError where there is none."""
+    offered = IN_BUCKET if output == "s3" else SCENARIOS
+    if runtime not in offered:
+        raise DemoError(f"there is no demo for runtime {runtime!r}: take {' or '.join(offered)}")
+    return offered[runtime]

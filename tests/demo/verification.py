@@ -8,14 +8,9 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-from kubernetes import config
-
-from demo import volume
-from demo.demo_cluster import DemoCluster
+from demo import finished
 from demo.faults import DemoError
-from demo.scenarios import SCENARIOS
-from e2e import installation
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
+from demo.scenarios import Scenario
 
 MEASURE = Path(__file__).parent / "pipeline_wer.py"
 #: Points of normalized word error rate: batches and versions round differently.
@@ -26,27 +21,14 @@ MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MA
 SPLIT_SEED = 0
 
 
-def verify(name: str, python: Path) -> str:
+def verify(name: str, scenario: Scenario, python: Path) -> str:
     """Return the comparison of the demo's finished run in words; DemoError where there is none, or it does not hold."""
-    scenario = SCENARIOS["cpu"]
-    spec = WhisperFineTuneSpec.model_validate(scenario.run["spec"])
-    status = status_of(name, scenario.run_name)
-    if not (status.model and status.result and status.ran_on):
-        raise DemoError(f"the run {scenario.run_name} has no result: `python tests/demo run` makes one")
-    shared = Path(installation.cluster_program("volume", volume.CLAIM, "--name", name))
-    model, speech = (volume.folder_of(uri, shared) for uri in (status.model.uri, spec.dataset.source))
-    manifest = speech / "manifest.jsonl"
-    clips = held_out(manifest, float(spec.dataset.eval_fraction))
-    measured = measure(python, model, manifest, status.ran_on.precision, clips)
+    run = finished.find(name, scenario)
+    manifest = run.path(run.spec.dataset.source) / "manifest.jsonl"
+    clips = held_out(manifest, float(run.spec.dataset.eval_fraction))
+    measured = measure(python, run.path(run.status.model.uri), manifest, run.status.ran_on.precision, clips)
     versions = f"transformers {measured['transformers']} and torch {measured['torch']} on {measured['clips']} clips"
-    return f"{versions}\n{verdict(float(status.result.normalized_wer), measured['normalized_wer'])}"
-
-
-def status_of(cluster: str, run: str) -> WhisperFineTuneStatus:
-    kubeconfig = installation.cluster_program("kubeconfig", "--name", cluster)
-    with config.new_client_from_config(kubeconfig) as api:
-        found = DemoCluster(api).run(run)
-    return WhisperFineTuneStatus.model_validate(found.get("status", {}) if found else {})
+    return f"{versions}\n{verdict(float(run.status.result.normalized_wer), measured['normalized_wer'])}"
 
 
 def held_out(manifest: Path, fraction: float) -> list[str]:

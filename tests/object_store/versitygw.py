@@ -76,6 +76,11 @@ class ObjectStore:
         return user
 
 
+def objects_of(folder: Path) -> Path:
+    """Return where a server over that folder keeps its objects: one folder per bucket, one file per object."""
+    return folder / "objects"
+
+
 @contextlib.contextmanager
 def serving(folder: Path, disk: Path | None = None, host: str = "127.0.0.1") -> Iterator[ObjectStore]:
     """Serve on a free port of an address of this machine; objects lie below `disk` where it is given, else `folder`."""
@@ -84,7 +89,7 @@ def serving(folder: Path, disk: Path | None = None, host: str = "127.0.0.1") -> 
         endpoint=f"http://{host}:{_free_port(host)}",
         access_key=f"test-{secrets.token_hex(4)}",
         secret_key=secrets.token_hex(16),
-        folder=disk or folder / "objects",
+        folder=disk or objects_of(folder),
     )
     for made in (store.folder, folder / "attributes", folder / "users"):
         made.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,51 @@
+"""The finished run of a demo whose cluster is still up: what was asked, what came of it, and where its files lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubernetes import config
+
+from demo import bucket, volume
+from demo.demo_cluster import DemoCluster
+from demo.faults import DemoError
+from demo.scenarios import Scenario
+from e2e import installation
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run with a result."""
+
+    spec: WhisperFineTuneSpec
+    status: WhisperFineTuneStatus
+    #: This machine's folder behind the claim or the bucket.
+    shared: Path
+
+    def path(self, uri: str) -> Path:
+        """Return where on this machine an address of the run lies."""
+        return volume.folder_of(uri, self.shared)
+
+
+def find(cluster: str, scenario: Scenario) -> FinishedRun:
+    """Return the scenario's run in the cluster of that name; DemoError where it has no result."""
+    kubeconfig = installation.cluster_program("kubeconfig", "--name", cluster)
+    with config.new_client_from_config(kubeconfig) as api:
+        found = DemoCluster(api).run(scenario.run_name)
+    status = WhisperFineTuneStatus.model_validate(found.get("status", {}) if found else {})
+    if not (status.model and status.result and status.ran_on):
+        raise DemoError(f"the run {scenario.run_name} has no result: `python tests/demo run` makes one")
+    return FinishedRun(WhisperFineTuneSpec.model_validate(scenario.run["spec"]), status, shared(cluster, scenario))
+
+
+def shared(cluster: str, scenario: Scenario) -> Path:
+    """Return the folder of this machine that holds the scenario's data and results."""
+    if scenario.in_bucket:
+        # The server keeps one file for each object.
+        return bucket.folder_of(store_folder(cluster))
+    return Path(installation.cluster_program("volume", volume.CLAIM, "--name", cluster))
+
+
+def store_folder(cluster: str) -> Path:
+    """Return the folder that the demo's S3 server works in."""
+    return Path(installation.cluster_program("volume", f"{volume.CLAIM}-store", "--name", cluster))
