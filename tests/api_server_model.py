@@ -129,6 +129,13 @@ def partition_of(pod: KubernetesObject) -> str:
     return next(str(each["value"]) for each in environment if each["name"] == PARTITION_ENV)
 
 
+def has_fields(found: KubernetesObject, selector: str) -> bool:
+    """Return whether a field selector takes the object: the two that the operator uses."""
+    if selector.startswith("status.phase!="):
+        return is_at_work(found)
+    return not selector or selector == f"metadata.name={found['metadata']['name']}"
+
+
 class Door:
     """One replica's way to the server: the verbs of ApiServer. It can hold up a request for as long as a test likes."""
 
@@ -176,10 +183,10 @@ class Door:
     async def all_of(self, resource: Resource, _namespace: str | None, **query: str) -> AsyncIterator[KubernetesObject]:
         await self._pass("list", resource)
         label, _, value = query.get("labelSelector", "").partition("=")
-        name = query.get("fieldSelector", "").removeprefix("metadata.name=")
+        fields = query.get("fieldSelector", "")
         for each in copy.deepcopy(self._server.of(resource.plural)):
-            labelled = not label or (each["metadata"].get("labels") or {}).get(label) == value
-            if labelled and name in ("", each["metadata"]["name"]):
+            labelled = not label or (label in labels_of(each) and value in ("", labels_of(each)[label]))
+            if labelled and has_fields(each, fields):
                 yield each
 
     async def list_with_version(

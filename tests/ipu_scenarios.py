@@ -1,5 +1,6 @@
 """Stories of runs on IPUs: on a pool of partitions, through Graphcore's IPU operator, and with what cannot be."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +29,8 @@ POOLED = next(runtime.partitions for runtime in RUNTIMES.runtimes if runtime.par
 P4A, P4B, P8 = POOLED.members
 ON_POOL = {"model": SMALL, "runtime": "pod16", "ipus": 4}
 AS_IPU_JOB = {"model": SMALL, "runtime": "eidf", "ipus": 4}
-ALL_TAKEN = Line((), frozenset(partition.lease_name for partition in POOLED.members))
+FREE = Line(inventory=RUNTIMES.inventory)
+ALL_TAKEN = replace(FREE, taken=RUNTIMES.inventory.names)
 HELD = (lease(P4A),)
 #: The run with its Job on p4a, started.
 PARTITION = {
@@ -126,7 +128,13 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         actions=("give back " + P8.lease_name, "create again"),
     ),
     "pool: somebody deleted the Lease of a Job at work": Scenario(
-        (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),))), "Preparing", "Retrying", actions=("take p4a",)
+        (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),), line=FREE)),
+        "Preparing",
+        "Retrying",
+        actions=("take p4a",),
+    ),
+    "pool: and no pool has the partition any more": Scenario(
+        (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),))), "Preparing", "Retrying", actions=("delete",)
     ),
     "pool: and somebody else has it": Scenario(
         (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),), line=ALL_TAKEN)),

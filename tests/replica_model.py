@@ -39,20 +39,28 @@ OFFERED = Runtimes.model_validate(
 )
 
 
+def at_host(host: str) -> Runtimes:
+    """Return the same pool at another address of the V-IPU server."""
+    changed = OFFERED.model_dump(by_alias=True)
+    changed["runtimes"][0]["partitions"]["apiHost"] = host
+    return Runtimes.model_validate(changed)
+
+
 class Replica:
     """A leader: its view of the cluster, and its way to it. Frozen, it is no leader any more when it wakes."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, offered: Runtimes = OFFERED) -> None:
         self.server = server
         self.door: Any = Door(server)
         self.leads = True
-        self.store = Store(PartitionBook(lambda run: partition_need.find(run, OFFERED)))
+        inventory = offered.inventory
+        self.store = Store(PartitionBook(lambda run: partition_need.find(run, offered), inventory))
         metrics = Metrics()
         self.reconciler = Reconciler(
             self.store,
             Cluster(self.door),
-            PartitionCluster(self.door, NAMESPACE, None),
-            OFFERED,
+            PartitionCluster(self.door, NAMESPACE, None, inventory),
+            offered,
             EventPoster(self.door, metrics, instance="model"),
             metrics,
             require_leadership=self._require,

@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 from api_server_model import Server
-from replica_model import NAMESPACE, Replica
+from replica_model import NAMESPACE, OFFERED, Replica
 from run_objects import complete, time
 from specs import MINIMAL
 from whisper_finetune_operator.acting.acting import Actor
@@ -26,7 +26,7 @@ class Scene:
         self.server = Server(random.Random(1))  # noqa: S311 (no secret)
         self.replica = Replica(self.server)
         self.store, door, metrics = self.replica.store, self.replica.door, Metrics()
-        cluster, leases = Cluster(door), PartitionCluster(door, NAMESPACE, None)
+        cluster, leases = Cluster(door), PartitionCluster(door, NAMESPACE, None, OFFERED.inventory)
         partitions = PartitionActor(self.store, cluster, leases, require_leadership=lambda: None)
         poster = EventPoster(door, metrics, instance="model")
         self.actor = Actor(self.store, cluster, partitions, poster, metrics, require_leadership=lambda: None)

@@ -144,7 +144,7 @@ def assert_nobody_was_passed(history: History, lease: dict[str, Any]) -> None:
     holders = {run_uid_of(each) for each in history.server.of("leases")}
     runs = {uid_of(run): run for run in history.server.of("whisperfinetunes")}
     taker = runs[run_uid_of(lease)]
-    sizes = {each.lease_name: each.ipus for each in OFFERED.pool_partitions()}
+    sizes = {each.lease_name: each.ipus for each in OFFERED.inventory.members}
     for uid, run in runs.items():
         is_older = run["metadata"]["creationTimestamp"] < taker["metadata"]["creationTimestamp"]
         waits = uid not in holders and "completionTime" not in run["status"]

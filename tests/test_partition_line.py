@@ -7,7 +7,7 @@ import pytest
 
 from run_objects import START
 from whisper_finetune_operator.partitions.partition_line import Line, Waiting
-from whisper_finetune_operator.partitions.pools import Partition, Partitions
+from whisper_finetune_operator.partitions.pools import Inventory, Partition, Partitions
 
 POOL = Partitions(
     api_host="10.5.1.1",
@@ -84,13 +84,22 @@ def test_a_run_joins_once() -> None:
     assert once.joined_by(waiting("a", 4, 1)) is once
 
 
-def test_two_runtimes_share_a_partition_by_its_server_and_id() -> None:
-    other = Partitions(api_host="10.5.1.1", api_port=9000, pool=(Partition(id="p4b", ipus=4),))
+def test_two_runtimes_share_a_partition_by_its_id_unless_their_servers_have_names() -> None:
+    other = Partitions(api_host="Vipu.example.", api_port=9000, pool=(Partition(id="p4b", ipus=4),))
     assert other.members[0].lease_name == LEASES["p4b"]
-    elsewhere = Partitions(api_host="10.5.1.2", pool=(Partition(id="p4b", ipus=4),))
+    elsewhere = Partitions(server="annexe", api_host="10.5.1.2", pool=(Partition(id="p4b", ipus=4),))
     assert elsewhere.members[0].lease_name != LEASES["p4b"]
     found = line(waiting("a", 4, 2, other), waiting("b", 4, 1), taken=("p4a",))
     assert turns(found) == {"a": "p4b", "b": "p8"}
+
+
+def test_a_name_that_the_file_does_not_lead_to_keeps_every_partition_of_its_id() -> None:
+    annexe = Partitions(server="annexe", api_host="10.5.1.2", pool=(Partition(id="p4b", ipus=4),))
+    inventory = Inventory((*POOL.members, *annexe.members))
+    here, there = LEASES["p4b"], annexe.members[0].lease_name
+    assert inventory.kept_by(here) == {here}
+    assert inventory.kept_by("partition-p4b-0badcafe") == {here, there, "partition-p4b-0badcafe"}
+    assert inventory.kept_by("somebody-s") == {"somebody-s"}
 
 
 @pytest.mark.parametrize("name", ["P4_a.1", "-".join(["p"] * 30), "x" * 63])

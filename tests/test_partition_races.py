@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from api_server_model import Server, is_at_work, partition_of
-from replica_model import NAMESPACE, OFFERED, Replica
+from replica_model import NAMESPACE, OFFERED, Replica, at_host
 from run_objects import job_failed, time
 from specs import MINIMAL
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
-P4A, _, P8 = OFFERED.pool_partitions()
+P4A, _, P8 = OFFERED.inventory.members
 
 
 class Stage:
@@ -53,6 +53,17 @@ class Stage:
 
     def at_work(self) -> list[str]:
         return [run_uid_of(pod) for pod in self.server.of("pods") if is_at_work(pod)]
+
+    def rename_partition(self, name: str) -> None:
+        """Let the Lease, the Jobs and the pods name the partition as another version of the operator does."""
+        for plural in ("leases", "jobs", "pods"):
+            for each in self.server.of(plural):
+                each["metadata"]["labels"][PARTITION_LABEL] = name
+                self.server.changed(each)
+        (lease,) = self.server.of("leases")
+        del self.server.objects["leases", NAMESPACE, lease["metadata"]["name"]]
+        lease["metadata"]["name"] = name
+        self.server.objects["leases", NAMESPACE, name] = lease
 
     def start_pods(self) -> None:
         """Let the Job controller make the pods that it owes, and none of them end."""
@@ -236,3 +247,41 @@ async def test_a_partition_that_was_kept_without_a_label_is_tried_again() -> Non
     stage.leader.store.partitions.forget_in_use()
     await stage.look(first)
     assert stage.holders() == [first]
+
+
+async def test_a_partition_whose_server_is_spelled_in_another_way_is_still_taken() -> None:
+    stage = Stage()
+    first, second = stage.create("first", 1), stage.create("second", 2)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    stage.leader = Replica(stage.server, at_host("vipu.example."))
+    for run in (second, first):
+        await stage.look(run, rounds=2)
+    stage.start_pods()
+    assert (stage.holders(), stage.at_work()) == ([first], [first])
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["with its Lease", "and its Lease is gone"])
+async def test_a_partition_that_an_earlier_version_named_by_its_server_is_still_taken(*, lost: bool) -> None:
+    stage = Stage()
+    first, second = stage.create("first", 1), stage.create("second", 2)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    stage.rename_partition("partition-p8-0badcafe")
+    if lost:
+        stage.server.objects = {place: each for place, each in stage.server.objects.items() if place[0] != "leases"}
+    stage.leader = Replica(stage.server)
+    for run in (second, first):
+        await stage.look(run, rounds=2)
+    stage.start_pods()
+    assert stage.at_work() == [first]
+    assert stage.holders() == ([] if lost else [first])
+    stage.end_pods()
+    if not lost:
+        stage.change(first, suspend=True)
+        await stage.look(first)
+        stage.end_pods()
+    await stage.look(first, rounds=2)
+    await stage.look(second, rounds=2)
+    stage.start_pods()
+    assert stage.holders() == stage.at_work() == ([first] if lost else [second])

@@ -78,6 +78,52 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str) -> Non
     assert "\n" not in str(error.value)
 
 
+def pool(name: str, host: str, *, server: str = "", port: int = 8090) -> str:
+    """Return a runtime with the one partition p4."""
+    named = f"server: {server}, " if server else ""
+    partitions = f"{{{named}apiHost: {host}, apiPort: {port}, pool: [{{id: p4, ipus: 4}}]}}"
+    return f"{{name: {name}, accelerator: ipu, image: t, partitions: {partitions}}}"
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [
+        (pool("a", "vipu.example"), pool("b", "VIPU.example.")),
+        (pool("a", "vipu", server="main"), pool("b", "10.5.1.1", server="main")),
+        (pool("a", "10.5.1.1", server="main"), pool("b", "10.5.1.2", server="annexe")),
+        (pool("a", "10.5.1.1", server="main"), pool("b", "10.5.1.1", server="annexe", port=8091)),
+    ],
+    ids=["one host in two spellings", "one named server at two hosts", "two named servers", "at two ports of a host"],
+)
+def test_two_pools_may_name_one_partition_or_two_servers(tmp_path: Path, pools: tuple[str, ...]) -> None:
+    file = tmp_path / "runtimes.yaml"
+    file.write_text(f"runtimes: [{', '.join(pools)}]", encoding="utf-8")
+    runtimes.load(file)
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [
+        (pool("a", "10.5.1.1"), pool("b", "vipu.example")),
+        (pool("a", "10.5.1.1", server="main"), pool("b", "10.5.1.2")),
+        (pool("a", "10.5.1.1", server="main"), pool("b", "10.5.1.1", server="annexe")),
+    ],
+    ids=["two hosts", "one of two servers has no name", "one host under two names"],
+)
+def test_a_partition_that_may_be_one_or_two_is_refused(tmp_path: Path, pools: tuple[str, ...]) -> None:
+    file = tmp_path / "runtimes.yaml"
+    file.write_text(f"runtimes: [{', '.join(pools)}]", encoding="utf-8")
+    with pytest.raises(RuntimesError, match=r"partition p4 stands .* give each pool the name of its own in server"):
+        runtimes.load(file)
+
+
+def test_the_port_stands_apart_from_the_host(tmp_path: Path) -> None:
+    file = tmp_path / "runtimes.yaml"
+    file.write_text(f"runtimes: [{pool('a', 'vipu.example:8090')}]", encoding="utf-8")
+    with pytest.raises(RuntimesError, match="write the port as apiPort"):
+        runtimes.load(file)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RuntimesError, match=r"nowhere\.yaml cannot be read: No such file"):
         runtimes.load(tmp_path / "nowhere.yaml")

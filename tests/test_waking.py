@@ -21,7 +21,7 @@ def stored(number: int) -> Run:
 def leases() -> list[KubernetesObject]:
     """Return the Leases of all partitions, held by runs that are at work."""
     made = []
-    for place, partition in enumerate(OFFERED.pool_partitions()):
+    for place, partition in enumerate(OFFERED.inventory.members):
         lease = partition_leases.build(stored(WAITING + place), partition.lease_name, partition.id, stored(0).created)
         made.append({**lease, "metadata": {**lease["metadata"], "uid": f"lease-{place}", "resourceVersion": "1"}})
     return made

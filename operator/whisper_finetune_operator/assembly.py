@@ -42,12 +42,12 @@ class Operator:
         self._metrics = Metrics()
         self._api = ApiServer(way, self._metrics)
         self._leadership = Leadership(self._api, self._lease_terms()) if settings.leader_election else None
-        self._store = Store(PartitionBook(lambda run: partition_need.find(run, offered)))
+        self._store = Store(PartitionBook(lambda run: partition_need.find(run, offered), offered.inventory))
         self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
         self._reconciler = Reconciler(
             self._store,
             Cluster(self._api),
-            PartitionCluster(self._api, self._lease_terms().namespace, settings.namespace),
+            PartitionCluster(self._api, self._lease_terms().namespace, settings.namespace, offered.inventory),
             offered,
             self._poster,
             self._metrics,

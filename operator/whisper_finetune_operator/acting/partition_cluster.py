@@ -6,24 +6,31 @@ from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer, No
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.partitions.pools import Inventory
 from whisper_finetune_operator.workloads import children
 from whisper_finetune_operator.world import KubernetesObject
+
+_NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 class PartitionCluster:
     """The Leases of one namespace, the operator's. Each request may raise ClusterError or RefusedError."""
 
-    def __init__(self, api: ApiServer, lease_namespace: str, watched_namespace: str | None) -> None:
+    def __init__(
+        self, api: ApiServer, lease_namespace: str, watched_namespace: str | None, inventory: Inventory
+    ) -> None:
         self._api = api
+        self._inventory = inventory
         self._namespace = lease_namespace
         self._watched = watched_namespace
 
     async def is_in_use(self, lease_name: str, run_uid: str) -> bool:
         """Return whether a pod of another run may still be running on the partition, whatever Leases say."""
-        pods = self._api.all_of(PODS, self._watched, labelSelector=f"{PARTITION_LABEL}={lease_name}")
-        return any(
-            [children.run_uid_of(pod) != run_uid and not children.has_ended(pod) async for pod in pods],
-        )
+        pods = self._api.all_of(PODS, self._watched, labelSelector=PARTITION_LABEL, fieldSelector=_NOT_ENDED)
+        return any([children.run_uid_of(pod) != run_uid and self._keeps(pod, lease_name) async for pod in pods])
+
+    def _keeps(self, pod: KubernetesObject, lease_name: str) -> bool:
+        return lease_name in self._inventory.kept_by(children.labels_of(pod)[PARTITION_LABEL])
 
     async def take(self, lease: KubernetesObject) -> KubernetesObject:
         """Create the Lease; ConflictError where somebody has the partition."""

@@ -47,7 +47,9 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
         return None
     if any(lease.name == job.partition for lease in situation.leases):
         return _started(situation, job, job.partition) if job.suspended and not situation.busy else None
-    if job.suspended or job.partition in situation.line.taken:
+    # Under a name that the file does not lead to, its partition may be another run's by now.
+    is_known = job.partition in situation.line.inventory.names
+    if job.suspended or not is_known or job.partition in situation.line.taken:
         delete = DeleteWorkload(job.kind, job.name, job.uid, "its partition is another run's")
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
         return Course(pod_phases.of_pod(situation, RETRYING, message), (delete,))

@@ -5,11 +5,11 @@ room for lets younger ones pass that take what it cannot use.
 """
 
 from bisect import insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from whisper_finetune_operator.partitions.pools import PoolPartition
+from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory, PoolPartition
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Line:
-    """Everybody who waits, oldest first, and the names of the Leases that somebody holds."""
+    """Everybody who waits, oldest first, and the names of the Leases that somebody holds, or that must not be taken."""
 
     waiting: tuple[Waiting, ...] = ()
     taken: frozenset[str] = frozenset()
+    inventory: Inventory = NO_PARTITIONS
 
     def joined_by(self, run: Waiting) -> "Line":
         """Return the line with the run in it; the same where it stands in it already."""
@@ -42,7 +43,7 @@ class Line:
             return self
         waiting = list(self.waiting)
         insort(waiting, run, key=lambda each: each.since)
-        return Line(tuple(waiting), self.taken)
+        return replace(self, waiting=tuple(waiting))
 
     @cached_property
     def turns(self) -> dict[str, PoolPartition]:

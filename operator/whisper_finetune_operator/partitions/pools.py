@@ -1,7 +1,12 @@
-"""The admin's V-IPU partitions, and the Lease that stands for each: one per partition, whichever runtime names it."""
+"""The admin's V-IPU partitions, and the Lease that stands for each: one per partition, whichever runtime names it.
+
+A server has many addresses, and the admin may write another one while runs are at work. So a partition is known by its
+id, and by the name that the admin gives its server where two servers have partitions of one id.
+"""
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self
@@ -25,13 +30,48 @@ class PoolPartition:
     api_port: int
     #: In the runtime's pool, from 0.
     place: int
+    #: The admin's name of the V-IPU server; empty: there is one.
+    server: str = ""
 
     @cached_property
     def lease_name(self) -> str:
-        """Return the name of its Lease: by the V-IPU server and the id alone, for two runtimes may share it."""
-        digest = hashlib.sha256(f"{self.api_host.lower()}/{self.id}".encode()).hexdigest()[:_HASH_LENGTH]
+        """Return the name of its Lease: by the server's name and the id alone, for two runtimes may share it."""
+        digest = hashlib.sha256(f"{self.server}/{self.id}".encode()).hexdigest()[:_HASH_LENGTH]
         readable = re.sub(r"[^a-z0-9]+", "-", self.id.lower())[:_ID_LENGTH].strip("-")
         return f"partition-{readable}-{digest}"
+
+    @property
+    def host(self) -> str:
+        """Return the host without what two spellings of it may differ in."""
+        return self.api_host.lower().rstrip(".")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The partitions of all pools."""
+
+    members: tuple[PoolPartition, ...] = ()
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Return the names of their Leases."""
+        return frozenset(partition.lease_name for partition in self.members)
+
+    def kept_by(self, lease_name: str) -> frozenset[str]:
+        """Return the names of the Leases that may not be taken while somebody has the one of that name.
+
+        A name that the file does not lead to, from before an edit of it or an earlier version, keeps all of its id.
+        """
+        if lease_name in self.names:
+            return frozenset({lease_name})
+        return frozenset({lease_name, *(name for name in self.names if _readable(name) == _readable(lease_name))})
+
+
+NO_PARTITIONS = Inventory()
+
+
+def _readable(lease_name: str) -> str:
+    return lease_name.rpartition("-")[0]
 
 
 class Partition(ApiModel):
@@ -44,12 +84,20 @@ class Partition(ApiModel):
 class Partitions(ApiModel):
     """Partitions that all runs share, one run at a time on each."""
 
+    server: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        max_length=63,
+        description="Your name of the V-IPU server, where several have partitions of one id, or one has several hosts.",
+    )
     api_host: str = Field(min_length=1, description="Of the V-IPU server.")
     api_port: int = Field(8090, ge=1, le=65535)
     pool: tuple[Partition, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
+        if re.fullmatch(r"[^:]*:[0-9]+", self.api_host):
+            raise ValueError(f"apiHost {self.api_host}: write the port as apiPort")
         ids = [partition.id for partition in self.pool]
         if twice := sorted({name for name in ids if ids.count(name) > 1}):
             raise ValueError(f"two partitions of the pool are called {', '.join(twice)}")
@@ -59,7 +107,7 @@ class Partitions(ApiModel):
     def members(self) -> tuple[PoolPartition, ...]:
         """Return the partitions in the order of the file."""
         return tuple(
-            PoolPartition(partition.id, partition.ipus, self.api_host, self.api_port, place)
+            PoolPartition(partition.id, partition.ipus, self.api_host, self.api_port, place, self.server or "")
             for place, partition in enumerate(self.pool)
         )
 
@@ -67,3 +115,16 @@ class Partitions(ApiModel):
         """Return those with so many IPUs or more, the smallest first."""
         enough = (partition for partition in self.members if partition.ipus >= ipus)
         return tuple(sorted(enough, key=lambda partition: (partition.ipus, partition.place)))
+
+
+def doubtful(members: Iterable[PoolPartition]) -> list[str]:
+    """Return the ids that may stand for one partition or for two: by the file alone that cannot be said."""
+    first: dict[str, PoolPartition] = {}
+    return sorted({each.id for each in members if _is_doubtful(first.setdefault(each.id, each), each)})
+
+
+def _is_doubtful(one: PoolPartition, other: PoolPartition) -> bool:
+    at_one_place = (one.host, one.api_port) == (other.host, other.api_port)
+    if one.server == other.server:
+        return not one.server and one.host != other.host
+    return not (one.server and other.server) or at_one_place

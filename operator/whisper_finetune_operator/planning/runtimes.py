@@ -1,5 +1,6 @@
 """The admin's file: what the cluster offers to run trainers on, and who may use it."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +10,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from whisper_finetune_api.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator
 from whisper_finetune_api.v1alpha1.model import ApiModel
-from whisper_finetune_operator.partitions.pools import Partitions, PoolPartition
+from whisper_finetune_operator.partitions import pools
+from whisper_finetune_operator.partitions.pools import Inventory, Partitions
 from whisper_finetune_operator.planning import quantities
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -127,6 +129,11 @@ class Runtimes(ApiModel):
             raise ValueError(f"two runtimes are called {', '.join(twice)}")
         if self.default_runtime not in (None, *names):
             raise ValueError(f"defaultRuntime {self.default_runtime} is none of {', '.join(names)}")
+        if doubtful := pools.doubtful(self.inventory.members):
+            raise ValueError(
+                f"partition {', '.join(doubtful)} stands in two pools: write apiHost the same way in both where it "
+                "is one V-IPU server, else give each pool the name of its own in server"
+            )
         if unclear := self._partitions_of_two_sizes():
             raise ValueError(f"two runtimes disagree on the IPUs of partition {', '.join(unclear)}")
         return self
@@ -134,15 +141,16 @@ class Runtimes(ApiModel):
     def _partitions_of_two_sizes(self) -> list[str]:
         sizes: dict[str, set[int]] = {}
         ids = {}
-        for partition in self.pool_partitions():
+        for partition in self.inventory.members:
             sizes.setdefault(partition.lease_name, set()).add(partition.ipus)
             ids[partition.lease_name] = partition.id
         return sorted(ids[lease] for lease, found in sizes.items() if len(found) > 1)
 
-    def pool_partitions(self) -> list[PoolPartition]:
+    @cached_property
+    def inventory(self) -> Inventory:
         """Return the partitions of all pools; one that two runtimes share is there twice."""
-        pools = (runtime.partitions for runtime in self.runtimes if runtime.partitions)
-        return [partition for pool in pools for partition in pool.members]
+        of_runtimes = (runtime.partitions for runtime in self.runtimes if runtime.partitions)
+        return Inventory(tuple(partition for pool in of_runtimes for partition in pool.members))
 
     @property
     def have_pools(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line, Waiting
+from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory
 from whisper_finetune_operator.watching.object_versions import ObjectVersions
 from whisper_finetune_operator.world import KubernetesObject, Run
 
@@ -15,8 +16,9 @@ _Standing = tuple[object, ...]
 class PartitionBook:
     """Leases by name, and the line of the runs that have none."""
 
-    def __init__(self, need_of: Callable[[Run], Waiting | None]) -> None:
+    def __init__(self, need_of: Callable[[Run], Waiting | None], inventory: Inventory = NO_PARTITIONS) -> None:
         self._need_of = need_of
+        self._inventory = inventory
         self._leases: dict[str, KubernetesObject] = {}
         self._needs: dict[str, tuple[_Standing, Waiting | None]] = {}
         #: Partitions without a Lease in sight: with a pod of an earlier life, or somebody's Lease without the label.
@@ -31,7 +33,8 @@ class PartitionBook:
             holders = {partition_leases.read(lease).run_uid for lease in self._leases.values()}
             needs = (need for _, need in self._needs.values() if need and need.uid not in holders)
             waiting = tuple(sorted(needs, key=lambda need: need.since))
-            self._line = Line(waiting, frozenset(self._leases) | self._in_use)
+            kept = (self._inventory.kept_by(name) for name in self._leases)
+            self._line = Line(waiting, frozenset(self._in_use).union(*kept), self._inventory)
         return self._line
 
     def news(self) -> Line | None:
