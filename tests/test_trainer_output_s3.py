@@ -284,15 +284,32 @@ def test_a_policy_that_refuses_latest_json_does_not_undo_a_whole_model(
     assert "no new run is needed; let runs read and write latest.json in output.uri" in caplog.text
 
 
-def test_states_that_may_not_be_removed_do_not_undo_a_whole_model(
-    runs: Runs, bucket: Bucket, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (500, "InternalError")])
+def test_old_folders_that_cannot_be_removed_are_a_warning_and_no_more(
+    runs: Runs,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    code: str,
 ) -> None:
-    bucket.proxy.refuse(lambda request: request.method == "DELETE" and "/resume/" in request.path, 403, "AccessDenied")
-    ended = runs.attempt(runs.config(steps=2))
+    """Four states and checkpoints are made, so most attempts to remove older ones come in the middle of the run."""
+    monkeypatch.setattr(store_options, "_TRIES", 1)
+    bucket.proxy.refuse(is_removal_of_a_folder, status, code)
+    ended = runs.attempt(runs.config(steps=8, evalEverySteps=2))
     assert (ended.exit_code, ended.result.reason) == (0, None), ended.result.message
     bucket.assert_whole("model")
-    assert bucket.states()
-    assert "no new run is needed; remove old checkpoints/ and all of resume/ by hand" in caplog.text
+    assert len(bucket.states()) == 4
+    assert bucket.latest()["model"] == f"{FOLDER}/model"
+    warnings = [record.getMessage() for record in caplog.records if "cannot remove old folders" in record.getMessage()]
+    assert len(warnings) == 1
+    assert code in warnings[0]
+    assert warnings[0].endswith("once it is finished remove old checkpoints/ and all of resume/ by hand")
+
+
+def is_removal_of_a_folder(request: Request) -> bool:
+    """Return whether a request removes a manifest, which is the first to go."""
+    return request.method == "DELETE" and request.path.endswith("manifest.json")
 
 
 def test_short_faults_of_the_store_change_nothing(

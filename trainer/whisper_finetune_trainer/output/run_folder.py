@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Optional
 
 from whisper_finetune_trainer.output import folder_manifest, stored_folder, written_run
+from whisper_finetune_trainer.output.storage import Storage
 from whisper_finetune_trainer.output.stored_folder import StoredFolder
 from whisper_finetune_trainer.output.written_run import CHECKPOINTS, RESUME, WrittenRun
 
@@ -21,6 +22,11 @@ class RunFolder(WrittenRun):
 
     What is written may only be on its way; `wait_until_written` and `after_writes` tell when it is there.
     """
+
+    def __init__(self, storage: Storage, name: str, uri: str, uid: str, training_fields: str) -> None:
+        """`name` is the folder's below `uri`, the address that people know it by."""
+        super().__init__(storage, name, uri, uid, training_fields)
+        self._has_warned_of_old_folders = False
 
     def prepare(self) -> None:
         """Find out whether the output can be written, and remove what a killed attempt left half-written."""
@@ -73,8 +79,11 @@ class RunFolder(WrittenRun):
         self._remove(CHECKPOINTS, 0)
 
     def prune(self, kind: str, keep: int, also: FrozenSet[int] = frozenset()) -> None:
-        """Once all that was written is whole, remove all but the newest `keep` of a kind and the steps in `also`."""
-        self.after_writes(lambda: self._prune(kind, keep, also))
+        """Once all that was written is whole, remove all but the newest `keep` of a kind and the steps in `also`.
+
+        Old folders that cannot be removed cost room and nothing else: the log says so once, and the run goes on.
+        """
+        self.after_writes(lambda: self._try_to_prune(kind, keep, also))
 
     def after_writes(self, action: Callable[[], None]) -> None:
         """Do something once all that was written so far is whole; maybe in another thread."""
@@ -127,9 +136,23 @@ class RunFolder(WrittenRun):
             self._newest_state = None
             self.checkpoints(RESUME)
 
+    def _try_to_prune(self, kind: str, keep: int, also: FrozenSet[int]) -> None:
+        try:
+            self._prune(kind, keep, also)
+        except Exception as error:  # noqa: BLE001 -- whatever keeps an old folder, the model must still be written
+            if not self._has_warned_of_old_folders:
+                self._has_warned_of_old_folders = True
+                logger.warning(
+                    "cannot remove old folders of %s: %s. The run goes on without; once it is finished remove old %s/ "
+                    "and all of %s/ by hand",
+                    self.address(kind),
+                    error.__cause__ or error,
+                    CHECKPOINTS,
+                    RESUME,
+                )
+
     def _prune(self, kind: str, keep: int, also: FrozenSet[int]) -> None:
         found = self.checkpoints(kind)
-        with self.explained(kind):
-            for old in found[: max(0, len(found) - keep)]:
-                if old.manifest.step not in also:
-                    self._storage.remove_folder(self._below(old.path))
+        for old in found[: max(0, len(found) - keep)]:
+            if old.manifest.step not in also:
+                self._storage.remove_folder(self._below(old.path))

@@ -17,15 +17,14 @@ logger = logging.getLogger(__name__)
 def report(config: TrainerConfig, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:
     """Remove what the run no longer needs, name it in latest.json, tell the reporter; return the result as it is.
 
-    All that the run has written is whole then. An output that refuses what comes after the model is only warned of.
+    All that the run has written is whole then. An output that refuses latest.json is only warned of.
     """
     folder.wait_until_written()
-    with _warned("remove what is not needed any more", f"remove old {CHECKPOINTS}/ and all of {RESUME}/ by hand"):
-        folder.prune(CHECKPOINTS, config.spec.output.keep_checkpoints)
-        folder.prune(RESUME, keep=0)
-        folder.wait_until_written()
+    folder.prune(CHECKPOINTS, config.spec.output.keep_checkpoints)
+    folder.prune(RESUME, keep=0)
+    folder.wait_until_written()
     latest = _latest(folder, result)
-    with _warned(f"name this run in {LATEST_FILE}", f"let runs read and write {LATEST_FILE} in output.uri"):
+    with _warned_of_latest():
         folder.update_latest(lambda known: latest if _is_newer(latest, known) else None)
         folder.wait_until_written()
     reporter.tell(**{name: getattr(result, name) for name in TrainerReport.model_fields})
@@ -34,7 +33,7 @@ def report(config: TrainerConfig, folder: RunFolder, result: TrainingResult, rep
 
 
 @contextlib.contextmanager
-def _warned(what: str, advice: str) -> Iterator[None]:
+def _warned_of_latest() -> Iterator[None]:
     try:
         yield
     except TrainerError as error:
@@ -42,7 +41,11 @@ def _warned(what: str, advice: str) -> Iterator[None]:
             raise
         # Not its message, which advises a new run: what the store or the volume said.
         logger.warning(
-            "cannot %s: %s. The model is whole and no new run is needed; %s", what, error.__cause__ or error, advice
+            "cannot name this run in %s: %s. The model is whole and no new run is needed; let runs read and write %s "
+            "in output.uri",
+            LATEST_FILE,
+            error.__cause__ or error,
+            LATEST_FILE,
         )
 
 
