@@ -13,7 +13,7 @@ from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio_places import WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.normalizers import normalizer_for
-from whisper_finetune_trainer.evaluation import wer
+from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 from whisper_finetune_trainer.training import outcome
@@ -94,7 +94,7 @@ def _finished(
     )
     baseline, final = evaluations[0], evaluations[300]
     normalizer = normalizer_for(language, {})
-    interval = wer.difference(baseline.measurement, final.measurement)
+    interval = intervals.of_difference(baseline.measurement.normalized, final.measurement.normalized)
     assert interval is not None
     figures = outcome.Result(
         **final.measurement.to_report().model_dump(),

@@ -30,12 +30,10 @@ def history(*normalized_wers: float) -> list[Evaluation]:
 
 def measurement(normalized_wer: float) -> Measurement:
     return Measurement(
-        wer=0.0,
-        normalized_wer=normalized_wer,
-        cer=None,
-        skipped=0,
-        normalized=ClipErrors((), ()),
-        normalized_references=(),
+        written=ClipErrors((), ()),
+        normalized=ClipErrors((round(100 * normalized_wer),), (10_000,)),
+        letters=None,
+        normalized_references=("",),
     )
 
 

@@ -14,9 +14,8 @@ from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio_places import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.evaluation import clip_lengths, wer
-from whisper_finetune_trainer.evaluation.clip_lengths import Rate
-from whisper_finetune_trainer.evaluation.wer import Interval
+from whisper_finetune_trainer.evaluation import clip_lengths, intervals, wer
+from whisper_finetune_trainer.evaluation.intervals import Interval, Rate
 from whisper_finetune_trainer.report import charts, curves, interval_chart, report_data, report_figures, run_facts
 from whisper_finetune_trainer.report.curves import Measured
 from whisper_finetune_trainer.report.report_figures import Headline
@@ -34,22 +33,22 @@ def headline(before: float, after: float, low: float, high: float) -> Headline:
 
 def test_the_interval_of_a_rate_holds_it_and_is_the_same_each_time() -> None:
     finished = finished_trainings.make()
-    measurement = finished.baseline.measurement
-    interval = wer.interval(measurement)
-    assert interval is not None
-    assert interval.low < measurement.normalized_wer < interval.high
-    assert wer.interval(measurement) == interval
+    measured = finished.baseline.measurement.normalized
+    rate = intervals.of_rate(measured)
+    assert rate is not None
+    assert rate.interval.low < rate.percent == measured.percent() < rate.interval.high
+    assert intervals.of_rate(measured) == rate
     # A normal approximation of the same: the ratio of two means over clips.
-    errors, words = (np.array(numbers) for numbers in dataclasses.astuple(measurement.normalized))
+    errors, words = (np.array(numbers) for numbers in dataclasses.astuple(measured))
     spread = math.sqrt(((errors - words * errors.sum() / words.sum()) ** 2).sum()) / words.sum()
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 100 * spread, rel=0.1)
+    assert rate.interval.high - rate.interval.low == pytest.approx(2 * 1.96 * 100 * spread, rel=0.1)
 
 
 def test_the_interval_of_some_clips_is_theirs() -> None:
-    measurement = wer.measure(["uno due"] * 4, ["uno due", "uno due", "x y", "x y"], "it", {})
-    assert wer.interval(measurement, [0, 1]) == Interval(0.0, 0.0)
-    assert wer.interval(measurement, [2, 3]) == Interval(100.0, 100.0)
-    assert wer.interval(wer.measure(["..."], ["x"], "it", {})) is None
+    measured = wer.measure(["uno due"] * 4, ["uno due", "uno due", "x y", "x y"], "it", {}).normalized
+    assert intervals.of_rate(measured, [0, 1]) == Rate(0.0, Interval(0.0, 0.0))
+    assert intervals.of_rate(measured, [2, 3]) == Rate(100.0, Interval(100.0, 100.0))
+    assert intervals.of_rate(wer.measure(["..."], ["x"], "it", {}).normalized) is None
 
 
 @pytest.mark.parametrize(

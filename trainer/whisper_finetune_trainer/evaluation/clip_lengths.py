@@ -4,20 +4,13 @@ from dataclasses import dataclass
 from typing import Iterator, List, Sequence, Tuple
 
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.evaluation import wer
-from whisper_finetune_trainer.evaluation.wer import Interval, Measurement
+from whisper_finetune_trainer.evaluation import intervals
+from whisper_finetune_trainer.evaluation.intervals import Rate
+from whisper_finetune_trainer.evaluation.wer import Measurement
 
 _GROUPS = 5
 #: Smaller groups say nothing.
 _SMALLEST_GROUP = 4
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A normalized word error rate in percent, with its 95 % interval over clips."""
-
-    percent: float
-    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -30,14 +23,6 @@ class LengthGroup:
     words: int
     before: Rate
     after: Rate
-
-
-def rate(measurement: Measurement, clips: Sequence[int]) -> Rate:
-    """Return the rate of the clips at these places, which hold a word at least."""
-    interval = wer.interval(measurement, clips)
-    if interval is None:
-        raise ValueError("these clips hold no word")
-    return Rate(measurement.normalized.percent(clips), interval)
 
 
 def by_length(clips: Sequence[Clip], before: Measurement, after: Measurement) -> Tuple[LengthGroup, ...]:
@@ -59,6 +44,13 @@ def _group(places: List[int], clips: Sequence[Clip], before: Measurement, after:
         longest=clips[places[-1]].seconds,
         clips=len(places),
         words=sum(before.normalized.words[place] for place in places),
-        before=rate(before, places),
-        after=rate(after, places),
+        before=_rate(before, places),
+        after=_rate(after, places),
     )
+
+
+def _rate(measurement: Measurement, places: List[int]) -> Rate:
+    rate = intervals.of_rate(measurement.normalized, places)
+    if rate is None:
+        raise ValueError("these clips hold no word")
+    return rate

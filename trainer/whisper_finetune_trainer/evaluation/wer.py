@@ -1,60 +1,51 @@
-"""Word error rates of a whole split, and how sure their difference is. Pure."""
+"""Word error rates of a whole split. Pure."""
 
 from dataclasses import dataclass
-from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Collection, Mapping, Optional, Sequence, Tuple
 
 import jiwer
-import numpy as np
 
 from whisper_finetune_api.v1alpha1.status import Metric, UnseenTexts, WordErrorRate
 from whisper_finetune_trainer.data.normalizers import LETTER_LANGUAGES, letters, normalizer_for
+from whisper_finetune_trainer.evaluation import intervals
+from whisper_finetune_trainer.evaluation.intervals import ClipErrors
 
-_RESAMPLES = 10_000
-_SEED = 0
-#: Bounds the memory of the bootstrap: numbers drawn at a time.
-_DRAWS_AT_ONCE = 4_000_000
 #: The status has five digits before the point.
 _LARGEST_PERCENT = 99_999.99
 
 
 @dataclass(frozen=True)
-class ClipErrors:
-    """Wrong words (substituted, deleted, inserted) of each clip's text and the words of its reference, by clip."""
-
-    errors: Tuple[int, ...]
-    words: Tuple[int, ...]
-
-    def percent(self, clips: Optional[Sequence[int]] = None) -> float:
-        """Return errors per hundred words over all clips, or over those given by place; 0 where there are no words."""
-        chosen = range(len(self.words)) if clips is None else clips
-        words = sum(self.words[clip] for clip in chosen)
-        return 100.0 * sum(self.errors[clip] for clip in chosen) / words if words else 0.0
-
-
-@dataclass(frozen=True)
 class Measurement:
-    """Error rates in percent over a whole split."""
+    """The errors in each clip of a whole split, and the rates in percent that follow from them."""
 
-    wer: float
-    normalized_wer: float
-    cer: Optional[float]
-    #: Clips whose reference is empty after normalizing: they are in `wer` alone.
-    skipped: int
+    #: Of the texts as they are.
+    written: ClipErrors
     normalized: ClipErrors
+    #: Of the normalized texts, letter by letter; None for languages that are written with spaces.
+    letters: Optional[ClipErrors]
     normalized_references: Tuple[str, ...]
+
+    @property
+    def wer(self) -> float:
+        return self.written.percent()
+
+    @property
+    def normalized_wer(self) -> float:
+        return self.normalized.percent()
+
+    @property
+    def cer(self) -> Optional[float]:
+        return self.letters.percent() if self.letters else None
+
+    @property
+    def skipped(self) -> int:
+        """Return how many references are empty after normalizing: those clips are in `wer` alone."""
+        return sum(not text for text in self.normalized_references)
 
     def to_report(self) -> WordErrorRate:
         """Return what the status shows."""
         cer = None if self.cer is None else percent_text(self.cer)
         return WordErrorRate(wer=percent_text(self.wer), normalized_wer=percent_text(self.normalized_wer), cer=cer)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Ends of a 95 % interval over clips: of a rate in percent, or of a difference in points."""
-
-    low: float
-    high: float
 
 
 def metric(language_code: str, spellings: Mapping[str, str]) -> Metric:
@@ -70,20 +61,18 @@ def measure(
     normalizer = normalizer_for(language_code, spellings)
     normalized_references = tuple(normalizer.apply(text) for text in references)
     normalized_hypotheses = [normalizer.apply(text) for text in hypotheses]
-    normalized = _count(normalized_references, normalized_hypotheses)
-    cer = _cer(normalized_references, normalized_hypotheses) if language_code in LETTER_LANGUAGES else None
     return Measurement(
-        wer=_count(references, hypotheses).percent(),
-        normalized_wer=normalized.percent(),
-        cer=cer,
-        skipped=sum(not text for text in normalized_references),
-        normalized=normalized,
+        written=_count(references, hypotheses),
+        normalized=_count(normalized_references, normalized_hypotheses),
+        letters=_count_letters(normalized_references, normalized_hypotheses)
+        if language_code in LETTER_LANGUAGES
+        else None,
         normalized_references=normalized_references,
     )
 
 
-def _cer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
-    return _count([_spaced(text) for text in references], [_spaced(text) for text in hypotheses]).percent()
+def _count_letters(references: Sequence[str], hypotheses: Sequence[str]) -> ClipErrors:
+    return _count([_spaced(text) for text in references], [_spaced(text) for text in hypotheses])
 
 
 def _spaced(text: str) -> str:
@@ -108,39 +97,6 @@ def _cost(chunk: Any) -> int:
     return int(max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx))
 
 
-def difference(before: Measurement, after: Measurement, clips: Optional[Sequence[int]] = None) -> Optional[Interval]:
-    """Return the interval of normalized WER after less before: paired bootstrap over clips; None without words.
-
-    Below zero is an improvement. `clips` are places; absent, all.
-    """
-    change = np.asarray(after.normalized.errors) - np.asarray(before.normalized.errors)
-    return _bootstrap(change, before.normalized.words, clips)
-
-
-def interval(measurement: Measurement, clips: Optional[Sequence[int]] = None) -> Optional[Interval]:
-    """Return the interval of a normalized WER: bootstrap over clips, or some by place; None without words."""
-    return _bootstrap(np.asarray(measurement.normalized.errors), measurement.normalized.words, clips)
-
-
-def _bootstrap(errors: Any, clip_words: Sequence[int], clips: Optional[Sequence[int]]) -> Optional[Interval]:
-    chosen = np.arange(len(clip_words)) if clips is None else np.asarray(clips, dtype=np.int64)
-    words = np.asarray(clip_words)[chosen]
-    if not words.sum():
-        return None
-    low, high = np.percentile(_resampled_points(errors[chosen], words), [2.5, 97.5])
-    return Interval(float(low), float(high))
-
-
-def _resampled_points(errors: Any, words: Any) -> Any:
-    generator = np.random.default_rng(_SEED)
-    at_once = max(1, _DRAWS_AT_ONCE // len(words))
-    points: List[Any] = []
-    for first in range(0, _RESAMPLES, at_once):
-        drawn = generator.integers(0, len(words), size=(min(at_once, _RESAMPLES - first), len(words)))
-        points.append(100.0 * errors[drawn].sum(axis=1) / np.maximum(words[drawn].sum(axis=1), 1))
-    return np.concatenate(points)
-
-
 def unseen(
     before: Measurement,
     after: Measurement,
@@ -152,7 +108,7 @@ def unseen(
     normalizer = normalizer_for(language_code, spellings)
     seen = {normalizer.apply(text) for text in train_texts}
     clips = [place for place, text in enumerate(before.normalized_references) if text and text not in seen]
-    interval = difference(before, after, clips)
+    interval = intervals.of_difference(before.normalized, after.normalized, clips)
     if interval is None:
         return None
     return UnseenTexts(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Sequence, Tuple
 
-from whisper_finetune_trainer.evaluation.clip_lengths import Rate
+from whisper_finetune_trainer.evaluation.intervals import Rate
 from whisper_finetune_trainer.report import charts
 from whisper_finetune_trainer.report.charts import Scale, Tick
 

@@ -73,8 +73,9 @@ def gather(finished: FinishedTraining) -> ReportData:
     """Return the report of a training."""
     config, result, clips = finished.config, finished.result, finished.clips
     before, after = _alignments(finished, finished.baseline), _alignments(finished, finished.final)
-    headline = report_figures.headline(finished.baseline.measurement, finished.final.measurement)
-    lengths = clip_lengths.by_length(clips.evaluation, finished.baseline.measurement, finished.final.measurement)
+    measurements = finished.baseline.measurement, finished.final.measurement
+    headline = report_figures.headline(*measurements)
+    lengths = clip_lengths.by_length(clips.evaluation, *measurements)
     measured = _measured(finished)
     metric = report_figures.metric_name(result.metric)
     return ReportData(
@@ -83,7 +84,7 @@ def gather(finished: FinishedTraining) -> ReportData:
         language=language_code(config.spec.language),
         metric=metric,
         headline=headline,
-        figures=report_figures.rows(result, headline),
+        figures=report_figures.rows(*measurements, result.result.unseen_texts if result.result else None),
         curves=_curves(finished, measured, metric),
         measured=measured,
         baseline_percent=finished.baseline.measurement.normalized_wer,

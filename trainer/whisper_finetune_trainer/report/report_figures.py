@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
-from whisper_finetune_api.run import TrainingResult
-from whisper_finetune_api.v1alpha1.status import Metric
-from whisper_finetune_trainer.evaluation import clip_lengths, wer
-from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup, Rate
-from whisper_finetune_trainer.evaluation.wer import Interval, Measurement
+from whisper_finetune_api.v1alpha1.status import Metric, UnseenTexts
+from whisper_finetune_trainer.evaluation import intervals, wer
+from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
+from whisper_finetune_trainer.evaluation.intervals import ClipErrors, Interval, Rate
+from whisper_finetune_trainer.evaluation.wer import Measurement
 from whisper_finetune_trainer.report.interval_chart import Row
 
 
@@ -68,34 +68,20 @@ def metric_name(metric: Optional[Metric]) -> str:
 
 def headline(before: Measurement, after: Measurement) -> Optional[Headline]:
     """Return the figures over all clips that hold a word after normalizing; None where none does."""
-    difference = wer.difference(before, after)
-    if difference is None:
+    difference = intervals.of_difference(before.normalized, after.normalized)
+    rates = intervals.of_rate(before.normalized), intervals.of_rate(after.normalized)
+    if difference is None or rates[0] is None or rates[1] is None:
         return None
-    clips = [place for place, words in enumerate(before.normalized.words) if words]
-    return Headline(
-        before=clip_lengths.rate(before, clips),
-        after=clip_lengths.rate(after, clips),
-        difference=difference,
-        clips=len(clips),
-        words=sum(before.normalized.words),
-    )
+    words = before.normalized.words
+    return Headline(rates[0], rates[1], difference, clips=sum(each > 0 for each in words), words=sum(words))
 
 
-def rows(result: TrainingResult, total: Optional[Headline]) -> Tuple[FigureRow, ...]:
-    """Return all figures of a result."""
-    before, after = result.baseline, result.result
-    if before is None or after is None:
-        return ()
-    found: List[FigureRow] = [_normalized(total)] if total else []
-    found.append(_plain("As written", before.wer, after.wer))
-    if before.cer is not None and after.cer is not None:
-        found.append(_plain("Characters", before.cer, after.cer))
-    if after.unseen_texts is not None:
-        unseen = after.unseen_texts
-        interval = _range(float(unseen.difference_low), float(unseen.difference_high))
-        name = f"Normalized, texts not in train ({unseen.clips} clips)"
-        found.append(_plain(name, unseen.baseline, unseen.result, interval))
-    return tuple(found)
+def rows(before: Measurement, after: Measurement, unseen: Optional[UnseenTexts]) -> Tuple[FigureRow, ...]:
+    """Return all figures before and after training; `unseen` are those of held-out texts that are not in train."""
+    found = [_row("Normalized", before.normalized, after.normalized), _row("As written", before.written, after.written)]
+    if before.letters and after.letters:
+        found.append(_row("Characters", before.letters, after.letters))
+    return (*(row for row in found if row), *([_unseen(unseen)] if unseen else []))
 
 
 def interval_rows(total: Headline, lengths: Sequence[LengthGroup]) -> List[Row]:
@@ -109,20 +95,30 @@ def length_words(group: LengthGroup) -> str:
     return f"{group.shortest:.1f} to {group.longest:.1f} s"
 
 
-def _normalized(total: Headline) -> FigureRow:
+def _row(name: str, before: ClipErrors, after: ClipErrors) -> Optional[FigureRow]:
+    rates, difference = (intervals.of_rate(before), intervals.of_rate(after)), intervals.of_difference(before, after)
+    if difference is None or rates[0] is None or rates[1] is None:
+        return None
     return FigureRow(
-        name="Normalized",
-        before=wer.percent_text(total.before.percent),
-        after=wer.percent_text(total.after.percent),
-        difference=_points(total.points),
-        before_interval=_range(total.before.interval.low, total.before.interval.high),
-        after_interval=_range(total.after.interval.low, total.after.interval.high),
-        difference_interval=_range(total.difference.low, total.difference.high),
+        name=name,
+        before=wer.percent_text(rates[0].percent),
+        after=wer.percent_text(rates[1].percent),
+        # As a reader works it out of the two figures shown.
+        difference=_points(round(rates[1].percent, 2) - round(rates[0].percent, 2)),
+        before_interval=_range(rates[0].interval.low, rates[0].interval.high),
+        after_interval=_range(rates[1].interval.low, rates[1].interval.high),
+        difference_interval=_range(difference.low, difference.high),
     )
 
 
-def _plain(name: str, before: str, after: str, interval: str = "") -> FigureRow:
-    return FigureRow(name, before, after, _points(float(after) - float(before)), difference_interval=interval)
+def _unseen(texts: UnseenTexts) -> FigureRow:
+    return FigureRow(
+        name=f"Normalized, texts not in train ({texts.clips} clips)",
+        before=texts.baseline,
+        after=texts.result,
+        difference=_points(float(texts.result) - float(texts.baseline)),
+        difference_interval=_range(float(texts.difference_low), float(texts.difference_high)),
+    )
 
 
 def _range(low: float, high: float) -> str:

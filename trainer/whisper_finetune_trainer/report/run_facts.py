@@ -11,6 +11,7 @@ from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.tally import Tally
 
 _DEVICES = {"ipu": "IPU", "cuda": "GPU", "cpu": "CPU"}
 _SPLITS = {
@@ -56,10 +57,10 @@ def in_a_sentence(spec: WhisperFineTuneSpec) -> str:
 
 def of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
     """Return what was used of the data set."""
-    dropped = sum(clips.dropped.values())
+    dropped = sum(clips.all_dropped().values())
     return (
         Fact("Data set", _source(spec)),
-        Fact("Trained on", _amount(clips.train)),
+        Fact("Trained on", _read(clips.stream.read) if clips.stream else _amount(clips.train)),
         Fact("Held out", f"{_amount(clips.evaluation)}; {_SPLITS[clips.split]}"),
         Fact("Left out", f"{dropped} clips" if dropped else "none"),
         Fact("Text for training", _NORMALIZATIONS[spec.dataset.text_normalization]),
@@ -133,6 +134,14 @@ def _measured(result: TrainingResult) -> str:
 
 def _source(spec: WhisperFineTuneSpec) -> str:
     return " ".join(part for part in (spec.dataset.source, spec.dataset.config) if part)
+
+
+def _read(tally: Tally) -> str:
+    # The first epoch only: a clip that was trained on twice is one clip.
+    return (
+        f"{tally.clips} clips, {duration(tally.seconds)} of speech (none over {tally.longest_seconds:.1f} s), read as a "
+        "stream: what the run came to see of it"
+    )
 
 
 def _amount(clips: Sequence[Clip]) -> str:

@@ -9,7 +9,7 @@ from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResul
 from whisper_finetune_api.v1alpha1.status import Result
 from whisper_finetune_trainer.checkpoints import reached
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.evaluation import wer
+from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, MODEL, RunFolder
@@ -21,7 +21,7 @@ _TEXTS_FILE = "evaluation.jsonl"
 
 def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedModel) -> Result:
     """Return the figures after training, with the intervals of their difference to the baseline."""
-    interval = wer.difference(before.measurement, after.measurement)
+    interval = intervals.of_difference(before.measurement.normalized, after.measurement.normalized)
     unseen = wer.unseen(
         before.measurement,
         after.measurement,
