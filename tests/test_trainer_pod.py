@@ -51,7 +51,8 @@ class Pod:
     def start(self) -> None:
         """Start another attempt; log and message begin anew."""
         environment = {
-            **os.environ,
+            # A pod has no caches of a developer's.
+            **{name: value for name, value in os.environ.items() if name not in {"HF_HOME", "XDG_CACHE_HOME"}},
             CONFIG_ENV: self.config.model_dump_json(by_alias=True),
             "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("crds", "trainer")),
             "OMP_NUM_THREADS": "1",

@@ -2,10 +2,16 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 from kubernetes import client
+
+from e2e.waiting import SECONDS_BETWEEN_LOOKS
+
+#: The kubelet waits longer with each start of a container that ends at once: 10 s, 20 s.
+SECONDS_TO_START = 60
 
 
 def kill_process_of(pod: client.V1Pod, module: str) -> None:
@@ -14,10 +20,12 @@ def kill_process_of(pod: client.V1Pod, module: str) -> None:
 
 
 def signal_process_of(pod: client.V1Pod, module: str, number: signal.Signals) -> None:
-    """Send a signal to the pod's process that runs this Python module."""
-    pids = processes_of(pod, module)
-    if not pids:
-        pytest.skip(f"the processes of pod {pod.metadata.name} are not this machine's")
+    """Send a signal to the pod's process that runs this Python module, which may be between two containers."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    while not (pids := processes_of(pod, module)):
+        if time.monotonic() > deadline:
+            pytest.skip(f"the processes of pod {pod.metadata.name} are not this machine's")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
     for pid in pids:
         os.kill(pid, number)
 
