@@ -13,11 +13,11 @@ from demo.sources import OPENAI_WHISPER, RECORDINGS, SOURCES, TRANSCRIPTS, WEIGH
 from demo.stopwatch import Stopwatch
 
 HERE = Path(__file__).parent
-TRAINER = Path(whisper_finetune_trainer.__path__[0])
+MODEL = Path(whisper_finetune_trainer.__path__[0]) / "model"
 MODEL_MODULES = [
     *(HERE / f"{name}.py" for name in ("sources", "ct2_checkpoint", "whisper_weights", "whisper_tokenizer")),
     HERE / "conversion.py",
-    *(TRAINER / f"{name}.py" for name in ("model_folder", "tokenizer_files")),
+    *(MODEL / f"{name}.py" for name in ("model_folder", "tokenizer_files")),
 ]
 SPEECH_MODULES = [HERE / f"{name}.py" for name in ("sources", "transcripts", "clips", "speech_folder")]
 SUMMARY = "SUMMARY"
