@@ -495,18 +495,51 @@ def test_a_killed_upload_and_a_killed_pod_in_a_row_end_in_one_whole_model(
 def kill_while(config: TrainerConfig, bucket: Bucket, is_for: Callable[[Request], bool], folder: Path) -> None:
     """Make an attempt in a process of its own, as in a pod, and kill it while a request is under way."""
     gate = bucket.proxy.close(is_for)
-    python_path = os.pathsep.join(str(ROOT / part) for part in ("crds", "trainer"))
-    environment = {**os.environ, CONFIG_ENV: config.model_dump_json(by_alias=True, exclude_none=True)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "whisper_finetune_trainer", "--termination-log", str(folder / "termination.log")],
-        env={**environment, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"},
-    )
+    process = start(config, folder)
     try:
         assert gate.reached.wait(60), "the attempt never came so far"
     finally:
         process.kill()
         process.wait()
         gate.drop()
+
+
+def start(config: TrainerConfig, folder: Path) -> subprocess.Popen[bytes]:
+    """Start an attempt in a process of its own, which leaves termination.log in the folder."""
+    python_path = os.pathsep.join(str(ROOT / part) for part in ("crds", "trainer"))
+    environment = {**os.environ, CONFIG_ENV: config.model_dump_json(by_alias=True, exclude_none=True)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "whisper_finetune_trainer", "--termination-log", str(folder / "termination.log")],
+        env={**environment, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_stopped_pod_ends_by_itself_while_the_store_does_not_answer(
+    runs: Runs, bucket: Bucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the kubelet kills it: with its message, its exit code, and the older state whole."""
+    config = runs.config(steps=8, evalEverySteps=3)
+    gate = bucket.proxy.close(is_put("resume/checkpoint-6/manifest.json"))
+    process = start(config.model_copy(update={"grace_seconds": 3}), tmp_path)
+    try:
+        assert gate.reached.wait(60), "the attempt never came so far"
+        process.terminate()
+        assert process.wait(60) == 75
+    finally:
+        process.kill()
+        process.wait()
+        gate.drop()
+    message = json.loads((tmp_path / "termination.log").read_bytes())
+    assert "reason" not in message
+    assert message["message"] == (
+        "stopped by SIGTERM; the next attempt goes on from resume/checkpoint-3; what was still on its way could not be "
+        "written in the 3 s of graceSeconds"
+    )
+    assert bucket.states() == ["checkpoint-3/manifest.json"]
+    caplog.set_level(logging.INFO)
+    assert runs.attempt(config).exit_code == 0
+    assert "resumed from resume/checkpoint-3" in caplog.text
+    bucket.assert_whole("model")
 
 
 OLD_PYTHON = ROOT / ".venv38/bin/python"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainingResult
-from whisper_finetune_trainer import ending, result
+from whisper_finetune_trainer import ending, result, stopping
 from whisper_finetune_trainer.ending import Ending
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -203,6 +204,25 @@ def test_a_stop_waits_for_the_work_at_hand(stop: StopRequest) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Stopped):
         stop.check()
+
+
+@pytest.mark.parametrize(("grace", "to_write"), [(300, 290), (60, 50), (30, 20), (15, 10), (3, 2)])
+def test_the_grace_period_leaves_time_for_the_ending(grace: int, to_write: float) -> None:
+    assert stopping.seconds_to_write(grace) == to_write
+
+
+def test_what_is_on_its_way_is_waited_for_as_long_as_the_grace_period_allows(
+    stop: StopRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop.check_grace(3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    asked_at = time.monotonic()
+    stop.check_grace(None)
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: asked_at + 1.9)
+    stop.check_grace(3)
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: asked_at + 2.1)
+    with pytest.raises(Stopped, match="could not be written in the 3 s of graceSeconds"):
+        stop.check_grace(3)
 
 
 def test_a_stop_ends_what_is_interruptible_at_once(stop: StopRequest) -> None:

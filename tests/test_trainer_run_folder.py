@@ -17,6 +17,7 @@ from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.output import folder_manifest, output_faults, run_output
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
+from whisper_finetune_trainer.stopping import StopRequest
 
 FIELDS = "f" * 64
 
@@ -204,7 +205,9 @@ def test_only_failures_that_stay_count_as_not_writable() -> None:
 
 
 def test_the_folder_of_a_configuration(tmp_path: Path) -> None:
-    folder = run_output.open_run_folder(make_config(make_spec(output={"uri": "pvc://speech/runs/it"}), tmp_path))
+    folder = run_output.open_run_folder(
+        make_config(make_spec(output={"uri": "pvc://speech/runs/it"}), tmp_path), StopRequest()
+    )
     assert list(tmp_path.iterdir()) == []
     folder.prepare()
     assert (tmp_path / "runs/it/demo-0badcafe").is_dir()
@@ -213,7 +216,7 @@ def test_the_folder_of_a_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize("output", ["gs://bucket/runs", "pvc://other/runs"])
 def test_an_output_that_is_not_at_hand_is_bad_configuration(tmp_path: Path, output: str) -> None:
     with pytest.raises(TrainerError, match=r"output\.uri") as raised:
-        run_output.open_run_folder(make_config(make_spec(output={"uri": output}), tmp_path))
+        run_output.open_run_folder(make_config(make_spec(output={"uri": output}), tmp_path), StopRequest())
     assert raised.value.reason == "ConfigInvalid"
 
 

@@ -68,6 +68,7 @@ class TrainerConfig(ApiModel):
     schedule: Schedule
     volumes: Dict[str, str] = Field(default_factory=dict, description="Claim to the folder where it is mounted.")
     progress_port: int = Field(ge=0, le=65535, description="0: any free port.")
+    grace_seconds: Optional[int] = Field(None, ge=1, description="From SIGTERM to SIGKILL; absent: nobody kills it.")
     scratch_folder: str = SCRATCH_FOLDER
     scratch_limit_bytes: int = Field(ge=0, description="Caches that would be larger are not made.")
 

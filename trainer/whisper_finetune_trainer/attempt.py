@@ -5,6 +5,7 @@ import logging
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints import reached
+from whisper_finetune_trainer.data.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.output import run_output
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -15,12 +16,12 @@ from whisper_finetune_trainer.training import finished_run
 logger = logging.getLogger(__name__)
 
 
-def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> TrainingResult:
+def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest, limits: StreamLimits = LIMITS) -> TrainingResult:
     """Train, or report what an earlier attempt finished; raises what `train.train` raises."""
     logger.info(
         "run %s/%s (%s): %s on %s", config.namespace, config.name, config.uid, config.spec.model, config.accelerator
     )
-    folder = run_output.open_run_folder(config)
+    folder = run_output.open_run_folder(config, stop)
     finished = reached.finished_result(folder)
     if finished is not None:
         logger.info("the model of this run is whole: reporting it")
@@ -32,7 +33,7 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Traini
         # torch and transformers take seconds to load: nothing above needs them.
         train = importlib.import_module("whisper_finetune_trainer.training.train")
     try:
-        result: TrainingResult = train.train(config, folder, reporter, stop)
+        result: TrainingResult = train.train(config, folder, reporter, stop, limits)
     except (Exception, Stopped) as error:
         _finish_writing(folder, error)
         raise
@@ -41,9 +42,13 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest) -> Traini
 
 def _finish_writing(folder: RunFolder, ending: BaseException) -> None:
     """Have what is on its way written: the next attempt goes on from it, however this one ended."""
+    # The attempt ends for a reason of its own, which must not be hidden.
     try:
         folder.wait_until_written()
+    except Stopped as late:
+        if isinstance(ending, Stopped):
+            raise
+        logger.warning("%s", late)
     except Exception as error:
-        # The attempt ends for a reason of its own, which must not be hidden.
         if str(error) != str(ending):
             logger.exception("what was on its way could not be written")

@@ -33,9 +33,10 @@ def of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter) -> End
         for line in error.message.splitlines():
             logger.error("%s: %s", error.reason, line)  # noqa: TRY400 (the message is for the user; no traceback)
         return _failed(reporter, error.exit_code, error.reason, error.message)
-    except Stopped:
-        logger.info("stopped")
-        return _failed(reporter, causes.EXIT_STOPPED, None, _stopped_message(reporter))
+    except Stopped as stopped:
+        message = _stopped_message(reporter, stopped)
+        logger.info("%s", message)
+        return _failed(reporter, causes.EXIT_STOPPED, None, message)
     except MemoryError:
         logger.exception("out of memory")
         message = "out of memory: give the runtime more, or lower training.batchSize or training.maxLabelTokens"
@@ -65,7 +66,7 @@ def _failed(reporter: Reporter, exit_code: int, reason: Optional[str], message: 
     return Ending(exit_code, result.failed(snapshot.report, reason, message, round(snapshot.training_seconds)))
 
 
-def _stopped_message(reporter: Reporter) -> str:
+def _stopped_message(reporter: Reporter, stopped: Stopped) -> str:
     checkpoints = reporter.report().checkpoints
     saved = f"; the next attempt goes on from {checkpoints[-1].path}" if checkpoints else " before the first checkpoint"
-    return f"stopped by SIGTERM{saved}"
+    return f"stopped by SIGTERM{saved}{f'; {stopped}' if str(stopped) else ''}"

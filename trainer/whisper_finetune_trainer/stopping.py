@@ -3,19 +3,29 @@
 import contextlib
 import os
 import signal
+import time
 from types import FrameType
 from typing import Iterator, Optional
+
+#: Of the grace period, what is kept for the termination message and for Python to end: this, or a third of a short one.
+_LEFT_SECONDS = 10.0
 
 
 class Stopped(BaseException):
     """Somebody asked the process to end; no Exception, because libraries catch those around what they merely try."""
 
 
+def seconds_to_write(grace_seconds: int) -> float:
+    """Return how long after SIGTERM something may still be written. Pure."""
+    return grace_seconds - min(_LEFT_SECONDS, grace_seconds / 3)
+
+
 class StopRequest:
     """Remembers the request; raises Stopped in the middle of the work only where `interruptible()` says so."""
 
     def __init__(self) -> None:
-        self._requested = False
+        #: A reading of time.monotonic().
+        self._requested_at: Optional[float] = None
         self._interruptible = False
         self._process = os.getpid()
 
@@ -26,8 +36,15 @@ class StopRequest:
 
     def check(self) -> None:
         """Raise Stopped where the end was asked for."""
-        if self._requested:
+        if self._requested_at is not None:
             raise Stopped
+
+    def check_grace(self, grace_seconds: Optional[int]) -> None:
+        """Raise Stopped where the end was asked for and the grace period leaves no time to write any more."""
+        if grace_seconds is None or self._requested_at is None:
+            return
+        if time.monotonic() - self._requested_at >= seconds_to_write(grace_seconds):
+            raise Stopped(f"what was still on its way could not be written in the {grace_seconds} s of graceSeconds")
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -49,6 +66,7 @@ class StopRequest:
         if number == signal.SIGINT:
             # Whoever presses Ctrl-C twice does not want to wait for the checkpoint.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        self._requested = True
+        if self._requested_at is None:
+            self._requested_at = time.monotonic()
         if self._interruptible:
             raise Stopped

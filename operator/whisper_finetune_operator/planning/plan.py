@@ -97,6 +97,7 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
         schedule=run_planned.schedule,
         volumes={claim.name: claim.folder for claim in claims},
         progress_port=runtime.progress_port,
+        grace_seconds=runtime.grace_seconds,
         scratch_limit_bytes=int(quantities.parse(runtime.scratch_limit) * _CACHE_SHARE),
     )
     labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}

@@ -27,7 +27,9 @@ class HubStorage:
 
     outlives_the_pod = False
 
-    def __init__(self, store: Store, repository: str, run: str, staging: Path, kept_models: int) -> None:
+    def __init__(
+        self, store: Store, repository: str, run: str, staging: Path, kept_models: int, uploads: Uploads
+    ) -> None:
         """`run` is the folder's name; `kept_models` lie in the scratch space beside the one that is being written."""
         self._store = store
         self._repository = repository
@@ -35,7 +37,7 @@ class HubStorage:
         self._staging = staging
         self._kept_models = kept_models
         self._local = VolumeStorage(staging, writer=run)
-        self._uploads = Uploads()
+        self._uploads = uploads
 
     def probe(self, folder: str) -> None:
         """Make the repository where there is none, and a branch in it that goes at once: no commit is left behind."""

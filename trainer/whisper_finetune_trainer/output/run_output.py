@@ -1,5 +1,6 @@
 """Open the output of a run, wherever output.uri is."""
 
+import functools
 import importlib
 from pathlib import Path
 
@@ -11,27 +12,32 @@ from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.output.storage import Storage
 from whisper_finetune_trainer.output.uploads import Uploads
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
+from whisper_finetune_trainer.stopping import StopRequest
 from whisper_finetune_trainer.stores import object_store, volumes
 
 
-def open_run_folder(config: TrainerConfig) -> RunFolder:
-    """Return the run's folder, to be prepared before it is written; TrainerError where it cannot be opened."""
+def open_run_folder(config: TrainerConfig, stop: StopRequest) -> RunFolder:
+    """Return the run's folder, to be prepared before it is written; TrainerError where it cannot be opened.
+
+    After a stop its waiting ends with Stopped in time for the termination message.
+    """
     name = config.run_folder_name
     fields = identity.training_fields_digest(config.spec)
-    return RunFolder(_storage(config, name), name, config.spec.output.uri, config.uid, fields)
+    return RunFolder(_storage(config, name, stop), name, config.spec.output.uri, config.uid, fields)
 
 
-def _storage(config: TrainerConfig, name: str) -> Storage:
+def _storage(config: TrainerConfig, name: str, stop: StopRequest) -> Storage:
     uri = config.spec.output.uri
     parsed = addresses.parse(uri)
     if parsed is None or parsed.scheme == "pvc":
         return VolumeStorage(volumes.local_path(uri, "output.uri", config), writer=name)
     staging = Path(config.scratch_folder, "output")
     store = object_store.open_store(uri, "output.uri")
+    uploads = Uploads(functools.partial(stop.check_grace, config.grace_seconds))
     if parsed.scheme == "hf":
         # The Hub's library takes long to load, and few runs write there.
         hub_storage = importlib.import_module("whisper_finetune_trainer.output.hub_storage")
         kept = config.spec.output.keep_checkpoints
-        storage: Storage = hub_storage.HubStorage(store, f"{parsed.place}/{parsed.path}", name, staging, kept)
+        storage: Storage = hub_storage.HubStorage(store, f"{parsed.place}/{parsed.path}", name, staging, kept, uploads)
         return storage
-    return ObjectStorage(store, staging, Uploads())
+    return ObjectStorage(store, staging, uploads)

@@ -11,6 +11,8 @@ from whisper_finetune_trainer.stores import store_faults
 
 #: Between the tries of one write, each of which holds several tries of the store's library: about 5 minutes in all.
 PAUSES_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
+#: How often a thread that waits for this one looks whether it may go on waiting.
+_LOOK_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
@@ -34,9 +36,10 @@ class _Write:
 class Uploads:
     """At most `folders_at_once` folders are under way or wait; after a failure nothing more is written."""
 
-    def __init__(self, folders_at_once: int = 2) -> None:
-        """Start nothing yet: the thread comes with the first write."""
-        self.folders_at_once = folders_at_once
+    def __init__(self, check_time: Callable[[], None] = lambda: None) -> None:
+        """Start nothing yet: the thread comes with the first write. `check_time` ends a wait by what it raises."""
+        self._check_time = check_time
+        self.folders_at_once = 2
         self._changed = threading.Condition()
         self._waiting: Deque[_Write] = collections.deque()
         self._current: Optional[_Write] = None
@@ -54,12 +57,11 @@ class Uploads:
                 self._thread.start()
 
     def wait_for_room(self) -> None:
-        """Return once another folder may be filled; UploadError."""
+        """Return once another folder may be filled; UploadError, and what `check_time` raises."""
         with self._changed:
             if self._folders() >= self.folders_at_once:
                 logger.info("waiting for %s to be written before another folder is made", self._first_folder())
-            self._changed.wait_for(lambda: self._failure or self._folders() < self.folders_at_once)
-            self.check()
+            self._wait_for(lambda: self._folders() < self.folders_at_once)
 
     def drop_waiting(self, prefix: str) -> Tuple[str, ...]:
         """Forget the folders below a path that nobody has begun to write, and return them."""
@@ -77,10 +79,14 @@ class Uploads:
             raise self._failure from self._failure.__cause__
 
     def wait(self) -> None:
-        """Return once everything is written; UploadError."""
+        """Return once everything is written; UploadError, and what `check_time` raises."""
         with self._changed:
-            self._changed.wait_for(lambda: self._failure or not (self._waiting or self._current))
-            self.check()
+            self._wait_for(lambda: not (self._waiting or self._current))
+
+    def _wait_for(self, is_reached: Callable[[], bool]) -> None:
+        while not self._changed.wait_for(lambda: self._failure or is_reached(), timeout=_LOOK_SECONDS):
+            self._check_time()
+        self.check()
 
     def _folders(self) -> int:
         under_way = [self._current] if self._current else []
