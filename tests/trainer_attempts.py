@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from trainer_configs import FOLDER, make_config, make_spec
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import attempt, ending
+from whisper_finetune_trainer.data.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.ending import Ending
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 from whisper_finetune_trainer.stopping import StopRequest
@@ -54,14 +55,19 @@ class Volume:
         scratch.mkdir(exist_ok=True)
         return make_config(made, self.speech, runs=self.folder, scratch=scratch)
 
-    def attempt(self, config: TrainerConfig, on_change: Callable[[Snapshot], None] = lambda _: None) -> Ending:
-        """Make an attempt in this process, with its signals."""
+    def attempt(
+        self,
+        config: TrainerConfig,
+        on_change: Callable[[Snapshot], None] = lambda _: None,
+        limits: StreamLimits = LIMITS,
+    ) -> Ending:
+        """Make an attempt in this process, with its signals; shards beyond the limits are a stream."""
         # More threads wait for each other longer than a model this small computes.
         torch.set_num_threads(1)
         reporter = Reporter()
         reporter.listen(on_change)
         with _own_signals() as stop:
-            return ending.of_attempt(lambda: attempt.make(config, reporter, stop), reporter)
+            return ending.of_attempt(lambda: attempt.make(config, reporter, stop, limits), reporter)
 
     def names(self, path: str = "") -> list[str]:
         return sorted(entry.name for entry in (self.run / path).iterdir())

@@ -8,7 +8,7 @@ import soundfile
 import soxr
 
 from whisper_finetune_trainer.data import audio_formats, audio_places, parquet_shards, source_files
-from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Member, WholeFile
+from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Held, Member, WholeFile
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.file_part import FilePart
 from whisper_finetune_trainer.errors import TrainerError
@@ -38,6 +38,8 @@ def seconds(place: AudioPlace) -> float:
 
 def content(place: AudioPlace) -> bytes:
     """Return a sound file as it is."""
+    if isinstance(place, Held):
+        return place.content
     if isinstance(place, WholeFile):
         return source_files.read_bytes(place.file)
     if isinstance(place, Cell):

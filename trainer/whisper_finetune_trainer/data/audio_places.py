@@ -30,11 +30,25 @@ class Cell(NamedTuple):
     column: str
 
 
-AudioPlace = Union[WholeFile, Member, Cell]
+class Held(NamedTuple):
+    """A sound file in memory, and where it was read: a stream passes by each place once."""
+
+    content: bytes
+    origin: Union[Member, Cell]
+
+    @property
+    def file(self) -> str:
+        """Return the file that it was read from."""
+        return self.origin.file
+
+
+AudioPlace = Union[WholeFile, Member, Cell, Held]
 
 
 def describe(place: AudioPlace) -> str:
     """Return the place in words, as a message names it."""
+    if isinstance(place, Held):
+        return describe(place.origin)
     if isinstance(place, Member):
         return f"{place.name} of {place.file}"
     if isinstance(place, Cell):

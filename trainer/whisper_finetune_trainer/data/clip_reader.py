@@ -50,9 +50,7 @@ def read_clips(split: Split, rules: Rules) -> ClipsRead:
     """Return the clips of a split; the header of each sound is read. Faults of the network pass through."""
 
     def read(row: manifest.Row) -> Tuple[Union[Clip, Drop], Outcome]:
-        text = row.values.get(split.columns.text)
-        outcome = rules.text.apply(text if isinstance(text, str) else "")
-        return _clip(split, row, outcome, rules), outcome
+        return read_clip(split, row, rules)
 
     found = ClipsRead()
     with ThreadPoolExecutor(_READERS) as readers:
@@ -62,6 +60,13 @@ def read_clips(split: Split, rules: Rules) -> ClipsRead:
                 found.rewritten.update(outcome.rules)
                 _keep(found, result, split.name)
     return found
+
+
+def read_clip(split: Split, row: manifest.Row, rules: Rules) -> Tuple[Union[Clip, Drop], Outcome]:
+    """Return the clip of a row, or why it is left out, and what became of its text."""
+    text = row.values.get(split.columns.text)
+    outcome = rules.text.apply(text if isinstance(text, str) else "")
+    return _clip(split, row, outcome, rules), outcome
 
 
 def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
@@ -74,7 +79,7 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
 
 
 def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Union[Clip, Drop]:
-    line = f"{split.name} line {row.number}"
+    line = f"{split.name} {split.unit} {row.number}"
     if row.broken:
         return Drop("broken line", f"{line} {row.broken}")
     value = row.values.get(split.columns.audio)

@@ -2,13 +2,18 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from typing_extensions import Literal
 
 from whisper_finetune_api.v1alpha1.status import DataSummary
 from whisper_finetune_trainer.data.audio_places import AudioPlace
+from whisper_finetune_trainer.data.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
+
+if TYPE_CHECKING:
+    # It is made of clips itself.
+    from whisper_finetune_trainer.data.train_stream import TrainStream
 
 _EXAMPLES = 3
 Split = Literal["Given", "Fraction", "Hash"]
@@ -36,7 +41,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Clips:
-    """The clips to train on and those held out; neither is empty."""
+    """The clips to train on and those held out; neither is empty, but `train` is where they are a stream."""
 
     train: Tuple[Clip, ...]
     evaluation: Tuple[Clip, ...]
@@ -47,13 +52,27 @@ class Clips:
     warnings: Tuple[str, ...] = ()
     #: What reading them took of the scratch folder.
     scratch_bytes: int = 0
+    #: Train clips that are too many to be listed.
+    stream: "Optional[TrainStream]" = None
+
+    def train_texts(self) -> FrozenSet[str]:
+        """Return the texts to train on; of a stream, as far as it was read, those that are held out too, normalized."""
+        return self.stream.read.met_texts if self.stream else frozenset(clip.text for clip in self.train)
+
+    def all_dropped(self) -> Mapping[str, int]:
+        """Return how many were left out by reason; of a stream, as far as it was read."""
+        return Tally(dropped=self.dropped).plus(self.stream.tally).dropped if self.stream else self.dropped
+
+    def all_examples(self) -> Tuple[str, ...]:
+        """Return the first that were left out, in words; of a stream, as far as it was read."""
+        return (*self.examples, *(self.stream.tally.examples if self.stream else ()))
 
     def summary(self) -> DataSummary:
-        """Return what the status shows."""
+        """Return what the status shows; of a stream, as far as it was read."""
         return DataSummary(
-            train_clips=len(self.train),
+            train_clips=self.stream.tally.clips if self.stream else len(self.train),
             eval_clips=len(self.evaluation),
-            dropped_clips=sum(self.dropped.values()),
+            dropped_clips=sum(self.all_dropped().values()),
             split=self.split,
         )
 
@@ -71,13 +90,24 @@ def first_examples(drops: List[Drop]) -> Tuple[str, ...]:
 def refuse_too_many(drops: List[Drop], total: int, max_dropped_fraction: str) -> None:
     """Raise DatasetInvalid where more clips are left out than `dataset.maxDroppedFraction` allows."""
     broken = [drop for drop in drops if not drop.is_expected]
-    if len(broken) <= float(max_dropped_fraction) * total:
-        return
-    reasons = ", ".join(f"{reason} {number}" for reason, number in count(broken).items())
-    raise TrainerError(
+    if len(broken) > float(max_dropped_fraction) * total:
+        raise _too_many(len(broken), total, max_dropped_fraction, count(broken), first_examples(broken))
+
+
+def refuse_faults(tally: Tally, max_dropped_fraction: str) -> None:
+    """Raise DatasetInvalid where more of a stream is left out than `dataset.maxDroppedFraction` allows."""
+    if tally.faults > float(max_dropped_fraction) * tally.rows:
+        raise _too_many(tally.faults, tally.rows, max_dropped_fraction, tally.dropped, tally.examples)
+
+
+def _too_many(
+    broken: int, total: int, max_dropped_fraction: str, reasons: Mapping[str, int], examples: Tuple[str, ...]
+) -> TrainerError:
+    listed = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
+    return TrainerError(
         "DatasetInvalid",
-        f"{len(broken)} of {total} clips cannot be used, more than dataset.maxDroppedFraction {max_dropped_fraction} "
-        f"allows ({reasons}). First: {'; '.join(first_examples(broken))}",
+        f"{broken} of {total} clips cannot be used, more than dataset.maxDroppedFraction {max_dropped_fraction} "
+        f"allows ({listed}). First: {'; '.join(examples)}",
     )
 
 

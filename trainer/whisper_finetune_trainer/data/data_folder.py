@@ -2,11 +2,16 @@
 
 import posixpath
 from functools import lru_cache
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from typing_extensions import Literal
 
 Kind = Literal["file", "folder"]
+
+
+class _Entry(NamedTuple):
+    kind: Kind
+    size_bytes: int
 
 
 class DataFolder:
@@ -54,22 +59,32 @@ class DataFolder:
     def is_file(self, path: str) -> bool:
         """Return whether a path is a file, by the listing of its folder: many are asked for."""
         folder, name = posixpath.split(path)
-        return self._listing(folder).get(name) == "file"
+        return self._kind_in(folder, name) == "file"
+
+    def size_bytes(self, path: str) -> int:
+        """Return the size of a file by the listing of its folder; 0 for one that is not there."""
+        folder, name = posixpath.split(path)
+        entry = self._listing(folder).get(name)
+        return entry.size_bytes if entry else 0
 
     def is_folder(self, path: str) -> bool:
         """Return whether a path is a folder, by the listing of the one around it."""
         folder, name = posixpath.split(path)
-        return self._listing(folder).get(name) == "folder"
+        return self._kind_in(folder, name) == "folder"
 
-    def _list(self, path: str) -> Mapping[str, Kind]:
+    def _kind_in(self, folder: str, name: str) -> Optional[Kind]:
+        entry = self._listing(folder).get(name)
+        return entry.kind if entry else None
+
+    def _list(self, path: str) -> Mapping[str, _Entry]:
         try:
             found = self._filesystem.ls(self._full(path), detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return {}
         entries = ((posixpath.basename(entry["name"].rstrip("/")), entry) for entry in found)
         # A store may list the folder itself, as the empty object that some tools leave there.
-        kept = {name: self._kind_of(entry) for name, entry in entries if entry["name"].rstrip("/") != self._full(path)}
-        return dict(sorted(kept.items()))
+        kept = ((name, entry) for name, entry in entries if entry["name"].rstrip("/") != self._full(path))
+        return {name: _Entry(self._kind_of(entry), entry.get("size") or 0) for name, entry in sorted(kept, key=_name)}
 
     def _kind_of(self, entry: Mapping[str, Any]) -> Kind:
         is_link = entry.get("islink") or entry["type"] == "link"
@@ -78,3 +93,7 @@ class DataFolder:
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
+
+
+def _name(listed: Tuple[str, Any]) -> str:
+    return listed[0]

@@ -19,10 +19,15 @@ from whisper_finetune_trainer.data import (
     manifest,
     normalizers,
     splits,
+    streamed_dataset,
+    streaming,
 )
-from whisper_finetune_trainer.data.clip_reader import Rules
+from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.data_source import DataSource
+from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.data.splits import Split
+from whisper_finetune_trainer.data.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text_rules import TextRules
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
 from whisper_finetune_trainer.errors import TrainerError
@@ -44,25 +49,48 @@ class _Splits:
     drops: List[Drop]
 
 
-def load_clips(config: TrainerConfig) -> Clips:
+def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS) -> Clips:
     """Return the clips of both splits; DatasetNotFound, DatasetInvalid, ConfigInvalid or AccessDenied say what to mend.
 
-    Each sound's header is read; some sounds are decoded to look at them. Network faults pass through.
+    Each sound's header is read; some sounds are decoded to look at them. Shards beyond the limits are looked at only,
+    and their clips are a stream. Network faults pass through.
     """
-    dataset = config.spec.dataset
     unpacked = UnpackedSounds(config.scratch_folder, config.scratch_limit_bytes // _SCRATCH_PART)
     with _explained(config):
-        found = _read_both(data_source.open_source(config), config, _rules(config, unpacked))
-        unpacked.close()
-        warnings = data_checks.of_texts([*found.train, *found.evaluation], config.spec)
-        copies, more = _copies(found, thorough=dataset.remove_duplicates)
-        # Before the limits: the copy of a clip beyond maxEvalClips is not trained on either.
-        dropped_names = {drop.example for drop in copies}
-        train = [clip for clip in found.train if clip.identifier not in dropped_names][: dataset.max_train_clips]
-        evaluation = found.evaluation[: dataset.max_eval_clips]
-        warnings += more + data_checks.of_sounds([*train, *evaluation], config.spec)
-    for warning in warnings:
+        source = data_source.open_source(config)
+        files = source.find(config.spec.dataset.train_split, is_train=True)
+        rules = _rules(config, unpacked)
+        load = _load_stream if streaming.is_streamed(files, limits) else _load_list
+        found = load(source, files, config, rules, limits)
+    for warning in found.warnings:
         logger.warning("%s", warning)
+    return found
+
+
+def _load_stream(
+    source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules, limits: StreamLimits
+) -> Clips:
+    split = _open(files, config)
+    streamed_dataset.require_streamable(config, files, split, limits)
+    given = _read_given(source, config, rules)
+    found = streamed_dataset.load(config, files, split, rules, limits, given)
+    rules.unpacked.close()
+    return found
+
+
+def _load_list(
+    source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules, _limits: StreamLimits
+) -> Clips:
+    dataset, unpacked = config.spec.dataset, rules.unpacked
+    found = _read_both(source, files, config, rules)
+    unpacked.close()
+    warnings = data_checks.of_texts([*found.train, *found.evaluation], config.spec)
+    copies, more = _copies(found, thorough=dataset.remove_duplicates)
+    # Before the limits: the copy of a clip beyond maxEvalClips is not trained on either.
+    dropped_names = {drop.example for drop in copies}
+    train = [clip for clip in found.train if clip.identifier not in dropped_names][: dataset.max_train_clips]
+    evaluation = found.evaluation[: dataset.max_eval_clips]
+    warnings += more + data_checks.of_sounds([*train, *evaluation], config.spec)
     return Clips(
         train=clips.not_empty(train, "train"),
         evaluation=clips.not_empty(evaluation, "evaluation"),
@@ -96,30 +124,38 @@ def _rules(config: TrainerConfig, unpacked: UnpackedSounds) -> Rules:
     return Rules(dataset.max_clip_seconds, TextRules(known.rules if known else (), normalize), unpacked)
 
 
-def _read_both(source: DataSource, config: TrainerConfig, rules: Rules) -> _Splits:
+def _read_both(source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules) -> _Splits:
     dataset = config.spec.dataset
-    train, drops = _read_split(source, dataset.train_split, config, rules, is_train=True)
+    train = _read_split(files, config, rules)
     if dataset.eval_split is None:
-        return _Splits(*_hold_out(train, float(dataset.eval_fraction)), drops)
-    evaluation, eval_drops = _read_split(source, dataset.eval_split, config, rules, is_train=False)
-    return _Splits(train, evaluation, [*drops, *eval_drops])
+        return _Splits(*_hold_out(train.clips, float(dataset.eval_fraction)), train.drops)
+    given = _read_given(source, config, rules)
+    return _Splits(train.clips, given.clips, [*train.drops, *given.drops])
 
 
-def _read_split(
-    source: DataSource, split: str, config: TrainerConfig, rules: Rules, *, is_train: bool
-) -> Tuple[List[Clip], List[Drop]]:
+def _read_given(source: DataSource, config: TrainerConfig, rules: Rules) -> ClipsRead:
+    """Return evalSplit, nothing where the held-out clips are chosen from the train split."""
+    split = config.spec.dataset.eval_split
+    return ClipsRead() if split is None else _read_split(source.find(split, is_train=False), config, rules)
+
+
+def _open(files: SplitFiles, config: TrainerConfig) -> Split:
     dataset = config.spec.dataset
     known = datasets_table.find(dataset.source)
-    opened = splits.open_split(
-        source.find(split, is_train=is_train),
+    return splits.open_split(
+        files,
         manifest.names_of(dataset.audio_column, known.audio_column if known else None, manifest.AUDIO_COLUMNS),
         manifest.names_of(dataset.text_column, known.text_column if known else None, manifest.TEXT_COLUMNS),
     )
+
+
+def _read_split(files: SplitFiles, config: TrainerConfig, rules: Rules) -> ClipsRead:
+    opened = _open(files, config)
     found = clip_reader.read_clips(opened, rules)
     for rule, number in found.rewritten.items():
         logger.info("%s: text rule %s changed %d of %d texts", opened.name, rule, number, found.rows)
-    clips.refuse_too_many(found.drops, found.rows, dataset.max_dropped_fraction)
-    return found.clips, found.drops
+    clips.refuse_too_many(found.drops, found.rows, config.spec.dataset.max_dropped_fraction)
+    return found
 
 
 def _hold_out(found: Sequence[Clip], fraction: float) -> Tuple[List[Clip], List[Clip]]:

@@ -4,13 +4,13 @@ import os
 import posixpath
 import threading
 from functools import lru_cache
-from typing import Any, Iterator, Sequence, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from whisper_finetune_trainer.data import source_files
-from whisper_finetune_trainer.data.audio_places import Cell, Sound
+from whisper_finetune_trainer.data.audio_places import Cell, Held, Sound
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Columns, Row
 from whisper_finetune_trainer.errors import TrainerError
@@ -19,6 +19,10 @@ from whisper_finetune_trainer.errors import TrainerError
 _LARGEST_GROUP_BYTES = 512 * 1024 * 1024
 _GROUPS_HELD = 2
 _BLOCK_BYTES = 1024 * 1024
+#: Where a shard is read from end to end: bytes of one request, of a column's pages at a time, and rows at a time.
+_STREAM_BLOCK_BYTES = 4 * 1024 * 1024
+_PAGE_BYTES = 1024 * 1024
+_STREAM_ROWS = 16
 _reading = threading.RLock()
 
 
@@ -40,6 +44,52 @@ def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator
                 yield Row(number, {columns.audio: sound, columns.text: text})
 
 
+def is_embedded(folder: DataFolder, path: str, column: str) -> bool:
+    """Return whether a shard holds the sounds themselves, and not their paths."""
+    return _is_embedded(folder.file(path), column)
+
+
+def rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int) -> Iterator[Tuple[Row, int]]:
+    """Yield the rows of a shard from a row on, their sounds in memory, each with the row that is next.
+
+    A row group is read by its pages, so its size does not matter. DatasetInvalid for a file that is no whole shard.
+    """
+    file, first = folder.file(path), 0
+    try:
+        with source_files.open_file(file, _STREAM_BLOCK_BYTES) as opened:
+            shard = parquet.ParquetFile(opened, buffer_size=_PAGE_BYTES, pre_buffer=False)
+            for group in range(shard.num_row_groups):
+                after = first + shard.metadata.row_group(group).num_rows
+                if start < after:
+                    for row, values in _group_values(shard, group, columns, max(0, start - first)):
+                        cell = Cell(file, group, row, columns.audio)
+                        sound = _sound_in_memory(path, cell, values[0])
+                        yield Row(first + row, {columns.audio: sound, columns.text: values[1]}), first + row + 1
+                first = after
+    except pa.ArrowInvalid as error:
+        raise TrainerError("DatasetInvalid", f"{path} is no whole Parquet file: {error}") from error
+
+
+def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Iterator[Tuple[int, List[Any]]]:
+    """Yield (row, [sound, text]) of a row group from a row on."""
+    kind = shard.schema_arrow.field(columns.audio).type
+    parts = [field.name for field in kind if field.name in {"bytes", "path"}] if pa.types.is_struct(kind) else []
+    wanted = [*(f"{columns.audio}.{name}" for name in parts), *([] if parts else [columns.audio]), columns.text]
+    row = 0
+    for batch in shard.iter_batches(_STREAM_ROWS, row_groups=[group], columns=wanted, use_threads=False):
+        for place in range(batch.num_rows):
+            if row >= start:
+                yield row, [batch.column(name)[place].as_py() for name in (columns.audio, columns.text)]
+            row += 1
+
+
+def _sound_in_memory(path: str, cell: Cell, value: Any) -> Sound:
+    found = value if isinstance(value, dict) else {"bytes": value}
+    content, name = found.get("bytes"), found.get("path")
+    place = Held(content, cell) if isinstance(content, bytes) and content else cell
+    return Sound(place, _name_of(name, path, cell))
+
+
 def content(cell: Cell) -> bytes:
     """Return the sound file in a cell, empty where there is none; the rest of its row group is held for the next."""
     # One at a time: readers that ask for rows of one group together would each read all of it.
@@ -53,8 +103,12 @@ def _sound(name: Any, path: str, cell: Cell) -> Any:
     is_path = isinstance(name, str) and not _is_embedded(cell.file, cell.column)
     if is_path:
         return name
+    return Sound(cell, _name_of(name, path, cell))
+
+
+def _name_of(name: Any, path: str, cell: Cell) -> str:
     label = posixpath.basename(name) if isinstance(name, str) else ""
-    return Sound(cell, f"{path}:{cell.row_group}:{cell.row}{' ' if label else ''}{label}")
+    return f"{path}:{cell.row_group}:{cell.row}{' ' if label else ''}{label}"
 
 
 def _is_embedded(file: str, column: str) -> bool:

@@ -27,6 +27,8 @@ class Split:
     base: str
     columns: Columns
     rows: Iterator[Row]
+    #: What the rows are counted in.
+    unit: str = "line"
 
 
 def open_split(files: SplitFiles, audio: Sequence[str], text: Sequence[str]) -> Split:

@@ -5,10 +5,10 @@ import logging
 import posixpath
 import tarfile
 from itertools import groupby
-from typing import Any, BinaryIO, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from whisper_finetune_trainer.data import source_files
-from whisper_finetune_trainer.data.audio_places import Member, Sound
+from whisper_finetune_trainer.data.audio_places import Held, Member, Sound
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Row
 from whisper_finetune_trainer.errors import TrainerError
@@ -18,32 +18,57 @@ _TEXTS = frozenset(["lab", "text", "transcript", "txt"])
 _JSON = "json"
 #: A text of more is no transcript of half a minute of speech.
 _LARGEST_TEXT_BYTES = 1024 * 1024
+#: A sound of more is not held in memory: even half a minute of studio recording is a tenth of it.
+_LARGEST_SOUND_BYTES = 256 * 1024 * 1024
+#: Bytes that one request fetches where a shard is read from end to end.
+_STREAM_BLOCK_BYTES = 4 * 1024 * 1024
 _END = bytes(tarfile.BLOCKSIZE)
 logger = logging.getLogger(__name__)
+
+
+class _Found(NamedTuple):
+    """A file of a shard, its content where that is wanted, and the byte that follows it."""
+
+    member: Member
+    content: bytes
+    end: int
 
 
 def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
     """Yield the clips of all shards in order; DatasetInvalid for a shard that is no plain tar file."""
     number = 0
     for path in paths:
-        for key, members in groupby(_members(folder.file(path), path), key=lambda found: _key(found[0].name)):
+        for key, members in groupby(_members(folder.file(path), path), key=_key_of):
             number += 1
             yield _row(number, path, key, list(members))
 
 
+def rows_with_sound(folder: DataFolder, path: str, start: int) -> Iterator[Tuple[Row, int]]:
+    """Yield the clips of a shard from a byte on, their sounds in memory, each with the byte that the next begins at.
+
+    A row's number is the byte that its clip begins at. DatasetInvalid for a shard that is cut or broken.
+    """
+    for key, found in groupby(_members(folder.file(path), path, start, with_sound=True), key=_key_of):
+        members = list(found)
+        yield _row(start, path, key, members), members[-1].end
+        start = members[-1].end
+
+
 def members_by_name(folder: DataFolder, path: str) -> Dict[str, Member]:
     """Return every file of a shard by its name; DatasetInvalid for a shard that is no plain tar file."""
-    return {member.name: member for member, _ in _members(folder.file(path), path)}
+    return {found.member.name: found.member for found in _members(folder.file(path), path)}
 
 
-def _members(file: str, path: str) -> Iterator[Tuple[Member, bytes]]:
-    """Yield the files of a shard, the texts with their content; sound is passed over by its length."""
+def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) -> Iterator[_Found]:
+    """Yield the files of a shard from a byte on, the texts with their content; else sound is passed over."""
+    block = {"block_bytes": _STREAM_BLOCK_BYTES} if with_sound else {}
     try:
-        with source_files.open_file(file) as opened, tarfile.open(fileobj=opened, mode="r:") as archive:
+        with source_files.open_file(file, **block) as opened, _archive(opened, start) as archive:
             for entry in archive:
                 # Only plain files: a link could name what lies outside of the shard.
                 if entry.isreg():
-                    yield Member(file, entry.offset_data, entry.size, entry.name), _content(archive, entry)
+                    content = _content(archive, entry) or (_sound(opened, entry) if with_sound else b"")
+                    yield _Found(Member(file, entry.offset_data, entry.size, entry.name), content, archive.offset)
                 # tarfile remembers every header; a shard may have a hundred thousand.
                 archive.members = []  # type: ignore[attr-defined]  # typeshed does not know it
             _require_end(opened, archive.offset, path)
@@ -51,6 +76,12 @@ def _members(file: str, path: str) -> Iterator[Tuple[Member, bytes]]:
         raise TrainerError(
             "DatasetInvalid", f"{path} is no whole plain tar file ({error}); compressed ones must be unpacked first"
         ) from error
+
+
+def _archive(opened: BinaryIO, start: int) -> tarfile.TarFile:
+    # tarfile begins where the file stands.
+    opened.seek(start)
+    return tarfile.open(fileobj=opened, mode="r:")
 
 
 def _require_end(opened: BinaryIO, offset: int, path: str) -> None:
@@ -78,11 +109,21 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     return opened.read() if opened else b""
 
 
-def _row(number: int, path: str, key: str, members: List[Tuple[Member, bytes]]) -> Row:
+def _sound(opened: BinaryIO, entry: tarfile.TarInfo) -> bytes:
+    if _suffix(entry.name) not in _SOUNDS or entry.size > _LARGEST_SOUND_BYTES:
+        return b""
+    opened.seek(entry.offset_data)
+    content = opened.read(entry.size)
+    if len(content) < entry.size:
+        raise tarfile.ReadError(f"it ends within {entry.name}")
+    return content
+
+
+def _row(number: int, path: str, key: str, members: List[_Found]) -> Row:
     values: Dict[str, Any] = {}
     try:
-        for member, content in members:
-            values.update(_values(path, member, content))
+        for found in members:
+            values.update(_values(path, found.member, found.content))
     except ValueError as error:
         return Row(number, {}, f"{key} of {path} has a text that cannot be read ({error})")
     return Row(number, values)
@@ -91,7 +132,7 @@ def _row(number: int, path: str, key: str, members: List[Tuple[Member, bytes]]) 
 def _values(path: str, member: Member, content: bytes) -> Dict[str, Any]:
     suffix = _suffix(member.name)
     if suffix in _SOUNDS:
-        return {"audio": Sound(member, f"{path}/{member.name}")}
+        return {"audio": Sound(Held(content, member) if content else member, f"{path}/{member.name}")}
     if suffix in _TEXTS:
         return {"text": content.decode("utf-8-sig")}
     if suffix == _JSON:
@@ -99,6 +140,10 @@ def _values(path: str, member: Member, content: bytes) -> Dict[str, Any]:
         # A path in there is one of the machine that made the shard.
         return {name: value for name, value in found.items() if name != "audio"} if isinstance(found, dict) else {}
     return {}
+
+
+def _key_of(found: _Found) -> str:
+    return _key(found.member.name)
 
 
 def _key(name: str) -> str:

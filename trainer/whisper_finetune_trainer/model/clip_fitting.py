@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import List, Optional, Sequence
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips
+from whisper_finetune_trainer.data import clips, normalizers
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
+from whisper_finetune_trainer.data.tally import Tally
+from whisper_finetune_trainer.data.train_stream import TrainStream
 from whisper_finetune_trainer.model import prompt
 from whisper_finetune_trainer.model.model import LoadedModel
 
@@ -16,6 +18,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     A held-out clip needs no label: what is measured must not depend on a setting of the training.
     """
     dropped_train = _unfit(loaded_clips.train, loaded, config)
+    stream = loaded_clips.stream and _fitting(loaded_clips.stream, loaded_clips.evaluation, loaded, config)
     window = loaded.feature_settings.window_seconds
     dropped_eval = [_too_long(clip, window) for clip in loaded_clips.evaluation]
     drops = [drop for drop in [*dropped_train, *dropped_eval] if drop is not None]
@@ -28,10 +31,28 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     evaluation = [clip for clip, drop in zip(loaded_clips.evaluation, dropped_eval) if not drop]
     return replace(
         loaded_clips,
-        train=clips.not_empty(train, "train"),
+        train=() if stream else clips.not_empty(train, "train"),
+        stream=stream,
         evaluation=clips.not_empty(evaluation, "evaluation"),
         dropped=reasons,
         examples=(*loaded_clips.examples, *clips.first_examples(drops)),
+    )
+
+
+def _fitting(
+    stream: TrainStream, evaluation: Sequence[Clip], loaded: LoadedModel, config: TrainerConfig
+) -> TrainStream:
+    """Return a stream that leaves out what does not fit; of what was looked at it is refused as of a list."""
+    drops = [drop for drop in _unfit(stream.looked_at, loaded, config) if drop is not None]
+    clips.refuse_too_many(drops, stream.look.rows, config.spec.dataset.max_dropped_fraction)
+    dropped = Tally(dropped=clips.count(drops), faults=len(drops), examples=clips.first_examples(drops))
+    normalize = normalizers.normalizer_for(loaded.language_code, loaded.spellings).apply
+    return replace(
+        stream,
+        checks=replace(stream.checks, refuse=lambda clip: _unfit([clip], loaded, config)[0]),
+        look=replace(stream.look.plus(dropped), clips=stream.look.clips - len(drops)),
+        normalize=normalize,
+        held_out_texts=frozenset(normalize(clip.text) for clip in evaluation),
     )
 
 

@@ -1,10 +1,11 @@
 """The backend for GPUs and CPUs: a short training loop in plain PyTorch, exact to resume."""
 
+import contextlib
 import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Generator, List, Mapping, NamedTuple, Sequence, Tuple
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -17,9 +18,10 @@ from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.pytorch import batches, device, encoder, optimization, prefetch, transcription
+from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, transcription
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
+from whisper_finetune_trainer.pytorch.train_steps import ClipBatch, ListedSteps, StreamedSteps, TrainStep, TrainSteps
 from whisper_finetune_trainer.pytorch.windows import window_for
 
 #: On a CPU the training itself keeps all of it busy.
@@ -48,6 +50,13 @@ class _Examples:
     features: Mapping[Clip, torch.Tensor]
 
 
+class _Prepared(NamedTuple):
+    """A step and what goes through the network in it."""
+
+    step: TrainStep
+    micro_batches: List[_Examples]
+
+
 class TorchBackend:
     """A Whisper that learns on a GPU or a CPU."""
 
@@ -66,22 +75,28 @@ class TorchBackend:
         # Fixed sinusoids; transformers means them to stay so too, but forgets it when it loads a model.
         self._network.model.encoder.embed_positions.requires_grad_(False)
         self._optimizer = optimization.Optimizer(self._network)
-        windows = [self._window_of(clip) for clip in clips.train]
-        self._order = batches.StepOrder(windows, training.seed, config.schedule)
         budget = ScratchBudget(config.scratch_folder, config.scratch_limit_bytes)
-        self._prepare_encoder_outputs(budget, is_frozen=is_frozen)
+        self._make_encoder_outputs()
+        self._steps = self._train_steps(training.seed, budget, is_frozen=is_frozen)
+        if is_frozen:
+            self._full_outputs.use_cache("held-out clips", transcription.groups(self._clips.evaluation), budget)
 
-    def _prepare_encoder_outputs(self, budget: ScratchBudget, *, is_frozen: bool) -> None:
+    def _make_encoder_outputs(self) -> None:
         settings = self._loaded.feature_settings
         self._train_outputs = EncoderOutputs(self._network, self._device, settings.mel_bins, self._window_of)
         self._full_outputs = EncoderOutputs(
             self._network, self._device, settings.mel_bins, lambda _: settings.window_seconds
         )
-        cacheable = is_frozen and encoder.is_deterministic(self._network.config)
-        train_groups = [[self._clips.train[place] for place in batch.clips] for batch in self._order.first_epoch()]
-        self._is_cached = cacheable and self._train_outputs.use_cache("train clips", train_groups, budget)
-        if is_frozen:
-            self._full_outputs.use_cache("held-out clips", transcription.groups(self._clips.evaluation), budget)
+
+    def _train_steps(self, seed: int, budget: ScratchBudget, *, is_frozen: bool) -> TrainSteps:
+        """Return the steps, their encoder outputs cached where that is worth its place: a clip of a stream is not."""
+        self._is_cached = False
+        if self._clips.stream is not None:
+            return StreamedSteps(self._clips.stream, self._window_of, self._schedule)
+        steps = ListedSteps(self._clips.train, self._window_of, seed, self._schedule)
+        if is_frozen and encoder.is_deterministic(self._network.config):
+            self._is_cached = self._train_outputs.use_cache("train clips", steps.first_epoch(), budget)
+        return steps
 
     def _window_of(self, clip: Clip) -> int:
         return window_for(clip.seconds, self._loaded.feature_settings.window_seconds)
@@ -107,31 +122,35 @@ class TorchBackend:
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
         """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
-        for done in self.steps(first_step):
-            if not after_step(done):
-                return
+        # Closed at once, however it ends: what is read ahead of a stream must not hold up the state's saving.
+        with contextlib.closing(self.steps(first_step)) as steps:
+            for done in steps:
+                if not after_step(done):
+                    return
 
     def gather_weights(self) -> None:
         """Nothing is to be done: the loaded model's network is the one that is trained."""
 
-    def steps(self, first_step: int) -> Iterator[StepDone]:
+    def steps(self, first_step: int) -> Generator[StepDone, None, None]:
         """Take the optimizer steps after `first_step` up to the schedule's last; TrainingDiverged, DatasetInvalid."""
         numbers = range(first_step + 1, self._schedule.steps + 1)
         threads = _PREFETCH_THREADS[self._device.torch_device.type]
-        prepared = prefetch.prepared(numbers, self._prepare, threads, _PREFETCHED_STEPS)
-        started = time.monotonic()
-        for step, micro_batches in zip(numbers, prepared):
-            loss, rate = self._take_step(step, micro_batches)
-            yield StepDone(step, loss, rate, time.monotonic() - started)
+        with self._steps.after(first_step) as train_steps:
+            planned = (step for _, step in zip(numbers, train_steps))
             started = time.monotonic()
+            for number, prepared in zip(numbers, prefetch.prepared(planned, self._prepare, threads, _PREFETCHED_STEPS)):
+                loss, rate = self._take_step(number, prepared.micro_batches)
+                self._steps.took(prepared.step)
+                yield StepDone(number, loss, rate, time.monotonic() - started)
+                started = time.monotonic()
 
-    def _prepare(self, step: int) -> List[_Examples]:
-        return [self._read(micro_batch) for micro_batch in self._order.of(step)]
+    def _prepare(self, step: TrainStep) -> _Prepared:
+        return _Prepared(step, [self._read(micro_batch) for micro_batch in step.micro_batches])
 
-    def _read(self, micro_batch: batches.MicroBatch) -> _Examples:
-        clips = tuple(self._clips.train[place] for place in micro_batch.clips)
+    def _read(self, micro_batch: ClipBatch) -> _Examples:
+        window_seconds, clips = micro_batch
         labels = examples.labels_of(clips, self._loaded)
-        return _Examples(micro_batch.window_seconds, clips, labels, self._train_outputs.missing_features(clips))
+        return _Examples(window_seconds, clips, labels, self._train_outputs.missing_features(clips))
 
     def _take_step(self, step: int, micro_batches: List[_Examples]) -> Tuple[float, float]:
         tokens = examples.tokens([batch.labels for batch in micro_batches])
@@ -169,9 +188,10 @@ class TorchBackend:
         """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
         tensors, optimizer = self._optimizer.state()
         random_tensors, random_values = random_state.capture()
-        return {**tensors, **random_tensors}, {"optimizer": optimizer, "random": random_values}
+        return {**tensors, **random_tensors}, {"optimizer": optimizer, "random": random_values, **self._steps.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Become what `state` returned; ConfigInvalid where it belongs to another network."""
         self._optimizer.load_state(tensors, values["optimizer"])
         random_state.restore(tensors, values["random"])
+        self._steps.load_state(values)

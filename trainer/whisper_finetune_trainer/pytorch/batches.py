@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple, Union
 
 from whisper_finetune_api.run import Schedule
 
@@ -30,9 +30,9 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
 
 
 def epoch_steps(
-    windows: Sequence[int], seed: int, epoch: int, batch_size: int, micro_batch_size: int
+    windows: Sequence[int], seed: int, epoch: Union[int, str], batch_size: int, micro_batch_size: int
 ) -> Tuple[Step, ...]:
-    """Return the steps of an epoch, given each clip's window in seconds."""
+    """Return the steps of an epoch, or of a part that the name `epoch` says, given each clip's window in seconds."""
     generator = random.Random(f"{seed}/{epoch}")  # noqa: S311 -- nothing secret
     order = list(range(len(windows)))
     generator.shuffle(order)

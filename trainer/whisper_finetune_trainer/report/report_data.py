@@ -93,8 +93,8 @@ def gather(finished: FinishedTraining) -> ReportData:
         changes=clip_changes.compare(clips.evaluation, before, after),
         frequent=tuple(frequent_errors.find(before, after, kind) for kind in ("substituted", "deleted", "inserted")),
         data_facts=run_facts.of_data(config.spec, clips),
-        dropped=tuple(clips.dropped.items()),
-        dropped_examples=clips.examples,
+        dropped=tuple(clips.all_dropped().items()),
+        dropped_examples=clips.all_examples(),
         run_facts=run_facts.of_run(
             config, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
         ),

@@ -139,8 +139,8 @@ def _source(spec: WhisperFineTuneSpec) -> str:
 def _read(tally: Tally) -> str:
     # The first epoch only: a clip that was trained on twice is one clip.
     return (
-        f"{tally.clips} clips, {duration(tally.seconds)} of speech (none over {tally.longest_seconds:.1f} s), read as a "
-        "stream: what the run came to see of it"
+        f"{tally.clips} clips, {duration(tally.seconds)} of speech (none over {tally.longest_seconds:.1f} s), as far "
+        "as the stream was read"
     )
 
 

@@ -25,7 +25,7 @@ def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedM
     unseen = wer.unseen(
         before.measurement,
         after.measurement,
-        {clip.text for clip in clips.train},
+        clips.train_texts(),
         loaded.language_code,
         loaded.spellings,
     )

@@ -12,6 +12,7 @@ from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.data import dataset, normalizers
 from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.ipu import schedule
@@ -28,17 +29,25 @@ from whisper_finetune_trainer.training.training_loop import TrainingLoop
 logger = logging.getLogger(__name__)
 
 
-def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest) -> TrainingResult:
+def train(
+    config: TrainerConfig,
+    folder: RunFolder,
+    reporter: Reporter,
+    stop: StopRequest,
+    limits: StreamLimits = LIMITS,
+) -> TrainingResult:
     """Take a run to its end, from wherever earlier attempts left it, and return its result.
 
-    TrainerError says what is to be mended; Stopped leaves the newest state behind.
+    TrainerError says what is to be mended; Stopped leaves the newest state behind. Beyond the limits data is a stream.
     """
     steps = StepRecord()
     with stop.interruptible():
-        clips, loaded = _load(config)
+        clips, loaded = _load(config, limits)
         config = config.model_copy(update={"scratch_limit_bytes": _scratch_bytes_left(config, folder, clips, loaded)})
         config = schedule.of_model(config, loaded.dimensions)
         backend = backends.open_backend(config, loaded, clips)
+    if clips.stream is not None:
+        clips.stream.on_read = lambda: reporter.tell(data=clips.summary())
     reporter.tell(
         data=clips.summary(), metric=wer.metric(loaded.language_code, loaded.spellings), ran_on=backend.ran_on
     )
@@ -47,7 +56,7 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.measurement.to_report())
 
-    saved = Checkpoints(config, folder, backend, loaded, reporter, evaluations.digest_of(clips.train), steps)
+    saved = Checkpoints(config, folder, backend, loaded, reporter, _train_digest(clips), steps)
     first_step = saved.resume()
     reporter.resume_at(first_step, config.schedule.steps)
     history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
@@ -65,18 +74,24 @@ def train(config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: St
     return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
-def _load(config: TrainerConfig) -> Tuple[Clips, LoadedModel]:
-    found = dataset.load_clips(config)
+def _load(config: TrainerConfig, limits: StreamLimits) -> Tuple[Clips, LoadedModel]:
+    found = dataset.load_clips(config, limits)
     loaded = model.load_model(config)
     clips = clip_fitting.fit_clips(found, loaded, config)
-    dropped = ", ".join(f"{number} {reason}" for reason, number in clips.dropped.items())
+    dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(
-        "%d clips to train on, %d held out%s",
-        len(clips.train),
+        "%d clips to train on%s, %d held out%s",
+        clips.summary().train_clips,
+        " among those looked at" if clips.stream else "",
         len(clips.evaluation),
         f"; left out: {dropped}" if dropped else "",
     )
     return clips, loaded
+
+
+def _train_digest(clips: Clips) -> str:
+    """Return what the train clips are known by: a state belongs to them, and is of no use for any others."""
+    return clips.stream.digest if clips.stream else evaluations.digest_of(clips.train)
 
 
 def _scratch_bytes_left(config: TrainerConfig, folder: RunFolder, clips: Clips, loaded: LoadedModel) -> int:

@@ -1,0 +1,57 @@
+"""Tones of different lengths in tar or Parquet shards, to be read as a stream."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import soundfile
+from pyarrow import parquet
+
+from data_layouts import write_tar
+from tones import SAMPLE_RATE, TEXTS, tone
+from whisper_finetune_trainer.data.streaming import StreamLimits
+
+#: All shards are too large to be listed, and a block holds a few clips of one second in 16 bit.
+LIMITS = StreamLimits(listed_bytes=0, block_bytes=300_000, lanes=2, least_looked_at=20, held_out_clips=6)
+
+
+def sound(number: int, seconds: float | None = None) -> bytes:
+    """Return the file of a clip."""
+    file = io.BytesIO()
+    length = 0.6 + 0.1 * (number % 5) if seconds is None else seconds
+    soundfile.write(file, tone(number, length), SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def text(number: int) -> str:
+    """Return what is said in a clip."""
+    return f"{TEXTS[number % len(TEXTS)]} {number}"
+
+
+def tar_members(numbers: range) -> list[tuple[str, bytes]]:
+    """Return the members of a shard."""
+    return [
+        member
+        for number in numbers
+        for member in ((f"clip-{number:04d}.wav", sound(number)), (f"clip-{number:04d}.txt", text(number).encode()))
+    ]
+
+
+def write_tars(folder: Path, count: int, clips_per_shard: int) -> None:
+    """Write clips into train-000000.tar, ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard, first in enumerate(range(0, count, clips_per_shard)):
+        numbers = range(first, min(first + clips_per_shard, count))
+        write_tar(folder / f"train-{shard:06d}.tar", tar_members(numbers))
+
+
+def write_parquets(folder: Path, count: int, clips_per_shard: int) -> None:
+    """Write clips into train-00000.parquet, ..., as the Hub has them, in row groups of five."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard, first in enumerate(range(0, count, clips_per_shard)):
+        numbers = range(first, min(first + clips_per_shard, count))
+        rows = [{"bytes": sound(number), "path": f"clip-{number:04d}.wav"} for number in numbers]
+        table = pa.table({"audio": rows, "sentence": [text(number) for number in numbers]})
+        parquet.write_table(table, folder / f"train-{shard:05d}.parquet", row_group_size=5)

@@ -1,0 +1,91 @@
+"""Runs on a streamed data set: one that was stopped and resumed ends with the very weights of one that was not."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import shards
+import tiny_whisper
+from trainer_attempts import Volume, stop_at
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.streamed_clips import is_held_out
+
+CLIPS = 44
+#: One and a half epochs.
+STEPS = 14
+FRACTION = 0.15
+
+
+class Finished(NamedTuple):
+    """What a run that was not stopped came to."""
+
+    weights: dict[str, torch.Tensor]
+    result: dict[str, Any]
+    #: All clips of the data set.
+    names: list[str]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("speech")
+    tiny_whisper.build(folder / "model", window_seconds=2)
+    shards.write_tars(folder / "tar", CLIPS, 9)
+    shards.write_parquets(folder / "parquet", CLIPS, 17)
+    return folder
+
+
+def new_volume(speech: Path, folder: Path) -> Volume:
+    folder.mkdir()
+    return Volume(speech, folder)
+
+
+def config_of(volume: Volume, source: str, **training: Any) -> TrainerConfig:
+    dataset = {"source": f"pvc://speech/{source}", "evalFraction": str(FRACTION)}
+    return volume.config(spec={"dataset": dataset}, **{"steps": STEPS, **training})
+
+
+@pytest.fixture(scope="module", params=["tar", "parquet"])
+def source(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def finished(speech: Path, source: str, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    volume = new_volume(speech, tmp_path_factory.mktemp("runs") / "whole")
+    config = config_of(volume, source)
+    assert volume.attempt(config, limits=shards.LIMITS).exit_code == 0
+    listed = dataset.load_clips(config)
+    names = [clip.identifier for clip in (*listed.train, *listed.evaluation)]
+    return Finished(volume.weights(), volume.json("result.json"), names)
+
+
+#: In the first block, in a later one, at the epoch's end, and in the next epoch.
+@pytest.mark.parametrize("step", [1, 7, 9, 12])
+def test_a_stopped_run_goes_on_exactly(
+    speech: Path, source: str, finished: Finished, tmp_path: Path, step: int
+) -> None:
+    volume = new_volume(speech, tmp_path / "parted")
+    assert volume.attempt(config_of(volume, source), stop_at(step), limits=shards.LIMITS).exit_code == 75
+    assert volume.attempt(config_of(volume, source), limits=shards.LIMITS).exit_code == 0
+    found = volume.weights()
+    assert [name for name in found if not torch.equal(found[name], finished.weights[name])] == []
+    assert volume.json("result.json")["data"] == finished.result["data"]
+
+
+def test_what_was_read_is_counted_once_and_the_rest_of_the_held_out_clips_not_at_all(finished: Finished) -> None:
+    data = finished.result["data"]
+    assert (data["split"], data["droppedClips"]) == ("Hash", 0)
+    assert 0 < data["evalClips"] <= shards.LIMITS.held_out_clips
+    assert data["trainClips"] == sum(not is_held_out(name, FRACTION) for name in finished.names)
+
+
+def test_a_frozen_encoder_is_not_cached(speech: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    volume = new_volume(speech, tmp_path / "runs")
+    config = config_of(volume, "tar", steps=2, trainable="Decoder")
+    assert volume.attempt(config, limits=shards.LIMITS).exit_code == 0
+    before = load_file(str(speech / "model/model.safetensors"))
+    assert all(torch.equal(volume.weights()[name], before[name]) for name in before if ".encoder." in name)

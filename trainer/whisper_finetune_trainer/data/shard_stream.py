@@ -1,0 +1,115 @@
+"""The rows of a split's shards as a stream with their sounds, in an order that is a function of a key.
+
+A few shards are read by turns, one row of each. A shard is read once, from its start to its end; from any position the
+stream goes on without reading what was before it.
+"""
+
+import logging
+import random
+from dataclasses import dataclass, replace
+from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from whisper_finetune_trainer.data import parquet_shards, source_files, tar_shards
+from whisper_finetune_trainer.data.clips import Drop
+from whisper_finetune_trainer.data.manifest import Row
+from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.data.splits import Split
+from whisper_finetune_trainer.errors import TrainerError
+
+_UNITS = {"tar": "byte", "parquet": "row"}
+logger = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """Where a lane stands: the number of its shard among the lane's, and the byte or row in there."""
+
+    shard: int
+    at: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a stream stands: each lane's place, and whose turn it is. Without lanes: at its beginning."""
+
+    lanes: Tuple[Place, ...] = ()
+    turn: int = 0
+
+    def values(self) -> Mapping[str, Any]:
+        """Return what `of_values` takes, as JSON can say it."""
+        return {"lanes": [list(place) for place in self.lanes], "turn": self.turn}
+
+    @staticmethod
+    def of_values(values: Mapping[str, Any]) -> "Position":
+        """Return the position of such values."""
+        return Position(tuple(Place(*place) for place in values["lanes"]), values["turn"])
+
+
+class StreamedRow(NamedTuple):
+    """A row and the split that it is read as, or a shard that is broken from here on, and the position after it."""
+
+    split: Split
+    row: Row
+    fault: Optional[Drop]
+    after: Position
+
+
+@dataclass(frozen=True)
+class ShardStream:
+    """Reads the shards of a split; `split` has their columns."""
+
+    files: SplitFiles
+    split: Split
+    lanes: int
+
+    def rows(self, key: str, start: Position) -> Iterator[StreamedRow]:
+        """Yield all rows from a position on; the order is a function of the key and the shards."""
+        lanes = self._lanes(key)
+        places = list(start.lanes) or [Place(0, 0)] * len(lanes)
+        readers: List[Optional[Iterator[_Read]]] = [self._lane(*pair) for pair in zip(lanes, places)]
+        turn = start.turn
+        while any(readers):
+            lane, turn = turn, (turn + 1) % len(lanes)
+            reader = readers[lane]
+            found = next(reader, None) if reader else None
+            if found is None:
+                readers[lane] = None
+                continue
+            places[lane] = found.after
+            yield StreamedRow(found.split, found.row, found.fault, Position(tuple(places), turn))
+
+    def _lanes(self, key: str) -> List[Sequence[str]]:
+        order = list(self.files.paths)
+        random.Random(key).shuffle(order)  # noqa: S311 -- nothing secret
+        count = min(self.lanes, len(order))
+        return [order[lane::count] for lane in range(count)]
+
+    def _lane(self, paths: Sequence[str], start: Place) -> "Iterator[_Read]":
+        at = start.at
+        for number in range(start.shard, len(paths)):
+            split = replace(self.split, name=paths[number], unit=_UNITS[self.files.format])
+            try:
+                for row, after in self._shard(paths[number], at):
+                    yield _Read(split, row, None, Place(number, after))
+            except TrainerError as error:
+                if error.reason != "DatasetInvalid":
+                    raise
+                logger.warning("the rest of a shard is left out: %s", error.message)
+                yield _Read(split, Row(0, {}), Drop("broken shard", error.message), Place(number + 1, 0))
+            at = 0
+
+    def _shard(self, path: str, start: int) -> Iterator[Tuple[Row, int]]:
+        folder = self.files.folder
+        with source_files.explained(folder.file(path)):
+            if self.files.format == "tar":
+                yield from tar_shards.rows_with_sound(folder, path, start)
+            else:
+                yield from parquet_shards.rows_with_sound(folder, path, self.split.columns, start)
+
+
+class _Read(NamedTuple):
+    """A row of a lane, or the fault of its shard, and the lane's place after it."""
+
+    split: Split
+    row: Row
+    fault: Optional[Drop]
+    after: Place

@@ -1,0 +1,76 @@
+"""A look at the first clips of a stream before the money is spent: the held-out ones among them, and what is odd."""
+
+from dataclasses import dataclass, field, replace
+from typing import List, Optional, Set, Tuple
+
+from whisper_finetune_trainer.data import audio, streamed_clips
+from whisper_finetune_trainer.data.audio_places import Cell
+from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.shard_stream import Position, ShardStream
+from whisper_finetune_trainer.data.streamed_clips import ClipChecks, Found, HeldOut
+from whisper_finetune_trainer.data.streaming import StreamLimits
+
+#: The order of the shards in the look; it is that of no epoch, and the same for every seed.
+_KEY = "look"
+#: Clips that stay in memory with their sounds, to be listened to.
+_LISTENED_TO = 500
+
+
+@dataclass
+class Look:
+    """Train and held-out clips without their sounds, those left out, and some with their sounds."""
+
+    train: List[Clip] = field(default_factory=list)
+    held_out: List[Clip] = field(default_factory=list)
+    drops: List[Drop] = field(default_factory=list)
+    sample: List[Clip] = field(default_factory=list)
+    #: Digests of the sounds held out, and the train clips that have one of them.
+    held_out_sounds: Set[bytes] = field(default_factory=set)
+    train_sounds: List[Tuple[bytes, Clip]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows were looked at."""
+        return len(self.train) + len(self.held_out) + len(self.drops)
+
+    def copies(self) -> List[Clip]:
+        """Return the train clips with the sound of a held-out one."""
+        return [clip for digest, clip in self.train_sounds if digest in self.held_out_sounds]
+
+
+def look(stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval_clips: Optional[int]) -> Look:
+    """Read the shards, in an order that is the same in every attempt, until enough clips are held out or looked at."""
+    wanted = 0
+    if checks.held_out_fraction:
+        wanted = min(max_eval_clips or limits.held_out_clips, limits.most_looked_at)
+    found = Look()
+    for streamed in streamed_clips.clips(stream, _KEY, Position(), checks.without_decoding):
+        _keep(found, streamed.found, checks, wanted)
+        is_enough = len(found.held_out) >= wanted and found.rows >= limits.least_looked_at
+        if is_enough or found.rows >= limits.most_looked_at:
+            break
+    return found
+
+
+def _keep(look: Look, found: Found, checks: ClipChecks, wanted: int) -> None:
+    if isinstance(found, Drop):
+        look.drops.append(found)
+        return
+    clip = found.clip if isinstance(found, HeldOut) else found
+    digest = streamed_clips.sound_digest(clip)
+    if len(look.sample) < _LISTENED_TO:
+        look.sample.append(clip)
+    if isinstance(found, Clip):
+        look.train.append(streamed_clips.without_sound(clip))
+        look.train_sounds.append((digest, look.train[-1]))
+    elif len(look.held_out) < wanted:
+        look.held_out.append(_to_be_read_again(clip, checks))
+        look.held_out_sounds.add(digest)
+
+
+def _to_be_read_again(clip: Clip, checks: ClipChecks) -> Clip:
+    """Return a held-out clip that is read in every evaluation: one of a Parquet file lies in the scratch folder."""
+    plain = streamed_clips.without_sound(clip)
+    if isinstance(plain.audio, Cell):
+        return replace(plain, audio=checks.rules.unpacked.keep(plain.audio, audio.content(clip.audio)))
+    return plain

@@ -1,0 +1,104 @@
+"""From the rows of a stream to its clips: each is checked as it passes by, and left out, held out or trained on."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Union
+
+from whisper_finetune_trainer.data import audio, clip_reader
+from whisper_finetune_trainer.data.audio_places import Held
+from whisper_finetune_trainer.data.clip_reader import Rules
+from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.shard_stream import Position, ShardStream, StreamedRow
+from whisper_finetune_trainer.errors import TrainerError
+
+#: Decoding lets go of Python's lock.
+_CHECKERS = 4
+#: Rows, with their sounds, that are in memory before a block has them.
+_ROWS_AT_ONCE = 32
+_HASH_BYTES = 8
+_HASHES = 2.0 ** (8 * _HASH_BYTES)
+
+
+class HeldOut(NamedTuple):
+    """A clip that is not trained on in any epoch: the hash of its identifier says so."""
+
+    clip: Clip
+
+
+Found = Union[Clip, Drop, HeldOut]
+
+
+class StreamedClip(NamedTuple):
+    """What became of a row, and the position after it."""
+
+    found: Found
+    after: Position
+
+
+@dataclass(frozen=True)
+class ClipChecks:
+    """What a clip of a stream must keep to; `held_out_fraction` is 0 where the held-out clips come from elsewhere."""
+
+    rules: Rules
+    held_out_fraction: float
+    #: What else is wrong with a clip, such as a label that is too long for the model.
+    refuse: Callable[[Clip], Optional[Drop]] = lambda _clip: None
+    #: Digests of held-out sounds that must not be trained on.
+    held_out_sounds: FrozenSet[bytes] = frozenset()
+
+    def of_row(self, streamed: StreamedRow) -> Found:
+        """Return what becomes of a row; its sound is decoded once, so that training meets none that cannot be."""
+        found = self.without_decoding(streamed)
+        if not isinstance(found, Clip):
+            return found
+        if self.held_out_sounds and sound_digest(found) in self.held_out_sounds:
+            return Drop("audio also held out", found.identifier, is_expected=True)
+        return self.refuse(found) or _undecodable(found) or found
+
+    def without_decoding(self, streamed: StreamedRow) -> Found:
+        """Return what becomes of a row by its text and its sound's header."""
+        if streamed.fault is not None:
+            return streamed.fault
+        found, _ = clip_reader.read_clip(streamed.split, streamed.row, self.rules)
+        if isinstance(found, Clip) and is_held_out(found.identifier, self.held_out_fraction):
+            return HeldOut(found)
+        return found
+
+
+def clips(
+    stream: ShardStream, key: str, start: Position, check: Callable[[StreamedRow], Found]
+) -> Iterator[StreamedClip]:
+    """Yield what `check`, which runs in threads, makes of each row of a stream, in its order."""
+    rows = stream.rows(key, start)
+    with ThreadPoolExecutor(_CHECKERS) as checkers:
+        for portion in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), []):
+            for streamed, found in zip(portion, checkers.map(check, portion)):
+                yield StreamedClip(found, streamed.after)
+
+
+def is_held_out(identifier: str, fraction: float) -> bool:
+    """Return whether a clip is held out: a function of its name alone, the same in every attempt and every epoch."""
+    digest = hashlib.blake2b(identifier.encode(), digest_size=_HASH_BYTES).digest()
+    return int.from_bytes(digest, "big") < fraction * _HASHES
+
+
+def sound_digest(clip: Clip) -> bytes:
+    """Return the digest of a clip's sound file."""
+    return hashlib.blake2b(audio.content(clip.audio)).digest()
+
+
+def without_sound(clip: Clip) -> Clip:
+    """Return a clip that has the place of its sound in place of the sound."""
+    return replace(clip, audio=clip.audio.origin) if isinstance(clip.audio, Held) else clip
+
+
+def _undecodable(clip: Clip) -> Optional[Drop]:
+    try:
+        audio.loudness(clip.audio)
+    except TrainerError as error:
+        if error.reason != "DatasetInvalid":
+            raise
+        return Drop("cannot be decoded", error.message)
+    return None

@@ -1,0 +1,134 @@
+"""A data set that is too large to be listed: its first clips are looked at, and the rest is read while it is used."""
+
+import logging
+from dataclasses import replace
+from typing import FrozenSet, List, Tuple
+
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer.data import (
+    clips,
+    data_checks,
+    parquet_shards,
+    stream_look,
+    streamed_clips,
+    streaming,
+    train_stream,
+)
+from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
+from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
+from whisper_finetune_trainer.data.shard_stream import ShardStream
+from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.data.splits import Split
+from whisper_finetune_trainer.data.stream_look import Look
+from whisper_finetune_trainer.data.streamed_clips import ClipChecks
+from whisper_finetune_trainer.data.streaming import StreamLimits
+from whisper_finetune_trainer.data.train_stream import TrainStream
+from whisper_finetune_trainer.errors import TrainerError
+
+logger = logging.getLogger(__name__)
+
+
+def require_streamable(config: TrainerConfig, files: SplitFiles, split: Split, limits: StreamLimits) -> None:
+    """Raise DatasetInvalid for a data set that must be a stream and cannot be one, with what to do."""
+    size = f"{files.name} of {files.folder.address}: {streaming.total_bytes(files) / 1e9:.1f} GB of shards"
+    listed = f"the {limits.listed_bytes / 1e9:.0f} GB that are listed clip by clip"
+    if config.accelerator == "ipu":
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{size} are more than {listed}, and data sets are not read as a stream on IPUs: put a part of the shards "
+            "into a folder of its own and name that, or train on a GPU",
+        )
+    if files.format == "parquet" and not parquet_shards.is_embedded(files.folder, files.paths[0], split.columns.audio):
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{size} are more than {listed}, and column {split.columns.audio} holds paths; a stream is read from "
+            "shards that hold the sounds: embed them, or give the paths in a manifest",
+        )
+
+
+def load(
+    config: TrainerConfig, files: SplitFiles, split: Split, rules: Rules, limits: StreamLimits, given: ClipsRead
+) -> Clips:
+    """Return a data set whose train clips are a stream; `given` has the clips of evalSplit, none without one."""
+    dataset = config.spec.dataset
+    fraction = 0.0 if dataset.eval_split is not None else float(dataset.eval_fraction)
+    logger.info(
+        "%s: %.1f GB in %d shards are read as a stream",
+        files.name,
+        streaming.total_bytes(files) / 1e9,
+        len(files.paths),
+    )
+    shards = ShardStream(files, split, limits.lanes)
+    checks = ClipChecks(rules, fraction)
+    look = stream_look.look(shards, checks, limits, dataset.max_eval_clips)
+    clips.refuse_too_many(look.drops, look.rows, dataset.max_dropped_fraction)
+    _log(look, files)
+    evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
+    warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
+    copies, more = _copies(look, leave_out=dataset.remove_duplicates)
+    warnings += more + data_checks.of_sounds(look.sample, config.spec)
+    kept = _without(look.train, copies)
+    stream = TrainStream(
+        shards=shards,
+        checks=replace(checks, held_out_sounds=_sounds(look, given) if dataset.remove_duplicates else frozenset()),
+        limits=limits,
+        seed=config.spec.training.seed,
+        max_clips=dataset.max_train_clips,
+        max_dropped_fraction=dataset.max_dropped_fraction,
+        digest=train_stream.digest_of(shards, limits),
+        looked_at=clips.not_empty(kept, "train"),
+        look=train_stream.tally_of(kept, [*look.drops, *copies]),
+    )
+    return Clips(
+        train=(),
+        evaluation=_held_out(evaluation, look, fraction),
+        dropped=clips.count(given.drops),
+        examples=clips.first_examples(given.drops),
+        split="Hash" if dataset.eval_split is None else "Given",
+        warnings=warnings,
+        scratch_bytes=rules.unpacked.used_bytes,
+        stream=stream,
+    )
+
+
+def _log(look: Look, files: SplitFiles) -> None:
+    logger.info(
+        "%s: %d clips looked at, %d of them held out, %d left out",
+        files.name,
+        look.rows,
+        len(look.held_out),
+        len(look.drops),
+    )
+
+
+def _held_out(found: List[Clip], look: Look, fraction: float) -> Tuple[Clip, ...]:
+    if not found and fraction:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"dataset.evalFraction {fraction} chose none of the {look.rows} clips looked at to be held out; "
+            "give a larger fraction, or an evalSplit",
+        )
+    return clips.not_empty(found, "evaluation")
+
+
+def _sounds(look: Look, given: ClipsRead) -> FrozenSet[bytes]:
+    return frozenset(look.held_out_sounds).union(map(streamed_clips.sound_digest, given.clips))
+
+
+def _copies(look: Look, *, leave_out: bool) -> Tuple[List[Drop], Tuple[str, ...]]:
+    """Return the train clips to leave out because their sound is held out too, or a warning where they stay."""
+    copies = look.copies()
+    if leave_out:
+        return [Drop("audio also held out", clip.identifier, is_expected=True) for clip in copies], ()
+    if not copies:
+        return [], ()
+    warning = (
+        f"{len(copies)} of {len(look.train)} train clips looked at have the sound of a held-out one, such as "
+        f"{copies[0].identifier}: the result looks better than it is; dataset.removeDuplicates leaves them out"
+    )
+    return [], (warning,)
+
+
+def _without(found: List[Clip], drops: List[Drop]) -> List[Clip]:
+    names = {drop.example for drop in drops}
+    return [clip for clip in found if clip.identifier not in names]

@@ -1,0 +1,64 @@
+"""What a stream was made of, as far as it was read: counts that can be added up and saved with a state. Pure."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, FrozenSet, Mapping, Tuple
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Clips that can be trained on and their seconds, those left out by reason, and how many of these are faults."""
+
+    clips: int = 0
+    seconds: float = 0.0
+    longest_seconds: float = 0.0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    faults: int = 0
+    #: Of the faults, in words.
+    examples: Tuple[str, ...] = ()
+    #: Held-out texts, normalized, that were met among those trained on.
+    met_texts: FrozenSet[str] = frozenset()
+
+    @property
+    def rows(self) -> int:
+        """Return how many clips were looked at, without those held out."""
+        return self.clips + sum(self.dropped.values())
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Return what both are made of."""
+        return Tally(
+            clips=self.clips + other.clips,
+            seconds=self.seconds + other.seconds,
+            longest_seconds=max(self.longest_seconds, other.longest_seconds),
+            dropped=dict((Counter(self.dropped) + Counter(other.dropped)).most_common()),
+            faults=self.faults + other.faults,
+            examples=(*self.examples, *other.examples)[:_EXAMPLES],
+            met_texts=self.met_texts | other.met_texts,
+        )
+
+    def values(self) -> Mapping[str, Any]:
+        """Return what `of_values` takes, as JSON can say it."""
+        return {
+            "clips": self.clips,
+            "seconds": self.seconds,
+            "longestSeconds": self.longest_seconds,
+            "dropped": dict(self.dropped),
+            "faults": self.faults,
+            "examples": list(self.examples),
+            "metTexts": sorted(self.met_texts),
+        }
+
+    @staticmethod
+    def of_values(values: Mapping[str, Any]) -> "Tally":
+        """Return the tally of such values."""
+        return Tally(
+            values["clips"],
+            values["seconds"],
+            values["longestSeconds"],
+            values["dropped"],
+            values["faults"],
+            tuple(values["examples"]),
+            frozenset(values["metTexts"]),
+        )
