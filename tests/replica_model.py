@@ -39,6 +39,16 @@ OFFERED = Runtimes.model_validate(
 )
 
 
+#: The runtime before it had a pool.
+WITHOUT_POOL = Runtimes.model_validate(
+    {
+        "runtimes": [
+            {"name": "pod16", "accelerator": "ipu", "image": "trainer:1", "resource": "c600.graphcore.ai/ipu"},
+        ]
+    }
+)
+
+
 def at_host(host: str) -> Runtimes:
     """Return the same pool at another address of the V-IPU server."""
     changed = OFFERED.model_dump(by_alias=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api_server_model import Server, is_at_work, partition_of
-from replica_model import NAMESPACE, OFFERED, Replica, at_host
+from replica_model import NAMESPACE, OFFERED, WITHOUT_POOL, Replica, at_host
 from run_objects import job_failed, time
 from specs import MINIMAL
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
@@ -209,17 +209,21 @@ async def test_a_finished_job_that_a_deleted_run_left_behind_keeps_no_partition(
     assert stage.holders() == []
 
 
-async def test_a_pod_without_a_lease_keeps_others_off_its_partition() -> None:
+@pytest.mark.parametrize("suspend", [True, False])
+async def test_a_pod_without_a_lease_keeps_others_off_its_partition(*, suspend: bool) -> None:
     stage = Stage()
     first = stage.create("first", 1)
     await stage.look(first, rounds=2)
     stage.start_pods()
     stage.server.objects = {place: each for place, each in stage.server.objects.items() if place[0] != "leases"}
     second = stage.create("second", 2)
-    stage.change(first, suspend=True)
+    stage.change(first, suspend=suspend)
     await stage.look(second)
     assert stage.holders() == []
     assert stage.at_work() == [first]
+    await stage.look(first)
+    assert stage.holders() == ([] if suspend else [first])
+    assert suspend or not [job for job in stage.server.of("jobs") if "deletionTimestamp" in job["metadata"]]
 
 
 @pytest.mark.parametrize("labels", [{}, {PARTITION_LABEL: P4A.lease_name}], ids=["without the label", "with it"])
@@ -281,7 +285,37 @@ async def test_a_partition_that_an_earlier_version_named_by_its_server_is_still_
         stage.change(first, suspend=True)
         await stage.look(first)
         stage.end_pods()
+    stage.leader.store.partitions.forget_in_use()
     await stage.look(first, rounds=2)
     await stage.look(second, rounds=2)
     stage.start_pods()
     assert stage.holders() == stage.at_work() == ([first] if lost else [second])
+
+
+async def test_a_run_that_began_before_its_runtime_had_a_pool_goes_on_and_keeps_nobody_waiting() -> None:
+    stage = Stage()
+    stage.leader = Replica(stage.server, WITHOUT_POOL)
+    first, second = stage.create("first", 1), stage.create("second", 2)
+    stage.change(second, suspend=True)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    stage.leader = Replica(stage.server)
+    stage.change(second, suspend=False)
+    for run in (first, second, first):
+        await stage.look(run, rounds=2)
+    stage.start_pods()
+    assert (stage.holders(), stage.at_work()) == ([second], [first, second])
+    stage.server.objects = {
+        place: each
+        for place, each in stage.server.objects.items()
+        if place[0] not in ("jobs", "pods") or run_uid_of(each) != first
+    }
+    await stage.look(first, rounds=2)
+    assert stage.holders() == [second]
+    assert message_of(stage, first) == "1st of 1 waiting for 8 IPUs"
+
+
+def message_of(stage: Stage, uid: str) -> str:
+    """Return why the run waits."""
+    (run,) = [run for run in stage.server.of("whisperfinetunes") if uid_of(run) == uid]
+    return str(run["status"]["conditions"][0]["message"])

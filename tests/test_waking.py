@@ -1,12 +1,15 @@
 """A partition that is given back wakes those whose turn it is and the head of the line: not a thousand waiting runs."""
 
+import dataclasses
+
 from replica_model import OFFERED
-from run_objects import run_object, time
+from run_objects import ended, job, run_object, running, time
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.watching import waking
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.world import KubernetesObject, Run
 
 WAITING = 1000
@@ -100,3 +103,35 @@ def test_a_change_of_a_run_that_does_not_matter_to_the_line_costs_nothing() -> N
     book.note_run(stored(1))
     assert planned == ["run-1"]
     assert book.line() is before
+
+
+def test_the_first_look_at_a_run_that_waits_leaves_the_line_as_it_is() -> None:
+    """Or a thousand first looks would build a thousand lines."""
+    book = PartitionBook(lambda run: partition_need.find(run, OFFERED), OFFERED.inventory)
+    book.note_run(stored(1))
+    before = book.line()
+    seen = {"type": "Succeeded", "reason": "WaitingForPartition"}
+    status = {"runtime": "pod16", "ipus": 4, "conditions": [seen]}
+    book.note_run(dataclasses.replace(stored(1), status=status))
+    assert book.line() is before
+    assert [run.uid for run in before.waiting] == ["uid-1"]
+
+
+def test_a_run_with_a_workload_or_a_pod_stands_in_no_line() -> None:
+    store = Store(PartitionBook(lambda run: partition_need.find(run, OFFERED), OFFERED.inventory))
+    store.put_run(run_object({"model": "openai/whisper-small", "runtime": "pod16", "ipus": 4}))
+    shown = []
+    for change in (
+        lambda: store.put_workload("Job", versioned(job())),
+        lambda: store.put_pod(versioned(running(3, 4))),
+        lambda: store.forget_workload("Job", versioned(job())),
+        lambda: store.put_pod(versioned(ended(3, 4, 50, 1), "6")),
+    ):
+        change()
+        shown.append(len(store.partitions.line().waiting))
+    assert shown == [0, 0, 0, 1]
+
+
+def versioned(found: KubernetesObject, version: str = "5") -> KubernetesObject:
+    spec = {"containers": [], **found.get("spec", {})}
+    return {**found, "spec": spec, "metadata": {**found["metadata"], "resourceVersion": version}}

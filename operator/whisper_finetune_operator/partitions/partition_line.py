@@ -5,6 +5,7 @@ room for lets younger ones pass that take what it cannot use.
 """
 
 from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -24,6 +25,11 @@ class Waiting:
     fitting: tuple[PoolPartition, ...] = field(repr=False)
 
     @cached_property
+    def choice(self) -> int:
+        """Return what all runs share that may take the same: a pool has one tuple for each number of IPUs."""
+        return id(self.fitting)
+
+    @cached_property
     def lease_names(self) -> frozenset[str]:
         """Return the names of the Leases that it may wait for."""
         return frozenset(partition.lease_name for partition in self.fitting)
@@ -31,15 +37,17 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Line:
-    """Everybody who waits, oldest first, and the names of the Leases that somebody holds, or that must not be taken."""
+    """Everybody who waits, oldest first, and the names of the Leases that must not be taken: somebody holds one."""
 
     waiting: tuple[Waiting, ...] = ()
     taken: frozenset[str] = frozenset()
     inventory: Inventory = NO_PARTITIONS
+    #: Names of the Leases that nobody holds, and that cannot be had all the same.
+    in_use: frozenset[str] = frozenset()
 
     def joined_by(self, run: Waiting) -> "Line":
         """Return the line with the run in it; the same where it stands in it already."""
-        if any(each.uid == run.uid for each in self.waiting):
+        if run.uid in self.turns or run.uid in self._places[0]:
             return self
         waiting = list(self.waiting)
         insort(waiting, run, key=lambda each: each.since)
@@ -48,24 +56,54 @@ class Line:
     @cached_property
     def turns(self) -> dict[str, PoolPartition]:
         """Return the partition of each run whose turn it is, by the run's UID, oldest first."""
-        taken, turns = set(self.taken), dict[str, PoolPartition]()
+        taken, turns = {*self.taken, *self.in_use}, dict[str, PoolPartition]()
+        free: dict[int, Iterator[PoolPartition]] = {}
         for run in self.waiting:
-            free = next((partition for partition in run.fitting if partition.lease_name not in taken), None)
-            if free:
-                turns[run.uid] = free
-                taken.add(free.lease_name)
+            if self.inventory.members and taken >= self.inventory.names:
+                break
+            if run.choice not in free:
+                free[run.choice] = _free(run.fitting, taken)
+            partition = next(free[run.choice], None)
+            if partition:
+                turns[run.uid] = partition
+                taken.add(partition.lease_name)
         return turns
 
     @cached_property
     def behind(self) -> tuple[Waiting, ...]:
         """Return those whose turn it is not, oldest first."""
-        return tuple(run for run in self.waiting if run.uid not in self.turns)
+        return tuple(run for run in self.waiting if run.uid not in self.turns) if self.turns else self.waiting
 
     def place_of(self, uid: str) -> tuple[int, int]:
         """Return the run's place, from 1, among those that wait for some partition that it could take, and how many."""
-        run = next(each for each in self.behind if each.uid == uid)
-        rivals = [each.uid for each in self.behind if each.lease_names & run.lease_names]
-        return rivals.index(uid) + 1, len(rivals)
+        places, waiting = self._places
+        place, choice = places[uid]
+        return place, waiting[choice]
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, tuple[int, int]], dict[int, int]]:
+        """Return place and choice of each run that waits, and how many wait for something of each choice."""
+        rivals = _rivals(self.behind)
+        waiting, places = dict.fromkeys(rivals, 0), dict[str, tuple[int, int]]()
+        for run in self.behind:
+            for choice in rivals[run.choice]:
+                waiting[choice] += 1
+            places[run.uid] = waiting[run.choice], run.choice
+        return places, waiting
+
+
+def _free(fitting: tuple[PoolPartition, ...], taken: set[str]) -> Iterator[PoolPartition]:
+    """Yield those that are not taken yet when they are asked for: what was taken once stays so."""
+    return (partition for partition in fitting if partition.lease_name not in taken)
+
+
+def _rivals(runs: tuple[Waiting, ...]) -> dict[int, list[int]]:
+    """Return, for each choice, all those that share a partition with it: there are few, however many runs wait."""
+    names = {run.choice: run for run in runs}
+    return {
+        choice: [other for other, rival in names.items() if rival.lease_names & run.lease_names]
+        for choice, run in names.items()
+    }
 
 
 EMPTY_LINE = Line()

@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from whisper_finetune_api.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.v1alpha1.model import ApiModel
 
 _HASH_LENGTH = 8
@@ -112,9 +113,14 @@ class Partitions(ApiModel):
         )
 
     def fitting(self, ipus: int) -> tuple[PoolPartition, ...]:
-        """Return those with so many IPUs or more, the smallest first."""
-        enough = (partition for partition in self.members if partition.ipus >= ipus)
-        return tuple(sorted(enough, key=lambda partition: (partition.ipus, partition.place)))
+        """Return those with so many IPUs or more, the smallest first: the same tuple to all who ask for as many."""
+        return next((fitting for size, fitting in self.by_size.items() if size >= ipus), ())
+
+    @cached_property
+    def by_size(self) -> dict[int, tuple[PoolPartition, ...]]:
+        """Return those with so many IPUs or more, by that number, ascending."""
+        ordered = sorted(self.members, key=lambda partition: (partition.ipus, partition.place))
+        return {size: tuple(each for each in ordered if each.ipus >= size) for size in PARTITION_SIZES}
 
 
 def doubtful(members: Iterable[PoolPartition]) -> list[str]:

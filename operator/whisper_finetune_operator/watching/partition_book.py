@@ -1,6 +1,8 @@
 """Who has which V-IPU partition, and who waits for one: as the watches and the operator's own writes left it."""
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from whisper_finetune_operator.partitions import partition_leases
@@ -12,6 +14,8 @@ from whisper_finetune_operator.world import KubernetesObject, Run
 #: What of a run decides whether it waits, so that its other changes cost nothing.
 _Standing = tuple[object, ...]
 
+_since = attrgetter("since")
+
 
 class PartitionBook:
     """Leases by name, and the line of the runs that have none."""
@@ -20,9 +24,14 @@ class PartitionBook:
         self._need_of = need_of
         self._inventory = inventory
         self._leases: dict[str, KubernetesObject] = {}
+        self._holders: dict[str, str] = {}
         self._needs: dict[str, tuple[_Standing, Waiting | None]] = {}
+        #: The needs, oldest first: sorting thousands anew for each change would be what a burst of runs costs.
+        self._in_order: list[Waiting] = []
         #: Partitions without a Lease in sight: with a pod of an earlier life, or somebody's Lease without the label.
         self._in_use: set[str] = set()
+        #: Runs with a workload or a pod: they take no partition now, and must not keep others from it.
+        self._at_work: set[str] = set()
         self._versions = ObjectVersions()
         self._line: Line | None = None
         self._told: Line = EMPTY_LINE
@@ -30,17 +39,16 @@ class PartitionBook:
     def line(self) -> Line:
         """Return everybody who waits; the same object as long as nothing changed."""
         if self._line is None:
-            holders = {partition_leases.read(lease).run_uid for lease in self._leases.values()}
-            needs = (need for _, need in self._needs.values() if need and need.uid not in holders)
-            waiting = tuple(sorted(needs, key=lambda need: need.since))
+            elsewhere = self._at_work.union(self._holders.values())
+            waiting = tuple([need for need in self._in_order if need.uid not in elsewhere])
             kept = (self._inventory.kept_by(name) for name in self._leases)
-            self._line = Line(waiting, frozenset(self._in_use).union(*kept), self._inventory)
+            self._line = Line(waiting, frozenset[str]().union(*kept), self._inventory, frozenset(self._in_use))
         return self._line
 
     def news(self) -> Line | None:
         """Return the line if it changed since this was asked last."""
         line = self.line()
-        if line == self._told:
+        if line is self._told or line == self._told:
             return None
         self._told = line
         return line
@@ -54,8 +62,7 @@ class PartitionBook:
 
     def held_by(self, run_uid: str) -> tuple[KubernetesObject, ...]:
         """Return the Leases of a run; one that no run holds is somebody's way to keep a partition for himself."""
-        leases = self._leases.values()
-        return tuple(lease for lease in leases if run_uid and partition_leases.read(lease).run_uid == run_uid)
+        return tuple(self._leases[name] for name, holder in self._holders.items() if run_uid and holder == run_uid)
 
     def put_lease(self, lease: Mapping[str, Any]) -> bool:
         """Keep the Lease; say whether it is news."""
@@ -64,6 +71,7 @@ class PartitionBook:
         if not self._versions.is_news(lease, known["metadata"]["resourceVersion"] if known else None):
             return False
         self._leases[name] = dict(lease)
+        self._holders[name] = partition_leases.read(dict(lease)).run_uid
         self._in_use.discard(name)
         self._line = None
         return True
@@ -73,7 +81,7 @@ class PartitionBook:
         self._versions.remember_deletion(metadata["uid"])
         known = self._leases.get(metadata["name"])
         if known is not None and known["metadata"]["uid"] == metadata["uid"]:
-            del self._leases[metadata["name"]]
+            del self._leases[metadata["name"]], self._holders[metadata["name"]]
             self._line = None
 
     def note_run(self, run: Run) -> None:
@@ -84,13 +92,33 @@ class PartitionBook:
             each.get("reason") for each in status.get("conditions") or () if each.get("type") == "Succeeded"
         )
         standing: _Standing = (run.generation, run.deletion, "completionTime" in status, *pinned, reasons)
-        if self._needs.get(run.uid, (None, None))[0] != standing:
-            self._needs[run.uid] = standing, self._need_of(run)
+        known, need_before = self._needs.get(run.uid, (None, None))
+        if known != standing:
+            need = self._need_of(run)
+            self._needs[run.uid] = standing, need
+            if need != need_before:
+                self._replace(need_before, need)
+
+    def note_work(self, run_uid: str, *, is_at_work: bool) -> None:
+        """Note whether the run has a workload or a pod that may be running, with a partition or without."""
+        if is_at_work != (run_uid in self._at_work):
+            (self._at_work.add if is_at_work else self._at_work.discard)(run_uid)
             self._line = None
 
     def forget_run(self, uid: str) -> None:
-        if self._needs.pop(uid, None):
-            self._line = None
+        _, need = self._needs.pop(uid, (None, None))
+        if need:
+            self._replace(need, None)
+
+    def _replace(self, before: Waiting | None, after: Waiting | None) -> None:
+        if before:
+            place = bisect_left(self._in_order, before.since, key=_since)
+            while self._in_order[place].uid != before.uid:
+                place += 1
+            del self._in_order[place]
+        if after:
+            insort(self._in_order, after, key=_since)
+        self._line = None
 
     def note_in_use(self, lease_name: str) -> None:
         """Count the partition as taken although nobody has its Lease, until `forget_in_use`."""

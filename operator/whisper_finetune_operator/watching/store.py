@@ -29,6 +29,8 @@ class Store:
         self.partitions = partitions
         self._runs: dict[str, Run] = {}
         self._workloads: dict[tuple[Kind, str, str], KubernetesObject] = {}
+        #: UIDs of the workloads that a run owns, by the run's.
+        self._children: defaultdict[str, set[str]] = defaultdict(set)
         self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
         #: Pods that ended and are gone, until their end was decided upon.
         self._departed: set[str] = set()
@@ -95,7 +97,11 @@ class Store:
         # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
         if not self._versions.is_news(workload, known["metadata"]["resourceVersion"] if known else None):
             return False
-        self._workloads[place] = slim_workload(kind, workload)
+        if known is not None:
+            self._disown(known)
+        self._workloads[place] = kept = slim_workload(kind, workload)
+        self._children[_owner_of(kept)].add(uid_of(kept))
+        self._note_work(_owner_of(kept))
         return True
 
     def put_pod(self, pod: Mapping[str, Any]) -> bool:
@@ -104,6 +110,7 @@ class Store:
         if not self._versions.is_news(pod, known["metadata"]["resourceVersion"] if known else None):
             return False
         self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)
+        self._note_work(run_uid_of(pod))
         return True
 
     def keep_report(self, run_uid: str, pod_uid: str, report: TrainerReport) -> None:
@@ -139,7 +146,7 @@ class Store:
         place = kind, *place_of(workload)
         known = self._workloads.get(place)
         if known is not None and uid_of(known) == uid_of(workload):
-            del self._workloads[place]
+            self._disown(self._workloads.pop(place))
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
         """Forget a deleted pod, given as it was last seen; one that ended stays until its end was decided upon."""
@@ -147,6 +154,7 @@ class Store:
         if has_ended(pod) and run_uid_of(pod) in self._runs:
             self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)
             self._departed.add(uid_of(pod))
+            self._note_work(run_uid_of(pod))
         else:
             self._drop_pod(pod)
 
@@ -162,3 +170,20 @@ class Store:
         pods.pop(uid_of(pod), None)
         if not pods:
             del self._pods[run_uid_of(pod)]
+        self._note_work(run_uid_of(pod))
+
+    def _disown(self, workload: KubernetesObject) -> None:
+        owner = _owner_of(workload)
+        self._children[owner].discard(uid_of(workload))
+        if not self._children[owner]:
+            del self._children[owner]
+        self._note_work(owner)
+
+    def _note_work(self, run_uid: str) -> None:
+        may_run = any(not has_ended(pod) for pod in self._pods.get(run_uid, {}).values())
+        self.partitions.note_work(run_uid, is_at_work=may_run or run_uid in self._children)
+
+
+def _owner_of(workload: KubernetesObject) -> str:
+    owner: str = controller_of(workload).get("uid", "")
+    return owner
