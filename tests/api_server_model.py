@@ -177,7 +177,10 @@ class Door:
     async def patch(self, resource: Resource, namespace: str, name: str, body: KubernetesObject) -> KubernetesObject:
         await self._pass("patch", resource)
         known = self._server.require((resource.plural, namespace, name), body["metadata"])
-        known["spec"] = {**known["spec"], **body["spec"]}
+        known["spec"] = {**known["spec"], **body.get("spec", {})}
+        for field in ("labels", "annotations"):
+            merged = {**known["metadata"].get(field, {}), **body["metadata"].get(field, {})}
+            known["metadata"] |= {field: merged} if merged else {}
         return copy.deepcopy(self._server.changed(known))
 
     async def all_of(self, resource: Resource, _namespace: str | None, **query: str) -> AsyncIterator[KubernetesObject]:

@@ -102,10 +102,16 @@ POOL_SCENARIOS: dict[str, Scenario] = {
     ),
     "pool: it has a partition": Scenario((MADE, HAS_IT), "Pending", "Pending", actions=("create again",)),
     "pool: its Job was made suspended": Scenario(
-        (MADE, HAS_IT, on_pool(3, job(spec__suspend=True, **PARTITION), leases=HELD)),
+        (MADE, HAS_IT, on_pool(3, job(spec__suspend=True, status={}, **PARTITION), leases=HELD)),
         "Pending",
         "Pending",
         actions=("start",),
+    ),
+    "pool: somebody suspended its Job": Scenario(
+        (MADE, HAS_IT, STARTED, on_pool(60, job(spec__suspend=True, **PARTITION), leases=HELD)),
+        "Queued",
+        "WaitingForQuota",
+        "somebody suspended its Job",
     ),
     "pool: its Job is started": Scenario((MADE, HAS_IT, STARTED), "Preparing", "Preparing"),
     "pool: a late leader made its Job for a partition that it lost": Scenario(

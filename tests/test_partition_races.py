@@ -72,10 +72,13 @@ class Stage:
             if not job["spec"].get("suspend") and "deletionTimestamp" not in job["metadata"]:
                 self.server.control_job(job, own)
 
+    def remove_pods(self) -> None:
+        """Let all pods be gone."""
+        self.server.objects = {place: each for place, each in self.server.objects.items() if place[0] != "pods"}
+
     def end_pods(self) -> None:
         """Let all pods and Jobs that are being deleted be gone."""
-        for pod in self.server.of("pods"):
-            del self.server.objects["pods", NAMESPACE, pod["metadata"]["name"]]
+        self.remove_pods()
         for job in self.server.of("jobs"):
             if "deletionTimestamp" in job["metadata"]:
                 del self.server.objects["jobs", NAMESPACE, job["metadata"]["name"]]
@@ -313,6 +316,30 @@ async def test_a_run_that_began_before_its_runtime_had_a_pool_goes_on_and_keeps_
     await stage.look(first, rounds=2)
     assert stage.holders() == [second]
     assert message_of(stage, first) == "1st of 1 waiting for 8 IPUs"
+
+
+@pytest.mark.parametrize("kueue", [False, True], ids=["by hand", "as Kueue does, which resets the start time"])
+async def test_a_job_that_somebody_suspends_is_not_started_again(*, kueue: bool) -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    (job,) = stage.server.of("jobs")
+    assert job["spec"]["suspend"] is False
+    job["spec"]["suspend"] = True
+    if kueue:
+        del job["status"]["startTime"]
+    stage.server.changed(job)
+    stage.remove_pods()
+    await stage.look(first, rounds=2)
+    assert job["spec"]["suspend"] is True
+    assert stage.holders() == [first]
+    assert "somebody suspended its Job" in message_of(stage, first)
+    job["spec"]["suspend"] = False
+    stage.server.changed(job)
+    stage.start_pods()
+    await stage.look(first)
+    assert stage.at_work() == [first]
 
 
 def message_of(stage: Stage, uid: str) -> str:

@@ -20,6 +20,7 @@ from whisper_finetune_operator.api.api_server import (
 )
 from whisper_finetune_operator.workloads import jobs
 from whisper_finetune_operator.workloads.children import uid_of
+from whisper_finetune_operator.workloads.jobs import STARTED_ANNOTATION
 from whisper_finetune_operator.workloads.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
 
@@ -74,8 +75,8 @@ class Cluster:
 
     async def start_job(self, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
         """Let a suspended Job have its pod; ConflictError or NotFoundError where it is not the one that was seen."""
-        body = {"metadata": {"uid": uid, "resourceVersion": version}, "spec": {"suspend": False}}
-        return await self._api.patch(JOBS, namespace, name, body)
+        metadata = {"uid": uid, "resourceVersion": version, "annotations": {STARTED_ANNOTATION: "true"}}
+        return await self._api.patch(JOBS, namespace, name, {"metadata": metadata, "spec": {"suspend": False}})
 
     async def pods_of(self, namespace: str, run_uid: str) -> list[KubernetesObject]:
         """Return the run's pods as the server itself has them, not as a watch may still show them."""

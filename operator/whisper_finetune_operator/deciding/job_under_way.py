@@ -15,6 +15,11 @@ from whisper_finetune_operator.workloads.workload_facts import Workload
 #: A Job that wants a pod for so long and has none is asked why.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)
 _SETTLING_RECHECK_SECONDS = 3.0
+_SUSPENDED = "the Job is suspended: Kueue has not admitted it, or somebody suspended it by hand"
+_SUSPENDED_ON_PARTITION = (
+    "somebody suspended its Job, by hand or as Kueue does with manageJobsWithoutQueueName, and has to resume it; to stop "
+    "a run, set spec.suspend"
+)
 _PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
 
 
@@ -31,7 +36,7 @@ def _find(situation: Situation, job: Workload) -> Course:
     if situation.at_work:
         return replace(pod_under_way.find(situation, situation.at_work), actions=_allow_retries(situation, job))
     if job.suspended:
-        message = "the Job is suspended: Kueue has not admitted it, or somebody suspended it by hand"
+        message = _SUSPENDED_ON_PARTITION if job.partition else _SUSPENDED
         return Course(Phase("Queued", "WaitingForQuota", message), _allow_retries(situation, job))
     return _without_pod(situation, job)
 

@@ -46,7 +46,8 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
     if job.partition is None or job.end:
         return None
     if any(lease.name == job.partition for lease in situation.leases):
-        return _started(situation, job, job.partition) if job.suspended and not situation.busy else None
+        is_new = job.suspended and not job.started_before
+        return _started(situation, job, job.partition) if is_new and not situation.busy else None
     # Under a name that the file does not lead to, its partition may be another run's by now.
     is_known = job.partition in situation.line.inventory.names
     if job.suspended or not is_known or job.partition in situation.line.taken:

@@ -9,6 +9,8 @@ from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 #: On each Job: the failed attempts before it, so that a changed spec.retries can be turned into its backoffLimit.
 FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
+#: On the Job of a partition, from its start on: who suspends it after that is not the operator.
+STARTED_ANNOTATION = f"{GROUP}/started"
 
 
 def read(job: KubernetesObject) -> Workload:
@@ -26,6 +28,7 @@ def read(job: KubernetesObject) -> Workload:
         deleted="deletionTimestamp" in metadata,
         suspended=bool(spec.get("suspend")),
         started_at=timestamps.parse(started_at) if started_at else None,
+        started_before=STARTED_ANNOTATION in annotations or started_at is not None,
         end=_end(status),
         backoff_limit=spec["backoffLimit"],
         failed_before=int(annotations.get(FAILED_BEFORE_ANNOTATION, 0)),

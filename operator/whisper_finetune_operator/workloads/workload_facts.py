@@ -37,6 +37,8 @@ class Workload:
     suspended: bool = False
     #: The Job controller has seen it, and it wants a pod since then.
     started_at: datetime | None = None
+    #: It was started once, by whomever: Kueue takes the start time away when it suspends a Job.
+    started_before: bool = False
     backoff_limit: int = 0
     failed_before: int = 0
     #: Name of the Lease of the partition that it is made for, and the partition's id.
