@@ -116,6 +116,24 @@ class Server:
         self.changed(pod)
 
 
+def held_in_vain(server: Server, lease: KubernetesObject) -> None:
+    """Let the Lease be ten minutes old in the operator's eyes, and the pod on it lack its Secret."""
+    lease["spec"]["acquireTime"] = "2026-01-01T10:00:00.000000Z"
+    server.changed(lease)
+    for pod in server.of("pods"):
+        if labels_of(pod)[UID_LABEL] == labels_of(lease).get(UID_LABEL) and pod["status"]["phase"] == "Pending":
+            missing = {"reason": "CreateContainerConfigError", "message": 'secret "hub" not found'}
+            pod["status"] = {"phase": "Pending", **container({"waiting": missing})}
+            server.changed(pod)
+
+
+def let_back_off_end(server: Server, run: KubernetesObject) -> None:
+    """Let the time be over for which the run stands out of the line."""
+    if "until" in run["status"].get("partitionBackOff", {}):
+        run["status"]["partitionBackOff"]["until"] = "2026-01-01T10:05:00Z"
+        server.changed(run)
+
+
 def container(state: KubernetesObject) -> KubernetesObject:
     return {"containerStatuses": [{"name": "trainer", "state": state}]}
 

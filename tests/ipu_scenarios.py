@@ -9,6 +9,7 @@ from run_objects import (
     DONE,
     RUNTIMES,
     START,
+    at,
     complete,
     ended,
     failure,
@@ -17,12 +18,14 @@ from run_objects import (
     job_failed,
     lease,
     running,
+    waiting,
 )
 from run_scenarios import QUEUE, Moment, Scenario
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
 from whisper_finetune_operator.partitions.partition_line import Line, Waiting
 from whisper_finetune_operator.partitions.pools import Partitions
 from whisper_finetune_operator.workloads.jobs import FAILED_BEFORE_ANNOTATION
+from whisper_finetune_operator.world import Refusal
 
 SMALL = "openai/whisper-small"
 POOLED = next(runtime.partitions for runtime in RUNTIMES.runtimes if runtime.partitions)
@@ -112,6 +115,7 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         "Queued",
         "WaitingForQuota",
         "somebody suspended its Job",
+        rechecks=True,
     ),
     "pool: its Job is started": Scenario((MADE, HAS_IT, STARTED), "Preparing", "Preparing"),
     "pool: a late leader made its Job for a partition that it lost": Scenario(
@@ -240,6 +244,137 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         "Pending",
         "Pending",
         actions=("give back " + P4A.lease_name, "take p8"),
+    ),
+}
+
+#: The Secret of its pod is missing, for five minutes and more.
+NO_SECRET = (waiting(3, "CreateContainerConfigError", 'secret "hub" not found'),)
+REFUSED_POD = on_pool(60, job(**PARTITION), NO_SECRET, leases=HELD)
+TOO_LONG = on_pool(310, job(**PARTITION), NO_SECRET, leases=HELD)
+GOING = on_pool(311, job(metadata__deletionTimestamp="2026-11-22T10:05:10Z", **PARTITION), NO_SECRET, leases=HELD)
+GONE = on_pool(315, leases=HELD)
+OUT_OF_LINE = on_pool(320)
+
+PATIENCE_SCENARIOS: dict[str, Scenario] = {
+    "patience: a pod that cannot start": Scenario(
+        (MADE, HAS_IT, REFUSED_POD), "Pending", "SecretNotFound", "create the Secret", rechecks=True
+    ),
+    "patience: for too long": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG),
+        "Pending",
+        "SecretNotFound",
+        "its partition is given back, and it stands in line again at 2026-11-22T10:10:10Z: create the Secret",
+        ("delete",),
+        rechecks=True,
+    ),
+    "patience: its Job is going": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING), "Pending", "SecretNotFound", "given back", rechecks=True
+    ),
+    "patience: the operator died before it deleted the Job": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, on_pool(330, job(**PARTITION), NO_SECRET, leases=HELD)),
+        "Pending",
+        "SecretNotFound",
+        "given back",
+        ("delete",),
+        rechecks=True,
+    ),
+    "patience: nothing is left of it": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE),
+        "Pending",
+        "SecretNotFound",
+        "given back",
+        ("give back " + P4A.lease_name,),
+        rechecks=True,
+    ),
+    "patience: out of the line": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_LINE),
+        "Pending",
+        "SecretNotFound",
+        "given back",
+        rechecks=True,
+    ),
+    "patience: in line again": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_LINE, on_pool(611, line=ALL_TAKEN)),
+        "Queued",
+        "WaitingForPartition",
+        "1st of 1",
+    ),
+    "patience: its turn again": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_LINE, on_pool(611)),
+        "Pending",
+        "Pending",
+        actions=("take p4a",),
+    ),
+    "patience: the Secret came just then": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, on_pool(320, job(**PARTITION), (running(3, 315),), leases=HELD)),
+        "Preparing",
+        "Preparing",
+    ),
+    "patience: suspended, and resumed at once": Scenario(
+        (
+            MADE,
+            HAS_IT,
+            REFUSED_POD,
+            TOO_LONG,
+            on_pool(320, spec={"suspend": True}, generation=2),
+            on_pool(325, generation=3, line=ALL_TAKEN),
+        ),
+        "Queued",
+        "WaitingForPartition",
+        "1st of 1",
+    ),
+    "patience: the cluster refuses the pod": Scenario(
+        (MADE, HAS_IT, on_pool(310, job(**PARTITION), refusal=Refusal("restricted", at(9)), leases=HELD)),
+        "Pending",
+        "PodRefused",
+        "given back",
+        ("delete",),
+        rechecks=True,
+    ),
+    "patience: the cluster refuses the Job": Scenario(
+        (MADE, HAS_IT, on_pool(310, refusal=Refusal("exceeded quota", at(300)), leases=HELD)),
+        "Pending",
+        "PodRefused",
+        "given back",
+        ("give back " + P4A.lease_name,),
+        rechecks=True,
+    ),
+    "patience: an image that takes its time": Scenario(
+        (MADE, HAS_IT, on_pool(3500, job(**PARTITION), (waiting(3, "ContainerCreating", ""),), leases=HELD)),
+        "Pending",
+        "Pending",
+        rechecks=True,
+    ),
+    "patience: a pod of which nothing is known": Scenario(
+        (MADE, HAS_IT, on_pool(3602, job(**PARTITION), (waiting(3, "ContainerCreating", ""),), leases=HELD)),
+        "Pending",
+        "Pending",
+        "given back",
+        ("delete",),
+        rechecks=True,
+    ),
+    "patience: it counts from the end of the attempt before": Scenario(
+        (
+            MADE,
+            HAS_IT,
+            STARTED,
+            on_pool(
+                400,
+                job(**PARTITION),
+                (ended(3, 4, 350, 1), waiting(361, "ImagePullBackOff", "no such image")),
+                leases=HELD,
+            ),
+        ),
+        "Pending",
+        "ImagePullFailed",
+        rechecks=True,
+    ),
+    "patience: somebody has the name of its Job": Scenario(
+        (MADE, HAS_IT, on_pool(3, job(owner="somebody"), leases=HELD)),
+        "Pending",
+        "NameConflict",
+        actions=("give back " + P4A.lease_name,),
+        rechecks=True,
     ),
 }
 
@@ -416,4 +551,4 @@ REFUSED_SCENARIOS: dict[str, Scenario] = {
     ),
 }
 
-SCENARIOS = {**POOL_SCENARIOS, **IPU_JOB_SCENARIOS, **REFUSED_SCENARIOS}
+SCENARIOS = {**POOL_SCENARIOS, **PATIENCE_SCENARIOS, **IPU_JOB_SCENARIOS, **REFUSED_SCENARIOS}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api_server_model import Server, is_at_work, partition_of
+from api_server_model import Server, held_in_vain, is_at_work, let_back_off_end, partition_of
 from replica_model import KINDS, NAMESPACE, OFFERED, Replica
 from run_objects import time
 from specs import MINIMAL
@@ -60,6 +60,11 @@ class History:
             self.replace_leader()
         elif roll < 0.30:
             self.leader.door.hold(*self.chance.choice(FENCED))
+        elif roll < 0.36:
+            for lease in self.server.of("leases")[:2]:
+                held_in_vain(self.server, lease)
+        elif roll < 0.50:
+            let_back_off_end(self.server, run)
 
     def replace_leader(self) -> None:
         """Another replica leads from now on; it knows what a list says."""
@@ -70,6 +75,9 @@ class History:
     async def step(self, *, chaos: bool) -> None:
         if chaos:
             self.disturb()
+        else:
+            for run in self.server.of("whisperfinetunes"):
+                let_back_off_end(self.server, run)
         self.server.control()
         seen = KINDS if not chaos else tuple(kind for kind in KINDS if self.chance.random() < 0.7)
         self.leader.see(what=seen)

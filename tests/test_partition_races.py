@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api_server_model import Server, is_at_work, partition_of
+from api_server_model import Server, held_in_vain, is_at_work, let_back_off_end, partition_of
 from replica_model import NAMESPACE, OFFERED, WITHOUT_POOL, Replica, at_host
 from run_objects import job_failed, time
 from specs import MINIMAL
@@ -340,6 +340,31 @@ async def test_a_job_that_somebody_suspends_is_not_started_again(*, kueue: bool)
     stage.start_pods()
     await stage.look(first)
     assert stage.at_work() == [first]
+
+
+async def test_a_run_whose_pod_cannot_start_lets_others_have_its_partition_and_costs_no_retry() -> None:
+    stage = Stage()
+    first, second = stage.create("first", 1), stage.create("second", 2)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    await stage.look(second)
+    held_in_vain(stage.server, stage.server.of("leases")[0])
+    await stage.look(first)
+    assert stage.holders() == [first]
+    await stage.look(second)
+    stage.end_pods()
+    await stage.look(first)
+    await stage.look(second, rounds=2)
+    stage.start_pods()
+    assert (stage.holders(), stage.at_work()) == ([second], [second])
+    (run,) = [run for run in stage.server.of("whisperfinetunes") if uid_of(run) == first]
+    assert (run["status"]["partitionBackOff"]["times"], run["status"]["attempts"]["failed"]) == (1, 0)
+    assert message_of(stage, first).startswith("its partition is given back, and it stands in line again at ")
+    await stage.look(first)
+    let_back_off_end(stage.server, run)
+    await stage.look(first)
+    assert message_of(stage, first) == "1st of 1 waiting for 8 IPUs"
+    assert run["status"]["partitionBackOff"] == {"times": 1}
 
 
 def message_of(stage: Stage, uid: str) -> str:

@@ -28,6 +28,13 @@ class Attempts(ApiModel):
     seen_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod in `started`.")
 
 
+class PartitionBackOff(ApiModel):
+    """Partitions that were given back because no pod got to run on them."""
+
+    times: int = Field(ge=1, description="How often, since a pod ran last.")
+    until: Optional[Timestamp] = Field(None, description="The run stands out of the line so long.")
+
+
 class Progress(ApiModel):
     """How far the current attempt is."""
 
@@ -130,6 +137,7 @@ class WhisperFineTuneStatus(ApiModel):
     partition: Optional[str] = Field(
         None, max_length=63, description="V-IPU partition that the run holds, or held last."
     )
+    partition_back_off: Optional[PartitionBackOff] = None
     job_name: Optional[str] = Field(None, max_length=63)
     pod_name: Optional[str] = Field(None, max_length=253, description="Newest pod: its log is the trainer's.")
     attempts: Optional[Attempts] = None

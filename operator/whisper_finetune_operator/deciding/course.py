@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from whisper_finetune_api.v1alpha1 import PartitionBackOff
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
@@ -19,3 +20,5 @@ class Course:
     recheck_seconds: float | None = None
     #: Of a run that has no workload.
     plan: TrainingPlan | None = None
+    #: Of a run that gave its partition back without having used it.
+    back_off: PartitionBackOff | None = None

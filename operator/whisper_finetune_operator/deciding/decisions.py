@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator.deciding import conditions, finals, giving_back, situation, status, tidying, under_way
+from whisper_finetune_operator.deciding import (
+    conditions,
+    finals,
+    giving_back,
+    partition_patience,
+    situation,
+    status,
+    tidying,
+    under_way,
+)
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
@@ -45,7 +54,9 @@ def _decide(world: World, seen: Situation, runtimes: Runtimes) -> Decision:
         derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
         return _finished(world, seen.previous, derived)
     course = under_way.end(seen, final) if final else under_way.find(seen, runtimes)
-    derived = status.derive_status(seen, course.phase, plan=course.plan, admitted=_admitted(seen, course.phase))
+    back_off = partition_patience.kept(seen, course)
+    admitted = False if back_off and back_off.until else _admitted(seen, course.phase)
+    derived = status.derive_status(seen, course.phase, plan=course.plan, admitted=admitted, back_off=back_off)
     return Decision(derived, derived != seen.previous, course.actions, course.recheck_seconds)
 
 

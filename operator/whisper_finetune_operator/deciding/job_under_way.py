@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from whisper_finetune_operator import phases, timestamps
-from whisper_finetune_operator.deciding import partition_course, pod_phases, pod_under_way
+from whisper_finetune_operator.deciding import partition_course, partition_patience, pod_phases, pod_under_way
 from whisper_finetune_operator.deciding.actions import Action, AllowRetries, DeleteWorkload, EndWorkload, LookForRefusal
 from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course
 from whisper_finetune_operator.deciding.situation import Situation
@@ -17,17 +17,22 @@ _POD_EXPECTED_AFTER = timedelta(seconds=3)
 _SETTLING_RECHECK_SECONDS = 3.0
 _SUSPENDED = "the Job is suspended: Kueue has not admitted it, or somebody suspended it by hand"
 _SUSPENDED_ON_PARTITION = (
-    "somebody suspended its Job, by hand or as Kueue does with manageJobsWithoutQueueName, and has to resume it; to stop "
-    "a run, set spec.suspend"
+    "somebody suspended its Job, by hand or as Kueue does with manageJobsWithoutQueueName, and has to resume it; to "
+    "stop a run, set spec.suspend"
 )
 _PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
 
 
 def find(situation: Situation, job: Workload) -> Course:
     """Return the course of a run that is not over."""
-    course = partition_course.with_job(situation, job) or _find(situation, job)
+    course = partition_course.with_job(situation, job) or _limited(situation, job)
     spare = partition_course.others_given_back(situation, job.partition) if job.partition else ()
     return replace(course, actions=(*spare, *course.actions)) if spare else course
+
+
+def _limited(situation: Situation, job: Workload) -> Course:
+    course = _find(situation, job)
+    return partition_patience.limited(situation, course) if job.partition and not job.end else course
 
 
 def _find(situation: Situation, job: Workload) -> Course:

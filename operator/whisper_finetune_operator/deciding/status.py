@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from whisper_finetune_api.run import TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1 import Attempts, Progress, WhisperFineTuneStatus
+from whisper_finetune_api.v1alpha1 import Attempts, PartitionBackOff, Progress, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import conditions, finals
 from whisper_finetune_operator.deciding.situation import Situation
@@ -17,7 +17,12 @@ _LARGEST_PERCENT_UNDER_WAY = 99
 
 
 def derive_status(
-    situation: Situation, phase: Phase, *, plan: TrainingPlan | None = None, admitted: bool | None = None
+    situation: Situation,
+    phase: Phase,
+    *,
+    plan: TrainingPlan | None = None,
+    admitted: bool | None = None,
+    back_off: PartitionBackOff | None = None,
 ) -> WhisperFineTuneStatus:
     """Return the status; deriving it again from itself and the same world changes nothing."""
     tally, previous, run = situation.tally, situation.previous, situation.run
@@ -28,6 +33,7 @@ def derive_status(
             "runtime": plan.runtime.name if plan else previous.runtime,
             "ipus": plan.config.ipus if plan else previous.ipus,
             "partition": _partition(situation, phase),
+            "partition_back_off": back_off,
             "job_name": names.child_name(run.name, run.uid) if plan or situation.workload else previous.job_name,
             "pod_name": tally.pod_name,
             "attempts": previous.attempts if tally.attempts == Attempts() else tally.attempts,

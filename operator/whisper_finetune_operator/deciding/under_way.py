@@ -10,6 +10,7 @@ from whisper_finetune_operator.deciding import (
     job_under_way,
     partition_course,
     partition_need,
+    partition_patience,
     pod_phases,
 )
 from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, DeleteWorkload
@@ -42,6 +43,8 @@ def find(situation: Situation, runtimes: Runtimes) -> Course:
     """Return the course of a run that is not over."""
     if situation.spec.suspend:
         return _suspend(situation)
+    if course := partition_patience.out_of_line(situation):
+        return course
     if situation.workload:
         return _of(situation.workload).find(situation, situation.workload)
     if pod := situation.at_work:
@@ -83,7 +86,7 @@ def _blocked(situation: Situation, other: Workload) -> Course:
     if other.owner_uid == situation.run.uid:
         return Course(pod_phases.retrying(situation) or NOT_STARTED)
     message = f"delete {other.kind} {other.name}: it is somebody else's and has the name of this run's own"
-    return Course(phases.waits("NameConflict", message), recheck_seconds=UNWATCHED_RECHECK_SECONDS)
+    return Course(phases.waits("NameConflict", message), situation.giving_back, UNWATCHED_RECHECK_SECONDS)
 
 
 def _create(situation: Situation, runtimes: Runtimes) -> Course:
@@ -111,5 +114,6 @@ def _create_workload(situation: Situation, plan: TrainingPlan) -> Course:
     )
     actions = (*partition_course.others_given_back(situation, used), create)
     if situation.refusal and situation.now - situation.refusal.seen_at < _REFUSAL_HOLDS:
-        return Course(waiting.refused(situation.refusal), actions, UNWATCHED_RECHECK_SECONDS, plan)
+        refused = Course(waiting.refused(situation.refusal), actions, UNWATCHED_RECHECK_SECONDS, plan)
+        return partition_patience.limited(situation, refused)
     return Course(pod_phases.retrying(situation) or NOT_STARTED, actions, plan=plan)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from whisper_finetune_api.v1alpha1 import GROUP, MANAGED_BY, MANAGED_BY_LABEL, NAME_LABEL, UID_LABEL
+from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.world import KubernetesObject, Run
 
 #: On Leases, and on the Jobs and pods that use the partition: the Lease's name.
@@ -24,6 +25,8 @@ class PartitionLease:
     uid: str
     resource_version: str
     partition_id: str
+    #: When it was taken; None in a Lease that does not say.
+    acquired: datetime | None
     #: Of the run that has it; empty in a Lease that no operator made.
     run_uid: str
     run_name: str
@@ -60,6 +63,7 @@ def read(lease: KubernetesObject) -> PartitionLease:
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         partition_id=annotations.get(PARTITION_ID_ANNOTATION, metadata["name"]),
+        acquired=_time(lease["spec"].get("acquireTime")),
         run_uid=holder if labels.get(UID_LABEL) == holder else "",
         run_name=labels.get(NAME_LABEL, ""),
         run_namespace=annotations.get(_NAMESPACE_ANNOTATION, ""),
@@ -70,6 +74,10 @@ def partition_of(child: KubernetesObject) -> str | None:
     """Return the name of the Lease of the partition that a Job or pod is made for."""
     name: str | None = (child["metadata"].get("labels") or {}).get(PARTITION_LABEL)
     return name
+
+
+def _time(text: str | None) -> datetime | None:
+    return timestamps.parse(text) if text else None
 
 
 def _micro_time(moment: datetime) -> str:
