@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import soundfile
@@ -11,10 +14,17 @@ from pyarrow import parquet
 
 from data_layouts import write_tar
 from tones import SAMPLE_RATE, TEXTS, tone
+from trainer_configs import make_config, make_spec
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.streaming import StreamLimits
+from whisper_finetune_trainer.data.train_stream import Block, Cursor, TrainStream
 
 #: All shards are too large to be listed, and a block holds a few clips of one second in 16 bit.
 LIMITS = StreamLimits(listed_bytes=0, block_bytes=300_000, lanes=2, least_looked_at=20, held_out_clips=6)
+#: Clips of a step.
+BATCH = 4
+_START = Cursor()
 
 
 def sound(number: int, seconds: float | None = None) -> bytes:
@@ -55,3 +65,45 @@ def write_parquets(folder: Path, count: int, clips_per_shard: int) -> None:
         rows = [{"bytes": sound(number), "path": f"clip-{number:04d}.wav"} for number in numbers]
         table = pa.table({"audio": rows, "sentence": [text(number) for number in numbers]})
         parquet.write_table(table, folder / f"train-{shard:05d}.parquet", row_group_size=5)
+
+
+def load(
+    speech: Path,
+    source: str,
+    limits: StreamLimits = LIMITS,
+    training: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Clips:
+    """Return the clips of pvc://speech/SOURCE; `fields` are of spec.dataset."""
+    spec = make_spec(dataset={"source": f"pvc://speech/{source}", **fields}, training=training or {})
+    return dataset.load_clips(make_config(spec, speech, scratch=speech), limits)
+
+
+def stream_of(clips: Clips) -> TrainStream:
+    """Return the stream of a data set that must have one."""
+    assert clips.stream is not None
+    return clips.stream
+
+
+def blocks(stream: TrainStream, count: int, start: Cursor = _START) -> list[Block]:
+    """Return so many blocks from a cursor on."""
+    with stream.blocks(start, BATCH) as found:
+        return list(islice(found, count))
+
+
+def epoch(stream: TrainStream, number: int = 0) -> list[Block]:
+    """Return the blocks of an epoch."""
+
+    def until_its_end(found: Iterator[Block]) -> Iterator[Block]:
+        for block in found:
+            yield block
+            if block.following.epoch != number:
+                return
+
+    with stream.blocks(Cursor(epoch=number), BATCH) as found:
+        return list(until_its_end(found))
+
+
+def names(found: list[Block]) -> list[str]:
+    """Return the identifiers of the blocks' clips."""
+    return [clip.identifier for block in found for clip in block.clips]

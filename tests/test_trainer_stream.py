@@ -2,10 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,14 +11,10 @@ from data_layouts import write_tar
 from trainer_configs import make_config, make_spec
 from whisper_finetune_trainer.data import audio, dataset, streaming
 from whisper_finetune_trainer.data.audio_places import Held, Member
-from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.data.streaming import StreamLimits
-from whisper_finetune_trainer.data.train_stream import Block, Cursor, TrainStream
+from whisper_finetune_trainer.data.train_stream import Cursor
 from whisper_finetune_trainer.errors import TrainerError
 
 CLIPS = 60
-BATCH = 4
-START = Cursor()
 
 
 @pytest.fixture(scope="module")
@@ -37,56 +30,20 @@ def source(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def load(
-    speech: Path,
-    source: str,
-    limits: StreamLimits = shards.LIMITS,
-    training: dict[str, Any] | None = None,
-    **fields: Any,
-) -> Clips:
-    spec = make_spec(dataset={"source": f"pvc://speech/{source}", **fields}, training=training or {})
-    return dataset.load_clips(make_config(spec, speech, scratch=speech), limits)
-
-
-def stream_of(clips: Clips) -> TrainStream:
-    assert clips.stream is not None
-    return clips.stream
-
-
-def blocks(stream: TrainStream, count: int, start: Cursor = START) -> list[Block]:
-    with stream.blocks(start, BATCH) as found:
-        return list(islice(found, count))
-
-
-def epoch(stream: TrainStream, number: int = 0) -> list[Block]:
-    def until_its_end(found: Iterator[Block]) -> Iterator[Block]:
-        for block in found:
-            yield block
-            if block.following.epoch != number:
-                return
-
-    with stream.blocks(Cursor(epoch=number), BATCH) as found:
-        return list(until_its_end(found))
-
-
-def names(found: list[Block]) -> list[str]:
-    return [clip.identifier for block in found for clip in block.clips]
-
-
 def test_an_epoch_has_every_clip_once_but_those_held_out(speech: Path, source: str) -> None:
-    listed = load(speech, source, streaming.LIMITS)
+    listed = shards.load(speech, source, streaming.LIMITS)
     everything = {clip.identifier for clip in (*listed.train, *listed.evaluation)}
     assert len(everything) == CLIPS
-    clips = load(speech, source, maxEvalClips=CLIPS)
+    clips = shards.load(speech, source, maxEvalClips=CLIPS)
     held_out = {clip.identifier for clip in clips.evaluation}
-    trained_on = names(epoch(stream_of(clips)))
+    trained_on = shards.names(shards.epoch(shards.stream_of(clips)))
     assert Counter(trained_on) == Counter(everything - held_out)
     assert clips.split == "Hash"
 
 
 def test_every_attempt_and_every_seed_hold_out_the_same_clips(speech: Path, source: str) -> None:
-    first = load(speech, source)
-    other = load(speech, source, training={"seed": 7})
+    first = shards.load(speech, source)
+    other = shards.load(speech, source, training={"seed": 7})
     assert [clip.identifier for clip in other.evaluation] == [clip.identifier for clip in first.evaluation]
     assert [audio.content(clip.audio) for clip in other.evaluation] == [
         audio.content(clip.audio) for clip in first.evaluation
@@ -94,17 +51,18 @@ def test_every_attempt_and_every_seed_hold_out_the_same_clips(speech: Path, sour
 
 
 def test_no_held_out_clip_is_trained_on_in_any_epoch_though_only_some_are_measured(speech: Path, source: str) -> None:
-    clips = load(speech, source, evalFraction="0.3", maxEvalClips=2)
-    all_of_them = load(speech, source, evalFraction="0.3", maxEvalClips=CLIPS).evaluation
+    clips = shards.load(speech, source, evalFraction="0.3", maxEvalClips=2)
+    all_of_them = shards.load(speech, source, evalFraction="0.3", maxEvalClips=CLIPS).evaluation
     everything_held_out = {clip.identifier for clip in all_of_them}
     assert len(clips.evaluation) == 2 < len(everything_held_out)
     for number in range(3):
-        assert not everything_held_out.intersection(names(epoch(stream_of(clips), number)))
+        assert not everything_held_out.intersection(shards.names(shards.epoch(shards.stream_of(clips), number)))
 
 
 def test_the_order_is_a_function_of_seed_and_epoch(speech: Path, source: str) -> None:
     def order(seed: int, number: int) -> list[str]:
-        return names(epoch(stream_of(load(speech, source, training={"seed": seed})), number))
+        stream = shards.stream_of(shards.load(speech, source, training={"seed": seed}))
+        return shards.names(shards.epoch(stream, number))
 
     assert order(0, 0) == order(0, 0)
     assert sorted(order(0, 0)) == sorted(order(0, 1)) == sorted(order(1, 0))
@@ -113,48 +71,48 @@ def test_the_order_is_a_function_of_seed_and_epoch(speech: Path, source: str) ->
 
 
 def test_a_stream_goes_on_from_any_block(speech: Path, source: str) -> None:
-    stream = stream_of(load(speech, source))
-    whole = blocks(stream, 12)
+    stream = shards.stream_of(shards.load(speech, source))
+    whole = shards.blocks(stream, 12)
     assert whole[-1].cursor.epoch > 0
     for number, block in enumerate(whole):
         # As a state has it.
         cursor = Cursor.of_values(json.loads(json.dumps(block.cursor.values())))
-        assert names(blocks(stream, 12 - number, cursor)) == names(whole[number:])
+        assert shards.names(shards.blocks(stream, 12 - number, cursor)) == shards.names(whole[number:])
 
 
 def test_what_was_read_before_a_block_is_not_read_again(tmp_path: Path) -> None:
     shards.write_tars(tmp_path / "tar", CLIPS, 8)
-    stream = stream_of(load(tmp_path, "tar"))
-    found = epoch(stream)
+    stream = shards.stream_of(shards.load(tmp_path, "tar"))
+    found = shards.epoch(stream)
     last = found[-1].cursor
     order = [stream.shards._lanes("0/0")[lane][: place.shard] for lane, place in enumerate(last.position.lanes)]
     done = [path for paths in order for path in paths]
     assert len(done) >= 4
     for path in done:
         (tmp_path / "tar" / path).unlink()
-    assert names(blocks(stream, 1, last)) == names(found[-1:])
+    assert shards.names(shards.blocks(stream, 1, last)) == shards.names(found[-1:])
 
 
 def test_blocks_are_bounded_and_full_steps_but_at_the_end_of_an_epoch(speech: Path, source: str) -> None:
-    found = epoch(stream_of(load(speech, source)))
+    found = shards.epoch(shards.stream_of(shards.load(speech, source)))
     assert len(found) > 3
-    assert [len(block.clips) % BATCH for block in found[:-1]] == [0] * (len(found) - 1)
+    assert [len(block.clips) % shards.BATCH for block in found[:-1]] == [0] * (len(found) - 1)
     for block in found:
         content = [clip.audio.content for clip in block.clips if isinstance(clip.audio, Held)]
         assert len(content) == len(block.clips)
-        assert sum(map(len, content)) < shards.LIMITS.block_bytes + BATCH * max(map(len, content))
+        assert sum(map(len, content)) < shards.LIMITS.block_bytes + shards.BATCH * max(map(len, content))
 
 
 def test_a_block_has_clips_of_several_shards(speech: Path, source: str) -> None:
-    first = epoch(stream_of(load(speech, source)))[0]
+    first = shards.epoch(shards.stream_of(shards.load(speech, source)))[0]
     files = [clip.audio.file for clip in first.clips]
     assert len(set(files[: 2 * shards.LIMITS.lanes])) == shards.LIMITS.lanes
 
 
 def test_streamed_clips_are_those_that_are_listed(speech: Path, source: str) -> None:
-    listed = load(speech, source, streaming.LIMITS)
+    listed = shards.load(speech, source, streaming.LIMITS)
     by_name = {clip.identifier: clip for clip in (*listed.train, *listed.evaluation)}
-    for block in epoch(stream_of(load(speech, source))):
+    for block in shards.epoch(shards.stream_of(shards.load(speech, source))):
         for clip in block.clips:
             known = by_name[clip.identifier]
             assert (clip.text, clip.seconds) == (known.text, known.seconds)
@@ -162,12 +120,12 @@ def test_streamed_clips_are_those_that_are_listed(speech: Path, source: str) -> 
 
 
 def test_held_out_clips_are_not_kept_in_memory(speech: Path, source: str) -> None:
-    assert {type(clip.audio) for clip in load(speech, source).evaluation} == {Member}
+    assert {type(clip.audio) for clip in shards.load(speech, source).evaluation} == {Member}
 
 
 def test_max_train_clips_takes_the_same_ones_in_every_epoch(speech: Path, source: str) -> None:
-    stream = stream_of(load(speech, source, maxTrainClips=13))
-    first, second = names(epoch(stream, 0)), names(epoch(stream, 1))
+    stream = shards.stream_of(shards.load(speech, source, maxTrainClips=13))
+    first, second = shards.names(shards.epoch(stream, 0)), shards.names(shards.epoch(stream, 1))
     assert len(first) == 13
     assert sorted(first) == sorted(second)
 
@@ -175,13 +133,13 @@ def test_max_train_clips_takes_the_same_ones_in_every_epoch(speech: Path, source
 def test_an_eval_split_of_its_own_is_listed_and_nothing_else_is_held_out(tmp_path: Path) -> None:
     shards.write_tars(tmp_path / "clips", 20, 7)
     write_tar(tmp_path / "clips/test-000000.tar", shards.tar_members(range(100, 104)))
-    clips = load(tmp_path, "clips", evalSplit="test")
+    clips = shards.load(tmp_path, "clips", evalSplit="test")
     assert (clips.split, len(clips.evaluation)) == ("Given", 4)
-    assert len(names(epoch(stream_of(clips)))) == 20
+    assert len(shards.names(shards.epoch(shards.stream_of(clips)))) == 20
 
 
 def test_small_shards_are_listed(speech: Path, source: str) -> None:
-    clips = load(speech, source, streaming.LIMITS)
+    clips = shards.load(speech, source, streaming.LIMITS)
     assert clips.stream is None
     assert clips.split == "Fraction"
 

@@ -3,7 +3,7 @@
 import logging
 import random
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterator, List, Sequence, Tuple
 
 from whisper_finetune_api import addresses
@@ -70,7 +70,8 @@ def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS) -> Clips:
 def _load_stream(
     source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules, limits: StreamLimits
 ) -> Clips:
-    split = _open(files, config)
+    # Its first shard tells the columns.
+    split = _open(replace(files, paths=files.paths[:1]), config)
     streamed_dataset.require_streamable(config, files, split, limits)
     given = _read_given(source, config, rules)
     found = streamed_dataset.load(config, files, split, rules, limits, given)

@@ -1,5 +1,6 @@
 """A look at the first clips of a stream before the money is spent: the held-out ones among them, and what is odd."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import List, Optional, Set, Tuple
 
@@ -27,6 +28,8 @@ class Look:
     #: Digests of the sounds held out, and the train clips that have one of them.
     held_out_sounds: Set[bytes] = field(default_factory=set)
     train_sounds: List[Tuple[bytes, Clip]] = field(default_factory=list)
+    #: How often each rule changed a text.
+    rewritten: "Counter[str]" = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -45,7 +48,8 @@ def look(stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval
         wanted = min(max_eval_clips or limits.held_out_clips, limits.most_looked_at)
     found = Look()
     for streamed in streamed_clips.clips(stream, _KEY, Position(), checks.without_decoding):
-        _keep(found, streamed.found, checks, wanted)
+        _keep(found, streamed.checked.found, checks, wanted)
+        found.rewritten.update(streamed.checked.rewritten_by)
         is_enough = len(found.held_out) >= wanted and found.rows >= limits.least_looked_at
         if is_enough or found.rows >= limits.most_looked_at:
             break

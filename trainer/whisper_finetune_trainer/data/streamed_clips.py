@@ -4,13 +4,14 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Union
+from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Tuple, Union
 
 from whisper_finetune_trainer.data import audio, clip_reader
 from whisper_finetune_trainer.data.audio_places import Held
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.shard_stream import Position, ShardStream, StreamedRow
+from whisper_finetune_trainer.data.text_rules import RuleName
 from whisper_finetune_trainer.errors import TrainerError
 
 #: Decoding lets go of Python's lock.
@@ -30,10 +31,17 @@ class HeldOut(NamedTuple):
 Found = Union[Clip, Drop, HeldOut]
 
 
+class Checked(NamedTuple):
+    """What became of a row, and the text rules that changed its text."""
+
+    found: Found
+    rewritten_by: Tuple[RuleName, ...] = ()
+
+
 class StreamedClip(NamedTuple):
     """What became of a row, and the position after it."""
 
-    found: Found
+    checked: Checked
     after: Position
 
 
@@ -48,34 +56,37 @@ class ClipChecks:
     #: Digests of held-out sounds that must not be trained on.
     held_out_sounds: FrozenSet[bytes] = frozenset()
 
-    def of_row(self, streamed: StreamedRow) -> Found:
+    def of_row(self, streamed: StreamedRow) -> Checked:
         """Return what becomes of a row; its sound is decoded once, so that training meets none that cannot be."""
-        found = self.without_decoding(streamed)
-        if not isinstance(found, Clip):
-            return found
-        if self.held_out_sounds and sound_digest(found) in self.held_out_sounds:
-            return Drop("audio also held out", found.identifier, is_expected=True)
-        return self.refuse(found) or _undecodable(found) or found
+        found, rewritten_by = self.without_decoding(streamed)
+        if isinstance(found, Clip):
+            found = self._copy(found) or self.refuse(found) or _undecodable(found) or found
+        return Checked(found, rewritten_by)
 
-    def without_decoding(self, streamed: StreamedRow) -> Found:
+    def without_decoding(self, streamed: StreamedRow) -> Checked:
         """Return what becomes of a row by its text and its sound's header."""
         if streamed.fault is not None:
-            return streamed.fault
-        found, _ = clip_reader.read_clip(streamed.split, streamed.row, self.rules)
+            return Checked(streamed.fault)
+        found, outcome = clip_reader.read_clip(streamed.split, streamed.row, self.rules)
         if isinstance(found, Clip) and is_held_out(found.identifier, self.held_out_fraction):
-            return HeldOut(found)
-        return found
+            return Checked(HeldOut(found), outcome.rules)
+        return Checked(found, outcome.rules)
+
+    def _copy(self, clip: Clip) -> Optional[Drop]:
+        if not self.held_out_sounds or sound_digest(clip) not in self.held_out_sounds:
+            return None
+        return Drop("audio also held out", clip.identifier, is_expected=True)
 
 
 def clips(
-    stream: ShardStream, key: str, start: Position, check: Callable[[StreamedRow], Found]
+    stream: ShardStream, key: str, start: Position, check: Callable[[StreamedRow], Checked]
 ) -> Iterator[StreamedClip]:
     """Yield what `check`, which runs in threads, makes of each row of a stream, in its order."""
     rows = stream.rows(key, start)
     with ThreadPoolExecutor(_CHECKERS) as checkers:
         for portion in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), []):
-            for streamed, found in zip(portion, checkers.map(check, portion)):
-                yield StreamedClip(found, streamed.after)
+            for streamed, checked in zip(portion, checkers.map(check, portion)):
+                yield StreamedClip(checked, streamed.after)
 
 
 def is_held_out(identifier: str, fraction: float) -> bool:

@@ -92,6 +92,8 @@ def load(
 
 
 def _log(look: Look, files: SplitFiles) -> None:
+    for rule, number in look.rewritten.items():
+        logger.info("%s: text rule %s changed %d of %d texts looked at", files.name, rule, number, look.rows)
     logger.info(
         "%s: %d clips looked at, %d of them held out, %d left out",
         files.name,

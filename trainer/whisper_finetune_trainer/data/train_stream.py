@@ -82,7 +82,8 @@ class TrainStream:
     @property
     def tally(self) -> Tally:
         """Return what is known of the shards: of the first epoch as far as it was read, at first of those looked at."""
-        return max(self.look, self.read, key=lambda tally: tally.rows)
+        larger = max(self.look, self.read, key=lambda tally: tally.rows)
+        return replace(larger, clips=min(larger.clips, self.max_clips)) if self.max_clips else larger
 
     def record(self, read: Tally) -> None:
         """Take over what the training has read so far; DatasetInvalid where too much of it cannot be used."""
@@ -98,11 +99,13 @@ class TrainStream:
         """
         is_over = threading.Event()
         blocks = self._all_blocks(start, batch_size, is_over)
-        with ThreadPoolExecutor(1) as reader:
-            try:
-                yield _read_ahead(blocks, reader)
-            finally:
-                is_over.set()
+        reader = ThreadPoolExecutor(1)
+        try:
+            yield _read_ahead(blocks, reader)
+        finally:
+            # Not waited for: a store may be slow to answer, and the state of a stopped run is to be saved.
+            is_over.set()
+            reader.shutdown(wait=False)
 
     def _all_blocks(self, cursor: Cursor, batch_size: int, is_over: threading.Event) -> Iterator[Block]:
         while not is_over.is_set():
@@ -149,7 +152,7 @@ class _Filling:
         return self.cursor.clips + len(self.clips)
 
     def add(self, streamed: StreamedClip) -> None:
-        found, self._after = streamed
+        found, self._after = streamed.checked.found, streamed.after
         if isinstance(found, Clip):
             self.clips.append(found)
             self.bytes += _BYTES_OF_A_CLIP + (len(found.audio.content) if isinstance(found.audio, Held) else 0)
