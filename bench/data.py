@@ -1,21 +1,23 @@
 """Memory and time of reading a data set, by its number of clips.
 
     .venv/bin/python bench/data.py --clips 1000 10000 100000 --layout tar
+    .venv/bin/python bench/data.py --clips 1000 10000 100000 --layout tar --streamed --seconds 2
 
-Each size runs in a process of its own, on made-up clips of 0.2 s. What grows is the list of clips (names, places and
-texts); the sound itself is read clip by clip and forgotten.
+Each size runs in a process of its own, on made-up clips. What grows is the list of clips (names, places and texts); the
+sound itself is read clip by clip and forgotten. A stream has no such list: what it holds are two blocks of clips.
 """
 
 import argparse
 import io
+import itertools
 import json
-import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -34,21 +36,23 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--clips", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     arguments.add_argument("--layout", choices=["tar", "parquet", "files"], default="tar")
+    arguments.add_argument("--streamed", action="store_true", help="as if the shards were too large to be listed")
+    arguments.add_argument("--seconds", type=float, default=0.2, help="length of a clip")
     arguments.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     if chosen.measure:
-        print(json.dumps(measure(chosen.measure)))
+        print(json.dumps(measure(chosen.measure, streamed=chosen.streamed)))
         return
     print(_LINE.format("clips", "MB at start", "MB at its peak", "bytes a clip", "s to load", "clips/s read"))
     for clips in chosen.clips:
         with tempfile.TemporaryDirectory(prefix="bench-data-") as folder:
-            write(Path(folder) / "clips", clips, chosen.layout)
-            print_line(clips, run(folder))
+            write(Path(folder) / "clips", clips, chosen.layout, chosen.seconds)
+            print_line(clips, run(folder, streamed=chosen.streamed))
 
 
-def run(folder: str) -> dict[str, float]:
+def run(folder: str, *, streamed: bool) -> dict[str, float]:
     """Measure in a process of its own."""
-    command = [sys.executable, __file__, "--measure", folder]
+    command = [sys.executable, __file__, "--measure", folder, *(["--streamed"] if streamed else [])]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return found
 
@@ -60,10 +64,10 @@ def print_line(clips: int, found: dict[str, float]) -> None:
     print(_LINE.format(clips, *[f"{figure:.0f}" for figure in figures]), flush=True)
 
 
-def write(folder: Path, clips: int, layout: str) -> None:
+def write(folder: Path, clips: int, layout: str, seconds: float) -> None:
     """Write made-up clips: ten sounds, again and again."""
     folder.mkdir()
-    sounds = [_sound(place) for place in range(10)]
+    sounds = [_sound(place, round(16_000 * seconds)) for place in range(10)]
     if layout == "files":
         _write_files(folder, clips, sounds)
         return
@@ -72,8 +76,8 @@ def write(folder: Path, clips: int, layout: str) -> None:
         (_write_tar if layout == "tar" else _write_parquet)(folder / f"train-{first:09d}", places, sounds)
 
 
-def _sound(place: int) -> bytes:
-    noise = np.random.default_rng(place).normal(0, 0.1, 3_200).astype(np.float32)
+def _sound(place: int, samples: int) -> bytes:
+    noise = np.random.default_rng(place).normal(0, 0.1, samples).astype(np.float32)
     file = io.BytesIO()
     soundfile.write(file, noise, 16_000, format="FLAC")
     return file.getvalue()
@@ -108,28 +112,36 @@ def _write_files(folder: Path, clips: int, sounds: list[bytes]) -> None:
             manifest.write(json.dumps({"audio": name, "text": f"{_TEXT} {place}"}) + "\n")
 
 
-def measure(folder: Path) -> dict[str, float]:
+def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     """Load the data set of a folder, read every sound once in training's order, and return megabytes and seconds."""
-    from whisper_finetune_trainer.data import audio, dataset  # noqa: PLC0415 -- not for the process that writes
-    from whisper_finetune_trainer.pytorch import batches  # noqa: PLC0415 -- not for the process that writes
+    from whisper_finetune_trainer.data import audio, dataset, streaming  # noqa: PLC0415 -- not for the process that writes
+    from whisper_finetune_trainer.pytorch.train_steps import ListedSteps, StreamedSteps  # noqa: PLC0415 -- the same
 
     config = trainer_configs.make_config(trainer_configs.make_spec(), folder, scratch=folder)
     config = config.model_copy(update={"scratch_limit_bytes": 10**12})
     start_mb = _peak_mb()
     started = time.monotonic()
-    found = dataset.load_clips(config)
+    limits = streaming.StreamLimits(listed_bytes=0) if streamed else streaming.LIMITS
+    found = dataset.load_clips(config, limits)
     load_s = time.monotonic() - started
-    order = batches.StepOrder([5] * len(found.train), 0, config.schedule)
-    started = time.monotonic()
-    for batch in order.first_epoch():
-        for place in batch.clips:
-            audio.read(found.train[place].audio)
-    read_per_s = len(found.train) / (time.monotonic() - started)
+    steps: Any = StreamedSteps(found.stream, lambda _: 5, config.schedule) if found.stream else None
+    steps = steps or ListedSteps(found.train, lambda _: 5, 0, config.schedule)
+    started, read = time.monotonic(), 0
+    with steps.after(0) as following:
+        for step in itertools.takewhile(lambda step: step.mark.cursor.epoch == 0, following):
+            for clip in (clip for batch in step.micro_batches for clip in batch.clips):
+                audio.read(clip.audio)
+                read += 1
+            if read >= len(found.train) and not streamed:
+                break
+    read_per_s = read / (time.monotonic() - started)
     return {"start_mb": start_mb, "peak_mb": _peak_mb(), "load_s": load_s, "read_per_s": read_per_s}
 
 
 def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 * 1.048576
+    # Not getrusage, whose peak begins with that of the process that started this one.
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from whisper_finetune_api import ipu_layout, ipu_memory, ipu_planning, models
 from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.ipu_refusals import IpuPlanError
 from whisper_finetune_api.models import Dimensions
-from whisper_finetune_api.run_plan import make_run_plan, make_schedule
+from whisper_finetune_api.run_plan import Loader, make_run_plan, make_schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
 
@@ -209,3 +209,19 @@ def test_model_of_unknown_size_is_planned_for_one_replica() -> None:
     spec = WhisperFineTuneSpec.model_validate({**MINIMAL, "model": "own/model", "ipus": 8})
     planned = make_run_plan(spec, "ipu", ipus=8)
     assert (planned.ipu, planned.schedule.replicas) == (None, 1)
+
+
+@pytest.mark.parametrize(("ipus", "replicas"), [(4, 1), (16, 4), (64, 16)])
+def test_the_loaders_processes_hand_over_their_batches_by_shared_memory(ipus: int, replicas: int) -> None:
+    spec = WhisperFineTuneSpec.model_validate({**MINIMAL, "model": SMALL})
+    planned = make_run_plan(spec, "ipu", ipus=ipus)
+    # 80 mel bins of 3,000 frames in float16, 16 clips of a step and replica, two steps of each of 16 processes.
+    assert planned.loader == Loader(
+        kind="Processes", workers=16, shared_memory_bytes=80 * 3000 * 2 * 16 * replicas * 2 * 16
+    )
+
+
+def test_gpus_and_cpus_need_no_shared_memory() -> None:
+    spec = WhisperFineTuneSpec.model_validate(MINIMAL)
+    assert make_run_plan(spec, "cuda").loader == Loader(kind="Threads", workers=4, shared_memory_bytes=0)
+    assert make_run_plan(spec, "cpu").loader == Loader(kind="Threads", workers=0, shared_memory_bytes=0)

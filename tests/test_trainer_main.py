@@ -96,6 +96,7 @@ def test_a_plan_is_printed_and_nothing_is_done(plan: Planner, tmp_path: Path) ->
             "gradientAccumulationSteps": 2,
             "evalEverySteps": 50,
         },
+        "loader": {"kind": "Threads", "workers": 0, "sharedMemoryBytes": 0},
         "trainedParameters": 52003328,
         "parameters": 72593920,
     }

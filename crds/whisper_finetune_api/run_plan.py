@@ -4,6 +4,7 @@ import math
 from typing import Optional
 
 from pydantic import Field
+from typing_extensions import Literal
 
 from whisper_finetune_api import ipu_planning
 from whisper_finetune_api.ipu_plan import IpuPlan
@@ -14,11 +15,28 @@ from whisper_finetune_api.v1alpha1.model import ApiModel
 
 #: Largest micro-batch by accelerator: more clips at a time gain nothing there and cost memory.
 _LARGEST_MICRO_BATCH = {"cpu": 8, "cuda": 16, "ipu": 1}
+#: What makes features while an accelerator is busy: threads on GPUs, none on CPUs, which the training keeps busy
+#: itself, and processes on IPUs, as many as the notebook's.
+FEATURE_THREADS = {"cpu": 0, "cuda": 4}
+LOADER_PROCESSES = 16
+#: Batches that a process has made beforehand.
+BATCHES_OF_PROCESS = 2
+#: Log-mel frames of the window of 30 s that IPUs are given.
+_FRAMES = 2 * AUDIO_POSITIONS
+_BYTES_OF_FEATURE = {"Half": 2, "Float": 4}
 _BYTES_OF_WEIGHT = 4
 #: Gradient and AdamW's two moments, all in float32.
 _BYTES_OF_TRAINED_WEIGHT = 4 + 4 + 4
 #: Activations that the backward pass keeps per layer and position, in floats per unit of width.
 _KEPT_PER_LAYER = 34
+
+
+class Loader(ApiModel):
+    """What makes features beside the training."""
+
+    kind: Literal["Threads", "Processes"]
+    workers: int = Field(description="At most: processes are fewer where CPUs or /dev/shm are.")
+    shared_memory_bytes: int = Field(description="Of /dev/shm, by which processes hand over their batches.")
 
 
 class RunPlan(ApiModel):
@@ -31,6 +49,7 @@ class RunPlan(ApiModel):
     memory_bytes: Optional[int] = Field(
         None, description="Estimate: weights, gradients, optimizer and activations; of IPUs ipu.bytesPerIpu has it."
     )
+    loader: Optional[Loader] = Field(None, description="Absent where an IPU's model is outside of the table.")
     ipu: Optional[IpuPlan] = Field(None, description="The layout on the IPUs.")
 
 
@@ -46,7 +65,9 @@ def make_run_plan(
     """
     known = dimensions or dimensions_of(spec.model)
     if known is None:
-        return RunPlan(accelerator=accelerator, schedule=make_schedule(spec.training, accelerator))
+        return RunPlan(
+            accelerator=accelerator, schedule=make_schedule(spec.training, accelerator), loader=_loader(accelerator)
+        )
     trained = known.decoder_parameters if spec.training.trainable == "Decoder" else known.parameters
     ipu = _ipu_plan(spec, accelerator, known, ipus)
     schedule = make_schedule(spec.training, accelerator, ipu)
@@ -55,8 +76,24 @@ def make_run_plan(
         schedule=schedule,
         parameters=known.parameters,
         trained_parameters=trained,
+        loader=_ipu_loader(spec.training, known, schedule) if ipu else _loader(accelerator),
         memory_bytes=None if ipu else _memory_bytes(known, trained, spec.training, schedule.micro_batch_size),
         ipu=ipu,
+    )
+
+
+def _loader(accelerator: Accelerator) -> Optional[Loader]:
+    threads = FEATURE_THREADS.get(accelerator)
+    return None if threads is None else Loader(kind="Threads", workers=threads, shared_memory_bytes=0)
+
+
+def _ipu_loader(training: Training, dimensions: Dimensions, schedule: Schedule) -> Loader:
+    clips = schedule.replicas * schedule.gradient_accumulation_steps * schedule.micro_batch_size
+    step_bytes = clips * dimensions.mel_bins * _FRAMES * _BYTES_OF_FEATURE[training.precision or "Half"]
+    return Loader(
+        kind="Processes",
+        workers=LOADER_PROCESSES,
+        shared_memory_bytes=LOADER_PROCESSES * BATCHES_OF_PROCESS * step_bytes,
     )
 
 

@@ -25,6 +25,8 @@ from whisper_finetune_trainer.data.streaming import StreamLimits
 from whisper_finetune_trainer.data.train_stream import TrainStream
 from whisper_finetune_trainer.errors import TrainerError
 
+#: Of a data set that is too large to be listed, less than this holds out more clips than are measured.
+_LARGEST_USUAL_FRACTION = 0.02
 logger = logging.getLogger(__name__)
 
 
@@ -66,7 +68,7 @@ def load(
     evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
     warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
     copies, more = _copies(look, leave_out=dataset.remove_duplicates)
-    warnings += more + data_checks.of_sounds(look.sample, config.spec)
+    warnings += more + _unused(fraction, evaluation) + data_checks.of_sounds(look.sample, config.spec)
     kept = _without(look.train, copies)
     stream = TrainStream(
         shards=shards,
@@ -111,6 +113,15 @@ def _held_out(found: List[Clip], look: Look, fraction: float) -> Tuple[Clip, ...
             "give a larger fraction, or an evalSplit",
         )
     return clips.not_empty(found, "evaluation")
+
+
+def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:
+    if fraction <= _LARGEST_USUAL_FRACTION:
+        return ()
+    return (
+        f"dataset.evalFraction keeps {fraction:.0%} of the stream from the training, and {len(evaluation)} clips of that "
+        "are measured; a smaller fraction trains on more",
+    )
 
 
 def _sounds(look: Look, given: ClipsRead) -> FrozenSet[bytes]:

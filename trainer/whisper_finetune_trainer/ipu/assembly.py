@@ -6,6 +6,7 @@ from typing import Any, Sized
 
 from optimum.graphcore import IPUConfig, IPUSeq2SeqTrainingArguments
 
+from whisper_finetune_api import run_plan
 from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import cpu_count
@@ -18,7 +19,6 @@ from whisper_finetune_trainer.ipu.trainer import IpuTrainer
 from whisper_finetune_trainer.model.model import LoadedModel
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- where loaders' processes hand over their batches
-_BATCHES_OF_WORKER = 2
 _BYTES_OF_TYPE = {"float16": 2, "float32": 4}
 
 
@@ -64,5 +64,5 @@ def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:
     values = settings.mel_bins * settings.window_seconds * features.FRAMES_PER_SECOND
     step_bytes = clips_per_step(plan) * values * _BYTES_OF_TYPE[type_name]
     shared_bytes = shutil.disk_usage(_SHARED_MEMORY).free // 2 if _SHARED_MEMORY.is_dir() else 0
-    fitting: Any = shared_bytes // (_BATCHES_OF_WORKER * step_bytes)
+    fitting: Any = shared_bytes // (run_plan.BATCHES_OF_PROCESS * step_bytes)
     return int(min(library_arguments.LOADER_WORKERS, cpu_count.available_cpus() - 1, fitting))

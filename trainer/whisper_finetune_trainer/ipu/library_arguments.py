@@ -2,11 +2,12 @@
 
 from typing import Any, Dict, Optional
 
+from whisper_finetune_api import run_plan
 from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 
-#: As many as the notebook's; fewer where the machine has fewer CPUs or little shared memory.
-LOADER_WORKERS = 16
+#: Fewer where the machine has fewer CPUs or little shared memory.
+LOADER_WORKERS = run_plan.LOADER_PROCESSES
 _LOGGING_STEPS = 25
 
 

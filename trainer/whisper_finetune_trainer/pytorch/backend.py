@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Generator, List, Mapping, NamedTuple, Se
 import torch
 from torch.nn.functional import cross_entropy
 
+from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep
@@ -24,8 +25,6 @@ from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 from whisper_finetune_trainer.pytorch.train_steps import ClipBatch, ListedSteps, StreamedSteps, TrainStep, TrainSteps
 from whisper_finetune_trainer.pytorch.windows import window_for
 
-#: On a CPU the training itself keeps all of it busy.
-_PREFETCH_THREADS = {"cpu": 0, "cuda": 4}
 _PREFETCHED_STEPS = 4
 logger = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ class TorchBackend:
     def steps(self, first_step: int) -> Generator[StepDone, None, None]:
         """Take the optimizer steps after `first_step` up to the schedule's last; TrainingDiverged, DatasetInvalid."""
         numbers = range(first_step + 1, self._schedule.steps + 1)
-        threads = _PREFETCH_THREADS[self._device.torch_device.type]
+        threads = run_plan.FEATURE_THREADS[self._device.torch_device.type]
         with self._steps.after(first_step) as train_steps:
             planned = (step for _, step in zip(numbers, train_steps))
             started = time.monotonic()
