@@ -168,6 +168,22 @@ def test_foreign_job_of_the_childs_name_is_waited_for(place: Namespace, start: S
     until(lambda: place.condition("unlucky")["reason"] != "NameConflict", what="that the run goes on")
 
 
+def test_a_job_that_lost_its_label_is_adopted_and_its_end_is_seen(place: Namespace, start: Start) -> None:
+    replica = start()
+    place.create_run("stripped")
+    (pod,) = until(place.pods, what="the pod")
+    (job,) = place.jobs()
+    place.batch.patch_namespaced_job(
+        job.metadata.name, place.name, {"metadata": {"labels": {v1alpha1.UID_LABEL: None}}}
+    )
+    until(lambda: v1alpha1.UID_LABEL in place.jobs()[0].metadata.labels, what="the label")
+    place.end_pod(pod, 0, json.dumps(DONE))
+    until(lambda: place.run("stripped")["status"].get("state") == "Succeeded", what="Succeeded")
+    assert [each.metadata.uid for each in place.jobs()] == [job.metadata.uid]
+    assert place.condition("stripped")["reason"] == "Succeeded"
+    assert replica.writes()["create", "jobs"] <= 2
+
+
 def test_refused_job_is_told_and_made_when_the_quota_allows_it(place: Namespace, start: Start) -> None:
     place.core.create_namespaced_resource_quota(
         place.name, {"metadata": {"name": "none"}, "spec": {"hard": {"count/jobs.batch": "0"}}}

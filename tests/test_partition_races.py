@@ -9,6 +9,7 @@ from api_server_model import Server, held_in_vain, is_at_work, let_back_off_end,
 from replica_model import NAMESPACE, OFFERED, WITHOUT_POOL, Replica, at_host
 from run_objects import job_failed, time
 from specs import MINIMAL
+from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
@@ -365,6 +366,19 @@ async def test_a_run_whose_pod_cannot_start_lets_others_have_its_partition_and_c
     await stage.look(first)
     assert message_of(stage, first) == "1st of 1 waiting for 8 IPUs"
     assert run["status"]["partitionBackOff"] == {"times": 1}
+
+
+async def test_a_job_that_lost_its_label_gets_it_back() -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=2)
+    (job,) = stage.server.of("jobs")
+    stage.leader.store.forget_workload("Job", job)
+    del job["metadata"]["labels"][UID_LABEL]
+    stage.server.changed(job)
+    await stage.leader.look(first)
+    assert run_uid_of(job) == first
+    assert [uid_of(each) for each in stage.leader.store.workloads("Job")] == [uid_of(job)]
 
 
 def message_of(stage: Stage, uid: str) -> str:

@@ -63,7 +63,7 @@ def needed_rights(
     rights = [Right(verb, resource, namespace) for resource, verbs in everywhere.items() for verb in verbs]
     rights.append(Right("patch", RUNS, namespace, part="status"))
     if ipu_jobs:
-        rights += [Right(verb, IPU_JOBS, namespace) for verb in ("get", "list", "watch", "create", "delete")]
+        rights += [Right(verb, IPU_JOBS, namespace) for verb in ("get", "list", "watch", "create", "patch", "delete")]
     if lease_namespace:
         rights += [Right(verb, LEASES, lease_namespace) for verb in ("get", "create", "update")]
     if partition_namespace:

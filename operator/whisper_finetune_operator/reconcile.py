@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator.acting import adoption
 from whisper_finetune_operator.acting.acting import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
@@ -18,8 +19,10 @@ from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.watching.store import Store
-from whisper_finetune_operator.workloads.children import run_uid_of
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.workloads.children import has_ended, run_uid_of
+from whisper_finetune_operator.workloads.names import child_name
+from whisper_finetune_operator.workloads.workload_facts import KINDS, Kind
+from whisper_finetune_operator.world import Run, controller_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,15 +95,21 @@ class Reconciler:
         return decision if await self._actor.act(run, decision.actions) else None
 
     async def _refresh_unwatched(self, run: Run) -> None:
-        """Read a foreign workload under the child's name anew: no watch tells of its end."""
+        """Read a workload anew that no watch tells of: it lacks the run's label, by the store or by its pod alone."""
         known = self._store.workload_of(run)
-        if known is None or run_uid_of(known):
+        kind = self._kind_at_work(run) if known is None else None if run_uid_of(known) == run.uid else known["kind"]
+        if kind is None:
             return
-        current = await self._cluster.find(known["kind"], run.namespace, known["metadata"]["name"])
-        if current is None:
-            self._store.forget_workload(known["kind"], known)
-        else:
-            self._store.put_workload(known["kind"], current)
+        current = await self._cluster.find(kind, run.namespace, child_name(run.name, run.uid))
+        if current is not None:
+            await adoption.note_found(self._store, self._cluster, run, kind, current)
+        elif known is not None:
+            self._store.forget_workload(kind, known)
+
+    def _kind_at_work(self, run: Run) -> Kind | None:
+        """Return the kind of what made the pod that may be running."""
+        kinds = {controller_of(pod).get("kind") for pod in self._store.pods_of(run) if not has_ended(pod)}
+        return next((kind for kind in KINDS if kind in kinds), None)
 
     async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
         self._store.put_run(await self._cluster.apply_status(run, status))

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from whisper_finetune_operator.acting import adoption
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.partition_acting import PartitionActor
@@ -154,7 +155,7 @@ class Actor:
     async def _read_anew(self, run: Run, kind: Kind, name: str) -> None:
         found = await self._cluster.find(kind, run.namespace, name)
         if found is not None:
-            self._store.put_workload(kind, found)
+            await adoption.note_found(self._store, self._cluster, run, kind, found)
         elif known := self._store.workload_of(run):
             self._store.forget_workload(kind, known)
 

@@ -73,6 +73,16 @@ class Cluster:
         except NotFoundError:
             return None
 
+    async def relabel(
+        self, kind: Kind, namespace: str, name: str, uid: str, labels: Mapping[str, str]
+    ) -> KubernetesObject:
+        """Set the labels and return it; ConflictError or NotFoundError where it is not the one that was seen.
+
+        A patch that merges: one that applies would make what is gone meanwhile.
+        """
+        body = {"metadata": {"uid": uid, "labels": dict(labels)}}
+        return await self._api.patch(_RESOURCES[kind], namespace, name, body)
+
     async def start_job(self, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
         """Let a suspended Job have its pod; ConflictError or NotFoundError where it is not the one that was seen."""
         metadata = {"uid": uid, "resourceVersion": version, "annotations": {STARTED_ANNOTATION: "true"}}

@@ -22,6 +22,10 @@ class ObjectVersions:
             return False
         return known_version is None or int(read["metadata"]["resourceVersion"]) > int(known_version)
 
+    def note_found(self, uid: str) -> None:
+        """The server has it: what looked like its deletion was none. A watch shows the loss of a label in that way."""
+        self._deleted.pop(uid, None)
+
     def remember_deletion(self, uid: str) -> None:
         """From now on no version of that object is news."""
         self._deleted[uid] = None

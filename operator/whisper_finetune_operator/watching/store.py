@@ -104,6 +104,11 @@ class Store:
         self._note_work(_owner_of(kept))
         return True
 
+    def put_found(self, kind: Kind, workload: Mapping[str, Any]) -> None:
+        """Keep the Job or IPUJob that the server has just shown when it was asked for that one."""
+        self._versions.note_found(uid_of(workload))
+        self.put_workload(kind, workload)
+
     def put_pod(self, pod: Mapping[str, Any]) -> bool:
         """Keep the pod; say whether it is news."""
         known = self._pods.get(run_uid_of(pod), {}).get(uid_of(pod))
