@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from whisper_finetune_operator import back_off
 from whisper_finetune_operator.watching import keyed_queue
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue, retry_seconds
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 
 Failures = list[tuple[str, str, float]]
 
@@ -31,7 +32,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyed_queue, "FIRST_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(back_off, "FIRST_SECONDS", 0.001)
 
 
 async def test_key_that_waits_is_worked_on_once() -> None:
@@ -119,7 +120,7 @@ async def test_failure_is_reported_and_tried_again_and_disturbs_no_other_key() -
 
 async def test_success_forgets_the_failures_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    monkeypatch.setattr(keyed_queue, "retry_seconds", lambda failures, _: counted.append(failures) or 0.0)
+    monkeypatch.setattr(back_off, "seconds_after", lambda failures, _: counted.append(failures) or 0.0)
     outcomes = iter([False, False, True, False, True])
     done = asyncio.Event()
 
@@ -190,4 +191,4 @@ async def test_oldest_key_tells_how_long_the_queue_is_stuck() -> None:
 )
 def test_retry_seconds(monkeypatch: pytest.MonkeyPatch, failures: int, fraction: float, expected: float) -> None:
     monkeypatch.undo()
-    assert retry_seconds(failures, fraction) == expected
+    assert back_off.seconds_after(failures, fraction) == expected

@@ -1,6 +1,8 @@
 """What a list of our own forgets: what was deleted, and nothing that the list could not show."""
 
+import asyncio
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,11 @@ from api_server_model import Door, Server
 from replica_model import NAMESPACE
 from run_objects import RUNTIMES, ipu_job, run_object
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator.api.api_server import ApiServer
-from whisper_finetune_operator.api.list_watch import ListWatch
+from whisper_finetune_operator.api.api_server import LEASES, ApiServer, RefusedError, Resource
+from whisper_finetune_operator.api.list_watch import Keeper, ListWatch
+from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.deciding import partition_need
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import own_watches
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
@@ -54,6 +58,51 @@ async def test_a_list_wakes_whose_turn_it_is_even_where_it_brings_nothing_new() 
     lists.store.put_run(run_object({"model": "openai/whisper-small", "runtime": "pod16", "ipus": 4}))
     await lists.after(lists.leases)
     assert lists.queue.depth() == 1
+
+
+class EndingAtOnce(Door):
+    """A server whose watches end as soon as they are opened, or that refuses to list."""
+
+    def __init__(self, server: Server, *, refuses: bool) -> None:
+        super().__init__(server)
+        self._refuses = refuses
+
+    async def list_with_version(
+        self, resource: Resource, namespace: str | None, **query: str
+    ) -> tuple[str, list[KubernetesObject]]:
+        if self._refuses:
+            raise RefusedError("leases is forbidden")
+        return await super().list_with_version(resource, namespace, **query)
+
+    async def watch(self, *_: object, **__: object) -> AsyncIterator[KubernetesObject]:
+        for event in ():
+            yield event
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["ends", "is refused"])
+async def test_a_watch_that_fails_at_once_waits_longer_each_time_and_complains_once(
+    caplog: pytest.LogCaptureFixture, *, refuses: bool
+) -> None:
+    waits: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 8:
+            raise asyncio.CancelledError
+
+    api: ApiServer = EndingAtOnce(Server(random.Random(1)), refuses=refuses)  # type: ignore[assignment]  # noqa: S311 (the model of it; no secret)
+    keeper = Keeper(lambda _: True, lambda _: None, lambda: iter(()), lambda _: None, lambda: None)
+    watch = ListWatch(api, LEASES, NAMESPACE, PARTITION_LABEL, keeper, seconds=60, pause=pause)
+    with pytest.raises(asyncio.CancelledError):
+        await watch.run(lambda _: None)
+    assert waits[-1] > 10 * waits[0] > 0
+    assert len([record for record in caplog.records if "forbidden" in record.getMessage()]) == refuses
+
+
+def test_a_watch_that_lasted_is_opened_anew_at_once() -> None:
+    back_off = BackOff(healthy_seconds=10)
+    assert [back_off.wait_seconds(lasted, 0.0) for lasted in (0, 1, 9.9, 10, 0)] == [0.25, 0.5, 1.0, 0.0, 0.25]
+    assert [back_off.wait_seconds(0, 0.999) for _ in range(40)][-1] <= 60
 
 
 def versioned(label: str, version: str) -> KubernetesObject:

@@ -1,4 +1,4 @@
-"""A workload of a run that lost its label: no watch shows it any more, and its name is taken. It gets the label back."""
+"""A run's workload that lost its label: no watch shows it any more, and its name is taken. It gets the label back."""
 
 import logging
 

@@ -5,18 +5,22 @@ It lists, watches for a while, and lists again: what a broken watch missed is fo
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from whisper_finetune_operator.api.api_server import ApiServer, ClusterError, NotFoundError, RefusedError, Resource
+from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.workloads.children import labels_of, uid_of
 from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
 
-#: After a failure, or while the API server does not know the kind.
+#: While the API server does not know the kind.
 RETRY_SECONDS = 5.0
+#: A watch that lasted so long, or half its time, has not failed; a server may end each one as soon as it is opened.
+HEALTHY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,15 @@ class ListWatch:
     """Keeps one kind of object in sight; all_of and the watch see those with the label."""
 
     def __init__(
-        self, api: ApiServer, resource: Resource, namespace: str | None, label: str, keeper: Keeper, *, seconds: int
+        self,
+        api: ApiServer,
+        resource: Resource,
+        namespace: str | None,
+        label: str,
+        keeper: Keeper,
+        *,
+        seconds: int,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api = api
         self._resource = resource
@@ -44,20 +56,33 @@ class ListWatch:
         self._label = label
         self._keeper = keeper
         self._seconds = seconds
+        self._pause = pause
+        self._back_off = BackOff(min(HEALTHY_SECONDS, seconds / 2))
+        self._complaint = ""
 
     async def run(self, seen: Callable[[str], None]) -> None:
         """Watch until cancelled; `seen` hears of each sign of life."""
         while True:
+            began = asyncio.get_running_loop().time()
             try:
                 await self._watch(await self.list())
                 seen(self._resource.plural)
+                self._complaint = ""
             except NotFoundError:
                 # Somebody may install it later.
                 seen(self._resource.plural)
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._pause(RETRY_SECONDS)
+                continue
             except (ClusterError, RefusedError) as problem:
-                logger.warning("cannot watch %s: %s", self._resource.plural, problem)
-                await asyncio.sleep(RETRY_SECONDS)
+                self._complain(problem)
+            lasted_seconds = asyncio.get_running_loop().time() - began
+            await self._pause(self._back_off.wait_seconds(lasted_seconds, random.random()))  # noqa: S311 (it guards nothing)
+
+    def _complain(self, problem: Exception) -> None:
+        """Say what is wrong, once for as long as it stays the same: a right that is missing is not given by asking."""
+        if str(problem) != self._complaint:
+            self._complaint = str(problem)
+            logger.warning("cannot watch %s: %s", self._resource.plural, problem)
 
     async def fill(self) -> None:
         """Bring the keeper up to date; nothing where the API server does not know the kind."""

@@ -4,19 +4,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+from whisper_finetune_operator import back_off
+
 #: Looks at a key; returns after how many seconds to look again, or None. What it raises is a failure of that key alone.
 Work = Callable[[str], Awaitable[float | None]]
 #: Hears of a failure: the key, the error, and the seconds until the next try.
 OnFailure = Callable[[str, Exception, float], None]
-
-FIRST_RETRY_SECONDS = 0.5
-LAST_RETRY_SECONDS = 60.0
-
-
-def retry_seconds(failures: int, fraction: float) -> float:
-    """Return the wait after so many failures in a row; `fraction` in [0, 1) spreads those that fail together."""
-    doubled = FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 16)
-    return min(doubled, LAST_RETRY_SECONDS) * (0.5 + fraction / 2)
 
 
 class KeyedQueue:
@@ -84,7 +77,7 @@ class KeyedQueue:
             again_seconds = await self._work(key)
         except Exception as problem:  # noqa: BLE001 (one run's trouble must not stop the others: it is reported, and tried again)
             self._failures[key] = self._failures.get(key, 0) + 1
-            again_seconds = retry_seconds(self._failures[key], random.random())  # noqa: S311 (it guards nothing)
+            again_seconds = back_off.seconds_after(self._failures[key], random.random())  # noqa: S311 (it guards nothing)
             self._on_failure(key, problem, again_seconds)
         else:
             self._failures.pop(key, None)

@@ -1,0 +1,26 @@
+"""How long to wait after what failed, longer each time, and spread."""
+
+FIRST_SECONDS = 0.5
+LAST_SECONDS = 60.0
+
+
+def seconds_after(failures: int, fraction: float) -> float:
+    """Return the wait after so many failures in a row; `fraction` in [0, 1) spreads those that fail together."""
+    doubled = FIRST_SECONDS * 2.0 ** min(failures - 1, 16)
+    return min(doubled, LAST_SECONDS) * (0.5 + fraction / 2)
+
+
+class BackOff:
+    """Counts the failures in a row of something that should last: ending early is one of them."""
+
+    def __init__(self, healthy_seconds: float) -> None:
+        self._healthy_seconds = healthy_seconds
+        self._failures = 0
+
+    def wait_seconds(self, lasted_seconds: float, fraction: float) -> float:
+        """Return how long to wait before the next try: not at all after one that lasted."""
+        if lasted_seconds >= self._healthy_seconds:
+            self._failures = 0
+            return 0.0
+        self._failures += 1
+        return seconds_after(self._failures, fraction)
