@@ -11,7 +11,7 @@ from data_layouts import write_tar
 from trainer_configs import make_config, make_spec
 from whisper_finetune_trainer.data import audio, dataset, streaming
 from whisper_finetune_trainer.data.audio_places import Held, Member
-from whisper_finetune_trainer.data.train_stream import Cursor
+from whisper_finetune_trainer.data.stream_blocks import Cursor
 from whisper_finetune_trainer.errors import TrainerError
 
 CLIPS = 60

@@ -13,7 +13,7 @@ from object_store.fault_proxy import FaultProxy
 from object_store.versitygw import ObjectStore
 from whisper_finetune_trainer.data import audio, dataset
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.data.train_stream import Block
+from whisper_finetune_trainer.data.stream_blocks import Block
 from whisper_finetune_trainer.errors import TrainerError
 
 CLIPS = 60

@@ -81,6 +81,22 @@ def test_a_shard_that_is_cut_costs_its_rest_alone(tmp_path: Path, caplog: pytest
     assert "the rest of a shard is left out: train-000004.tar is cut or broken" in caplog.text
 
 
+def test_a_parquet_shard_with_a_broken_page_costs_its_rest_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shards.write_parquets(tmp_path / "tar", 80, 20)
+    whole = read(tmp_path)
+    path = tmp_path / "tar/train-00002.parquet"
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + len(content) // 4] = b"\xff" * (len(content) // 4)
+    path.write_bytes(content)
+    tally = read(tmp_path)
+    assert dict(tally.dropped) == {"broken shard": 1}
+    assert whole.clips - 20 < tally.clips < whole.clips
+    assert "the rest of a shard is left out: train-00002.parquet is no whole Parquet file" in caplog.text
+
+
 def test_faults_beyond_the_fraction_end_the_run(tmp_path: Path) -> None:
     tiny_whisper.build(tmp_path / "model", window_seconds=2)
     broken = [member for number in range(60) for member in clip(f"bad-{number:02d}", "?", b"no sound at all")]

@@ -1,5 +1,6 @@
 """Runs on a streamed data set: one that was stopped and resumed ends with the very weights of one that was not."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +82,23 @@ def test_what_was_read_is_counted_once_and_the_rest_of_the_held_out_clips_not_at
     assert (data["split"], data["droppedClips"]) == ("Hash", 0)
     assert 0 < data["evalClips"] <= shards.LIMITS.held_out_clips
     assert data["trainClips"] == sum(not is_held_out(name, FRACTION) for name in finished.names)
+
+
+def test_shards_of_more_than_64_gib_are_a_stream_and_of_less_are_not(speech: Path, tmp_path: Path) -> None:
+    shards.write_tars(tmp_path / "tar", 30, 10)
+    # A tar file of zeros has no members, and a disk does not store them.
+    large = tmp_path / "tar/train-999999.tar"
+    large.touch()
+    (tmp_path / "model").symlink_to(speech / "model")
+    found = {}
+    for size in (64, 65):
+        os.truncate(large, size * 1024**3 - 2 * 1024**2)
+        volume = new_volume(tmp_path, tmp_path / f"runs-{size}")
+        ended = volume.attempt(config_of(volume, "tar", steps=2))
+        assert ended.exit_code == 0
+        assert ended.result.data is not None
+        found[size] = ended.result.data.split
+    assert found == {64: "Fraction", 65: "Hash"}
 
 
 def test_a_frozen_encoder_is_not_cached(speech: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -66,8 +66,18 @@ def rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int)
                         sound = _sound_in_memory(path, cell, values[0])
                         yield Row(first + row, {columns.audio: sound, columns.text: values[1]}), first + row + 1
                 first = after
-    except pa.ArrowInvalid as error:
-        raise TrainerError("DatasetInvalid", f"{path} is no whole Parquet file: {error}") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and not _is_of_the_content(error):
+            raise
+        said = " ".join(str(error).split())
+        raise TrainerError(
+            "DatasetInvalid", f"{path} is no whole Parquet file: {said}; copy the shard again"
+        ) from error
+
+
+def _is_of_the_content(error: OSError) -> bool:
+    # pyarrow says what is wrong with a page by a plain OSError; what a disk or a store says has a number, or a class.
+    return type(error) is OSError and error.errno is None
 
 
 def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Iterator[Tuple[int, List[Any]]]:

@@ -9,6 +9,7 @@ from whisper_finetune_trainer.data import (
     clips,
     data_checks,
     parquet_shards,
+    stream_blocks,
     stream_look,
     streamed_clips,
     streaming,
@@ -79,7 +80,7 @@ def load(
         max_dropped_fraction=dataset.max_dropped_fraction,
         digest=train_stream.digest_of(shards, limits),
         looked_at=clips.not_empty(kept, "train"),
-        look=train_stream.tally_of(kept, [*look.drops, *copies]),
+        look=stream_blocks.tally_of(kept, [*look.drops, *copies]),
     )
     return Clips(
         train=(),
@@ -118,10 +119,11 @@ def _held_out(found: List[Clip], look: Look, fraction: float) -> Tuple[Clip, ...
 def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:
     if fraction <= _LARGEST_USUAL_FRACTION:
         return ()
-    return (
-        f"dataset.evalFraction keeps {fraction:.0%} of the stream from the training, and {len(evaluation)} clips of that "
-        "are measured; a smaller fraction trains on more",
+    warning = (
+        f"dataset.evalFraction keeps {fraction:.0%} of the stream from the training, and {len(evaluation)} clips of it "
+        "are measured; a smaller fraction trains on more"
     )
+    return (warning,)
 
 
 def _sounds(look: Look, given: ClipsRead) -> FrozenSet[bytes]:

@@ -6,8 +6,9 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping,
 
 from whisper_finetune_api.run import Schedule
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.data.tally import Tally
-from whisper_finetune_trainer.data.train_stream import Block, Cursor, TrainStream
+from whisper_finetune_trainer.data.train_stream import TrainStream
 from whisper_finetune_trainer.pytorch import batches
 
 #: Window of a clip, in seconds.

@@ -1,0 +1,94 @@
+"""A block of a stream: clips that are shuffled together, and where in the shards they begin."""
+
+from dataclasses import dataclass, field
+from typing import Any, List, Mapping, Tuple
+
+from whisper_finetune_trainer.data import clips
+from whisper_finetune_trainer.data.audio_places import Held
+from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.shard_stream import Position
+from whisper_finetune_trainer.data.streamed_clips import StreamedClip
+from whisper_finetune_trainer.data.tally import Tally
+
+#: What a clip takes in memory beside its sound.
+BYTES_OF_A_CLIP = 1_000
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a block begins: its epoch, its number in there, the clips of the epoch before it, and the position."""
+
+    epoch: int = 0
+    block: int = 0
+    clips: int = 0
+    position: Position = field(default_factory=Position)
+
+    def values(self) -> Mapping[str, Any]:
+        """Return what `of_values` takes, as JSON can say it."""
+        return {"epoch": self.epoch, "block": self.block, "clips": self.clips, **self.position.values()}
+
+    @staticmethod
+    def of_values(values: Mapping[str, Any]) -> "Cursor":
+        """Return the cursor of such values."""
+        return Cursor(values["epoch"], values["block"], values["clips"], Position.of_values(values))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Clips with their sounds, in the order that they were read in, and the cursor of the block that follows.
+
+    The tally is empty after the first epoch: what was counted once is not counted again.
+    """
+
+    cursor: Cursor
+    clips: Tuple[Clip, ...]
+    tally: Tally
+    following: Cursor
+
+
+class Filling:
+    """A block that is being read."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        """Begin where the block does."""
+        self.cursor = cursor
+        self.clips: List[Clip] = []
+        self.drops: List[Drop] = []
+        self.bytes = 0
+        self._after = cursor.position
+
+    @property
+    def clips_of_epoch(self) -> int:
+        """Return how many clips the epoch has had up to here."""
+        return self.cursor.clips + len(self.clips)
+
+    def add(self, streamed: StreamedClip) -> None:
+        """Take in the next row: its clip, or why it is left out."""
+        found, self._after = streamed.checked.found, streamed.after
+        if isinstance(found, Clip):
+            self.clips.append(found)
+            self.bytes += BYTES_OF_A_CLIP + (len(found.audio.content) if isinstance(found.audio, Held) else 0)
+        elif isinstance(found, Drop):
+            self.drops.append(found)
+
+    def following(self) -> Cursor:
+        """Return where the next block begins."""
+        return Cursor(self.cursor.epoch, self.cursor.block + 1, self.clips_of_epoch, self._after)
+
+    def block(self, tally: Tally) -> Block:
+        """Return the block as far as it was read."""
+        return Block(self.cursor, tuple(self.clips), tally, self.following())
+
+
+def tally_of(found: List[Clip], drops: List[Drop]) -> Tally:
+    """Return the tally of clips and of those left out."""
+    faults = [drop for drop in drops if not drop.is_expected]
+    seconds = [clip.seconds for clip in found]
+    return Tally(
+        clips=len(found),
+        seconds=sum(seconds),
+        longest_seconds=max(seconds, default=0.0),
+        dropped=clips.count(drops),
+        faults=len(faults),
+        examples=clips.first_examples(faults),
+    )
