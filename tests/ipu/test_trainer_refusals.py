@@ -14,13 +14,18 @@ import tiny_model
 import yaml
 from ipu_runs import IpuVolume
 from poptorch import partition
+from torch.utils.data import DataLoader
 
 import small_disks
 import specs
+from object_store import fault_proxy
 from trainer_configs import make_spec
 from whisper_finetune_api.models import DIMENSIONS
+from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.ipu.examples import ClipError, Examples
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -219,6 +224,36 @@ def test_a_clip_that_breaks_while_training(speech: Path, tmp_path: Path) -> None
         with pytest.raises(TrainerError, match=r"audio/train-00\d\d.wav cannot be decoded") as ended:
             use()
         assert ended.value.reason == "DatasetInvalid"
+
+
+@pytest.fixture
+def denied(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clip]:
+    """Return a clip of a bucket whose store refuses everything."""
+    with fault_proxy.before("http://127.0.0.1:1") as store:
+        store.refuse(lambda _: True, 403, "AccessDenied")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.endpoint)
+        yield Clip("a.wav", WholeFile("s3://speech/a.wav"), "uno", 1.0)
+
+
+def test_a_store_that_refuses_a_clip_while_training_is_no_broken_data_set(volume: IpuVolume, denied: Clip) -> None:
+    run = ipu_runs.Run(volume.config(steps=2))
+    with pytest.raises(TrainerError, match=r"have no right to s3://speech/a.wav \(AccessDenied\)") as ended:
+        run.backend.transcribe([denied] * 4, print)
+    assert ended.value.reason == "AccessDenied"
+
+
+def test_what_befalls_a_clip_is_known_after_it_crossed_from_a_loaders_process(
+    volume: IpuVolume, tmp_path: Path
+) -> None:
+    run = ipu_runs.Run(volume.config(steps=2))
+    broken = tmp_path / "a.wav"
+    broken.write_bytes(b"no sound")
+    clip = Clip("a.wav", WholeFile(str(broken)), "uno", 1.0)
+    with pytest.raises(ClipError, match="Traceback") as ended:
+        next(iter(DataLoader(Examples([clip], run.loaded, "float32"), num_workers=1)))
+    cause = ended.value.cause()
+    assert cause.reason == "DatasetInvalid"
+    assert cause.message.startswith(f"audio file {broken} cannot be decoded: ")
 
 
 def test_a_loss_that_is_no_number(volume: IpuVolume) -> None:

@@ -173,7 +173,7 @@ class _Server(http.server.ThreadingHTTPServer):
 def before(endpoint: str) -> Iterator[FaultProxy]:
     """Stand before a service (`http://HOST:PORT`) on a free port of the loopback."""
     proxy = FaultProxy()
-    handler = type("Handler", (_Handler,), {"proxy": proxy, "service": endpoint.removeprefix("http://")})
+    handler = type("Handler", (_Handler,), {"proxy": proxy, "service": endpoint.rsplit("/", 1)[-1]})
     server = _Server(("127.0.0.1", 0), handler)
     proxy.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

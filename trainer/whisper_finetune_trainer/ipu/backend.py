@@ -20,9 +20,8 @@ from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.checkpoints import random_state
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import assembly, environment, executable_cache, library_checkpoint, schedule
-from whisper_finetune_trainer.ipu.examples import Examples, UnreadableClipError
+from whisper_finetune_trainer.ipu.examples import ClipError, Examples
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.trainer import StepCallback
 from whisper_finetune_trainer.model.model import LoadedModel
@@ -59,7 +58,7 @@ class IpuBackend:
         return self._ran_on
 
     def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[str]:
-        """Return one text per clip, in order; `on_clip` is told how many are done. DatasetInvalid."""
+        """Return one text per clip, in order; `on_clip` is told how many are done. TrainerError of a clip."""
         # The library's loaders draw from it, and training must not depend on what was evaluated, and when.
         tensors, values = random_state.capture()
         with _readable_clips():
@@ -71,7 +70,7 @@ class IpuBackend:
         return [text.strip() for text in self._loaded.tokenizer.batch_decode(spoken, skip_special_tokens=True)]
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
-        """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
+        """Take the optimizer steps after `first_step` until `after_step` says so; TrainerError."""
         self._trainer.add_callback(StepCallback(self._trainer, after_step))
         # The library knows the step from the checkpoint.
         resume_from = str(self._resume_folder) if first_step else None
@@ -98,12 +97,11 @@ class IpuBackend:
 
 @contextlib.contextmanager
 def _readable_clips() -> Iterator[None]:
-    """Turn a clip that cannot be decoded into DatasetInvalid, also one that a loader's process met."""
+    """Raise the TrainerError that befell a clip, also in a loader's process."""
     try:
         yield
-    except UnreadableClipError as error:
-        # From a loader's process it comes with a traceback in its text.
-        raise TrainerError("DatasetInvalid", str(error).splitlines()[-1].split("Error: ")[-1]) from error
+    except ClipError as error:
+        raise error.cause() from error
 
 
 def _hardware(plan: IpuPlan, cache: ExecutableCache) -> str:

@@ -1,5 +1,6 @@
 """Clips as the notebook gives them to IPUs: float16 features in the full window, labels of one fixed length."""
 
+import json
 from typing import Any, Dict, List, Sequence
 
 import numpy as np
@@ -16,8 +17,19 @@ from whisper_finetune_trainer.model.model import LoadedModel
 Example = Dict[str, Any]
 
 
-class UnreadableClipError(Exception):
-    """A clip that cannot be decoded: with one text, so that it crosses from a loader's process as what it is."""
+class ClipError(Exception):
+    """A TrainerError as one line of text: nothing else crosses from a loader's process, which adds a traceback."""
+
+    @classmethod
+    def of(cls, error: TrainerError) -> "ClipError":
+        """Return what a loader's process may raise."""
+        return cls(json.dumps([error.reason, error.message]))
+
+    def cause(self) -> TrainerError:
+        """Return the error that befell the clip."""
+        line = str(self).splitlines()[-1]
+        reason, message = json.loads(line[line.index("[") :])
+        return TrainerError(reason, message)
 
 
 class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
@@ -37,12 +49,12 @@ class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript
         return len(self._clips)
 
     def __getitem__(self, place: int) -> Example:
-        """Return the example of a clip; UnreadableClipError where its sound cannot be decoded."""
+        """Return the example of a clip; ClipError where its sound cannot be had."""
         clip = self._clips[place]
         try:
             samples = audio.read(clip.audio)
         except TrainerError as error:
-            raise UnreadableClipError(error.message) from error
+            raise ClipError.of(error) from error
         found = self._extractor(samples, sampling_rate=features.SAMPLE_RATE).input_features[0]
         return {"input_features": np.asarray(found).astype(self._feature_type), "labels": self._labels(clip)}
 
