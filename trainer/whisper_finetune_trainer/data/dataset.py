@@ -35,8 +35,6 @@ from whisper_finetune_trainer.stores import object_store, volumes
 
 #: The held-out fraction is drawn with this seed in every run, whatever training.seed is: results stay comparable.
 _SPLIT_SEED = 0
-#: Sounds of Parquet files may take this part of the scratch space; the rest is the encoder outputs'.
-_SCRATCH_PART = 2
 logger = logging.getLogger(__name__)
 
 
@@ -53,9 +51,10 @@ def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS) -> Clips:
     """Return the clips of both splits; DatasetNotFound, DatasetInvalid, ConfigInvalid or AccessDenied say what to mend.
 
     Each sound's header is read; some sounds are decoded to look at them. Shards beyond the limits are looked at only,
-    and their clips are a stream. Network faults pass through.
+    and their clips are a stream. Sounds of Parquet files may take all of the configuration's scratch limit. Network
+    faults pass through.
     """
-    unpacked = UnpackedSounds(config.scratch_folder, config.scratch_limit_bytes // _SCRATCH_PART)
+    unpacked = UnpackedSounds(config.scratch_folder, config.scratch_limit_bytes)
     with _explained(config):
         source = data_source.open_source(config)
         files = source.find(config.spec.dataset.train_split, is_train=True)

@@ -14,6 +14,7 @@ from whisper_finetune_trainer.output import output_faults, scratch_room
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
+from whisper_finetune_trainer.scratch_shares import OutputNeed
 from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 
@@ -58,12 +59,14 @@ class HubStorage:
         explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")
         return Fault(explained.reason, explained.message, "Then make a new run") if explained else None
 
-    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:
-        """Set room aside for the models that are kept, the one that is being written and the final one."""
-        # Of a checkpoint with its two moments, a third are weights.
-        needed = (self._kept_models + 2) * folder_bytes // 3
-        scratch_room.require(needed, limit_bytes, self._store.address)
-        return needed
+    def scratch_need(self, state_bytes: int) -> OutputNeed:
+        """Return the models that are kept, the one that is being written and the final one."""
+        models = self._kept_models + 2
+        # Of a state with its two moments, a third are weights.
+        return OutputNeed(state_bytes // 3, least_folders=models, most_folders=models)
+
+    def allow_folders(self, folders: int) -> None:
+        """Nothing waits: all of them stay until the commit."""
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what this attempt has written."""

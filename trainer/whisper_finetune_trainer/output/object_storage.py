@@ -15,6 +15,7 @@ from whisper_finetune_trainer.output import folder_manifest, output_faults, s3_c
 from whisper_finetune_trainer.output.objects import Objects
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
+from whisper_finetune_trainer.scratch_shares import OutputNeed
 from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 
@@ -66,11 +67,13 @@ class ObjectStorage:
             return None
         return Fault(explained.reason, explained.message, "Then make a new run", path)
 
-    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:
-        """Let as many folders be on their way as fit: two, so that one is filled while one is uploaded, or one."""
-        scratch_room.require(folder_bytes, limit_bytes, self._store.address)
-        self._uploads.folders_at_once = 2 if 2 * folder_bytes <= limit_bytes else 1
-        return folder_bytes * self._uploads.folders_at_once
+    def scratch_need(self, state_bytes: int) -> OutputNeed:
+        """Return two folders, so that one is filled while one is uploaded, or one where two do not fit."""
+        return OutputNeed(state_bytes, least_folders=1, most_folders=2)
+
+    def allow_folders(self, folders: int) -> None:
+        """Let so many folders be on their way at once; who makes another one waits."""
+        self._uploads.folders_at_once = folders
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""

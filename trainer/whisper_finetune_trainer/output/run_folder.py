@@ -5,10 +5,12 @@ import logging
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Optional
 
+from whisper_finetune_trainer import scratch_shares
 from whisper_finetune_trainer.output import folder_manifest, stored_folder, written_run
 from whisper_finetune_trainer.output.storage import Storage
 from whisper_finetune_trainer.output.stored_folder import StoredFolder
 from whisper_finetune_trainer.output.written_run import CHECKPOINTS, RESUME, WrittenRun
+from whisper_finetune_trainer.scratch_shares import ScratchShares
 
 MODEL = "model"
 LATEST_FILE = "latest.json"
@@ -40,9 +42,12 @@ class RunFolder(WrittenRun):
                         logger.info("removing %s/%s: it is not whole", kind, name)
                         self._storage.remove_folder(self._below(f"{kind}/{name}"))
 
-    def reserve_scratch(self, folder_bytes: int, limit_bytes: int) -> int:
-        """Return the bytes of the scratch space that folders of that size may take on their way; ConfigInvalid."""
-        return self._storage.reserve(folder_bytes, limit_bytes)
+    def divide_scratch(self, state_bytes: int, resumed_bytes: int, limit_bytes: int) -> ScratchShares:
+        """Return the shares of the scratch space, and keep to the output's; ConfigInvalid where that is too small."""
+        need = self._storage.scratch_need(state_bytes)
+        shares = scratch_shares.divide(limit_bytes, need, resumed_bytes, self._uri)
+        self._storage.allow_folders(shares.output_folders)
+        return shares
 
     def write_folder(
         self,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, ContextManager, Iterable, Mapping, Optional, Protocol, Tuple
 
+from whisper_finetune_trainer.scratch_shares import OutputNeed
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -33,11 +35,11 @@ class Storage(Protocol):
     def explain(self, error: BaseException) -> Optional[Fault]:
         """Return a failure that stays in words, or None for any other."""
 
-    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:
-        """Return the bytes of the scratch space that folders of that size may take on their way.
+    def scratch_need(self, state_bytes: int) -> OutputNeed:
+        """Return what lies in the scratch space on its way, where a whole training state takes so many bytes."""
 
-        TrainerError(ConfigInvalid) where not even one of them is within the limit.
-        """
+    def allow_folders(self, folders: int) -> None:
+        """Let so many folders be on their way at once."""
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""

@@ -8,6 +8,7 @@ from typing import Callable, Iterable, Iterator, Mapping, Optional, Tuple
 
 from whisper_finetune_trainer.output import output_faults
 from whisper_finetune_trainer.output.storage import Fault
+from whisper_finetune_trainer.scratch_shares import OutputNeed
 
 _PROBE_NAME = ".write-probe"
 _MEBIBYTE = 1 << 20
@@ -37,9 +38,12 @@ class VolumeStorage:
         advice = "Make room, or take a larger claim or one that this pod may write, and make a new run"
         return Fault("OutputNotWritable", f"{words} ({self._free_bytes() // _MEBIBYTE} MiB are free)", advice)
 
-    def reserve(self, folder_bytes: int, limit_bytes: int) -> int:  # noqa: ARG002 -- folders are filled in their place
-        """Take nothing of the scratch space."""
-        return 0
+    def scratch_need(self, state_bytes: int) -> OutputNeed:
+        """Take nothing of the scratch space: folders are filled in their place."""
+        return OutputNeed(state_bytes, least_folders=0, most_folders=0)
+
+    def allow_folders(self, folders: int) -> None:
+        """Nothing is on its way."""
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return what lies in a folder; nothing where there is none."""

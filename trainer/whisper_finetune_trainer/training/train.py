@@ -3,7 +3,7 @@
 import functools
 import logging
 from pathlib import Path
-from typing import Callable, List, Sequence, Tuple
+from typing import Callable, List, Sequence
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import backends
@@ -22,6 +22,7 @@ from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.report import report
 from whisper_finetune_trainer.report.report_data import FinishedTraining
+from whisper_finetune_trainer.scratch_shares import ScratchShares
 from whisper_finetune_trainer.stopping import StopRequest
 from whisper_finetune_trainer.training import finished_run, milestones, outcome
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
@@ -42,8 +43,12 @@ def train(
     """
     steps = StepRecord()
     with stop.interruptible():
-        clips, loaded = _load(config, limits)
-        config = config.model_copy(update={"scratch_limit_bytes": _scratch_bytes_left(config, folder, clips, loaded)})
+        loaded = model.load_model(config)
+        # After the model, whose size decides what its output leaves to the sounds, and whose download is gone by now.
+        shares = _scratch_shares(config, folder, loaded)
+        clips = _load_clips(_with_scratch(config, shares.sounds_bytes), loaded, limits)
+        unused_bytes = shares.sounds_bytes - clips.scratch_bytes
+        config = _with_scratch(config, shares.encoder_outputs_bytes + unused_bytes)
         config = schedule.of_model(config, loaded.dimensions)
         backend = backends.open_backend(config, loaded, clips)
     if clips.stream is not None:
@@ -74,9 +79,8 @@ def train(
     return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
-def _load(config: TrainerConfig, limits: StreamLimits) -> Tuple[Clips, LoadedModel]:
+def _load_clips(config: TrainerConfig, loaded: LoadedModel, limits: StreamLimits) -> Clips:
     found = dataset.load_clips(config, limits)
-    loaded = model.load_model(config)
     clips = clip_fitting.fit_clips(found, loaded, config)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(
@@ -86,7 +90,7 @@ def _load(config: TrainerConfig, limits: StreamLimits) -> Tuple[Clips, LoadedMod
         len(clips.evaluation),
         f"; left out: {dropped}" if dropped else "",
     )
-    return clips, loaded
+    return clips
 
 
 def _train_digest(clips: Clips) -> str:
@@ -94,9 +98,15 @@ def _train_digest(clips: Clips) -> str:
     return clips.stream.digest if clips.stream else evaluations.digest_of(clips.train)
 
 
-def _scratch_bytes_left(config: TrainerConfig, folder: RunFolder, clips: Clips, loaded: LoadedModel) -> int:
-    left = config.scratch_limit_bytes - clips.scratch_bytes
-    return left - folder.reserve_scratch(checkpoint_state.largest_bytes(loaded.network), left)
+def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedModel) -> ScratchShares:
+    state_bytes = checkpoint_state.largest_bytes(loaded.network)
+    # optimum-graphcore goes on from a folder of its own.
+    resumed_bytes = state_bytes if config.accelerator == "ipu" else 0
+    return folder.divide_scratch(state_bytes, resumed_bytes, config.scratch_limit_bytes)
+
+
+def _with_scratch(config: TrainerConfig, limit_bytes: int) -> TrainerConfig:
+    return config.model_copy(update={"scratch_limit_bytes": limit_bytes})
 
 
 def _final(config: TrainerConfig, history: List[Evaluation], saved: Checkpoints) -> Evaluation:
