@@ -2,12 +2,14 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from kubernetes import client
 
 from specs import MINIMAL
 from whisper_finetune_api import v1alpha1
+from whisper_finetune_operator.preflight import Right
 
 VERSION = f"{v1alpha1.GROUP}/{v1alpha1.VERSION}"
 
@@ -107,6 +109,23 @@ class Namespace:
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
         binding = {"metadata": {"name": service_account}, "roleRef": role, "subjects": [subject]}
         client.RbacAuthorizationV1Api(self.core.api_client).create_namespaced_role_binding(self.name, binding)
+
+    def allow(self, service_account: str, rights: Iterable[Right]) -> None:
+        """Let the service account do that much in this namespace."""
+        rules = [
+            {
+                "apiGroups": [right.resource.group],
+                "resources": [f"{right.resource.plural}/{right.part}" if right.part else right.resource.plural],
+                "verbs": [right.verb],
+            }
+            for right in rights
+        ]
+        access = client.RbacAuthorizationV1Api(self.core.api_client)
+        access.create_namespaced_role(self.name, {"metadata": {"name": service_account}, "rules": rules})
+        subject = {"kind": "ServiceAccount", "name": service_account, "namespace": self.name}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": service_account}
+        binding = {"metadata": {"name": service_account}, "roleRef": role, "subjects": [subject]}
+        access.create_namespaced_role_binding(self.name, binding)
 
     def run_pod(self, pod: client.V1Pod, address: str = "10.0.0.1") -> None:
         """Do what a kubelet does when the trainer begins."""

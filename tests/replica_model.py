@@ -59,7 +59,7 @@ def at_host(host: str) -> Runtimes:
 class Replica:
     """A leader: its view of the cluster, and its way to it. Frozen, it is no leader any more when it wakes."""
 
-    def __init__(self, server: Server, offered: Runtimes = OFFERED) -> None:
+    def __init__(self, server: Server, offered: Runtimes = OFFERED, watched: str | None = None) -> None:
         self.server = server
         self.door: Any = Door(server)
         self.leads = True
@@ -69,7 +69,7 @@ class Replica:
         self.reconciler = Reconciler(
             self.store,
             Cluster(self.door),
-            PartitionCluster(self.door, NAMESPACE, None, inventory),
+            PartitionCluster(self.door, NAMESPACE, watched, inventory),
             offered,
             EventPoster(self.door, metrics, instance="model"),
             metrics,

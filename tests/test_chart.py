@@ -29,10 +29,12 @@ CRD = "whisperfinetunes.whisperfinetune.dev"
 RELEASE = "whisper-finetune-operator"
 NAMESPACE = "whisper-finetune"
 WATCHED = "speech-team"
+PARTITIONS = "ipus"
 EVERYTHING = {
     "watchNamespace": WATCHED,
+    "partitionNamespace": PARTITIONS,
     "crds": {"enabled": False},
-    "rbac": {"aggregateToUserRoles": False},
+    "rbac": {"aggregateToUserRoles": False, "keepIPUJobs": False},
     "serviceAccount": {"annotations": {"example.com/role": "none"}},
     "settings": {"workers": 7, "leaseSeconds": 7.5},
     "networkPolicy": {"enabled": True},
@@ -167,24 +169,34 @@ class TestRendering:
         rendered = render()
         everywhere = rights_of(rendered["ClusterRole", RELEASE])
         at_home = rights_of(rendered["Role", f"{RELEASE}-lease"])
-        asked = preflight.needed_rights(None, NAMESPACE)
+        asked = preflight.needed_rights(None, NAMESPACE, NAMESPACE)
         only_a_name = ("update", "whisperfinetune.dev", "whisperfinetunes/finalizers")
         assert everywhere == {as_written(right) for right in asked if right.namespace is None} | {only_a_name}
         assert at_home == {as_written(right) for right in asked if right.namespace == NAMESPACE}
 
-    def test_partitions_and_ipu_jobs_need_rights_that_others_do_not_get(self) -> None:
-        image = {"accelerator": "ipu", "image": "trainer-ipu:1"}
-        pool = {"apiHost": "10.5.1.1", "pool": [{"id": "p4", "ipus": 4}]}
-        offered = [{**image, "name": "pod16", "partitions": pool}, {**image, "name": "eidf", "workload": "IPUJob"}]
-        rendered = render({"defaultRuntime": None, "runtimes": offered})
+    @pytest.mark.parametrize("keep", [False, True], ids=["made", "left"])
+    def test_ipu_jobs_need_rights_that_others_do_not_get(self, *, keep: bool) -> None:
+        offered = [{"name": "eidf", "accelerator": "ipu", "image": "trainer-ipu:1", "workload": "IPUJob"}]
+        made = {"defaultRuntime": None, "runtimes": offered}
+        rendered = render({"rbac": {"keepIPUJobs": True}} if keep else made)
         asked = preflight.needed_rights(None, NAMESPACE, NAMESPACE, ipu_jobs=True)
-        plain = set(preflight.needed_rights(None, NAMESPACE))
+        plain = set(preflight.needed_rights(None, NAMESPACE, NAMESPACE))
         more = {as_written(right) for right in asked if right not in plain}
-        assert {resource for _, _, resource in more} == {"leases", "ipujobs"}
-        rights = rights_of(rendered["ClusterRole", RELEASE]) | rights_of(rendered["Role", f"{RELEASE}-lease"])
-        assert more == rights - rights_of(render()["ClusterRole", RELEASE]) - rights_of(
-            render()["Role", f"{RELEASE}-lease"]
-        )
+        assert {resource for _, _, resource in more} == {"ipujobs"}
+        assert more == rights_of(rendered["ClusterRole", RELEASE]) - rights_of(render()["ClusterRole", RELEASE])
+
+    def test_the_leases_of_partitions_may_lie_elsewhere(self) -> None:
+        rendered = render({"partitionNamespace": PARTITIONS})
+        role = rendered["Role", f"{RELEASE}-{NAMESPACE}-partitions"]
+        asked = preflight.needed_rights(None, NAMESPACE, PARTITIONS)
+        assert role["metadata"]["namespace"] == PARTITIONS
+        assert rights_of(role) == {as_written(right) for right in asked if right.namespace == PARTITIONS}
+        at_home = {as_written(right) for right in asked if right.namespace == NAMESPACE}
+        assert rights_of(rendered["Role", f"{RELEASE}-lease"]) == at_home
+        assert ("RoleBinding", f"{RELEASE}-{NAMESPACE}-partitions") in rendered
+        assert read_settings(container(rendered)["args"], {}).partition_namespace == PARTITIONS
+        same = render({"partitionNamespace": NAMESPACE})
+        assert rights_of(same["Role", f"{RELEASE}-lease"]) == rights_of(render()["Role", f"{RELEASE}-lease"])
 
     def test_trainers_in_their_hosts_network_are_reached_too(self) -> None:
         offered = yaml.safe_load((ROOT / "tests" / "examples" / "runtimes.yaml").read_text())
@@ -301,10 +313,10 @@ OPERATOR = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 def server(control_plane: Path, api: client.ApiClient, install_crd: None) -> Iterator[Server]:
     core = client.CoreV1Api(api)
     levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    for name in (NAMESPACE, WATCHED):
+    for name in (NAMESPACE, WATCHED, PARTITIONS):
         core.create_namespace({"metadata": {"name": name, "labels": levels}})
     yield Server(control_plane, api)
-    for name in (NAMESPACE, WATCHED):
+    for name in (NAMESPACE, WATCHED, PARTITIONS):
         core.delete_namespace(name)
 
 
@@ -329,7 +341,7 @@ class TestOnApiServer:
         assert applied.stdout.count("serverside-applied") == len(render(values))
 
     def test_operator_may_do_its_work_and_nothing_else(self, installed: Server) -> None:
-        for right in preflight.needed_rights(None, NAMESPACE):
+        for right in preflight.needed_rights(None, NAMESPACE, NAMESPACE):
             assert installed.allows(OPERATOR, *as_written(right), right.namespace), right
         for verb, group, resource, namespace in [
             ("get", "", "secrets", NAMESPACE),
@@ -343,7 +355,7 @@ class TestOnApiServer:
             ("patch", "whisperfinetune.dev", "whisperfinetunes", WATCHED),
             ("delete", "whisperfinetune.dev", "whisperfinetunes", WATCHED),
             ("get", "coordination.k8s.io", "leases", WATCHED),
-            ("delete", "coordination.k8s.io", "leases", NAMESPACE),
+            ("delete", "coordination.k8s.io", "leases", WATCHED),
             ("create", "rbac.authorization.k8s.io", "roles", NAMESPACE),
             ("list", "apiextensions.k8s.io", "customresourcedefinitions", None),
         ]:
@@ -351,9 +363,9 @@ class TestOnApiServer:
 
     def test_operator_of_one_namespace_may_do_nothing_elsewhere(self, server: Server) -> None:
         server.helm("install", RELEASE, str(CHART), values=EVERYTHING)
-        rights = preflight.needed_rights(WATCHED, NAMESPACE)
+        rights = preflight.needed_rights(WATCHED, NAMESPACE, PARTITIONS)
         assert all(server.allows(OPERATOR, *as_written(right), right.namespace) for right in rights)
-        elsewhere = preflight.needed_rights("default", None) + preflight.needed_rights(None, None)
+        elsewhere = preflight.needed_rights("default", None, "default") + preflight.needed_rights(None, None, WATCHED)
         assert not [right for right in elsewhere if server.allows(OPERATOR, *as_written(right), right.namespace)]
         server.helm("uninstall")
 

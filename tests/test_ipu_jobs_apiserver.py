@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client
 
 import ipu_operator
 from namespace_view import Namespace
 from operator_process import Start, until
 from run_objects import DONE
+from whisper_finetune_operator import preflight
 from whisper_finetune_operator.workloads.names import child_name
 
 pytest_plugins = ["operator_fixtures"]
@@ -23,6 +25,9 @@ runtimes:
 - {name: eidf, accelerator: ipu, image: 'trainer:none', workload: IPUJob}
 - {name: cpu, accelerator: cpu, image: 'trainer:none'}
 """
+
+
+WITHOUT_IPU_JOBS = "runtimes: [{name: cpu, accelerator: cpu, image: 'trainer:none'}]"
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +233,39 @@ def test_without_ipu_jobs_in_the_cluster_other_runs_go_on_and_these_wait(
     with ipu_operator.running(control_plane):
         until(lambda: [pod for pod in place.pods() if pod.metadata.name.endswith("-worker-0")], what="the pod")
         until(lambda: waiting.reason("waits") != "PodRefused", what="that it goes on")
+
+
+def test_an_ipu_job_of_a_runtime_that_is_taken_out_of_the_file_can_still_be_ended(
+    runs: IpuRuns, start: Start, tmp_path: Path
+) -> None:
+    first = start()
+    runs.create("last")
+    runs.running_pod()
+    first.kill()
+    (tmp_path / "runtimes.yaml").write_text(WITHOUT_IPU_JOBS, encoding="utf-8")
+    start(name="b")
+    runs.change("last", {"suspend": True})
+    until(lambda: not runs.ipu_jobs() or "deletionTimestamp" in runs.ipu_jobs()[0]["metadata"], what="its deletion")
+
+
+def test_an_operator_without_the_right_to_ipu_jobs_that_are_left_says_so_once(
+    runs: IpuRuns, start: Start, tmp_path: Path, control_plane: Path
+) -> None:
+    first = start()
+    name = runs.create("last")
+    runs.running_pod()
+    first.kill()
+    (tmp_path / "runtimes.yaml").write_text(WITHOUT_IPU_JOBS, encoding="utf-8")
+    token = runs.place.service_account_token("limited")
+    runs.place.allow("limited", preflight.needed_rights(runs.place.name, runs.place.name, runs.place.name))
+    config = yaml.safe_load(control_plane.read_text(encoding="utf-8"))
+    config["users"][0]["user"] = {"token": token}
+    (tmp_path / "limited.kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
+    second = start(name="b", kubeconfig=tmp_path / "limited.kubeconfig")
+    until(lambda: [text for text in second.messages() if "rbac.keepIPUJobs" in text], what="the warning")
+    until(second.acts, what="that it works all the same")
+    (warning,) = [text for text in second.messages() if "IPUJobs" in text]
+    assert warning == (
+        f"no right to IPUJobs, which runs still have ({name}): these runs cannot be suspended or ended; set the "
+        "chart's rbac.keepIPUJobs, or give the right to ipujobs of graphcore.ai, until they are over"
+    )

@@ -34,7 +34,8 @@ class Lists:
         self.queue = KeyedQueue(self._work, lambda *_: None, workers=1)
         settings = Settings(runtimes=Path("runtimes.yaml"))
         api: ApiServer = Door(self.server)  # type: ignore[assignment] # the model of it
-        self.leases, self.ipu_jobs = own_watches.needed(RUNTIMES, settings, NAMESPACE, api, self.store, self.queue)
+        self.leases = own_watches.of_leases(settings, NAMESPACE, api, self.store, self.queue)
+        self.ipu_jobs = own_watches.of_ipu_jobs(settings, api, self.store, self.queue)
 
     async def _work(self, _: str) -> None:
         """Do nothing."""

@@ -381,6 +381,38 @@ async def test_a_job_that_lost_its_label_gets_it_back() -> None:
     assert [uid_of(each) for each in stage.leader.store.workloads("Job")] == [uid_of(job)]
 
 
+@pytest.mark.parametrize(("watched", "kept"), [("another-team", True), (NAMESPACE, False), (None, False)])
+async def test_the_partition_of_a_run_that_another_installation_watches_is_not_given_back(
+    watched: str | None, *, kept: bool
+) -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=2)
+    # This one sees neither the run, nor what is left of it.
+    stage.server.objects = {place: each for place, each in stage.server.objects.items() if place[0] == "leases"}
+    stage.leader = Replica(stage.server, watched=watched)
+    await stage.look(first)
+    assert stage.holders() == ([first] if kept else [])
+    second = stage.create("second", 2)
+    await stage.look(second)
+    assert stage.holders() == ([first] if kept else [second])
+
+
+async def test_a_run_on_a_pool_that_is_no_longer_offered_goes_on_and_gives_its_partition_back() -> None:
+    stage = Stage()
+    first = stage.create("first", 1)
+    await stage.look(first, rounds=2)
+    stage.start_pods()
+    stage.leader = Replica(stage.server, WITHOUT_POOL)
+    await stage.look(first, rounds=2)
+    assert (stage.holders(), stage.at_work()) == ([first], [first])
+    stage.change(first, suspend=True)
+    await stage.look(first)
+    stage.end_pods()
+    await stage.look(first)
+    assert stage.holders() == []
+
+
 def message_of(stage: Stage, uid: str) -> str:
     """Return why the run waits."""
     (run,) = [run for run in stage.server.of("whisperfinetunes") if uid_of(run) == uid]

@@ -24,6 +24,7 @@ runtimes:
   image: trainer:none
   partitions: {apiHost: 10.5.1.1, pool: [{id: p4a, ipus: 4}, {id: p8, ipus: 8}]}
 """
+WITHOUT_POOL = "runtimes: [{name: cpu, accelerator: cpu, image: 'trainer:none'}]"
 SHORT_LEASE = {"OPERATOR_LEASE_SECONDS": "6"}
 ID = "whisperfinetune.dev/partition-id"
 
@@ -169,6 +170,44 @@ def test_the_partition_of_a_run_that_was_deleted_while_nobody_watched_is_given_b
     assert runs.holders() == {"p4a": "gone"}
     start(name="b")
     until(lambda: runs.leases() == {}, what="that its partition is given back")
+
+
+def test_a_pool_that_is_taken_out_of_the_file_gets_its_partitions_back(
+    runs: Pool, start: Start, tmp_path: Path
+) -> None:
+    first = start()
+    runs.create("last")
+    until(lambda: runs.pod_of("last"), what="the pod")
+    first.kill()
+    (tmp_path / "runtimes.yaml").write_text(WITHOUT_POOL, encoding="utf-8")
+    second = start(name="b")
+    until(second.acts, what="the second replica has its turn")
+    runs.finish("last")
+    until(lambda: runs.reason("last")[0] == "Succeeded", what="Succeeded")
+    until(lambda: runs.leases() == {}, what="that its partition is given back")
+
+
+def test_installations_with_other_namespaces_share_a_pool(runs: Pool, start: Start, api: client.ApiClient) -> None:
+    other = Namespace(api)
+    start("--partition-namespace", other.name)
+    runs.create("here", ipus=8)
+    until(lambda: runs.pod_of("here"), what="the pod")
+    there = Pool(other)
+    assert (runs.leases(), list(there.holders().values())) == ({}, ["here"])
+    start(
+        "--namespace",
+        other.name,
+        "--partition-namespace",
+        other.name,
+        name="b",
+        environment={"POD_NAMESPACE": other.name},
+    )
+    there.create("there", ipus=8)
+    until(lambda: there.reason("there")[0] == "WaitingForPartition", what="that the other one waits")
+    assert there.holders() == {"p8": "here"}
+    runs.finish("here")
+    until(lambda: there.holders() == {"p8": "there"}, what="that the other one has its turn")
+    other.core.delete_namespace(other.name)
 
 
 def test_a_pod_without_a_lease_keeps_its_partition(runs: Pool, start: Start) -> None:

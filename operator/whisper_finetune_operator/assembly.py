@@ -28,6 +28,7 @@ from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.watching.sweep import Sweep
+from whisper_finetune_operator.workloads import children
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Operator:
         self._settings = settings
         self._offered = offered
         self._access = way.access
+        self._partition_namespace = settings.partition_namespace or self._lease_terms().namespace
         self._metrics = Metrics()
         self._api = ApiServer(way, self._metrics)
         self._leadership = Leadership(self._api, self._lease_terms()) if settings.leader_election else None
@@ -47,7 +49,7 @@ class Operator:
         self._reconciler = Reconciler(
             self._store,
             Cluster(self._api),
-            PartitionCluster(self._api, self._lease_terms().namespace, settings.namespace, offered.inventory),
+            PartitionCluster(self._api, self._partition_namespace, settings.namespace, offered.inventory),
             offered,
             self._poster,
             self._metrics,
@@ -55,9 +57,9 @@ class Operator:
         )
         self._queue = KeyedQueue(self._look, self._reconciler.report_failure, workers=settings.workers)
         self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
-        self._own_watches = own_watches.needed(
-            offered, settings, self._lease_terms().namespace, self._api, self._store, self._queue
-        )
+        leases = own_watches.of_leases(settings, self._partition_namespace, self._api, self._store, self._queue)
+        self._own_watches = [leases]
+        self._may_see_ipu_jobs = True
         self._ages = WatchAges(settings.watch_stale_seconds)
 
     async def _look(self, uid: str) -> float | None:
@@ -66,9 +68,8 @@ class Operator:
     async def run(self) -> None:
         """Work until told to stop; StartError and LeaseLostError say what ended it."""
         lease_namespace = self._lease_terms().namespace if self._leadership else None
-        partition_namespace = self._lease_terms().namespace if self._offered.have_pools else None
         rights = preflight.needed_rights(
-            self._settings.namespace, lease_namespace, partition_namespace, ipu_jobs=self._offered.make_ipu_jobs
+            self._settings.namespace, lease_namespace, self._partition_namespace, ipu_jobs=self._offered.make_ipu_jobs
         )
         await preflight.check(self._api, self._settings.namespace, rights)
         self._publish_figures()
@@ -77,9 +78,26 @@ class Operator:
             if self._leadership:
                 await self._leadership.acquire()
             self._metrics.leader.set(1)
+            await self._find_ipu_jobs()
             await self._work()
         finally:
             await server.cleanup()
+
+    async def _find_ipu_jobs(self) -> None:
+        """Watch IPUJobs where a runtime makes them, and where runs have some of a runtime that is no longer offered."""
+        finds = self._offered.make_ipu_jobs or await preflight.finds_ipu_jobs(self._api, self._settings.namespace)
+        if finds:
+            self._own_watches.append(own_watches.of_ipu_jobs(self._settings, self._api, self._store, self._queue))
+        self._may_see_ipu_jobs = finds is not None
+
+    def _warn_of_unseen_ipu_jobs(self) -> None:
+        names = sorted(children.ipu_job_of(pod) or "" for _, pod in self._store.pods() if children.ipu_job_of(pod))
+        if names and not self._may_see_ipu_jobs:
+            logger.warning(
+                "no right to IPUJobs, which runs still have (%s): these runs cannot be suspended or ended; set the "
+                "chart's rbac.keepIPUJobs, or give the right to ipujobs of graphcore.ai, until they are over",
+                ", ".join(names),
+            )
 
     async def _serve(self) -> AppRunner:
         port = self._settings.health_port
@@ -110,6 +128,7 @@ class Operator:
         for own in self._own_watches:
             await own.fill()
         await self._sweep.fill()
+        self._warn_of_unseen_ipu_jobs()
         if self._offered.have_pools:
             await self._sweep.fill_line()
         await watches.watch(self._settings, self._access, self._store, self._queue, self._ages)

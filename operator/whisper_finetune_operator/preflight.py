@@ -48,11 +48,14 @@ class Right:
 def needed_rights(
     namespace: str | None,
     lease_namespace: str | None,
-    partition_namespace: str | None = None,
+    partition_namespace: str,
     *,
     ipu_jobs: bool = False,
 ) -> list[Right]:
-    """Return all rights: in the watched namespace (None: all), over the Lease of the election, and partitions'."""
+    """Return all rights: in the watched namespace (None: all), over the Lease of the election, and partitions'.
+
+    Those over partitions without a pool too: runs may be at work on one that was taken out of the file.
+    """
     everywhere = {
         RUNS: ("list", "watch"),
         JOBS: ("get", "list", "watch", "create", "patch", "delete"),
@@ -63,13 +66,29 @@ def needed_rights(
     rights = [Right(verb, resource, namespace) for resource, verbs in everywhere.items() for verb in verbs]
     rights.append(Right("patch", RUNS, namespace, part="status"))
     if ipu_jobs:
-        rights += [Right(verb, IPU_JOBS, namespace) for verb in ("get", "list", "watch", "create", "patch", "delete")]
+        rights += _over_ipu_jobs(namespace)
     if lease_namespace:
         rights += [Right(verb, LEASES, lease_namespace) for verb in ("get", "create", "update")]
-    if partition_namespace:
-        verbs = ("get", "list", "watch", "create", "update", "delete")
-        rights += [Right(verb, LEASES, partition_namespace) for verb in verbs]
+    verbs = ("get", "list", "watch", "create", "update", "delete")
+    rights += [Right(verb, LEASES, partition_namespace) for verb in verbs]
     return list(dict.fromkeys(rights))
+
+
+def _over_ipu_jobs(namespace: str | None) -> list[Right]:
+    return [Right(verb, IPU_JOBS, namespace) for verb in ("get", "list", "watch", "create", "patch", "delete")]
+
+
+async def finds_ipu_jobs(api: ApiServer, namespace: str | None) -> bool | None:
+    """Return whether IPUJobs of runs are left; None where the operator may not look."""
+    if not all(await asyncio.gather(*(_is_allowed(api, right) for right in _over_ipu_jobs(namespace)))):
+        return None
+    try:
+        async for _ in api.all_of(IPU_JOBS, namespace, labelSelector=v1alpha1.UID_LABEL):
+            return True
+    except NotFoundError:
+        # There is no such kind.
+        return False
+    return False
 
 
 async def check(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:

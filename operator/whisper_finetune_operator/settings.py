@@ -22,6 +22,8 @@ class Settings:
     runtimes: Path
     #: Watch this namespace alone; None: the whole cluster.
     namespace: str | None = None
+    #: Where the Leases of partitions lie; None: with the operator's own. Installations that share a pool share it.
+    partition_namespace: str | None = None
     leader_election: bool = True
     #: None: the pod's service account, else KUBECONFIG or ~/.kube/config.
     kubeconfig: Path | None = None
@@ -72,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
         "--runtimes", type=Path, required=True, metavar="FILE", help="what the cluster offers to trainers"
     )
     parser.add_argument("--namespace", metavar="NAMESPACE", help="watch this namespace alone (default: all)")
+    parser.add_argument(
+        "--partition-namespace",
+        metavar="NAMESPACE",
+        help="where the Leases of V-IPU partitions lie: one for all installations that share a pool (default: its own)",
+    )
     parser.add_argument(
         "--no-leader-election", dest="leader_election", action="store_false", help="act at once: for a single replica"
     )

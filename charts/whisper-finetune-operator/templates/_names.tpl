@@ -50,9 +50,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.watchNamespace }}{{ else }}Cluster{{ end -}}
 {{- end -}}
 
-{{/* Whether some runtime has a pool of V-IPU partitions; empty: none. */}}
-{{- define "operator.hasPools" -}}
-{{- range .Values.runtimes }}{{ if .partitions }}true{{ end }}{{ end }}
+{{/* Where the Leases of V-IPU partitions lie. */}}
+{{- define "operator.partitionNamespace" -}}
+{{- .Values.partitionNamespace | default .Release.Namespace -}}
 {{- end }}
 
 {{/* Whether some runtime makes IPUJobs; empty: none. */}}

@@ -72,8 +72,8 @@ class PartitionActor:
 
     async def give_back_of_deleted(self, run_uid: str) -> float | None:
         """Give back what a run has that no longer exists, once nothing of it is left; else say when to look again."""
-        leases = [partition_leases.read(lease) for lease in self._book.held_by(run_uid)]
-        for lease in leases:
+        leases = map(partition_leases.read, self._book.held_by(run_uid))
+        for lease in filter(self._leases.can_judge, leases):
             self._require_leadership()
             if await self._is_left(lease):
                 return LEFTOVERS_RECHECK_SECONDS

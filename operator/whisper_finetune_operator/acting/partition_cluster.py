@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer, NotFoundError
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL, PartitionLease
 from whisper_finetune_operator.partitions.pools import Inventory
 from whisper_finetune_operator.workloads import children
 from whisper_finetune_operator.world import KubernetesObject
@@ -14,7 +14,7 @@ _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 class PartitionCluster:
-    """The Leases of one namespace, the operator's. Each request may raise ClusterError or RefusedError."""
+    """The Leases of one namespace, which installations may share. Each request may raise as ApiServer's do."""
 
     def __init__(
         self, api: ApiServer, lease_namespace: str, watched_namespace: str | None, inventory: Inventory
@@ -31,6 +31,10 @@ class PartitionCluster:
 
     def _keeps(self, pod: KubernetesObject, lease_name: str) -> bool:
         return lease_name in self._inventory.kept_by(children.labels_of(pod)[PARTITION_LABEL])
+
+    def can_judge(self, lease: PartitionLease) -> bool:
+        """Return whether this installation would know of what is left of the run that has the partition."""
+        return self._watched in (None, lease.run_namespace)
 
     async def take(self, lease: KubernetesObject) -> KubernetesObject:
         """Create the Lease; ConflictError where somebody has the partition."""

@@ -6,7 +6,6 @@ from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import IPU_JOBS, LEASES, ApiServer
 from whisper_finetune_operator.api.list_watch import Keeper, ListWatch
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
-from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import waking
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
@@ -18,18 +17,16 @@ from whisper_finetune_operator.world import KubernetesObject
 SETTLE_SECONDS = 0.1
 
 
-def needed(
-    offered: Runtimes, settings: Settings, lease_namespace: str, api: ApiServer, store: Store, queue: KeyedQueue
-) -> list[ListWatch]:
-    """Return those that the admin's runtimes need."""
-    watches = []
-    if offered.have_pools:
-        keeper = _keeper_of_leases(store, queue)
-        watches.append(ListWatch(api, LEASES, lease_namespace, PARTITION_LABEL, keeper, seconds=settings.watch_seconds))
-    if offered.make_ipu_jobs:
-        keeper = _keeper_of_ipu_jobs(store, queue)
-        watches.append(ListWatch(api, IPU_JOBS, settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds))
-    return watches
+def of_leases(settings: Settings, namespace: str, api: ApiServer, store: Store, queue: KeyedQueue) -> ListWatch:
+    """Return the watch of the Leases there, pool or no pool: runs may be on one that is no longer offered."""
+    keeper = _keeper_of_leases(store, queue)
+    return ListWatch(api, LEASES, namespace, PARTITION_LABEL, keeper, seconds=settings.watch_seconds)
+
+
+def of_ipu_jobs(settings: Settings, api: ApiServer, store: Store, queue: KeyedQueue) -> ListWatch:
+    """Return the watch of IPUJobs: for an operator that makes some, or that made some that are left."""
+    keeper = _keeper_of_ipu_jobs(store, queue)
+    return ListWatch(api, IPU_JOBS, settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds)
 
 
 def _keeper_of_leases(store: Store, queue: KeyedQueue) -> Keeper:

@@ -7,7 +7,7 @@ from typing import Any
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import GROUP, UID_LABEL
 from whisper_finetune_operator.workloads.workload_facts import Kind
-from whisper_finetune_operator.world import KubernetesObject
+from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 
 def labels_of(child: Mapping[str, Any]) -> Mapping[str, str]:
@@ -70,6 +70,12 @@ def slim_pod(pod: Mapping[str, Any]) -> KubernetesObject:
 def has_ended(pod: Mapping[str, Any]) -> bool:
     """Return whether the pod's containers are gone for good."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def ipu_job_of(pod: KubernetesObject) -> str | None:
+    """Return the name of the IPUJob that made the pod; None where it has ended, or something else did."""
+    owner = controller_of(pod)
+    return None if has_ended(pod) or owner.get("kind") != "IPUJob" else owner["name"]
 
 
 def _slim_container(container: Mapping[str, Any]) -> KubernetesObject:
