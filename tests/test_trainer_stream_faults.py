@@ -18,7 +18,7 @@ from whisper_finetune_trainer.data.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
 
 #: The look sees a few clips only, and the training meets the others.
-LIMITS = replace(shards.LIMITS, least_looked_at=2, most_looked_at=8, held_out_clips=1, lanes=1)
+LIMITS = replace(shards.LIMITS, least_looked_at=6, most_looked_at=8, held_out_clips=1, lanes=1)
 
 
 def clip(name: str, text: str, sound: bytes) -> list[tuple[str, bytes]]:
@@ -75,7 +75,7 @@ def test_a_shard_that_is_cut_costs_its_rest_alone(tmp_path: Path, caplog: pytest
     with tarfile.open(path) as archive:
         sixth = archive.getmembers()[11].offset
     path.write_bytes(path.read_bytes()[:sixth] + b"nothing of a tar file" * 100)
-    tally = read(tmp_path)
+    tally = read(tmp_path, maxDroppedFraction="0.5")
     assert dict(tally.dropped) == {"broken shard": 1}
     assert whole.clips - 5 <= tally.clips < whole.clips
     assert "the rest of a shard is left out: train-000004.tar is cut or broken" in caplog.text
@@ -91,7 +91,7 @@ def test_a_parquet_shard_with_a_broken_page_costs_its_rest_alone(
     middle = len(content) // 2
     content[middle : middle + len(content) // 4] = b"\xff" * (len(content) // 4)
     path.write_bytes(content)
-    tally = read(tmp_path)
+    tally = read(tmp_path, maxDroppedFraction="0.5")
     assert dict(tally.dropped) == {"broken shard": 1}
     assert whole.clips - 20 < tally.clips < whole.clips
     assert "the rest of a shard is left out: train-00002.parquet is no whole Parquet file" in caplog.text
@@ -159,7 +159,7 @@ def test_copies_of_held_out_sounds_are_left_out_where_that_is_asked_for(tmp_path
     assert set(shards.names(shards.epoch(shards.stream_of(removed)))) == trained_on - copies
 
 
-def test_labels_that_are_too_long_are_left_out(tmp_path: Path) -> None:
+def test_labels_that_are_too_long_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tiny_whisper.build(tmp_path / "model", window_seconds=2)
     write_with(tmp_path, *clip("talkative", "molte parole " * 20, shards.sound(5)), good=40)
     (tmp_path / "runs").mkdir()
@@ -171,4 +171,5 @@ def test_labels_that_are_too_long_are_left_out(tmp_path: Path) -> None:
     assert ended.result.data.dropped_clips == 1
     report = (volume.run / "report.html").read_text(encoding="utf-8")
     assert "label too long" in report
+    assert "clips read so far: label too long 1" in caplog.text
     assert f"{ended.result.data.train_clips} clips, " in report

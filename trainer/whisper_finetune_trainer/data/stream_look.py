@@ -1,5 +1,6 @@
 """A look at the first clips of a stream before the money is spent: the held-out ones among them, and what is odd."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import List, Optional, Set, Tuple
@@ -15,12 +16,16 @@ from whisper_finetune_trainer.data.streaming import StreamLimits
 _KEY = "look"
 #: Clips that stay in memory with their sounds, to be listened to.
 _LISTENED_TO = 500
+_LOG_EVERY = 2_000
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Look:
     """Train and held-out clips without their sounds, those left out, and some with their sounds."""
 
+    #: Rows that were looked at; those that are held out and not wanted any more are nowhere else.
+    rows: int = 0
     train: List[Clip] = field(default_factory=list)
     held_out: List[Clip] = field(default_factory=list)
     drops: List[Drop] = field(default_factory=list)
@@ -30,11 +35,6 @@ class Look:
     train_sounds: List[Tuple[bytes, Clip]] = field(default_factory=list)
     #: How often each rule changed a text.
     rewritten: "Counter[str]" = field(default_factory=Counter)
-
-    @property
-    def rows(self) -> int:
-        """Return how many rows were looked at."""
-        return len(self.train) + len(self.held_out) + len(self.drops)
 
     def copies(self) -> List[Clip]:
         """Return the train clips with the sound of a held-out one."""
@@ -48,8 +48,11 @@ def look(stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval
         wanted = min(max_eval_clips or limits.held_out_clips, limits.most_looked_at)
     found = Look()
     for streamed in streamed_clips.clips(stream, _KEY, Position(), checks.without_decoding):
+        found.rows += 1
         _keep(found, streamed.checked.found, checks, wanted)
         found.rewritten.update(streamed.checked.rewritten_by)
+        if found.rows % _LOG_EVERY == 0:
+            logger.info("%d clips looked at, %d held out", found.rows, len(found.held_out))
         is_enough = len(found.held_out) >= wanted and found.rows >= limits.least_looked_at
         if is_enough or found.rows >= limits.most_looked_at:
             break

@@ -83,10 +83,14 @@ def clips(
 ) -> Iterator[StreamedClip]:
     """Yield what `check`, which runs in threads, makes of each row of a stream, in its order."""
     rows = stream.rows(key, start)
+    checked: Iterator[StreamedClip] = iter(())
     with ThreadPoolExecutor(_CHECKERS) as checkers:
         for portion in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), []):
-            for streamed, checked in zip(portion, checkers.map(check, portion)):
-                yield StreamedClip(checked, streamed.after)
+            # These are checked while the ones before them are used, and while the next ones are read.
+            begun = checkers.map(check, portion)
+            yield from checked
+            checked = map(StreamedClip, begun, [streamed.after for streamed in portion])
+        yield from checked
 
 
 def is_held_out(identifier: str, fraction: float) -> bool:

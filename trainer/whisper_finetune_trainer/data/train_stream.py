@@ -6,6 +6,7 @@ own. It knows where in the shards it begins, so a run that goes on in the middle
 
 import hashlib
 import json
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from whisper_finetune_trainer.data.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streaming import StreamLimits
 from whisper_finetune_trainer.data.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -53,6 +56,9 @@ class TrainStream:
     def record(self, read: Tally) -> None:
         """Take over what the training has read so far; DatasetInvalid where too much of it cannot be used."""
         clips.refuse_faults(read, self.max_dropped_fraction)
+        if read.faults > self.read.faults:
+            reasons = ", ".join(f"{reason} {number}" for reason, number in read.dropped.items())
+            logger.warning("left out of %d clips read so far: %s", read.rows, reasons)
         self.read = read
         self.on_read()
 
@@ -74,6 +80,7 @@ class TrainStream:
 
     def _all_blocks(self, cursor: Cursor, batch_size: int, is_over: threading.Event) -> Iterator[Block]:
         while not is_over.is_set():
+            logger.info("epoch %d is read from %d shards", cursor.epoch + 1, len(self.shards.files.paths))
             for block in self._epoch(cursor, batch_size, is_over):
                 yield block
                 cursor = block.following
