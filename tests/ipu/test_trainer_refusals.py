@@ -256,6 +256,15 @@ def test_what_befalls_a_clip_is_known_after_it_crossed_from_a_loaders_process(
     assert cause.message.startswith(f"audio file {broken} cannot be decoded: ")
 
 
+def test_a_loaders_process_reads_a_store_that_its_parent_has_read(volume: IpuVolume, denied: Clip) -> None:
+    examples = Examples([denied], ipu_runs.Run(volume.config(steps=2)).loaded, "float32")
+    with pytest.raises(ClipError):
+        examples[0]
+    with pytest.raises(ClipError, match="Traceback") as ended:
+        next(iter(DataLoader(examples, num_workers=1, timeout=30)))
+    assert ended.value.cause().reason == "AccessDenied"
+
+
 def test_a_loss_that_is_no_number(volume: IpuVolume) -> None:
     message = refused(volume, 65, "TrainingDiverged", steps=8, learningRate="1e30", warmupFraction="0.0")
     assert message == "the loss of step 2 is nan; lower training.learningRate"

@@ -157,11 +157,22 @@ def _filesystem(scheme: str, options: str, process: int) -> Any:
     if key not in _opened:
         # fsspec and the stores' libraries take a second to load, and most runs need none.
         fsspec = importlib.import_module("fsspec")
+        _forget_other_processes(process)
         # Another process writes to the same places: what was listed once may be old.
         _opened[key] = fsspec.filesystem(
             scheme, use_listings_cache=False, skip_instance_cache=True, **json.loads(options)
         )
     return _opened[key]
+
+
+def _forget_other_processes(process: int) -> None:
+    inherited = [key for key in _opened if key[-1] != process]
+    for key in inherited:
+        _opened.pop(key, None)
+    reset = getattr(importlib.import_module("fsspec.asyn"), "reset_lock", None)
+    if inherited and reset is not None:
+        # fsspec on Python 3.8 believes that its thread was forked off too, and would wait for it for ever.
+        reset()
 
 
 def _line(error: BaseException) -> str:
