@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 import shards
 import tiny_whisper
 from trainer_attempts import Volume, stop_at
+from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.streamed_clips import is_held_out
@@ -75,6 +76,19 @@ def test_a_stopped_run_goes_on_exactly(
     found = volume.weights()
     assert [name for name in found if not torch.equal(found[name], finished.weights[name])] == []
     assert volume.json("result.json")["data"] == finished.result["data"]
+
+
+def test_steps_that_are_prepared_ahead_do_not_count_as_taken(
+    speech: Path, source: str, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a GPU: threads prepare the four steps that follow, over the end of a block and of the epoch.
+    monkeypatch.setitem(run_plan.FEATURE_THREADS, "cpu", run_plan.FEATURE_THREADS["cuda"])
+    volume = new_volume(speech, tmp_path / "parted")
+    for step in (2, 8):
+        assert volume.attempt(config_of(volume, source), stop_at(step), limits=shards.LIMITS).exit_code == 75
+    assert volume.attempt(config_of(volume, source), limits=shards.LIMITS).exit_code == 0
+    found = volume.weights()
+    assert [name for name in found if not torch.equal(found[name], finished.weights[name])] == []
 
 
 def test_what_was_read_is_counted_once_and_the_rest_of_the_held_out_clips_not_at_all(finished: Finished) -> None:
