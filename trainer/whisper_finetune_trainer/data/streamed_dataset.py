@@ -55,12 +55,8 @@ def load(
     """Return a data set whose train clips are a stream; `given` has the clips of evalSplit, none without one."""
     dataset = config.spec.dataset
     fraction = 0.0 if dataset.eval_split is not None else float(dataset.eval_fraction)
-    logger.info(
-        "%s: %.1f GB in %d shards are read as a stream",
-        files.name,
-        streaming.total_bytes(files) / 1e9,
-        len(files.paths),
-    )
+    gigabytes = streaming.total_bytes(files) / 1e9
+    logger.info("%s: %.1f GB in %d shards are read as a stream", files.name, gigabytes, len(files.paths))
     shards = ShardStream(files, split, limits.lanes)
     checks = ClipChecks(rules, fraction)
     look = stream_look.look(shards, checks, limits, dataset.max_eval_clips)
@@ -70,18 +66,8 @@ def load(
     warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
     copies, more = _copies(look, leave_out=dataset.remove_duplicates)
     warnings += more + _unused(fraction, evaluation) + data_checks.of_sounds(look.sample, config.spec)
-    kept = _without(look.train, copies)
-    stream = TrainStream(
-        shards=shards,
-        checks=replace(checks, held_out_sounds=_sounds(look, given) if dataset.remove_duplicates else frozenset()),
-        limits=limits,
-        seed=config.spec.training.seed,
-        max_clips=dataset.max_train_clips,
-        max_dropped_fraction=dataset.max_dropped_fraction,
-        digest=train_stream.digest_of(shards, limits),
-        looked_at=clips.not_empty(kept, "train"),
-        look=stream_blocks.tally_of(kept, [*look.drops, *copies]),
-    )
+    if dataset.remove_duplicates:
+        checks = replace(checks, held_out_sounds=_sounds(look, given))
     return Clips(
         train=(),
         evaluation=_held_out(evaluation, look, fraction),
@@ -90,7 +76,26 @@ def load(
         split="Hash" if dataset.eval_split is None else "Given",
         warnings=warnings,
         scratch_bytes=rules.unpacked.used_bytes,
-        stream=stream,
+        stream=_stream(config, shards, checks, limits, look, copies),
+    )
+
+
+def _stream(
+    config: TrainerConfig, shards: ShardStream, checks: ClipChecks, limits: StreamLimits, look: Look, copies: List[Drop]
+) -> TrainStream:
+    """Return the stream of train clips; `copies` are those looked at that have the sound of a held-out one."""
+    dataset = config.spec.dataset
+    kept = _without(look.train, copies)
+    return TrainStream(
+        shards=shards,
+        checks=checks,
+        limits=limits,
+        seed=config.spec.training.seed,
+        max_clips=dataset.max_train_clips,
+        max_dropped_fraction=dataset.max_dropped_fraction,
+        digest=train_stream.digest_of(shards, limits),
+        looked_at=clips.not_empty(kept, "train"),
+        look=stream_blocks.tally_of(kept, [*look.drops, *copies]),
     )
 
 
