@@ -248,12 +248,12 @@ def test_an_ipu_job_of_a_runtime_that_is_taken_out_of_the_file_can_still_be_ende
     until(lambda: not runs.ipu_jobs() or "deletionTimestamp" in runs.ipu_jobs()[0]["metadata"], what="its deletion")
 
 
-def test_an_operator_without_the_right_to_ipu_jobs_that_are_left_says_so_once(
+def test_an_operator_without_the_right_to_ipu_jobs_that_are_left_says_so_once_and_follows_their_pods(
     runs: IpuRuns, start: Start, tmp_path: Path, control_plane: Path
 ) -> None:
     first = start()
     name = runs.create("last")
-    runs.running_pod()
+    pod = runs.running_pod()
     first.kill()
     (tmp_path / "runtimes.yaml").write_text(WITHOUT_IPU_JOBS, encoding="utf-8")
     token = runs.place.service_account_token("limited")
@@ -269,3 +269,6 @@ def test_an_operator_without_the_right_to_ipu_jobs_that_are_left_says_so_once(
         f"no right to IPUJobs, which runs still have ({name}): these runs cannot be suspended or ended; set the "
         "chart's rbac.keepIPUJobs, or give the right to ipujobs of graphcore.ai, until they are over"
     )
+    until(lambda: "its IPUJob is gone" in runs.place.condition("last").get("message", ""), what="a look at the run")
+    runs.end(pod, 0, "last")
+    until(lambda: runs.reason("last") == "Succeeded", what="Succeeded")

@@ -50,21 +50,28 @@ class Reconciler:
         self._poster = poster
         self._metrics = metrics
         self._require_leadership = require_leadership
+        #: What the last look at a run failed by, by the run's UID.
+        self._told: dict[str, str] = {}
         self._partitions = PartitionActor(store, cluster, leases, require_leadership=require_leadership)
         self._actor = Actor(store, cluster, self._partitions, poster, metrics, require_leadership=require_leadership)
 
     async def reconcile(self, uid: str) -> float | None:
         """Look at a run; return after how many seconds to look again, or None."""
         with self._metrics.reconcile_seconds.time():
-            for _ in range(MAX_ROUNDS):
-                run = self._store.run(uid)
-                if run is None:
-                    return await self._partitions.give_back_of_deleted(uid)
-                self._require_leadership()
-                decision = await self._once(run)
-                if decision:
-                    self._metrics.reconciles.labels("done").inc()
-                    return decision.recheck_seconds
+            again_seconds = await self._reconcile(uid)
+        self._told.pop(uid, None)
+        return again_seconds
+
+    async def _reconcile(self, uid: str) -> float | None:
+        for _ in range(MAX_ROUNDS):
+            run = self._store.run(uid)
+            if run is None:
+                return await self._partitions.give_back_of_deleted(uid)
+            self._require_leadership()
+            decision = await self._once(run)
+            if decision:
+                self._metrics.reconciles.labels("done").inc()
+                return decision.recheck_seconds
         raise ConflictError("the run's objects change while they are looked at")
 
     def report_failure(self, uid: str, problem: Exception, again_seconds: float) -> None:
@@ -72,6 +79,10 @@ class Reconciler:
         expected = isinstance(problem, ClusterError | RefusedError | LeaseLostError)
         self._metrics.reconciles.labels(type(problem).__name__ if expected else "fault").inc()
         level = logging.INFO if isinstance(problem, ConflictError) else logging.WARNING if expected else logging.ERROR
+        if expected and self._told.get(uid) == str(problem):
+            # A right that is missing is not given by complaining at each look.
+            level = logging.DEBUG
+        self._told[uid] = str(problem)
         run = self._store.run(uid)
         logger.log(
             level,
@@ -100,7 +111,13 @@ class Reconciler:
         kind = self._kind_at_work(run) if known is None else None if run_uid_of(known) == run.uid else known["kind"]
         if kind is None:
             return
-        current = await self._cluster.find(kind, run.namespace, child_name(run.name, run.uid))
+        try:
+            current = await self._cluster.find(kind, run.namespace, child_name(run.name, run.uid))
+        except RefusedError:
+            if kind == "Job":
+                raise
+            # The right to IPUJobs may be gone with the last runtime that made some: the pod alone tells of the attempt.
+            return
         if current is not None:
             await adoption.note_found(self._store, self._cluster, run, kind, current)
         elif known is not None:
