@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints import reached
@@ -11,6 +12,7 @@ from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.pytorch import thread_waiting
 from whisper_finetune_trainer.stopping import Stopped, StopRequest
+from whisper_finetune_trainer.tracking import tracking
 from whisper_finetune_trainer.training import finished_run
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,16 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest, limits: S
         "run %s/%s (%s): %s on %s", config.namespace, config.name, config.uid, config.spec.model, config.accelerator
     )
     folder = run_output.open_run_folder(config, stop)
+    with tracking.of_run(config, reporter, os.environ) as trackings:
+        result = _make(config, folder, reporter, stop, limits)
+        for each in trackings:
+            each.conclude(result, folder.address())
+    return result
+
+
+def _make(
+    config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
+) -> TrainingResult:
     finished = reached.finished_result(folder)
     if finished is not None:
         logger.info("the model of this run is whole: reporting it")

@@ -1,0 +1,151 @@
+"""Tell trackers of a run while it goes on: a bounded queue and one thread each, so that none can fail or slow a run."""
+
+import contextlib
+import functools
+import importlib
+import logging
+import queue
+import threading
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+
+from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
+from whisper_finetune_trainer.tracking import tracked_values
+from whisper_finetune_trainer.tracking.tracked_values import Point
+from whisper_finetune_trainer.tracking.tracker import Tracker
+
+#: Measures that wait for a tracker; what comes when there are so many is left out.
+_WAITING = 2_000
+#: How long a run that is done waits for its trackers, and one that is not: it may be about to be killed.
+_DONE_SECONDS, _OTHER_SECONDS = 30.0, 3.0
+_PROJECT = "whisper-fine-tune"
+#: Values of variables with these words in their names never reach the log.
+_SECRET_WORDS = ("TOKEN", "PASSWORD", "KEY", "SECRET", "MLFLOW_TRACKING_URI", "WANDB_BASE_URL", "CREDENTIALS")
+logger = logging.getLogger(__name__)
+
+
+class Tracking:
+    """One tracker and its thread."""
+
+    def __init__(self, name: str, tracker: Tracker, parameters: Mapping[str, str], hide: Callable[[str], str]) -> None:
+        """`hide` takes secrets out of what the log is told."""
+        self._name, self._tracker, self._parameters, self._hide = name, tracker, parameters, hide
+        self._waiting: queue.Queue[Optional[Point]] = queue.Queue(_WAITING)
+        #: By name of a measure: each grows with the steps, so what is not newer has been told.
+        self._newest_step: Dict[str, int] = {}
+        self._tags: Dict[str, str] = {}
+        self._is_done = False
+        self._has_warned = False
+        self._thread = threading.Thread(target=self._work, name=f"tracking-{name}", daemon=True)
+        self._thread.start()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Take in what is new in a snapshot."""
+        self.add(tracked_values.points(snapshot))
+
+    def add(self, points: Sequence[Point]) -> None:
+        """Have measures sent once; without waiting, whatever becomes of them."""
+        for point in points:
+            if point.step > self._newest_step.get(point.name, -1):
+                self._newest_step[point.name] = point.step
+                with contextlib.suppress(queue.Full):
+                    self._waiting.put_nowait(point)
+
+    def conclude(self, result: TrainingResult, address: str) -> None:
+        """Say what the run came to, and where it lies."""
+        model, report = result.model, result.report
+        self.add(tracked_values.figures(model.step if model else 0, result.result))
+        self._tags = {"message": result.message}
+        if model is not None:
+            self._tags["model"] = f"{address}/{model.path}"
+        if report is not None:
+            self._tags["report"] = f"{address}/{report}"
+        self._is_done = True
+
+    def close(self) -> None:
+        """Wait a little for what is on its way."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)
+        self._thread.join(_DONE_SECONDS if self._is_done else _OTHER_SECONDS)
+
+    def _work(self) -> None:
+        has_begun = False
+        is_last = False
+        while not is_last:
+            points = self._all_waiting()
+            is_last = points[-1] is None
+            has_begun = has_begun or self._try(lambda: self._tracker.begin(self._parameters))
+            if has_begun:
+                sent = [point for point in points if point is not None]
+                self._try(functools.partial(self._tracker.log, sent))
+        if has_begun:
+            self._try(lambda: self._tracker.end(self._tags, is_done=self._is_done))
+
+    def _all_waiting(self) -> List[Optional[Point]]:
+        found = [self._waiting.get()]
+        while found[-1] is not None and not self._waiting.empty():
+            found.append(self._waiting.get())
+        return found
+
+    def _try(self, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 -- whatever a tracker's library raises, the run goes on
+            if not self._has_warned:
+                self._has_warned = True
+                text = self._hide(f"{type(error).__name__}: {error}")
+                logger.warning("%s cannot be told of this run: %s. The run goes on without", self._name, text[:500])
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def of_run(config: TrainerConfig, reporter: Reporter, environment: Mapping[str, str]) -> Iterator[Sequence[Tracking]]:
+    """Tell the trackers whose address is in the environment of the run, as long as the context lasts."""
+    opened = [tracking for tracking in (_mlflow(config, environment), _wandb(config, environment)) if tracking]
+    for tracking in opened:
+        reporter.listen(tracking)
+    try:
+        yield opened
+    finally:
+        for tracking in opened:
+            tracking.close()
+
+
+def _mlflow(config: TrainerConfig, environment: Mapping[str, str]) -> Optional[Tracking]:
+    if not environment.get("MLFLOW_TRACKING_URI") or not _is_there("MLflow", "mlflow"):
+        return None
+    module = importlib.import_module("whisper_finetune_trainer.tracking.mlflow_tracker")
+    experiment = environment.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)
+    tracker: Tracker = module.MlflowTracker(config.uid, config.name, experiment)
+    return _tracking("MLflow", tracker, config, environment)
+
+
+def _wandb(config: TrainerConfig, environment: Mapping[str, str]) -> Optional[Tracking]:
+    if not environment.get("WANDB_API_KEY") or not _is_there("Weights & Biases", "wandb"):
+        return None
+    module = importlib.import_module("whisper_finetune_trainer.tracking.wandb_tracker")
+    project = environment.get("WANDB_PROJECT", _PROJECT)
+    tracker: Tracker = module.WandbTracker(config.uid, config.name, project, config.scratch_folder)
+    return _tracking("Weights & Biases", tracker, config, environment)
+
+
+def _tracking(name: str, tracker: Tracker, config: TrainerConfig, environment: Mapping[str, str]) -> Tracking:
+    return Tracking(name, tracker, tracked_values.parameters(config), lambda text: without_secrets(text, environment))
+
+
+def _is_there(name: str, library: str) -> bool:
+    try:
+        importlib.import_module(library)
+    except ImportError:
+        logger.warning("%s is not told of this run: build an image with the extra `%s` (docs/report.md)", name, library)
+        return False
+    return True
+
+
+def without_secrets(text: str, environment: Mapping[str, str]) -> str:
+    """Return a text in which no value of a variable that may be secret occurs."""
+    for name, value in environment.items():
+        if value and any(word in name for word in _SECRET_WORDS):
+            text = text.replace(value, f"${name}")
+    return text
