@@ -14,6 +14,8 @@ compile pyproject.toml --extra dev --python-version 3.11 --no-emit-package torch
 compile pyproject.toml --extra dev --extra trainer-ipu --python-version 3.8 --no-emit-package torch --output-file requirements/dev-ipu.txt
 # What builds cppimport, the one package of trainer-ipu.txt that has no wheel, in the image.
 printf 'setuptools\nsetuptools-scm\nwheel\n' | compile - --python-version 3.11 --output-file requirements/trainer-ipu-build.txt
+# The trackers' clients and a real MLflow server, for their test alone.
+printf 'mlflow\nwandb\npydantic\n' | compile - --python-version 3.11 --output-file requirements/trackers.txt
 # From outside the project's folder pyproject.toml's own metadata for torch does not apply, so CUDA's libraries come along.
 here=$(pwd)
 cd /

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 #: MLflow's server weighs 600 MB, so it is in no environment of the project.
 VENV = ROOT / ".venv-trackers"
 PYTHON = VENV / "bin/python"
+LOCK = ROOT / "requirements/trackers.txt"
 START_SECONDS = 120
 
 
@@ -93,10 +93,13 @@ def test_a_library_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, capl
 @pytest.fixture(scope="module")
 def trackers() -> Path:
     """Return the Python that has the trackers' clients and MLflow's server."""
-    if not PYTHON.exists():
-        uv = shutil.which("uv") or pytest.skip("no uv to make .venv-trackers with")
-        subprocess.run([uv, "venv", "-q", VENV, "--python", "3.11"], check=True)
-        subprocess.run([uv, "pip", "install", "-q", "-p", PYTHON, "mlflow", "wandb", "pydantic"], check=True)
+    stamp = VENV / "lock.txt"
+    if not stamp.exists() or stamp.read_bytes() != LOCK.read_bytes():
+        uv = Path(sys.executable).parent / "uv"
+        subprocess.run([uv, "venv", "-q", "--clear", VENV, "--python", sys.executable], check=True)
+        install = [uv, "pip", "install", "-q", "-p", PYTHON, "--no-deps", "--require-hashes", "-r", LOCK]
+        subprocess.run(install, check=True)
+        stamp.write_bytes(LOCK.read_bytes())
     return PYTHON
 
 
