@@ -123,6 +123,23 @@ def test_a_runtime_may_ask_for_the_host() -> None:
 
 
 @pytest.mark.parametrize(
+    ("runtime", "size"),
+    [({}, "469Mi"), ({"sharedMemory": "2Gi"}, "2Gi"), ({"hostIPC": True}, None)],
+    ids=["of the loader", "the admin's", "the host's"],
+)
+def test_shared_memory_is_the_admins_to_say_else_what_the_loader_needs(
+    runtime: dict[str, Any], size: str | None
+) -> None:
+    cards = {"accelerator": "ipu", "resource": "c600.graphcore.ai/ipu", **runtime}
+    whole = Runtime.model_validate({"name": "one", "image": "trainer:1", **cards})
+    offered = Runtimes(default_runtime="one", runtimes=(whole,))
+    made = built(example("catalan-on-ipus"), offered=offered)
+    volumes = {each["name"]: each for each in made["spec"]["template"]["spec"]["volumes"]}
+    found = volumes.get("shared-memory", {"emptyDir": {}})["emptyDir"].get("sizeLimit")
+    assert found == size
+
+
+@pytest.mark.parametrize(
     ("security", "container"),
     [
         ({"privileged": True}, {"privileged": True, "readOnlyRootFilesystem": True}),

@@ -1,5 +1,6 @@
 """From a spec to a plan: which runtime, which volumes, and all that the trainer is told."""
 
+import math
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/max-exec-time-seconds")
 #: The rest of the scratch space is for temporary copies.
 _CACHE_SHARE = 0.75
+_MEBIBYTE = 1024**2
 _NO_RESUME = "output.uri is a repository of the Hub, which gets one commit at the end: every attempt starts at step 0"
 
 
@@ -50,6 +52,8 @@ class TrainingPlan:
     claims: tuple[Claim, ...]
     #: Of the run, for Kueue.
     labels: dict[str, str]
+    #: Size of a memory-backed /dev/shm; None: the node's own, or the container engine's.
+    shared_memory: str | None = None
     #: What its user should know of the plan.
     warnings: tuple[str, ...] = ()
     #: Of a runtime with a pool, once the run has it.
@@ -101,13 +105,21 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
         scratch_limit_bytes=int(quantities.parse(runtime.scratch_limit) * _CACHE_SHARE),
     )
     labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
-    return TrainingPlan(run, runtime, config, claims, labels, _warnings(spec, run_planned))
+    shared_memory = _shared_memory(runtime, run_planned)
+    return TrainingPlan(run, runtime, config, claims, labels, shared_memory, _warnings(spec, run_planned))
 
 
 def _warnings(spec: WhisperFineTuneSpec, planned: RunPlan) -> tuple[str, ...]:
     of_ipus = planned.ipu.warnings if planned.ipu else ()
     output = addresses.parse(spec.output.uri)
     return (*of_ipus, _NO_RESUME) if output and output.scheme == "hf" else of_ipus
+
+
+def _shared_memory(runtime: Runtime, planned: RunPlan) -> str | None:
+    """Return what the admin says, else what the loader's processes need: they take half of what they find."""
+    if runtime.shared_memory or runtime.host_ipc or planned.loader is None or not planned.loader.shared_memory_bytes:
+        return runtime.shared_memory
+    return f"{math.ceil(2 * planned.loader.shared_memory_bytes / _MEBIBYTE)}Mi"
 
 
 def _run_plan(

@@ -73,7 +73,10 @@ class Runtime(ApiModel):
     security: Security = Security()
     host_network: bool = False
     host_ipc: bool = Field(default=False, alias="hostIPC")
-    shared_memory: Quantity | None = Field(None, description="Size of a memory-backed /dev/shm; absent: the node's.")
+    shared_memory: Quantity | None = Field(
+        None,
+        description="Size of a memory-backed /dev/shm; absent: what a run's loader on IPUs needs, without hostIPC.",
+    )
     grace_seconds: int = Field(300, ge=1, description="From SIGTERM to SIGKILL: the time to save a checkpoint.")
     scratch_limit: Quantity = Field("10Gi", description="Most that a run may write to its node's disk.")
     model_cache: VolumeSource | None = Field(None, description="Where downloads from the Hub stay (HF_HOME).")

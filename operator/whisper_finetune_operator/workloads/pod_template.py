@@ -109,8 +109,8 @@ def _volumes(plan: TrainingPlan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     ]
     volumes.append(_volume("scratch", {"emptyDir": {"sizeLimit": runtime.scratch_limit}}, SCRATCH_FOLDER))
     volumes.append(_volume("tmp", {"emptyDir": {}}, "/tmp"))  # noqa: S108 (the pod's own)
-    if runtime.shared_memory:
-        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": runtime.shared_memory}}
+    if plan.shared_memory:
+        memory = {"emptyDir": {"medium": "Memory", "sizeLimit": plan.shared_memory}}
         volumes.append(_volume("shared-memory", memory, "/dev/shm"))  # noqa: S108 (the pod's own)
     if runtime.model_cache:
         volumes.append(_volume("model-cache", runtime.model_cache, MODEL_CACHE_FOLDER))
