@@ -16,6 +16,8 @@ compile pyproject.toml --extra dev --extra trainer-ipu --python-version 3.8 --no
 printf 'setuptools\nsetuptools-scm\nwheel\n' | compile - --python-version 3.11 --output-file requirements/trainer-ipu-build.txt
 # The trackers' clients and a real MLflow server, for their test alone.
 printf 'mlflow\nwandb\npydantic\n' | compile - --python-version 3.11 --output-file requirements/trackers.txt
+# The libraries of gs:// and az://, for the test of a run's output there.
+printf 'gcsfs\nadlfs\npydantic\n' | compile - --python-version 3.11 --output-file requirements/stores.txt
 # From outside the project's folder pyproject.toml's own metadata for torch does not apply, so CUDA's libraries come along.
 here=$(pwd)
 cd /

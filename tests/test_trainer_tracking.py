@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import locked_environment
 from tracked_runs import config, result, snapshot
 from trainer_configs import UID
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -24,10 +25,6 @@ from whisper_finetune_trainer.tracking.tracked_values import Point
 from whisper_finetune_trainer.tracking.tracking import Tracking
 
 ROOT = Path(__file__).parent.parent
-#: MLflow's server weighs 600 MB, so it is in no environment of the project.
-VENV = ROOT / ".venv-trackers"
-PYTHON = VENV / "bin/python"
-LOCK = ROOT / "requirements/trackers.txt"
 START_SECONDS = 120
 
 
@@ -92,15 +89,8 @@ def test_a_library_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, capl
 
 @pytest.fixture(scope="module")
 def trackers() -> Path:
-    """Return the Python that has the trackers' clients and MLflow's server."""
-    stamp = VENV / "lock.txt"
-    if not stamp.exists() or stamp.read_bytes() != LOCK.read_bytes():
-        uv = Path(sys.executable).parent / "uv"
-        subprocess.run([uv, "venv", "-q", "--clear", VENV, "--python", sys.executable], check=True)
-        install = [uv, "pip", "install", "-q", "-p", PYTHON, "--no-deps", "--require-hashes", "-r", LOCK]
-        subprocess.run(install, check=True)
-        stamp.write_bytes(LOCK.read_bytes())
-    return PYTHON
+    """Return the Python that has the trackers' clients and MLflow's server, which weigh 600 MB."""
+    return locked_environment.python_of("trackers")
 
 
 @pytest.fixture

@@ -90,6 +90,8 @@ def _code_of(error: Any) -> Optional[str]:
     # azure-core, gcsfs, and the Hub's library
     for holder, name in ((error, "error_code"), (error, "status_code"), (error, "code"), (response, "status_code")):
         value = getattr(holder, name, None)
+        # Azure's codes are members of an enumeration, whose text would be that of the member.
+        value = getattr(value, "value", value)
         if isinstance(value, (int, str)) and str(value):
             return str(value)
     return None
