@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from cluster import binaries, debian_packages
 from cluster.folders import cache_root
 from cluster.locks import exclusive
 from cluster.narration import step
+from object_store.server_process import free_port, running
 
 _HERE = Path(__file__).parent
 _GCS = binaries.GoModule(
@@ -27,7 +26,6 @@ _GCS = binaries.GoModule(
 #: Azurite's own account and key, the same for everybody.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-_START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,12 @@ class Emulator:
 @contextlib.contextmanager
 def gcs(folder: Path) -> Iterator[Emulator]:
     """Serve Google Cloud Storage; it knows no credentials."""
-    port = _free_port()
+    port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     program = binaries.compiled(_GCS) / "fake-gcs-server"
     command = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
-    with _running([*command, "-external-url", endpoint, "-public-host", f"127.0.0.1:{port}"], port, folder):
+    command += ["-external-url", endpoint, "-public-host", f"127.0.0.1:{port}"]
+    with running(command, "127.0.0.1", port, folder / "gcs.log"):
         # Without credentials the library would look for zonal buckets, in vain and loudly.
         yield Emulator("gs", {"STORAGE_EMULATOR_HOST": endpoint, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"})
 
@@ -54,9 +53,10 @@ def gcs(folder: Path) -> Iterator[Emulator]:
 @contextlib.contextmanager
 def azure(folder: Path) -> Iterator[Emulator]:
     """Serve Azure's blobs; the key is looked at."""
-    port = _free_port()
+    port = free_port()
     command = [_azurite(), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent"]
-    with _running([*command, "--skipApiVersionCheck", "--disableTelemetry"], port, folder):
+    command += ["--skipApiVersionCheck", "--disableTelemetry"]
+    with running(command, "127.0.0.1", port, folder / "azurite.log"):
         yield Emulator("az", {"AZURE_STORAGE_CONNECTION_STRING": connection(port, KEY)})
 
 
@@ -83,35 +83,3 @@ def _azurite() -> Path:
                 subprocess.run(command, cwd=folder, check=True)
             unfinished.unlink()
     return program
-
-
-@contextlib.contextmanager
-def _running(command: Sequence[str | Path], port: int, folder: Path) -> Iterator[None]:
-    with (folder / "emulator.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-        try:
-            _wait_for(process, port)
-            yield
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        assert process.poll() is None, "the emulator has ended: see emulator.log"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "the emulator does not answer: see emulator.log"
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

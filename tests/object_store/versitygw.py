@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 import s3fs
 
 from cluster import binaries
+from object_store.server_process import free_port, running
 
 PROGRAM = binaries.GoModule(
     Path(__file__).parent / "go-versitygw",
@@ -23,7 +21,6 @@ PROGRAM = binaries.GoModule(
     {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
     minutes=2,
 )
-_START_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -85,8 +82,9 @@ def objects_of(folder: Path) -> Path:
 def serving(folder: Path, disk: Path | None = None, host: str = "127.0.0.1") -> Iterator[ObjectStore]:
     """Serve on a free port of an address of this machine; objects lie below `disk` where it is given, else `folder`."""
     program = binaries.compiled(PROGRAM) / "versitygw"
+    port = free_port(host)
     store = ObjectStore(
-        endpoint=f"http://{host}:{_free_port(host)}",
+        endpoint=f"http://{host}:{port}",
         access_key=f"test-{secrets.token_hex(4)}",
         secret_key=secrets.token_hex(16),
         folder=disk or objects_of(folder),
@@ -97,31 +95,5 @@ def serving(folder: Path, disk: Path | None = None, host: str = "127.0.0.1") -> 
     command = [program, "--port", store.endpoint.removeprefix("http://"), "--iam-dir", folder / "users"]
     command += ["--iam-cache-disable", "posix", "--sidecar", folder / "attributes", store.folder]
     keys = {"ROOT_ACCESS_KEY": store.access_key, "ROOT_SECRET_KEY": store.secret_key}
-    with (folder / "versitygw.log").open("wb") as log:
-        process = subprocess.Popen(command, env={**os.environ, **keys}, stdout=log, stderr=log)
-        try:
-            _wait_for(process, store.endpoint)
-            yield store
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _wait_for(process: subprocess.Popen[bytes], endpoint: str) -> None:
-    host, port = endpoint.removeprefix("http://").split(":")
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        assert process.poll() is None, "versitygw has ended: see versitygw.log"
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "versitygw does not answer: see versitygw.log"
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    with running(command, host, port, folder / "versitygw.log", keys):
+        yield store

@@ -1,0 +1,49 @@
+"""A server of a test: a program on a port of this machine, which ends with its context."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+_START_SECONDS = 60
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str | Path], host: str, port: int, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run the program; it answers on its port once the context has begun."""
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=said, stderr=said)
+        try:
+            _wait_for(process, host, port, log)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        assert process.poll() is None, f"the server has ended: {log.read_text(errors='replace')}"
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"the server does not answer: {log.read_text(errors='replace')}"
+            time.sleep(0.05)
+        else:
+            return
