@@ -56,6 +56,7 @@ CASES: dict[str, Case] = {
     "manifest file": Case({"dataset.source": "pvc://speech/it/manifest.jsonl"}),
     "repository as source": Case({"dataset.source": "hf://team/speech/data"}),
     "eval split": Case({"dataset.evalSplit": "test"}),
+    "texts of a known data set as they are": Case({"dataset.textRules": "None"}),
     "eval fraction": Case({"dataset.evalFraction": "0.05"}),
     "four IPUs": Case({"ipus": 4}),
     "sixty-four IPUs": Case({"ipus": 64}),
@@ -122,6 +123,9 @@ CASES: dict[str, Case] = {
     "warm-up of all": _refused({"training.warmupFraction": "1.0"}, _NOT_MATCH, _MATCH),
     "nothing held out": _refused({"dataset.evalFraction": "0.00"}, _NOT_MATCH, _MATCH),
     "all held out": _refused({"dataset.evalFraction": "1"}, _NOT_MATCH, _MATCH),
+    "text rules of one's own": _refused(
+        {"dataset.textRules": "LowerCase"}, 'Unsupported value: "LowerCase"', "Input should be 'Known' or 'None'"
+    ),
     "batch of none": _refused({"training.batchSize": 0}, "greater than or equal to 1"),
     "long labels": _refused({"training.maxLabelTokens": 449}, "less than or equal to 448"),
     "clips over the window": _refused({"dataset.maxClipSeconds": 31}, "less than or equal to 30"),

@@ -93,6 +93,7 @@ IMMUTABLE: dict[str, dict[str, Any]] = {
     "eval split removed": {"dataset.evalSplit": None},
     "config added": {"dataset.config": "SLR69"},
     "clip limit added": {"dataset.maxTrainClips": 10},
+    "text rules changed": {"dataset.textRules": "None"},
     "steps changed": {"training.steps": 999},
     "evaluations changed": {"training.evalEverySteps": 11},
     "evaluations removed": {"training.evalEverySteps": None},

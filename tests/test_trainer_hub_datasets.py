@@ -57,6 +57,10 @@ KNOWN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "People's Speech": (spec("MLCommons/peoples_speech", "en"), WORDS),
     "AMI": (spec("edinburghcstr/ami", "en"), WORDS),
     "TEDLIUM": (spec("LIUM/tedlium", "en"), ["five", "it's one", "they'll four", "two three"]),
+    "GigaSpeech as it is": (
+        spec("speechcolab/gigaspeech", "en", textRules="None"),
+        sorted(hub_sets.GIGA_TEXTS),
+    ),
 }
 OTHERS: dict[str, dict[str, Any]] = {
     "card": spec("team/carded", "en"),
@@ -160,6 +164,7 @@ def test_splits_that_are_given(answers: dict[str, Any]) -> None:
 def test_what_text_rules_leave_out_is_counted(answers: dict[str, Any]) -> None:
     assert answers["known GigaSpeech"]["dropped"] == {"text rule NoSpeech": 2}
     assert answers["known TEDLIUM"]["dropped"] == {"text rule NotScored": 1}
+    assert answers["known GigaSpeech as it is"]["dropped"] == {}
 
 
 @pytest.mark.parametrize(("name", "count"), {"card": 10, "revision": 4, "files of a repository": 10}.items())

@@ -86,6 +86,7 @@ class Dataset(ApiModel):
     max_clip_seconds: int = Field(30, ge=1, le=30, description="Longer clips are dropped, counted and reported.")
     max_dropped_fraction: Fraction = Field("0.1", description="More dropped clips than this refuse the data set.")
     text_normalization: Literal["None", "Basic", "Whisper"] = Field("None", description="Normalizer of the labels.")
+    text_rules: Literal["Known", "None"] = Field("Known", description="Known applies the rules of known data sets.")
     remove_duplicates: bool = Field(default=False, description="Drop train clips whose audio is also held out.")
     allow_partial: bool = Field(default=False, description="Accept a Hub conversion that is marked as partial.")
 

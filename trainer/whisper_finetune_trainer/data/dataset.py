@@ -121,7 +121,8 @@ def _rules(config: TrainerConfig, unpacked: UnpackedSounds) -> Rules:
     dataset = config.spec.dataset
     known = datasets_table.find(dataset.source)
     normalize = normalizers.label_normalizer(dataset.text_normalization, language_code(config.spec.language))
-    return Rules(dataset.max_clip_seconds, TextRules(known.rules if known else (), normalize), unpacked)
+    rules = known.rules if known and dataset.text_rules == "Known" else ()
+    return Rules(dataset.max_clip_seconds, TextRules(rules, normalize), unpacked)
 
 
 def _read_both(source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules) -> _Splits:
