@@ -1,4 +1,4 @@
-"""A double of the Hugging Face Hub's interface for data sets: what is in a repository, and its files by range."""
+"""A double of the Hugging Face Hub's interface for data sets and models: what is in a repository, and its files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ TOKEN = "hf_of_somebody_who_accepted"  # noqa: S105 -- of a double
 
 @dataclass(frozen=True)
 class Repository:
-    """A data set: a folder for each revision, the `configs` of its card, and whether its terms must be accepted."""
+    """A folder for each revision, the `configs` of a data set's card, and whether its terms must be accepted.
+
+    What is pushed to a revision is another folder; the one before stays where its commit is named.
+    """
 
     revisions: dict[str, Path]
     configs: list[dict[str, Any]] | None = None
     is_gated: bool = False
+    #: Folders that a revision had before.
+    history: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -35,18 +40,20 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def commit_of(revision: str) -> str:
-    """Return the commit that a revision stands for."""
-    return hashlib.sha1(revision.encode(), usedforsecurity=False).hexdigest()
+def commit_of(folder: Path) -> str:
+    """Return the commit that a folder stands for."""
+    return hashlib.sha1(str(folder).encode(), usedforsecurity=False).hexdigest()
+
+
+def push(repository: Repository, revision: str, folder: Path) -> None:
+    """Let a revision be another folder from now on."""
+    repository.history.append(repository.revisions[revision])
+    repository.revisions[revision] = folder
 
 
 def _folder(repository: Repository, revision: str) -> Path | None:
-    commits = {commit_of(name): folder for name, folder in repository.revisions.items()}
+    commits = {commit_of(folder): folder for folder in (*repository.revisions.values(), *repository.history)}
     return repository.revisions.get(revision) or commits.get(revision)
-
-
-def _commit(repository: Repository, revision: str) -> str:
-    return commit_of(revision) if revision in repository.revisions else revision
 
 
 def _names(folder: Path) -> list[str]:
@@ -59,10 +66,10 @@ def _entry(folder: Path, name: str) -> dict[str, Any]:
     return {"type": kind, "path": name, "size": path.stat().st_size if path.is_file() else 0, "oid": "0" * 40}
 
 
-def _described(name: str, repository: Repository, folder: Path, revision: str) -> Answer:
+def _described(name: str, repository: Repository, folder: Path) -> Answer:
     info = {
         "id": name,
-        "sha": _commit(repository, revision),
+        "sha": commit_of(folder),
         "gated": "auto" if repository.is_gated else False,
         "siblings": [{"rfilename": file} for file in _names(folder)],
         "cardData": {"configs": repository.configs} if repository.configs else {},
@@ -99,8 +106,10 @@ def answer(repositories: dict[str, Repository], path: str, headers: dict[str, st
     """Return what the Hub answers to a request for a path."""
     parts = urllib.parse.urlsplit(path).path.strip("/").split("/")
     is_api = parts[0] == "api"
-    name = "/".join(parts[2:4] if is_api else parts[1:3])
-    what, *rest = [urllib.parse.unquote(part) for part in (parts[4:] if is_api else parts[3:])] or ["revision", "main"]
+    # api/datasets/OWNER/NAME/..., datasets/OWNER/NAME/..., and the same of models; of a file without "models".
+    start = 2 if is_api else int(parts[0] == "datasets")
+    name = "/".join(parts[start : start + 2])
+    what, *rest = [urllib.parse.unquote(part) for part in parts[start + 2 :]] or ["revision", "main"]
     repository = repositories.get(name)
     if repository is None:
         return Answer(401, headers={"X-Error-Code": "RepoNotFound"})
@@ -108,17 +117,17 @@ def answer(repositories: dict[str, Repository], path: str, headers: dict[str, st
     if folder is None:
         return Answer(404, headers={"X-Error-Code": "RevisionNotFound"})
     if what == "revision":
-        return _described(name, repository, folder, rest[0])
+        return _described(name, repository, folder)
     if what == "tree":
         return _tree(folder, "/".join(rest[1:]))
     if what == "paths-info":
         return _paths_info(folder, body)
-    return _file(repository, folder, "/".join(rest[1:]), headers, _commit(repository, rest[0]))
+    return _file(repository, folder, "/".join(rest[1:]), headers, commit_of(folder))
 
 
 @contextmanager
 def serving(repositories: dict[str, Repository]) -> Iterator[str]:
-    """Serve data sets on a free port of the loopback; yield the endpoint."""
+    """Serve repositories on a free port of the loopback; yield the endpoint."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -9,9 +9,9 @@ import fsspec
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import language_code
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.run import HubCommits, TrainerConfig
 from whisper_finetune_api.v1alpha1 import Dataset
-from whisper_finetune_trainer.data import split_files
+from whisper_finetune_trainer.data import hub_dataset, split_files
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.hub_dataset import HubDataset
 from whisper_finetune_trainer.data.split_files import SplitFiles
@@ -43,20 +43,39 @@ def open_source(config: TrainerConfig) -> DataSource:
     dataset = config.spec.dataset
     address = addresses.parse(dataset.source)
     if address is None:
-        return HubDataset(dataset, language_code(config.spec.language))
+        commits = newest_commits(dataset) if config.hub_commits.dataset is None else config.hub_commits
+        return HubDataset(dataset, language_code(config.spec.language), commits)
     _refuse_hub_fields(dataset)
     if address.scheme == "pvc":
         path = volumes.local_path(dataset.source, _FIELD, config)
         return _of_folder(_local(path, dataset.source), _local(path.parent, posixpath.dirname(dataset.source)))
     store = object_store.open_store(dataset.source, _FIELD)
-    parent = posixpath.dirname(store.root)
-    whole = DataFolder(store.filesystem, store.root, dataset.source, prefix=f"{address.scheme}://")
-    around = DataFolder(store.filesystem, parent, posixpath.dirname(dataset.source), prefix=f"{address.scheme}://")
+    root = _at_commit(store.root, config.hub_commits.dataset) if address.scheme == "hf" else store.root
+    whole = DataFolder(store.filesystem, root, dataset.source, prefix=f"{address.scheme}://")
+    parent = posixpath.dirname(root), posixpath.dirname(dataset.source)
+    around = DataFolder(store.filesystem, *parent, prefix=f"{address.scheme}://")
     with store.explained("DatasetNotFound"):
         if whole.kind("") is None:
             # Its refusal says whether the bucket or the folder is missing.
-            store.filesystem.ls(store.root)
+            store.filesystem.ls(root)
         return _of_folder(whole, around)
+
+
+def newest_commits(dataset: Dataset) -> HubCommits:
+    """Return the commits that are read where no earlier attempt has chosen any; raises what the Hub refuses."""
+    address = addresses.parse(dataset.source)
+    if address is None:
+        return hub_dataset.newest_commits(dataset.source, dataset.revision)
+    if address.scheme != "hf":
+        return HubCommits()
+    repository = f"{address.place}/{address.path.split('/', 1)[0]}"
+    return HubCommits(dataset=hub_dataset.newest_commits(repository, None).dataset)
+
+
+def _at_commit(root: str, commit: Optional[str]) -> str:
+    """Return `datasets/OWNER/NAME@COMMIT/PATH`."""
+    kind, owner, name, *path = root.split("/")
+    return root if commit is None else "/".join([kind, owner, f"{name}@{commit}", *path])
 
 
 def _local(path: Path, address: str) -> DataFolder:

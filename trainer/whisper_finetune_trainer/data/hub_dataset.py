@@ -2,11 +2,12 @@
 
 import logging
 from functools import lru_cache
-from typing import Iterable, Mapping, NamedTuple, Optional, Tuple
+from typing import ContextManager, Iterable, Mapping, NamedTuple, Optional, Tuple
 
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import RevisionNotFoundError
 
+from whisper_finetune_api.run import HubCommits
 from whisper_finetune_api.v1alpha1 import Dataset
 from whisper_finetune_trainer.data import datasets_table, parquet_layouts, source_files
 from whisper_finetune_trainer.data.data_folder import DataFolder
@@ -29,22 +30,32 @@ class _Tree(NamedTuple):
     is_conversion: bool
 
 
+def newest_commits(source: str, revision: Optional[str]) -> HubCommits:
+    """Return the commits that a data set's revision and conversion are at now; DatasetNotFound or AccessDenied."""
+    with _explained(source, revision):
+        left = datasets_table.has_left_the_hub(source)
+        if left is not None:
+            raise TrainerError("DatasetNotFound", f"dataset.source: {left}")
+        own = HfApi().dataset_info(source, revision=revision).sha
+        return HubCommits(dataset=own, conversion=_conversion_commit(source))
+
+
 class HubDataset:
     """Finds the files of the splits of a data set."""
 
-    def __init__(self, dataset: Dataset, language: str) -> None:
-        """`language` is Whisper's code: known data sets have a configuration for each."""
+    def __init__(self, dataset: Dataset, language: str, commits: HubCommits) -> None:
+        """`language` is Whisper's code: known data sets have a configuration for each; `commits` are those to read."""
         self._dataset = dataset
         self._language = language
+        self._commits = commits
         self._known: Optional[KnownDataset] = datasets_table.find(dataset.source)
         self._own = lru_cache(maxsize=1)(self._read_own)
         self._conversion = lru_cache(maxsize=1)(self._read_conversion)
 
     def find(self, split: str, *, is_train: bool) -> SplitFiles:
         """Return a split's files; DatasetNotFound, AccessDenied, ConfigInvalid or DatasetInvalid say what to do."""
-        page = f"https://huggingface.co/datasets/{self._dataset.source}"
-        source, revision = self._dataset.source, self._dataset.revision
-        with hub.explained("dataset.source", source, revision, missing="DatasetNotFound", page=page):
+        source = self._dataset.source
+        with _explained(source, self._commits.dataset):
             tree = self._tree()
             config = self._config(tree.layout)
             shards = self._shards(tree, config, split, is_train=is_train)
@@ -80,23 +91,20 @@ class HubDataset:
         return self._conversion() or own
 
     def _read_own(self) -> _Tree:
-        source, revision = self._dataset.source, self._dataset.revision
-        left = datasets_table.has_left_the_hub(source)
-        if left is not None:
-            raise TrainerError("DatasetNotFound", f"dataset.source: {left}")
-        info = HfApi().dataset_info(source, revision=revision)
+        commit = self._commits.dataset
+        info = HfApi().dataset_info(self._dataset.source, revision=commit)
         card = dict(info.card_data.__dict__) if info.card_data else {}
         files = [entry.rfilename for entry in info.siblings or []]
         layout = parquet_layouts.of_repository(files, card.get("configs"))
-        return _Tree(info.sha or revision or "main", layout, is_conversion=False)
+        return _Tree(str(commit), layout, is_conversion=False)
 
     def _read_conversion(self) -> Optional[_Tree]:
-        try:
-            info = HfApi().dataset_info(self._dataset.source, revision=CONVERSION)
-        except RevisionNotFoundError:
+        commit = self._commits.conversion
+        if commit is None:
             return None
+        info = HfApi().dataset_info(self._dataset.source, revision=commit)
         files = [entry.rfilename for entry in info.siblings or []]
-        return _Tree(info.sha or CONVERSION, parquet_layouts.of_conversion(files), is_conversion=True)
+        return _Tree(commit, parquet_layouts.of_conversion(files), is_conversion=True)
 
     def _wanted_config(self) -> Optional[str]:
         if self._dataset.config is not None:
@@ -146,6 +154,18 @@ class HubDataset:
                 "data set and put it on a volume or a bucket",
             )
         return splits[name]
+
+
+def _conversion_commit(source: str) -> Optional[str]:
+    try:
+        return HfApi().dataset_info(source, revision=CONVERSION).sha
+    except RevisionNotFoundError:
+        return None
+
+
+def _explained(source: str, revision: Optional[str]) -> ContextManager[None]:
+    page = f"https://huggingface.co/datasets/{source}"
+    return hub.explained("dataset.source", source, revision, missing="DatasetNotFound", page=page)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """Fetch a model from the Hugging Face Hub: its weights once, and the texts beside them."""
 
 from pathlib import Path
-from typing import Optional
+from typing import ContextManager, Optional
 
 from huggingface_hub import HfApi, snapshot_download
 
@@ -9,9 +9,20 @@ from whisper_finetune_trainer.model import model_files
 from whisper_finetune_trainer.stores import hub
 
 
+def newest_commit(model: str, revision: Optional[str]) -> Optional[str]:
+    """Return the commit that a revision stands for now; raises what `download` does."""
+    with _explained(model, revision):
+        return HfApi().model_info(model, revision=revision).sha
+
+
 def download(model: str, revision: Optional[str]) -> Path:
     """Return the local folder of a Hub model; ModelNotFound or AccessDenied. A network fault passes through."""
-    with hub.explained("model", model, revision, missing="ModelNotFound", page=f"https://huggingface.co/{model}"):
+    with _explained(model, revision):
         files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
         patterns = [*model_files.TEXTS, *model_files.weights(files)]
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+
+
+def _explained(model: str, revision: Optional[str]) -> ContextManager[None]:
+    page = f"https://huggingface.co/{model}"
+    return hub.explained("model", model, revision, missing="ModelNotFound", page=page)

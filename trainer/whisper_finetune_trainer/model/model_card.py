@@ -98,6 +98,9 @@ def _training(config: TrainerConfig, report: TrainerReport, step: int) -> str:
     if report.data is not None:
         data = report.data
         lines.append(f"- {data.train_clips} clips; {data.dropped_clips} of the data set could not be used")
+    commits = config.hub_commits.in_words()
+    if commits:
+        lines.append(f"- commits of the Hub: {commits}")
     if report.ran_on is not None:
         ran_on = report.ran_on
         lines.append(f"- on {ran_on.hardware}, precision {ran_on.precision}, with {ran_on.software}")

@@ -26,7 +26,7 @@ def opened(config: TrainerConfig) -> Iterator[Path]:
     spec = config.spec
     parsed = addresses.parse(spec.model)
     if parsed is None:
-        yield hub_model.download(spec.model, spec.model_revision)
+        yield hub_model.download(spec.model, config.hub_commits.model or spec.model_revision)
         return
     if spec.model_revision is not None:
         raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {spec.model}")

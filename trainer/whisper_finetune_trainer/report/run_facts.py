@@ -78,9 +78,11 @@ def of_run(
 ) -> Tuple[Fact, ...]:
     """Return what was run, on what, and what it took; `seconds` are those of the whole trainer."""
     spec, training = config.spec, config.spec.training
+    commits = config.hub_commits.in_words()
     facts = [
         Fact("Run", f"{config.namespace}/{config.name}, UID {config.uid}"),
         Fact("Model", f"{spec.model} at {spec.model_revision}" if spec.model_revision else spec.model),
+        *([Fact("Commits of the Hub", commits)] if commits else []),
         Fact("Trained", "the decoder; the encoder is unchanged" if training.trainable == "Decoder" else "all weights"),
         Fact("Steps", f"{_steps(config, stretches)}; the final model is that of step {final_step}"),
         Fact("Learning rate", _rate(config)),

@@ -1,5 +1,6 @@
 """What the Hugging Face Hub's answers mean for the run."""
 
+import re
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
@@ -8,6 +9,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from whisper_finetune_trainer.errors import TrainerError
 
 _DENIED = (401, 403)
+_COMMIT = re.compile("^[0-9a-f]{40}$")
 
 
 @contextmanager
@@ -22,7 +24,7 @@ def explained(field: str, repository: str, revision: Optional[str], *, missing: 
             "and give that by spec.secretRefs",
         ) from error
     except RevisionNotFoundError as error:
-        raise TrainerError(missing, f"{field}: {repository} has no revision {revision}") from error
+        raise TrainerError(missing, f"{field}: {repository} has no {_named(revision)}") from error
     except RepositoryNotFoundError as error:
         raise TrainerError(
             missing, f"{field}: the Hub has no {repository}, or it is private and HF_TOKEN does not open it"
@@ -34,3 +36,10 @@ def explained(field: str, repository: str, revision: Optional[str], *, missing: 
                 f"{field}: the Hub refuses {repository} ({error.response.status_code}); is HF_TOKEN right?",
             ) from error
         raise
+
+
+def _named(revision: Optional[str]) -> str:
+    if revision is None or not _COMMIT.match(revision):
+        return f"revision {revision}"
+    # Its history was rewritten.
+    return f"commit {revision} any more, and a run keeps to what it began with; apply it again under another name"

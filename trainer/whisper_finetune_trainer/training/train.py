@@ -24,7 +24,7 @@ from whisper_finetune_trainer.report import report
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 from whisper_finetune_trainer.scratch_shares import ScratchShares
 from whisper_finetune_trainer.stopping import StopRequest
-from whisper_finetune_trainer.training import finished_run, milestones, outcome
+from whisper_finetune_trainer.training import finished_run, hub_commits, milestones, outcome
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ def train(
     """
     steps = StepRecord()
     with stop.interruptible():
+        config = hub_commits.pin(config, folder)
         loaded = model.load_model(config)
         # After the model, whose size decides what its output leaves to the sounds, and whose download is gone by now.
         shares = _scratch_shares(config, folder, loaded)

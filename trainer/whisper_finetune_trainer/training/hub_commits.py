@@ -1,0 +1,54 @@
+"""The commits of the Hub that a run reads: those of its first attempt in every later one, whatever is pushed meanwhile.
+
+Else a later attempt would measure the baseline of one model and train another, or begin anew on other clips.
+"""
+
+import logging
+from typing import Optional
+
+from pydantic import ValidationError
+
+from whisper_finetune_api import addresses
+from whisper_finetune_api.run import HubCommits, TrainerConfig
+from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_trainer.data import data_source
+from whisper_finetune_trainer.model import hub_model
+from whisper_finetune_trainer.output.run_folder import RunFolder
+
+_FILE = "hub-commits.json"
+logger = logging.getLogger(__name__)
+
+
+class _Record(ApiModel):
+    """The file in the run's folder."""
+
+    uid: str
+    commits: HubCommits
+
+
+def pin(config: TrainerConfig, folder: RunFolder) -> TrainerConfig:
+    """Return the configuration with the run's commits; raises what reading a model and a data set of the Hub does."""
+    known = _recorded(folder)
+    commits = known or _newest(config)
+    if commits == HubCommits():
+        return config
+    logger.info("commits of the Hub%s: %s", ", which this run began with" if known else "", commits.in_words())
+    if known is None and folder.outlives_the_pod:
+        folder.write_json(_FILE, _Record(uid=folder.uid, commits=commits).to_json_object())
+    return config.model_copy(update={"pinned": commits})
+
+
+def _recorded(folder: RunFolder) -> Optional[HubCommits]:
+    try:
+        record = _Record.model_validate(folder.read_json(_FILE))
+    except ValidationError:
+        return None
+    return record.commits if record.uid == folder.uid else None
+
+
+def _newest(config: TrainerConfig) -> HubCommits:
+    spec = config.spec
+    commits = data_source.newest_commits(spec.dataset)
+    if addresses.parse(spec.model) is not None:
+        return commits
+    return commits.model_copy(update={"model": hub_model.newest_commit(spec.model, spec.model_revision)})
