@@ -41,6 +41,8 @@ def test_measures_of_a_snapshot() -> None:
         Point("eval/wer", 0, 80.0),
         Point("eval/normalized_wer", 0, 75.0),
         Point("eval/wer", 2, 40.0),
+        Point("eval/normalized_wer", 2, 35.0),
+        Point("eval/cer", 2, 9.0),
     )
 
 
@@ -166,6 +168,7 @@ def test_two_attempts_are_one_run_on_an_mlflow_server(trackers: Path, server: st
         ("train/learning_rate", 1e-3, 8),
         ("eval/wer", 20.0, 8),
         ("eval/normalized_wer", 15.0, 8),
+        ("eval/cer", 9.0, 2),
     }
     tags = {entry["key"]: entry["value"] for entry in run["data"]["tags"]}
     assert (tags["model"], tags["report"]) == ("s3://models/it/demo/model", "s3://models/it/demo/report.html")

@@ -20,7 +20,7 @@ from trainer_attempts import Volume, stop_at
 from trainer_configs import FOLDER, UID
 from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer.output import folder_manifest
-from whisper_finetune_trainer.progress.progress import Snapshot
+from whisper_finetune_trainer.progress.progress import Measured, Snapshot
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +185,18 @@ def test_patience_ends_the_run_and_the_best_evaluation_becomes_the_model(volume:
         ("checkpoints/checkpoint-6", ended.result.baseline and ended.result.baseline.wer)
     ]
     assert volume.names("evaluations") == ["evaluation-2.json", "evaluation-4.json", "evaluation-6.json"]
+
+
+def test_each_evaluation_is_told_with_all_its_rates(volume: Volume) -> None:
+    told: list[Measured] = []
+    ended = volume.attempt(
+        volume.config(steps=4, evalEverySteps=2), lambda now: told.append(now.measured) if now.measured else None
+    )
+    newest = {measured.step: measured.figures for measured in told}
+    assert list(newest) == [0, 2, 4]
+    assert newest[0] == ended.result.baseline
+    records = {step: volume.json(f"evaluations/evaluation-{step}.json")["figures"] for step in (2, 4)}
+    assert {step: newest[step].to_json_object() for step in records} == records
 
 
 def test_patience_counts_on_after_a_stop(volume: Volume) -> None:

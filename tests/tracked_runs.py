@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 from trainer_configs import make_config, make_spec
-from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, TrainerReport, TrainingResult
+from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1.status import Progress, Result, WordErrorRate
-from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
+from whisper_finetune_trainer.progress.progress import Measured, Reporter, Snapshot
 from whisper_finetune_trainer.tracking import tracking
 
 
@@ -24,9 +24,9 @@ def snapshot(step: int = 4) -> Snapshot:
         stage="Training",
         progress=Progress(step=step, total_steps=8, percent=50, loss="1.2500", update_time="2026-01-01T00:00:00Z"),
         baseline=WordErrorRate(wer="80.00", normalized_wer="75.00"),
-        checkpoints=(ReportedCheckpoint(step=2, path="checkpoints/checkpoint-2", wer="40.00"),),
     )
-    return Snapshot(report=report, learning_rate=1e-3)
+    figures = WordErrorRate(wer="40.00", normalized_wer="35.00", cer="9.00")
+    return Snapshot(report=report, learning_rate=1e-3, measured=Measured(2, figures))
 
 
 def result() -> TrainingResult:

@@ -72,6 +72,7 @@ class Evaluations:
             len(self._clips),
             time.monotonic() - started,
         )
+        self._reporter.evaluated(step, figures)
         return evaluation
 
     def store(self, evaluation: Evaluation) -> None:

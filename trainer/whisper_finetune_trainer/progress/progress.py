@@ -8,12 +8,20 @@ import threading
 from typing import Any, Callable, Deque, List, Optional
 
 from whisper_finetune_api.run import Stage, TrainerReport
-from whisper_finetune_api.v1alpha1.status import Progress
+from whisper_finetune_api.v1alpha1.status import Progress, WordErrorRate
 
 #: Speed is that of the newest steps: the first ones also fill the encoder's cache.
 _SPEED_STEPS = 50
 #: As many digits as the API's pattern takes; a loss beyond this says nothing more.
 _LARGEST_LOSS = 1e8
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The error rates of the model of one step; step 0 is the baseline."""
+
+    step: int
+    figures: WordErrorRate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +35,8 @@ class Snapshot:
     training_seconds: float = 0.0
     evaluated_clips: int = 0
     clips_to_evaluate: int = 0
+    #: The newest evaluation that this attempt has made.
+    measured: Optional[Measured] = None
 
 
 Listener = Callable[[Snapshot], None]
@@ -66,6 +76,10 @@ class Reporter:
     def clips_done(self, clips: int) -> None:
         """Say how many clips of the current evaluation are done."""
         self._replace(evaluated_clips=clips)
+
+    def evaluated(self, step: int, figures: WordErrorRate) -> None:
+        """Say what an evaluation came to."""
+        self._replace(measured=Measured(step, figures))
 
     def resume_at(self, step: int, total_steps: int) -> None:
         """Say from which step this attempt goes on."""

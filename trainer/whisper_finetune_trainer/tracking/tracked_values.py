@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
-from whisper_finetune_api.run import TrainerConfig, TrainerReport
+from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
 from whisper_finetune_trainer.progress.progress import Snapshot
 
@@ -29,17 +29,18 @@ def parameters(config: TrainerConfig) -> Dict[str, str]:
 
 def points(snapshot: Snapshot) -> Tuple[Point, ...]:
     """Return all measures that a snapshot knows; most of them were in the one before too."""
-    return (*_of_step(snapshot), *_of_evaluations(snapshot.report))
+    measured = snapshot.measured
+    # A resumed attempt knows the baseline, and does not measure it.
+    baseline = figures(0, snapshot.report.baseline)
+    return (*_of_step(snapshot), *baseline, *(figures(measured.step, measured.figures) if measured else ()))
 
 
 def figures(step: int, found: Optional[WordErrorRate]) -> Tuple[Point, ...]:
     """Return the error rates that were measured at a step."""
     if found is None:
         return ()
-    return (
-        Point("eval/wer", step, float(found.wer)),
-        Point("eval/normalized_wer", step, float(found.normalized_wer)),
-    )
+    rates = {"wer": found.wer, "normalized_wer": found.normalized_wer, "cer": found.cer}
+    return tuple(Point(f"eval/{name}", step, float(rate)) for name, rate in rates.items() if rate is not None)
 
 
 def _of_step(snapshot: Snapshot) -> Iterator[Point]:
@@ -48,13 +49,6 @@ def _of_step(snapshot: Snapshot) -> Iterator[Point]:
         return
     yield Point("train/loss", progress.step, float(progress.loss))
     yield Point("train/learning_rate", progress.step, snapshot.learning_rate)
-
-
-def _of_evaluations(report: TrainerReport) -> Iterator[Point]:
-    yield from figures(0, report.baseline)
-    for checkpoint in report.checkpoints:
-        if checkpoint.wer is not None:
-            yield Point("eval/wer", checkpoint.step, float(checkpoint.wer))
 
 
 def _flat(fields: Mapping[str, Any], prefix: str) -> Iterator[Tuple[str, Any]]:
