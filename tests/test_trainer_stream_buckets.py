@@ -1,5 +1,8 @@
 """Streams from a real S3 server: what is asked for, and what a fault on the way does."""
 
+import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,14 +10,17 @@ from pathlib import Path
 import pytest
 
 import shards
+import tiny_whisper
 from layout_checks import config
 from object_store import fault_proxy, versitygw
-from object_store.fault_proxy import FaultProxy
+from object_store.fault_proxy import FaultProxy, Gate
 from object_store.versitygw import ObjectStore
+from trainer_attempts import Volume
 from whisper_finetune_trainer.data import audio, dataset
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.stream_blocks import Block
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.progress.progress import Snapshot
 
 CLIPS = 60
 
@@ -73,6 +79,25 @@ def test_a_connection_that_is_cut_costs_no_clip(proxy: FaultProxy, tmp_path: Pat
     cut = proxy.cut(lambda request: request.method == "GET" and ".tar" in request.path, times=2)
     assert sounds(shards.epoch(stream)) == whole
     assert cut.seen == 2
+
+
+def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(proxy: FaultProxy, tmp_path: Path) -> None:
+    tiny_whisper.build(tmp_path / "speech/model", window_seconds=2)
+    volume = Volume(tmp_path / "speech", tmp_path)
+    spec = {"dataset": {"source": "s3://speech/tar", "evalFraction": "0.1"}}
+    gates: list[Gate] = []
+
+    def stop_before_closed_gates(now: Snapshot) -> None:
+        progress = now.report.progress
+        if progress and progress.loss and not gates:
+            gates.append(proxy.close(lambda request: ".tar" in request.path))
+            threading.Thread(target=lambda: gates[0].reached.wait() and os.kill(os.getpid(), signal.SIGTERM)).start()
+
+    ended = volume.attempt(volume.config(spec=spec, steps=200), stop_before_closed_gates, shards.LIMITS)
+    gates[0].drop()
+    assert ended.exit_code == 75
+    assert ended.result.progress is not None
+    assert volume.names("resume") == [f"checkpoint-{ended.result.progress.step}"]
 
 
 def test_rights_that_end_while_it_is_read_are_named(proxy: FaultProxy, tmp_path: Path) -> None:

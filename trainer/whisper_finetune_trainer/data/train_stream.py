@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import threading
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from whisper_finetune_trainer.data.streaming import StreamLimits
 from whisper_finetune_trainer.data.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
 
+#: How often it is asked whether to end.
+_STOP_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +46,8 @@ class TrainStream:
     read: Tally = field(default_factory=Tally)
     #: Called when more was read.
     on_read: Callable[[], None] = field(default=lambda: None)
+    #: Raises where the training is to end, while a block is waited for.
+    check_stop: Callable[[], None] = field(default=lambda: None)
     #: Held-out texts, normalized, and the normalizer: which of them are trained on too is counted.
     held_out_texts: FrozenSet[str] = frozenset()
     normalize: Callable[[str], str] = str
@@ -72,11 +77,20 @@ class TrainStream:
         blocks = self._all_blocks(start, batch_size, is_over)
         reader = ThreadPoolExecutor(1)
         try:
-            yield _read_ahead(blocks, reader)
+            yield self._read_ahead(blocks, reader)
         finally:
             # Not waited for: a store may be slow to answer, and the state of a stopped run is to be saved.
             is_over.set()
             reader.shutdown(wait=False)
+
+    def _read_ahead(self, blocks: Iterator[Block], reader: ThreadPoolExecutor) -> Iterator[Block]:
+        following = reader.submit(next, blocks)
+        while True:
+            while not futures.wait([following], timeout=_STOP_SECONDS).done:
+                self.check_stop()
+            block = following.result()
+            following = reader.submit(next, blocks)
+            yield block
 
     def _all_blocks(self, cursor: Cursor, batch_size: int, is_over: threading.Event) -> Iterator[Block]:
         while not is_over.is_set():
@@ -107,14 +121,6 @@ class TrainStream:
             return Tally()
         met = self.held_out_texts.intersection(self.normalize(clip.text) for clip in filling.clips)
         return replace(stream_blocks.tally_of(filling.clips, filling.drops), met_texts=frozenset(met))
-
-
-def _read_ahead(blocks: Iterator[Block], reader: ThreadPoolExecutor) -> Iterator[Block]:
-    following = reader.submit(next, blocks)
-    while True:
-        block = following.result()
-        following = reader.submit(next, blocks)
-        yield block
 
 
 def digest_of(shards: ShardStream, limits: StreamLimits) -> str:

@@ -54,6 +54,7 @@ def train(
         backend = backends.open_backend(config, loaded, clips)
     if clips.stream is not None:
         clips.stream.on_read = lambda: reporter.tell(data=clips.summary())
+        clips.stream.check_stop = stop.check
     reporter.tell(
         data=clips.summary(), metric=wer.metric(loaded.language_code, loaded.spellings), ran_on=backend.ran_on
     )
