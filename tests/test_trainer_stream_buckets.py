@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,14 +87,22 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(proxy: FaultProxy
     volume = Volume(tmp_path / "speech", tmp_path)
     spec = {"dataset": {"source": "s3://speech/tar", "evalFraction": "0.1"}}
     gates: list[Gate] = []
+    newest_step = time.monotonic()
 
-    def stop_before_closed_gates(now: Snapshot) -> None:
-        progress = now.report.progress
-        if progress and progress.loss and not gates:
+    def stop_once_nothing_goes_on() -> None:
+        gates[0].reached.wait()
+        while time.monotonic() - newest_step < 3:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def close_gates_after_a_step(now: Snapshot) -> None:
+        nonlocal newest_step
+        newest_step = time.monotonic()
+        if now.report.progress and now.report.progress.loss and not gates:
             gates.append(proxy.close(lambda request: ".tar" in request.path))
-            threading.Thread(target=lambda: gates[0].reached.wait() and os.kill(os.getpid(), signal.SIGTERM)).start()
+            threading.Thread(target=stop_once_nothing_goes_on).start()
 
-    ended = volume.attempt(volume.config(spec=spec, steps=200), stop_before_closed_gates, shards.LIMITS)
+    ended = volume.attempt(volume.config(spec=spec, steps=200), close_gates_after_a_step, shards.LIMITS)
     gates[0].drop()
     assert ended.exit_code == 75
     assert ended.result.progress is not None
