@@ -8,11 +8,9 @@ import pytest
 
 import shards
 from data_layouts import write_tar
-from trainer_configs import make_config, make_spec
-from whisper_finetune_trainer.data import audio, dataset, streaming
+from whisper_finetune_trainer.data import audio, streaming
 from whisper_finetune_trainer.data.audio_places import Held, Member
 from whisper_finetune_trainer.data.stream_blocks import Cursor
-from whisper_finetune_trainer.errors import TrainerError
 
 CLIPS = 60
 
@@ -142,10 +140,3 @@ def test_small_shards_are_listed(speech: Path, source: str) -> None:
     clips = shards.load(speech, source, streaming.LIMITS)
     assert clips.stream is None
     assert clips.split == "Fraction"
-
-
-def test_ipus_refuse_a_stream_and_say_what_to_do(speech: Path, source: str) -> None:
-    config = make_config(make_spec(dataset={"source": f"pvc://speech/{source}"}), speech, scratch=speech)
-    with pytest.raises(TrainerError, match="not read as a stream on IPUs: put a part of the shards") as refused:
-        dataset.load_clips(config.model_copy(update={"accelerator": "ipu"}), shards.LIMITS)
-    assert refused.value.reason == "DatasetInvalid"

@@ -16,7 +16,7 @@ from transformers.modeling_utils import no_init_weights
 from whisper_finetune_api import run_plan
 from whisper_finetune_api.models import DIMENSIONS
 from whisper_finetune_trainer.data import features
-from whisper_finetune_trainer.ipu import assembly
+from whisper_finetune_trainer.ipu import assembly, schedule, train_data
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.model.model import LoadedModel
 
@@ -73,10 +73,11 @@ def test_whisper_small_compiles_at_every_partition_size(
     plan = run_plan.make_run_plan(config.spec, "ipu", ipus=ipus).ipu
     assert plan is not None
     example = {"input_features": np.zeros((80, 3000), dtype=np.float16), "labels": [*PROMPT, 50257]}
-    examples = [example] * assembly.clips_per_step(plan)
+    examples = [example] * schedule.clips_per_step(plan)
+    data = train_data.of_examples(examples, config, plan)
     compiled = Compiled(monkeypatch)
     with pytest.raises(SystemExit) as ended, no_init_weights():
-        assembly.make_trainer(config, plan, small, ExecutableCache(None), examples, compile_only=True)
+        assembly.make_trainer(config, plan, small, ExecutableCache(None), data, compile_only=True)
     assert ended.value.code == 0
     assert compiled.ipus == ipus
     assert layers_on(compiled.blocks) == {"Encoder": [5, 7, 0, 0], "Decoder": [0, 0, 5, 7]}

@@ -10,7 +10,7 @@ import torch
 from ipu_runs import IpuVolume, Run
 
 from whisper_finetune_trainer.backend import StepDone
-from whisper_finetune_trainer.ipu.examples import Examples
+from whisper_finetune_trainer.ipu.examples import ExampleMaker, Examples
 from whisper_finetune_trainer.ipu.trainer import IpuTrainer
 from whisper_finetune_trainer.pytorch import optimization
 
@@ -125,7 +125,7 @@ def test_losses_and_learning_rates_are_those_of_the_plain_loop(trained: Trained)
 
 def test_what_is_generated_is_what_generate_says(trained: Trained) -> None:
     run, clips = trained.run, trained.run.clips.evaluation
-    examples = Examples(clips, run.loaded, "float32")
+    examples = Examples(clips, ExampleMaker(run.loaded, "float32"))
     counts: List[int] = []
     tokens = run.backend._trainer.generate(examples, counts.append)
     assert counts == list(range(1, len(clips) + 1))

@@ -25,7 +25,7 @@ from whisper_finetune_trainer.data.audio_places import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import schedule
-from whisper_finetune_trainer.ipu.examples import ClipError, Examples
+from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -250,14 +250,14 @@ def test_what_befalls_a_clip_is_known_after_it_crossed_from_a_loaders_process(
     broken.write_bytes(b"no sound")
     clip = Clip("a.wav", WholeFile(str(broken)), "uno", 1.0)
     with pytest.raises(ClipError, match="Traceback") as ended:
-        next(iter(DataLoader(Examples([clip], run.loaded, "float32"), num_workers=1)))
+        next(iter(DataLoader(Examples([clip], ExampleMaker(run.loaded, "float32")), num_workers=1)))
     cause = ended.value.cause()
     assert cause.reason == "DatasetInvalid"
     assert cause.message.startswith(f"audio file {broken} cannot be decoded: ")
 
 
 def test_a_loaders_process_reads_a_store_that_its_parent_has_read(volume: IpuVolume, denied: Clip) -> None:
-    examples = Examples([denied], ipu_runs.Run(volume.config(steps=2)).loaded, "float32")
+    examples = Examples([denied], ExampleMaker(ipu_runs.Run(volume.config(steps=2)).loaded, "float32"))
     with pytest.raises(ClipError):
         examples[0]
     with pytest.raises(ClipError, match="Traceback") as ended:

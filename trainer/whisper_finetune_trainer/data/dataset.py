@@ -71,7 +71,7 @@ def _load_stream(
 ) -> Clips:
     # Its first shard tells the columns.
     split = _open(replace(files, paths=files.paths[:1]), config)
-    streamed_dataset.require_streamable(config, files, split, limits)
+    streamed_dataset.require_streamable(files, split, limits)
     given = _read_given(source, config, rules)
     found = streamed_dataset.load(config, files, split, rules, limits, given)
     rules.unpacked.close()

@@ -31,21 +31,15 @@ _LARGEST_USUAL_FRACTION = 0.02
 logger = logging.getLogger(__name__)
 
 
-def require_streamable(config: TrainerConfig, files: SplitFiles, split: Split, limits: StreamLimits) -> None:
+def require_streamable(files: SplitFiles, split: Split, limits: StreamLimits) -> None:
     """Raise DatasetInvalid for a data set that must be a stream and cannot be one, with what to do."""
-    size = f"{files.name} of {files.folder.address}: {streaming.total_bytes(files) / 1e9:.1f} GB of shards"
-    listed = f"the {limits.listed_bytes / 1e9:.0f} GB that are listed clip by clip"
-    if config.accelerator == "ipu":
-        raise TrainerError(
-            "DatasetInvalid",
-            f"{size} are more than {listed}, and data sets are not read as a stream on IPUs: put a part of the shards "
-            "into a folder of its own and name that, or train on a GPU",
-        )
     if files.format == "parquet" and not parquet_shards.is_embedded(files.folder, files.paths[0], split.columns.audio):
         raise TrainerError(
             "DatasetInvalid",
-            f"{size} are more than {listed}, and column {split.columns.audio} holds paths; a stream is read from "
-            "shards that hold the sounds: embed them, or give the paths in a manifest",
+            f"{files.name} of {files.folder.address}: {streaming.total_bytes(files) / 1e9:.1f} GB of shards are more "
+            f"than the {limits.listed_bytes / 1e9:.0f} GB that are listed clip by clip, and column "
+            f"{split.columns.audio} holds paths; a stream is read from shards that hold the sounds: embed them, or "
+            "give the paths in a manifest",
         )
 
 

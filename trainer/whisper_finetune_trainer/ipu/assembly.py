@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, Sized
+from typing import Any
 
 from optimum.graphcore import IPUConfig, IPUSeq2SeqTrainingArguments
 
@@ -11,10 +11,10 @@ from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import cpu_count
 from whisper_finetune_trainer.data import features
-from whisper_finetune_trainer.ipu import library_arguments, network
+from whisper_finetune_trainer.ipu import library_arguments, network, schedule
 from whisper_finetune_trainer.ipu.examples import Collator
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
-from whisper_finetune_trainer.ipu.order import ClipOrder
+from whisper_finetune_trainer.ipu.train_data import TrainData
 from whisper_finetune_trainer.ipu.trainer import IpuTrainer
 from whisper_finetune_trainer.model.model import LoadedModel
 
@@ -27,30 +27,24 @@ def make_trainer(
     plan: IpuPlan,
     loaded: LoadedModel,
     cache: ExecutableCache,
-    examples: Sized,
+    data: TrainData,
     *,
     compile_only: bool = False,
 ) -> IpuTrainer:
-    """Return the trainer on the examples to train on; with `compile_only` the library ends the process in here."""
+    """Return the trainer on what is to be trained on; with `compile_only` the library ends the process in here."""
     max_length = network.label_tokens(config, loaded)
     workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(config))
     arguments = library_arguments.training_arguments(config, config.scratch_folder, workers, compile_only=compile_only)
-    order = ClipOrder(len(examples), clips_per_step(plan), config.spec.training.seed)
     return IpuTrainer(
-        order,
+        data.order,
         is_encoder_frozen=config.spec.training.trainable == "Decoder",
         model=network.with_generation_settings(loaded, max_length),
         ipu_config=IPUConfig.from_dict(library_arguments.ipu_config(plan, cache.folder)),
         args=IPUSeq2SeqTrainingArguments(**arguments),
-        train_dataset=examples,
-        eval_dataset=examples,
+        train_dataset=data.examples,
+        eval_dataset=data.examples,
         data_collator=Collator(max_length),
     )
-
-
-def clips_per_step(plan: IpuPlan) -> int:
-    """Return the clips that one optimizer step takes, over all replicas."""
-    return plan.replication_factor * plan.gradient_accumulation_steps * plan.micro_batch_size
 
 
 def feature_type(config: TrainerConfig) -> str:
@@ -62,7 +56,7 @@ def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:
     """Return how many processes make features: as many as the notebook's, where CPUs and shared memory allow."""
     settings = loaded.feature_settings
     values = settings.mel_bins * settings.window_seconds * features.FRAMES_PER_SECOND
-    step_bytes = clips_per_step(plan) * values * _BYTES_OF_TYPE[type_name]
+    step_bytes = schedule.clips_per_step(plan) * values * _BYTES_OF_TYPE[type_name]
     shared_bytes = shutil.disk_usage(_SHARED_MEMORY).free // 2 if _SHARED_MEMORY.is_dir() else 0
     fitting: Any = shared_bytes // (run_plan.BATCHES_OF_PROCESS * step_bytes)
     return int(min(library_arguments.LOADER_WORKERS, cpu_count.available_cpus() - 1, fitting))

@@ -20,8 +20,15 @@ from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.checkpoints import random_state
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.ipu import assembly, environment, executable_cache, library_checkpoint, schedule
-from whisper_finetune_trainer.ipu.examples import ClipError, Examples
+from whisper_finetune_trainer.ipu import (
+    assembly,
+    environment,
+    executable_cache,
+    library_checkpoint,
+    schedule,
+    train_data,
+)
+from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.trainer import StepCallback
 from whisper_finetune_trainer.model.model import LoadedModel
@@ -35,7 +42,7 @@ class IpuBackend:
     def __init__(self, config: TrainerConfig, loaded: LoadedModel, clips: Clips) -> None:
         """Wait for the IPUs and make the trainer; ConfigInvalid, DatasetInvalid, AcceleratorUnavailable."""
         plan = schedule.make_plan(config, loaded.dimensions)
-        schedule.refuse_too_few(clips, plan)
+        _refuse_too_few(clips, plan)
         for warning in plan.warnings:
             logger.warning("%s", warning)
         environment.require_active_partition()
@@ -44,9 +51,9 @@ class IpuBackend:
         environment.wait_for_ipus(poptorch, plan.ipus, config.ipu_wait_seconds)
         self._config = config
         self._loaded = loaded
-        self._feature_type = assembly.feature_type(config)
-        train_examples = Examples(clips.train, loaded, self._feature_type)
-        self._trainer = assembly.make_trainer(config, plan, loaded, cache, train_examples)
+        self._make_example = ExampleMaker(loaded, assembly.feature_type(config))
+        data = train_data.of_clips(clips, config, plan, self._make_example)
+        self._trainer = assembly.make_trainer(config, plan, loaded, cache, data)
         self._resume_folder: Optional[Path] = None
         self._ran_on = RanOn(
             hardware=_hardware(plan, cache), software=_software(), precision=config.spec.training.precision or "Half"
@@ -62,7 +69,7 @@ class IpuBackend:
         # The library's loaders draw from it, and training must not depend on what was evaluated, and when.
         tensors, values = random_state.capture()
         with _readable_clips():
-            tokens = self._trainer.generate(Examples(clips, self._loaded, self._feature_type), on_clip)
+            tokens = self._trainer.generate(Examples(clips, self._make_example), on_clip)
         random_state.restore(tensors, values)
         # transformers 4.29 writes timestamps, which follow this token, as text; newer ones leave them out.
         last = self._loaded.network.generation_config.no_timestamps_token_id
@@ -70,11 +77,14 @@ class IpuBackend:
         return [text.strip() for text in self._loaded.tokenizer.batch_decode(spoken, skip_special_tokens=True)]
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
-        """Take the optimizer steps after `first_step` until `after_step` says so; TrainerError."""
+        """Take the optimizer steps after `first_step` until `after_step` says so; TrainerError.
+
+        However it ends, a stream is read no further: that must not hold up the state's saving.
+        """
         self._trainer.add_callback(StepCallback(self._trainer, after_step))
         # The library knows the step from the checkpoint.
         resume_from = str(self._resume_folder) if first_step else None
-        with _readable_clips():
+        with _readable_clips(), self._trainer.order.after(first_step):
             self._trainer.train(resume_from_checkpoint=resume_from)
 
     def gather_weights(self) -> None:
@@ -83,16 +93,26 @@ class IpuBackend:
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
-        return library_checkpoint.take(self._trainer)
+        tensors, values = library_checkpoint.take(self._trainer)
+        return tensors, {**values, **self._trainer.order.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Become what `state` returned; ConfigInvalid where it belongs to another network."""
         folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._config.scratch_folder))
         library_checkpoint.write(folder, self._trainer.model, tensors, values)
         self._trainer.load_weights(folder)
+        self._trainer.order.load_state(values)
         if self._resume_folder is not None:
             shutil.rmtree(self._resume_folder)
         self._resume_folder = folder
+
+
+def _refuse_too_few(clips: Clips, plan: IpuPlan) -> None:
+    """Raise DatasetInvalid before anybody waits for IPUs; how many clips a stream has, only its end tells."""
+    if clips.stream is None:
+        schedule.refuse_too_few(len(clips.train), plan)
+    elif clips.stream.max_clips is not None:
+        schedule.refuse_too_few(clips.stream.max_clips, plan)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import features
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.ipu import assembly, executable_cache, schedule
+from whisper_finetune_trainer.ipu import assembly, executable_cache, schedule, train_data
 from whisper_finetune_trainer.model import model
 from whisper_finetune_trainer.model.model import LoadedModel
 
@@ -25,9 +25,10 @@ def fill_cache(config: TrainerConfig) -> str:
     loaded = model.load_model(config)
     planned = schedule.of_model(config, loaded.dimensions)
     plan = schedule.make_plan(planned, loaded.dimensions)
-    examples = [_example(loaded, assembly.feature_type(config))] * assembly.clips_per_step(plan)
+    examples = [_example(loaded, assembly.feature_type(config))] * schedule.clips_per_step(plan)
+    data = train_data.of_examples(examples, planned, plan)
     try:
-        assembly.make_trainer(planned, plan, loaded, cache, examples, compile_only=True)
+        assembly.make_trainer(planned, plan, loaded, cache, data, compile_only=True)
     except SystemExit as ended:
         # The library's way to say that it is done.
         if ended.code != 0:

@@ -32,25 +32,20 @@ class ClipError(Exception):
         return TrainerError(reason, message)
 
 
-class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
-    """Features (mel bins, frames) and labels of clips, made when they are asked for."""
+class ExampleMaker:
+    """Makes the example of a clip: features (mel bins, frames) and labels."""
 
-    def __init__(self, clips: Sequence[Clip], loaded: LoadedModel, feature_type: str) -> None:
+    def __init__(self, loaded: LoadedModel, feature_type: str) -> None:
         """`feature_type` is float16 or float32, as the network's weights are."""
         settings = loaded.feature_settings
-        self._clips = clips
         self._loaded = loaded
         self._feature_type = feature_type
         self._extractor = feature_extraction_whisper.WhisperFeatureExtractorTorch(
             feature_size=settings.mel_bins, chunk_length=settings.window_seconds
         )
 
-    def __len__(self) -> int:
-        return len(self._clips)
-
-    def __getitem__(self, place: int) -> Example:
+    def __call__(self, clip: Clip) -> Example:
         """Return the example of a clip; ClipError where its sound cannot be had."""
-        clip = self._clips[place]
         try:
             samples = audio.read(clip.audio)
         except TrainerError as error:
@@ -63,6 +58,37 @@ class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript
         tokenizer = self._loaded.tokenizer
         text = tokenizer(clip.text, add_special_tokens=False).input_ids
         return [*self._loaded.prompt_ids, *text, tokenizer.eos_token_id]
+
+
+class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
+    """The examples of clips that are a list, made when they are asked for by their places."""
+
+    def __init__(self, clips: Sequence[Clip], make: ExampleMaker) -> None:
+        self._clips = clips
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, place: int) -> Example:
+        """Return the example of a clip; ClipError."""
+        return self._make(self._clips[place])
+
+
+class StreamedExamples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
+    """The examples of clips that are a stream: they are asked for by the clips, which bring their sounds along."""
+
+    def __init__(self, count: int, make: ExampleMaker) -> None:
+        """`count` of the whole run."""
+        self._count = count
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, clip: Clip) -> Example:
+        """Return the example of a clip; ClipError."""
+        return self._make(clip)
 
 
 class Collator:

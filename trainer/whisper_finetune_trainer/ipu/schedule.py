@@ -5,7 +5,6 @@ from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.ipu_refusals import IpuPlanError
 from whisper_finetune_api.models import Dimensions
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.errors import TrainerError
 
 
@@ -31,13 +30,18 @@ def of_model(config: TrainerConfig, dimensions: Dimensions) -> TrainerConfig:
     return config.model_copy(update={"schedule": schedule, "ipus": plan.ipus})
 
 
-def refuse_too_few(clips: Clips, plan: IpuPlan) -> None:
-    """Raise DatasetInvalid where the train clips do not fill one step: PopTorch would drop them all."""
-    needed = plan.replication_factor * plan.gradient_accumulation_steps * plan.micro_batch_size
-    if len(clips.train) < needed:
+def clips_per_step(plan: IpuPlan) -> int:
+    """Return the clips that one optimizer step takes, over all replicas."""
+    return plan.replication_factor * plan.gradient_accumulation_steps * plan.micro_batch_size
+
+
+def refuse_too_few(clips: int, plan: IpuPlan) -> None:
+    """Raise DatasetInvalid where the train clips of an epoch do not fill one step: PopTorch would drop them all."""
+    needed = clips_per_step(plan)
+    if clips < needed:
         raise TrainerError(
             "DatasetInvalid",
-            f"{len(clips.train)} clips are left to train on, and one step on {plan.ipus} IPUs takes {needed}: "
+            f"{clips} clips are left to train on, and one step on {plan.ipus} IPUs takes {needed}: "
             f"{plan.replication_factor} replicas x {plan.gradient_accumulation_steps} accumulated x micro-batches of "
             f"{plan.micro_batch_size}; give more clips, fewer ipus, or a smaller training.batchSize",
         )

@@ -12,7 +12,7 @@ from optimum.graphcore import IPUSeq2SeqTrainer
 
 from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.ipu.order import ClipOrder
+from whisper_finetune_trainer.ipu.order import Order
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class StepDone:
 class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no types
     """Trains on clips in our order and, where asked to, the decoder alone."""
 
-    def __init__(self, order: ClipOrder, *, is_encoder_frozen: bool, **arguments: Any) -> None:
+    def __init__(self, order: Order, *, is_encoder_frozen: bool, **arguments: Any) -> None:
         """`arguments` are the library's own."""
         self._is_encoder_frozen = is_encoder_frozen
         self.order = order
@@ -92,12 +92,12 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
             )
         return loss
 
-    def _get_train_sampler(self) -> ClipOrder:
+    def _get_train_sampler(self) -> Order:
         return self.order
 
 
 class StepCallback(transformers.TrainerCallback):  # type: ignore[misc]  # the library has no types
-    """Tells our loop of every step, and the order of the clips where an epoch goes on."""
+    """Tells the order of the clips, and our loop, of every step."""
 
     def __init__(self, trainer: IpuTrainer, after_step: AfterStep) -> None:
         self._trainer = trainer
@@ -108,14 +108,12 @@ class StepCallback(transformers.TrainerCallback):  # type: ignore[misc]  # the l
         """Begin to time: everything is compiled by now."""
         self._since = time.monotonic()
 
-    def on_epoch_begin(self, _arguments: Any, state: Any, _control: Any, **_: Any) -> None:
-        """Let the order go on after the steps that are done."""
-        self._trainer.order.next_step = state.global_step
-
     def on_step_end(self, _arguments: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell of the step, and end the training where that is the answer."""
         seconds = time.monotonic() - self._since
         done = StepDone(state.global_step, self._trainer.loss, self._trainer.learning_rate, seconds)
+        # First: what is saved after the step says where the clips go on.
+        self._trainer.order.took(state.global_step)
         if not self._after_step(done):
             control.should_training_stop = True
         self._since = time.monotonic()

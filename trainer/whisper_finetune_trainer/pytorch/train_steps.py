@@ -5,9 +5,10 @@ from itertools import count
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Protocol, Tuple
 
 from whisper_finetune_api.run import Schedule
+from whisper_finetune_trainer.data import stream_steps
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.stream_blocks import Block, Cursor
-from whisper_finetune_trainer.data.tally import Tally
+from whisper_finetune_trainer.data.stream_blocks import Block
+from whisper_finetune_trainer.data.stream_steps import Mark, StreamSteps
 from whisper_finetune_trainer.data.train_stream import TrainStream
 from whisper_finetune_trainer.pytorch import batches
 
@@ -22,23 +23,11 @@ class ClipBatch(NamedTuple):
     clips: Tuple[Clip, ...]
 
 
-class Mark(NamedTuple):
-    """Where a stream stands between two steps: those taken of a block, and what was read before and up to its end."""
-
-    cursor: Cursor
-    taken: int
-    before: Tally
-    read: Tally
-
-
 class TrainStep(NamedTuple):
     """The micro-batches of a step, and of a stream the mark after it."""
 
     micro_batches: Tuple[ClipBatch, ...]
     mark: Mark
-
-
-_START = Mark(Cursor(), 0, Tally(), Tally())
 
 
 class TrainSteps(Protocol):
@@ -72,7 +61,9 @@ class ListedSteps:
     @contextmanager
     def after(self, step: int) -> Iterator[Iterator[TrainStep]]:
         """Give the steps that follow a step, without end."""
-        yield (TrainStep(tuple(map(self._named, self._order.of(number))), _START) for number in count(step + 1))
+        yield (
+            TrainStep(tuple(map(self._named, self._order.of(number))), stream_steps.START) for number in count(step + 1)
+        )
 
     def took(self, step: TrainStep) -> None:
         """Nothing is to be noted."""
@@ -84,6 +75,9 @@ class ListedSteps:
     def load_state(self, values: Mapping[str, Any]) -> None:
         """Nothing is to be loaded."""
 
+    def _micro_batches(self, step: int) -> Tuple[ClipBatch, ...]:
+        return tuple(map(self._named, self._order.of(step)))
+
     def _named(self, batch: batches.MicroBatch) -> ClipBatch:
         return _with_clips(batch, self._clips)
 
@@ -93,52 +87,35 @@ class StreamedSteps:
 
     def __init__(self, stream: TrainStream, window_of: WindowOf, schedule: Schedule) -> None:
         """Begin with the stream's first block."""
-        self._stream = stream
+        self._seed = stream.seed
         self._window_of = window_of
         self._micro_batch_size = schedule.micro_batch_size
         self._batch_size = schedule.micro_batch_size * schedule.gradient_accumulation_steps
-        self._newest = _START
+        self._steps = StreamSteps(stream, self._batch_size, self._divide)
 
     @contextmanager
     def after(self, step: int) -> Iterator[Iterator[TrainStep]]:  # noqa: ARG002 -- the mark of that step says it
         """Give the steps that follow the newest one taken, without end."""
-        with self._stream.blocks(self._newest.cursor, self._batch_size) as blocks:
-            yield self._steps(blocks, self._newest)
+        with self._steps.following() as steps:
+            yield (TrainStep(batches, mark) for batches, mark in steps)
 
     def took(self, step: TrainStep) -> None:
         """Go on after this step from now on, and count the block that it is of; DatasetInvalid."""
-        if step.mark.read != self._newest.read:
-            self._stream.record(step.mark.read)
-        self._newest = step.mark
+        self._steps.took(step.mark)
 
     def state(self) -> Dict[str, Any]:
-        """Return the block that the newest step taken is of, the steps taken of it, and what was read before it."""
-        mark = self._newest
-        values = {"cursor": mark.cursor.values(), "taken": mark.taken, "read": mark.before.values()}
-        return {"stream": values}
+        """Return where the stream stands after the newest step taken."""
+        return self._steps.state()
 
     def load_state(self, values: Mapping[str, Any]) -> None:
         """Go on where `state` was asked."""
-        found = values["stream"]
-        before = Tally.of_values(found["read"])
-        self._newest = Mark(Cursor.of_values(found["cursor"]), found["taken"], before, before)
-        self._stream.record(before)
+        self._steps.load_state(values)
 
-    def _steps(self, blocks: Iterator[Block], start: Mark) -> Iterator[TrainStep]:
-        before, taken = start.before, start.taken
-        for block in blocks:
-            read = before.plus(block.tally)
-            steps = self._order(block)
-            for place in range(taken, len(steps)):
-                is_last = place + 1 == len(steps)
-                done = Mark(block.following, 0, read, read) if is_last else Mark(block.cursor, place + 1, before, read)
-                yield TrainStep(tuple(_with_clips(batch, block.clips) for batch in steps[place]), done)
-            before, taken = read, 0
-
-    def _order(self, block: Block) -> Tuple[batches.Step, ...]:
+    def _divide(self, block: Block) -> List[Tuple[ClipBatch, ...]]:
         windows = [self._window_of(clip) for clip in block.clips]
         epoch = f"{block.cursor.epoch}/{block.cursor.block}"
-        return batches.epoch_steps(windows, self._stream.seed, epoch, self._batch_size, self._micro_batch_size)
+        steps = batches.epoch_steps(windows, self._seed, epoch, self._batch_size, self._micro_batch_size)
+        return [tuple(_with_clips(batch, block.clips) for batch in step) for step in steps]
 
 
 def _with_clips(batch: batches.MicroBatch, clips: Tuple[Clip, ...]) -> ClipBatch:

@@ -1,0 +1,42 @@
+"""What the library trains on: examples, and the order in which its loader asks for them."""
+
+from typing import NamedTuple, Sized
+
+from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.train_stream import TrainStream
+from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.ipu.examples import ExampleMaker, Examples, StreamedExamples
+from whisper_finetune_trainer.ipu.order import ClipOrder, Order
+from whisper_finetune_trainer.ipu.stream_order import StreamOrder
+
+
+class TrainData(NamedTuple):
+    """The order yields what the examples are asked for by."""
+
+    examples: Sized
+    order: Order
+
+
+def of_clips(clips: Clips, config: TrainerConfig, plan: IpuPlan, make: ExampleMaker) -> TrainData:
+    """Return the run's train clips, a list or a stream."""
+    if clips.stream is not None:
+        return _of_stream(clips.stream, config, plan, make)
+    return of_examples(Examples(clips.train, make), config, plan)
+
+
+def of_examples(examples: Sized, config: TrainerConfig, plan: IpuPlan) -> TrainData:
+    """Return examples that are asked for by their places."""
+    order = ClipOrder(len(examples), schedule.clips_per_step(plan), config.spec.training.seed)
+    return TrainData(examples, order)
+
+
+def _of_stream(stream: TrainStream, config: TrainerConfig, plan: IpuPlan, make: ExampleMaker) -> TrainData:
+    order = StreamOrder(
+        stream,
+        schedule.clips_per_step(plan),
+        config.schedule.steps,
+        lambda clips: schedule.refuse_too_few(clips, plan),
+    )
+    return TrainData(StreamedExamples(len(order), make), order)
