@@ -97,6 +97,43 @@ def kaldi(folder: Path) -> None:
     _lines(folder / "data/train/text", [f"utt-{name} {text}" for name, text in SPOKEN.items()])
 
 
+def write_recordings(folder: Path, suffix: str = "flac") -> dict[str, tuple[str, float, float]]:
+    """Write two recordings, of every second clip with a pause before each; return a clip's file, start and end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    places = {}
+    for number in range(2):
+        parts: list[np.ndarray[Any, Any]] = []
+        for name in list(SPOKEN)[number::2]:
+            parts.append(np.zeros(SAMPLE_RATE // 4 if number else 0, np.float32))
+            start = sum(map(len, parts)) / SAMPLE_RATE
+            parts.append(samples(name))
+            places[name] = (f"recording-{number}.{suffix}", start, sum(map(len, parts)) / SAMPLE_RATE)
+        soundfile.write(folder / f"recording-{number}.{suffix}", np.concatenate(parts), SAMPLE_RATE)
+    return places
+
+
+def nemo_segments(folder: Path) -> None:
+    places = write_recordings(folder / "talks")
+    rows = [
+        {"audio_filepath": f"talks/{file}", "duration": round(end - start, 4), "offset": start, "text": SPOKEN[name]}
+        for name, (file, start, end) in places.items()
+    ]
+    _lines(folder / "train_manifest.json", [json.dumps(row) for row in rows])
+
+
+def kaldi_segments(folder: Path) -> None:
+    """Tabs and blanks part the columns; the last segment of each recording goes to its end."""
+    places = write_recordings(folder / "talks")
+    last = list(SPOKEN)[-2:]
+    _lines(folder / "data/train/wav.scp", [f"rec-{number}\ttalks/recording-{number}.flac" for number in range(2)])
+    segments = [
+        f"utt-{name} rec-{file[10]} {start:.3f}\t{-1 if name in last else f'{end:.3f}'}"
+        for name, (file, start, end) in places.items()
+    ]
+    _lines(folder / "data/train/segments", segments)
+    _lines(folder / "data/train/text", [f"utt-{name} {text}" for name, text in SPOKEN.items()])
+
+
 def webdataset(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for shard in range(2):
@@ -178,7 +215,9 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "Common Voice": common_voice,
     "NeMo": nemo,
     "NeMo, tarred": nemo_tarred,
+    "NeMo, segments": nemo_segments,
     "Kaldi": kaldi,
+    "Kaldi, segments": kaldi_segments,
     "WebDataset": webdataset,
     "WebDataset, JSON": webdataset_json,
     "OpenSLR": openslr,

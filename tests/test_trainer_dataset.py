@@ -149,7 +149,6 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     "no text": ({"audio": "audio/train-0000.wav", "text": None}, "empty text", "the text of audio/train-0000.wav"),
     "upwards": ({"audio": "../secret.wav", "text": "uno"}, "path outside of the source", "../secret.wav lies outside"),
     "absolute": ({"audio": "/etc/passwd", "text": "uno"}, "path outside of the source", "/etc/passwd lies outside"),
-    "part": ({"audio": "audio/train-0000.wav", "text": "uno", "offset": 3.5}, "part of a file", "cut them first"),
 }
 
 

@@ -40,11 +40,6 @@ BROKEN: dict[str, tuple[dict[str, bytes], str, str]] = {
         "wav.scp line 1: u1 is the output of a command (sox a.sph -t wav - |), and commands from a data set are never",
     ),
     "no texts": ({"wav.scp": b"u1 a.wav\n"}, "DatasetInvalid", "text with its texts is missing"),
-    "segments": (
-        {"wav.scp": b"u1 a.wav\n", "text": b"u1 uno\n", "segments": b"u1 r1 0 1\n"},
-        "DatasetInvalid",
-        "utterances are parts of longer recordings",
-    ),
     "no tar": ({"train-0.tar": b"this is no tar file" * 100}, "DatasetInvalid", "train-0.tar is no whole plain tar"),
     "no Parquet": ({"train.parquet": b"PAR1 this is none PAR1"}, "DatasetInvalid", "is no whole Parquet file"),
     "not a table": ({"train.csv": b'audio,text\n"a.wav,uno' + b"x" * 200_000}, "DatasetInvalid", "is not a table"),

@@ -1,5 +1,6 @@
 """Read the sound of clips as mono speech at 16 kHz, wherever it lies."""
 
+import hashlib
 import io
 from typing import Any, BinaryIO, NamedTuple, Tuple, Union
 
@@ -8,13 +9,28 @@ import soundfile
 import soxr
 
 from whisper_finetune_trainer.data import audio_formats, audio_places, parquet_shards, source_files
-from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Held, Member, WholeFile
+from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Held, Member, Part, WholeFile
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.file_part import FilePart
 from whisper_finetune_trainer.errors import TrainerError
 
 #: Samples from here on count as clipped.
 _FULL_SCALE = 0.999
+#: Bytes of one request where a segment is sought in a store: ten seconds of speech are 160 to 320 kB.
+_SEEK_BLOCK_BYTES = 256 * 1024
+
+
+class Header(NamedTuple):
+    """What a sound file's header says; `format` is libsndfile's name, such as WAV."""
+
+    frames: int
+    sample_rate: int
+    format: str
+
+    @property
+    def seconds(self) -> float:
+        """Return the length."""
+        return self.frames / self.sample_rate
 
 
 class Loudness(NamedTuple):
@@ -31,13 +47,31 @@ class UnreadableSoundError(Exception):
 
 def seconds(place: AudioPlace) -> float:
     """Return a sound's length by its header; UnreadableSoundError, FileNotFoundError or PermissionError."""
+    return place.frames / place.sample_rate if isinstance(place, Part) else header(place).seconds
+
+
+def header(place: AudioPlace) -> Header:
+    """Return what a sound file's header says, of a part its recording's; raises what `seconds` does."""
     with _opened(place) as opened:
         found = _checked(soundfile.info, opened)
-    return float(found.frames) / float(found.samplerate)
+    return Header(int(found.frames), int(found.samplerate), str(found.format))
+
+
+def digest(place: AudioPlace) -> bytes:
+    """Return what tells sounds apart: a hash of the file, or of a part's samples."""
+    try:
+        return hashlib.blake2b(content(place)).digest()
+    except TrainerError as error:
+        if error.reason != "DatasetInvalid":
+            raise
+        # A part that cannot be decoded is like no other; the look at the sounds counts it.
+        return audio_places.describe(place).encode()
 
 
 def content(place: AudioPlace) -> bytes:
-    """Return a sound file as it is."""
+    """Return a sound file as it is; of a part a file of its own, DatasetInvalid where it cannot be decoded."""
+    if isinstance(place, Part):
+        return _as_file(*_channels(place))
     if isinstance(place, Held):
         return place.content
     if isinstance(place, WholeFile):
@@ -77,14 +111,38 @@ def _channels(place: AudioPlace) -> "Tuple[np.ndarray[Any, np.dtype[np.float32]]
     return channels, int(rate)
 
 
+def _as_file(channels: "np.ndarray[Any, np.dtype[np.float32]]", rate: int) -> bytes:
+    file = io.BytesIO()
+    # A WAV file of floats would hold the time of writing.
+    soundfile.write(file, channels, rate, format="AU", subtype="FLOAT")
+    return file.getvalue()
+
+
 def _decoded(place: AudioPlace) -> Any:
+    if isinstance(place, Part):
+        with _opened(place) as opened:
+            return _checked(lambda file: _sought(file, place), opened)
     # All of it is needed: one request, and no seeking to and fro over a network.
     is_path = isinstance(place, WholeFile) and source_files.is_local(place.file)
     with _opened(place) if is_path else io.BytesIO(content(place)) as opened:
         return _checked(lambda file: soundfile.read(file, dtype="float32", always_2d=True), opened)
 
 
+def _sought(file: BinaryIO, part: Part) -> Any:
+    with soundfile.SoundFile(file) as recording:
+        recording.seek(part.start_frame)
+        channels = recording.read(part.frames, dtype="float32", always_2d=True)
+        if len(channels) < part.frames:
+            raise UnreadableSoundError("the recording ends before, it may be cut off")
+        return channels, recording.samplerate
+
+
 def _opened(place: AudioPlace) -> BinaryIO:
+    if isinstance(place, Part):
+        # Not by its content: an hour would be read for each of its clips.
+        file = source_files.open_file(place.file, _SEEK_BLOCK_BYTES)
+        whole = place.recording
+        return file if isinstance(whole, WholeFile) else io.BufferedReader(FilePart(file, whole.offset, whole.size))
     if isinstance(place, WholeFile):
         return source_files.open_file(place.file)
     if isinstance(place, Member) and not source_files.is_local(place.file):

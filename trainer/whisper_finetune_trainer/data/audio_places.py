@@ -42,13 +42,30 @@ class Held(NamedTuple):
         return self.origin.file
 
 
-AudioPlace = Union[WholeFile, Member, Cell, Held]
+class Part(NamedTuple):
+    """`frames` of a long recording from `start_frame` on, counted at its own sampling rate."""
+
+    recording: Union[WholeFile, Member]
+    start_frame: int
+    frames: int
+    sample_rate: int
+
+    @property
+    def file(self) -> str:
+        """Return the file that the recording is."""
+        return self.recording.file
+
+
+AudioPlace = Union[WholeFile, Member, Cell, Held, Part]
 
 
 def describe(place: AudioPlace) -> str:
     """Return the place in words, as a message names it."""
     if isinstance(place, Held):
         return describe(place.origin)
+    if isinstance(place, Part):
+        start, end = place.start_frame, place.start_frame + place.frames
+        return f"{start / place.sample_rate:.2f} s to {end / place.sample_rate:.2f} s of {describe(place.recording)}"
     if isinstance(place, Member):
         return f"{place.name} of {place.file}"
     if isinstance(place, Cell):

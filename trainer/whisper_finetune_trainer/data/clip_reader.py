@@ -6,11 +6,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, List, Tuple, Union
+from typing import Any, List, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import audio, manifest
-from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Sound, WholeFile
+from whisper_finetune_trainer.data import audio, manifest, segments
+from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Part, Sound, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.recordings import Recordings
+from whisper_finetune_trainer.data.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.splits import Split
 from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
@@ -25,11 +27,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rules:
-    """What a row must keep to, what is done to its text, and where the sounds of Parquet files may be unpacked."""
+    """What a row must keep to, what is done to its text, and where sounds may be kept that cost much to come by."""
 
     max_clip_seconds: int
     text: TextRules
     unpacked: UnpackedSounds
+    recordings: Recordings = field(default_factory=Recordings)
 
 
 @dataclass
@@ -86,15 +89,16 @@ def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Un
     sound = value if isinstance(value, Sound) else _sound_of_path(split, value)
     if isinstance(sound, str):
         return Drop("path outside of the source" if "outside" in sound else "broken line", f"{line}{sound}")
-    if row.values.get("offset") not in (None, "", 0, 0.0, "0", "0.0"):
-        return Drop("part of a file", f"{line}: parts of longer files (offset) are not supported; cut them first")
+    segment = _segment(row, sound, line)
+    if isinstance(segment, Drop):
+        return segment
     if outcome.skipped_by:
         text = row.values[split.columns.text]
         example = f"{line}: {sound.name} is left out by the data set's text rules: {text}"
         return Drop(f"text rule {outcome.skipped_by}", example, is_expected=True)
     if not outcome.text:
         return Drop("empty text", f"{line}: the text of {sound.name} is empty")
-    return _with_length(sound, outcome.text, line, rules)
+    return _with_length(sound, row, segment, outcome.text, line, rules)
 
 
 def _sound_of_path(split: Split, value: Any) -> Union[Sound, str]:
@@ -109,20 +113,45 @@ def _sound_of_path(split: Split, value: Any) -> Union[Sound, str]:
     return Sound(WholeFile(split.folder.file(name)), name)
 
 
-def _with_length(sound: Sound, text: str, line: str, rules: Rules) -> Union[Clip, Drop]:
+def _segment(row: manifest.Row, sound: Sound, line: str) -> Union[Segment, Drop, None]:
+    """Return the part of its recording that a row is, None for a sound of its own, or what is wrong with it."""
     try:
-        place = _unpacked(sound, rules.unpacked)
-        seconds = audio.seconds(place)
+        segment = row.segment or segments.of_manifest(row.values)
+    except MalformedSegmentError as error:
+        return Drop("broken line", f"{line} {error}")
+    if segment is None or isinstance(sound.place, WholeFile):
+        return segment
+    if segment.start_seconds > 0:
+        return Drop("part of a file", f"{line}: parts (offset) of a sound in a shard are not supported; cut them first")
+    # The sound is whole in its shard, whatever the list that it was packed by says.
+    return None
+
+
+def _with_length(
+    sound: Sound, row: manifest.Row, segment: Optional[Segment], text: str, line: str, rules: Rules
+) -> Union[Clip, Drop]:
+    try:
+        place, seconds = _measured(sound, segment, rules)
     except FileNotFoundError:
         return Drop("missing audio file", f"{line}: audio file {sound.name} does not exist")
     except (audio.UnreadableSoundError, IsADirectoryError) as error:
         return Drop("unreadable audio", f"{line}: audio file {sound.name} cannot be read: {error}")
+    except OutsideError as error:
+        return Drop("outside of its recording", f"{line}: {sound.name} {error}")
+    name = row.name or (f"{sound.name} {segment}" if isinstance(place, Part) else sound.name)
     if seconds <= 0:
         return Drop("unreadable audio", f"{line}: audio file {sound.name} holds no sound")
     if seconds > rules.max_clip_seconds:
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
-        return Drop("too long", f"{line}: {sound.name} lasts {seconds:.1f} s; {limit}")
-    return Clip(sound.name, place, text, seconds)
+        return Drop("too long", f"{line}: {name} lasts {seconds:.1f} s; {limit}")
+    return Clip(name, place, text, seconds)
+
+
+def _measured(sound: Sound, segment: Optional[Segment], rules: Rules) -> Tuple[AudioPlace, float]:
+    if segment is not None and isinstance(sound.place, WholeFile):
+        return rules.recordings.find(sound.place, segment, rules.unpacked)
+    place = _unpacked(sound, rules.unpacked)
+    return place, audio.seconds(place)
 
 
 def _unpacked(sound: Sound, unpacked: UnpackedSounds) -> AudioPlace:

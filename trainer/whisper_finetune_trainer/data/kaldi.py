@@ -1,27 +1,56 @@
-"""Kaldi's data folders: `wav.scp` says where each utterance's sound is, `text` what is said in it."""
+"""Kaldi's data folders: `wav.scp` says where each sound is, `text` what is said in an utterance.
+
+An utterance is a sound of its own, or, where there is a file `segments`, a part of one.
+"""
 
 import posixpath
+import re
 from typing import Dict, Iterator, Tuple
 
-from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data import segments, source_files
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Row
 from whisper_finetune_trainer.errors import TrainerError
 
+#: What the rows have, broken ones too.
+COLUMNS = ("audio", "text")
+_SEGMENTS = "segments"
+_BLANKS = re.compile(r"[ \t]+")
+#: The end of a segment that goes to the end of its recording.
+_TO_THE_END = re.compile(r"-1(\.0*)?")
+
+
+def list_path(folder: DataFolder, path: str) -> str:
+    """Return the file that has a line for each utterance beside a `wav.scp`: `segments`, or itself."""
+    beside = posixpath.join(posixpath.dirname(path), _SEGMENTS)
+    return beside if folder.is_file(beside) else path
+
 
 def rows(folder: DataFolder, path: str) -> Iterator[Row]:
     """Yield the utterances of a `wav.scp`; DatasetInvalid where its texts are missing or it needs commands run."""
-    place = posixpath.dirname(path)
-    _refuse_segments(folder, posixpath.join(place, "segments"))
-    texts = _texts(folder, posixpath.join(place, "text"))
-    for number, (utterance, sound) in _lines(folder, path):
+    texts = _texts(folder, posixpath.join(posixpath.dirname(path), "text"))
+    listed = list_path(folder, path)
+    if listed != path:
+        yield from _segment_rows(folder, listed, _recordings(folder, path), texts)
+        return
+    for number, (utterance, sound) in _sounds(folder, path):
+        yield _row(number, utterance, sound, texts)
+
+
+def _sounds(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]]]:
+    """Yield each line's number, its first word and the path; DatasetInvalid for one that is a command."""
+    for number, (name, sound) in _lines(folder, path):
         if sound.endswith("|"):
             raise TrainerError(
                 "DatasetInvalid",
-                f"{path} line {number}: {utterance} is the output of a command ({sound[:60]}), and commands from a "
+                f"{path} line {number}: {name} is the output of a command ({sound[:60]}), and commands from a "
                 "data set are never run; write the sound to files first, such as by `wav-copy`",
             )
-        yield _row(number, utterance, sound, texts)
+        yield number, (name, sound)
+
+
+def _recordings(folder: DataFolder, path: str) -> Dict[str, str]:
+    return dict(line for _, line in _sounds(folder, path))
 
 
 def _row(number: int, utterance: str, sound: str, texts: Dict[str, str]) -> Row:
@@ -32,25 +61,40 @@ def _row(number: int, utterance: str, sound: str, texts: Dict[str, str]) -> Row:
     return Row(number, {"audio": sound, "text": texts[utterance]})
 
 
+def _segment_rows(folder: DataFolder, path: str, recordings: Dict[str, str], texts: Dict[str, str]) -> Iterator[Row]:
+    for number, (utterance, rest) in _lines(folder, path):
+        yield _segment_row(number, utterance, rest, recordings, texts)
+
+
+def _segment_row(number: int, utterance: str, rest: str, recordings: Dict[str, str], texts: Dict[str, str]) -> Row:
+    fields = rest.split()
+    if len(fields) != len(("recording", "start", "end")):
+        return Row(number, {}, f"of {utterance} is not UTTERANCE RECORDING START END (channels cannot be chosen)")
+    recording, start, end = fields
+    sound = recordings.get(recording)
+    if not sound:
+        return Row(number, {}, f"names recording {recording}, which has no path in wav.scp")
+    # Taken out: a second line of one name would be another clip that goes by it.
+    text = texts.pop(utterance, None)
+    if text is None:
+        return Row(number, {}, f"utterance {utterance} has no line in text, or had a segment before")
+    try:
+        segment = segments.made(start, None if _TO_THE_END.fullmatch(end) else end)
+    except segments.MalformedSegmentError as error:
+        return Row(number, {}, f"of {utterance} {error}")
+    return Row(number, {"audio": sound, "text": text}, segment=segment, name=utterance)
+
+
 def _texts(folder: DataFolder, path: str) -> Dict[str, str]:
     if not folder.is_file(path):
         raise TrainerError("DatasetInvalid", f"{folder.address} has a wav.scp, but {path} with its texts is missing")
     return dict(line for _, line in _lines(folder, path))
 
 
-def _refuse_segments(folder: DataFolder, path: str) -> None:
-    if folder.is_file(path):
-        raise TrainerError(
-            "DatasetInvalid",
-            f"{folder.address} has {path}: its utterances are parts of longer recordings, which are not supported; "
-            "cut them first, such as by `extract-segments`",
-        )
-
-
 def _lines(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]]]:
     """Yield each line's number, its first word and the rest."""
     with source_files.open_text(folder.file(path)) as text:
         for number, line in enumerate(text, start=1):
-            word, _, rest = line.strip().partition(" ")
+            word, *rest = _BLANKS.split(line.strip(), maxsplit=1)
             if word:
-                yield number, (word, rest.strip())
+                yield number, (word, rest[0] if rest else "")

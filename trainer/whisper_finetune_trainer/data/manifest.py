@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, TextIO, Tuple, Type
 
 from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.segments import Segment
 from whisper_finetune_trainer.errors import TrainerError
 
 AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
@@ -31,6 +32,10 @@ class Row:
     number: int
     values: Mapping[str, Any]
     broken: Optional[str] = None
+    #: The part of the recording that it is, where its layout says so beside the values.
+    segment: Optional[Segment] = None
+    #: What the clip goes by, where that is not the name of its file.
+    name: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import os
 import posixpath
 import threading
 from functools import lru_cache
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Iterator, List, Mapping, Sequence, Tuple
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -13,6 +13,7 @@ from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.audio_places import Cell, Held, Sound
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Columns, Row
+from whisper_finetune_trainer.data.segments import MANIFEST_COLUMNS as SEGMENT_COLUMNS
 from whisper_finetune_trainer.errors import TrainerError
 
 #: A row group is read as a whole, and two are held: the one that is read and the one before it.
@@ -38,10 +39,11 @@ def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator
         file = folder.file(path)
         for group in range(_opened(file).num_row_groups):
             names, texts = _names_and_texts(file, group, columns)
-            for row, (name, text) in enumerate(zip(names, texts)):
+            places = _segments(file, group, columns.audio, len(texts))
+            for row, (name, text, place) in enumerate(zip(names, texts, places)):
                 number += 1
                 sound = _sound(name, path, Cell(file, group, row, columns.audio))
-                yield Row(number, {columns.audio: sound, columns.text: text})
+                yield Row(number, {**place, columns.audio: sound, columns.text: text})
 
 
 def is_embedded(folder: DataFolder, path: str, column: str) -> bool:
@@ -139,6 +141,16 @@ def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence
         return [None] * len(texts), texts
     found = table.column(columns.audio).to_pylist()
     return [value.get("path") if isinstance(value, dict) else value for value in found], texts
+
+
+def _segments(file: str, group: int, audio: str, rows: int) -> Sequence[Mapping[str, Any]]:
+    """Return what each row says of the part of its recording; nothing where the sounds themselves are in the file."""
+    present = [name for name in SEGMENT_COLUMNS if name in _opened(file).schema_arrow.names]
+    if not present or _is_embedded(file, audio):
+        return [{}] * rows
+    with _reading:
+        found = _opened(file).read_row_group(group, columns=present, use_threads=False).to_pylist()
+    return list(found)
 
 
 @lru_cache(maxsize=_GROUPS_HELD)

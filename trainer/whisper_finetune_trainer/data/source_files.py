@@ -57,6 +57,17 @@ def read_bytes(file: str) -> bytes:
     return bytes(filesystem(file).cat_file(file))
 
 
+def size_bytes(file: str) -> int:
+    """Return the size of a file."""
+    return Path(file).stat().st_size if is_local(file) else int(filesystem(file).size(file))
+
+
+def chunks(file: str, chunk_bytes: int) -> Iterator[bytes]:
+    """Yield a file from its start to its end."""
+    with open_file(file, chunk_bytes) as opened:
+        yield from iter(lambda: opened.read(chunk_bytes), b"")
+
+
 def read_range(file: str, offset: int, size: int) -> bytes:
     """Return `size` bytes from `offset`, fewer where the file ends before."""
     if not is_local(file):

@@ -40,7 +40,8 @@ def open_split(files: SplitFiles, audio: Sequence[str], text: Sequence[str]) -> 
     else:
         rows = _rows(files)
         first = list(islice(rows, _LOOKED_AT))
-        columns = manifest.find_columns(first, audio, text, files.name) if first else Columns("", "")
+        known = [Row(0, dict.fromkeys(kaldi.COLUMNS))] if files.format == "kaldi" else []
+        columns = manifest.find_columns([*known, *first], audio, text, files.name) if first else Columns("", "")
     rows = chain(first, rows)
     place = posixpath.dirname(files.paths[0])
     if nemo_tars.are_meant(files.folder, place, first):
@@ -49,7 +50,14 @@ def open_split(files: SplitFiles, audio: Sequence[str], text: Sequence[str]) -> 
     if head is None:
         raise TrainerError("DatasetInvalid", f"{files.name} of {files.folder.address} is empty")
     base = _base(files, first)
-    return Split(files.name, files.folder, base, columns, chain([head], rows))
+    return Split(_name(files), files.folder, base, columns, chain([head], rows))
+
+
+def _name(files: SplitFiles) -> str:
+    """Return the file whose lines messages count."""
+    if files.format != "kaldi":
+        return files.name
+    return posixpath.basename(kaldi.list_path(files.folder, files.paths[0]))
 
 
 def _rows(files: SplitFiles) -> Iterator[Row]:
