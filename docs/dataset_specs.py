@@ -6,7 +6,7 @@ from whisper_finetune_trainer.data import datasets_table
 from whisper_finetune_trainer.data.datasets_table import KnownDataset
 from whisper_finetune_trainer.data.text_rules import RULES
 
-HEADER = ("data set", "`dataset.source`", "languages", "text", "Parquet files (unverified)")
+HEADER = ("data set", "`dataset.source`", "languages", "text", "Parquet files", "checked against")
 RULES_HEADER = ("rule", "what it does", "data sets")
 #: Languages that the examples are in, where the data set has them.
 _EXAMPLES = ("ca", "it", "en")
@@ -39,7 +39,7 @@ def rows() -> Iterator[tuple[str, ...]]:
         sources = ", ".join(f"`{name}`" for name in known.hub_ids)
         gated = " (gated: accept its terms)" if known.gated else ""
         languages = ", ".join(sorted(known.configs))
-        yield known.name, sources + gated, languages, f"`{known.text_column}`", known.parquet
+        yield known.name, sources + gated, languages, f"`{known.text_column}`", known.parquet, known.checked_against
 
 
 def rule_rows() -> Iterator[tuple[str, ...]]:

@@ -111,6 +111,7 @@ def make(root: Path) -> dict[str, Repository]:
         ("openslr/librispeech_asr", "main", LIBRISPEECH, upper, ["clean/test/0000.parquet"]),
         ("speechcolab/gigaspeech", CONVERSION, GIGASPEECH, GIGA_TEXTS, ["xs/train/0000.parquet"]),
         ("MLCommons/peoples_speech", "main", PEOPLES, WORDS, ["clean/train-00000-of-00001.parquet"]),
+        ("MLCommons/peoples_speech", "main", PEOPLES, WORDS, ["clean/test-00000-of-00001.parquet"]),
         (
             "edinburghcstr/ami",
             "main",

@@ -35,4 +35,6 @@ def test_a_spec_gives_what_the_data_set_needs(known: datasets_table.KnownDataset
     configs = known.configs[spec["language"]]
     assert spec["dataset"].get("config", configs[0]) in configs
     assert len(configs) == 1 or "config" in spec["dataset"]
+    assert spec["dataset"].get("evalSplit") == known.eval_split
+    assert f"| {known.checked_against} |" in TEXT
     assert known.gated == any("HF_TOKEN" in secret["keys"] for secret in spec.get("secretRefs", []))

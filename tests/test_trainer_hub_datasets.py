@@ -55,6 +55,10 @@ KNOWN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "LibriSpeech": (spec("openslr/librispeech_asr", "en"), WORDS),
     "GigaSpeech": (spec("speechcolab/gigaspeech", "en"), ["five!", "one, two.", "three four?"]),
     "People's Speech": (spec("MLCommons/peoples_speech", "en"), WORDS),
+    "People's Speech, with its test split": (
+        spec("MLCommons/peoples_speech", "en", evalSplit="test"),
+        sorted(WORDS * 2),
+    ),
     "AMI": (spec("edinburghcstr/ami", "en"), WORDS),
     "TEDLIUM": (spec("LIUM/tedlium", "en"), ["five", "it's one", "they'll four", "two three"]),
     "GigaSpeech as it is": (
@@ -81,6 +85,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "split": (spec("google/fleurs", "ca", evalSplit="dev"), "DatasetNotFound", "has no split dev; it has test, train"),
     "config": (spec("google/fleurs", "ca", config="xx"), "DatasetNotFound", "has no configuration xx; those with this"),
+    "several configs of English": (
+        spec("openslr/openslr", "en"),
+        "ConfigInvalid",
+        "give one; those with this language are SLR70, SLR83",
+    ),
     "several configs": (
         spec("openslr/openslr", "es"),
         "ConfigInvalid",

@@ -132,3 +132,10 @@ def test_row_groups_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: 
     data_layouts.parquet_of_bytes(tmp_path / "clips")
     monkeypatch.setattr("whisper_finetune_trainer.data.parquet_shards._LARGEST_GROUP_BYTES", 1_000)
     assert "write it again with smaller ones (row_group_size=100" in refusal(tmp_path).message
+
+
+def test_what_stands_between_name_and_text_of_a_line_index_is_passed_over(tmp_path: Path) -> None:
+    data_layouts.openslr(tmp_path / "clips")
+    index = tmp_path / "clips/male/line_index_male.tsv"
+    index.write_text(index.read_text(encoding="utf-8").replace("\t", "\tspeaker 7\t"), encoding="utf-8")
+    check(load(tmp_path))

@@ -1,7 +1,7 @@
 """Data sets that people fine-tune Whisper with: their columns, configurations by language, splits and text rules.
 
-Pure. A spec needs only source and language for them; docs/data.md shows one for each. What is here is
-from the data sets' cards as they are known, and was not verified against the Hub.
+Pure. A spec needs only source and language for them; docs/data.md shows one for each. `checked_against` says where
+columns, configurations, splits and tags were looked up; none of it was read from the Hub itself.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ _MLS = {
 _OPENSLR = {
     "bn": ("SLR53",),
     "ca": ("SLR69",),
-    "en": ("SLR70",),
+    "en": ("SLR70", "SLR83"),
     "es": ("SLR71", "SLR72", "SLR73", "SLR74", "SLR75"),
     "eu": ("SLR76",),
     "gl": ("SLR77",),
@@ -74,6 +74,8 @@ class KnownDataset:
     gated: bool = False
     #: Where its Parquet files are, as far as it is known.
     parquet: str = ""
+    #: Where what stands here was looked up.
+    checked_against: str = ""
 
 
 KNOWN: Tuple[KnownDataset, ...] = (
@@ -83,6 +85,7 @@ KNOWN: Tuple[KnownDataset, ...] = (
         "sentence",
         configs=_OPENSLR,
         parquet="a script: the Hub's conversion, whole for the smaller sets such as SLR69",
+        checked_against="its script and card in `huggingface/datasets`, as they were before they moved to the Hub",
     ),
     KnownDataset(
         "VoxPopuli",
@@ -90,7 +93,8 @@ KNOWN: Tuple[KnownDataset, ...] = (
         "normalized_text",
         configs=_one_each({code: code for code in _VOXPOPULI.split()}),
         eval_split="test",
-        parquet="a script: the Hub's conversion, partial for the larger languages",
+        parquet="in the repository; before, a script with a conversion that is partial for the larger languages",
+        checked_against="`voxpopuli/__init__.py` of `facebookresearch/voxpopuli` (languages), a copy of its script",
     ),
     KnownDataset(
         "FLEURS",
@@ -99,6 +103,7 @@ KNOWN: Tuple[KnownDataset, ...] = (
         configs=_one_each({**{code.split("_")[0]: code for code in _FLEURS.split()}, **_FLEURS_OTHERS}),
         eval_split="test",
         parquet="a script: the Hub's conversion, whole for each language",
+        checked_against="copies of its script: all 102 configurations and the columns",
     ),
     KnownDataset(
         "Multilingual LibriSpeech",
@@ -107,6 +112,7 @@ KNOWN: Tuple[KnownDataset, ...] = (
         configs=_one_each(_MLS),
         eval_split="test",
         parquet="in the repository",
+        checked_against="a copy of its card",
     ),
     KnownDataset(
         "LibriSpeech",
@@ -117,6 +123,7 @@ KNOWN: Tuple[KnownDataset, ...] = (
         eval_split="test",
         rules=("LowerCase",),
         parquet="in the repository",
+        checked_against="its script in `huggingface/datasets`",
     ),
     KnownDataset(
         "GigaSpeech",
@@ -127,14 +134,16 @@ KNOWN: Tuple[KnownDataset, ...] = (
         rules=("NoSpeech", "PunctuationTags", "LowerCase"),
         gated=True,
         parquet="a script: the Hub's conversion, partial from `m` on",
+        checked_against="a copy of its script; the tags by the README of `SpeechColab/GigaSpeech`",
     ),
     KnownDataset(
         "People's Speech",
         ("MLCommons/peoples_speech",),
         "text",
         configs={"en": ("clean",)},
-        eval_split=None,
+        eval_split="test",
         parquet="in the repository",
+        checked_against="a copy of its card",
     ),
     KnownDataset(
         "AMI",
@@ -144,6 +153,7 @@ KNOWN: Tuple[KnownDataset, ...] = (
         eval_split="test",
         rules=("LowerCase",),
         parquet="in the repository",
+        checked_against="a copy of an early script; the capitals by what others say who read it",
     ),
     KnownDataset(
         "TEDLIUM",
@@ -153,6 +163,7 @@ KNOWN: Tuple[KnownDataset, ...] = (
         eval_split="test",
         rules=("NotScored", "UnknownWords", "SpacedApostrophes"),
         parquet="a script: the Hub's conversion, partial",
+        checked_against="its script in `huggingface/datasets`; the rules by Hugging Face's own training scripts for it",
     ),
 )
 #: Common Voice left the Hub in October 2025; its releases are downloads now.

@@ -22,10 +22,11 @@ def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
         with source_files.open_text(folder.file(path)) as lines:
             for line in lines:
                 number += 1
-                # Some have a column between name and text, which is empty.
-                name, _, text = line.strip().partition("\t")
+                # Some have a column between name and text, of speakers or empty.
+                name, *others = line.strip().split("\t")
+                text = others[-1].strip() if others else ""
                 if name:
-                    yield _row(number, posixpath.join(posixpath.dirname(path), name.strip() + _SOUND), text.strip())
+                    yield _row(number, posixpath.join(posixpath.dirname(path), name.strip() + _SOUND), text)
 
 
 def _row(number: int, path: str, text: str) -> Row:

@@ -9,14 +9,14 @@ from typing_extensions import Literal
 RuleName = Literal["PunctuationTags", "NoSpeech", "LowerCase", "UnknownWords", "NotScored", "SpacedApostrophes"]
 _PUNCTUATION = {"<COMMA>": ",", "<PERIOD>": ".", "<QUESTIONMARK>": "?", "<EXCLAMATIONPOINT>": "!"}
 _PUNCTUATION_TAG = re.compile(r"\s*(" + "|".join(_PUNCTUATION) + ")")
-_NO_SPEECH = re.compile(r"\s*<(SIL|MUSIC|NOISE|OTHER)>\s*")
+_NO_SPEECH = re.compile(r"<(SIL|MUSIC|NOISE|OTHER)>")
 _UNKNOWN_WORD = re.compile(r"\s*<unk>", re.IGNORECASE)
-_SPACED_APOSTROPHE = re.compile(r"(?<=\w)\s+'(?=(d|ll|m|re|s|t|ve)\b)", re.IGNORECASE)
+_SPACED_APOSTROPHE = re.compile(r"(?<=\w)\s+'(?=(all|clock|d|ll|m|re|s|t|ve)\b)", re.IGNORECASE)
 _NOT_SCORED = "ignore_time_segment_in_scoring"
 
 
 def _spoken(text: str) -> Optional[str]:
-    return None if _NO_SPEECH.fullmatch(text) else text
+    return None if _NO_SPEECH.search(text) else text
 
 
 def _punctuated(text: str) -> str:
@@ -40,13 +40,15 @@ class Rule:
 
 
 RULES: Dict[RuleName, Rule] = {
-    "NoSpeech": Rule("segments that are `<SIL>`, `<MUSIC>`, `<NOISE>` or `<OTHER>` alone are left out", _spoken),
+    "NoSpeech": Rule("segments with `<SIL>`, `<MUSIC>`, `<NOISE>` or `<OTHER>` in their text are left out", _spoken),
     "NotScored": Rule(f"segments with the text `{_NOT_SCORED}` are left out", _scored),
     "PunctuationTags": Rule(
         "`<COMMA>`, `<PERIOD>`, `<QUESTIONMARK>`, `<EXCLAMATIONPOINT>` become , . ? !", _punctuated
     ),
     "UnknownWords": Rule("`<unk>` is taken out", lambda text: _UNKNOWN_WORD.sub("", text)),
-    "SpacedApostrophes": Rule("`it 's` becomes `it's`", lambda text: _SPACED_APOSTROPHE.sub("'", text)),
+    "SpacedApostrophes": Rule(
+        "`it 's` becomes `it's`, `o 'clock` becomes `o'clock`", lambda text: _SPACED_APOSTROPHE.sub("'", text)
+    ),
     "LowerCase": Rule("texts in capitals become lower case", _lowered),
 }
 
