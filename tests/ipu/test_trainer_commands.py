@@ -12,6 +12,7 @@ import ipu_runs
 import pytest
 import yaml
 
+import shards
 import specs
 from trainer_configs import make_spec
 
@@ -21,13 +22,21 @@ FOLDERS = ("crds", "trainer", "tests/poptorch_emulation")
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ipu_runs.write_speech(tmp_path_factory.mktemp("speech"))
+    folder = ipu_runs.write_speech(tmp_path_factory.mktemp("speech"))
+    shards.write_tars(folder / "tar", 40, 10)
+    # A tar file of zeros has no members, and a disk does not store them: these shards are too large to be listed.
+    (folder / "tar/train-999999.tar").touch()
+    os.truncate(folder / "tar/train-999999.tar", 65 * 1024**3)
+    return folder
 
 
-def command(speech: Path, folder: Path, verb: str, *options: str, **changes: Any) -> List[str]:
-    """Return the command line for a run of a few steps that lies in a folder."""
+def command(speech: Path, folder: Path, verb: str, *options: str, source: str = "clips", **changes: Any) -> List[str]:
+    """Return the command line for a run of a few steps that lies in a folder; `changes` are of spec.training."""
     values = {"steps": 4, "batchSize": 4, "precision": "Float", "learningRate": "1e-3", "maxLabelTokens": 32, **changes}
-    spec = specs.with_changes(make_spec(), {f"training.{name}": value for name, value in values.items()})
+    spec = specs.with_changes(
+        make_spec(dataset={"source": f"pvc://speech/{source}"}),
+        {f"training.{name}": value for name, value in values.items()},
+    )
     described = {
         "apiVersion": "whisperfinetune.dev/v1alpha1",
         "kind": "WhisperFineTune",
@@ -49,8 +58,9 @@ def on_two_cpus() -> None:
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
-def test_a_run_that_is_stopped_while_processes_make_its_features(speech: Path, tmp_path: Path) -> None:
-    arguments = command(speech, tmp_path, "run", "--accelerator", "ipu", steps=300)
+@pytest.mark.parametrize("source", ["clips", "tar"], ids=["of a list", "of a stream"])
+def test_a_run_that_is_stopped_while_processes_make_its_features(speech: Path, tmp_path: Path, source: str) -> None:
+    arguments = command(speech, tmp_path, "run", "--accelerator", "ipu", source=source, steps=300)
     process = subprocess.Popen(
         arguments,
         env=environment(),
@@ -71,6 +81,7 @@ def test_a_run_that_is_stopped_while_processes_make_its_features(speech: Path, t
     result = json.loads(output.splitlines()[-1])
     assert result["message"].startswith("stopped by SIGTERM")
     assert result["ranOn"]["hardware"] == "2 IPUs, 1 replica of 2"
+    assert result["data"]["split"] == {"clips": "Fraction", "tar": "Hash"}[source]
 
 
 def test_compile_fills_the_cache_on_a_machine_without_ipus(speech: Path, tmp_path: Path) -> None:
