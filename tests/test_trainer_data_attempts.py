@@ -51,6 +51,12 @@ def test_what_was_downloaded_from_the_hub_leaves_less_to_the_caches(
     assert not list((volume.folder / "scratch").glob("sounds-*"))
 
 
+def test_an_attempt_on_segments_of_recordings(volume: Volume) -> None:
+    data_layouts.kaldi_segments(volume.speech / "talks")
+    ended = volume.attempt(volume.config(spec={"dataset": {"source": "pvc://speech/talks"}}, steps=2))
+    assert (ended.exit_code, ended.result.data) == (0, TRAINED), ended.result.message
+
+
 def test_an_attempt_on_parquet_shares_the_scratch_space_with_the_caches(volume: Volume) -> None:
     data_layouts.parquet_of_the_hub(volume.speech / "shards")
     spec = {"dataset": {"source": "pvc://speech/shards"}}
