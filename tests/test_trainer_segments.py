@@ -76,6 +76,23 @@ def test_frames_of_a_segment(segment: Segment, expected: tuple[int, int] | None)
         segments.frames(segment, 1_000, 10)
 
 
+#: Segments of a recording, its length, and whether they mean all of it.
+WHOLE: dict[str, tuple[Segment, float, bool]] = {
+    "rounded": (Segment(0, 5.27), 5.2734, True),
+    "an MP3 file that another tool measured": (Segment(0, 5.2), 5.29, True),
+    "to the end": (Segment(0), 3600.0, True),
+    "one word of two": (Segment(0, 0.5), 1.0, False),
+    "not from the start": (Segment(0.01, 5.0), 5.0, False),
+    "a little longer": (Segment(0, 60.4), 60.0, True),
+    "longer": (Segment(0, 61), 60.0, False),
+}
+
+
+@pytest.mark.parametrize(("segment", "seconds", "expected"), WHOLE.values(), ids=WHOLE)
+def test_when_a_segment_is_all_of_its_recording(segment: Segment, seconds: float, expected: object) -> None:
+    assert segments.is_whole(segment, seconds) is expected
+
+
 @pytest.mark.parametrize(
     ("segment", "name"),
     [(Segment(0, 5), "0-5 s"), (Segment(3600.125, 3610.0001), "3600.125-3610 s"), (Segment(10), "10- s")],

@@ -16,7 +16,7 @@ from layout_checks import config
 from object_store import fault_proxy, versitygw
 from object_store.fault_proxy import FaultProxy
 from object_store.versitygw import ObjectStore
-from tones import SAMPLE_RATE
+from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import audio, dataset
 from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
@@ -125,6 +125,20 @@ def test_without_room_a_format_that_is_read_through_is_refused(proxy: FaultProxy
         load(tmp_path, "mp3", 1_000)
     assert refused.value.reason == "DatasetInvalid"
     assert proxy.sent_bytes < (folder / "mp3/talk.mp3").stat().st_size / 2
+
+
+def test_without_room_a_short_recording_is_read_through(proxy: FaultProxy, bucket: ObjectStore, tmp_path: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "short.mp3", "w", SAMPLE_RATE, 1, format="MP3") as file:
+        for second in range(50):
+            file.write(tone(second, 1.0))
+    bucket.filesystem.put_file(str(tmp_path / "short.mp3"), "speech/short/short.mp3")
+    rows = [
+        {"audio_filepath": "short.mp3", "offset": 5.0 * number, "duration": 4.0, "text": "uno"} for number in range(10)
+    ]
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    bucket.filesystem.pipe_file("speech/short/train_manifest.json", lines.encode())
+    found = every(load(tmp_path, "short", 1_000))
+    assert (len(found), {type(part_of(clip).recording) for clip in found}) == (10, {WholeFile})
 
 
 def test_the_header_of_a_recording_is_read_once(proxy: FaultProxy, tmp_path: Path) -> None:

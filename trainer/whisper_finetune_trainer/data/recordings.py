@@ -17,6 +17,8 @@ from whisper_finetune_trainer.errors import TrainerError
 _REMEMBERED = 10_000
 #: Formats without places to go to: everything before a segment is read to find it.
 _READ_THROUGH = frozenset(("MP3",))
+#: A recording of no more costs little more to read through than its clip does.
+_SHORT_SECONDS = 60.0
 _FAULTS = (FileNotFoundError, IsADirectoryError, audio.UnreadableSoundError)
 
 
@@ -98,7 +100,7 @@ class Recordings:
         if kept is not None:
             self._kept[recording.file] = kept
             return kept
-        if header.format in _READ_THROUGH:
+        if header.format in _READ_THROUGH and header.seconds > _SHORT_SECONDS:
             raise TrainerError(
                 "DatasetInvalid",
                 f"{recording.file} ({header.seconds / 60:.0f} minutes) finds no room in the scratch folder, and "

@@ -5,8 +5,10 @@ from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 #: How far a segment may go beyond its recording's end: Kaldi's own tools cut it there, and refuse more.
 _OVERSHOOT_SECONDS = 0.5
-#: A manifest's duration is rounded; a row that differs by less from the whole file means the file.
+#: A manifest's duration is rounded, and tools differ in how long an MP3 file is: a row that lacks less of its file, in
+#: seconds or in parts of it, means the file.
 _ROUNDING_SECONDS = 0.05
+_ROUNDING_PART = 0.02
 #: What a manifest calls a segment's start and length, in seconds.
 MANIFEST_COLUMNS = ("offset", "duration")
 #: What a row says that names no segment.
@@ -55,9 +57,10 @@ def of_manifest(values: Mapping[str, Any]) -> Optional[Segment]:
 
 def is_whole(segment: Segment, recording_seconds: float) -> bool:
     """Return whether a segment is all of its recording, as far as numbers in manifests are exact."""
-    if segment.start_seconds > 0:
-        return False
-    return segment.end_seconds is None or abs(segment.end_seconds - recording_seconds) < _ROUNDING_SECONDS
+    if segment.start_seconds > 0 or segment.end_seconds is None:
+        return segment.start_seconds == 0
+    lacking = recording_seconds - segment.end_seconds
+    return -_OVERSHOOT_SECONDS < lacking < max(_ROUNDING_SECONDS, _ROUNDING_PART * recording_seconds)
 
 
 def frames(segment: Segment, recording_frames: int, sample_rate: int) -> Tuple[int, int]:
