@@ -17,9 +17,9 @@ from tones import SAMPLE_RATE, TEXTS, tone
 from trainer_configs import make_config, make_spec
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.data.stream_blocks import Block, Cursor
-from whisper_finetune_trainer.data.streaming import StreamLimits
-from whisper_finetune_trainer.data.train_stream import TrainStream
+from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
+from whisper_finetune_trainer.data.streams.streaming import StreamLimits
+from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 #: All shards are too large to be listed, and a block holds a few clips of one second in 16 bit.
 LIMITS = StreamLimits(listed_bytes=0, block_bytes=300_000, lanes=2, least_looked_at=20, held_out_clips=6)

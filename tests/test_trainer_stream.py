@@ -8,9 +8,10 @@ import pytest
 
 import shards
 from data_layouts import write_tar
-from whisper_finetune_trainer.data import audio, streaming
+from whisper_finetune_trainer.data import audio
 from whisper_finetune_trainer.data.audio_places import Held, Member
-from whisper_finetune_trainer.data.stream_blocks import Cursor
+from whisper_finetune_trainer.data.streams import streaming
+from whisper_finetune_trainer.data.streams.stream_blocks import Cursor
 
 CLIPS = 60
 

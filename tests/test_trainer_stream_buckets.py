@@ -19,7 +19,7 @@ from object_store.versitygw import ObjectStore
 from trainer_attempts import Volume
 from whisper_finetune_trainer.data import audio, dataset
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.data.stream_blocks import Block
+from whisper_finetune_trainer.data.streams.stream_blocks import Block
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Snapshot
 

@@ -14,7 +14,7 @@ from trainer_attempts import Volume, stop_at
 from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import dataset
-from whisper_finetune_trainer.data.streamed_clips import is_held_out
+from whisper_finetune_trainer.data.streams.streamed_clips import is_held_out
 
 CLIPS = 44
 #: One and a half epochs.

@@ -6,7 +6,7 @@ import os
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints import reached
-from whisper_finetune_trainer.data.streaming import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.output import run_output
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter

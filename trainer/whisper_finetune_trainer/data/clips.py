@@ -8,12 +8,12 @@ from typing_extensions import Literal
 
 from whisper_finetune_api.v1alpha1.status import DataSummary
 from whisper_finetune_trainer.data.audio_places import AudioPlace
-from whisper_finetune_trainer.data.tally import Tally
+from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
     # It is made of clips itself.
-    from whisper_finetune_trainer.data.train_stream import TrainStream
+    from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 _EXAMPLES = 3
 Split = Literal["Given", "Fraction", "Hash"]

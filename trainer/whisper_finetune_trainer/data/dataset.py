@@ -19,15 +19,14 @@ from whisper_finetune_trainer.data import (
     manifest,
     normalizers,
     splits,
-    streamed_dataset,
-    streaming,
 )
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.data_source import DataSource
 from whisper_finetune_trainer.data.split_files import SplitFiles
 from whisper_finetune_trainer.data.splits import Split
-from whisper_finetune_trainer.data.streaming import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.streams import streamed_dataset, streaming
+from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text_rules import TextRules
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
 from whisper_finetune_trainer.errors import TrainerError

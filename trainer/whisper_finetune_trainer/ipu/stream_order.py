@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.stream_blocks import Block
-from whisper_finetune_trainer.data.stream_steps import Mark, StreamSteps
-from whisper_finetune_trainer.data.train_stream import TrainStream
+from whisper_finetune_trainer.data.streams.stream_blocks import Block
+from whisper_finetune_trainer.data.streams.stream_steps import Mark, StreamSteps
+from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 #: The clips of a step.
 Step = Tuple[Clip, ...]

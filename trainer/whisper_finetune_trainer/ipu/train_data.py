@@ -5,7 +5,7 @@ from typing import NamedTuple, Sized
 from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.data.train_stream import TrainStream
+from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.examples import ExampleMaker, Examples, StreamedExamples
 from whisper_finetune_trainer.ipu.order import ClipOrder, Order

@@ -6,8 +6,8 @@ from typing import List, Optional, Sequence
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import clips, normalizers
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
-from whisper_finetune_trainer.data.tally import Tally
-from whisper_finetune_trainer.data.train_stream import TrainStream
+from whisper_finetune_trainer.data.streams.tally import Tally
+from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.model import prompt
 from whisper_finetune_trainer.model.model import LoadedModel
 

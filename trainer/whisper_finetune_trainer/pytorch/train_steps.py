@@ -5,11 +5,11 @@ from itertools import count
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Protocol, Tuple
 
 from whisper_finetune_api.run import Schedule
-from whisper_finetune_trainer.data import stream_steps
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.stream_blocks import Block
-from whisper_finetune_trainer.data.stream_steps import Mark, StreamSteps
-from whisper_finetune_trainer.data.train_stream import TrainStream
+from whisper_finetune_trainer.data.streams import stream_steps
+from whisper_finetune_trainer.data.streams.stream_blocks import Block
+from whisper_finetune_trainer.data.streams.stream_steps import Mark, StreamSteps
+from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.pytorch import batches
 
 #: Window of a clip, in seconds.

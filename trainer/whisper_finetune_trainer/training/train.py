@@ -12,7 +12,7 @@ from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.data import dataset, normalizers
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.data.streaming import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.ipu import schedule

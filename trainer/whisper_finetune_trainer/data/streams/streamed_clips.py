@@ -10,7 +10,7 @@ from whisper_finetune_trainer.data import audio, clip_reader
 from whisper_finetune_trainer.data.audio_places import Held
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.shard_stream import Position, ShardStream, StreamedRow
+from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
 from whisper_finetune_trainer.data.text_rules import RuleName
 from whisper_finetune_trainer.errors import TrainerError
 

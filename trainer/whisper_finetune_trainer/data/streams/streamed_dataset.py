@@ -5,25 +5,17 @@ from dataclasses import replace
 from typing import FrozenSet, List, Tuple
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import (
-    clips,
-    data_checks,
-    parquet_shards,
-    stream_blocks,
-    stream_look,
-    streamed_clips,
-    streaming,
-    train_stream,
-)
+from whisper_finetune_trainer.data import clips, data_checks, parquet_shards
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
-from whisper_finetune_trainer.data.shard_stream import ShardStream
 from whisper_finetune_trainer.data.split_files import SplitFiles
 from whisper_finetune_trainer.data.splits import Split
-from whisper_finetune_trainer.data.stream_look import Look
-from whisper_finetune_trainer.data.streamed_clips import ClipChecks
-from whisper_finetune_trainer.data.streaming import StreamLimits
-from whisper_finetune_trainer.data.train_stream import TrainStream
+from whisper_finetune_trainer.data.streams import stream_blocks, stream_look, streamed_clips, streaming, train_stream
+from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
+from whisper_finetune_trainer.data.streams.stream_look import Look
+from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
+from whisper_finetune_trainer.data.streams.streaming import StreamLimits
+from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.errors import TrainerError
 
 #: Of a data set that is too large to be listed, less than this holds out more clips than are measured.

@@ -5,12 +5,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import List, Optional, Set, Tuple
 
-from whisper_finetune_trainer.data import audio, streamed_clips
+from whisper_finetune_trainer.data import audio
 from whisper_finetune_trainer.data.audio_places import Cell
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.shard_stream import Position, ShardStream
-from whisper_finetune_trainer.data.streamed_clips import ClipChecks, Found, HeldOut
-from whisper_finetune_trainer.data.streaming import StreamLimits
+from whisper_finetune_trainer.data.streams import streamed_clips
+from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream
+from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks, Found, HeldOut
+from whisper_finetune_trainer.data.streams.streaming import StreamLimits
 
 #: The order of the shards in the look; it is that of no epoch, and the same for every seed.
 _KEY = "look"
