@@ -114,7 +114,9 @@ def _write_files(folder: Path, clips: int, sounds: list[bytes]) -> None:
 
 def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     """Load the data set of a folder, read every sound once in training's order, and return megabytes and seconds."""
-    from whisper_finetune_trainer.data import audio, dataset, streaming  # noqa: PLC0415 -- not for the process that writes
+    # Not for the process that writes.
+    from whisper_finetune_trainer.data import audio, dataset  # noqa: PLC0415
+    from whisper_finetune_trainer.data.streams import streaming  # noqa: PLC0415
     from whisper_finetune_trainer.pytorch.train_steps import ListedSteps, StreamedSteps  # noqa: PLC0415 -- the same
 
     config = trainer_configs.make_config(trainer_configs.make_spec(), folder, scratch=folder)
