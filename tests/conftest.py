@@ -11,7 +11,8 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-ROOT = Path(__file__).parent.parent
+from repository import ROOT
+
 #: Python 3.8's: test_python38.py runs them there.
 collect_ignore = ["ipu", "poptorch_emulation"]
 CLUSTER_PROGRAM = ROOT / "tests" / "cluster"

@@ -12,10 +12,10 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipe
 
 import specs
 import tiny_whisper
+from repository import ROOT
 from trainer_configs import make_spec
 from whisper_finetune_api.run import TrainingResult
 
-ROOT = Path(__file__).parent.parent
 PYTHON = ROOT / ".venv38" / "bin" / "python"
 #: On-device generation ends after 17 tokens where 32 are the limit; 4 of them are the prompt.
 NEW_TOKENS = 13

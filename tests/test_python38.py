@@ -11,23 +11,24 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from repository import ROOT
+
 PYTHON = ROOT / ".venv38" / "bin" / "python"
 MODULES = (
-    "v1alpha1",
-    "trainer_run_folder",
-    "trainer_checkpoint_state",
-    "trainer_progress",
-    "trainer_result",
-    "trainer_milestones",
-    "trainer_main",
-    "trainer_report_steps",
-    "trainer_report_words",
-    "trainer_report_figures",
-    "trainer_report_page",
-    "trainer_report_sounds",
-    "trainer_layouts_on_volumes",
-    "trainer_parquet_layouts",
+    "crds/test_v1alpha1",
+    "trainer/test_run_folder",
+    "trainer/test_checkpoint_state",
+    "trainer/test_progress",
+    "trainer/test_result",
+    "trainer/test_milestones",
+    "trainer/test_main",
+    "trainer/test_report_steps",
+    "trainer/test_report_words",
+    "trainer/test_report_figures",
+    "trainer/test_report_page",
+    "trainer/test_report_sounds",
+    "trainer/test_layouts_on_volumes",
+    "trainer/test_parquet_layouts",
 )
 IPU_TESTS = sorted((ROOT / "tests" / "ipu").glob("test_*.py"))
 #: This Python's pytest and plugins are older: neither the project's configuration nor its fixtures fit it.
@@ -60,11 +61,11 @@ def run(files: list[Path], *options: str, folders: tuple[str, ...]) -> None:
 
 
 def test_the_api_and_the_trainer_keep_to_python_38() -> None:
-    files = [ROOT / "tests" / f"test_{module}.py" for module in MODULES]
-    run(files, "--noconftest", folders=("crds", "trainer", "tests"))
+    files = [ROOT / "tests" / f"{module}.py" for module in MODULES]
+    run(files, "--noconftest", folders=("crds", "trainer", "tests", "tests/trainer"))
 
 
 @pytest.mark.parametrize("file", IPU_TESTS, ids=lambda file: file.stem.removeprefix("test_"))
 def test_the_ipu_stack(file: Path) -> None:
-    folders = ("crds", "trainer", "tests", "tests/ipu", "tests/poptorch_emulation")
+    folders = ("crds", "trainer", "tests", "tests/trainer", "tests/ipu", "tests/poptorch_emulation")
     run([file], f"--confcutdir={file.parent}", folders=folders)

@@ -7,8 +7,8 @@ from pathlib import Path
 from kubernetes import client
 
 from e2e import operator_pod
+from repository import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "charts" / "whisper-finetune-operator"
 #: On a node: the archives whose images it has. Their names hold a digest of all that went in.
 LOADED = "whisperfinetune.dev/loaded-images"

@@ -14,9 +14,9 @@ import yaml
 
 import shards
 import specs
+from repository import ROOT
 from trainer_configs import make_spec
 
-ROOT = Path(__file__).parent.parent.parent
 FOLDERS = ("crds", "trainer", "tests/poptorch_emulation")
 
 

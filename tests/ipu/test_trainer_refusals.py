@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 import small_disks
 import specs
 from object_store import fault_proxy
+from repository import ROOT
 from trainer_configs import make_spec
 from whisper_finetune_api.models import DIMENSIONS
 from whisper_finetune_trainer.data.audio_places import WholeFile
@@ -26,8 +27,6 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,17 @@
+"""The docs lead to what is there: a file that moves takes its links along."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from repository import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_LINK = re.compile(r"\]\(([^)#\s]+)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    links = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if not link.startswith("http")]
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,0 +1,420 @@
+"""The chart: what it renders, what it refuses, and the rights it gives on a real API server."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from kubernetes import client
+
+from cluster import binaries
+from repository import ROOT
+from whisper_finetune_operator import preflight
+from whisper_finetune_operator.planning import runtimes
+from whisper_finetune_operator.preflight import Right
+from whisper_finetune_operator.settings import read_settings
+
+CHART = ROOT / "charts" / "whisper-finetune-operator"
+GOLDEN = ROOT / "tests" / "golden" / "chart.yaml"
+CRD = "whisperfinetunes.whisperfinetune.dev"
+RELEASE = "whisper-finetune-operator"
+NAMESPACE = "whisper-finetune"
+WATCHED = "speech-team"
+PARTITIONS = "ipus"
+EVERYTHING = {
+    "watchNamespace": WATCHED,
+    "partitionNamespace": PARTITIONS,
+    "crds": {"enabled": False},
+    "rbac": {"aggregateToUserRoles": False, "keepIPUJobs": False},
+    "serviceAccount": {"annotations": {"example.com/role": "none"}},
+    "settings": {"workers": 7, "leaseSeconds": 7.5},
+    "networkPolicy": {"enabled": True},
+    "imagePullSecrets": [{"name": "registry"}],
+    "podAnnotations": {"example.com/a": "b"},
+    "podLabels": {"example.com/c": "d"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "infra", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "system-cluster-critical",
+    "defaultRuntime": None,
+    "runtimes": [
+        {
+            "name": "pod16",
+            "accelerator": "ipu",
+            "image": "trainer-ipu:1",
+            "partitions": {"apiHost": "10.5.1.1", "apiPort": 8090, "pool": [{"id": "p4a", "ipus": 4}]},
+            "resources": {"limits": {"cpu": 2, "memory": "6Gi"}},
+        }
+    ],
+}
+"""A value for every field."""
+
+Objects = dict[tuple[str, str], dict[str, Any]]
+
+
+def helm(*arguments: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [str(binaries.program("helm")), *arguments, "--values=-"]
+    return subprocess.run(command, check=False, input=json.dumps(values or {}), capture_output=True, text=True)
+
+
+def render(values: dict[str, Any] | None = None) -> Objects:
+    """What the chart makes of the values, by kind and name."""
+    rendered = helm("template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", values=values)
+    assert rendered.returncode == 0, rendered.stderr
+    return {
+        (each["kind"], each["metadata"]["name"]): each
+        for each in yaml.safe_load_all(rendered.stdout)
+        if each is not None
+    }
+
+
+def refusal_of(values: dict[str, Any]) -> str:
+    refused = helm("template", RELEASE, str(CHART), values=values)
+    assert refused.returncode != 0
+    return refused.stderr
+
+
+def rights_of(role: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Each verb on each resource of each group."""
+    return {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def as_written(right: Right) -> tuple[str, str, str]:
+    resource = f"{right.resource.plural}/{right.part}" if right.part else right.resource.plural
+    return right.verb, right.resource.version.rpartition("/")[0], resource
+
+
+class TestSources:
+    """What can be said without helm."""
+
+    def test_schema_is_up_to_date(self) -> None:
+        schema = CHART / "values.schema.json"
+        before = schema.read_text()
+        subprocess.run(
+            [sys.executable, "charts/generate.py"], cwd=ROOT, check=True, env={"PYTHONPATH": "crds:operator"}
+        )
+        after = schema.read_text()
+        schema.write_text(before)
+        assert after == before, "run `make generate`"
+
+    def test_crd_is_the_projects(self) -> None:
+        crd = CHART / "files" / "whisperfinetunes.yaml"
+        assert crd.read_bytes() == (ROOT / "crds" / "whisperfinetunes.yaml").read_bytes()
+
+    def test_versions_agree(self) -> None:
+        version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        values = yaml.safe_load((CHART / "values.yaml").read_text())
+        assert (chart["version"], chart["appVersion"]) == (version, version)
+        assert [runtime["image"] for runtime in values["runtimes"]] == [f"whisper-finetune-trainer:{version}"]
+
+    def test_schema_knows_every_value_and_says_what_it_is(self) -> None:
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        jsonschema.Draft7Validator.check_schema(schema)
+        values = yaml.safe_load((CHART / "values.yaml").read_text())
+        jsonschema.validate(values, schema)
+        assert set(schema["properties"]) == {*values, "global"}
+        assert all(field["description"] for field in schema["properties"].values())
+
+    def test_an_admins_runtimes_file_is_a_values_file(self) -> None:
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        jsonschema.validate(yaml.safe_load((ROOT / "tests" / "examples" / "runtimes.yaml").read_text()), schema)
+
+    def test_values_with_everything_name_every_setting_that_the_templates_read(self) -> None:
+        text = "".join(file.read_text() for file in (CHART / "templates").iterdir())
+        values = yaml.safe_load((CHART / "values.yaml").read_text())
+        assert set(re.findall(r"\.Values\.(\w+)", text)) == set(values)
+
+
+@pytest.mark.apiserver
+class TestRendering:
+    def test_lint_finds_nothing(self) -> None:
+        linted = helm("lint", "--strict", str(CHART))
+        assert linted.returncode == 0, linted.stdout
+
+    def test_defaults_render_as_they_always_did(self) -> None:
+        rendered = render()
+        crd = rendered.pop(("CustomResourceDefinition", CRD))
+        golden = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(GOLDEN.read_text())}
+        assert rendered == golden
+        source = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text())
+        assert crd["spec"] == source["spec"]
+        assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+    def test_rendering_is_the_same_each_time(self) -> None:
+        texts = {helm("template", RELEASE, str(CHART), values=EVERYTHING).stdout for _ in range(2)}
+        assert len(texts) == 1
+
+    def test_crd_may_go_with_the_chart_or_be_left_out(self) -> None:
+        crd = ("CustomResourceDefinition", CRD)
+        assert "annotations" not in render({"crds": {"keep": False}})[crd]["metadata"]
+        assert crd not in render({"crds": {"enabled": False}})
+
+    def test_operator_gets_the_rights_that_it_asks_for_at_its_start_and_no_more(self) -> None:
+        rendered = render()
+        everywhere = rights_of(rendered["ClusterRole", RELEASE])
+        at_home = rights_of(rendered["Role", f"{RELEASE}-lease"])
+        asked = preflight.needed_rights(None, NAMESPACE, NAMESPACE)
+        only_a_name = ("update", "whisperfinetune.dev", "whisperfinetunes/finalizers")
+        assert everywhere == {as_written(right) for right in asked if right.namespace is None} | {only_a_name}
+        assert at_home == {as_written(right) for right in asked if right.namespace == NAMESPACE}
+
+    @pytest.mark.parametrize("keep", [False, True], ids=["made", "left"])
+    def test_ipu_jobs_need_rights_that_others_do_not_get(self, *, keep: bool) -> None:
+        offered = [{"name": "eidf", "accelerator": "ipu", "image": "trainer-ipu:1", "workload": "IPUJob"}]
+        made = {"defaultRuntime": None, "runtimes": offered}
+        rendered = render({"rbac": {"keepIPUJobs": True}} if keep else made)
+        asked = preflight.needed_rights(None, NAMESPACE, NAMESPACE, ipu_jobs=True)
+        plain = set(preflight.needed_rights(None, NAMESPACE, NAMESPACE))
+        more = {as_written(right) for right in asked if right not in plain}
+        assert {resource for _, _, resource in more} == {"ipujobs"}
+        assert more == rights_of(rendered["ClusterRole", RELEASE]) - rights_of(render()["ClusterRole", RELEASE])
+
+    def test_the_leases_of_partitions_may_lie_elsewhere(self) -> None:
+        rendered = render({"partitionNamespace": PARTITIONS})
+        role = rendered["Role", f"{RELEASE}-{NAMESPACE}-partitions"]
+        asked = preflight.needed_rights(None, NAMESPACE, PARTITIONS)
+        assert role["metadata"]["namespace"] == PARTITIONS
+        assert rights_of(role) == {as_written(right) for right in asked if right.namespace == PARTITIONS}
+        at_home = {as_written(right) for right in asked if right.namespace == NAMESPACE}
+        assert rights_of(rendered["Role", f"{RELEASE}-lease"]) == at_home
+        assert ("RoleBinding", f"{RELEASE}-{NAMESPACE}-partitions") in rendered
+        assert read_settings(container(rendered)["args"], {}).partition_namespace == PARTITIONS
+        same = render({"partitionNamespace": NAMESPACE})
+        assert rights_of(same["Role", f"{RELEASE}-lease"]) == rights_of(render()["Role", f"{RELEASE}-lease"])
+
+    def test_trainers_in_their_hosts_network_are_reached_too(self) -> None:
+        offered = yaml.safe_load((ROOT / "tests" / "examples" / "runtimes.yaml").read_text())
+        rendered = render({**offered, "networkPolicy": {"enabled": True}})
+        egress = rendered["NetworkPolicy", RELEASE]["spec"]["egress"]
+        assert egress[-1] == {"ports": [{"port": 8080, "endPort": 8082}]}
+
+    def test_one_watched_namespace_needs_no_right_in_the_cluster(self) -> None:
+        rendered = render(EVERYTHING)
+        assert not [kind for kind, _ in rendered if kind.startswith("Cluster")]
+        assert rendered["Role", RELEASE]["metadata"]["namespace"] == WATCHED
+        assert rendered["RoleBinding", RELEASE]["metadata"]["namespace"] == WATCHED
+        assert rights_of(rendered["Role", RELEASE]) == rights_of(render()["ClusterRole", RELEASE])
+        assert f"--namespace={WATCHED}" in container(rendered)["args"]
+
+    def test_runtimes_and_settings_are_such_as_the_operator_takes(self, tmp_path: Path) -> None:
+        rendered = render(EVERYTHING)
+        file = tmp_path / "runtimes.yaml"
+        file.write_text(rendered["ConfigMap", f"{RELEASE}-runtimes"]["data"]["runtimes.yaml"])
+        offered = runtimes.load(file)
+        assert [runtime.name for runtime in offered.runtimes] == ["pod16"]
+        assert offered.runtimes[0].resources.limits == {"cpu": "2", "memory": "6Gi"}
+        operator = container(rendered)
+        environment = {each["name"]: each.get("value", "from the pod") for each in operator["env"]}
+        settings = read_settings(operator["args"], environment)
+        assert (settings.workers, settings.lease_seconds) == (7, 7.5)
+        assert (settings.namespace, settings.lease_name) == (WATCHED, RELEASE)
+
+    def test_the_default_runtimes_are_such_as_the_operator_takes(self, tmp_path: Path) -> None:
+        file = tmp_path / "runtimes.yaml"
+        file.write_text(render()["ConfigMap", f"{RELEASE}-runtimes"]["data"]["runtimes.yaml"])
+        assert runtimes.load(file).default_runtime == "cpu"
+
+    def test_changed_runtimes_restart_the_operator(self) -> None:
+        changed = {"runtimes": [{"name": "cpu", "accelerator": "cpu", "image": "another:1"}]}
+        assert pod_annotations(render(changed)) != pod_annotations(render())
+        assert pod_annotations(render({"logLevel": "DEBUG"})) == pod_annotations(render())
+
+    def test_a_single_replica_may_be_evicted(self) -> None:
+        assert ("PodDisruptionBudget", RELEASE) in render()
+        assert ("PodDisruptionBudget", RELEASE) not in render({"replicaCount": 1})
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            pytest.param({"replicaCont": 2}, "'replicaCont' not allowed", id="typo"),
+            pytest.param({"image": {"tags": "1"}}, "'tags' not allowed", id="typo below"),
+            pytest.param({"replicaCount": "two"}, "got string, want integer", id="type"),
+            pytest.param({"settings": {"worker": 2}}, "'worker' not allowed", id="unknown setting"),
+            pytest.param({"settings": {"workers": 0}}, "exclusiveMinimum", id="setting of nothing"),
+            pytest.param({"settings": {"healthPort": 1}}, "'healthPort' not allowed", id="setting of the chart's own"),
+            pytest.param({"runtimes": []}, "minItems", id="no runtime"),
+            pytest.param({"runtimes": [{"name": "a"}]}, "missing properties", id="half a runtime"),
+            pytest.param(
+                {"runtimes": [{"name": "cpu", "accelerator": "gpu", "image": "a"}]},
+                "value must be one of 'ipu', 'cuda', 'cpu'",
+                id="unknown accelerator",
+            ),
+            pytest.param(
+                {"defaultRuntime": "gpu"}, "defaultRuntime gpu is none of runtimes: cpu", id="no such default"
+            ),
+            pytest.param({"serviceAccount": {"create": False}}, "serviceAccount.name is needed", id="no account"),
+        ],
+    )
+    def test_a_mistake_is_refused_with_its_place(self, values: dict[str, Any], message: str) -> None:
+        assert message in refusal_of(values)
+
+
+def container(rendered: Objects) -> dict[str, Any]:
+    (only,) = rendered["Deployment", RELEASE]["spec"]["template"]["spec"]["containers"]
+    return dict(only)
+
+
+def pod_annotations(rendered: Objects) -> dict[str, str]:
+    return dict(rendered["Deployment", RELEASE]["spec"]["template"]["metadata"]["annotations"])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A real API server with the namespaces of the operator and of a team."""
+
+    kubeconfig: Path
+    api: client.ApiClient
+
+    def helm(self, command: str, *arguments: str, values: dict[str, Any] | None = None) -> None:
+        place = (f"--namespace={NAMESPACE}", f"--kubeconfig={self.kubeconfig}")
+        ran = helm(command, *place, *arguments, values=values) if command != "uninstall" else self._uninstall(*place)
+        assert ran.returncode == 0, ran.stderr
+
+    def _uninstall(self, *place: str) -> subprocess.CompletedProcess[str]:
+        command = [str(binaries.program("helm")), "uninstall", RELEASE, *place]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    def kubectl(self, *arguments: str, text: str) -> subprocess.CompletedProcess[str]:
+        command = [str(binaries.program("kubectl")), f"--kubeconfig={self.kubeconfig}", *arguments]
+        return subprocess.run(command, check=False, input=text, capture_output=True, text=True)
+
+    def allows(self, user: str, verb: str, group: str, resource: str, namespace: str | None) -> bool:
+        plural, _, part = resource.partition("/")
+        attributes = client.V1ResourceAttributes(
+            verb=verb, group=group, resource=plural, subresource=part or None, namespace=namespace
+        )
+        review = client.V1SubjectAccessReview(
+            spec=client.V1SubjectAccessReviewSpec(user=user, resource_attributes=attributes)
+        )
+        answer = client.AuthorizationV1Api(self.api).create_subject_access_review(review)
+        return bool(answer.status.allowed)
+
+
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
+
+
+@pytest.fixture(scope="module")
+def server(control_plane: Path, api: client.ApiClient, install_crd: None) -> Iterator[Server]:
+    core = client.CoreV1Api(api)
+    levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    for name in (NAMESPACE, WATCHED, PARTITIONS):
+        core.create_namespace({"metadata": {"name": name, "labels": levels}})
+    yield Server(control_plane, api)
+    for name in (NAMESPACE, WATCHED, PARTITIONS):
+        core.delete_namespace(name)
+
+
+@pytest.fixture
+def installed(server: Server) -> Iterator[Server]:
+    server.helm("install", RELEASE, str(CHART), "--take-ownership")
+    yield server
+    server.helm("uninstall")
+
+
+@pytest.mark.apiserver
+class TestOnApiServer:
+    @pytest.mark.parametrize("values", [pytest.param({}, id="defaults"), pytest.param(EVERYTHING, id="everything")])
+    def test_every_object_is_valid_and_restricted(self, server: Server, values: dict[str, Any]) -> None:
+        manifest = helm("template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", values=values).stdout
+        applied = server.kubectl(
+            "apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "--filename=-",
+            text=manifest,
+        )  # fmt: skip
+        assert applied.returncode == 0, applied.stderr
+        assert applied.stderr == "", "the API server warns"
+        assert applied.stdout.count("serverside-applied") == len(render(values))
+
+    def test_operator_may_do_its_work_and_nothing_else(self, installed: Server) -> None:
+        for right in preflight.needed_rights(None, NAMESPACE, NAMESPACE):
+            assert installed.allows(OPERATOR, *as_written(right), right.namespace), right
+        for verb, group, resource, namespace in [
+            ("get", "", "secrets", NAMESPACE),
+            ("list", "", "configmaps", NAMESPACE),
+            ("create", "", "pods", WATCHED),
+            ("delete", "", "pods", WATCHED),
+            ("get", "", "pods/log", WATCHED),
+            ("create", "", "pods/exec", WATCHED),
+            ("get", "", "nodes", None),
+            ("update", "whisperfinetune.dev", "whisperfinetunes", WATCHED),
+            ("patch", "whisperfinetune.dev", "whisperfinetunes", WATCHED),
+            ("delete", "whisperfinetune.dev", "whisperfinetunes", WATCHED),
+            ("get", "coordination.k8s.io", "leases", WATCHED),
+            ("delete", "coordination.k8s.io", "leases", WATCHED),
+            ("create", "rbac.authorization.k8s.io", "roles", NAMESPACE),
+            ("list", "apiextensions.k8s.io", "customresourcedefinitions", None),
+        ]:
+            assert not installed.allows(OPERATOR, verb, group, resource, namespace), (verb, resource)
+
+    def test_operator_of_one_namespace_may_do_nothing_elsewhere(self, server: Server) -> None:
+        server.helm("install", RELEASE, str(CHART), values=EVERYTHING)
+        rights = preflight.needed_rights(WATCHED, NAMESPACE, PARTITIONS)
+        assert all(server.allows(OPERATOR, *as_written(right), right.namespace) for right in rights)
+        elsewhere = preflight.needed_rights("default", None, "default") + preflight.needed_rights(None, None, WATCHED)
+        assert not [right for right in elsewhere if server.allows(OPERATOR, *as_written(right), right.namespace)]
+        server.helm("uninstall")
+
+    def test_users_see_and_make_runs_by_the_roles_that_they_have(self, installed: Server) -> None:
+        rbac = client.RbacAuthorizationV1Api(installed.api)
+        for role in ("view", "edit", "admin"):
+            rbac.create_namespaced_role_binding(WATCHED, {
+                "metadata": {"name": role},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": role}],
+            })  # fmt: skip
+
+        def may(user: str, verb: str, resource: str = "whisperfinetunes") -> bool:
+            return installed.allows(user, verb, "whisperfinetune.dev", resource, WATCHED)
+
+        wait_until(lambda: may("view", "watch") and may("edit", "create") and may("admin", "create"))
+        assert all(may(user, verb) for user in ("edit", "admin") for verb in ("get", "patch", "delete"))
+        assert not may("view", "create")
+        assert not [user for user in ("view", "edit", "admin") if may(user, "patch", "whisperfinetunes/status")]
+
+    def test_uninstalling_leaves_the_runs(self, server: Server) -> None:
+        server.helm("install", RELEASE, str(CHART), "--take-ownership")
+        runs = client.CustomObjectsApi(server.api)
+        place = ("whisperfinetune.dev", "v1alpha1", WATCHED, "whisperfinetunes")
+        spec = {
+            "model": "openai/whisper-small",
+            "language": "ca",
+            "dataset": {"source": "openslr/openslr", "config": "SLR69"},
+            "output": {"uri": "s3://speech-models/catalan"},
+        }
+        runs.create_namespaced_custom_object(
+            *place,
+            {
+                "apiVersion": "whisperfinetune.dev/v1alpha1",
+                "kind": "WhisperFineTune",
+                "metadata": {"name": "kept"},
+                "spec": spec,
+            },
+        )
+        server.helm("uninstall")
+        definition = client.ApiextensionsV1Api(server.api).read_custom_resource_definition(CRD)
+        assert definition.metadata.deletion_timestamp is None
+        runs.get_namespaced_custom_object(*place, "kept")
+        assert client.AppsV1Api(server.api).list_namespaced_deployment(NAMESPACE).items == []
+        runs.delete_namespaced_custom_object(*place, "kept")
+
+
+def wait_until(holds: Any, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.2)

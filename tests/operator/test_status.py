@@ -1,0 +1,186 @@
+"""The status, as whole objects: tests/golden holds what some stories leave; and which news are worth a write."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from repository import ROOT
+from run_objects import (
+    BASELINE,
+    DONE,
+    NAME,
+    SHA256,
+    UID,
+    complete,
+    ended,
+    failure,
+    job,
+    progress,
+    run_object,
+    running,
+)
+from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, tell
+from whisper_finetune_api.run import ReportedModel, TrainingResult
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator.deciding import conditions
+from whisper_finetune_operator.workloads import results
+from whisper_finetune_operator.world import Run
+
+GOLDEN = ROOT / "tests" / "golden"
+KEPT = [{"step": 40, "path": "resume/checkpoint-40", "sha256": SHA256}]
+MEASURED = Moment(50, job(), (running(2, 5),), progress(10, baseline=BASELINE))
+STORIES: dict[str, tuple[Moment, ...]] = {
+    "status-training": (
+        CREATED,
+        JOB,
+        POD,
+        PREPARING,
+        Moment(60, job(), (running(2, 5),), progress(40, baseline=BASELINE, checkpoints=KEPT)),
+    ),
+    "status-succeeded": (
+        CREATED,
+        JOB,
+        PREPARING,
+        TRAINING,
+        Moment(100, job(complete(100)), (ended(2, 5, 99, 0, DONE),)),
+    ),
+    "status-failed-in-the-second-attempt": (
+        CREATED,
+        JOB,
+        MEASURED,
+        Moment(90, job(), (ended(2, 5, 65, 1),)),
+        Moment(
+            200,
+            job(),
+            (ended(2, 5, 65, 1), ended(90, 95, 195, 65, failure("TrainingDiverged", "the loss of step 41 is nan"))),
+        ),
+    ),
+}
+
+
+def last_status(*moments: Moment) -> WhisperFineTuneStatus:
+    return tell(moments)[-1][1].status
+
+
+@pytest.mark.parametrize("golden", STORIES)
+def test_the_status_is_the_golden_one(golden: str) -> None:
+    expected = yaml.safe_load((GOLDEN / f"{golden}.yaml").read_text(encoding="utf-8"))
+    assert last_status(*STORIES[golden]).to_json_object() == expected
+
+
+def writes(*moments: Moment) -> list[bool]:
+    return [decision.changed for _, decision in tell(moments)]
+
+
+def training(seconds: float, step: int, *, percent: int | None = None, **more: Any) -> Moment:
+    report = progress(step, **more)
+    if percent is not None and report.progress:
+        report = report.model_copy(update={"progress": report.progress.model_copy(update={"percent": percent})})
+    return Moment(seconds, job(), (running(2, 5),), report)
+
+
+@pytest.mark.parametrize(
+    ("news", "written"),
+    [
+        pytest.param(training(75, 40), False, id="nothing"),
+        pytest.param(training(75, 41, percent=40), False, id="a step of the same percent"),
+        pytest.param(training(75, 41), True, id="a percent"),
+        pytest.param(training(75, 40, stage="Evaluating"), True, id="a stage"),
+        pytest.param(training(75, 40, baseline=BASELINE), True, id="the baseline"),
+        pytest.param(training(75, 40, checkpoints=KEPT), True, id="a checkpoint"),
+    ],
+)
+def test_progress_is_written_only_with_news(news: Moment, written: bool) -> None:  # noqa: FBT001 (a table)
+    assert writes(CREATED, JOB, PREPARING, training(60, 40), news)[-1] is written
+
+
+def test_a_run_costs_five_writes_of_status_from_creation_to_its_result() -> None:
+    calm = (
+        CREATED,
+        Moment(1.5, job(status={})),
+        JOB,
+        POD,
+        PREPARING,
+        TRAINING,
+        Moment(100, job(), (ended(2, 5, 99, 0, DONE),)),
+        Moment(101, job(complete(100)), (ended(2, 5, 99, 0, DONE),)),
+        Moment(102, job(complete(100)), (ended(2, 5, 99, 0, DONE),)),
+    )
+    assert writes(*calm) == [True, False, False, True, True, True, True, False, False]
+
+
+def test_percent_is_a_hundred_only_with_a_result() -> None:
+    nearly = last_status(CREATED, JOB, PREPARING, training(60, 100))
+    assert nearly.progress is not None
+    assert nearly.progress.percent == 99
+    done = last_status(CREATED, JOB, PREPARING, Moment(100, job(), (ended(2, 5, 99, 0, {**DONE, "progress": None}),)))
+    assert done.progress is not None
+    assert (done.progress.step, done.progress.percent) == (100, 100)
+
+
+def test_what_a_failed_attempt_reached_stays_when_the_next_knows_less() -> None:
+    status = last_status(
+        CREATED,
+        JOB,
+        training(50, 40, baseline=BASELINE, checkpoints=KEPT),
+        Moment(90, job(), (ended(2, 5, 65, 1),)),
+        Moment(95, job(), (running(80, 85),), progress(0, stage="Preparing")),
+    )
+    assert status.baseline is not None
+    assert [checkpoint.step for checkpoint in status.checkpoints] == [40]
+    assert (status.progress and status.progress.percent, status.running_seconds) == (0, 60)
+    assert status.start_time == "2026-11-22T10:00:05Z"
+
+
+def test_a_good_end_leaves_the_checkpoints_that_it_names() -> None:
+    done = Moment(100, job(complete(100)), (ended(2, 5, 99, 0, {**DONE, "checkpoints": []}),))
+    status = last_status(CREATED, JOB, training(50, 40, checkpoints=KEPT), done)
+    assert status.checkpoints == ()
+
+
+def test_a_bad_end_leaves_its_baseline_and_its_checkpoints() -> None:
+    status = last_status(CREATED, JOB, Moment(90, job(), (ended(2, 5, 65, 73, failure("OutputNotWritable", "full")),)))
+    assert status.baseline is not None
+    assert status.checkpoints[0].uri == f"pvc://speech/runs/{NAME}-{UID[:8]}/checkpoints/checkpoint-100"
+    assert (status.result, status.model, status.completion_time) == (None, None, "2026-11-22T10:01:05Z")
+
+
+def test_times_of_conditions_change_with_their_status_alone() -> None:
+    def times(status: WhisperFineTuneStatus) -> dict[str, str]:
+        return {condition.type: condition.last_transition_time for condition in status.conditions}
+
+    first, later = last_status(CREATED), last_status(CREATED, JOB, POD, PREPARING)
+    assert times(later) == {**times(first), "Running": "2026-11-22T10:00:10Z"}
+
+
+def test_a_finished_run_follows_in_observed_generation_alone() -> None:
+    done = last_status(*STORIES["status-succeeded"])
+    later = last_status(*STORIES["status-succeeded"], Moment(300, spec={"suspend": True}, generation=2))
+    observed = tuple(condition.model_copy(update={"observed_generation": 2}) for condition in done.conditions)
+    assert later == done.model_copy(update={"observed_generation": 2, "conditions": observed})
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder"),
+    [
+        ("pvc://speech/runs/", f"pvc://speech/runs/{NAME}-7a0c9a4e"),
+        ("pvc://speech", f"pvc://speech/{NAME}-7a0c9a4e"),
+        ("s3://models/it", f"s3://models/it/{NAME}-7a0c9a4e"),
+        ("hf://team/whisper-it", "hf://team/whisper-it"),
+    ],
+)
+def test_everything_of_a_run_lies_in_its_folder(uri: str, folder: str) -> None:
+    assert results.folder(Run.from_object(run_object({"output.uri": uri}))) == folder
+
+
+def test_a_repositorys_model_lies_at_its_root() -> None:
+    ending = TrainingResult(model=ReportedModel(path="model", sha256="ab" * 32, step=1))
+    found = results.model(ending, "hf://team/whisper-it")
+    assert found is not None
+    assert found.uri == "hf://team/whisper-it"
+
+
+def test_messages_are_one_printable_line_that_the_api_takes() -> None:
+    assert conditions.printable("a\tb\n\x1b[31mred\x00 \u2603") == "a b [31mred \u2603"
+    assert len(conditions.printable("word " * 1000)) == 1024

@@ -1,0 +1,5 @@
+"""Where this repository lies, for tests that read its files or start its programs."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent

@@ -1,0 +1,73 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hub_double
+from repository import ROOT
+
+MODEL = "team/whisper"
+FETCH = """
+import sys
+from whisper_finetune_trainer.model import hub_model
+from whisper_finetune_trainer.errors import TrainerError
+try:
+    print(hub_model.download(sys.argv[1], sys.argv[2] or None))
+except TrainerError as error:
+    print(error.reason, error.message)
+"""
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("repository")
+    for name in ("config.json", "model.safetensors", "pytorch_model.bin", "flax_model.msgpack", "merges.txt"):
+        (folder / name).write_text(name, encoding="utf-8")
+    with hub_double.serving(MODEL, folder) as served:
+        yield served
+
+
+def fetch(endpoint: str, cache: Path, model: str, revision: str = "") -> "subprocess.CompletedProcess[str]":
+    # In a process of its own: the library reads its endpoint once, when it is imported.
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("crds", "trainer")),
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(cache),
+        "HF_HUB_DISABLE_XET": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", FETCH, model, revision], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_texts_and_the_safe_weights_are_fetched(endpoint: str, tmp_path: Path) -> None:
+    process = fetch(endpoint, tmp_path, MODEL)
+    assert process.returncode == 0, process.stderr
+    folder = Path(process.stdout.strip())
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "merges.txt", "model.safetensors"]
+    assert (folder / "model.safetensors").read_text(encoding="utf-8") == "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("model", "revision", "answer"),
+    [
+        ("team/missing", "", "ModelNotFound model: the Hub has no team/missing, or it is private"),
+        ("team/gated", "", "AccessDenied model: team/gated is gated; accept its licence on the Hub"),
+        ("team/forbidden", "", "AccessDenied model: the Hub refuses team/forbidden (403)"),
+        (MODEL, "no-such-revision", "ModelNotFound model: team/whisper has no revision no-such-revision"),
+    ],
+)
+def test_refusals_of_the_hub(endpoint: str, tmp_path: Path, model: str, revision: str, answer: str) -> None:
+    process = fetch(endpoint, tmp_path, model, revision)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith(answer)
+
+
+def test_a_fault_of_the_hub_is_nobodys_to_mend(endpoint: str, tmp_path: Path) -> None:
+    process = fetch(endpoint, tmp_path, "team/broken")
+    assert process.returncode == 1
+    assert "HfHubHTTPError" in process.stderr
