@@ -19,7 +19,7 @@ demo: environment ## From nothing to a word error rate: local cluster, operator,
 test: check ## All tests: units, the real API server, real pods, real speech.
 	$(VENV)/python -m pytest tests
 
-test-unit: environment ## The quick tests: no cluster, no browser, no whole trainers. Some two and a half minutes.
+test-unit: environment ## The quick tests: no cluster, no browser, no training. About a minute.
 	$(VENV)/python -m pytest tests -m "not apiserver and not cluster and not speech and not browser and not slow"
 
 check: generate ## Linters, types, layers, and that what is generated is committed: under a minute.

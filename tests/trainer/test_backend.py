@@ -23,6 +23,8 @@ from whisper_finetune_trainer.pytorch.backend import TorchBackend
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 
+pytestmark = pytest.mark.slow
+
 STEPS = 10
 WINDOW_OF_EQUALITY = 5
 Weights = dict[str, torch.Tensor]

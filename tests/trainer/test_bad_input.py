@@ -13,6 +13,8 @@ from trainer_attempts import Volume
 from whisper_finetune_api import causes
 from whisper_finetune_api.v1alpha1 import DataSummary
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:

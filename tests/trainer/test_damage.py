@@ -12,6 +12,8 @@ import tiny_whisper
 from trainer_attempts import Volume, stop_at
 from whisper_finetune_trainer.report import report_page
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ from trainer_attempts import Volume
 from whisper_finetune_api.v1alpha1 import DataSummary
 from whisper_finetune_trainer import scratch
 
+pytestmark = pytest.mark.slow
+
 TRAINED = DataSummary(train_clips=8, eval_clips=2, dropped_clips=0, split="Fraction")
 
 

@@ -9,6 +9,8 @@ import pytest
 import hub_double
 from repository import ROOT
 
+pytestmark = pytest.mark.slow
+
 MODEL = "team/whisper"
 FETCH = """
 import sys

@@ -16,6 +16,8 @@ import hub_sets
 from repository import ROOT
 from whisper_finetune_trainer.data import datasets_table
 
+pytestmark = pytest.mark.slow
+
 #: Loads one data set after the other in a process of its own: the library reads its endpoint once, when it is imported.
 LOAD = """
 import json, os, sys

@@ -22,6 +22,8 @@ from whisper_finetune_trainer.data.text_rules import TextRules
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
 from whisper_finetune_trainer.errors import TrainerError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:

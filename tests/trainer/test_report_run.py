@@ -15,6 +15,8 @@ import tiny_whisper
 from trainer_attempts import Volume
 from whisper_finetune_trainer.progress.progress import Snapshot
 
+pytestmark = pytest.mark.slow
+
 EVENTS = "tensorboard/events.out.tfevents.run"
 
 

@@ -22,6 +22,8 @@ from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.errors import TrainerError
 
+pytestmark = pytest.mark.slow
+
 MINUTES = 10
 SEGMENTS = 100
 FORMATS = ("wav", "flac", "ogg", "mp3")

@@ -23,6 +23,8 @@ from whisper_finetune_trainer.data.streams.stream_blocks import Block
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Snapshot
 
+pytestmark = pytest.mark.slow
+
 CLIPS = 60
 
 

@@ -16,6 +16,8 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.streams.streamed_clips import is_held_out
 
+pytestmark = pytest.mark.slow
+
 CLIPS = 44
 #: One and a half epochs.
 STEPS = 14

@@ -22,6 +22,8 @@ from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer.output import folder_manifest
 from whisper_finetune_trainer.progress.progress import Measured, Snapshot
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
