@@ -11,7 +11,6 @@ import tiny_whisper
 from object_store import versitygw
 from trainer_attempts import Volume
 from whisper_finetune_api.v1alpha1 import DataSummary
-from whisper_finetune_trainer import scratch
 
 pytestmark = pytest.mark.slow
 
@@ -33,24 +32,6 @@ def test_an_attempt_on_tar_shards_of_a_bucket(volume: Volume, tmp_path: Path, mo
             monkeypatch.setenv(name, value)
         ended = volume.attempt(volume.config(spec={"dataset": {"source": "s3://speech/it"}}, steps=2))
     assert (ended.exit_code, ended.result.data) == (0, TRAINED), ended.result.message
-
-
-def test_what_was_downloaded_from_the_hub_leaves_less_to_the_caches(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data_layouts.parquet_of_the_hub(volume.speech / "shards")
-    config = volume.config(spec={"dataset": {"source": "pvc://speech/shards"}}, steps=2, trainable="Decoder")
-    cache = volume.folder / "scratch/huggingface"
-    cache.mkdir()
-    with (cache / "blob").open("wb") as blob:
-        blob.truncate(config.scratch_limit_bytes)
-    (cache / "link").symlink_to("blob")
-    assert scratch.hub_cache_bytes(config.scratch_folder) == 0
-    monkeypatch.setenv("HF_HOME", str(cache))
-    assert scratch.hub_cache_bytes(config.scratch_folder) == config.scratch_limit_bytes
-    ended = volume.attempt(config)
-    assert (ended.exit_code, ended.result.data) == (0, TRAINED), ended.result.message
-    assert not list((volume.folder / "scratch").glob("sounds-*"))
 
 
 def test_an_attempt_on_segments_of_recordings(volume: Volume) -> None:

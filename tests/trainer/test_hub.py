@@ -22,6 +22,17 @@ except TrainerError as error:
     print(error.reason, error.message)
 """
 
+#: Prints whether the model's folder is there while it is open, and after.
+OPEN = """
+import sys
+import trainer_configs
+from whisper_finetune_trainer.model import model_source
+spec = trainer_configs.make_spec(model=sys.argv[1])
+with model_source.opened(trainer_configs.make_config(spec, scratch=sys.argv[2])) as folder:
+    print((folder / "config.json").exists())
+print((folder / "config.json").exists())
+"""
+
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -32,22 +43,26 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield served
 
 
-def fetch(endpoint: str, cache: Path, model: str, revision: str = "") -> "subprocess.CompletedProcess[str]":
+def fetch(endpoint: str, cache: Path, *arguments: object, program: str = FETCH) -> "subprocess.CompletedProcess[str]":
     # In a process of its own: the library reads its endpoint once, when it is imported.
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("crds", "trainer")),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("crds", "trainer", "tests")),
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(cache),
         "HF_HUB_DISABLE_XET": "1",
     }
     return subprocess.run(
-        [sys.executable, "-c", FETCH, model, revision], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def test_the_texts_and_the_safe_weights_are_fetched(endpoint: str, tmp_path: Path) -> None:
-    process = fetch(endpoint, tmp_path, MODEL)
+    process = fetch(endpoint, tmp_path, MODEL, "")
     assert process.returncode == 0, process.stderr
     folder = Path(process.stdout.strip())
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "merges.txt", "model.safetensors"]
@@ -70,6 +85,15 @@ def test_refusals_of_the_hub(endpoint: str, tmp_path: Path, model: str, revision
 
 
 def test_a_fault_of_the_hub_is_nobodys_to_mend(endpoint: str, tmp_path: Path) -> None:
-    process = fetch(endpoint, tmp_path, "team/broken")
+    process = fetch(endpoint, tmp_path, "team/broken", "")
     assert process.returncode == 1
     assert "HfHubHTTPError" in process.stderr
+
+
+@pytest.mark.parametrize(("cache", "stays"), [("scratch/huggingface", False), ("cache", True)])
+def test_a_download_takes_no_scratch_space_for_good(endpoint: str, tmp_path: Path, cache: str, *, stays: bool) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = fetch(endpoint, tmp_path / cache, MODEL, scratch, program=OPEN)
+    assert process.stdout.split() == ["True", str(stays)], process.stderr
+    assert bool(list(tmp_path.rglob("config.json"))) == stays

@@ -16,12 +16,3 @@ def use(scratch_folder: str) -> None:
     for variable, name in _FOLDERS.items():
         folder = Path(os.environ.setdefault(variable, str(Path(scratch_folder, name))))
         folder.mkdir(parents=True, exist_ok=True)
-
-
-def hub_cache_bytes(scratch_folder: str) -> int:
-    """Return what downloads from the Hub take of the scratch folder; nothing where HF_HOME lies elsewhere."""
-    cache, scratch = (Path(folder).resolve() for folder in (os.environ.get("HF_HOME", "/"), scratch_folder))
-    if scratch not in cache.parents:
-        return 0
-    # Each file lies there once; what bears its name in a snapshot is a link.
-    return sum(path.lstat().st_size for path in cache.rglob("*") if path.is_file() and not path.is_symlink())

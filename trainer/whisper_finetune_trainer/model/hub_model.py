@@ -15,12 +15,15 @@ def newest_commit(model: str, revision: Optional[str]) -> Optional[str]:
         return HfApi().model_info(model, revision=revision).sha
 
 
-def download(model: str, revision: Optional[str]) -> Path:
-    """Return the local folder of a Hub model; ModelNotFound or AccessDenied. A network fault passes through."""
+def download(model: str, revision: Optional[str], cache: Optional[str] = None) -> Path:
+    """Return the local folder of a Hub model below `cache`, the library's own where it is None.
+
+    ModelNotFound or AccessDenied; a network fault passes through.
+    """
     with _explained(model, revision):
         files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
         patterns = [*model_files.TEXTS, *model_files.weights(files)]
-        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, cache_dir=cache))
 
 
 def _explained(model: str, revision: Optional[str]) -> ContextManager[None]:

@@ -4,7 +4,9 @@ import contextlib
 import logging
 import tempfile
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator, List, Optional
+
+from huggingface_hub import constants
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
@@ -19,14 +21,15 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def opened(config: TrainerConfig) -> Iterator[Path]:
-    """Yield a local folder with the model's files; what was downloaded from a store is gone afterwards.
+    """Yield a local folder with the model's files; what was downloaded into the scratch folder is gone afterwards.
 
     ModelNotFound, AccessDenied or ConfigInvalid; network faults pass through.
     """
     spec = config.spec
     parsed = addresses.parse(spec.model)
     if parsed is None:
-        yield hub_model.download(spec.model, config.hub_commits.model or spec.model_revision)
+        with _hub_cache(config.scratch_folder) as cache:
+            yield hub_model.download(spec.model, config.hub_commits.model or spec.model_revision, cache)
         return
     if spec.model_revision is not None:
         raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {spec.model}")
@@ -36,6 +39,16 @@ def opened(config: TrainerConfig) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="model-", dir=config.scratch_folder) as folder:
         _download(spec.model, Path(folder))
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def _hub_cache(scratch_folder: str) -> Iterator[Optional[str]]:
+    """Yield where a download from the Hub goes: to the cache (None), unless that would take scratch space for good."""
+    if Path(scratch_folder).resolve() not in Path(constants.HF_HUB_CACHE).resolve().parents:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="model-", dir=scratch_folder) as folder:
+        yield folder
 
 
 def _download(address: str, folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Callable, List, Sequence
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import backends, scratch
+from whisper_finetune_trainer import backends
 from whisper_finetune_trainer.checkpoints import checkpoint_state
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
@@ -45,8 +45,7 @@ def train(
     with stop.interruptible():
         config = hub_commits.pin(config, folder)
         loaded = model.load_model(config)
-        # After the model, whose size decides what its output leaves to the sounds; of a download from the Hub a copy
-        # stays in the cache.
+        # After the model, whose size decides what its output leaves to the sounds, and whose download is gone by now.
         shares = _scratch_shares(config, folder, loaded)
         clips = _load_clips(_with_scratch(config, shares.sounds_bytes), loaded, limits)
         unused_bytes = shares.sounds_bytes - clips.scratch_bytes
@@ -105,8 +104,7 @@ def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedMode
     state_bytes = checkpoint_state.largest_bytes(loaded.network)
     # optimum-graphcore goes on from a folder of its own.
     resumed_bytes = state_bytes if config.accelerator == "ipu" else 0
-    limit_bytes = config.scratch_limit_bytes - scratch.hub_cache_bytes(config.scratch_folder)
-    return folder.divide_scratch(state_bytes, resumed_bytes, max(0, limit_bytes))
+    return folder.divide_scratch(state_bytes, resumed_bytes, config.scratch_limit_bytes)
 
 
 def _with_scratch(config: TrainerConfig, limit_bytes: int) -> TrainerConfig:
