@@ -23,7 +23,8 @@ def mounted(folder: Path, mebibytes: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        # At once, even where a failed test has left a file open.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def make_read_only(folder: Path) -> None:
