@@ -55,6 +55,11 @@ class Part(NamedTuple):
         """Return the file that the recording is."""
         return self.recording.file
 
+    @property
+    def recording_name(self) -> str:
+        """Return the data set's file that the recording is, wherever it is kept."""
+        return self.recording.name if isinstance(self.recording, Member) else self.recording.file
+
 
 AudioPlace = Union[WholeFile, Member, Cell, Held, Part]
 

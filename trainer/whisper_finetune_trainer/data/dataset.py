@@ -1,7 +1,6 @@
 """The run's data: read from the spec's source, checked, counted and split."""
 
 import logging
-import random
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Iterator, List, Sequence, Tuple
@@ -16,6 +15,7 @@ from whisper_finetune_trainer.data import (
     data_source,
     datasets_table,
     duplicates,
+    held_out,
     manifest,
     normalizers,
     splits,
@@ -29,11 +29,9 @@ from whisper_finetune_trainer.data.streams import streamed_dataset, streaming
 from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text_rules import TextRules
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.stores import object_store, volumes
 
-#: The held-out fraction is drawn with this seed in every run, whatever training.seed is: results stay comparable.
-_SPLIT_SEED = 0
+_OVERLAPS = "overlaps a held-out segment"
 logger = logging.getLogger(__name__)
 
 
@@ -128,7 +126,8 @@ def _read_both(source: DataSource, files: SplitFiles, config: TrainerConfig, rul
     dataset = config.spec.dataset
     train = _read_split(files, config, rules)
     if dataset.eval_split is None:
-        return _Splits(*_hold_out(train.clips, float(dataset.eval_fraction)), train.drops)
+        chosen = held_out.choose(train.clips, float(dataset.eval_fraction))
+        return _Splits(chosen.train, chosen.evaluation, [*train.drops, *_drops(_OVERLAPS, chosen.overlapping)])
     given = _read_given(source, config, rules)
     return _Splits(train.clips, given.clips, [*train.drops, *given.drops])
 
@@ -158,30 +157,30 @@ def _read_split(files: SplitFiles, config: TrainerConfig, rules: Rules) -> Clips
     return found
 
 
-def _hold_out(found: Sequence[Clip], fraction: float) -> Tuple[List[Clip], List[Clip]]:
-    shuffled = list(found)
-    random.Random(_SPLIT_SEED).shuffle(shuffled)  # noqa: S311 -- nothing secret
-    held_out = round(len(shuffled) * fraction)
-    if not 0 < held_out < len(shuffled):
-        raise TrainerError(
-            "DatasetInvalid",
-            f"dataset.evalFraction {fraction} of {len(shuffled)} clips leaves {len(shuffled) - held_out} to train on "
-            f"and {held_out} to measure on; give more clips, another fraction, or an evalSplit",
-        )
-    return shuffled[held_out:], shuffled[:held_out]
-
-
 def _copies(found: _Splits, *, thorough: bool) -> Tuple[List[Drop], Tuple[str, ...]]:
-    """Return the train clips to leave out because their sound is held out too, or a warning where they stay."""
+    """Return the train clips to leave out because their sound is held out too, or warnings where they stay."""
+    look = duplicates.every if thorough else duplicates.likely
+    copies = look(found.train, found.evaluation)
+    names = {clip.identifier for clip in copies.clips}
+    others = [clip for clip in found.train if clip.identifier not in names]
+    overlapping = held_out.overlapping(others, found.evaluation)
     if thorough:
-        copies = duplicates.every(found.train, found.evaluation).clips
-        return [Drop("audio also held out", clip.identifier, is_expected=True) for clip in copies], ()
-    likely = duplicates.likely(found.train, found.evaluation)
-    if not likely.clips:
-        return [], ()
-    number = f"{'' if likely.is_complete else 'at least '}{len(likely.clips)}"
-    warning = (
-        f"{number} train clips have the sound of a held-out one, such as {likely.clips[0].identifier}: the result "
-        "looks better than it is; dataset.removeDuplicates leaves them out"
+        return [*_drops("audio also held out", copies.clips), *_drops(_OVERLAPS, overlapping)], ()
+    return [], (
+        *_warnings(copies.clips, "have the sound of a held-out one", is_complete=copies.is_complete),
+        *_warnings(overlapping, "overlap a held-out segment of their recording", is_complete=True),
     )
-    return [], (warning,)
+
+
+def _drops(reason: str, left_out: Sequence[Clip]) -> List[Drop]:
+    return [Drop(reason, clip.identifier, is_expected=True) for clip in left_out]
+
+
+def _warnings(found: Sequence[Clip], what: str, *, is_complete: bool) -> Tuple[str, ...]:
+    if not found:
+        return ()
+    warning = (
+        f"{'' if is_complete else 'at least '}{len(found)} train clips {what}, such as {found[0].identifier}: the "
+        "result looks better than it is; dataset.removeDuplicates leaves them out"
+    )
+    return (warning,)

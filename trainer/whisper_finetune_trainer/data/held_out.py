@@ -1,0 +1,131 @@
+"""Which clips are held out, and which train clips share a stretch of a recording with them. Pure."""
+
+import math
+import random
+from bisect import bisect_left
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
+
+from whisper_finetune_trainer.data.audio_places import Part, WholeFile
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.errors import TrainerError
+
+#: The held-out fraction is drawn with this seed in every run, whatever training.seed is: results stay comparable.
+_SEED = 0
+#: Segments that share less lie beside each other: manifests round their seconds.
+_TOUCHING_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Clips to train on, held-out ones, and those that are neither because they overlap a held-out segment."""
+
+    train: List[Clip]
+    evaluation: List[Clip]
+    overlapping: List[Clip]
+
+
+class _Span(NamedTuple):
+    """Seconds of a recording."""
+
+    start: float
+    end: float
+
+
+def choose(found: Sequence[Clip], fraction: float) -> HeldOut:
+    """Return a fraction of the clips held out; of parts of recordings whole recordings, but for one that is cut.
+
+    DatasetInvalid where nothing would be left on either side.
+    """
+    held_out = round(len(found) * fraction)
+    if not 0 < held_out < len(found):
+        raise TrainerError(
+            "DatasetInvalid",
+            f"dataset.evalFraction {fraction} of {len(found)} clips leaves {len(found) - held_out} to train on "
+            f"and {held_out} to measure on; give more clips, another fraction, or an evalSplit",
+        )
+    if not _have_parts(found):
+        shuffled = _shuffled(found)
+        return HeldOut(shuffled[held_out:], shuffled[:held_out], [])
+    ordered = _by_recordings(found)
+    # In any order again: the limits take the first ones, and these are to be of all recordings.
+    return _without_overlapping(_shuffled(ordered[:-held_out]), _shuffled(ordered[-held_out:]))
+
+
+def overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:
+    """Return the train clips that share a stretch of a recording with a held-out one; none where none is a part."""
+    if not _have_parts(train) and not _have_parts(evaluation):
+        return []
+    held_out = _spans_by_recording(evaluation)
+    return [clip for clip in train if _overlaps(clip, held_out)]
+
+
+def _without_overlapping(train: List[Clip], evaluation: List[Clip]) -> HeldOut:
+    left_out = overlapping(train, evaluation)
+    places = set(map(id, left_out))
+    return HeldOut([clip for clip in train if id(clip) not in places], evaluation, left_out)
+
+
+def _have_parts(found: Iterable[Clip]) -> bool:
+    return any(isinstance(clip.audio, Part) for clip in found)
+
+
+def _shuffled(found: Iterable[Clip]) -> List[Clip]:
+    shuffled = list(found)
+    random.Random(_SEED).shuffle(shuffled)  # noqa: S311 -- nothing secret
+    return shuffled
+
+
+def _by_recordings(found: Sequence[Clip]) -> List[Clip]:
+    """Return the clips recording by recording, these shuffled, and those of each by their start."""
+    by_recording: Dict[str, List[Clip]] = {}
+    for clip in found:
+        by_recording.setdefault(_recording(clip) or clip.identifier, []).append(clip)
+    # Sorted first: the same whatever order the rows have.
+    names = sorted(by_recording)
+    random.Random(_SEED).shuffle(names)  # noqa: S311 -- nothing secret
+    return [clip for name in names for clip in sorted(by_recording[name], key=_span)]
+
+
+def _recording(clip: Clip) -> Optional[str]:
+    """Return the file that a clip is of, by its name in the data set; None of a sound in a shard."""
+    if isinstance(clip.audio, Part):
+        return clip.audio.recording_name
+    return clip.audio.file if isinstance(clip.audio, WholeFile) else None
+
+
+def _span(clip: Clip) -> _Span:
+    if not isinstance(clip.audio, Part):
+        return _Span(0.0, math.inf)
+    start = clip.audio.start_frame / clip.audio.sample_rate
+    return _Span(start, start + clip.seconds)
+
+
+def _spans_by_recording(found: Iterable[Clip]) -> Dict[str, List[_Span]]:
+    """Return what the clips cover of each recording, as spans in order that do not touch each other."""
+    spans: Dict[str, List[_Span]] = {}
+    for clip in found:
+        name = _recording(clip)
+        if name is not None:
+            spans.setdefault(name, []).append(_span(clip))
+    return {name: _merged(sorted(of_one)) for name, of_one in spans.items()}
+
+
+def _merged(spans: Iterable[_Span]) -> List[_Span]:
+    merged: List[_Span] = []
+    for span in spans:
+        if merged and span.start <= merged[-1].end:
+            merged[-1] = _Span(merged[-1].start, max(merged[-1].end, span.end))
+        else:
+            merged.append(span)
+    return merged
+
+
+def _overlaps(clip: Clip, held_out: Dict[str, List[_Span]]) -> bool:
+    spans = held_out.get(_recording(clip) or "", [])
+    start, end = _span(clip)
+    # Backwards from the last that begins before the clip's end.
+    before = (spans[place] for place in range(bisect_left(spans, (end,)) - 1, -1, -1))
+    near = takewhile(lambda span: span.end > start, before)
+    return any(min(end, span.end) - max(start, span.start) > _TOUCHING_SECONDS for span in near)
