@@ -73,6 +73,9 @@ def test_the_texts_and_the_safe_weights_are_fetched(endpoint: str, tmp_path: Pat
     ("model", "revision", "answer"),
     [
         ("team/missing", "", "ModelNotFound model: the Hub has no team/missing, or it is private"),
+        ("team/my--whisper", "", "ModelNotFound model: team/my--whisper is no id of the Hub: "),
+        ("team/whisper.", "", "ModelNotFound model: team/whisper. is no id of the Hub: "),
+        ("team/whisper-", "", "ModelNotFound model: team/whisper- is no id of the Hub: "),
         ("team/gated", "", "AccessDenied model: team/gated is gated; accept its licence on the Hub"),
         ("team/forbidden", "", "AccessDenied model: the Hub refuses team/forbidden (403)"),
         (MODEL, "no-such-revision", "ModelNotFound model: team/whisper has no revision no-such-revision"),

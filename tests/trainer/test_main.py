@@ -102,6 +102,12 @@ def test_a_plan_is_printed_and_nothing_is_done(plan: Planner, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
 
 
+def test_a_plan_of_an_id_that_the_hub_cannot_have_lacks_the_memory(plan: Planner, tmp_path: Path) -> None:
+    ended = plan(write_object(tmp_path, make_spec(model="team/my--whisper")))
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["modelConfigRead"] is False
+
+
 BASE = {
     "model_type": "whisper",
     "d_model": 512,

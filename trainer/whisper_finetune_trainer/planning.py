@@ -89,8 +89,9 @@ def _read_from_hub(model: str, revision: Optional[str]) -> Optional[Dict[str, An
     hub = importlib.import_module("huggingface_hub")
     try:
         path = hub.hf_hub_download(model, _CONFIG_FILE, revision=revision)
-    except OSError as error:
-        # A plan is an estimate: without the model's size it lacks the memory, and that is all.
+    except (OSError, ValueError) as error:
+        # A plan is an estimate: without the model's size it lacks the memory, and that is all. (A ValueError is said of
+        # an id that the Hub cannot have.)
         logger.warning("%s of %s cannot be had from the Hub: %s", _CONFIG_FILE, model, " ".join(str(error).split()))
         return None
     return _parse(Path(path).read_text(encoding="utf-8"), model)

@@ -86,7 +86,7 @@ def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Un
     if row.broken:
         return Drop("broken line", f"{line} {row.broken}")
     value = row.values.get(split.columns.audio)
-    sound = value if isinstance(value, Sound) else _sound_of_path(split, value)
+    sound = _sound(split, value, outcome.text)
     if isinstance(sound, str):
         return Drop("path outside of the source" if "outside" in sound else "broken line", f"{line}{sound}")
     segment = _segment(row, sound, line)
@@ -101,16 +101,35 @@ def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Un
     return _with_length(sound, row, segment, outcome.text, line, rules)
 
 
+def _sound(split: Split, value: Any, text: str) -> Union[Sound, str]:
+    """Return the sound of a row, or what is wrong with it, or with its text."""
+    sound = value if isinstance(value, Sound) else _sound_of_path(split, value)
+    if isinstance(sound, Sound) and not _is_unicode(sound.name + text):
+        return f": the name or the text of {sound.name!a} has halves of characters"
+    return sound
+
+
 def _sound_of_path(split: Split, value: Any) -> Union[Sound, str]:
     """Return the sound that a path names, or what is wrong with the path."""
     if not isinstance(value, str) or not value.strip():
         return f" has no path in column {split.columns.audio}"
     path = value.strip()
+    if "\0" in path or not _is_unicode(path):
+        return f": {value!a} is no path"
     file = path if path.startswith("/") or "://" in path else split.folder.file(posixpath.join(split.base, path))
     name = split.folder.relative(file)
     if name is None:
         return f": {value} lies outside of the data set's folder"
     return Sound(WholeFile(split.folder.file(name)), name)
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text can be written: JSON may name halves of characters, and a tar file any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _segment(row: manifest.Row, sound: Sound, line: str) -> Union[Segment, Drop, None]:

@@ -93,7 +93,7 @@ def _texts(folder: DataFolder, path: str) -> Dict[str, str]:
 
 def _lines(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]]]:
     """Yield each line's number, its first word and the rest."""
-    with source_files.open_text(folder.file(path)) as text:
+    with source_files.open_text(folder.file(path)) as text, source_files.in_utf8(path):
         for number, line in enumerate(text, start=1):
             word, *rest = _BLANKS.split(line.strip(), maxsplit=1)
             if word:

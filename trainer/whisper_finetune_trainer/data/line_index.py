@@ -19,7 +19,7 @@ def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
     """Yield the lines of all lists; paths are relative to the source, and the sounds lie beside their list."""
     number = 0
     for path in paths:
-        with source_files.open_text(folder.file(path)) as lines:
+        with source_files.open_text(folder.file(path)) as lines, source_files.in_utf8(path):
             for line in lines:
                 number += 1
                 # Some have a column between name and text, of speakers or empty.

@@ -54,11 +54,9 @@ def is_manifest(name: str) -> bool:
 def read(file: str, name: str) -> Iterator[Row]:
     """Yield the rows of a manifest, broken ones too; DatasetInvalid for a file that is none."""
     suffix = "." + name.rsplit(".", 1)[-1]
-    with source_files.open_text(file) as text:
+    with source_files.open_text(file) as text, source_files.in_utf8(name):
         try:
             yield from _table_rows(text, _TABLES[suffix]) if suffix in _TABLES else _json_rows(text)
-        except UnicodeDecodeError as error:
-            raise TrainerError("DatasetInvalid", f"{name} is not UTF-8: {error}; convert it to UTF-8") from error
         except csv.Error as error:
             raise TrainerError("DatasetInvalid", f"{name} is not a table: {error}") from error
 
@@ -79,7 +77,7 @@ def _json_rows(text: TextIO) -> Iterator[Row]:
 def _json_row(number: int, line: str) -> Row:
     try:
         values = json.loads(line.rstrip("\n"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Row(number, {}, f"is not JSON ({error})")
     return Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
@@ -87,7 +85,7 @@ def _json_row(number: int, line: str) -> Row:
 def _array_rows(text: str) -> Iterator[Row]:
     try:
         entries = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TrainerError("DatasetInvalid", f"the manifest is a JSON array that cannot be read: {error}") from error
     for number, values in enumerate(entries, start=1):
         yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")

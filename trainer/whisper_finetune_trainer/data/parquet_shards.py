@@ -1,6 +1,5 @@
 """Parquet files with embedded audio, as the Hub has them: rows without their sound, and the sound of one row."""
 
-import os
 import posixpath
 import threading
 from functools import lru_cache
@@ -9,7 +8,7 @@ from typing import Any, Iterator, List, Mapping, Sequence, Tuple
 import pyarrow as pa
 from pyarrow import parquet
 
-from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data import parquet_files, source_files
 from whisper_finetune_trainer.data.audio_places import Cell, Held, Sound
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Columns, Row
@@ -19,7 +18,6 @@ from whisper_finetune_trainer.errors import TrainerError
 #: A row group is read as a whole, and two are held: the one that is read and the one before it.
 _LARGEST_GROUP_BYTES = 512 * 1024 * 1024
 _GROUPS_HELD = 2
-_BLOCK_BYTES = 1024 * 1024
 #: Where a shard is read from end to end: bytes of one request, of a column's pages at a time, and rows at a time.
 _STREAM_BLOCK_BYTES = 4 * 1024 * 1024
 _PAGE_BYTES = 1024 * 1024
@@ -29,7 +27,7 @@ _reading = threading.RLock()
 
 def column_names(folder: DataFolder, path: str) -> Tuple[str, ...]:
     """Return the columns of a shard; DatasetInvalid for a file that is none."""
-    return tuple(_opened(folder.file(path)).schema_arrow.names)
+    return tuple(parquet_files.opened(folder.file(path)).schema_arrow.names)
 
 
 def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator[Row]:
@@ -37,9 +35,11 @@ def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator
     number = 0
     for path in paths:
         file = folder.file(path)
-        for group in range(_opened(file).num_row_groups):
-            names, texts = _names_and_texts(file, group, columns)
-            places = _segments(file, group, columns.audio, len(texts))
+        parquet_files.require_columns(parquet_files.opened(file).schema_arrow, columns, path)
+        for group in range(parquet_files.opened(file).num_row_groups):
+            with parquet_files.whole(path):
+                names, texts = _names_and_texts(file, group, columns)
+                places = _segments(file, group, columns.audio, len(texts))
             for row, (name, text, place) in enumerate(zip(names, texts, places)):
                 number += 1
                 sound = _sound(name, path, Cell(file, group, row, columns.audio))
@@ -57,29 +57,17 @@ def rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int)
     A row group is read by its pages, so its size does not matter. DatasetInvalid for a file that is no whole shard.
     """
     file, first = folder.file(path), 0
-    try:
-        with source_files.open_file(file, _STREAM_BLOCK_BYTES) as opened:
-            shard = parquet.ParquetFile(opened, buffer_size=_PAGE_BYTES, pre_buffer=False)
-            for group in range(shard.num_row_groups):
-                after = first + shard.metadata.row_group(group).num_rows
-                if start < after:
-                    for row, values in _group_values(shard, group, columns, max(0, start - first)):
-                        cell = Cell(file, group, row, columns.audio)
-                        sound = _sound_in_memory(path, cell, values[0])
-                        yield Row(first + row, {columns.audio: sound, columns.text: values[1]}), first + row + 1
-                first = after
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, OSError) and not _is_of_the_content(error):
-            raise
-        said = " ".join(str(error).split())
-        raise TrainerError(
-            "DatasetInvalid", f"{path} is no whole Parquet file: {said}; copy the shard again"
-        ) from error
-
-
-def _is_of_the_content(error: OSError) -> bool:
-    # pyarrow says what is wrong with a page by a plain OSError; what a disk or a store says has a number, or a class.
-    return type(error) is OSError and error.errno is None
+    with parquet_files.whole(path), source_files.open_file(file, _STREAM_BLOCK_BYTES) as opened:
+        shard = parquet.ParquetFile(opened, buffer_size=_PAGE_BYTES, pre_buffer=False)
+        parquet_files.require_columns(shard.schema_arrow, columns, path)
+        for group in range(shard.num_row_groups):
+            after = first + shard.metadata.row_group(group).num_rows
+            if start < after:
+                for row, values in _group_values(shard, group, columns, max(0, start - first)):
+                    cell = Cell(file, group, row, columns.audio)
+                    sound = _sound_in_memory(path, cell, values[0])
+                    yield Row(first + row, {columns.audio: sound, columns.text: values[1]}), first + row + 1
+            first = after
 
 
 def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Iterator[Tuple[int, List[Any]]]:
@@ -98,14 +86,14 @@ def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Itera
 def _sound_in_memory(path: str, cell: Cell, value: Any) -> Sound:
     found = value if isinstance(value, dict) else {"bytes": value}
     content, name = found.get("bytes"), found.get("path")
-    place = Held(content, cell) if isinstance(content, bytes) and content else cell
-    return Sound(place, _name_of(name, path, cell))
+    # Also where there is none: a cell's place alone would be read with all of its row group.
+    return Sound(Held(content if isinstance(content, bytes) else b"", cell), _name_of(name, path, cell))
 
 
 def content(cell: Cell) -> bytes:
     """Return the sound file in a cell, empty where there is none; the rest of its row group is held for the next."""
     # One at a time: readers that ask for rows of one group together would each read all of it.
-    with _reading:
+    with _reading, parquet_files.whole(cell.file):
         value = _sounds(cell.file, cell.row_group, cell.column)[cell.row].as_py()
     found = value.get("bytes") if isinstance(value, dict) else value
     return found if isinstance(found, bytes) else b""
@@ -124,18 +112,19 @@ def _name_of(name: Any, path: str, cell: Cell) -> str:
 
 
 def _is_embedded(file: str, column: str) -> bool:
-    kind = _opened(file).schema_arrow.field(column).type
+    kind = parquet_files.opened(file).schema_arrow.field(column).type
     return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence[Any], Sequence[Any]]":
-    kind = _opened(file).schema_arrow.field(columns.audio).type
-    name = f"{columns.audio}.path" if pa.types.is_struct(kind) else None
+    kind = parquet_files.opened(file).schema_arrow.field(columns.audio).type
+    has_names = pa.types.is_struct(kind) and "path" in [field.name for field in kind]
+    name = f"{columns.audio}.path" if has_names else None
     if not _is_embedded(file, columns.audio):
         name = columns.audio
     wanted = [columns.text, *([name] if name else [])]
     with _reading:
-        table = _opened(file).read_row_group(group, columns=wanted, use_threads=False)
+        table = parquet_files.opened(file).read_row_group(group, columns=wanted, use_threads=False)
     texts = table.column(columns.text).to_pylist()
     if name is None:
         return [None] * len(texts), texts
@@ -145,17 +134,17 @@ def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence
 
 def _segments(file: str, group: int, audio: str, rows: int) -> Sequence[Mapping[str, Any]]:
     """Return what each row says of the part of its recording; nothing where the sounds themselves are in the file."""
-    present = [name for name in SEGMENT_COLUMNS if name in _opened(file).schema_arrow.names]
+    present = [name for name in SEGMENT_COLUMNS if name in parquet_files.opened(file).schema_arrow.names]
     if not present or _is_embedded(file, audio):
         return [{}] * rows
     with _reading:
-        found = _opened(file).read_row_group(group, columns=present, use_threads=False).to_pylist()
+        found = parquet_files.opened(file).read_row_group(group, columns=present, use_threads=False).to_pylist()
     return list(found)
 
 
 @lru_cache(maxsize=_GROUPS_HELD)
 def _sounds(file: str, group: int, column: str) -> Any:
-    opened = _opened(file)
+    opened = parquet_files.opened(file)
     size = _column_bytes(opened, group, column)
     if size > _LARGEST_GROUP_BYTES:
         raise TrainerError(
@@ -174,16 +163,3 @@ def _column_bytes(opened: Any, group: int, column: str) -> int:
     chunks = opened.metadata.row_group(group)
     found = (chunks.column(place) for place in range(chunks.num_columns))
     return sum(chunk.total_uncompressed_size for chunk in found if chunk.path_in_schema.split(".")[0] == column)
-
-
-def _opened(file: str) -> Any:
-    """Return an open Parquet file; its foot is read once in each process: a forked one shares the place in a file."""
-    return _open(file, os.getpid())
-
-
-@lru_cache(maxsize=16)
-def _open(file: str, _process: int) -> Any:
-    try:
-        return parquet.ParquetFile(source_files.open_file(file, _BLOCK_BYTES), pre_buffer=False)
-    except pa.ArrowInvalid as error:
-        raise TrainerError("DatasetInvalid", f"{file} is no whole Parquet file: {error}") from error

@@ -67,7 +67,8 @@ def frames(segment: Segment, recording_frames: int, sample_rate: int) -> Tuple[i
     """Return a segment's first frame and how many it has, above zero; OutsideError."""
     seconds = recording_frames / sample_rate
     end_seconds = seconds if segment.end_seconds is None else segment.end_seconds
-    start, end = round(segment.start_seconds * sample_rate), round(end_seconds * sample_rate)
+    # Cut in seconds first: a number with three hundred digits cannot be counted in frames.
+    start, end = (round(min(place, seconds) * sample_rate) for place in (segment.start_seconds, end_seconds))
     end = min(end, recording_frames)
     if end <= start or end_seconds > seconds + _OVERSHOOT_SECONDS:
         raise OutsideError(f"lasts {seconds:.2f} s, and does not hold the segment {segment}")
@@ -77,7 +78,7 @@ def frames(segment: Segment, recording_frames: int, sample_rate: int) -> Tuple[i
 def _number(value: Any) -> float:
     try:
         found = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise MalformedSegmentError(f"is no segment: {value!r} is no number of seconds") from error
     if not math.isfinite(found) or isinstance(value, bool):
         raise MalformedSegmentError(f"is no segment: {value!r} is no number of seconds")

@@ -1,16 +1,21 @@
 """Open what a data set is made of: a path of this machine, or an address of a store, read by ranges."""
 
+import errno
 import io
+import os
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
+from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.stores import object_store
 
 _FIELD = "dataset.source"
 #: Bytes that one request fetches where a file is read piece by piece: a header, or the foot of a Parquet file.
 _BLOCK_BYTES = 64 * 1024
+#: What a disk says of a path at which no file can be: a name too long, a file for a folder, a link to itself.
+_NO_SUCH_FILE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
 
 
 def is_local(file: str) -> bool:
@@ -45,9 +50,18 @@ def explained(file: str) -> Iterator[None]:
 def open_file(file: str, block_bytes: int = _BLOCK_BYTES) -> BinaryIO:
     """Return a file that can be read and sought; FileNotFoundError, and what the store raises."""
     if is_local(file):
-        return Path(file).open("rb")
+        return _open_path(file)
     opened: BinaryIO = filesystem(file).open(file, "rb", block_size=block_bytes, cache_type="readahead")
     return opened
+
+
+def _open_path(path: str) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except OSError as error:
+        if error.errno not in _NO_SUCH_FILE:
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
 
 
 def read_bytes(file: str) -> bytes:
@@ -82,3 +96,12 @@ def open_text(file: str) -> io.TextIOWrapper:
     # utf-8-sig: files written on Windows begin with a byte-order mark, which would be part of the first key.
     # newline: JSON allows other separators inside of a string, and csv wants the line ends as they are.
     return io.TextIOWrapper(open_file(file, 1024 * 1024), encoding="utf-8-sig", newline="\n")
+
+
+@contextmanager
+def in_utf8(name: str) -> Iterator[None]:
+    """Raise DatasetInvalid where a text, while it is read, turns out to be in another encoding."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise TrainerError("DatasetInvalid", f"{name} is not UTF-8: {error}; convert it to UTF-8") from error

@@ -4,7 +4,13 @@ import re
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from whisper_finetune_trainer.errors import TrainerError
 
@@ -23,6 +29,9 @@ def explained(field: str, repository: str, revision: Optional[str], *, missing: 
             f"{field}: {repository} is gated; accept its licence on the Hub ({page}) as the user of HF_TOKEN, "
             "and give that by spec.secretRefs",
         ) from error
+    except HFValidationError as error:
+        said = " ".join(str(error).split())
+        raise TrainerError(missing, f"{field}: {repository} is no id of the Hub: {said}") from error
     except RevisionNotFoundError as error:
         raise TrainerError(missing, f"{field}: {repository} has no {_named(revision)}") from error
     except RepositoryNotFoundError as error:

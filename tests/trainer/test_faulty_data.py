@@ -1,0 +1,137 @@
+"""Data that stays wrong however often it is read: each fault is counted, or ends the run with what to mend."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+import layout_checks
+import shards
+from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.errors import TrainerError
+
+CLIPS = 20
+
+
+def write_sounds(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for number in range(CLIPS):
+        (folder / f"{number}.wav").write_bytes(shards.sound(number))
+
+
+def load_with(volume: Path, row: dict[str, Any] | str) -> Clips:
+    """Return the clips of a good manifest with one more row."""
+    folder = volume / "clips"
+    write_sounds(folder)
+    (folder / "loop.wav").symlink_to("loop.wav")
+    rows = [json.dumps({"audio": f"{number}.wav", "text": shards.text(number)}) for number in range(CLIPS)]
+    added = row if isinstance(row, str) else json.dumps(row)
+    (folder / "train.jsonl").write_text("\n".join([*rows, added]), encoding="utf-8")
+    return layout_checks.load(volume)
+
+
+ROWS: dict[str, tuple[dict[str, Any] | str, str]] = {
+    "name too long": ({"audio": "x" * 300 + ".wav", "text": "ciao"}, "missing audio file"),
+    "file as folder": ({"audio": "1.wav/b.wav", "text": "ciao"}, "missing audio file"),
+    "link to itself": ({"audio": "loop.wav", "text": "ciao"}, "missing audio file"),
+    "segment of a link to itself": ({"audio": "loop.wav", "text": "ciao", "offset": 0.1}, "missing audio file"),
+    "NUL in the path": ({"audio": "a\0.wav", "text": "ciao"}, "broken line"),
+    "half a character in the path": ({"audio": "a\ud800.wav", "text": "ciao"}, "broken line"),
+    "half a character in the text": ({"audio": "1.wav", "text": "ciao \ud800"}, "broken line"),
+    "offset of 400 digits": ({"audio": "1.wav", "text": "ciao", "offset": 10**400}, "broken line"),
+    "offset of 308 digits": ({"audio": "1.wav", "text": "ciao", "offset": 10**308}, "outside of its recording"),
+    "JSON without an end to its depth": ('{"a":' * 100_000, "broken line"),
+}
+
+
+@pytest.mark.parametrize("case", ROWS.values(), ids=ROWS.keys())
+def test_a_row_that_names_no_clip_is_counted(tmp_path: Path, case: tuple[dict[str, Any] | str, str]) -> None:
+    row, reason = case
+    found = load_with(tmp_path, row)
+    assert dict(found.dropped) == {reason: 1}
+    assert len(found.train) + len(found.evaluation) == CLIPS
+
+
+def refused(volume: Path) -> str:
+    error = layout_checks.refusal(volume)
+    assert error.reason == "DatasetInvalid"
+    return error.message
+
+
+@pytest.mark.parametrize("listed", ["train/text", "train/wav.scp", "train/segments"])
+def test_kaldi_lists_in_latin_1_are_refused(tmp_path: Path, listed: str) -> None:
+    folder = tmp_path / "clips"
+    write_sounds(folder)
+    (folder / "train").mkdir()
+    (folder / "train/wav.scp").write_text("r0 0.wav\nr1 1.wav\n", encoding="utf-8")
+    (folder / "train/segments").write_text("u0 r0 0 0.5\nu1 r1 0 0.5\n", encoding="utf-8")
+    (folder / "train/text").write_text("u0 ciao\nu1 ciao\n", encoding="utf-8")
+    (folder / listed).write_bytes("u0 perché\n".encode("latin-1"))
+    assert f"{listed} is not UTF-8" in refused(tmp_path)
+
+
+def test_a_line_index_in_latin_1_is_refused(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "clips")
+    (tmp_path / "clips/line_index.tsv").write_bytes("1\tperché\n".encode("latin-1"))
+    assert "line_index.tsv is not UTF-8" in refused(tmp_path)
+
+
+def write_shard(path: Path, audio: list[Any], audio_column: str = "audio") -> None:
+    path.parent.mkdir(exist_ok=True)
+    table = pa.table({audio_column: audio, "text": [shards.text(number) for number in range(len(audio))]})
+    parquet.write_table(table, path, row_group_size=10)
+
+
+def embedded() -> list[Any]:
+    return [{"bytes": shards.sound(number), "path": f"{number}.wav"} for number in range(CLIPS)]
+
+
+def test_a_shard_without_the_audio_column_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "clips/train-0.parquet", embedded())
+    write_shard(tmp_path / "clips/train-1.parquet", embedded(), audio_column="sound")
+    assert "train-1.parquet has no column audio; its columns are sound, text" in refused(tmp_path)
+
+
+def test_a_shard_of_decoded_arrays_is_refused(tmp_path: Path) -> None:
+    write_shard(tmp_path / "clips/train.parquet", [{"array": [0.1] * 10, "sampling_rate": 16_000}] * CLIPS)
+    assert "column audio of train.parquet holds array and sampling_rate, and no bytes" in refused(tmp_path)
+
+
+def test_sounds_need_no_path_beside_them(tmp_path: Path) -> None:
+    write_shard(tmp_path / "clips/train.parquet", [{"bytes": shards.sound(number)} for number in range(CLIPS)])
+    assert dict(layout_checks.load(tmp_path).dropped) == {}
+
+
+@pytest.mark.parametrize("column", [0, 1, 2], ids=["sound", "path", "text"])
+def test_a_listed_shard_with_a_broken_page_is_refused(tmp_path: Path, column: int) -> None:
+    path = tmp_path / "clips/train.parquet"
+    write_shard(path, embedded())
+    chunk = parquet.ParquetFile(path).metadata.row_group(1).column(column)
+    content = bytearray(path.read_bytes())
+    content[chunk.data_page_offset : chunk.data_page_offset + 20] = b"\xff" * 20
+    path.write_bytes(content)
+    assert "train.parquet is no whole Parquet file" in refused(tmp_path)
+
+
+def test_a_null_sound_of_a_stream_is_one_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Stands for a row group of more than 512 MB, which a stream reads by its pages.
+    monkeypatch.setattr("whisper_finetune_trainer.data.parquet_shards._LARGEST_GROUP_BYTES", 100_000)
+    rows = embedded()
+    rows[7]["bytes"] = None
+    write_shard(tmp_path / "clips/train.parquet", rows)
+    stream = shards.stream_of(shards.load(tmp_path, "clips", evalFraction="0.2"))
+    dropped = sum((Counter(block.tally.dropped) for block in shards.epoch(stream)), Counter())
+    assert dropped == {"unreadable audio": 1}
+
+
+def test_a_shard_of_a_stream_without_the_audio_column_is_a_broken_one(tmp_path: Path) -> None:
+    write_shard(tmp_path / "clips/train-0.parquet", embedded())
+    write_shard(tmp_path / "clips/train-1.parquet", embedded(), audio_column="sound")
+    with pytest.raises(TrainerError, match=r"train-1.parquet has no column audio"):
+        shards.load(tmp_path, "clips", evalFraction="0.2", maxDroppedFraction="0.01")
