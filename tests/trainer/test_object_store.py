@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from object_store import fault_proxy, versitygw
 from object_store.versitygw import ObjectStore
@@ -122,6 +124,37 @@ def test_a_token_that_has_expired_is_denied(store: ObjectStore, monkeypatch: pyt
         error = refusal("s3://speech/clips")
     assert error.reason == "AccessDenied"
     assert "(ExpiredToken)" in error.message
+
+
+class AzureError(Exception):
+    """As azure-core has it for a signature (SAS) that has expired."""
+
+    error_code = "AuthenticationFailed"
+
+
+def s3_refusal(code: str) -> Exception:
+    return ClientError({"Error": {"Code": code, "Message": "the test says so"}}, "GetObject")
+
+
+CREDENTIALS = [
+    *map(s3_refusal, ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "RequestTimeTooSkewed")),
+    AzureError("Signature not valid in the specified time frame"),
+]
+
+
+@pytest.mark.parametrize("refusal", CREDENTIALS, ids=["expired", "invalid", "replaced", "skewed", "expired SAS"])
+def test_credentials_that_were_good_before_are_for_the_next_attempt(
+    refusal: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", secrets.token_hex(8))
+    opened = object_store.open_store("s3://speech/clips", "dataset.source")
+    with pytest.raises(TrainerError) as raised, opened.explained("DatasetInvalid"):
+        raise refusal
+    assert raised.value.reason == "AccessDenied"
+    with opened.explained("DatasetInvalid"):
+        pass
+    with pytest.raises(type(refusal)), opened.explained("DatasetInvalid"):
+        raise refusal
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError")])

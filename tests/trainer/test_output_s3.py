@@ -260,9 +260,10 @@ def allow_to_read(store: ObjectStore, who: str) -> None:
     store.filesystem.call_s3("put_bucket_policy", Bucket="models", Policy=policy)
 
 
-def test_a_token_that_expires_in_mid_run_costs_one_attempt(runs: Runs, bucket: Bucket) -> None:
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId"])
+def test_a_token_that_expires_in_mid_run_costs_one_attempt(runs: Runs, bucket: Bucket, code: str) -> None:
     """The next attempt's pod takes the Secret's new token; only one that has expired by then ends the run."""
-    expired = bucket.proxy.refuse(is_put("checkpoint-4"), 400, "ExpiredToken")
+    expired = bucket.proxy.refuse(is_put("checkpoint-4"), 400, code)
     ended = runs.attempt(runs.config(steps=400, evalEverySteps=2))
     assert (ended.exit_code, ended.result.reason) == (1, None)
     assert "checkpoint-4" in ended.result.message
@@ -270,7 +271,7 @@ def test_a_token_that_expires_in_mid_run_costs_one_attempt(runs: Runs, bucket: B
     expired.is_for = lambda _: True
     ended = runs.attempt(runs.config(steps=400, evalEverySteps=2))
     assert (ended.exit_code, ended.result.reason) == (77, "AccessDenied")
-    assert "(ExpiredToken)" in ended.result.message
+    assert f"({code})" in ended.result.message
 
 
 def test_a_policy_that_refuses_latest_json_does_not_undo_a_whole_model(

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tiny_whisper
-from repository import ROOT
-from trainer_configs import FOLDER, UID, make_config, make_spec
-from whisper_finetune_api.run import CONFIG_ENV, TrainerReport, TrainingResult
-
-_DEADLINE_SECONDS = 240
+from trainer_configs import UID
+from trainer_pod import Pod
 
 
 @pytest.fixture(scope="module")
@@ -33,80 +22,12 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Pod:
-    """A trainer's process with its volume, its log and its termination message."""
-
-    def __init__(self, speech: Path, folder: Path, steps: int) -> None:
-        self.folder = folder
-        self.run = folder / "it" / FOLDER
-        self.log = folder / "log"
-        self.message_file = folder / "termination-log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        training = {"steps": steps, "batchSize": 4, "precision": "Float", "resumeEverySeconds": 1, "maxLabelTokens": 32}
-        spec = make_spec(training=training, output={"uri": "pvc://runs/it"})
-        self.config = make_config(spec, speech, runs=folder, scratch=folder / "scratch", port=self.port)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start another attempt; log and message begin anew."""
-        environment = {
-            # A pod has no caches of a developer's.
-            **{name: value for name, value in os.environ.items() if name not in {"HF_HOME", "XDG_CACHE_HOME"}},
-            CONFIG_ENV: self.config.model_dump_json(by_alias=True),
-            "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("crds", "trainer")),
-            "OMP_NUM_THREADS": "1",
-        }
-        command = [sys.executable, "-m", "whisper_finetune_trainer", "--termination-log", str(self.message_file)]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-
-    def send(self, number: signal.Signals) -> int:
-        """Send a signal and return how the process ended."""
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(timeout=_DEADLINE_SECONDS)
-
-    def until(self, condition: Callable[[], Any]) -> Any:
-        """Wait until a condition gives something true, and return that; the process must be alive until then."""
-        deadline = time.monotonic() + _DEADLINE_SECONDS
-        while time.monotonic() < deadline:
-            found = condition()
-            if found:
-                return found
-            assert self.process is not None
-            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
-            time.sleep(0.05)
-        raise TimeoutError(self.log.read_text(encoding="utf-8"))
-
-    def logged(self, pattern: str) -> re.Match[str] | None:
-        return re.search(pattern, self.log.read_text(encoding="utf-8"))
-
-    def report(self) -> TrainerReport | None:
-        """Return the answer to GET /progress, None where nobody answers yet."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/progress", timeout=5) as answer:
-                return TrainerReport.model_validate_json(answer.read())
-        except OSError:
-            return None
-
-    def states(self) -> list[int]:
-        return [int(path.parent.name.split("-")[1]) for path in self.run.glob("resume/*/manifest.json")]
-
-    def message(self) -> TrainingResult:
-        content = self.message_file.read_bytes()
-        assert len(content) <= 4096
-        return TrainingResult.model_validate_json(content)
-
-
 @pytest.fixture
 def pod(speech: Path, tmp_path: Path) -> Iterator[Pod]:
     """Return a pod that is not started yet; what is left of it ends with the test."""
     made = Pod(speech, tmp_path, steps=1000)
     yield made
-    if made.process is not None and made.process.poll() is None:
-        made.process.kill()
-        made.process.wait()
+    made.kill()
 
 
 @pytest.mark.slow

@@ -60,3 +60,27 @@ def test_a_clip_that_is_gone_leaves_the_others(caplog: pytest.LogCaptureFixture)
     clips = [clip("gone.wav", 1.0), clip("there.wav", 0.5)]
     assert list(clip_sounds.data_uris(clips, read)) == ["there.wav"]
     assert "the report goes without the sound of gone.wav" in caplog.text
+
+
+def test_a_clip_that_a_store_does_not_give_leaves_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    def read_or_break(clip: Clip) -> np.ndarray:
+        if clip.identifier.startswith("cut"):
+            raise ConnectionResetError("the store went away")
+        return read(clip)
+
+    clips = [clip("cut-1.wav", 1.0), clip("cut-2.wav", 1.0), clip("there.wav", 0.5)]
+    assert list(clip_sounds.data_uris(clips, read_or_break)) == ["there.wav"]
+    assert [record.message for record in caplog.records] == [
+        "the report goes without the sound of cut-1.wav, and maybe of others: the store went away"
+    ]
+
+
+def test_a_store_that_is_gone_is_not_asked_for_every_clip() -> None:
+    asked: list[str] = []
+
+    def break_off(clip: Clip) -> np.ndarray:
+        asked.append(clip.identifier)
+        raise TimeoutError
+
+    assert clip_sounds.data_uris([clip(f"{number}.wav", 0.5) for number in range(20)], break_off) == {}
+    assert len(asked) == 3

@@ -4,7 +4,7 @@ import faulthandler
 import sys
 from typing import Sequence
 
-from whisper_finetune_trainer import arguments, logs, pod, workstation
+from whisper_finetune_trainer import arguments, ending, logs, pod, workstation
 
 
 def main(command_line: Sequence[str]) -> int:
@@ -23,4 +23,4 @@ def main(command_line: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ending.leave(main(sys.argv[1:]))

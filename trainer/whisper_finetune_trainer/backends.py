@@ -1,6 +1,7 @@
 """The backend of each accelerator, loaded only where it is used: each needs libraries that the others' images lack."""
 
 import importlib
+from typing import Callable
 
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.backend import Backend
@@ -9,13 +10,18 @@ from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.model.model import LoadedModel
 
 
-def open_backend(config: TrainerConfig, loaded: LoadedModel, clips: Clips) -> Backend:
-    """Return the backend of the configuration's accelerator; AcceleratorUnavailable where the hardware is not there."""
+def open_backend(
+    config: TrainerConfig, loaded: LoadedModel, clips: Clips, check_stop: Callable[[], None] = lambda: None
+) -> Backend:
+    """Return the backend of the configuration's accelerator; AcceleratorUnavailable where the hardware is not there.
+
+    `check_stop` raises where the training is to end, while a clip to train on is waited for.
+    """
     if config.accelerator == "ipu":
         environment.require_poptorch()
         module = importlib.import_module("whisper_finetune_trainer.ipu.backend")
         ipu_backend: Backend = module.IpuBackend(config, loaded, clips)
         return ipu_backend
     module = importlib.import_module("whisper_finetune_trainer.pytorch.backend")
-    backend: Backend = module.TorchBackend(config, loaded, clips)
+    backend: Backend = module.TorchBackend(config, loaded, clips, check_stop)
     return backend

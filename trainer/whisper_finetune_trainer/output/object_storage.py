@@ -57,7 +57,8 @@ class ObjectStorage:
         """Return a failure of the store or of the scratch space in words, or None for any other."""
         path = error.path if isinstance(error, UploadError) else None
         cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
-        if store_faults.is_expired(cause) and self._objects.has_written:
+        if self._objects.has_written and store_faults.meaning(cause) == "credentials":
+            # The next attempt's pod reads the Secret anew.
             return None
         words = output_faults.cannot_write(cause) if store_faults.code(cause) is None else None
         if words is not None:

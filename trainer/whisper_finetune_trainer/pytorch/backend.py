@@ -15,6 +15,7 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.checkpoints import random_state
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import examples
@@ -59,13 +60,19 @@ class _Prepared(NamedTuple):
 class TorchBackend:
     """A Whisper that learns on a GPU or a CPU."""
 
-    def __init__(self, config: TrainerConfig, loaded: LoadedModel, clips: Clips) -> None:
-        """Move the network to its device and make it trainable; AcceleratorUnavailable, ConfigInvalid."""
+    def __init__(
+        self, config: TrainerConfig, loaded: LoadedModel, clips: Clips, check_stop: Callable[[], None] = lambda: None
+    ) -> None:
+        """Move the network to its device and make it trainable; AcceleratorUnavailable, ConfigInvalid.
+
+        `check_stop` raises where the training is to end, while a clip is waited for.
+        """
         training = config.spec.training
         self._device = device.prepare(config.accelerator, training.precision)
         self._schedule = config.schedule
         self._loaded = loaded
         self._clips = clips
+        self._check_stop = check_stop
         random_state.seed(training.seed)
         self._network = loaded.network.to(self._device.torch_device).train()
         is_frozen = training.trainable == "Decoder"
@@ -133,15 +140,21 @@ class TorchBackend:
     def steps(self, first_step: int) -> Generator[StepDone, None, None]:
         """Take the optimizer steps after `first_step` up to the schedule's last; TrainingDiverged, DatasetInvalid."""
         numbers = range(first_step + 1, self._schedule.steps + 1)
-        threads = run_plan.FEATURE_THREADS[self._device.torch_device.type]
         with self._steps.after(first_step) as train_steps:
             planned = (step for _, step in zip(numbers, train_steps))
             started = time.monotonic()
-            for number, prepared in zip(numbers, prefetch.prepared(planned, self._prepare, threads, _PREFETCHED_STEPS)):
+            ready = prefetch.prepared(planned, self._prepare, self._threads(), _PREFETCHED_STEPS, self._check_stop)
+            for number, prepared in zip(numbers, ready):
                 loss, rate = self._take_step(number, prepared.micro_batches)
                 self._steps.took(prepared.step)
                 yield StepDone(number, loss, rate, time.monotonic() - started)
                 started = time.monotonic()
+
+    def _threads(self) -> int:
+        """Return how many threads read; one at least where a store may not answer, so that a stop is seen meanwhile."""
+        threads = run_plan.FEATURE_THREADS[self._device.torch_device.type]
+        is_remote = any(not source_files.is_local(clip.audio.file) for clip in self._clips.train)
+        return max(threads, int(is_remote))
 
     def _prepare(self, step: TrainStep) -> _Prepared:
         return _Prepared(step, [self._read(micro_batch) for micro_batch in step.micro_batches])

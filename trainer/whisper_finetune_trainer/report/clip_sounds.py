@@ -3,7 +3,7 @@
 import base64
 import io
 import logging
-from typing import Any, Callable, Dict, Iterable
+from typing import Any, Callable, Dict, Iterable, List, Sequence
 
 import numpy as np
 import soundfile
@@ -17,10 +17,12 @@ _LARGEST_CLIP = 133_000
 _LARGEST_TOTAL = 2_000_000
 #: 0 is libsndfile's best and largest. Speech at 16 kHz takes about 24 kbit/s here: 30 s fit into the limit.
 _COMPRESSION = 0.7
+#: Clips that a store has not given for minutes each, until no other one is asked for.
+_MOST_FAULTS = 3
 logger = logging.getLogger(__name__)
 
 
-#: Returns samples (n,) of float32 at 16 kHz; TrainerError for what cannot be read any more.
+#: Returns samples (n,) of float32 at 16 kHz; whatever it raises, the clip goes without its sound.
 ReadClip = Callable[[Clip], "np.ndarray[Any, np.dtype[np.float32]]"]
 
 
@@ -32,24 +34,31 @@ def data_uris(
 ) -> Dict[str, str]:
     """Return clips by identifier as data URIs, in order while they fit; those that are too large are left out."""
     found: Dict[str, str] = {}
-    total = 0
+    faults: List[Exception] = []
     for clip in clips:
-        if clip.identifier in found:
+        if clip.identifier in found or _is_unreachable(faults):
             continue
-        uri = _data_uri(clip, read)
-        if uri and len(uri) <= largest_clip and total + len(uri) <= largest_total:
+        try:
+            uri = _data_uri(read(clip))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, a report is worth having without the sound
+            _warn_once(clip, error, faults)
+            continue
+        if len(uri) <= largest_clip and sum(map(len, found.values())) + len(uri) <= largest_total:
             found[clip.identifier] = uri
-            total += len(uri)
     return found
 
 
-def _data_uri(clip: Clip, read: ReadClip) -> str:
-    """Return a clip's sound, or nothing where it cannot be read any more: a report is worth having without it."""
-    try:
-        samples = read(clip)
-    except TrainerError as error:
-        logger.warning("the report goes without the sound of %s: %s", clip.identifier, error.message)
-        return ""
+def _is_unreachable(faults: Sequence[Exception]) -> bool:
+    return sum(not isinstance(fault, TrainerError) for fault in faults) >= _MOST_FAULTS
+
+
+def _warn_once(clip: Clip, error: Exception, faults: List[Exception]) -> None:
+    if not faults:
+        logger.warning("the report goes without the sound of %s, and maybe of others: %s", clip.identifier, error)
+    faults.append(error)
+
+
+def _data_uri(samples: "np.ndarray[Any, np.dtype[np.float32]]") -> str:
     return "data:audio/mpeg;base64," + base64.b64encode(mp3(samples)).decode()
 
 

@@ -59,8 +59,9 @@ class Store:
     def explained(self, missing: str, refused: str = "AccessDenied") -> Iterator[None]:
         """Turn faults that stay into TrainerErrors; `missing` and `refused` are reasons of causes.py.
 
-        What may be well at the next try passes through, after the library's own tries; so does a token that has
-        expired since a block like this one went well.
+        What may be well at the next try passes through, after the library's own tries; so do credentials that are
+        refused since a block like this one went well: they have expired or were replaced, and the next attempt's pod
+        reads the Secret anew.
         """
         try:
             yield
@@ -68,7 +69,7 @@ class Store:
             raise
         except Exception as error:
             reason = self._with_reason(error)
-            if store_faults.is_expired(reason) and self._access in _good:
+            if store_faults.meaning(reason) == "credentials" and self._access in _good:
                 if reason is error:
                     raise
                 raise reason from error

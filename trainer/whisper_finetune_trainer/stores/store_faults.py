@@ -50,8 +50,6 @@ _CODES: Dict[Fault, FrozenSet[str]] = {
         ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "507")
     ),
 }
-#: A token that was good and is no longer.
-_EXPIRED = frozenset(("ExpiredToken", "TokenRefreshRequired", "RequestExpired"))
 #: More general than a code, so looked at after it.
 _CLASSES: Tuple[Tuple[type, Fault], ...] = ((FileNotFoundError, "missing"), (PermissionError, "rights"))
 
@@ -65,11 +63,6 @@ def meaning(error: BaseException) -> Optional[Fault]:
     if by_code is not None:
         return by_code
     return next((fault for kind, fault in _CLASSES if isinstance(error, kind)), None)
-
-
-def is_expired(error: BaseException) -> bool:
-    """Return whether the store refuses a token for its age alone: the next attempt's pod reads the Secret anew."""
-    return code(error) in _EXPIRED
 
 
 def code(error: BaseException) -> Optional[str]:

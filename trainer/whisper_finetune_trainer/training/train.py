@@ -51,7 +51,7 @@ def train(
         unused_bytes = shares.sounds_bytes - clips.scratch_bytes
         config = _with_scratch(config, shares.encoder_outputs_bytes + unused_bytes)
         config = schedule.of_model(config, loaded.dimensions)
-        backend = backends.open_backend(config, loaded, clips)
+        backend = backends.open_backend(config, loaded, clips, stop.check)
     if clips.stream is not None:
         clips.stream.on_read = lambda: reporter.tell(data=clips.summary())
         clips.stream.check_stop = stop.check
@@ -73,7 +73,7 @@ def train(
     figures = outcome.compare(baseline, final, clips, loaded)
     outcome.write_texts(folder, clips, baseline, final)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
-    result = _report(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
+    result = report.write(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
     backend.gather_weights()
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
     if config.spec.output.float16_copy:
@@ -122,14 +122,6 @@ def _final(config: TrainerConfig, history: List[Evaluation], saved: Checkpoints)
             return best
         kept.remove(best)
     return history[-1]
-
-
-def _report(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
-    try:
-        return report.write(folder, finished)
-    except Exception:  # whatever is wrong with a page must not cost the model, which comes next
-        logger.exception("the report cannot be written; the run goes on without it")
-        return finished.result
 
 
 def _finished(

@@ -1,12 +1,11 @@
 """From the rows of a stream to its clips: each is checked as it passes by, and left out, held out or trained on."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import audio, clip_reader
+from whisper_finetune_trainer.data import audio, clip_reader, reader_threads
 from whisper_finetune_trainer.data.audio_places import Held
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.clips import Clip, Drop
@@ -58,12 +57,19 @@ class ClipChecks:
 
     def of_row(self, streamed: StreamedRow) -> Checked:
         """Return what becomes of a row; its sound is decoded once, so that training meets none that cannot be."""
-        found, rewritten_by = self.without_decoding(streamed)
+        found, rewritten_by = self._of_header(streamed)
         if isinstance(found, Clip):
             found = self._copy(found) or self.refuse(found) or _undecodable(found) or found
         return Checked(found, rewritten_by)
 
-    def without_decoding(self, streamed: StreamedRow) -> Checked:
+    def of_look(self, streamed: StreamedRow) -> Checked:
+        """Return what becomes of a row that is looked at; a held-out sound is decoded, as evaluations will."""
+        found, rewritten_by = self._of_header(streamed)
+        if isinstance(found, HeldOut):
+            found = _undecodable(found.clip) or found
+        return Checked(found, rewritten_by)
+
+    def _of_header(self, streamed: StreamedRow) -> Checked:
         """Return what becomes of a row by its text and its sound's header."""
         if streamed.fault is not None:
             return Checked(streamed.fault)
@@ -84,7 +90,7 @@ def clips(
     """Yield what `check`, which runs in threads, makes of each row of a stream, in its order."""
     rows = stream.rows(key, start)
     checked: Iterator[StreamedClip] = iter(())
-    with ThreadPoolExecutor(_CHECKERS) as checkers:
+    with reader_threads.pool(_CHECKERS) as checkers:
         for portion in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), []):
             # These are checked while the ones before them are used, and while the next ones are read.
             begun = checkers.map(check, portion)

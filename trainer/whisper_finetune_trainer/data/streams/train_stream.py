@@ -8,13 +8,12 @@ import hashlib
 import json
 import logging
 import threading
-from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Callable, FrozenSet, Iterator, Optional, Tuple
 
-from whisper_finetune_trainer.data import clips
+from whisper_finetune_trainer.data import clips, reader_threads
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.streams import stream_blocks, streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
@@ -24,8 +23,6 @@ from whisper_finetune_trainer.data.streams.streaming import StreamLimits
 from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
 
-#: How often it is asked whether to end.
-_STOP_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
@@ -76,20 +73,16 @@ class TrainStream:
         """
         is_over = threading.Event()
         blocks = self._all_blocks(start, batch_size, is_over)
-        reader = ThreadPoolExecutor(1)
-        try:
-            yield self._read_ahead(blocks, reader)
-        finally:
-            # Not waited for: a store may be slow to answer, and the state of a stopped run is to be saved.
-            is_over.set()
-            reader.shutdown(wait=False)
+        with reader_threads.pool(1) as reader:
+            try:
+                yield self._read_ahead(blocks, reader)
+            finally:
+                is_over.set()
 
     def _read_ahead(self, blocks: Iterator[Block], reader: ThreadPoolExecutor) -> Iterator[Block]:
         following = reader.submit(next, blocks)
         while True:
-            while not futures.wait([following], timeout=_STOP_SECONDS).done:
-                self.check_stop()
-            block = following.result()
+            block = reader_threads.result(following, self.check_stop)
             following = reader.submit(next, blocks)
             yield block
 
