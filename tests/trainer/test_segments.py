@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 import data_layouts
+import layout_checks
 from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import audio, audio_places, segments
@@ -268,12 +269,13 @@ def write_nemo(folder: Path, split: str, places: Sequence[dict[str, float]]) -> 
     (folder / f"{split}_manifest.json").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
-def test_offsets_of_zero_in_shards_stay_what_they_were(tmp_path: Path) -> None:
+@pytest.mark.parametrize("offset", [0.0, 321.5, "soon"])
+def test_sounds_in_shards_are_whole_wherever_they_were_cut_from(tmp_path: Path, offset: object) -> None:
     members = [
         member
         for name, text in data_layouts.SPOKEN.items()
         for member in (
-            (f"{name}.json", json.dumps({"text": text, "offset": 0.0, "duration": 9.0}).encode()),
+            (f"{name}.json", json.dumps({"text": text, "offset": offset, "duration": 9.0}).encode()),
             (f"{name}.flac", data_layouts.encoded(name)),
         )
     ]
@@ -330,3 +332,15 @@ def test_rows_of_parquet_files_that_name_segments(tmp_path: Path) -> None:
     found = load(tmp_path)
     assert {type(clip.audio) for clip in found.train} == {Part}
     assert len(found.train) + len(found.evaluation) == 10
+
+
+def test_sounds_in_parquet_files_are_whole_wherever_they_were_cut_from(tmp_path: Path) -> None:
+    columns = {
+        "audio": [{"bytes": data_layouts.encoded(name), "path": f"{name}.flac"} for name in data_layouts.SPOKEN],
+        "text": list(data_layouts.SPOKEN.values()),
+        "offset": [100.0 * (number + 1) for number in range(data_layouts.COUNT)],
+        "duration": [data_layouts.seconds(name) for name in data_layouts.SPOKEN],
+    }
+    (tmp_path / "clips").mkdir()
+    data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
+    layout_checks.check(load(tmp_path))

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from whisper_finetune_trainer.data import audio_formats, audio_places, parquet_shards, source_files
+from whisper_finetune_trainer.data import audio_formats, audio_places, mp3_frames, parquet_shards, source_files
 from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Held, Member, Part, WholeFile
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.file_part import FilePart
@@ -18,6 +18,8 @@ from whisper_finetune_trainer.errors import TrainerError
 _FULL_SCALE = 0.999
 #: Bytes of one request where a segment is sought in a store: ten seconds of speech are 160 to 320 kB.
 _SEEK_BLOCK_BYTES = 256 * 1024
+#: Bytes of an MP3 file whose frames are looked at: 16 s at 32 kbit/s, and what one request of a header brings anyway.
+_FRAMES_BYTES = 64 * 1024
 
 
 class Header(NamedTuple):
@@ -45,6 +47,10 @@ class UnreadableSoundError(Exception):
     """What is wrong with a sound, in words; a fault of the network is another matter, and passes through."""
 
 
+class UnknownLengthError(UnreadableSoundError):
+    """A sound whose length its file does not tell: only a part of it would be read."""
+
+
 def seconds(place: AudioPlace) -> float:
     """Return a sound's length by its header; UnreadableSoundError, FileNotFoundError or PermissionError."""
     return place.frames / place.sample_rate if isinstance(place, Part) else header(place).seconds
@@ -54,6 +60,8 @@ def header(place: AudioPlace) -> Header:
     """Return what a sound file's header says, of a part its recording's; raises what `seconds` does."""
     with _opened(place) as opened:
         found = _checked(soundfile.info, opened)
+        if found.format == "MP3":
+            _require_length(opened)
     return Header(int(found.frames), int(found.samplerate), str(found.format))
 
 
@@ -149,6 +157,29 @@ def _opened(place: AudioPlace) -> BinaryIO:
         # A header is all that is wanted, and the rest would come over the network.
         return io.BufferedReader(FilePart(source_files.open_file(place.file), place.offset, place.size))
     return io.BytesIO(content(place))
+
+
+def _require_length(opened: BinaryIO) -> None:
+    """Raise UnknownLengthError for an MP3 file whose bit rate changes and that has no tag with its length."""
+    if not mp3_frames.tells_length(_first_frames(opened)):
+        raise UnknownLengthError(
+            "its bit rate changes, and it has no tag with its length, so that only a part would be read; "
+            "`ffmpeg -i INPUT.mp3 -c copy OUTPUT.mp3` adds the tag"
+        )
+
+
+def _first_frames(opened: BinaryIO) -> bytes:
+    """Return the block behind the ID3v2 tags, which may hold a picture and be larger than one."""
+    place = opened.seek(0)
+    block = opened.read(_FRAMES_BYTES)
+    while tag_bytes := mp3_frames.id3_bytes(block):
+        place += tag_bytes
+        if tag_bytes + mp3_frames.ID3_BYTES > len(block):
+            opened.seek(place)
+            block = opened.read(_FRAMES_BYTES)
+        else:
+            block = block[tag_bytes:]
+    return block
 
 
 def _checked(decode: Any, opened: Union[BinaryIO, io.BytesIO]) -> Any:

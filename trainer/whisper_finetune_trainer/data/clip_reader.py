@@ -134,16 +134,14 @@ def _is_unicode(text: str) -> bool:
 
 def _segment(row: manifest.Row, sound: Sound, line: str) -> Union[Segment, Drop, None]:
     """Return the part of its recording that a row is, None for a sound of its own, or what is wrong with it."""
+    if not isinstance(sound.place, WholeFile):
+        # It was cut when it was packed, whatever the list says that it was packed by.
+        return None
     try:
         segment = row.segment or segments.of_manifest(row.values)
     except MalformedSegmentError as error:
         return Drop("broken line", f"{line} {error}")
-    if segment is None or isinstance(sound.place, WholeFile):
-        return segment
-    if segment.start_seconds > 0:
-        return Drop("part of a file", f"{line}: parts (offset) of a sound in a shard are not supported; cut them first")
-    # The sound is whole in its shard, whatever the list that it was packed by says.
-    return None
+    return segment
 
 
 def _with_length(
@@ -154,7 +152,8 @@ def _with_length(
     except FileNotFoundError:
         return Drop("missing audio file", f"{line}: audio file {sound.name} does not exist")
     except (audio.UnreadableSoundError, IsADirectoryError) as error:
-        return Drop("unreadable audio", f"{line}: audio file {sound.name} cannot be read: {error}")
+        reason = "MP3 without its length" if isinstance(error, audio.UnknownLengthError) else "unreadable audio"
+        return Drop(reason, f"{line}: audio file {sound.name} cannot be read: {error}")
     except OutsideError as error:
         return Drop("outside of its recording", f"{line}: {sound.name} {error}")
     name = row.name or (f"{sound.name} {segment}" if isinstance(place, Part) else sound.name)
