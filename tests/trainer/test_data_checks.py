@@ -124,11 +124,45 @@ def test_a_silent_data_set_is_refused(volume: Path) -> None:
     assert len(load(volume, **{"dataset.maxDroppedFraction": "0.25"}).train) == 16
 
 
-def test_a_clip_whose_header_promises_more_than_it_holds_is_reported(volume: Path) -> None:
-    path = sound(volume, 2).with_suffix(".flac")
-    soundfile.write(path, tiny_whisper.tone(0, 2.0), RATE)
-    sound(volume, 2).write_bytes(path.read_bytes()[:200])
-    assert any("cannot be decoded" in warning for warning in load(volume).warnings)
+def cut(volume: Path, identifier: str) -> None:
+    """Leave a sound's header, which promises more than follows it."""
+    path = volume / "clips" / identifier
+    whole = path.with_suffix(".flac")
+    soundfile.write(whole, tiny_whisper.tone(0, 2.0), RATE)
+    path.write_bytes(whole.read_bytes()[:200])
+    whole.unlink()
+
+
+def test_a_train_clip_that_was_looked_at_and_cannot_be_decoded_is_left_out(volume: Path) -> None:
+    before = load(volume)
+    cut(volume, before.train[3].identifier)
+    found = load(volume)
+    assert dict(found.dropped) == {"cannot be decoded": 1}
+    assert f"{before.train[3].identifier} cannot be decoded" in found.examples[0]
+    assert found.train == (*before.train[:3], *before.train[4:])
+    assert found.evaluation == before.evaluation
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_each_held_out_clip_is_decoded_before_it_is_measured(
+    volume: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    monkeypatch.setattr("whisper_finetune_trainer.data.sound_check._LOOKED_AT", 1)
+    before = load(volume)
+    cut(volume, before.evaluation[1].identifier)
+    found = load(volume, **({} if limit is None else {"dataset.maxEvalClips": limit}))
+    assert dict(found.dropped) == {"cannot be decoded": 1}
+    # The next one moves up.
+    assert found.evaluation == (before.evaluation[0], *before.evaluation[2:])
+    assert found.train == before.train
+
+
+def test_too_many_held_out_clips_that_cannot_be_decoded_refuse_the_data_set(volume: Path) -> None:
+    for clip in load(volume).evaluation[:3]:
+        cut(volume, clip.identifier)
+    with pytest.raises(TrainerError, match=r"3 of 20 clips cannot be used.*cannot be decoded 3") as refused:
+        load(volume)
+    assert refused.value.reason == "DatasetInvalid"
 
 
 def test_sampling_rates_are_reported(volume: Path) -> None:

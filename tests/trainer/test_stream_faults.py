@@ -14,6 +14,7 @@ import tiny_whisper
 from data_layouts import write_tar
 from tones import SAMPLE_RATE, tone
 from trainer_attempts import Volume
+from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
 
@@ -66,6 +67,27 @@ def test_faults_met_on_the_way_are_left_out_and_counted(tmp_path: Path) -> None:
     }
     assert tally.faults == 4
     assert "train-999999.tar/empty.wav is empty" in tally.examples[0]
+
+
+def test_a_held_out_clip_that_cannot_be_decoded_is_not_measured(tmp_path: Path) -> None:
+    names = (f"torn-{number}" for number in range(100))
+    torn = next(name for name in names if streamed_clips.is_held_out(f"train-999999.tar/{name}.wav", 0.5))
+    write_with(tmp_path, *clip(torn, "rotto", flac_without_its_middle()), good=10)
+    found = shards.load(tmp_path, "tar", evalFraction="0.5")
+    assert dict(found.all_dropped()) == {"cannot be decoded": 1}
+    assert torn not in " ".join(clip.identifier for clip in found.evaluation)
+
+
+def test_a_clip_of_a_given_split_that_cannot_be_decoded_is_not_measured(tmp_path: Path) -> None:
+    shards.write_tars(tmp_path / "tar", 40, 10)
+    write_tar(tmp_path / "tar/test-000000.tar", [*clip("torn", "rotto", flac_without_its_middle()), *good_clips(15)])
+    found = shards.load(tmp_path, "tar", evalSplit="test")
+    assert dict(found.dropped) == {"cannot be decoded": 1}
+    assert len(found.evaluation) == 15
+
+
+def good_clips(count: int) -> list[tuple[str, bytes]]:
+    return [member for number in range(count) for member in clip(f"good-{number}", f"{number}", shards.sound(number))]
 
 
 def test_a_shard_that_is_cut_costs_its_rest_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Container, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from typing_extensions import Literal
 
@@ -109,6 +109,11 @@ def _too_many(
         f"{broken} of {total} clips cannot be used, more than dataset.maxDroppedFraction {max_dropped_fraction} "
         f"allows ({listed}). First: {'; '.join(examples)}",
     )
+
+
+def without(found: Sequence[Clip], identifiers: Container[str]) -> List[Clip]:
+    """Return the clips that have none of the identifiers."""
+    return [clip for clip in found if clip.identifier not in identifiers]
 
 
 def not_empty(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:

@@ -1,11 +1,12 @@
 """Checks of a data set before the money is spent: what is odd becomes a warning, what cannot be meant is refused."""
 
-from typing import Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.data import sound_check, writing_scripts
-from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data import clips, sound_check, writing_scripts
+from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.sound_check import Findings
 from whisper_finetune_trainer.errors import TrainerError
 
 #: A data set may hold loan words and names, but not mostly texts that nobody who writes the language could read.
@@ -29,6 +30,17 @@ def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...
     return (said,)
 
 
-def of_sounds(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
-    """Return warnings about the sound of some clips; DatasetInvalid where too much of it is silent or broken."""
-    return sound_check.warnings(found, spec.dataset.max_dropped_fraction)
+def of_sounds(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Findings:
+    """Return what a look at some clips' sound finds; DatasetInvalid where too much of it is silent or broken."""
+    return sound_check.look_at_some(found, spec.dataset.max_dropped_fraction)
+
+
+def held_out_sounds(found: Sequence[Clip], total: int, spec: WhisperFineTuneSpec) -> Tuple[List[Clip], List[Drop]]:
+    """Return the held-out clips without those that cannot be decoded, and these, before `maxEvalClips` cuts them.
+
+    DatasetInvalid where they are too many of so many clips. Every evaluation decodes these clips, so all are tried now.
+    """
+    faults = sound_check.undecodable(found, spec.dataset.max_eval_clips)
+    drops = list(faults.values())
+    clips.refuse_too_many(drops, total, spec.dataset.max_dropped_fraction)
+    return clips.without(found, faults), drops

@@ -70,6 +70,8 @@ def _load_stream(
     split = _open(replace(files, paths=files.paths[:1]), config)
     streamed_dataset.require_streamable(files, split, limits)
     given = _read_given(source, config, rules)
+    readable, undecodable = data_checks.held_out_sounds(given.clips, given.rows, config.spec)
+    given = ClipsRead(readable, [*given.drops, *undecodable])
     found = streamed_dataset.load(config, files, split, rules, limits, given)
     rules.unpacked.close()
     return found
@@ -84,17 +86,19 @@ def _load_list(
     warnings = data_checks.of_texts([*found.train, *found.evaluation], config.spec)
     copies, more = _copies(found, thorough=dataset.remove_duplicates)
     # Before the limits: the copy of a clip beyond maxEvalClips is not trained on either.
-    dropped_names = {drop.example for drop in copies}
-    train = [clip for clip in found.train if clip.identifier not in dropped_names][: dataset.max_train_clips]
-    evaluation = found.evaluation[: dataset.max_eval_clips]
-    warnings += more + data_checks.of_sounds([*train, *evaluation], config.spec)
+    train = clips.without(found.train, {drop.example for drop in copies})[: dataset.max_train_clips]
+    total = len(found.train) + len(found.evaluation)
+    readable, undecodable = data_checks.held_out_sounds(found.evaluation, total, config.spec)
+    evaluation = readable[: dataset.max_eval_clips]
+    sounds = data_checks.of_sounds([*train, *evaluation], config.spec)
+    drops = [*undecodable, *sounds.undecodable.values(), *found.drops, *copies]
     return Clips(
-        train=clips.not_empty(train, "train"),
+        train=clips.not_empty(clips.without(train, sounds.undecodable), "train"),
         evaluation=clips.not_empty(evaluation, "evaluation"),
-        dropped=clips.count([*found.drops, *copies]),
-        examples=clips.first_examples([*found.drops, *copies]),
+        dropped=clips.count(drops),
+        examples=clips.first_examples(drops),
         split="Fraction" if dataset.eval_split is None else "Given",
-        warnings=warnings,
+        warnings=(*warnings, *more, *sounds.warnings),
         scratch_bytes=unpacked.used_bytes,
     )
 

@@ -1,8 +1,10 @@
 """A look at the sound of some clips before the money is spent: silence, clipping, sampling rates, broken files."""
 
+import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from itertools import islice
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from whisper_finetune_trainer.data import audio, clips
 from whisper_finetune_trainer.data.audio import Loudness
@@ -13,10 +15,13 @@ from whisper_finetune_trainer.errors import TrainerError
 #: Clips that are decoded, evenly over the data set: all of a large one would take hours.
 _LOOKED_AT = 500
 _READERS = 8
+#: Held-out clips that are decoded before it is said how many are done.
+_DECODED_AT_ONCE = 2_000
 #: 60 dB below full scale: no speech is that faint.
 _SILENT_BELOW = 0.001
 #: More samples at full scale than this are an overdriven recording.
 _CLIPPED_ABOVE = 0.001
+logger = logging.getLogger(__name__)
 
 
 class Look(NamedTuple):
@@ -27,16 +32,41 @@ class Look(NamedTuple):
     fault: str
 
 
-def warnings(found: Sequence[Clip], max_dropped_fraction: str) -> Tuple[str, ...]:
-    """Return what is odd about the sound, in words; DatasetInvalid where too much of it is silent or broken."""
+class Findings(NamedTuple):
+    """What is odd about the sound, in words, and the clips that cannot be decoded, by their identifiers."""
+
+    warnings: Tuple[str, ...]
+    undecodable: Dict[str, Drop]
+
+
+def look_at_some(found: Sequence[Clip], max_dropped_fraction: str) -> Findings:
+    """Return what a look at some clips finds; DatasetInvalid where too much of them is silent or broken."""
     looks = _look(_spread(found))
-    bad = [*_faults(looks), *_silent(looks)]
+    undecodable = _faults(looks)
+    bad = [*undecodable.values(), *_silent(looks)]
     clips.refuse_too_many(bad, len(looks), max_dropped_fraction)
     said = [f"{number} of {len(looks)} clips looked at: {reason}" for reason, number in clips.count(bad).items()]
     clipped = [look.clip.identifier for look in looks if look.loudness and look.loudness.clipped > _CLIPPED_ABOVE]
     if clipped:
         said.append(f"{len(clipped)} of {len(looks)} clips looked at: clipped, such as {clipped[0]}")
-    return (*said, *_rates(looks))
+    return Findings((*said, *_rates(looks)), undecodable)
+
+
+def undecodable(found: Sequence[Clip], wanted: Optional[int]) -> Dict[str, Drop]:
+    """Return the clips that cannot be decoded, by their identifiers; as soon as `wanted` can be, no more are tried."""
+    rest = iter(found)
+    faults: Dict[str, Drop] = {}
+    decoded = 0
+    while wanted is None or decoded - len(faults) < wanted:
+        missing = _DECODED_AT_ONCE if wanted is None else wanted - (decoded - len(faults))
+        portion = list(islice(rest, min(missing, _DECODED_AT_ONCE)))
+        if not portion:
+            break
+        faults.update(_faults(_look(portion)))
+        decoded += len(portion)
+        if decoded % _DECODED_AT_ONCE == 0:
+            logger.info("%d of %d held-out clips decoded", decoded, len(found))
+    return faults
 
 
 def _spread(found: Sequence[Clip]) -> Sequence[Clip]:
@@ -57,8 +87,8 @@ def _look_at(clip: Clip) -> Look:
         return Look(clip, None, error.message)
 
 
-def _faults(looks: Sequence[Look]) -> List[Drop]:
-    return [Drop("cannot be decoded", look.fault) for look in looks if look.fault]
+def _faults(looks: Sequence[Look]) -> Dict[str, Drop]:
+    return {look.clip.identifier: Drop("cannot be decoded", look.fault) for look in looks if look.fault}
 
 
 def _silent(looks: Sequence[Look]) -> List[Drop]:

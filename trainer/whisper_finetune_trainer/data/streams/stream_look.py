@@ -48,7 +48,7 @@ def look(stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval
     if checks.held_out_fraction:
         wanted = min(max_eval_clips or limits.held_out_clips, limits.most_looked_at)
     found = Look()
-    for streamed in streamed_clips.clips(stream, _KEY, Position(), checks.without_decoding):
+    for streamed in streamed_clips.clips(stream, _KEY, Position(), checks.of_look):
         found.rows += 1
         _keep(found, streamed.checked.found, checks, wanted)
         found.rewritten.update(streamed.checked.rewritten_by)

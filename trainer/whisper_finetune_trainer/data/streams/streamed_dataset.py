@@ -51,7 +51,7 @@ def load(
     evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
     warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
     copies, more = _copies(look, leave_out=dataset.remove_duplicates)
-    warnings += more + _unused(fraction, evaluation) + data_checks.of_sounds(look.sample, config.spec)
+    warnings += more + _unused(fraction, evaluation) + data_checks.of_sounds(look.sample, config.spec).warnings
     if dataset.remove_duplicates:
         checks = replace(checks, held_out_sounds=_sounds(look, given))
     return Clips(
