@@ -17,11 +17,12 @@ from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import audio, audio_places, segments
 from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.recordings import Recordings
 from whisper_finetune_trainer.data.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.evaluation import evaluations
 from whisper_finetune_trainer.report import clip_sounds
 
 RATE = SAMPLE_RATE
@@ -344,3 +345,21 @@ def test_sounds_in_parquet_files_are_whole_wherever_they_were_cut_from(tmp_path:
     (tmp_path / "clips").mkdir()
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
     layout_checks.check(load(tmp_path))
+
+
+def test_corrected_segments_are_another_data_set_and_other_clips_what_they_were(tmp_path: Path) -> None:
+    write_kaldi(tmp_path / "clips", [])
+    found = load(tmp_path)
+    before = evaluations.digest_of(found.train)
+    listed = tmp_path / "clips/segments"
+    line = f"{found.train[0].identifier} rec "
+    start = 5 * int(found.train[0].identifier[1:])
+    for corrected in (f"{line}{start} {start + 4}", f"{line}{start + 0.5} {start + 4.5}"):
+        lines = [corrected if old.startswith(line) else old for old in listed.read_text(encoding="utf-8").split("\n")]
+        listed.write_text("\n".join(lines), encoding="utf-8")
+        after = load(tmp_path).train
+        assert [clip.identifier for clip in after] == [clip.identifier for clip in found.train]
+        assert evaluations.digest_of(after) != before
+    # Runs under way go on: this is sha256 of the JSON of names and texts.
+    whole = Clip("a.wav", WholeFile("/data/a.wav"), "è così", 1.0)
+    assert evaluations.digest_of((whole,)) == "2e97cd338e7f3d3d4b547813918fd459314da49d6293eb5ff30edc8598262cd8"

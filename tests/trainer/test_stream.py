@@ -141,3 +141,18 @@ def test_small_shards_are_listed(speech: Path, source: str) -> None:
     clips = shards.load(speech, source, streaming.LIMITS)
     assert clips.stream is None
     assert clips.split == "Fraction"
+
+
+def test_copies_of_a_given_split_are_reported_and_left_out_when_asked(tmp_path: Path) -> None:
+    shards.write_tars(tmp_path / "clips", 20, 8)
+    write_tar(tmp_path / "clips/test-000000.tar", shards.tar_members(range(16, 24)))
+    warned = shards.load(tmp_path, "clips", evalSplit="test")
+    said = [warning for warning in warned.warnings if "removeDuplicates" in warning]
+    assert [warning.split(", such as")[0] for warning in said] == [
+        "4 of 20 train clips looked at have the sound of a held-out one"
+    ]
+    assert len(shards.names(shards.epoch(shards.stream_of(warned)))) == 20
+    removed = shards.load(tmp_path, "clips", evalSplit="test", removeDuplicates=True)
+    assert not [warning for warning in removed.warnings if "removeDuplicates" in warning]
+    assert len(shards.stream_of(removed).looked_at) == 16
+    assert len(shards.names(shards.epoch(shards.stream_of(removed)))) == 16

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from whisper_finetune_trainer.backend import Backend
+from whisper_finetune_trainer.data.audio_places import Part
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, wer
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
@@ -101,6 +102,11 @@ class Evaluations:
 
 
 def digest_of(clips: Tuple[Clip, ...]) -> str:
-    """Return the sha256 of the clips' names and texts, in their order."""
-    rendered = json.dumps([[clip.identifier, clip.text] for clip in clips], ensure_ascii=False)
+    """Return the sha256 of the clips' names and texts, and where those that are parts begin and end, in their order."""
+    rendered = json.dumps([[clip.identifier, clip.text, *_boundaries(clip)] for clip in clips], ensure_ascii=False)
     return hashlib.sha256(rendered.encode()).hexdigest()
+
+
+def _boundaries(clip: Clip) -> Tuple[int, ...]:
+    # Kaldi's utterances keep their names when somebody corrects their segments.
+    return (clip.audio.start_frame, clip.audio.frames) if isinstance(clip.audio, Part) else ()

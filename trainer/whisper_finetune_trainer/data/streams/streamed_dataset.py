@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import FrozenSet, List, Tuple
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips, data_checks, parquet_shards
+from whisper_finetune_trainer.data import clips, data_checks, parquet_shards, reader_threads
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.split_files import SplitFiles
@@ -20,6 +20,7 @@ from whisper_finetune_trainer.errors import TrainerError
 
 #: Of a data set that is too large to be listed, less than this holds out more clips than are measured.
 _LARGEST_USUAL_FRACTION = 0.02
+_READERS = 8
 logger = logging.getLogger(__name__)
 
 
@@ -50,10 +51,11 @@ def load(
     _log(look, files)
     evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
     warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
+    look.held_out_sounds.update(_sounds(given))
     copies, more = _copies(look, leave_out=dataset.remove_duplicates)
     warnings += more + _unused(fraction, evaluation) + data_checks.of_sounds(look.sample, config.spec).warnings
     if dataset.remove_duplicates:
-        checks = replace(checks, held_out_sounds=_sounds(look, given))
+        checks = replace(checks, held_out_sounds=frozenset(look.held_out_sounds))
     return Clips(
         train=(),
         evaluation=_held_out(evaluation, look, fraction),
@@ -117,8 +119,10 @@ def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:
     return (warning,)
 
 
-def _sounds(look: Look, given: ClipsRead) -> FrozenSet[bytes]:
-    return frozenset(look.held_out_sounds).union(map(streamed_clips.sound_digest, given.clips))
+def _sounds(given: ClipsRead) -> FrozenSet[bytes]:
+    """Return the digests of evalSplit's sounds; each is read."""
+    with reader_threads.pool(_READERS) as readers:
+        return frozenset(readers.map(streamed_clips.sound_digest, given.clips))
 
 
 def _copies(look: Look, *, leave_out: bool) -> Tuple[List[Drop], Tuple[str, ...]]:
