@@ -11,6 +11,7 @@ import ipu_runs
 import poptorch
 import pytest
 import tiny_model
+import torch
 import yaml
 from ipu_runs import IpuVolume
 from poptorch import partition
@@ -223,6 +224,24 @@ def test_a_clip_that_breaks_while_training(speech: Path, tmp_path: Path) -> None
         with pytest.raises(TrainerError, match=r"audio/train-00\d\d.wav cannot be decoded") as ended:
             use()
         assert ended.value.reason == "DatasetInvalid"
+
+
+def test_another_clip_stands_in_for_one_that_breaks_while_training(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = []
+    # With so many CPUs processes read: none, and two.
+    for cpus in (1, 3):
+        monkeypatch.setattr("whisper_finetune_trainer.cpu_count.available_cpus", lambda cpus=cpus: cpus)
+        folder = tmp_path / f"{cpus}-cpus"
+        tiny_model.write_clips(folder / "clips", 20)
+        (folder / "model").symlink_to(speech / "model")
+        run = ipu_runs.Run(IpuVolume(folder, tmp_path).config(steps=8))
+        Path(run.clips.train[3].audio.file).write_bytes(b"no sound")
+        run.backend.train(0, lambda _: True)
+        run.backend.gather_weights()
+        weights.append(run.loaded.network.state_dict())
+    assert all(torch.equal(weights[1][name], weight) for name, weight in weights[0].items())
 
 
 @pytest.fixture

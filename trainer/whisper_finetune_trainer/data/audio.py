@@ -51,6 +51,14 @@ class UnknownLengthError(UnreadableSoundError):
     """A sound whose length its file does not tell: only a part of it would be read."""
 
 
+class UndecodableError(TrainerError):
+    """DatasetInvalid of a sound that is there, and that nobody can decode."""
+
+    def __init__(self, message: str) -> None:
+        """`message` names the sound."""
+        super().__init__("DatasetInvalid", message)
+
+
 def seconds(place: AudioPlace) -> float:
     """Return a sound's length by its header; UnreadableSoundError, FileNotFoundError or PermissionError."""
     return place.frames / place.sample_rate if isinstance(place, Part) else header(place).seconds
@@ -108,14 +116,12 @@ def _channels(place: AudioPlace) -> "Tuple[np.ndarray[Any, np.dtype[np.float32]]
     try:
         with source_files.explained(place.file):
             channels, rate = _decoded(place)
-    except (UnreadableSoundError, FileNotFoundError) as error:
-        raise TrainerError(
-            "DatasetInvalid", f"audio file {audio_places.describe(place)} cannot be decoded: {error}"
-        ) from error
+    except FileNotFoundError as error:
+        raise TrainerError("DatasetInvalid", f"audio file {audio_places.describe(place)} is gone: {error}") from error
+    except UnreadableSoundError as error:
+        raise UndecodableError(f"audio file {audio_places.describe(place)} cannot be decoded: {error}") from error
     if not len(channels):
-        raise TrainerError(
-            "DatasetInvalid", f"audio file {audio_places.describe(place)} holds no sound: it may be cut off"
-        )
+        raise UndecodableError(f"audio file {audio_places.describe(place)} holds no sound: it may be cut off")
     return channels, int(rate)
 
 

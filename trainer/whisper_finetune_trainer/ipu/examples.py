@@ -1,7 +1,7 @@
 """Clips as the notebook gives them to IPUs: float16 features in the full window, labels of one fixed length."""
 
 import json
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -11,10 +11,12 @@ from torch.utils.data import Dataset
 from whisper_finetune_trainer.data import audio, features
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.model.examples import IGNORED
+from whisper_finetune_trainer.model.examples import IGNORED, Samples
 from whisper_finetune_trainer.model.model import LoadedModel
 
 Example = Dict[str, Any]
+#: Gives what is trained on for a clip: itself, or one that stands in for it, and the samples (n,).
+Take = Callable[[Clip], Tuple[Clip, Samples]]
 
 
 class ClipError(Exception):
@@ -32,6 +34,11 @@ class ClipError(Exception):
         return TrainerError(reason, message)
 
 
+def as_it_is(clip: Clip) -> Tuple[Clip, Samples]:
+    """Return a clip and its samples (n,); TrainerError."""
+    return clip, audio.read(clip.audio)
+
+
 class ExampleMaker:
     """Makes the example of a clip: features (mel bins, frames) and labels."""
 
@@ -44,14 +51,14 @@ class ExampleMaker:
             feature_size=settings.mel_bins, chunk_length=settings.window_seconds
         )
 
-    def __call__(self, clip: Clip) -> Example:
-        """Return the example of a clip; ClipError where its sound cannot be had."""
+    def __call__(self, clip: Clip, take: Take = as_it_is) -> Example:
+        """Return the example of what is taken for a clip; ClipError where its sound cannot be had."""
         try:
-            samples = audio.read(clip.audio)
+            taken, samples = take(clip)
         except TrainerError as error:
             raise ClipError.of(error) from error
         found = self._extractor(samples, sampling_rate=features.SAMPLE_RATE).input_features[0]
-        return {"input_features": np.asarray(found).astype(self._feature_type), "labels": self._labels(clip)}
+        return {"input_features": np.asarray(found).astype(self._feature_type), "labels": self._labels(taken)}
 
     def _labels(self, clip: Clip) -> List[int]:
         """Return the labels of the notebook: they keep the start token, before which the network puts another one."""
@@ -63,16 +70,18 @@ class ExampleMaker:
 class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
     """The examples of clips that are a list, made when they are asked for by their places."""
 
-    def __init__(self, clips: Sequence[Clip], make: ExampleMaker) -> None:
+    def __init__(self, clips: Sequence[Clip], make: ExampleMaker, take: Take = as_it_is) -> None:
+        """`take` gives what stands in for clips that cannot be decoded."""
         self._clips = clips
         self._make = make
+        self._take = take
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __getitem__(self, place: int) -> Example:
         """Return the example of a clip; ClipError."""
-        return self._make(self._clips[place])
+        return self._make(self._clips[place], self._take)
 
 
 class StreamedExamples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time

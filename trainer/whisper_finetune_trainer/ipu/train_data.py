@@ -4,12 +4,13 @@ from typing import NamedTuple, Sized
 
 from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.examples import ExampleMaker, Examples, StreamedExamples
 from whisper_finetune_trainer.ipu.order import ClipOrder, Order
 from whisper_finetune_trainer.ipu.stream_order import StreamOrder
+from whisper_finetune_trainer.model.stand_ins import StandIns
 
 
 class TrainData(NamedTuple):
@@ -23,7 +24,13 @@ def of_clips(clips: Clips, config: TrainerConfig, plan: IpuPlan, make: ExampleMa
     """Return the run's train clips, a list or a stream."""
     if clips.stream is not None:
         return _of_stream(clips.stream, config, plan, make)
-    return of_examples(Examples(clips.train, make), config, plan)
+    stand_ins = StandIns(clips.train, config.spec.dataset.max_dropped_fraction, _window_of)
+    return of_examples(Examples(clips.train, make, stand_ins.take), config, plan)
+
+
+def _window_of(_: Clip) -> int:
+    # All clips have the same, so any may stand in. No lambda: a loader may pickle it.
+    return 0
 
 
 def of_examples(examples: Sized, config: TrainerConfig, plan: IpuPlan) -> TrainData:

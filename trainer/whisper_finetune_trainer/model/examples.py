@@ -1,21 +1,31 @@
 """Turn clips into what the network takes: features, and labels."""
 
-from typing import List, Sequence
+from typing import Any, Callable, List, Sequence
 
+import numpy as np
 import torch
+from typing_extensions import TypeAlias
 
 from whisper_finetune_trainer.data import audio, features
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.model import prompt
 from whisper_finetune_trainer.model.model import LoadedModel
 
+Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 #: Label of a place after the end of a text, which counts nothing.
 IGNORED = -100
 
 
-def features_of(clips: Sequence[Clip], window_seconds: int, mel_bins: int) -> torch.Tensor:
-    """Return float32 features (clips, mel_bins, 100 * window_seconds); DatasetInvalid for sound that cannot be read."""
-    return torch.stack([features.log_mel(audio.read(clip.audio), mel_bins, window_seconds) for clip in clips])
+def read(clip: Clip) -> Samples:
+    """Return the samples (n,) of a clip; DatasetInvalid for sound that cannot be read."""
+    return audio.read(clip.audio)
+
+
+def features_of(
+    clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = read
+) -> torch.Tensor:
+    """Return float32 features (clips, mel_bins, 100 * window_seconds); raises what `samples_of` does."""
+    return torch.stack([features.log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])
 
 
 def labels_of(clips: Sequence[Clip], loaded: LoadedModel) -> torch.Tensor:

@@ -20,6 +20,7 @@ from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.stand_ins import StandIns
 from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, transcription
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
@@ -82,6 +83,7 @@ class TorchBackend:
         self._network.model.encoder.embed_positions.requires_grad_(False)
         self._optimizer = optimization.Optimizer(self._network)
         budget = ScratchBudget(config.scratch_folder, config.scratch_limit_bytes)
+        self._stand_ins = StandIns(clips.train, config.spec.dataset.max_dropped_fraction, self._window_of)
         self._make_encoder_outputs()
         self._steps = self._train_steps(training.seed, budget, is_frozen=is_frozen)
         if is_frozen:
@@ -89,7 +91,9 @@ class TorchBackend:
 
     def _make_encoder_outputs(self) -> None:
         settings = self._loaded.feature_settings
-        self._train_outputs = EncoderOutputs(self._network, self._device, settings.mel_bins, self._window_of)
+        self._train_outputs = EncoderOutputs(
+            self._network, self._device, settings.mel_bins, self._window_of, self._stand_ins.read
+        )
         self._full_outputs = EncoderOutputs(
             self._network, self._device, settings.mel_bins, lambda _: settings.window_seconds
         )
@@ -161,8 +165,10 @@ class TorchBackend:
 
     def _read(self, micro_batch: ClipBatch) -> _Examples:
         window_seconds, clips = micro_batch
-        labels = examples.labels_of(clips, self._loaded)
-        return _Examples(window_seconds, clips, labels, self._train_outputs.missing_features(clips))
+        # First: the sounds are read for them, and then it is known which clips others stand in for.
+        features = self._train_outputs.missing_features(clips)
+        labels = examples.labels_of([self._stand_ins.of(clip) for clip in clips], self._loaded)
+        return _Examples(window_seconds, clips, labels, features)
 
     def _take_step(self, step: int, micro_batches: List[_Examples]) -> Tuple[float, float]:
         tokens = examples.tokens([batch.labels for batch in micro_batches])

@@ -7,6 +7,7 @@ import torch
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.features import POSITIONS_PER_SECOND
 from whisper_finetune_trainer.model import examples
+from whisper_finetune_trainer.model.examples import Samples
 from whisper_finetune_trainer.pytorch import encoder
 from whisper_finetune_trainer.pytorch.device import Device
 from whisper_finetune_trainer.pytorch.encoder_cache import EncoderCache, ScratchBudget
@@ -18,12 +19,20 @@ Features = Mapping[Clip, torch.Tensor]
 class EncoderOutputs:
     """Gives encoder outputs of clips, without gradients."""
 
-    def __init__(self, network: Any, device: Device, mel_bins: int, window_of: Callable[[Clip], int]) -> None:
+    def __init__(
+        self,
+        network: Any,
+        device: Device,
+        mel_bins: int,
+        window_of: Callable[[Clip], int],
+        samples_of: Callable[[Clip], Samples] = examples.read,
+    ) -> None:
         """`window_of` a clip, in seconds; clips that are asked for together must have the same."""
         self._network = network
         self._device = device
         self._mel_bins = mel_bins
         self._window_of = window_of
+        self._samples_of = samples_of
         self._cache: Optional[EncoderCache] = None
         self._group_of: Dict[Clip, Group] = {}
 
@@ -68,4 +77,4 @@ class EncoderOutputs:
         return outputs
 
     def _features(self, clips: Sequence[Clip]) -> torch.Tensor:
-        return examples.features_of(clips, self._window_of(clips[0]), self._mel_bins)
+        return examples.features_of(clips, self._window_of(clips[0]), self._mel_bins, self._samples_of)

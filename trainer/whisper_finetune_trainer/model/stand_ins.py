@@ -1,0 +1,86 @@
+"""Train clips whose sound turns out, in the training, not to be decodable: another clip is trained on instead.
+
+Which one is a function of the data set alone, so a resumed run, and each process that reads, finds the same.
+"""
+
+import logging
+from typing import Callable, Dict, Iterator, Sequence, Tuple
+
+import torch
+
+from whisper_finetune_trainer.data import audio, clips
+from whisper_finetune_trainer.data.audio import UndecodableError
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.streams.tally import Tally
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model.examples import Samples
+
+#: Clips that are named in the log.
+_NAMED = 20
+logger = logging.getLogger(__name__)
+
+
+class StandIns:
+    """Gives the next clip of the list that can be decoded, and whose window is no longer, for one that cannot be."""
+
+    def __init__(self, train: Sequence[Clip], max_dropped_fraction: str, window_of: Callable[[Clip], int]) -> None:
+        """`window_of` a clip, in seconds."""
+        self._train = train
+        self._max_dropped_fraction = max_dropped_fraction
+        self._window_of = window_of
+        # Shared with the processes that a loader starts: each of them meets a part of the clips only.
+        self._is_undecodable = torch.zeros(len(train), dtype=torch.bool)
+        self._is_undecodable.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._found: Dict[Clip, Clip] = {}
+
+    def of(self, clip: Clip) -> Clip:
+        """Return the clip that is trained on in the place of one that was read before: itself, or another one."""
+        return self._found.get(clip, clip)
+
+    def read(self, clip: Clip) -> Samples:
+        """Return the samples (n,) that are trained on in the place of a clip; raises what `take` does."""
+        return self.take(clip)[1]
+
+    def take(self, clip: Clip) -> Tuple[Clip, Samples]:
+        """Return the clip that is trained on in the place of one, and its samples (n,).
+
+        DatasetInvalid where more clips than `maxDroppedFraction` allows cannot be decoded, or none can stand in.
+        """
+        try:
+            taken = self.of(clip)
+            return taken, audio.read(taken.audio)
+        except UndecodableError as error:
+            if not self._train:
+                raise
+            place = self._train.index(clip)
+            self._note(place, error)
+        for following in self._following(place):
+            other = self._train[following]
+            try:
+                samples = audio.read(other.audio)
+            except UndecodableError as error:
+                self._note(following, error)
+                continue
+            self._found[clip] = other
+            return other, samples
+        raise TrainerError(
+            "DatasetInvalid", f"{clip.identifier} cannot be decoded, and no clip that is as short can stand in for it"
+        )
+
+    def _following(self, place: int) -> Iterator[int]:
+        """Yield the places of the clips that may stand in, in the order of the list from the next one on."""
+        window = self._window_of(self._train[place])
+        for following in (*range(place + 1, len(self._train)), *range(place)):
+            if not self._is_undecodable[following] and self._window_of(self._train[following]) <= window:
+                yield following
+
+    def _note(self, place: int, error: UndecodableError) -> None:
+        if self._is_undecodable[place]:
+            return
+        self._is_undecodable[place] = True
+        number = int(self._is_undecodable.sum())
+        if number <= _NAMED:
+            more = "; no more of them are named" if number == _NAMED else ""
+            logger.warning("%s; the next clip of the list is trained on instead%s", error.message, more)
+        found = Tally(len(self._train) - number, dropped={"cannot be decoded": number}, faults=number)
+        clips.refuse_faults(found.plus(Tally(examples=(error.message,))), self._max_dropped_fraction)
