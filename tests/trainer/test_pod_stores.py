@@ -75,3 +75,14 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(bucket: Bucket, p
     assert message.message == f"stopped by SIGTERM; the next attempt goes on from resume/checkpoint-{max(pod.states())}"
     assert message.progress is not None
     assert message.progress.step == max(pod.states())
+
+
+def test_a_stop_does_not_wait_for_a_store_while_the_clips_are_listed(bucket: Bucket, pod: Pod) -> None:
+    gate = bucket.proxy.close(lambda request: ".wav" in request.path)
+    pod.start()
+    pod.until(gate.reached.is_set)
+    try:
+        assert pod.send(signal.SIGTERM, _DEADLINE_SECONDS) == 75
+    finally:
+        gate.drop()
+    assert pod.message().message == "stopped by SIGTERM before the first checkpoint"

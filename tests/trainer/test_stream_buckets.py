@@ -111,6 +111,27 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(proxy: FaultProxy
     assert volume.names("resume") == [f"checkpoint-{ended.result.progress.step}"]
 
 
+def test_a_stop_ends_an_evaluation_that_waits_for_a_store(proxy: FaultProxy, tmp_path: Path) -> None:
+    """Of clips that are listed: those that a stream holds out are in memory."""
+    tiny_whisper.build(tmp_path / "speech/model", window_seconds=2)
+    volume = Volume(tmp_path / "speech", tmp_path)
+    spec = {"dataset": {"source": "s3://speech/tar", "evalFraction": "0.1"}}
+    gates: list[Gate] = []
+
+    def stop() -> None:
+        gates[0].reached.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def close_gates(now: Snapshot) -> None:
+        if now.report.stage == "Evaluating" and not gates:
+            gates.append(proxy.close(lambda request: ".tar" in request.path))
+            threading.Thread(target=stop, daemon=True).start()
+
+    ended = volume.attempt(volume.config(spec=spec, steps=2), close_gates)
+    gates[0].drop()
+    assert ended.exit_code == 75
+
+
 def test_rights_that_end_while_it_is_read_are_named(proxy: FaultProxy, tmp_path: Path) -> None:
     stream = shards.stream_of(load(tmp_path, "tar"))
     proxy.refuse(lambda request: ".tar" in request.path, 403, "AccessDenied")

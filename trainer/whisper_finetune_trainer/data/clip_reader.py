@@ -3,12 +3,11 @@
 import logging
 import posixpath
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, List, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import audio, manifest, segments
+from whisper_finetune_trainer.data import audio, manifest, reader_threads, segments
 from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Part, Sound, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.recordings import Recordings
@@ -56,7 +55,7 @@ def read_clips(split: Split, rules: Rules) -> ClipsRead:
         return read_clip(split, row, rules)
 
     found = ClipsRead()
-    with ThreadPoolExecutor(_READERS) as readers:
+    with reader_threads.pool(_READERS) as readers:
         # By portions: the pool would take all rows of a split into memory before it begins.
         for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
             for result, outcome in readers.map(read, rows):

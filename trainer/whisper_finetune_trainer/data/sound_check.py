@@ -2,11 +2,10 @@
 
 import logging
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from whisper_finetune_trainer.data import audio, clips
+from whisper_finetune_trainer.data import audio, clips, reader_threads
 from whisper_finetune_trainer.data.audio import Loudness
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
@@ -74,7 +73,7 @@ def _spread(found: Sequence[Clip]) -> Sequence[Clip]:
 
 
 def _look(found: Sequence[Clip]) -> List[Look]:
-    with ThreadPoolExecutor(_READERS) as readers:
+    with reader_threads.pool(_READERS) as readers:
         return list(readers.map(_look_at, found))
 
 
