@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import shards
 import tiny_whisper
@@ -109,6 +110,20 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(proxy: FaultProxy
     assert ended.exit_code == 75
     assert ended.result.progress is not None
     assert volume.names("resume") == [f"checkpoint-{ended.result.progress.step}"]
+
+
+def test_clips_of_a_bucket_train_the_same_weights_as_those_of_a_volume(proxy: FaultProxy, tmp_path: Path) -> None:
+    """Those of a bucket are read ahead by a thread, and in the same order."""
+    tiny_whisper.build(tmp_path / "speech/model", window_seconds=2)
+    shards.write_tars(tmp_path / "speech/tar", CLIPS, 8)
+    weights = []
+    for place in ("pvc", "s3"):
+        (tmp_path / place).mkdir()
+        volume = Volume(tmp_path / "speech", tmp_path / place)
+        spec = {"dataset": {"source": f"{place}://speech/tar", "evalFraction": "0.1"}}
+        assert volume.attempt(volume.config(spec=spec, steps=20)).exit_code == 0
+        weights.append(volume.weights())
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 
 
 def test_a_stop_ends_an_evaluation_that_waits_for_a_store(proxy: FaultProxy, tmp_path: Path) -> None:
