@@ -1,11 +1,10 @@
 """The backend for GPUs and CPUs: a short training loop in plain PyTorch, exact to resume."""
 
 import contextlib
-import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Generator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Generator, List, Mapping, Sequence, Tuple
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -24,11 +23,11 @@ from whisper_finetune_trainer.model.stand_ins import StandIns
 from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, transcription
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
-from whisper_finetune_trainer.pytorch.train_steps import ClipBatch, ListedSteps, StreamedSteps, TrainStep, TrainSteps
+from whisper_finetune_trainer.pytorch.prepared_steps import Examples, StepMaker
+from whisper_finetune_trainer.pytorch.train_steps import ListedSteps, StreamedSteps, TrainSteps
 from whisper_finetune_trainer.pytorch.windows import window_for
 
 _PREFETCHED_STEPS = 4
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,23 +38,6 @@ class StepDone:
     loss: float
     learning_rate: float
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Examples:
-    """What goes through the network at once: labels, and the features of what has no cached encoder output."""
-
-    window_seconds: int
-    clips: Tuple[Clip, ...]
-    labels: torch.Tensor
-    features: Mapping[Clip, torch.Tensor]
-
-
-class _Prepared(NamedTuple):
-    """A step and what goes through the network in it."""
-
-    step: TrainStep
-    micro_batches: List[_Examples]
 
 
 class TorchBackend:
@@ -83,20 +65,21 @@ class TorchBackend:
         self._network.model.encoder.embed_positions.requires_grad_(False)
         self._optimizer = optimization.Optimizer(self._network)
         budget = ScratchBudget(config.scratch_folder, config.scratch_limit_bytes)
-        self._stand_ins = StandIns(clips.train, config.spec.dataset.max_dropped_fraction, self._window_of)
-        self._make_encoder_outputs()
+        self._make_encoder_outputs(config.spec.dataset.max_dropped_fraction)
         self._steps = self._train_steps(training.seed, budget, is_frozen=is_frozen)
         if is_frozen:
             self._full_outputs.use_cache("held-out clips", transcription.groups(self._clips.evaluation), budget)
 
-    def _make_encoder_outputs(self) -> None:
+    def _make_encoder_outputs(self, max_dropped_fraction: str) -> None:
         settings = self._loaded.feature_settings
+        stand_ins = StandIns(self._clips.train, max_dropped_fraction, self._window_of)
         self._train_outputs = EncoderOutputs(
-            self._network, self._device, settings.mel_bins, self._window_of, self._stand_ins.read
+            self._network, self._device, settings.mel_bins, self._window_of, stand_ins.read
         )
         self._full_outputs = EncoderOutputs(
             self._network, self._device, settings.mel_bins, lambda _: settings.window_seconds
         )
+        self._make_step = StepMaker(self._loaded, self._train_outputs, stand_ins)
 
     def _train_steps(self, seed: int, budget: ScratchBudget, *, is_frozen: bool) -> TrainSteps:
         """Return the steps, their encoder outputs cached where that is worth its place: a clip of a stream is not."""
@@ -147,7 +130,7 @@ class TorchBackend:
         with self._steps.after(first_step) as train_steps:
             planned = (step for _, step in zip(numbers, train_steps))
             started = time.monotonic()
-            ready = prefetch.prepared(planned, self._prepare, self._threads(), _PREFETCHED_STEPS, self._check_stop)
+            ready = prefetch.prepared(planned, self._make_step, self._threads(), _PREFETCHED_STEPS, self._check_stop)
             for number, prepared in zip(numbers, ready):
                 loss, rate = self._take_step(number, prepared.micro_batches)
                 self._steps.took(prepared.step)
@@ -160,17 +143,7 @@ class TorchBackend:
         is_remote = any(not source_files.is_local(clip.audio.file) for clip in self._clips.train)
         return max(threads, int(is_remote))
 
-    def _prepare(self, step: TrainStep) -> _Prepared:
-        return _Prepared(step, [self._read(micro_batch) for micro_batch in step.micro_batches])
-
-    def _read(self, micro_batch: ClipBatch) -> _Examples:
-        window_seconds, clips = micro_batch
-        # First: the sounds are read for them, and then it is known which clips others stand in for.
-        features = self._train_outputs.missing_features(clips)
-        labels = examples.labels_of([self._stand_ins.of(clip) for clip in clips], self._loaded)
-        return _Examples(window_seconds, clips, labels, features)
-
-    def _take_step(self, step: int, micro_batches: List[_Examples]) -> Tuple[float, float]:
+    def _take_step(self, step: int, micro_batches: List[Examples]) -> Tuple[float, float]:
         tokens = examples.tokens([batch.labels for batch in micro_batches])
         loss = 0.0
         for batch in micro_batches:
@@ -183,7 +156,7 @@ class TorchBackend:
         self._optimizer.step(rate)
         return loss, rate
 
-    def _summed_loss(self, batch: _Examples) -> torch.Tensor:
+    def _summed_loss(self, batch: Examples) -> torch.Tensor:
         labels = batch.labels.to(self._device.torch_device)
         config = self._network.config
         inputs = examples.decoder_inputs(labels, config.decoder_start_token_id, config.pad_token_id)
@@ -196,7 +169,7 @@ class TorchBackend:
             logits = self._network.proj_out(hidden[counted])
         return cross_entropy(logits.float(), labels[counted], reduction="sum")
 
-    def _heard(self, batch: _Examples) -> Dict[str, Any]:
+    def _heard(self, batch: Examples) -> Dict[str, Any]:
         if self._is_cached:
             return {"encoder_outputs": (self._train_outputs.of(batch.clips, batch.features),)}
         features = torch.cat([batch.features[clip] for clip in batch.clips])
