@@ -6,7 +6,7 @@ from typing import Optional
 from pydantic import Field
 from typing_extensions import Literal
 
-from whisper_finetune_api import ipu_planning
+from whisper_finetune_api import addresses, ipu_planning
 from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.models import AUDIO_POSITIONS, Dimensions, dimensions_of
 from whisper_finetune_api.run import Accelerator, Schedule
@@ -16,7 +16,7 @@ from whisper_finetune_api.v1alpha1.model import ApiModel
 #: Largest micro-batch by accelerator: more clips at a time gain nothing there and cost memory.
 _LARGEST_MICRO_BATCH = {"cpu": 8, "cuda": 16, "ipu": 1}
 #: What makes features while an accelerator is busy: threads on GPUs, none on CPUs, which the training keeps busy
-#: itself, and processes on IPUs, as many as the notebook's.
+#: itself (but one where clips lie in a store, which may not answer), and processes on IPUs, as many as the notebook's.
 FEATURE_THREADS = {"cpu": 0, "cuda": 4}
 LOADER_PROCESSES = 16
 #: Batches that a process has made beforehand.
@@ -66,7 +66,9 @@ def make_run_plan(
     known = dimensions or dimensions_of(spec.model)
     if known is None:
         return RunPlan(
-            accelerator=accelerator, schedule=make_schedule(spec.training, accelerator), loader=_loader(accelerator)
+            accelerator=accelerator,
+            schedule=make_schedule(spec.training, accelerator),
+            loader=_loader(spec, accelerator),
         )
     trained = known.decoder_parameters if spec.training.trainable == "Decoder" else known.parameters
     ipu = _ipu_plan(spec, accelerator, known, ipus)
@@ -76,15 +78,18 @@ def make_run_plan(
         schedule=schedule,
         parameters=known.parameters,
         trained_parameters=trained,
-        loader=_ipu_loader(spec.training, known, schedule) if ipu else _loader(accelerator),
+        loader=_ipu_loader(spec.training, known, schedule) if ipu else _loader(spec, accelerator),
         memory_bytes=None if ipu else _memory_bytes(known, trained, spec.training, schedule.micro_batch_size),
         ipu=ipu,
     )
 
 
-def _loader(accelerator: Accelerator) -> Optional[Loader]:
+def _loader(spec: WhisperFineTuneSpec, accelerator: Accelerator) -> Optional[Loader]:
     threads = FEATURE_THREADS.get(accelerator)
-    return None if threads is None else Loader(kind="Threads", workers=threads, shared_memory_bytes=0)
+    if threads is None:
+        return None
+    is_remote = addresses.claim_of(spec.dataset.source) is None
+    return Loader(kind="Threads", workers=max(threads, int(is_remote)), shared_memory_bytes=0)
 
 
 def _ipu_loader(training: Training, dimensions: Dimensions, schedule: Schedule) -> Loader:

@@ -225,3 +225,8 @@ def test_gpus_and_cpus_need_no_shared_memory() -> None:
     spec = WhisperFineTuneSpec.model_validate(MINIMAL)
     assert make_run_plan(spec, "cuda").loader == Loader(kind="Threads", workers=4, shared_memory_bytes=0)
     assert make_run_plan(spec, "cpu").loader == Loader(kind="Threads", workers=0, shared_memory_bytes=0)
+
+
+def test_a_cpu_reads_a_store_in_a_thread() -> None:
+    spec = WhisperFineTuneSpec.model_validate({**MINIMAL, "dataset": {"source": "s3://speech/clips"}})
+    assert make_run_plan(spec, "cpu").loader == Loader(kind="Threads", workers=1, shared_memory_bytes=0)
