@@ -153,7 +153,7 @@ def test_the_header_of_a_recording_is_read_once(proxy: FaultProxy, tmp_path: Pat
 def test_a_recording_that_is_missing_is_asked_for_once(proxy: FaultProxy, bucket: ObjectStore, tmp_path: Path) -> None:
     names = ["lost.flac" if number % 10 == 0 else "talk.flac" for number in range(SEGMENTS)]
     rows = [
-        {"audio_filepath": name, "offset": number, "duration": 4.0, "text": "uno"} for number, name in enumerate(names)
+        {"audio_filepath": name, "offset": number, "duration": 1.0, "text": "uno"} for number, name in enumerate(names)
     ]
     bucket.filesystem.cp_file("speech/flac/talk.flac", "speech/lost/talk.flac")
     lines = "".join(f"{json.dumps(row)}\n" for row in rows)
