@@ -135,3 +135,8 @@ def test_a_shard_of_a_stream_without_the_audio_column_is_a_broken_one(tmp_path: 
     write_shard(tmp_path / "clips/train-1.parquet", embedded(), audio_column="sound")
     with pytest.raises(TrainerError, match=r"train-1.parquet has no column audio"):
         shards.load(tmp_path, "clips", evalFraction="0.2", maxDroppedFraction="0.01")
+
+
+def test_a_number_that_is_none_is_named_by_its_start(tmp_path: Path) -> None:
+    found = load_with(tmp_path, {"audio": "1.wav", "text": "ciao", "offset": 10**400})
+    assert found.examples == (f"train.jsonl line {CLIPS + 1} is no segment: 1{'0' * 39} is no number of seconds",)

@@ -79,9 +79,9 @@ def _number(value: Any) -> float:
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise MalformedSegmentError(f"is no segment: {value!r} is no number of seconds") from error
+        raise MalformedSegmentError(f"is no segment: {value!r:.40} is no number of seconds") from error
     if not math.isfinite(found) or isinstance(value, bool):
-        raise MalformedSegmentError(f"is no segment: {value!r} is no number of seconds")
+        raise MalformedSegmentError(f"is no segment: {value!r:.40} is no number of seconds")
     return found
 
 
