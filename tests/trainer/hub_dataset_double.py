@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import loopback
+from loopback import Answer, Request
 
 #: Opens gated repositories.
 TOKEN = "hf_of_somebody_who_accepted"  # noqa: S105 -- of a double
@@ -29,15 +30,6 @@ class Repository:
     is_gated: bool = False
     #: Folders that a revision had before.
     history: list[Path] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the Hub sends back."""
-
-    status: int = 200
-    content: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 def commit_of(folder: Path) -> str:
@@ -102,9 +94,9 @@ def _file(repository: Repository, folder: Path, path: str, headers: dict[str, st
     return Answer(206, content[first : last + 1], sent)
 
 
-def answer(repositories: dict[str, Repository], path: str, headers: dict[str, str], body: str) -> Answer:
-    """Return what the Hub answers to a request for a path."""
-    parts = urllib.parse.urlsplit(path).path.strip("/").split("/")
+def answer(repositories: dict[str, Repository], request: Request) -> Answer:
+    """Return what the Hub answers to a request."""
+    parts = urllib.parse.urlsplit(request.path).path.strip("/").split("/")
     is_api = parts[0] == "api"
     # api/datasets/OWNER/NAME/..., datasets/OWNER/NAME/..., and the same of models; of a file without "models".
     start = 2 if is_api else int(parts[0] == "datasets")
@@ -121,40 +113,12 @@ def answer(repositories: dict[str, Repository], path: str, headers: dict[str, st
     if what == "tree":
         return _tree(folder, "/".join(rest[1:]))
     if what == "paths-info":
-        return _paths_info(folder, body)
-    return _file(repository, folder, "/".join(rest[1:]), headers, commit_of(folder))
+        return _paths_info(folder, request.body.decode())
+    return _file(repository, folder, "/".join(rest[1:]), request.headers, commit_of(folder))
 
 
 @contextmanager
 def serving(repositories: dict[str, Repository]) -> Iterator[str]:
-    """Serve repositories on a free port of the loopback; yield the endpoint."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            found = answer(repositories, self.path, headers, body)
-            self.send_response(found.status)
-            for name, value in found.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(found.content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(found.content)
-
-        do_HEAD = do_POST = do_GET  # noqa: N815 -- the names that http.server looks for
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing: the tests' output is theirs."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    """Serve repositories; yield the endpoint."""
+    with loopback.serving(lambda request: answer(repositories, request)) as endpoint:
+        yield endpoint

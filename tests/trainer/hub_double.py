@@ -1,11 +1,14 @@
 """A double of the Hugging Face Hub, which cannot be reached from here: one model's files, and the Hub's refusals."""
 
-import http.server
+from __future__ import annotations
+
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import loopback
+from loopback import Answer
 
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 #: Repository to the status and error code that the real Hub answers with.
@@ -21,58 +24,29 @@ def _entry(path: Path) -> dict[str, object]:
     return {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": _COMMIT}
 
 
-def _answer(path: str, model: str, folder: Path) -> "bytes | tuple[int, str | None]":
-    if model not in path:
-        return REFUSALS[next((name for name in REFUSALS if name in path), "team/missing")]
-    if "no-such-revision" in path:
-        return 404, "RevisionNotFound"
-    if "/resolve/" in path:
-        return (folder / path.rsplit("/", 1)[1]).read_bytes()
-    if "/tree/" in path:
-        return json.dumps([_entry(file) for file in sorted(folder.iterdir())]).encode()
-    files = [{"rfilename": file.name} for file in sorted(folder.iterdir())]
-    return json.dumps({"id": model, "sha": _COMMIT, "siblings": files}).encode()
-
-
 @contextmanager
 def serving(model: str, folder: Path) -> Iterator[str]:
-    """Serve `folder` as `model` on a free port of the loopback; yield the endpoint."""
+    """Serve `folder` as `model`; yield the endpoint."""
+    with loopback.serving(lambda request: _answer(request.path, model, folder)) as endpoint:
+        yield endpoint
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer = _answer(self.path, model, folder)
-            if isinstance(answer, bytes):
-                self._send(answer)
-            else:
-                self._refuse(*answer)
 
-        do_HEAD = do_GET  # noqa: N815 -- the name that http.server looks for
+def _answer(path: str, model: str, folder: Path) -> Answer:
+    if model not in path:
+        return _refusal(*REFUSALS[next((name for name in REFUSALS if name in path), "team/missing")])
+    if "no-such-revision" in path:
+        return _refusal(404, "RevisionNotFound")
+    if "/resolve/" in path:
+        return _content((folder / path.rsplit("/", 1)[1]).read_bytes())
+    if "/tree/" in path:
+        return _content(json.dumps([_entry(file) for file in sorted(folder.iterdir())]).encode())
+    files = [{"rfilename": file.name} for file in sorted(folder.iterdir())]
+    return _content(json.dumps({"id": model, "sha": _COMMIT, "siblings": files}).encode())
 
-        def _refuse(self, status: int, code: str | None) -> None:
-            self.send_response(status)
-            if code is not None:
-                self.send_header("X-Error-Code", code)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
 
-        def _send(self, content: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("X-Repo-Commit", _COMMIT)
-            self.send_header("ETag", f'"{len(content)}-{hash(content)}"')
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
+def _refusal(status: int, code: str | None) -> Answer:
+    return Answer(status, headers={"X-Error-Code": code} if code else {})
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing: the tests' output is theirs."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def _content(content: bytes) -> Answer:
+    return Answer(content=content, headers={"X-Repo-Commit": _COMMIT, "ETag": f'"{len(content)}-{hash(content)}"'})

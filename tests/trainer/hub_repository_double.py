@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import loopback
+from loopback import Answer, Request
 
 TOKEN = "hf_of_the_owner"  # noqa: S105 -- of a double
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -91,46 +92,13 @@ class Hub:
 def serving() -> Iterator[Hub]:
     """Serve on a free port of the loopback."""
     hub = Hub()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _serve(self) -> None:
-            body = self._body()
-            status, content = hub.answer(self.command, self.path, body, self.headers.get("Authorization"))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("X-Repo-Commit", _COMMIT)
-            self.send_header("ETag", f'"{hash(content)}"')
-            if status == 404:
-                self.send_header("X-Error-Code", "EntryNotFound" if "/resolve/" in self.path else "RepoNotFound")
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
-        do_GET = do_HEAD = do_POST = do_DELETE = _serve  # noqa: N815 -- the names that http.server looks for
-
-        def _body(self) -> bytes:
-            if self.headers.get("Transfer-Encoding") != "chunked":
-                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            parts = []
-            while size := int(self.rfile.readline(), 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing: the tests' output is theirs."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with loopback.serving(lambda request: _answer(hub, request)) as hub.endpoint:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+
+def _answer(hub: Hub, request: Request) -> Answer:
+    status, content = hub.answer(request.method, request.path, request.body, request.headers.get("authorization"))
+    headers = {"X-Repo-Commit": _COMMIT, "ETag": f'"{hash(content)}"'}
+    if status == 404:
+        headers["X-Error-Code"] = "EntryNotFound" if "/resolve/" in request.path else "RepoNotFound"
+    return Answer(status, content, headers)
