@@ -12,7 +12,7 @@ from kubernetes import client
 
 from e2e import simulation
 from e2e.following import following
-from e2e.operator_pod import OperatorPod
+from e2e.operator_pod import REPLICAS, OperatorPod
 from e2e.runs import Runs, owner_of, state_of, uid_of
 from e2e.waiting import wait_until
 from whisper_finetune_api import v1alpha1
@@ -48,6 +48,9 @@ class JobsSeen:
 
 @pytest.fixture
 def simulated_node(operator: OperatorPod, cluster_name: str, tmp_path: Path) -> None:
+    # New pods: those that tests before have ended wait longer and longer for their next start.
+    operator.kill()
+    operator.wait_for(REPLICAS)
     simulation.start(cluster_name, tmp_path)
 
 
