@@ -53,7 +53,7 @@ def operator(kubeconfig: Path, cluster_api: client.ApiClient) -> OperatorPod:
 
 @pytest.fixture(scope="session")
 def volume() -> Path:
-    """The folder of the node with models and data sets, and with what the runs of this session write."""
+    """The folder of the node with models and data sets, and with what the tests' runs write."""
     folder = Path(cluster_program("volume", "speech", "--name", CLUSTER))
     empty(folder)
     speech_volume.fill(folder)

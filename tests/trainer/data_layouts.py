@@ -85,7 +85,14 @@ def nemo_tarred(folder: Path) -> None:
         names = list(SPOKEN)[shard::2]
         write_tar(folder / f"audio_{shard}.tar", [(f"{name}.wav", encoded(name, "wav")) for name in names])
         rows += [
-            {"audio_filepath": f"{name}.wav", "duration": seconds(name), "text": SPOKEN[name], "shard_id": shard}
+            # Where it was cut out of, which is no place in the shard.
+            {
+                "audio_filepath": f"{name}.wav",
+                "offset": 12.5,
+                "duration": seconds(name),
+                "text": SPOKEN[name],
+                "shard_id": shard,
+            }
             for name in names
         ]
     _lines(folder / "tarred_audio_manifest.json", [json.dumps(row) for row in rows])

@@ -31,12 +31,8 @@ class Answer:
 @contextmanager
 def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
     """Answer requests for the time of the block; yield the endpoint."""
-
-    class Handler(_Handler):
-        def answer(self, request: Request) -> Answer:
-            return answer(request)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"answer": staticmethod(answer)})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -51,8 +47,7 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self, request: Request) -> Answer:
-        raise NotImplementedError
+    answer: Callable[[Request], Answer]
 
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -137,10 +137,9 @@ def _segment(row: manifest.Row, sound: Sound, line: str) -> Union[Segment, Drop,
         # It was cut when it was packed, whatever the list says that it was packed by.
         return None
     try:
-        segment = row.segment or segments.of_manifest(row.values)
+        return row.segment or segments.of_manifest(row.values)
     except MalformedSegmentError as error:
         return Drop("broken line", f"{line} {error}")
-    return segment
 
 
 def _with_length(

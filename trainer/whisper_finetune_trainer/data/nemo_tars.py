@@ -34,8 +34,7 @@ def rows(folder: DataFolder, place: str, found: Iterator[Row], column: str) -> I
             continue
         path, name = _path(place, row.values.get(_SHARD)), row.values.get(column)
         member = members(path).get(str(name)) if folder.is_file(path) else None
-        # The sounds were cut when they were packed.
-        values = {**row.values, "offset": None, column: Sound(member, f"{path}/{name}") if member else name}
+        values = {**row.values, column: Sound(member, f"{path}/{name}") if member else name}
         yield replace(row, values=values, broken=None if member else f"names {name}, which is not in {path}")
 
 
