@@ -24,7 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import source_roots  # noqa: F401 -- finds the packages below
 import yaml
+
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.planning import plan
+from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan
+from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.workloads import workload
+from whisper_finetune_operator.world import Run
 
 ROOT = Path(__file__).parent.parent
 NAMESPACE = "default"
@@ -57,13 +65,31 @@ class Measurement:
 def control_plane(name: str) -> Iterator[Path]:
     """Start a fresh control plane and yield its kubeconfig."""
     program = [sys.executable, str(ROOT / "tests" / "cluster")]
-    subprocess.run([*program, "down", "--name", name], check=True, capture_output=True)
     subprocess.run([*program, "up", "--no-node", "--name", name], check=True, capture_output=True)
     printed = subprocess.run([*program, "kubeconfig", "--name", name], check=True, capture_output=True, text=True)
     try:
         yield Path(printed.stdout.strip())
     finally:
-        subprocess.run([*program, "down", "--name", name], check=True, capture_output=True)
+        subprocess.run([*program, "down", "--purge", "--name", name], check=True, capture_output=True)
+
+
+def job_template() -> dict[str, Any]:
+    """Return the Job that this operator makes of a run of the burst, so that the control makes the same."""
+    metadata = {
+        "name": "template",
+        "namespace": NAMESPACE,
+        "uid": "00000000-0000-4000-8000-000000000000",
+        "generation": 1,
+        "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    run = Run.from_object({"metadata": metadata, "spec": SPEC})
+    spec = plan.read_spec(run)
+    assert not isinstance(spec, Phase), spec
+    runtimes = Runtimes.model_validate(RUNTIMES)
+    planned = plan.make_plan(run, spec, Pinned(runtimes.default_runtime), runtimes)
+    assert isinstance(planned, TrainingPlan), planned
+    return workload.build(planned, failed_before=0)
 
 
 @contextmanager
@@ -71,7 +97,7 @@ def operator(kind: str, kubeconfig: Path, folder: Path) -> Iterator[subprocess.P
     """Run one of the two operators until the burst is over."""
     runtimes, template = folder / "runtimes.yaml", folder / "job.yaml"
     runtimes.write_text(yaml.safe_dump(RUNTIMES), encoding="utf-8")
-    template.write_text((ROOT / "tests" / "golden" / "job.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    template.write_text(yaml.safe_dump(job_template()), encoding="utf-8")
     command = {
         "ours": ["-m", "whisper_finetune_operator", "--runtimes", str(runtimes), "--no-leader-election"],
         "classic": [
@@ -192,7 +218,7 @@ async def install(kubeconfig: Path) -> None:
 
 def measure(kind: str, count: int) -> Measurement:
     """Return one measurement on a control plane of its own."""
-    with control_plane("bench") as kubeconfig, tempfile.TemporaryDirectory() as folder:
+    with control_plane(f"bench-{os.getpid()}") as kubeconfig, tempfile.TemporaryDirectory() as folder:
         asyncio.run(install(kubeconfig))
         with operator(kind, kubeconfig, Path(folder)) as process:
             return asyncio.run(measured(kubeconfig, process.pid, count))
