@@ -6,9 +6,8 @@ VENV := .venv/bin
 CLUSTER_NAME ?= wft
 RUNTIME ?= cpu
 OUTPUT ?= pvc
-GENERATED := crds charts docs README.md tests/golden
 
-.PHONY: help demo test test-unit check generate cluster-up cluster-down images bench bench-trainer bench-operator lock environment
+.PHONY: help demo test test-unit check verify generate cluster-up cluster-down images bench bench-trainer bench-operator lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,20 +15,22 @@ help: ## Show this help.
 demo: environment ## From nothing to a word error rate: local cluster, operator, a fine-tune, a table (RUNTIME=ipu-emulated: on emulated IPUs; OUTPUT=s3: from bucket to bucket).
 	$(VENV)/python tests/demo run --runtime $(RUNTIME) --output $(OUTPUT)
 
-test: check ## All tests: units, the real API server, real pods, real speech.
+test: environment ## All tests: units, the real API server, real pods, real speech.
 	$(VENV)/python -m pytest tests
 
 test-unit: environment ## The quick tests: no cluster, no browser, no training. About a minute.
 	$(VENV)/python -m pytest tests -m "not apiserver and not cluster and not speech and not browser and not slow"
 
-check: generate ## Linters, types, layers, and that what is generated is committed: under a minute.
-	git diff --exit-code -- $(GENERATED)
+check: generate ## Linters, types and layers, on work in progress too: under a minute.
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
 	PYTHONPATH=crds:operator:trainer $(VENV)/lint-imports
 	$(VENV)/yamllint --strict .
 	$(VENV)/shellcheck $$(git ls-files '*.sh' .ci/run)
+
+verify: check ## For continuous integration, on a clean checkout: check, and that what is generated is committed.
+	git diff --exit-code
 
 generate: environment ## Write the CRD, the chart's copy of it and the docs' tables from the types.
 	PYTHONPATH=crds:operator:trainer $(VENV)/python docs/generate.py
