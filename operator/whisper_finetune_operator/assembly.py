@@ -91,7 +91,7 @@ class Operator:
         self._may_see_ipu_jobs = finds is not None
 
     def _warn_of_unseen_ipu_jobs(self) -> None:
-        names = sorted(children.ipu_job_of(pod) or "" for _, pod in self._store.pods() if children.ipu_job_of(pod))
+        names = sorted(children.ipu_job_of(pod) or "" for _, pod in self._store.attempts() if children.ipu_job_of(pod))
         if names and not self._may_see_ipu_jobs:
             logger.warning(
                 "no right to IPUJobs, which runs still have (%s): these runs cannot be suspended or ended; set the "
@@ -169,6 +169,7 @@ class Operator:
     def _publish_figures(self) -> None:
         metrics = self._metrics
         metrics.watch_runs(self._store.runs)
+        metrics.watch_kept_partitions(self._store.partitions.in_use)
         metrics.watch("wft_queue_depth", "Runs that wait to be looked at.", self._queue.depth)
         metrics.watch(
             "wft_queue_oldest_seconds", "How long the oldest look waits or takes.", self._queue.oldest_seconds

@@ -1,7 +1,7 @@
 """What Prometheus can read of the operator."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -46,6 +46,10 @@ class Metrics:
         """Add the number of runs in each state."""
         self.registry.register(_RunsByState(runs))
 
+    def watch_kept_partitions(self, kept: Callable[[], Mapping[str, str]]) -> None:
+        """Add the partitions that nobody holds and that cannot be taken all the same, with what keeps them."""
+        self.registry.register(_KeptPartitions(kept))
+
     def job_created(self, run: Run) -> None:
         """Note a run's Job; only its first one counts from the creation."""
         if not run.status.get("attempts"):
@@ -84,4 +88,16 @@ class _RunsByState(Collector):
         family = GaugeMetricFamily("wft_runs", "Runs in each state.", labels=["state"])
         for state, count in sorted(states.items()):
             family.add_metric([state], count)
+        yield family
+
+
+class _KeptPartitions(Collector):
+    def __init__(self, kept: Callable[[], Mapping[str, str]]) -> None:
+        self._kept = kept
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        text = "1 for a partition that nobody holds and that something keeps from being taken."
+        family = GaugeMetricFamily("wft_partition_kept", text, labels=["lease", "by"])
+        for lease, by in sorted(self._kept().items()):
+            family.add_metric([lease, by], 1)
         yield family

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 import aiohttp
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
-from whisper_finetune_api.run import CONFIG_ENV, PROGRESS_PATH, TrainerReport
+from whisper_finetune_api.run import PROGRESS_PATH, TrainerReport
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 from whisper_finetune_operator.watching.store import Store
-from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
+from whisper_finetune_operator.workloads.children import trainer_settings_of
 from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
@@ -28,12 +28,6 @@ class RefusedAnswerError(Exception):
         self.cause = cause
 
 
-class _WithPort(BaseModel):
-    """The one field of a TrainerConfig that matters here: the rest may be of an older or newer operator."""
-
-    progressPort: int = Field(ge=1, le=65535)  # noqa: N815 (as it stands in the JSON)
-
-
 @dataclass(frozen=True)
 class Trainer:
     """A running trainer's pod, and where it answers."""
@@ -47,7 +41,7 @@ class Trainer:
 def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
     """Return the trainer in the pod; None where none answers: not running, without an address, or without a port."""
     status = pod["status"]
-    port = _progress_port(pod)
+    port = trainer_settings_of(pod).progress_port
     if status.get("phase") != "Running" or not status.get("podIP") or not port:
         return None
     address = f"[{status['podIP']}]" if ":" in status["podIP"] else status["podIP"]
@@ -100,7 +94,7 @@ class ProgressClient:
 
     async def ask_all(self, session: aiohttp.ClientSession) -> None:
         """Ask every running trainer once."""
-        trainers = [trainer for run_uid, pod in self._store.pods() if (trainer := trainer_of(run_uid, pod))]
+        trainers = [trainer for run_uid, pod in self._store.attempts() if (trainer := trainer_of(run_uid, pod))]
         free = asyncio.Semaphore(self._parallel)
 
         async def ask(trainer: Trainer) -> None:
@@ -141,14 +135,3 @@ async def _limited(content: aiohttp.StreamReader) -> bytes:
         if len(body) > ANSWER_MAX_BYTES:
             raise RefusedAnswerError("malformed", f"longer than {ANSWER_MAX_BYTES} bytes")
     return bytes(body)
-
-
-def _progress_port(pod: KubernetesObject) -> int | None:
-    """Return the port by the trainer's own configuration; a pod that only wears the run's label may hold anything."""
-    trainers = [container for container in pod["spec"]["containers"] if container["name"] == TRAINER_CONTAINER]
-    variables = [variable for trainer in trainers for variable in trainer["env"] if variable["name"] == CONFIG_ENV]
-    configuration = variables[0].get("value") if variables else None
-    try:
-        return _WithPort.model_validate_json(configuration or "").progressPort
-    except ValidationError:
-        return None

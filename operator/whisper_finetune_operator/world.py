@@ -67,8 +67,8 @@ class World:
     run: Run
     #: The Job or IPUJob under the child's name (names.child_name), the run's own or, where there is none, anybody's.
     workload: KubernetesObject | None
-    #: All pods labelled with the run's UID, oldest first. A pod that ended and then went is best shown once more,
-    #: as it was last seen: its end may not have been counted yet.
+    #: The run's attempts (children.is_attempt_of), oldest first. A pod that ended and then went is best shown once
+    #: more, as it was last seen: its end may not have been counted yet.
     pods: tuple[KubernetesObject, ...]
     #: Newest valid answer of the CURRENT pod's /progress.
     report: TrainerReport | None

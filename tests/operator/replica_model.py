@@ -93,7 +93,7 @@ class Replica:
         known: dict[str, dict[str, Any]] = {
             "leases": {uid_of(each): each for each in book.leases()},
             "jobs": {uid_of(each): each for each in store.workloads("Job")},
-            "pods": {uid_of(each): each for _, each in store.pods()},
+            "pods": {uid_of(each): each for each in store.pods()},
             "whisperfinetunes": {run.uid: run.uid for run in store.runs()},
         }
         forget: dict[str, Any] = {

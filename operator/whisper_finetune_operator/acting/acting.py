@@ -133,7 +133,9 @@ class Actor:
 
     async def _finds_unseen_pods(self, run: Run) -> bool:
         """Ask the server itself: a watch may show a Job's deletion before the pod that the Job has just made."""
-        news = [pod for pod in await self._cluster.pods_of(run.namespace, run.uid) if self._store.put_pod(pod)]
+        news = [
+            pod for pod in await self._cluster.pods_of(run.namespace, run.name, run.uid) if self._store.put_pod(pod)
+        ]
         return bool(news)
 
     async def _has_job_for(self, run: Run, lease_name: str) -> bool:
@@ -146,7 +148,7 @@ class Actor:
 
     async def _has_pods_on(self, run: Run, lease_name: str) -> bool:
         """Ask the server itself for pods that may run there, whatever the store makes of them."""
-        pods = await self._cluster.pods_of(run.namespace, run.uid)
+        pods = await self._cluster.pods_of(run.namespace, run.name, run.uid)
         for pod in pods:
             self._store.put_pod(pod)
         # A run that two leaders took a partition for works on one of them and gives the other back.

@@ -19,7 +19,7 @@ from whisper_finetune_operator.api.api_server import (
     Resource,
 )
 from whisper_finetune_operator.workloads import jobs
-from whisper_finetune_operator.workloads.children import uid_of
+from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
 from whisper_finetune_operator.workloads.jobs import STARTED_ANNOTATION
 from whisper_finetune_operator.workloads.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
@@ -88,9 +88,10 @@ class Cluster:
         metadata = {"uid": uid, "resourceVersion": version, "annotations": {STARTED_ANNOTATION: "true"}}
         return await self._api.patch(JOBS, namespace, name, {"metadata": metadata, "spec": {"suspend": False}})
 
-    async def pods_of(self, namespace: str, run_uid: str) -> list[KubernetesObject]:
-        """Return the run's pods as the server itself has them, not as a watch may still show them."""
-        return [pod async for pod in self._api.all_of(PODS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")]
+    async def pods_of(self, namespace: str, run_name: str, run_uid: str) -> list[KubernetesObject]:
+        """Return the run's attempts as the server itself has them, not as a watch may still show them."""
+        labelled = self._api.all_of(PODS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")
+        return [pod async for pod in labelled if is_attempt_of(pod, run_name, run_uid)]
 
     async def has_unfinished_jobs(self, namespace: str, run_uid: str) -> bool:
         """Return whether the server has a Job of the run that is neither complete nor failed."""

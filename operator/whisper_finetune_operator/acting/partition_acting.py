@@ -12,7 +12,7 @@ from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.workloads import children
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.world import KubernetesObject, Run, controller_of
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +35,13 @@ class PartitionActor:
     async def take(self, run: Run, wanted: actions.TakePartition) -> None:
         """Create the Lease; whoever has it then stands in the book."""
         name: str = wanted.lease["metadata"]["name"]
-        if await self._leases.is_in_use(name, run.uid):
-            logger.warning("%s: a pod of another run is still on it, without a Lease", name, extra=about(run))
-            self._book.note_in_use(name)
+        others = [pod for pod in await self._leases.pods_on(name) if children.run_uid_of(pod) != run.uid]
+        if keeper := next(filter(self._is_attempt, others), None):
+            logger.warning("%s is not taken: %s is on it without a Lease", name, _named(keeper), extra=about(run))
+            self._book.note_in_use(name, _named(keeper))
             return
+        for pod in others:
+            logger.warning("%s of %s is not believed: no run made it", _named(pod), name, extra=about(run))
         self._require_leadership()
         try:
             self._book.put_lease(await self._leases.take(wanted.lease))
@@ -89,7 +92,15 @@ class PartitionActor:
             return True
         if await self._cluster.has_unfinished_jobs(namespace, uid):
             return True
-        return not all(children.has_ended(pod) for pod in await self._cluster.pods_of(namespace, uid))
+        pods = await self._cluster.pods_of(namespace, lease.run_name, uid)
+        return not all(map(children.has_ended, pods))
+
+    def _is_attempt(self, pod: KubernetesObject) -> bool:
+        """Return whether a run made the pod; one that lost its Job counts while its run is known in its namespace."""
+        uid = children.run_uid_of(pod)
+        run = self._store.run(uid)
+        is_at_home = run is not None and run.namespace == pod["metadata"]["namespace"]
+        return children.is_attempt_of(pod, children.run_name_of(pod), uid) and (is_at_home or bool(controller_of(pod)))
 
     async def _read_anew(self, name: str) -> None:
         lease = await self._leases.find(name)
@@ -100,4 +111,8 @@ class PartitionActor:
             self._book.forget_lease(known)
         if lease is not None and self._book.lease(name) is None:
             # Somebody's own, without the label: no watch would tell of its end, so it is tried again now and then.
-            self._book.note_in_use(name)
+            self._book.note_in_use(name, f"Lease {lease['metadata']['namespace']}/{name} without the operator's label")
+
+
+def _named(pod: KubernetesObject) -> str:
+    return f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']}"

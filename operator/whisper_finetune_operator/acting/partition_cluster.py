@@ -6,8 +6,9 @@ from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer, No
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL, PartitionLease
-from whisper_finetune_operator.partitions.pools import Inventory
+from whisper_finetune_operator.partitions.pools import Inventory, is_name_for
 from whisper_finetune_operator.workloads import children
+from whisper_finetune_operator.workloads.ipu_environment import PARTITION_ID_VARIABLE
 from whisper_finetune_operator.world import KubernetesObject
 
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
@@ -24,13 +25,16 @@ class PartitionCluster:
         self._namespace = lease_namespace
         self._watched = watched_namespace
 
-    async def is_in_use(self, lease_name: str, run_uid: str) -> bool:
-        """Return whether a pod of another run may still be running on the partition, whatever Leases say."""
+    async def pods_on(self, lease_name: str) -> list[KubernetesObject]:
+        """Return the pods that say they may still be running on the partition, whatever Leases say."""
         pods = self._api.all_of(PODS, self._watched, labelSelector=PARTITION_LABEL, fieldSelector=_NOT_ENDED)
-        return any([children.run_uid_of(pod) != run_uid and self._keeps(pod, lease_name) async for pod in pods])
+        return [pod async for pod in pods if self._keeps(pod, lease_name)]
 
     def _keeps(self, pod: KubernetesObject, lease_name: str) -> bool:
-        return lease_name in self._inventory.kept_by(children.labels_of(pod)[PARTITION_LABEL])
+        """Return whether label and trainer agree: a label can be changed under a pod, its trainer's variables not."""
+        told = children.trainer_environment_of(pod).get(PARTITION_ID_VARIABLE, "")
+        named = children.labels_of(pod)[PARTITION_LABEL]
+        return lease_name in self._inventory.kept_by(named) and is_name_for(named, told)
 
     def can_judge(self, lease: PartitionLease) -> bool:
         """Return whether this installation would know of what is left of the run that has the partition."""

@@ -29,7 +29,7 @@ def wait_or_take(situation: Situation, wanted: Waiting, plan: TrainingPlan) -> C
         lease = partition_leases.build(situation.run, partition.lease_name, partition.id, situation.now)
         return Course(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), plan=plan)
     place, waiting = line.place_of(wanted.uid)
-    message = f"{_ordinal(place)} of {waiting} waiting for {wanted.ipus} IPUs"
+    message = "; ".join((f"{_ordinal(place)} of {waiting} waiting for {wanted.ipus} IPUs", *line.kept_from(wanted)))
     return Course(Phase("Queued", "WaitingForPartition", message), situation.giving_back, plan=plan)
 
 

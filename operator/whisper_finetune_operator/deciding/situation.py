@@ -30,7 +30,7 @@ class Situation:
     blocked_by: Workload | None
     #: Pods made by the run's workloads, oldest first.
     pods: tuple[Pod, ...]
-    #: Those with the run's label, whoever owns them now, that may still be running, oldest first.
+    #: Those, and pods that lost their owner, that may still be running, oldest first.
     busy: tuple[Pod, ...]
     tally: Tally
     report: TrainerReport | None

@@ -5,7 +5,7 @@ room for lets younger ones pass that take what it cannot use.
 """
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -42,8 +42,8 @@ class Line:
     waiting: tuple[Waiting, ...] = ()
     taken: frozenset[str] = frozenset()
     inventory: Inventory = NO_PARTITIONS
-    #: Names of the Leases that nobody holds, and that cannot be had all the same.
-    in_use: frozenset[str] = frozenset()
+    #: Names of the Leases that nobody holds and that cannot be had all the same, and what keeps each from being had.
+    in_use: Mapping[str, str] = field(default_factory=dict)
 
     def joined_by(self, run: Waiting) -> "Line":
         """Return the line with the run in it; the same where it stands in it already."""
@@ -79,6 +79,14 @@ class Line:
         places, waiting = self._places
         place, choice = places[uid]
         return place, waiting[choice]
+
+    def kept_from(self, run: Waiting) -> tuple[str, ...]:
+        """Return what keeps partitions that the run could take and that nobody holds, in words."""
+        return tuple(
+            f"partition {partition.id} is kept by {self.in_use[partition.lease_name]}"
+            for partition in run.fitting
+            if partition.lease_name in self.in_use
+        )
 
     @cached_property
     def _places(self) -> tuple[dict[str, tuple[int, int]], dict[int, int]]:

@@ -38,8 +38,7 @@ class PoolPartition:
     def lease_name(self) -> str:
         """Return the name of its Lease: by the server's name and the id alone, for two runtimes may share it."""
         digest = hashlib.sha256(f"{self.server}/{self.id}".encode()).hexdigest()[:_HASH_LENGTH]
-        readable = re.sub(r"[^a-z0-9]+", "-", self.id.lower())[:_ID_LENGTH].strip("-")
-        return f"partition-{readable}-{digest}"
+        return f"{_readable_of(self.id)}-{digest}"
 
     @property
     def host(self) -> str:
@@ -71,8 +70,18 @@ class Inventory:
 NO_PARTITIONS = Inventory()
 
 
+def is_name_for(lease_name: str, partition_id: str) -> bool:
+    """Return whether a Lease of that name, whichever server's it is, stands for a partition of that id."""
+    return _readable(lease_name) == _readable_of(partition_id)
+
+
 def _readable(lease_name: str) -> str:
     return lease_name.rpartition("-")[0]
+
+
+def _readable_of(partition_id: str) -> str:
+    readable = re.sub(r"[^a-z0-9]+", "-", partition_id.lower())[:_ID_LENGTH].strip("-")
+    return f"partition-{readable}"
 
 
 class Partition(ApiModel):

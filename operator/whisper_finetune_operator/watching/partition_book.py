@@ -28,8 +28,8 @@ class PartitionBook:
         self._needs: dict[str, tuple[_Standing, Waiting | None]] = {}
         #: The needs, oldest first: sorting thousands anew for each change would be what a burst of runs costs.
         self._in_order: list[Waiting] = []
-        #: Partitions without a Lease in sight: with a pod of an earlier life, or somebody's Lease without the label.
-        self._in_use: set[str] = set()
+        #: What keeps partitions that have no Lease in sight: somebody's pod, or his Lease without the label.
+        self._in_use: dict[str, str] = {}
         #: Runs with a workload or a pod: they take no partition now, and must not keep others from it.
         self._at_work: set[str] = set()
         self._versions = ObjectVersions()
@@ -42,7 +42,7 @@ class PartitionBook:
             elsewhere = self._at_work.union(self._holders.values())
             waiting = tuple([need for need in self._in_order if need.uid not in elsewhere])
             kept = (self._inventory.kept_by(name) for name in self._leases)
-            self._line = Line(waiting, frozenset[str]().union(*kept), self._inventory, frozenset(self._in_use))
+            self._line = Line(waiting, frozenset[str]().union(*kept), self._inventory, dict(self._in_use))
         return self._line
 
     def news(self) -> Line | None:
@@ -72,7 +72,7 @@ class PartitionBook:
             return False
         self._leases[name] = dict(lease)
         self._holders[name] = partition_leases.read(dict(lease)).run_uid
-        self._in_use.discard(name)
+        self._in_use.pop(name, None)
         self._line = None
         return True
 
@@ -120,10 +120,14 @@ class PartitionBook:
             insort(self._in_order, after, key=_since)
         self._line = None
 
-    def note_in_use(self, lease_name: str) -> None:
-        """Count the partition as taken although nobody has its Lease, until `forget_in_use`."""
-        self._in_use.add(lease_name)
+    def note_in_use(self, lease_name: str, by: str) -> None:
+        """Count the partition as taken although nobody has its Lease, until `forget_in_use`; `by` is for people."""
+        self._in_use[lease_name] = by
         self._line = None
+
+    def in_use(self) -> Mapping[str, str]:
+        """Return what keeps partitions that nobody has the Lease of, by the Lease's name."""
+        return self._in_use
 
     def forget_in_use(self) -> None:
         """Try them again: what kept them may be gone."""

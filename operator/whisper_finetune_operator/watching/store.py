@@ -10,6 +10,7 @@ from whisper_finetune_operator.watching.object_versions import ObjectVersions
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.workloads.children import (
     has_ended,
+    is_attempt_of,
     place_of,
     run_uid_of,
     slim_pod,
@@ -29,8 +30,7 @@ class Store:
         self.partitions = partitions
         self._runs: dict[str, Run] = {}
         self._workloads: dict[tuple[Kind, str, str], KubernetesObject] = {}
-        #: UIDs of the workloads that a run owns, by the run's.
-        self._children: defaultdict[str, set[str]] = defaultdict(set)
+        #: By the run's UID that they are labelled with, then by their own: whose they are is `pods_of`'s to say.
         self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
         #: Pods that ended and are gone, until their end was decided upon.
         self._departed: set[str] = set()
@@ -50,9 +50,13 @@ class Store:
         """Yield every workload of that kind; the store must not change meanwhile."""
         return (workload for (each, _, _), workload in self._workloads.items() if each == kind)
 
-    def pods(self) -> Iterator[tuple[str, KubernetesObject]]:
-        """Yield every pod after its run's UID; the store must not change meanwhile."""
-        return ((run_uid, pod) for run_uid, pods in self._pods.items() for pod in pods.values())
+    def pods(self) -> Iterator[KubernetesObject]:
+        """Yield every pod with a run's label, whoever made it; the store must not change meanwhile."""
+        return (pod for pods in self._pods.values() for pod in pods.values())
+
+    def attempts(self) -> Iterator[tuple[str, KubernetesObject]]:
+        """Yield every pod that is a run's attempt, after the run's UID; the store must not change meanwhile."""
+        return ((run.uid, pod) for run in self._runs.values() for pod in self.pods_of(run))
 
     def world(self, run: Run, now: datetime) -> World:
         """Return all that is known of the run."""
@@ -73,12 +77,12 @@ class Store:
         """Return the Job or IPUJob under the name of the run's child: its own, else whose ever there is."""
         place = run.namespace, child_name(run.name, run.uid)
         found = [workload for kind in KINDS if (workload := self._workloads.get((kind, *place)))]
-        own = (workload for workload in found if controller_of(workload).get("uid") == run.uid)
+        own = (workload for workload in found if _is_child_of(workload, run))
         return next(own, found[0] if found else None)
 
     def pods_of(self, run: Run) -> tuple[KubernetesObject, ...]:
-        """Return the pods labelled with the run's UID, oldest first."""
-        pods = [pod for pod in self._pods.get(run.uid, {}).values() if pod["metadata"]["namespace"] == run.namespace]
+        """Return the run's attempts, oldest first."""
+        pods = [pod for pod in self._pods.get(run.uid, {}).values() if _is_made_for(run, pod)]
         return tuple(sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"])))
 
     def put_run(self, run: Mapping[str, Any]) -> bool:
@@ -87,6 +91,8 @@ class Store:
         if not self._versions.is_news(run, known.resource_version if known else None):
             return False
         kept = self._runs[uid_of(run)] = Run.from_object(slim_run(run))
+        if known is None:
+            self._note_work(kept.uid)
         self.partitions.note_run(kept)
         return True
 
@@ -97,11 +103,10 @@ class Store:
         # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
         if not self._versions.is_news(workload, known["metadata"]["resourceVersion"] if known else None):
             return False
-        if known is not None:
-            self._disown(known)
         self._workloads[place] = kept = slim_workload(kind, workload)
-        self._children[_owner_of(kept)].add(uid_of(kept))
-        self._note_work(_owner_of(kept))
+        for each in (known, kept):
+            if each is not None:
+                self._note_work(_owner_of(each))
         return True
 
     def put_found(self, kind: Kind, workload: Mapping[str, Any]) -> None:
@@ -151,12 +156,13 @@ class Store:
         place = kind, *place_of(workload)
         known = self._workloads.get(place)
         if known is not None and uid_of(known) == uid_of(workload):
-            self._disown(self._workloads.pop(place))
+            self._note_work(_owner_of(self._workloads.pop(place)))
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
         """Forget a deleted pod, given as it was last seen; one that ended stays until its end was decided upon."""
         self._versions.remember_deletion(uid_of(pod))
-        if has_ended(pod) and run_uid_of(pod) in self._runs:
+        run = self._runs.get(run_uid_of(pod))
+        if has_ended(pod) and run is not None and _is_made_for(run, dict(pod)):
             self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)
             self._departed.add(uid_of(pod))
             self._note_work(run_uid_of(pod))
@@ -177,16 +183,22 @@ class Store:
             del self._pods[run_uid_of(pod)]
         self._note_work(run_uid_of(pod))
 
-    def _disown(self, workload: KubernetesObject) -> None:
-        owner = _owner_of(workload)
-        self._children[owner].discard(uid_of(workload))
-        if not self._children[owner]:
-            del self._children[owner]
-        self._note_work(owner)
-
     def _note_work(self, run_uid: str) -> None:
-        may_run = any(not has_ended(pod) for pod in self._pods.get(run_uid, {}).values())
-        self.partitions.note_work(run_uid, is_at_work=may_run or run_uid in self._children)
+        run = self._runs.get(run_uid)
+        self.partitions.note_work(run_uid, is_at_work=run is not None and self._is_at_work(run))
+
+    def _is_at_work(self, run: Run) -> bool:
+        workload = self.workload_of(run)
+        has_child = workload is not None and _is_child_of(workload, run)
+        return has_child or not all(map(has_ended, self.pods_of(run)))
+
+
+def _is_child_of(workload: KubernetesObject, run: Run) -> bool:
+    return _owner_of(workload) == run.uid
+
+
+def _is_made_for(run: Run, pod: KubernetesObject) -> bool:
+    return pod["metadata"]["namespace"] == run.namespace and is_attempt_of(pod, run.name, run.uid)
 
 
 def _owner_of(workload: KubernetesObject) -> str:

@@ -70,7 +70,7 @@ class Sweep:
         await self._forget(RUNS, {run.uid: run.uid for run in store.runs()}, store.forget_run)
         jobs = {uid_of(job): job for job in store.workloads("Job") if run_uid_of(job)}
         await self._forget(JOBS, jobs, partial(store.forget_workload, "Job"))
-        await self._forget(PODS, {uid_of(pod): pod for _, pod in store.pods()}, store.forget_pod)
+        await self._forget(PODS, {uid_of(pod): pod for pod in store.pods()}, store.forget_pod)
         for run in store.runs():
             if "completionTime" not in run.status:
                 self._queue.add(run.uid)

@@ -4,10 +4,22 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from whisper_finetune_api.run import CONFIG_ENV
-from whisper_finetune_api.v1alpha1 import GROUP, UID_LABEL
-from whisper_finetune_operator.workloads.workload_facts import Kind
+from whisper_finetune_api.v1alpha1 import GROUP, NAME_LABEL, UID_LABEL
+from whisper_finetune_operator.workloads.ipu_jobs import worker_name
+from whisper_finetune_operator.workloads.names import child_name
+from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
+from whisper_finetune_operator.workloads.workload_facts import KINDS, Kind
 from whisper_finetune_operator.world import KubernetesObject, controller_of
+
+
+class TrainerSettings(BaseModel):
+    """What the operator reads of a pod's TrainerConfig: the rest may be of an older or newer operator."""
+
+    uid: str = ""
+    progress_port: int = Field(0, alias="progressPort", ge=0, le=65535)
 
 
 def labels_of(child: Mapping[str, Any]) -> Mapping[str, str]:
@@ -18,6 +30,43 @@ def labels_of(child: Mapping[str, Any]) -> Mapping[str, str]:
 def run_uid_of(child: Mapping[str, Any]) -> str:
     """Return the UID of the run that a Job or pod says it belongs to; empty where it says none."""
     return labels_of(child).get(UID_LABEL, "")
+
+
+def run_name_of(child: Mapping[str, Any]) -> str:
+    """Return the name of the run that a Job or pod says it belongs to; empty where it says none."""
+    return labels_of(child).get(NAME_LABEL, "")
+
+
+def is_attempt_of(pod: KubernetesObject, run_name: str, run_uid: str) -> bool:
+    """Return whether the pod, in the run's namespace, is one of the run's attempts.
+
+    A label alone proves nothing: whoever may create a pod can write it. What proves it is the controller, the run's own
+    child: the garbage collector removes a pod whose controller does not exist. A pod that lost its Job to a deletion
+    with `--cascade=orphan` has no controller; it is the run's if its trainer was told to train that run.
+    """
+    owner = controller_of(pod)
+    if run_uid_of(pod) != run_uid:
+        return False
+    if not owner:
+        return trainer_settings_of(pod).uid == run_uid
+    child = child_name(run_name, run_uid)
+    by_name = owner.get("kind") in KINDS and owner.get("name") == child
+    return by_name or pod["metadata"]["name"] == worker_name(child)
+
+
+def trainer_environment_of(pod: KubernetesObject) -> Mapping[str, str]:
+    """Return the plain variables of the trainer's container."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    trainers = [container for container in containers if container["name"] == TRAINER_CONTAINER]
+    return {each["name"]: each.get("value", "") for trainer in trainers for each in trainer.get("env") or ()}
+
+
+def trainer_settings_of(pod: KubernetesObject) -> TrainerSettings:
+    """Return what the pod's trainer was told; all defaults where it was told nothing that can be read."""
+    try:
+        return TrainerSettings.model_validate_json(trainer_environment_of(pod).get(CONFIG_ENV, ""))
+    except ValidationError:
+        return TrainerSettings()
 
 
 def uid_of(child: Mapping[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from whisper_finetune_operator.planning.plan import TrainingPlan
 
+#: The V-IPU partition that the trainer attaches to.
+PARTITION_ID_VARIABLE = "IPUOF_VIPU_API_PARTITION_ID"
 EXECUTABLE_CACHE_FOLDER = "/caches/executables"
 
 
@@ -27,5 +29,5 @@ def _partition(plan: TrainingPlan) -> dict[str, str]:
     return {
         "IPUOF_VIPU_API_HOST": plan.partition.api_host,
         "IPUOF_VIPU_API_PORT": str(plan.partition.api_port),
-        "IPUOF_VIPU_API_PARTITION_ID": plan.partition.id,
+        PARTITION_ID_VARIABLE: plan.partition.id,
     }
