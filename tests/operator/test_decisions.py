@@ -111,6 +111,7 @@ def check_conditions(run: Run, status: WhisperFineTuneStatus) -> None:
     assert status.state is not None
     assert statuses["Succeeded"] == {"Succeeded": "True", "Failed": "False"}.get(status.state, "Unknown")
     assert statuses["Running"] == str(status.state in ("Preparing", "Evaluating", "Training"))
+    assert statuses["Finished"] == str(status.state in ("Succeeded", "Failed"))
     assert statuses["Suspended"] == str(status.state == "Suspended")
     assert status.state != "Queued" or statuses["Admitted"] == "False"
     assert {condition.observed_generation for condition in status.conditions} == {run.generation}

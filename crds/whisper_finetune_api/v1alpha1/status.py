@@ -119,7 +119,7 @@ class Model(ApiModel):
 class Condition(ApiModel):
     """metav1.Condition."""
 
-    type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running"]
+    type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running", "Finished"]
     status: ConditionStatus
     reason: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
     message: str = Field("", max_length=1024)

@@ -5,10 +5,10 @@ from datetime import datetime
 from whisper_finetune_api.v1alpha1 import Condition
 from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.phases import RUNNING_STATES, Phase
+from whisper_finetune_operator.phases import FINAL_STATES, RUNNING_STATES, Phase
 
 _MESSAGE_MAX_LENGTH = 1024
-#: (Succeeded, Reconciling, Stalled, Suspended); Running follows from the state.
+#: (Succeeded, Reconciling, Stalled, Suspended); Running and Finished follow from the state.
 _UNDER_WAY: tuple[ConditionStatus, ...] = ("Unknown", "True", "False", "False")
 _TABLE: dict[State, tuple[ConditionStatus, ...]] = {
     "Pending": _UNDER_WAY,
@@ -35,6 +35,7 @@ def build(
         zip(("Succeeded", "Reconciling", "Stalled", "Suspended"), _TABLE[phase.state], strict=True)
     )
     statuses["Running"] = "True" if phase.state in RUNNING_STATES else "False"
+    statuses["Finished"] = "True" if phase.state in FINAL_STATES else "False"
     if admitted is not None:
         statuses["Admitted"] = "True" if admitted else "False"
     times: dict[tuple[str, str], str] = {
