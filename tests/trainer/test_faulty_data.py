@@ -46,6 +46,7 @@ ROWS: dict[str, tuple[dict[str, Any] | str, str]] = {
     "half a character in the text": ({"audio": "1.wav", "text": "ciao \ud800"}, "broken line"),
     "offset of 400 digits": ({"audio": "1.wav", "text": "ciao", "offset": 10**400}, "broken line"),
     "offset of 308 digits": ({"audio": "1.wav", "text": "ciao", "offset": 10**308}, "outside of its recording"),
+    "two texts of one name": ('{"audio": "1.wav", "text": "ciao", "text": "addio"}', "broken line"),
     "JSON without an end to its depth": ('{"a":' * 100_000, "broken line"),
 }
 

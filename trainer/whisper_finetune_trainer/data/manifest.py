@@ -1,28 +1,17 @@
 """Read manifests: JSON lines, a JSON array or a table, one clip a row, without holding them whole in memory."""
 
-import csv
 import json
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, TextIO, Tuple, Type
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO, Tuple
 
-from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data import source_files, tables
 from whisper_finetune_trainer.data.segments import Segment
 from whisper_finetune_trainer.errors import TrainerError
 
 AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
-#: Key of the cells beyond the header; no column of a text file has this name.
-_SURPLUS = "\0"
-
-
-class _Tabs(csv.excel_tab):
-    """Common Voice's tables hold bare quotation marks in their texts."""
-
-    quoting = csv.QUOTE_NONE
-
-
-_TABLES: Mapping[str, Type[csv.Dialect]] = {".csv": csv.excel, ".tsv": _Tabs}
+SUFFIXES = (".jsonl", ".json", *tables.SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -55,18 +44,22 @@ def read(file: str, name: str) -> Iterator[Row]:
     """Yield the rows of a manifest, broken ones too; DatasetInvalid for a file that is none."""
     suffix = "." + name.rsplit(".", 1)[-1]
     with source_files.open_text(file) as text, source_files.in_utf8(name):
-        try:
-            yield from _table_rows(text, _TABLES[suffix]) if suffix in _TABLES else _json_rows(text)
-        except csv.Error as error:
-            raise TrainerError("DatasetInvalid", f"{name} is not a table: {error}") from error
+        yield from _table_rows(text, suffix, name) if suffix in tables.SUFFIXES else _json_rows(text, name)
 
 
-def _json_rows(text: TextIO) -> Iterator[Row]:
+def _table_rows(text: TextIO, suffix: str, name: str) -> Iterator[Row]:
+    try:
+        yield from (Row(*row) for row in tables.rows(text, suffix))
+    except tables.NoTableError as error:
+        raise TrainerError("DatasetInvalid", f"{name} is no table: {error}") from error
+
+
+def _json_rows(text: TextIO, name: str) -> Iterator[Row]:
     first = text.readline()
     while first and not first.strip():
         first = text.readline()
     if first.lstrip().startswith("["):
-        yield from _array_rows(first + text.read())
+        yield from _array_rows(first + text.read(), name)
         return
     text.seek(0)
     for number, line in enumerate(text, start=1):
@@ -76,30 +69,39 @@ def _json_rows(text: TextIO) -> Iterator[Row]:
 
 def _json_row(number: int, line: str) -> Row:
     try:
-        values = json.loads(line.rstrip("\n"))
+        values = _parsed(line.rstrip("\n"))
     except (ValueError, RecursionError) as error:
         return Row(number, {}, f"is not JSON ({error})")
     return Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
 
-def _array_rows(text: str) -> Iterator[Row]:
+def _array_rows(text: str, name: str) -> Iterator[Row]:
     try:
-        entries = json.loads(text)
+        entries = _parsed(text)
     except (ValueError, RecursionError) as error:
-        raise TrainerError("DatasetInvalid", f"the manifest is a JSON array that cannot be read: {error}") from error
+        raise TrainerError("DatasetInvalid", f"{name} is a JSON array that cannot be read: {error}") from error
     for number, values in enumerate(entries, start=1):
         yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
 
-def _table_rows(text: TextIO, dialect: Type[csv.Dialect]) -> Iterator[Row]:
-    reader = csv.DictReader(text, restkey=_SURPLUS, dialect=dialect)
-    for values in reader:
-        broken = "has more cells than the header" if values.pop(_SURPLUS, None) else None
-        yield Row(reader.line_num, values, broken)
+def _parsed(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """Return an object; ValueError for one with two values of one name, of which the first would be lost."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{name!r:.42} is there twice")
+    return values
 
 
 def find_columns(rows: Sequence[Row], audio: Sequence[str], text: Sequence[str], name: str) -> Columns:
-    """Return the first names of each list that the rows have; DatasetInvalid says which columns there are."""
+    """Return the first names of each list that the rows have; DatasetInvalid says which columns there are.
+
+    One that is there but for its case, or for blanks around it, is taken where none is there as it is.
+    """
     present: Dict[str, None] = {}
     for row in rows:
         present.update(dict.fromkeys(row.values))
@@ -109,11 +111,19 @@ def find_columns(rows: Sequence[Row], audio: Sequence[str], text: Sequence[str],
 
 
 def _column(present: Mapping[str, None], wanted: Sequence[str], field: str, name: str) -> str:
+    alike = {_folded(column): column for column in reversed(list(present))}
     for column in wanted:
         if column in present:
             return column
-    found = ", ".join(present) or "none"
+    for column in wanted:
+        if _folded(column) in alike:
+            return alike[_folded(column)]
+    found = ", ".join(f"{column:.40}" for column in present) or "none"
     raise TrainerError("DatasetInvalid", f"{field}: no column {' or '.join(wanted)} in {name}; its columns are {found}")
+
+
+def _folded(column: str) -> str:
+    return column.strip().casefold()
 
 
 def names_of(wanted: Optional[str], known: Optional[str], usual: Tuple[str, ...]) -> Tuple[str, ...]:
