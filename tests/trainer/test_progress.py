@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import queue
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trainer_configs import UID, make_config, make_spec
-from whisper_finetune_api.run import TrainerReport
+from whisper_finetune_api.run import ReportedCheckpoint, TrainerReport
 from whisper_finetune_api.v1alpha1 import DataSummary
 from whisper_finetune_trainer.progress import progress_display, progress_server
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def get(port: int, path: str) -> tuple[str, str]:
@@ -34,6 +40,15 @@ def reporter() -> Reporter:
     made.resume_at(49, 200)
     made.step_done(50, 200, loss=1.23456, learning_rate=2e-5, seconds=0.5)
     return made
+
+
+@pytest.fixture
+def frequent_switches() -> Iterator[None]:
+    """Let threads change places as often as can be, so that what is read and replaced in two steps loses something."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
 
 
 def test_progress_is_the_report_with_the_uid(reporter: Reporter) -> None:
@@ -105,6 +120,51 @@ def test_the_report_is_whole_whenever_another_thread_reads_it() -> None:
     done.set()
     reader.join()
     assert torn == []
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_what_one_thread_tells_is_not_lost_to_another() -> None:
+    reporter = Reporter()
+    taken = queue.SimpleQueue[int]()
+    done = threading.Event()
+
+    def train() -> None:
+        for step in itertools.takewhile(lambda _: not done.is_set(), itertools.count(1)):
+            reporter.step_done(step, 10**9, loss=1, learning_rate=1, seconds=0.1)
+            taken.put(step)
+
+    training = threading.Thread(target=train)
+    training.start()
+    lost = []
+    for number in range(300):
+        saved = (ReportedCheckpoint(step=number, path=f"resume/checkpoint-{number}"),)
+        reporter.tell(checkpoints=saved)
+        # The step that was under way is told too by then.
+        for _ in range(taken.qsize() + 1):
+            taken.get()
+        if reporter.report().checkpoints != saved:
+            lost.append(number)
+    done.set()
+    training.join()
+    assert lost == []
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_listeners_hear_of_every_change_in_order() -> None:
+    reporter = Reporter()
+    heard: list[int] = []
+    reporter.listen(lambda snapshot: heard.append(round(snapshot.training_seconds)))
+    writers = [threading.Thread(target=_take_steps, args=(reporter, 200)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert heard == list(range(1, 801))
+
+
+def _take_steps(reporter: Reporter, steps: int) -> None:
+    for step in range(1, steps + 1):
+        reporter.step_done(step, steps, loss=1, learning_rate=1, seconds=1)
 
 
 def test_speed_is_that_of_the_newest_steps() -> None:

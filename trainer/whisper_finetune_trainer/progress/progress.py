@@ -5,7 +5,7 @@ import dataclasses
 import datetime as dt
 import math
 import threading
-from typing import Any, Callable, Deque, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Optional
 
 from whisper_finetune_api.run import Stage, TrainerReport
 from whisper_finetune_api.v1alpha1.status import Progress, WordErrorRate
@@ -43,10 +43,14 @@ Listener = Callable[[Snapshot], None]
 
 
 class Reporter:
-    """Thread-safe: the training thread writes, the HTTP server reads; listeners are called by the writer."""
+    """Thread-safe: training and uploads write, one at a time, and anybody reads.
+
+    A writer tells the listeners before another one may write, so they hear of all changes in order.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: a listener may read and write too.
+        self._writing = threading.RLock()
         self._snapshot = Snapshot()
         self._listeners: List[Listener] = []
         self._step_seconds: Deque[float] = collections.deque(maxlen=_SPEED_STEPS)
@@ -56,9 +60,8 @@ class Reporter:
         self._listeners.append(listener)
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now."""
-        with self._lock:
-            return self._snapshot
+        """Return what is known now; a snapshot is replaced as a whole, so nobody is waited for."""
+        return self._snapshot
 
     def report(self) -> TrainerReport:
         """Return what the operator is told."""
@@ -66,20 +69,25 @@ class Reporter:
 
     def tell(self, **fields: Any) -> None:
         """Replace fields of the report (data, metric, ran_on, baseline, checkpoints ...)."""
-        self._replace(report=self._report_with(**fields))
+        self._change(lambda known: {"report": _with(known.report, **fields)})
 
     def enter(self, stage: Stage, clips_to_evaluate: int = 0) -> None:
         """Say what is being done from now on."""
-        report = self._report_with(stage=stage)
-        self._replace(report=report, evaluated_clips=0, clips_to_evaluate=clips_to_evaluate)
+        self._change(
+            lambda known: {
+                "report": _with(known.report, stage=stage),
+                "evaluated_clips": 0,
+                "clips_to_evaluate": clips_to_evaluate,
+            }
+        )
 
     def clips_done(self, clips: int) -> None:
         """Say how many clips of the current evaluation are done."""
-        self._replace(evaluated_clips=clips)
+        self._change(lambda _: {"evaluated_clips": clips})
 
     def evaluated(self, step: int, figures: WordErrorRate) -> None:
         """Say what an evaluation came to."""
-        self._replace(measured=Measured(step, figures))
+        self._change(lambda _: {"measured": Measured(step, figures)})
 
     def resume_at(self, step: int, total_steps: int) -> None:
         """Say from which step this attempt goes on."""
@@ -98,11 +106,13 @@ class Reporter:
             eta_seconds=math.ceil(mean * (total_steps - step)),
             update_time=now(),
         )
-        self._replace(
-            report=self._report_with(progress=progress),
-            learning_rate=learning_rate,
-            seconds_per_step=mean,
-            training_seconds=self.snapshot().training_seconds + seconds,
+        self._change(
+            lambda known: {
+                "report": _with(known.report, progress=progress),
+                "learning_rate": learning_rate,
+                "seconds_per_step": mean,
+                "training_seconds": known.training_seconds + seconds,
+            }
         )
 
     def finish(self, step: int, total_steps: int) -> None:
@@ -111,18 +121,18 @@ class Reporter:
         loss = known.loss if known else None
         self.tell(progress=Progress(step=step, total_steps=total_steps, percent=100, loss=loss, update_time=now()))
 
-    def _report_with(self, **fields: Any) -> TrainerReport:
-        known = self.report()
-        merged = {name: getattr(known, name) for name in TrainerReport.model_fields}
-        # Built anew, not copied: a copy would not be validated, and the operator refuses what is malformed.
-        return TrainerReport(**{**merged, **fields})
+    def _change(self, changes: Callable[[Snapshot], Dict[str, Any]]) -> None:
+        """Replace what `changes` makes of the newest snapshot: read and written under one lock, so nothing is lost."""
+        with self._writing:
+            self._snapshot = dataclasses.replace(self._snapshot, **changes(self._snapshot))
+            for listener in self._listeners:
+                listener(self._snapshot)
 
-    def _replace(self, **fields: Any) -> None:
-        with self._lock:
-            self._snapshot = dataclasses.replace(self._snapshot, **fields)
-            snapshot = self._snapshot
-        for listener in self._listeners:
-            listener(snapshot)
+
+def _with(report: TrainerReport, **fields: Any) -> TrainerReport:
+    known = {name: getattr(report, name) for name in TrainerReport.model_fields}
+    # Built anew, not copied: a copy would not be validated, and the operator refuses what is malformed.
+    return TrainerReport(**{**known, **fields})
 
 
 def loss_text(loss: float) -> str:
