@@ -48,7 +48,8 @@ CAUSES = (
     Cause("AccessDenied", "final", "the credentials are refused", EXIT_ACCESS),
     Cause("OutputNotWritable", "final", "the output cannot be written, or the disk is full", EXIT_CANNOT_WRITE),
     Cause("AcceleratorUnavailable", "retried", "the accelerator is missing or not ready", EXIT_UNAVAILABLE),
-    Cause("OutOfMemory", "final", "killed for memory the second time"),
+    # An operator that does not know this one yet says ConfigInvalid, with the same message.
+    Cause("OutOfMemory", "final", "too little memory on the accelerator, or killed for memory twice", EXIT_CONFIG),
     Cause("RetriesExhausted", "final", "more attempts failed than spec.retries allows"),
     Cause("DeadlineExceeded", "final", "running longer than spec.activeDeadlineSeconds over all attempts"),
     Cause("ResultUnreadable", "final", "the trainer's result was malformed twice"),

@@ -321,6 +321,26 @@ SCENARIOS: dict[str, Scenario] = {
         "OutOfMemory",
         "2 times",
     ),
+    "exit 64, out of the accelerator's memory": Scenario(
+        _attempts(ended(2, 5, 9, 64, failure("OutOfMemory", "lower training.batchSize"))),
+        "Pending",
+        "Ending",
+        "lower training.batchSize",
+        ("end",),
+    ),
+    "exit 64, out of the accelerator's memory, and its Job has ended": Scenario(
+        (
+            *_attempts(ended(2, 5, 9, 64, failure("OutOfMemory", "lower training.batchSize"))),
+            Moment(
+                12,
+                job(job_failed(12, "PodFailurePolicy", "exit code 64")),
+                (ended(2, 5, 9, 64, failure("OutOfMemory", "lower training.batchSize")),),
+            ),
+        ),
+        "Failed",
+        "OutOfMemory",
+        "lower training.batchSize",
+    ),
     "killed for memory twice, and a third pod is at work": Scenario(
         _attempts(_killed(2), _killed(20), running(50, 55)),
         "Preparing",

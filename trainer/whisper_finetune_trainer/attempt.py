@@ -3,10 +3,13 @@
 import importlib
 import logging
 import os
+from typing import Optional
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.checkpoints import reached
 from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
+from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.output import run_output
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -47,9 +50,24 @@ def _make(
     try:
         result: TrainingResult = train.train(config, folder, reporter, stop, limits)
     except (Exception, Stopped) as error:
-        _finish_writing(folder, error)
+        explained = _explained(error, reporter, config)
+        _finish_writing(folder, explained or error)
+        if explained is not None:
+            raise explained from error
         raise
     return result
+
+
+def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) -> Optional[TrainerError]:
+    """Return in words what befell the accelerator, None for any other error; the log has where in the program."""
+    card = None
+    if config.accelerator == "cuda":
+        # PyTorch is loaded by now, and takes seconds where it is not.
+        card = importlib.import_module("whisper_finetune_trainer.pytorch.device").card_memory()
+    explained = hardware_faults.explain(error, reporter.report().stage, config, card)
+    if explained is not None:
+        logger.error("%s of accelerator %s", explained.reason, config.accelerator, exc_info=error)
+    return explained
 
 
 def _finish_writing(folder: RunFolder, ending: BaseException) -> None:

@@ -17,6 +17,20 @@ from whisper_finetune_trainer.stopping import Stopped
 
 #: Neither the user's to mend nor a stop: tried again.
 EXIT_UNEXPECTED = 1
+_MORE_MEMORY = "give the runtime more, or lower training.batchSize or training.maxLabelTokens"
+#: Words of Python, PyTorch and the system for what a machine could not give; what is meant, and what helps. All of it
+#: may be there on another node, or later.
+_ADVICE = (
+    ("MemoryError", ("out of memory", _MORE_MEMORY)),
+    ("DefaultCPUAllocator", ("out of memory", _MORE_MEMORY)),
+    ("Cannot allocate memory", ("out of memory", _MORE_MEMORY)),
+    ("out of shared memory", ("the shared memory is full", "give the runtime more sharedMemory")),
+    ("killed by signal: Bus error", ("the shared memory is full", "give the runtime more sharedMemory")),
+    ("killed by signal: Killed", ("out of memory", "a process that reads clips was killed; give the runtime more")),
+    ("No space left on device", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
+    ("Disk quota exceeded", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
+)
+_LONGEST_CAUSE = 300
 logger = logging.getLogger(__name__)
 
 
@@ -40,13 +54,18 @@ def of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter) -> End
         message = _stopped_message(reporter, stopped)
         logger.info("%s", message)
         return _failed(reporter, causes.EXIT_STOPPED, None, message)
-    except MemoryError:
-        logger.exception("out of memory")
-        message = "out of memory: give the runtime more, or lower training.batchSize or training.maxLabelTokens"
-        return _failed(reporter, EXIT_UNEXPECTED, None, message)
     except Exception as error:
         logger.exception("unexpected")
-        return _failed(reporter, EXIT_UNEXPECTED, None, one_line(error))
+        return _failed(reporter, EXIT_UNEXPECTED, None, _with_advice(error))
+
+
+def _with_advice(error: Exception) -> str:
+    """Return what the machine could not give, and what helps; of any other error its kind and text."""
+    if isinstance(error, MemoryError) and not str(error):
+        return f"out of memory: {_MORE_MEMORY}"
+    text = one_line(error)
+    advice = next((advice for words, advice in _ADVICE if words in text), None)
+    return f"{advice[0]} ({result.cut(text, _LONGEST_CAUSE)}): {advice[1]}" if advice else text
 
 
 def one_line(error: BaseException) -> str:

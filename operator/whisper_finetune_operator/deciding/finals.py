@@ -30,7 +30,8 @@ def ends_job(job: Workload, reason: str, failed: int) -> bool:
     if reason == "RetriesExhausted":
         return failed - job.failed_before > job.backoff_limit
     cause = BY_REASON.get(reason)
-    return cause is None or cause.exit_code is not None
+    # The kubelet's kills for memory end no Job; the trainer's own OutOfMemory does, and has ended it in a moment.
+    return cause is None or (cause.exit_code is not None and reason != "OutOfMemory")
 
 
 def result_pod(situation: Situation) -> Pod | None:

@@ -1,5 +1,6 @@
 """The hardware a run trains on and the precision it computes in."""
 
+import logging
 import os
 import platform
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from whisper_finetune_api.run import Accelerator
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer import cpu_count
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.hardware_faults import CardMemory
 
 Precision = Literal["Half", "Float"]
 _CPU_INFO = Path("/proc/cpuinfo")
 #: Names that Linux gives to instructions on bfloat16: of x86, and of Arm.
 _BFLOAT16_FLAGS = frozenset(["avx512_bf16", "amx_bf16", "bf16"])
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,16 @@ def prepare(accelerator: Accelerator, wanted: Optional[Precision]) -> Device:
         raise TrainerError("ConfigInvalid", f"accelerator {accelerator} needs the trainer image made for it")
     ran_on = RanOn(hardware=hardware, software=_software(), precision=precision)
     return Device(torch.device(accelerator), precision, ran_on)
+
+
+def card_memory() -> Optional[CardMemory]:
+    """Return how the card's memory is shared out, None where the card does not answer: one that failed may not."""
+    try:
+        free_bytes, total_bytes = torch.cuda.mem_get_info()
+        return CardMemory(torch.cuda.get_device_name(), total_bytes, free_bytes, torch.cuda.memory_reserved())
+    except (RuntimeError, AssertionError) as error:
+        logger.warning("the card does not say how much memory it has: %s", error)
+        return None
 
 
 def cpu_has_bfloat16(cpu_info: str) -> bool:

@@ -1,0 +1,187 @@
+"""What is said of an accelerator that fails, and which failures are tried again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer_configs import make_config, make_spec
+from whisper_finetune_api import causes, run_plan
+from whisper_finetune_api.run import Stage, TrainerConfig
+from whisper_finetune_trainer import attempt, ending, hardware_faults
+from whisper_finetune_trainer.hardware_faults import CardMemory
+from whisper_finetune_trainer.progress.progress import Reporter
+from whisper_finetune_trainer.stopping import StopRequest
+
+GIBIBYTE = 1 << 30
+#: As PyTorch says it.
+CUDA_OUT_OF_MEMORY = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 14.58 GiB of which 321.56 MiB is "
+    "free. Including non-PyTorch memory, this process has 14.25 GiB memory in use."
+)
+OF_ITS_OWN = CardMemory("Tesla T4", 15 * GIBIBYTE, GIBIBYTE // 2, 14 * GIBIBYTE)
+SHARED = CardMemory("Tesla T4", 15 * GIBIBYTE, GIBIBYTE // 2, 5 * GIBIBYTE)
+
+
+def config_on(accelerator: str, **training: Any) -> TrainerConfig:
+    made = make_config(make_spec(training=training))
+    schedule = run_plan.make_schedule(made.spec.training, "cuda")
+    return made.model_copy(update={"accelerator": accelerator, "schedule": schedule})
+
+
+def explained(
+    error: Exception,
+    stage: Stage = "Training",
+    accelerator: str = "cuda",
+    card: CardMemory | None = None,
+    **training: Any,
+) -> tuple[str, str]:
+    """Return reason and message."""
+    found = hardware_faults.explain(error, stage, config_on(accelerator, **training), card)
+    assert found is not None
+    return found.reason, found.message
+
+
+def test_a_card_that_is_too_small_is_said_with_numbers_and_advice() -> None:
+    assert explained(torch.cuda.OutOfMemoryError(CUDA_OUT_OF_MEMORY), card=OF_ITS_OWN) == (
+        "OutOfMemory",
+        (
+            "accelerator cuda: out of memory while training; 2.00 GiB more were asked for; Tesla T4 has 15.0 GiB, "
+            "0.5 GiB of them free; lower training.batchSize below 16, the clips that go through the network at once, "
+            "or set training.trainable: Decoder, or take a smaller model, or a runtime with a larger card"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "training", "advice"),
+    [
+        ("Evaluating", {}, "take a smaller model, or a runtime with a larger card"),
+        ("Preparing", {}, "take a smaller model, or a runtime with a larger card"),
+        (
+            "Training",
+            {"batchSize": 1, "trainable": "Decoder"},
+            "take a smaller model, or a runtime with a larger card",
+        ),
+        (
+            "Training",
+            {"batchSize": 1, "precision": "Float"},
+            (
+                "set training.precision: Half, or set training.trainable: Decoder, or take a smaller model, "
+                "or a runtime with a larger card"
+            ),
+        ),
+    ],
+)
+def test_the_advice_is_what_helps_in_that_stage(stage: Stage, training: dict[str, Any], advice: str) -> None:
+    reason, message = explained(torch.cuda.OutOfMemoryError(CUDA_OUT_OF_MEMORY), stage, **training)
+    assert (reason, message.rpartition("; ")[2]) == ("OutOfMemory", advice)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "words"),
+    [
+        ("cuda", "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        ("cuda", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        ("cuda", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        (
+            "ipu",
+            "'poplar_stream_memory_allocation_error': irlowering.cpp:3516 Out of memory. Single stream of length 9",
+        ),
+        ("ipu", "'popart_exception': Out of memory: Cannot fit all variable data onto one or more tiles"),
+    ],
+)
+def test_every_wording_of_too_little_memory_is_known(accelerator: str, words: str) -> None:
+    assert explained(RuntimeError(words), accelerator=accelerator)[0] == "OutOfMemory"
+
+
+def test_a_card_that_others_fill_is_tried_again() -> None:
+    reason, message = explained(torch.cuda.OutOfMemoryError(CUDA_OUT_OF_MEMORY), card=SHARED)
+    assert reason == "AcceleratorUnavailable"
+    assert message.endswith("9.5 GiB of it are held by other processes: give the run a card of its own")
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("CUDA error: no kernel image is available for execution on the device", "not built for this card"),
+        ("The NVIDIA driver on your system is too old (found version 12020).", "update the driver"),
+        ("CUDA error: uncorrectable ECC error encountered", "drain the node"),
+        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable", "another process has the card for itself"),
+        ("CUDA error: all CUDA-capable devices are busy or unavailable", "another process has the card for itself"),
+        ("CUDA error: unspecified launch failure\nfor debugging consider", "look for Xid"),
+    ],
+)
+def test_a_card_that_cannot_be_used_is_said_with_what_to_look_at(words: str, advice: str) -> None:
+    reason, message = explained(RuntimeError(words))
+    assert reason == "AcceleratorUnavailable"
+    assert advice in message
+    assert words.split("\n", maxsplit=1)[0] in message
+
+
+@pytest.mark.parametrize(
+    ("error", "accelerator"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "cuda"),
+        (RuntimeError("CUDA error: device-side assert triggered"), "cuda"),
+        (KeyError("wer"), "cuda"),
+        (torch.cuda.OutOfMemoryError(CUDA_OUT_OF_MEMORY), "cpu"),
+    ],
+)
+def test_what_is_no_fault_of_the_accelerator_stays_as_it_is(error: Exception, accelerator: str) -> None:
+    assert hardware_faults.explain(error, "Training", config_on(accelerator), None) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            MemoryError("Unable to allocate 9.31 GiB for an array"),
+            "out of memory (MemoryError: Unable to allocate 9.31",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes"), "out of memory ("),
+        (OSError(12, "Cannot allocate memory"), "out of memory ("),
+        (OSError(28, "No space left on device", "/scratch/tmp/x"), "a disk is full (OSError: [Errno 28] No space left"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. "), "the shared memory is full ("),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "out of memory ("),
+    ],
+)
+def test_what_a_machine_lacks_is_said_and_tried_again(error: Exception, message: str) -> None:
+    def fail() -> Any:
+        raise error
+
+    ended = ending.of_attempt(fail, Reporter())
+    assert (ended.exit_code, ended.result.reason) == (1, None)
+    assert ended.result.message.startswith(message)
+    assert "give the runtime" in ended.result.message
+
+
+def test_too_little_memory_on_an_accelerator_is_not_tried_again() -> None:
+    assert causes.BY_REASON["OutOfMemory"].exit_code in causes.FINAL_EXIT_CODES
+
+
+def test_an_attempt_that_runs_out_of_memory_says_in_which_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device, whose memory would be told")
+
+    def train(_config: object, _folder: object, reporter: Reporter, *_: object) -> None:
+        reporter.enter("Evaluating", clips_to_evaluate=4)
+        raise torch.cuda.OutOfMemoryError(CUDA_OUT_OF_MEMORY)
+
+    monkeypatch.setattr("whisper_finetune_trainer.training.train.train", train)
+    reporter = Reporter()
+    config = config_on("cuda").model_copy(
+        update={"volumes": {"speech": str(tmp_path)}, "scratch_folder": str(tmp_path)}
+    )
+    ended = ending.of_attempt(lambda: attempt.make(config, reporter, StopRequest()), reporter)
+    assert (ended.exit_code, ended.result.reason) == (64, "OutOfMemory")
+    assert ended.result.message == (
+        "accelerator cuda: out of memory while evaluating; 2.00 GiB more were asked for; "
+        "take a smaller model, or a runtime with a larger card"
+    )
+    assert "in train\n" in caplog.text

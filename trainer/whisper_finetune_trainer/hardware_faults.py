@@ -1,0 +1,119 @@
+"""What an accelerator's failure means for the run: too little memory, or a card that cannot be used as it is. Pure."""
+
+import re
+from dataclasses import dataclass
+from typing import List, Optional
+
+from whisper_finetune_api.run import Stage, TrainerConfig
+from whisper_finetune_trainer.errors import TrainerError
+
+#: PyTorch's and CUDA's words, and those of PopTorch's compiler.
+_OUT_OF_MEMORY = re.compile(
+    r"CUDA out of memory|CUDA error: out of memory|STATUS_ALLOC_FAILED"
+    r"|memory_allocation_err|Out of memory: Cannot fit"
+)
+_ASKED_FOR = re.compile(r"Tried to allocate ([0-9.]+ [KMGT]iB)")
+_GIBIBYTE = 1 << 30
+#: What others hold of a card counts from here on: a CUDA context alone takes some hundred megabytes.
+_LEAST_FOREIGN_BYTES = 2 * _GIBIBYTE
+_DOING = {"Preparing": "loading the model", "Evaluating": "evaluating", "Training": "training"}
+#: CUDA's and PopTorch's words for a card that cannot be used as it is, and what helps. What a program does wrong, such
+#: as an illegal address, is not among them.
+_UNUSABLE = (
+    ("no kernel image is available", "the image's PyTorch is not built for this card: take another card or image"),
+    ("device kernel image is invalid", "the image's PyTorch is not built for this card: take another card or image"),
+    ("driver version is insufficient", "the node's NVIDIA driver is too old for the image's CUDA: update the driver"),
+    ("driver on your system is too old", "the node's NVIDIA driver is too old for the image's CUDA: update the driver"),
+    ("busy or unavailable", "another process has the card for itself: look with `nvidia-smi` on the node"),
+    ("uncorrectable ECC error", "the card's memory is defective: drain the node, and look at it with `nvidia-smi -q`"),
+    ("uncorrectable NVLink error", "the card's link is defective: drain the node, and look at it with `nvidia-smi`"),
+    ("GPU is lost", "the card fell off its bus: drain the node, and look for Xid in its kernel's log"),
+    ("system not yet initialized", "the node's NVIDIA Fabric Manager is not at work"),
+    ("no CUDA-capable device", "look at the node's driver, its device plugin and the pod's resources"),
+    ("No CUDA GPUs are available", "look at the node's driver, its device plugin and the pod's resources"),
+    ("CUDA error: initialization error", "look at the node's driver, and for Xid in its kernel's log"),
+    ("CUDA error: unknown error", "look at the node's driver, and for Xid in its kernel's log"),
+    ("unspecified launch failure", "look for Xid in the node's kernel's log"),
+    ("hardware stack error", "look for Xid in the node's kernel's log"),
+    ("Recovery action required", "look at the partition with `gc-info` and `gc-monitor`, and reset it"),
+)
+
+
+@dataclass(frozen=True)
+class CardMemory:
+    """Bytes of a card: in all, free, and held by this process."""
+
+    name: str
+    total_bytes: int
+    free_bytes: int
+    own_bytes: int
+
+    @property
+    def foreign_bytes(self) -> int:
+        """Return what others hold."""
+        return max(0, self.total_bytes - self.free_bytes - self.own_bytes)
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether others hold so much that this run may well fit once they are gone."""
+        return self.foreign_bytes >= max(_LEAST_FOREIGN_BYTES, self.total_bytes // 10)
+
+
+def explain(
+    error: BaseException, stage: Stage, config: TrainerConfig, card: Optional[CardMemory]
+) -> Optional[TrainerError]:
+    """Return in words what befell the accelerator in a stage, None where the error is none of the accelerator's.
+
+    OutOfMemory is final: the same sizes would fail the same way, unless others share the card, as far as is known.
+    """
+    if config.accelerator == "cpu" or isinstance(error, TrainerError):
+        return None
+    text = " ".join(str(error).split())
+    if _OUT_OF_MEMORY.search(text):
+        return _out_of_memory(text, stage, config, card)
+    advice = next((advice for words, advice in _UNUSABLE if words in text), None)
+    if advice is None:
+        return None
+    begun = f"accelerator {config.accelerator}, while {_DOING[stage]}: {text[:400]}"
+    return TrainerError("AcceleratorUnavailable", f"{begun}; {advice}")
+
+
+def _out_of_memory(text: str, stage: Stage, config: TrainerConfig, card: Optional[CardMemory]) -> TrainerError:
+    begun = f"accelerator {config.accelerator}: out of memory while {_DOING[stage]}{_numbers(text, card)}"
+    if card and card.is_shared:
+        shared = f"{_gibibytes(card.foreign_bytes)} of it are held by other processes: give the run a card of its own"
+        return TrainerError("AcceleratorUnavailable", f"{begun}; {shared}")
+    return TrainerError("OutOfMemory", f"{begun}; {', or '.join(_advice(stage, config))}")
+
+
+def _numbers(text: str, card: Optional[CardMemory]) -> str:
+    asked = _ASKED_FOR.search(text)
+    more = f"; {asked[1]} more were asked for" if asked else ""
+    if card is None:
+        return more
+    return f"{more}; {card.name} has {_gibibytes(card.total_bytes)}, {_gibibytes(card.free_bytes)} of them free"
+
+
+def _gibibytes(size: int) -> str:
+    return f"{size / _GIBIBYTE:.1f} GiB"
+
+
+def _advice(stage: Stage, config: TrainerConfig) -> List[str]:
+    """Return what would need less memory, the least costly first."""
+    if config.accelerator == "ipu":
+        return [
+            "lower training.maxLabelTokens",
+            "spread the layers over more IPUs by ipuConfig",
+            "take a smaller model",
+        ]
+    training, at_once = config.spec.training, config.schedule.micro_batch_size
+    found = ["take a smaller model", "a runtime with a larger card"]
+    if stage != "Training":
+        return found
+    if training.trainable == "All":
+        found.insert(0, "set training.trainable: Decoder")
+    if training.precision == "Float":
+        found.insert(0, "set training.precision: Half")
+    if at_once > 1:
+        found.insert(0, f"lower training.batchSize below {at_once}, the clips that go through the network at once")
+    return found
