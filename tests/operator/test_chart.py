@@ -30,11 +30,13 @@ RELEASE = "whisper-finetune-operator"
 NAMESPACE = "whisper-finetune"
 WATCHED = "speech-team"
 PARTITIONS = "ipus"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
 EVERYTHING = {
     "watchNamespace": WATCHED,
     "partitionNamespace": PARTITIONS,
     "crds": {"enabled": False},
-    "rbac": {"aggregateToUserRoles": False, "keepIPUJobs": False},
+    "image": {"digest": DIGEST},
+    "rbac": {"aggregateToUserRoles": True, "keepIPUJobs": False},
     "serviceAccount": {"annotations": {"example.com/role": "none"}},
     "settings": {"workers": 7, "leaseSeconds": 7.5},
     "networkPolicy": {"enabled": True},
@@ -57,6 +59,21 @@ EVERYTHING = {
     ],
 }
 """A value for every field."""
+LOOK_LIKE_OTHER_TYPES = {
+    "fullnameOverride": "true",
+    "nameOverride": "on",
+    "image": {"tag": "1.10"},
+    "imagePullSecrets": [{"name": "0x1f"}],
+    "serviceAccount": {"name": "123", "annotations": {"a": "1e3\n      hostNetwork: true"}},
+    "watchNamespace": "456",
+    "partitionNamespace": "0",
+    "priorityClassName": "null",
+    "podLabels": {"a": "yes"},
+    "podAnnotations": {"a": 'say "no"\n      hostPID: true'},
+    "nodeSelector": {"a": "12"},
+    "networkPolicy": {"enabled": True},
+}
+"""Strings that YAML reads as something else where they stand without quotes."""
 
 Objects = dict[tuple[str, str], dict[str, Any]]
 
@@ -66,9 +83,9 @@ def helm(*arguments: str, values: dict[str, Any] | None = None) -> subprocess.Co
     return subprocess.run(command, check=False, input=json.dumps(values or {}), capture_output=True, text=True)
 
 
-def render(values: dict[str, Any] | None = None) -> Objects:
+def render(values: dict[str, Any] | None = None, release: str = RELEASE) -> Objects:
     """What the chart makes of the values, by kind and name."""
-    rendered = helm("template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", values=values)
+    rendered = helm("template", release, str(CHART), f"--namespace={NAMESPACE}", values=values)
     assert rendered.returncode == 0, rendered.stderr
     return {
         (each["kind"], each["metadata"]["name"]): each
@@ -81,6 +98,38 @@ def refusal_of(values: dict[str, Any]) -> str:
     refused = helm("template", RELEASE, str(CHART), values=values)
     assert refused.returncode != 0
     return refused.stderr
+
+
+def free_texts(node: dict[str, Any], place: str = "") -> Iterator[str]:
+    """Where the schema takes a text of several lines, which no name is; `*` stands for any key."""
+    node = {**node, **{key: value for part in node.get("allOf", []) for key, value in part.items()}}
+    if "$ref" in node:
+        node = json.loads((CHART / "values.schema.json").read_text())["definitions"][node["$ref"].rpartition("/")[2]]
+    if (
+        "string" in node.get("type", "")
+        and "enum" not in node
+        and re.search(node.get("pattern", ""), "a\n  hostPID: true")
+    ):
+        yield place
+    for key, below in node.get("properties", {}).items():
+        if below is not False:
+            yield from free_texts(below, f"{place}.{key}")
+    for below in [node.get("items"), node.get("additionalProperties"), *node.get("patternProperties", {}).values()]:
+        if isinstance(below, dict):
+            yield from free_texts(below, f"{place}.*")
+
+
+def scalars(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of rendered objects by its place, and each key as one."""
+    if isinstance(node, dict):
+        for key, below in node.items():
+            yield f"{place}.{key} (key)", key
+            yield from scalars(below, f"{place}.{key}")
+    elif isinstance(node, list):
+        for below in node:
+            yield from scalars(below, place)
+    else:
+        yield place, node
 
 
 def rights_of(role: dict[str, Any]) -> set[tuple[str, str, str]]:
@@ -130,6 +179,51 @@ class TestSources:
         jsonschema.validate(values, schema)
         assert set(schema["properties"]) == {*values, "global"}
         assert all(field["description"] for field in schema["properties"].values())
+
+    def test_no_value_but_those_of_annotations_can_bring_lines_of_its_own(self) -> None:
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        schema["properties"].pop("runtimes")  # they become one text of the ConfigMap, which the operator reads
+        found = set(free_texts(schema))
+        assert found == {".podAnnotations.*", ".serviceAccount.annotations.*", ".defaultRuntime"}
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"watchNamespace": "UPPER_case"},
+            {"partitionNamespace": "-a"},
+            {"fullnameOverride": "a.b"},
+            {"priorityClassName": "a b"},
+            {"image": {"repository": 'a" b'}},
+            {"image": {"repository": "registry.example.com/a:1"}},
+            {"image": {"repository": "registry.example.com/a@sha256"}},
+            {"image": {"repository": ""}},
+            {"image": {"tag": "a/b"}},
+            {"image": {"digest": "sha256:0123"}},
+            {"podLabels": {"app.kubernetes.io/name": "another"}},
+            {"podLabels": {"whisperfinetune.dev/run-uid": "a run's"}},
+            {"podLabels": {"a": "b c"}},
+            {"podLabels": {"a b": "c"}},
+            {"podAnnotations": {"checksum/runtimes": "0"}},
+            {"serviceAccount": {"annotations": {"meta.helm.sh/release-name": "another"}}},
+            {"tolerations": [{"key": "a", "hostNetwork": True}]},
+            {"affinity": {"hostNetwork": {}}},
+            {"resources": {"limits": {"memory": "lots"}}},
+        ],
+        ids=str,
+    )
+    def test_the_schema_refuses_what_kubernetes_would(self, values: dict[str, Any]) -> None:
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        whole = {**yaml.safe_load((CHART / "values.yaml").read_text()), **values}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(whole, schema)
+
+    @pytest.mark.parametrize(
+        "repository",
+        ["a", "localhost/a", "localhost:5000/a", "r.example.com/a/b_c/d-e.f", "[::1]:5000/a", "10.0.0.1/a"],
+    )
+    def test_the_schema_takes_every_form_of_a_repository(self, repository: str) -> None:
+        schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["image"]["properties"]
+        jsonschema.validate(repository, schema["repository"])
 
     def test_an_admins_runtimes_file_is_a_values_file(self) -> None:
         schema = json.loads((CHART / "values.schema.json").read_text())
@@ -212,6 +306,53 @@ class TestRendering:
         assert rights_of(rendered["Role", RELEASE]) == rights_of(render()["ClusterRole", RELEASE])
         assert f"--namespace={WATCHED}" in container(rendered)["args"]
 
+    def test_a_watched_namespace_has_roles_for_its_users_to_be_bound(self) -> None:
+        rendered, everywhere = render({"watchNamespace": WATCHED}), render()
+        for what in ("view", "edit"):
+            role = rendered["Role", f"{RELEASE}-{what}"]
+            assert role["metadata"]["namespace"] == WATCHED
+            assert rights_of(role) == rights_of(everywhere["ClusterRole", f"{RELEASE}-{what}"])
+            assert not [label for label in role["metadata"]["labels"] if "aggregate" in label]
+
+    def test_names_stay_texts_and_add_nothing(self) -> None:
+        rendered = render(LOOK_LIKE_OTHER_TYPES)
+        assert set(rendered) == {(kind, name.replace(RELEASE, "true")) for kind, name in render(
+            {"watchNamespace": "456", "partitionNamespace": "0", "networkPolicy": {"enabled": True}}
+        ) if kind != "ServiceAccount"} | {("ServiceAccount", "123")}  # fmt: skip
+        found = [(place, value) for each in rendered.values() for place, value in scalars(each)]
+        texts = re.compile(
+            r"\.(name|namespace|priorityClassName|serviceAccountName|image)$|labels\.|annotations\.|nodeSelector\."
+        )
+        assert [(place, value) for place, value in found if texts.search(place) and not isinstance(value, str)] == []
+        assert not [place for place, _ in found if place.endswith((".hostPID", ".hostNetwork"))]
+
+    def test_a_digest_takes_the_place_of_the_tag(self) -> None:
+        assert container(render({"image": {"tag": "2", "digest": DIGEST}}))["image"] == f"{RELEASE}@{DIGEST}"
+        assert container(render({"image": {"tag": "2"}}))["image"] == f"{RELEASE}:2"
+
+    def test_large_numbers_stay_whole(self, tmp_path: Path) -> None:
+        offered = [{"name": "a", "accelerator": "cpu", "image": "a:1", "security": {"runAsUser": 1000660000}}]
+        rendered = render({"defaultRuntime": None, "runtimes": offered, "settings": {"workers": 2000000}})
+        file = tmp_path / "runtimes.yaml"
+        file.write_text(rendered["ConfigMap", f"{RELEASE}-runtimes"]["data"]["runtimes.yaml"])
+        assert runtimes.load(file).runtimes[0].security.run_as_user == 1000660000
+        environment = {each["name"]: each.get("value", "") for each in container(rendered)["env"]}
+        assert read_settings(container(rendered)["args"], environment).workers == 2000000
+
+    @pytest.mark.parametrize("release", ["my.release", "a" * 53])
+    def test_a_service_has_a_name_that_it_may_have(self, release: str) -> None:
+        (name,) = [name for kind, name in render(release=release) if kind == "Service"]
+        assert re.fullmatch(r"[a-z][-a-z0-9]{0,61}[a-z0-9]", name)
+
+    def test_a_service_cannot_begin_with_a_number(self) -> None:
+        refused = helm("template", "9", str(CHART))
+        assert "the name 9-whisper-finetune-operator must begin with a letter" in refused.stderr
+
+    def test_what_is_taken_out_is_off(self) -> None:
+        taken = ("crds", "rbac", "metrics", "networkPolicy", "resources", "affinity", "nodeSelector", "tolerations")
+        kinds = {kind for kind, _ in render(dict.fromkeys(taken))}
+        assert kinds == {"ConfigMap", "Deployment", "PodDisruptionBudget", "ServiceAccount"}
+
     def test_runtimes_and_settings_are_such_as_the_operator_takes(self, tmp_path: Path) -> None:
         rendered = render(EVERYTHING)
         file = tmp_path / "runtimes.yaml"
@@ -257,6 +398,18 @@ class TestRendering:
             ),
             pytest.param(
                 {"defaultRuntime": "gpu"}, "defaultRuntime gpu is none of runtimes: cpu", id="no such default"
+            ),
+            pytest.param({"image": None}, "image.repository is needed", id="no image"),
+            pytest.param({"image": {"repository": None}}, "image.repository is needed", id="no repository"),
+            pytest.param(
+                {"image": {"repository": 'a"\n        securityContext: {privileged: true}'}},
+                "at '/image/repository'",
+                id="lines of its own",
+            ),
+            pytest.param(
+                {"podLabels": {"app.kubernetes.io/name": "a"}},
+                "at '/podLabels/app.kubernetes.io~1name'",
+                id="the chart's own label",
             ),
             pytest.param({"serviceAccount": {"create": False}}, "serviceAccount.name is needed", id="no account"),
         ],
@@ -329,7 +482,16 @@ def installed(server: Server) -> Iterator[Server]:
 
 @pytest.mark.apiserver
 class TestOnApiServer:
-    @pytest.mark.parametrize("values", [pytest.param({}, id="defaults"), pytest.param(EVERYTHING, id="everything")])
+    @pytest.mark.parametrize(
+        "values",
+        [
+            pytest.param({}, id="defaults"),
+            pytest.param(EVERYTHING, id="everything"),
+            pytest.param(
+                {**LOOK_LIKE_OTHER_TYPES, "watchNamespace": WATCHED, "partitionNamespace": PARTITIONS}, id="names"
+            ),
+        ],
+    )
     def test_every_object_is_valid_and_restricted(self, server: Server, values: dict[str, Any]) -> None:
         manifest = helm("template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", values=values).stdout
         applied = server.kubectl(

@@ -2,34 +2,45 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* A Service is named after it: one DNS label that begins with a letter. */}}
 {{- define "operator.fullname" -}}
 {{- $name := include "operator.name" . -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- $release := replace "." "-" .Release.Name -}}
+{{- $full := ternary $release (printf "%s-%s" $release $name) (contains $name $release) -}}
+{{- $full = default $full .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]" $full) -}}
+{{- fail (printf "the name %s must begin with a letter: name the release so, or set fullnameOverride" $full) -}}
+{{- end -}}
+{{- $full -}}
+{{- end -}}
+
+{{/* By its digest, where that is given: not every container runtime takes a tag beside it. */}}
+{{- define "operator.image" -}}
+{{- $repository := required "image.repository is needed" (.Values.image).repository -}}
+{{- with (.Values.image).digest -}}
+{{- printf "%s@%s" $repository . -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion (.Values.image).tag) -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "operator.labels" -}}
 {{ include "operator.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | quote }}
 {{- end -}}
 
 {{- define "operator.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- default (include "operator.fullname" .) .Values.serviceAccount.name -}}
+{{- if (.Values.serviceAccount).create -}}
+{{- default (include "operator.fullname" .) (.Values.serviceAccount).name -}}
 {{- else -}}
-{{- required "serviceAccount.name is needed where serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- required "serviceAccount.name is needed where serviceAccount.create is false" (.Values.serviceAccount).name -}}
 {{- end -}}
 {{- end -}}
 
