@@ -2,51 +2,38 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from http import HTTPStatus
+import random
+from datetime import UTC, datetime
 
-import aiohttp
 from pydantic import ValidationError
 
 from whisper_finetune_api.run import PROGRESS_PATH, TrainerReport
+from whisper_finetune_operator import pod_answer
+from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.pod_answer import RefusedAnswerError
+from whisper_finetune_operator.progress_turns import MANY, ProgressTurns, Trainer
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.workloads.children import trainer_settings_of
-from whisper_finetune_operator.world import KubernetesObject
+from whisper_finetune_operator.world import KubernetesObject, Silence
 
 logger = logging.getLogger(__name__)
 
-ANSWER_MAX_BYTES = 64 * 1024
-
-
-class RefusedAnswerError(Exception):
-    """The answer of a trainer cannot be used; `cause` is the metric's label."""
-
-    def __init__(self, cause: str, message: str) -> None:
-        super().__init__(message)
-        self.cause = cause
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """A running trainer's pod, and where it answers."""
-
-    run_uid: str
-    pod_uid: str
-    pod_name: str
-    url: str
+#: A trainer that has been silent for so long is no longer one that is just starting: somebody should look.
+WARNED_AFTER_SECONDS = 180.0
 
 
 def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
     """Return the trainer in the pod; None where none answers: not running, without an address, or without a port."""
     status = pod["status"]
-    port = trainer_settings_of(pod).progress_port
-    if status.get("phase") != "Running" or not status.get("podIP") or not port:
+    if status.get("phase") != "Running" or not status.get("podIP"):
         return None
-    address = f"[{status['podIP']}]" if ":" in status["podIP"] else status["podIP"]
+    port = trainer_settings_of(pod).progress_port
+    if not port:
+        return None
     metadata = pod["metadata"]
-    return Trainer(run_uid, metadata["uid"], metadata["name"], f"http://{address}:{port}{PROGRESS_PATH}")
+    return Trainer(run_uid, metadata["uid"], metadata["name"], metadata["namespace"], status["podIP"], port)
 
 
 def read_report(answer: bytes, run_uid: str) -> TrainerReport:
@@ -61,7 +48,7 @@ def read_report(answer: bytes, run_uid: str) -> TrainerReport:
 
 
 class ProgressClient:
-    """Asks every running trainer in turn, so many at once, and brings what changed to the queue."""
+    """Asks every running trainer again and again, so many at once, and brings what changed to the queue."""
 
     def __init__(
         self,
@@ -77,61 +64,80 @@ class ProgressClient:
         self._queue = queue
         self._refused = metrics.progress_refused
         self._every_seconds = every_seconds
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._parallel = parallel
+        self._timeout_seconds = timeout_seconds
+        self._turns = ProgressTurns(every_seconds=every_seconds, parallel=parallel)
+        #: UIDs of the pods whose silence was complained of.
+        self._complained: set[str] = set()
 
     async def run(self) -> None:
-        """Ask until cancelled."""
-        async with self.session() as session:
+        """Ask until cancelled. Nobody waits for the slowest: what is asked for is not asked again meanwhile."""
+        async with asyncio.TaskGroup() as asking:
             while True:
                 await asyncio.sleep(self._every_seconds)
-                await self.ask_all(session)
+                self.note_running()
+                self._start(asking)
 
-    def session(self) -> aiohttp.ClientSession:
-        """Return what pods are asked through: each answer ends its connection, and none may take long."""
-        connector = aiohttp.TCPConnector(limit=self._parallel, force_close=True)
-        return aiohttp.ClientSession(connector=connector, timeout=self._timeout)
+    async def ask_all(self) -> None:
+        """Ask everybody whose turn it is once."""
+        self.note_running()
+        async with asyncio.TaskGroup() as asking:
+            self._start(asking)
 
-    async def ask_all(self, session: aiohttp.ClientSession) -> None:
-        """Ask every running trainer once."""
-        trainers = [trainer for run_uid, pod in self._store.attempts() if (trainer := trainer_of(run_uid, pod))]
-        free = asyncio.Semaphore(self._parallel)
+    def note_running(self) -> None:
+        """Let those take their turn that run now."""
+        found = (trainer_of(run_uid, pod) for run_uid, pod in self._store.attempts())
+        running = [trainer for trainer in found if trainer]
+        self._turns.note_running(running, _clock())
+        self._complained &= {trainer.pod_uid for trainer in running}
 
-        async def ask(trainer: Trainer) -> None:
-            async with free:
-                await self._ask(session, trainer)
+    def _start(self, asking: asyncio.TaskGroup) -> None:
+        """Begin to ask as many as may be asked at once; each that is done makes room for the next."""
+        while trainer := self._turns.take():
+            asking.create_task(self._ask(trainer, asking))
 
-        await asyncio.gather(*(ask(trainer) for trainer in trainers))
-
-    async def _ask(self, session: aiohttp.ClientSession, trainer: Trainer) -> None:
+    async def _ask(self, trainer: Trainer, asking: asyncio.TaskGroup) -> None:
         try:
-            report = read_report(await _answer(session, trainer.url), trainer.run_uid)
+            answer = await pod_answer.get(
+                trainer.host, trainer.port, PROGRESS_PATH, timeout_seconds=self._timeout_seconds
+            )
+            report = read_report(answer, trainer.run_uid)
         except RefusedAnswerError as problem:
-            self._refused.labels(problem.cause).inc()
+            self._note_failure(trainer, problem)
+        else:
+            self._turns.done(trainer, _clock(), faults=0, fraction=0.0)
+            self._store.keep_report(trainer.run_uid, trainer.pod_uid, report)
+            self._complained.discard(trainer.pod_uid)
+        self._queue.add(trainer.run_uid)
+        self._start(asking)
+
+    def _note_failure(self, trainer: Trainer, problem: RefusedAnswerError) -> None:
+        self._refused.labels(problem.cause).inc()
+        # To read on and on costs everybody's time: such a pod is asked seldom from the first time on.
+        faults = MANY if problem.cause == "oversized" else 1
+        self._turns.done(trainer, _clock(), faults=faults, fraction=random.random())  # noqa: S311 (it guards nothing)
+        now = datetime.now(UTC)
+        silence = self._store.keep_silence(trainer.run_uid, trainer.pod_uid, Silence(now, str(problem)))
+        unheard = silence is not None and (now - silence.since).total_seconds() > WARNED_AFTER_SECONDS
+        if unheard and trainer.pod_uid not in self._complained:
+            self._complained.add(trainer.pod_uid)
+            self._complain(trainer, problem)
+        else:
             # A trainer that has only just started does not listen yet.
             level = logging.DEBUG if problem.cause == "unreachable" else logging.WARNING
             logger.log(level, "no progress from pod %s: %s", trainer.pod_name, problem, extra={"uid": trainer.run_uid})
-            return
-        self._store.keep_report(trainer.run_uid, trainer.pod_uid, report)
-        self._queue.add(trainer.run_uid)
+
+    def _complain(self, trainer: Trainer, problem: RefusedAnswerError) -> None:
+        run = self._store.run(trainer.run_uid)
+        logger.warning(
+            "pod %s runs and has not told its progress for minutes (%s port %d: %s); its result comes all the same. "
+            "Let the operator reach that port: a NetworkPolicy or a mesh that wants TLS may keep it away",
+            trainer.pod_name,
+            trainer.host,
+            trainer.port,
+            problem,
+            extra=about(run) if run else {"uid": trainer.run_uid},
+        )
 
 
-async def _answer(session: aiohttp.ClientSession, url: str) -> bytes:
-    """Return the body; a redirect is refused, because it could lead anywhere in the cluster's network."""
-    try:
-        async with session.get(url, allow_redirects=False) as response:
-            if response.status != HTTPStatus.OK:
-                raise RefusedAnswerError("status", f"HTTP status {response.status}")
-            body = await _limited(response.content)
-    except (aiohttp.ClientError, OSError, TimeoutError) as problem:
-        raise RefusedAnswerError("unreachable", str(problem) or type(problem).__name__) from problem
-    return body
-
-
-async def _limited(content: aiohttp.StreamReader) -> bytes:
-    body = bytearray()
-    async for part in content.iter_any():
-        body += part
-        if len(body) > ANSWER_MAX_BYTES:
-            raise RefusedAnswerError("malformed", f"longer than {ANSWER_MAX_BYTES} bytes")
-    return bytes(body)
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

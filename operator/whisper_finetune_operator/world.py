@@ -61,6 +61,14 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Silence:
+    """A running trainer has been asked for its progress in vain: since when, and why the last time."""
+
+    since: datetime
+    problem: str
+
+
+@dataclass(frozen=True)
 class World:
     """What the cluster shows of one run at one moment."""
 
@@ -79,3 +87,5 @@ class World:
     leases: tuple[KubernetesObject, ...] = ()
     #: Of all runs that wait for a partition, this one among them where it does.
     line: Line = EMPTY_LINE
+    #: Of the CURRENT pod; None: it answered the last time, or was not asked yet.
+    silence: Silence | None = None

@@ -10,15 +10,17 @@ import pytest
 from aiohttp import web
 
 from operator_process import free_port
-from run_objects import NAME, UID, at, run_object, running
+from run_objects import NAME, NAMESPACE, UID, at, run_object, running
 from test_store import pod_version, version
 from whisper_finetune_api.run import CONFIG_ENV
-from whisper_finetune_operator import progress_client
+from whisper_finetune_api.v1alpha1 import UID_LABEL
+from whisper_finetune_operator import pod_answer, progress_client
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.progress_client import ProgressClient, trainer_of
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads.names import child_name
 
 GOOD = {"uid": UID, "stage": "Training", "progress": {"step": 30, "totalSteps": 100, "percent": 30}}
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -32,14 +34,14 @@ def running_pod(port: int, *, address: str = "127.0.0.1", created: float = 20) -
 
 
 @asynccontextmanager
-async def trainer(answer: Answer) -> AsyncIterator[int]:
+async def trainer(answer: Answer, *, address: str = "127.0.0.1") -> AsyncIterator[int]:
     """Serve /progress as a trainer's pod would, and yield the port."""
     application = web.Application()
     application.router.add_get("/progress", answer)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, address, port).start()
     yield port
     await runner.cleanup()
 
@@ -50,7 +52,8 @@ class Asked:
     def __init__(self, store: Store, metrics: Metrics, queue: KeyedQueue) -> None:
         run = store.run(UID)
         assert run is not None
-        self.report = store.world(run, at(60)).report
+        world = store.world(run, at(60))
+        self.report, self.silence = world.report, world.silence
         self.woken = queue.depth()
         samples = [sample for family in metrics.progress_refused.collect() for sample in family.samples]
         self.refused = {
@@ -66,14 +69,19 @@ async def ask(*ports: int, timeout_seconds: float = 5.0) -> Asked:
     for number, port in enumerate(ports):
         store.put_pod(running_pod(port, created=20 + number))
 
-    async def no_work(_: str) -> None:
-        """Nobody works: what is added stays to be counted."""
-
-    queue = KeyedQueue(no_work, lambda *_: None, workers=1)
+    queue = idle_queue()
     client = ProgressClient(store, queue, metrics, every_seconds=1, timeout_seconds=timeout_seconds, parallel=4)
-    async with client.session() as session:
-        await client.ask_all(session)
+    await client.ask_all()
     return Asked(store, metrics, queue)
+
+
+def idle_queue() -> KeyedQueue:
+    """Return a queue where nobody works: what is added stays to be counted."""
+
+    async def no_work(_: str) -> None:
+        """Do nothing."""
+
+    return KeyedQueue(no_work, lambda *_: None, workers=1)
 
 
 def always(body: str | bytes, **options: Any) -> Answer:
@@ -92,6 +100,7 @@ async def test_good_answer_reaches_the_store_and_wakes_the_run() -> None:
     assert asked.report.progress.percent == 30
     assert asked.woken == 1
     assert asked.refused == {}
+    assert asked.silence is None
 
 
 REFUSED = {
@@ -113,7 +122,7 @@ REFUSED = {
         "malformed",
     ),
     "text that is no UTF-8": (b'{"uid": "\xff"}', {}, "malformed"),
-    "far too much": (json.dumps(GOOD) + " " * progress_client.ANSWER_MAX_BYTES, {}, "malformed"),
+    "far too much": (json.dumps(GOOD) + " " * (pod_answer.BODY_MAX_BYTES + 16 * 1024), {}, "oversized"),
     "nothing": ("", {}, "malformed"),
     "an error": (json.dumps(GOOD), {"status": 500}, "status"),
     "a redirect": ("", {"status": 302, "headers": {"Location": "/progress"}}, "status"),
@@ -125,37 +134,133 @@ async def test_answer_is_dropped_and_counted(body: str | bytes, options: dict[st
     async with trainer(always(body, **options)) as port:
         asked = await ask(port)
     assert asked.report is None
-    assert asked.woken == 0
+    assert asked.silence is not None
     assert asked.refused == {cause: 1.0}
 
 
 async def test_nobody_listens() -> None:
     asked = await ask(free_port())
     assert asked.refused == {"unreachable": 1.0}
+    assert asked.silence is not None
+    assert "Connect call failed" in asked.silence.problem
+    assert asked.woken == 1
 
 
-async def test_silent_pods_hold_up_no_other() -> None:
+@asynccontextmanager
+async def endless(part: bytes) -> AsyncIterator[int]:
+    """Answer with the same bytes for as long as somebody reads; yield the port."""
+
+    async def send(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(part * 100)
+                await writer.drain()
+        except ConnectionError:
+            writer.close()
+
+    server = await asyncio.start_server(send, "127.0.0.1", 0)
+    async with server:
+        port: int = server.sockets[0].getsockname()[1]
+        yield port
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n"],
+    ids=["100", "103"],
+)
+async def test_answers_before_the_answer_are_read_to_a_bound(part: bytes) -> None:
+    async with endless(part) as port:
+        asked = await ask(port)
+    assert asked.refused == {"oversized": 1.0}
+
+
+async def test_headers_without_end_are_read_to_a_bound() -> None:
+    async with endless(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 5000) as port:
+        asked = await ask(port)
+    assert asked.refused == {"malformed": 1.0}
+
+
+async def test_answer_after_an_interim_one_is_taken() -> None:
+    body = json.dumps(GOOD).encode()
+    said = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await writer.drain()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        asked = await ask(server.sockets[0].getsockname()[1])
+    assert asked.report is not None
+
+
+async def test_silent_pods_of_one_namespace_hold_up_none_of_another() -> None:
+    """160 that never answer, longer than the test would wait for one: the good one is heard all the same."""
+
     async def never(_: web.Request) -> web.Response:
         await asyncio.sleep(3600)
         raise AssertionError
 
+    store = Store(PartitionBook(lambda _: None))
+    store.put_run(version(run_object(), 10))
     async with trainer(never) as silent, trainer(always(json.dumps(GOOD))) as port:
-        asked = await ask(*[silent] * 6, port, timeout_seconds=0.3)
-    assert asked.refused == {"unreachable": 6.0}
-    assert asked.report is not None
+        for number in range(160):
+            crowd = version(run_object(), 10, uid=f"silent-{number}", namespace="crowd")
+            store.put_run(crowd)
+            store.put_pod(pod_of(crowd, silent))
+        store.put_pod(running_pod(port))
+        client = ProgressClient(store, idle_queue(), Metrics(), every_seconds=0.001, timeout_seconds=3600, parallel=16)
+        asking = asyncio.create_task(client.run())
+        run = store.run(UID)
+        assert run is not None
+        async with asyncio.timeout(60):
+            while store.world(run, at(60)).report is None:  # noqa: ASYNC110 (it happens in the code under test)
+                await asyncio.sleep(0.001)
+        assert len(list(store.attempts())) == 161
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+def pod_of(run: dict[str, Any], port: int) -> dict[str, Any]:
+    """Return a running pod of the run."""
+    made, metadata = running_pod(port), run["metadata"]
+    made["metadata"] |= {"uid": f"pod-of-{metadata['uid']}", "namespace": metadata["namespace"]}
+    made["metadata"]["labels"] = {UID_LABEL: metadata["uid"]}
+    made["metadata"]["ownerReferences"][0]["name"] = child_name(metadata["name"], metadata["uid"])
+    return made
+
+
+async def test_trainer_that_stays_silent_is_complained_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress_client, "WARNED_AFTER_SECONDS", 0.0)
+    store = Store(PartitionBook(lambda _: None))
+    store.put_run(version(run_object(), 10))
+    store.put_pod(running_pod(free_port()))
+    client = ProgressClient(store, idle_queue(), Metrics(), every_seconds=0.001, timeout_seconds=5, parallel=4)
+    for _ in range(4):
+        await client.ask_all()
+    complaints = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(complaints) == 1
+    assert "NetworkPolicy" in complaints[0]
 
 
 def test_trainer_of_a_running_pod() -> None:
     found = trainer_of(UID, running_pod(8081))
     assert found is not None
-    assert found.url == "http://127.0.0.1:8081/progress"
+    assert (found.host, found.port, found.namespace) == ("127.0.0.1", 8081, NAMESPACE)
     assert found.pod_name.startswith(NAME)
 
 
-def test_trainer_of_a_pod_with_an_ipv6_address() -> None:
-    found = trainer_of(UID, running_pod(8080, address="fd00::7"))
-    assert found is not None
-    assert found.url == "http://[fd00::7]:8080/progress"
+async def test_trainer_with_an_ipv6_address_is_asked() -> None:
+    async with trainer(always(json.dumps(GOOD)), address="::1") as port:
+        store = Store(PartitionBook(lambda _: None))
+        store.put_run(version(run_object(), 10))
+        store.put_pod(running_pod(port, address="::1"))
+        await ProgressClient(store, idle_queue(), Metrics(), every_seconds=1, timeout_seconds=5, parallel=4).ask_all()
+    run = store.run(UID)
+    assert run is not None
+    assert store.world(run, at(60)).report is not None
 
 
 @pytest.mark.parametrize(
@@ -174,7 +279,7 @@ def test_pod_that_does_not_run_is_not_asked() -> None:
     assert trainer_of(UID, made) is None
 
 
-async def test_session_follows_no_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_proxy_of_the_environment_is_followed_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     async with trainer(always(json.dumps(GOOD))) as port:
         asked = await ask(port)

@@ -10,7 +10,7 @@ from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.watching import object_versions
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.store import Store
-from whisper_finetune_operator.world import Refusal, World
+from whisper_finetune_operator.world import Refusal, Silence, World
 
 CONFIGURATION = {"name": CONFIG_ENV, "value": '{"progressPort": 8080}'}
 
@@ -133,6 +133,22 @@ def test_report_counts_for_the_newest_pod_alone(store: Store) -> None:
     assert world(store).report == progress(10)
     store.put_pod(pod_version(running(50, 51), 12))
     assert world(store).report is None
+
+
+def test_silence_is_of_the_newest_pod_counts_from_its_first_moment_and_ends_with_an_answer(store: Store) -> None:
+    store.put_pod(pod_version(running(20, 21), 11))
+    store.keep_silence(UID, "pod-20", Silence(at(30), "no answer in time"))
+    store.keep_silence(UID, "pod-20", Silence(at(45), "refused"))
+    assert world(store).silence == Silence(at(30), "refused")
+    store.keep_report(UID, "pod-20", progress(10))
+    assert world(store).silence is None
+    store.keep_silence(UID, "pod-20", Silence(at(60), "refused"))
+    store.put_pod(pod_version(running(50, 51), 12))
+    assert world(store).silence is None
+    store.keep_silence(UID, "pod-50", Silence(at(70), "refused"))
+    assert world(store).silence == Silence(at(70), "refused")
+    store.forget_run(UID)
+    assert store.keep_silence(UID, "pod-50", Silence(at(80), "refused")) is None
 
 
 def test_refusal_holds_for_the_job_it_was_told_of(store: Store) -> None:

@@ -20,7 +20,7 @@ from whisper_finetune_operator.workloads.children import (
 )
 from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.workloads.workload_facts import KINDS, Kind
-from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, World, controller_of
+from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, Silence, World, controller_of
 
 
 class Store:
@@ -35,6 +35,8 @@ class Store:
         #: Pods that ended and are gone, until their end was decided upon.
         self._departed: set[str] = set()
         self._reports: dict[str, tuple[str, TrainerReport]] = {}
+        #: By the run's UID: the pod that does not tell its progress.
+        self._silences: dict[str, tuple[str, Silence]] = {}
         #: By the run's UID: what was refused (the UID of the Job whose pod it is, empty for the Job itself), and why.
         self._refusals: dict[str, tuple[str, Refusal]] = {}
         self._versions = ObjectVersions()
@@ -61,16 +63,19 @@ class Store:
     def world(self, run: Run, now: datetime) -> World:
         """Return all that is known of the run."""
         pods = self.pods_of(run)
-        pod_uid, report = self._reports.get(run.uid, ("", None))
+        newest = uid_of(pods[-1]) if pods else None
+        reporter, report = self._reports.get(run.uid, (None, None))
+        silent, silence = self._silences.get(run.uid, (None, None))
         return World(
             run=run,
             workload=self.workload_of(run),
             pods=pods,
-            report=report if pods and pods[-1]["metadata"]["uid"] == pod_uid else None,
+            report=report if newest and newest == reporter else None,
             refusal=self.refusal_of(run),
             now=now,
             leases=self.partitions.held_by(run.uid),
             line=self.partitions.line(),
+            silence=silence if newest and newest == silent else None,
         )
 
     def workload_of(self, run: Run) -> KubernetesObject | None:
@@ -127,6 +132,17 @@ class Store:
         """Keep the newest answer of a run's pod."""
         if run_uid in self._runs:
             self._reports[run_uid] = (pod_uid, report)
+            self._silences.pop(run_uid, None)
+
+    def keep_silence(self, run_uid: str, pod_uid: str, silence: Silence) -> Silence | None:
+        """Keep that a run's pod does not answer, and return since when by now; None for an unknown run."""
+        if run_uid not in self._runs:
+            return None
+        known_uid, known = self._silences.get(run_uid, ("", silence))
+        since = known.since if known_uid == pod_uid else silence.since
+        kept = Silence(since, silence.problem)
+        self._silences[run_uid] = pod_uid, kept
+        return kept
 
     def keep_refusal(self, run: Run, refusal: Refusal | None) -> None:
         """Keep why the pod of the run's Job is refused, or, where it has no Job, the Job itself; None: it is not."""
@@ -146,7 +162,7 @@ class Store:
 
     def forget_run(self, uid: str) -> None:
         self._versions.remember_deletion(uid)
-        for kept in (self._runs, self._reports, self._refusals):
+        for kept in (self._runs, self._reports, self._silences, self._refusals):
             kept.pop(uid, None)
         self.partitions.forget_run(uid)
         self.drop_departed(list(self._pods.get(uid, {}).values()))
