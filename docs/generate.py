@@ -73,6 +73,15 @@ the code of `cpu`, which no GPU has run yet.
 
 {table}
 
+## Kueue
+
+A run's labels `kueue.x-k8s.io/queue-name`, `priority-class` and `max-exec-time-seconds` go to its Job. While Kueue
+keeps the Job suspended the run is `Queued`, the message names the queue, and a changed `queue-name` moves the Job. What
+Kueue takes back saves a checkpoint, costs no retry, and goes on when it is admitted again; the condition `Admitted`
+says whether it is. Queues that send Jobs to other clusters (MultiKueue) are not supported: progress and result are read
+from the pod, so such a run says `QueueNotSupported`. Pools of partitions and IPUJobs have lines of their own and take
+no queue.
+
 ## An example
 
 ```yaml

@@ -31,7 +31,7 @@ class Cause:
 CAUSES = (
     Cause("InvalidSpec", "final", "the spec asks for what cannot be: the message holds the numbers"),
     Cause("RuntimeNotFound", "waits", "no runtime of that name or size is open to this namespace"),
-    Cause("QueueNotSupported", "waits", "a Kueue queue label on a runtime that has its own line"),
+    Cause("QueueNotSupported", "waits", "a Kueue queue on a runtime that has its own line, or one of another cluster"),
     Cause("WaitingForPartition", "waits", "every partition that fits is taken"),
     Cause("WaitingForQuota", "waits", "Kueue has not admitted the Job"),
     Cause("PodRefused", "waits", "Pod Security, a quota or a webhook refuses the pod"),

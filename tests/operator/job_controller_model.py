@@ -59,7 +59,8 @@ class Cluster:
         if self.job is None or job is None or "conditions" in job["status"] or "deletionTimestamp" in job["metadata"]:
             return
         own = [pod for pod in self.pods if pods.read(pod).owner_uid == job["metadata"]["uid"]]
-        job["status"]["startTime"] = job["status"].get("startTime", time(self.seconds))
+        if not job["spec"].get("suspend"):
+            job["status"].setdefault("startTime", time(self.seconds))
         for pod in own:
             self._count(job, pod)
         if "conditions" in job["status"] or self._end_by_deadline(job, own):
@@ -67,7 +68,11 @@ class Cluster:
         newest_end = max((pods.read(pod).finished_at or START for pod in own), default=START)
         backing_off = own and (run_objects.at(self.seconds) - newest_end).total_seconds() < _BACK_OFF_SECONDS
         if job["spec"].get("suspend"):
-            self._delete([pod for pod in own if not pods.read(pod).ended])
+            let_go = [pod for pod in own if not pods.read(pod).ended]
+            # The controller takes its finalizer off before it deletes them: it counts no end of theirs.
+            self.counted.update(pod["metadata"]["name"] for pod in let_go)
+            self._delete(let_go)
+            job["status"].pop("startTime", None)
         elif all(pods.read(pod).ended for pod in own) and not backing_off:
             self.pods_made += 1
             self.pods.append(run_objects.pod(self.seconds, job_uid=job["metadata"]["uid"]))

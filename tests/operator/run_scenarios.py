@@ -16,6 +16,7 @@ from run_objects import (
     progress,
     run_object,
     running,
+    time,
     unschedulable,
     waiting,
     world,
@@ -24,6 +25,7 @@ from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line
+from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.world import Refusal, World
 
 
@@ -83,7 +85,7 @@ def tell(moments: tuple[Moment, ...]) -> list[tuple[World, Decision]]:
 
 
 RETRIES = {"retries": 2}
-QUEUE = {"kueue.x-k8s.io/queue-name": "speech"}
+QUEUE = {QUEUE_LABEL: "speech"}
 IMAGE = "registry.example.com/whisper-finetune/trainer:0.1.0"
 CREATED = Moment(1)
 JOB = Moment(2, job())
@@ -105,6 +107,11 @@ REFUSED: dict[str, dict[str, Any]] = {
     "unknown fields": {"colour": "red"},
     "numbers that the API cannot hold": {"model": {"path": "model", "sha256": "ab" * 32, "step": 10**30}},
 }
+
+
+def queued(*conditions: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return the run's Job with the queue of its run."""
+    return job(*conditions, metadata__labels=QUEUE, **changes)
 
 
 def _killed(created: float) -> dict[str, Any]:
@@ -714,22 +721,136 @@ SCENARIOS: dict[str, Scenario] = {
         (CREATED, Moment(2, job(owner="other")), Moment(40)), "Pending", "Pending", actions=("create again",)
     ),
     "Kueue has not admitted it": Scenario(
-        (CREATED, Moment(2, job(spec__suspend=True), labels=QUEUE)), "Queued", "WaitingForQuota", "Kueue"
+        (Moment(1, labels=QUEUE), Moment(2, queued(spec__suspend=True), labels=QUEUE)),
+        "Queued",
+        "WaitingForQuota",
+        "Kueue has not admitted its Job from queue speech yet",
     ),
-    "Kueue took it back, and its pod is ending": Scenario(
+    "Kueue has not admitted it, and its user names another queue": Scenario(
         (
             Moment(1, labels=QUEUE),
-            Moment(60, job(), (running(2, 5),), progress(40), labels=QUEUE),
-            Moment(61, job(spec__suspend=True), (running(2, 5, deleted=True),), labels=QUEUE),
+            Moment(2, queued(spec__suspend=True), labels=QUEUE),
+            Moment(60, queued(spec__suspend=True), labels={QUEUE_LABEL: "night"}),
+        ),
+        "Queued",
+        "WaitingForQuota",
+        "from queue night",
+        ("move to night",),
+    ),
+    "Kueue has not admitted it, and its label is taken away": Scenario(
+        (Moment(1, labels=QUEUE), Moment(60, queued(spec__suspend=True))), "Queued", "WaitingForQuota", "queue speech"
+    ),
+    "another queue is named while it trains": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, queued(), (running(2, 5),), progress(40), labels={QUEUE_LABEL: "night"}),
         ),
         "Training",
         "Training",
     ),
+    "its Job is suspended, and no queue is named": Scenario(
+        (CREATED, Moment(60, job(spec__suspend=True))), "Queued", "WaitingForQuota", "suspended, by hand"
+    ),
+    "its Job is suspended, and then a queue is named": Scenario(
+        (CREATED, Moment(60, job(spec__suspend=True), labels=QUEUE)),
+        "Queued",
+        "WaitingForQuota",
+        actions=("move to speech",),
+    ),
+    "its queue sends it to another cluster": Scenario(
+        (Moment(1, labels=QUEUE), Moment(60, queued(spec__managedBy="kueue.x-k8s.io/multikueue"), labels=QUEUE)),
+        "Pending",
+        "QueueNotSupported",
+        "queue speech sends the Job to another cluster (kueue.x-k8s.io/multikueue)",
+    ),
+    "its queue sent it to another cluster, where it is done": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, queued(spec__managedBy="kueue.x-k8s.io/multikueue"), labels=QUEUE),
+            Moment(
+                7200,
+                queued(complete(7100), spec__managedBy="kueue.x-k8s.io/multikueue"),
+                labels=QUEUE,
+            ),
+        ),
+        "Pending",
+        "QueueNotSupported",
+    ),
+    "its Job names the controller that every cluster has": Scenario(
+        (CREATED, Moment(60, job(spec__managedBy="kubernetes.io/job-controller"), (running(2, 5),))),
+        "Preparing",
+        "Preparing",
+    ),
+    "Kueue took it back, and its pod is ending": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, queued(), (running(2, 5),), progress(40), labels=QUEUE),
+            Moment(61, queued(spec__suspend=True), (running(2, 5, deleted=True),), labels=QUEUE),
+        ),
+        "Training",
+        "Suspending",
+        "its Job was suspended, by Kueue or by hand",
+    ),
+    "Kueue took it back, and gave it back before its pod had ended": Scenario(
+        (
+            Moment(1, spec={"retries": 0}, labels=QUEUE),
+            Moment(60, queued(), (running(2, 5),), progress(40), spec={"retries": 0}, labels=QUEUE),
+            Moment(
+                70,
+                queued(status__startTime=time(65)),
+                (ended(2, 5, 69, 137, deleted=True),),
+                spec={"retries": 0},
+                labels=QUEUE,
+            ),
+        ),
+        "Pending",
+        "Retrying",
+        "costs no retry",
+        ("allow 0",),
+        True,
+    ),
+    "Kueue took it back, and its result came first": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, queued(), (running(2, 5),), progress(40), labels=QUEUE),
+            Moment(70, queued(spec__suspend=True), (ended(2, 5, 69, 0, DONE, deleted=True),), labels=QUEUE),
+        ),
+        "Succeeded",
+        "Succeeded",
+        actions=("delete",),
+    ),
+    **{
+        f"Kueue took it back, and its pod ended with {code}": Scenario(
+            (
+                Moment(1, spec={"retries": 0}, labels=QUEUE),
+                Moment(
+                    70,
+                    queued(spec__suspend=True, spec__backoffLimit=0),
+                    (ended(2, 5, 69, code, "no JSON", deleted=True),),
+                    spec={"retries": 0},
+                    labels=QUEUE,
+                ),
+            ),
+            "Queued",
+            "WaitingForQuota",
+        )
+        for code in (0, 1, 65, 137)
+    },
+    "broken data, and then its Job is suspended": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            Moment(70, queued(spec__suspend=True), (ended(2, 5, 69, 65),), labels=QUEUE),
+        ),
+        "Pending",
+        "Ending",
+        "exit code 65",
+        ("delete",),
+    ),
     "Kueue took it back, and its pod has ended": Scenario(
         (
             Moment(1, labels=QUEUE),
-            Moment(60, job(), (running(2, 5),), progress(40), labels=QUEUE),
-            Moment(70, job(spec__suspend=True), (ended(2, 5, 69, 75, deleted=True),), labels=QUEUE),
+            Moment(60, queued(), (running(2, 5),), progress(40), labels=QUEUE),
+            Moment(70, queued(spec__suspend=True), (ended(2, 5, 69, 75, deleted=True),), labels=QUEUE),
         ),
         "Queued",
         "WaitingForQuota",

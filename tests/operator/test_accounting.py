@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from run_objects import DONE, UID, at, complete, ended, job, pod, running
+from run_objects import DONE, UID, at, complete, ended, job, pod, running, time
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import accounting
@@ -62,6 +62,22 @@ def totals(tally: Tally) -> tuple[int, int, int, int, int]:
         pytest.param(
             (ended(2, 5, 65, 137, deleted=True, job_uid="old"),), job(), (1, 0, 0, 0, 60), id="killed with an older Job"
         ),
+        pytest.param(
+            (ended(2, 5, 65, 137, deleted=True),), job(spec__suspend=True), (1, 0, 0, 0, 60), id="killed when suspended"
+        ),
+        pytest.param(
+            (ended(2, 5, 65, 137, deleted=True, reason="OOMKilled"),),
+            job(spec__suspend=True),
+            (1, 0, 0, 0, 60),
+            id="killed for memory when suspended",
+        ),
+        pytest.param(
+            (ended(2, 5, 65, 137, deleted=True),),
+            job(status__startTime=time(64)),
+            (1, 0, 0, 0, 60),
+            id="killed when suspended, and resumed before that",
+        ),
+        pytest.param((ended(2, 5, 65, 1),), job(spec__suspend=True), (1, 1, 0, 0, 60), id="failed, and then suspended"),
         pytest.param((ended(2, 5, 65, 0, "x"),), job(), (1, 0, 0, 0, 0), id="unreadable, until its Job has ended"),
         pytest.param((ended(2, 5, 65, 0, "x"),), job(complete(66)), (1, 0, 0, 1, 60), id="unreadable"),
         pytest.param((ended(2, 5, 65, 0, "x"),), None, (1, 0, 0, 1, 60), id="unreadable, and its Job is gone"),

@@ -11,8 +11,8 @@ import pytest
 import ipu_scenarios
 import run_scenarios
 from kstatus import kstatus
-from run_objects import RUNTIMES, at, run_object
-from run_scenarios import Scenario, tell
+from run_objects import DONE, RUNTIMES, at, complete, ended, job, run_object, running
+from run_scenarios import CREATED, QUEUE, TRAINING, Moment, Scenario, queued, tell
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.deciding import actions, decisions
 from whisper_finetune_operator.deciding.actions import Action
@@ -36,16 +36,20 @@ KSTATUS = {
 def described(action: Action) -> str:
     match action:
         case actions.CreateWorkload(_, look_first):
-            return "create again" if look_first else "create"
+            words = "create again" if look_first else "create"
         case actions.AllowRetries(_, _, backoff_limit):
-            return f"allow {backoff_limit}"
+            words = f"allow {backoff_limit}"
+        case actions.MoveToQueue(_, _, queue):
+            words = f"move to {queue}"
         case actions.KeepFor(_, _, seconds):
-            return f"keep for {seconds}"
+            words = f"keep for {seconds}"
         case actions.TakePartition(lease):
-            return f"take {lease['metadata']['annotations'][PARTITION_ID_ANNOTATION]}"
+            words = f"take {lease['metadata']['annotations'][PARTITION_ID_ANNOTATION]}"
         case actions.GiveBackPartition(name):
-            return f"give back {name}"
-    return _NAMES[type(action)]
+            words = f"give back {name}"
+        case _:
+            words = _NAMES[type(action)]
+    return words
 
 
 _NAMES: dict[type[Action], str] = {
@@ -120,6 +124,56 @@ def check_conditions(run: Run, status: WhisperFineTuneStatus) -> None:
     assert WhisperFineTuneStatus.model_validate(status.to_json_object()) == status
 
 
+ADMITTED: dict[str, tuple[tuple[Moment, ...], str | None]] = {
+    "neither a queue nor a pool": ((CREATED, TRAINING), None),
+    "in a queue": ((Moment(1, labels=QUEUE), Moment(2, queued(spec__suspend=True), labels=QUEUE)), "False"),
+    "admitted": ((Moment(1, labels=QUEUE), Moment(60, queued(), TRAINING.pods, labels=QUEUE)), "True"),
+    "being taken back": (
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, queued(), TRAINING.pods, labels=QUEUE),
+            Moment(70, queued(spec__suspend=True), (running(2, 5, deleted=True),), labels=QUEUE),
+        ),
+        "False",
+    ),
+    "suspended by its user": (
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, queued(), TRAINING.pods, labels=QUEUE),
+            Moment(70, spec={"suspend": True}, labels=QUEUE, generation=2),
+        ),
+        "False",
+    ),
+    "the label of a queue came after its Job": ((CREATED, Moment(60, job(), TRAINING.pods, labels=QUEUE)), None),
+    "finished": (
+        (
+            Moment(1, labels=QUEUE),
+            Moment(60, queued(), TRAINING.pods, labels=QUEUE),
+            Moment(100, queued(complete(100)), (ended(2, 5, 99, 0, DONE),), labels=QUEUE),
+            Moment(200, labels=QUEUE),
+        ),
+        "True",
+    ),
+    "a partition": ((ipu_scenarios.MADE, ipu_scenarios.HAS_IT, ipu_scenarios.STARTED), "True"),
+    "a partition that went back": (
+        (
+            ipu_scenarios.MADE,
+            ipu_scenarios.HAS_IT,
+            ipu_scenarios.STARTED,
+            ipu_scenarios.on_pool(90, spec={"suspend": True}, generation=2),
+        ),
+        "False",
+    ),
+}
+
+
+@pytest.mark.parametrize("story", ADMITTED)
+def test_admitted_is_true_for_as_long_as_a_queue_or_pool_lets_the_run_go_on(story: str) -> None:
+    moments, expected = ADMITTED[story]
+    status = tell(moments)[-1][1].status
+    assert {each.type: each.status for each in status.conditions}.get("Admitted") == expected
+
+
 def test_a_new_object_is_in_progress_before_the_operator_has_seen_it() -> None:
     assert kstatus(run_object()) == "InProgress"
 
@@ -150,15 +204,15 @@ def test_whatever_meets_a_run_is_safe(status: dict[str, Any]) -> None:
     over = status.get("state") in ("Succeeded", "Failed")
     meetings = list(itertools.product(_shown("job"), _shown("pods"), (False, True)))
     chosen = random.Random(status.get("state")).sample(meetings, 150)  # noqa: S311 (no secret)
-    for job, shown, suspend in chosen:
+    for workload, shown, suspend in chosen:
         run = Run.from_object(run_object({"suspend": suspend}, status=status, generation=3))
-        world = World(run, job, shown, None, None, at(4000))
+        world = World(run, workload, shown, None, None, at(4000))
         decision = decisions.decide(world, RUNTIMES)
         check_conditions(run, decision.status)
         assert again(world, decision).status == decision.status
         kinds = {type(action) for action in decision.actions}
         if actions.CreateWorkload in kinds:
-            assert job is None
+            assert workload is None
             assert all(pods.read(pod).ended for pod in shown)
             assert not over
             assert not suspend
@@ -166,4 +220,4 @@ def test_whatever_meets_a_run_is_safe(status: dict[str, Any]) -> None:
             assert decision.status.state == status["state"]
         if decision.status.state == "Failed" and not over:
             assert all(pods.read(pod).ended for pod in shown)
-            assert job is None or actions.EndWorkload not in kinds
+            assert workload is None or actions.EndWorkload not in kinds

@@ -1,12 +1,16 @@
-"""What is said of looks at a run that fail."""
+"""Looks at a run: what is said of those that fail, and what is done to its Job."""
 
 import random
 
 import pytest
 
 from api_server_model import Server
-from replica_model import Replica
+from replica_model import NAMESPACE, Replica
+from run_objects import RUNTIMES, time
+from specs import MINIMAL
 from whisper_finetune_operator.api.api_server import RefusedError
+from whisper_finetune_operator.planning.plan import QUEUE_LABEL
+from whisper_finetune_operator.workloads.children import uid_of
 
 FORBIDDEN = RefusedError("leases is forbidden")
 
@@ -22,3 +26,21 @@ async def test_a_look_that_fails_by_the_same_again_complains_once(caplog: pytest
     await reconciler.reconcile("uid-1")
     reconciler.report_failure("uid-1", RefusedError("jobs is forbidden"), 0.5)
     assert caplog.messages[-1] == "looking again in 0.5 s: jobs is forbidden"
+
+
+async def test_a_job_that_waits_follows_its_run_to_another_queue() -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    replica = Replica(server, RUNTIMES)
+    metadata = {"name": "one", "namespace": NAMESPACE, "creationTimestamp": time(1), "labels": {QUEUE_LABEL: "day"}}
+    run = server.put("whisperfinetunes", {"metadata": metadata, "spec": MINIMAL, "status": {}})
+    replica.see()
+    await replica.look(uid_of(run))
+    (job,) = server.of("jobs")
+    job["spec"]["suspend"] = True
+    run["metadata"]["labels"] = {QUEUE_LABEL: "night"}
+    server.changed(job)
+    server.changed(run)
+    replica.see()
+    await replica.look(uid_of(run))
+    assert job["metadata"]["labels"][QUEUE_LABEL] == "night"
+    assert "whisperfinetune.dev/run-uid" in job["metadata"]["labels"]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ class RealJob:
         core = client.CoreV1Api(self.api)
         return list(core.list_namespaced_pod(NAMESPACE, label_selector=f"job-name={self.name}").items)
 
+    def run_pod(self) -> str:
+        """Play scheduler and kubelet: the pod runs on a node; return its name."""
+        wait_for(lambda: bool(self.pods()))
+        name = str(self.pods()[0].metadata.name)
+        target: Any = {"metadata": {"name": name}, "target": {"apiVersion": "v1", "kind": "Node", "name": "nowhere"}}
+        core = client.CoreV1Api(self.api)
+        # The client cannot read the answer, which is a Status.
+        core.create_namespaced_pod_binding(name, NAMESPACE, target, _preload_content=False)
+        core.patch_namespaced_pod_status(name, NAMESPACE, {"status": run_objects.running(2, 5)["status"]})
+        return name
+
+    def resume(self) -> None:
+        self.change({"suspend": False})
+        wait_for(lambda: self.read().started_at is not None)
+
     def end_pod(self, status: dict[str, Any]) -> None:
         wait_for(lambda: bool(self.pods()))
         body = {"status": status}
@@ -138,6 +154,31 @@ def test_the_job_controller_reads_an_end_as_the_operator_does(api: client.ApiCli
     else:
         wait_for(lambda: any(pod.status.phase == "Failed" and not pod.metadata.finalizers for pod in job.pods()))
         assert (job.failures(), job.read().end) == (0, None)
+
+
+@pytest.mark.parametrize("resumed_first", [False, True])
+@pytest.mark.parametrize("exit_code", [0, 65, 137])
+def test_the_job_controller_counts_no_end_under_a_suspended_job_and_nor_does_the_operator(
+    api: client.ApiClient,
+    exit_code: int,
+    resumed_first: bool,  # noqa: FBT001 (a table)
+) -> None:
+    job = RealJob(api, f"suspended-{exit_code}-{resumed_first}".lower())
+    first = job.run_pod()
+    job.change({"suspend": True})
+    wait_for(lambda: job.pods()[0].metadata.deletion_timestamp is not None)
+    if resumed_first:
+        # Times are whole seconds: the pod must be older than the Job's new start.
+        wait_for(lambda: datetime.now(UTC) - job.pods()[0].metadata.creation_timestamp > timedelta(seconds=2))
+        job.resume()
+    job.end_pod(run_objects.ended(2, 5, 9, exit_code, "no JSON")["status"])
+    shown = pods.read(_raw(api, job.pods()[0]))
+    assert endings.meaning(shown, job.read(), run_objects.UID) is Meaning.INTERRUPTED
+    client.CoreV1Api(api).delete_namespaced_pod(first, NAMESPACE, grace_period_seconds=0)
+    if not resumed_first:
+        job.resume()
+    wait_for(lambda: any(pod.metadata.name != first for pod in job.pods()))
+    assert (job.failures(), job.read().end) == (0, None)
 
 
 def test_a_job_ends_and_stays_when_its_deadline_is_set_to_one_second(api: client.ApiClient) -> None:

@@ -15,6 +15,7 @@ from whisper_finetune_operator.deciding.announcements import Announcement
 from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import partition_of
+from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.workloads import jobs
 from whisper_finetune_operator.workloads.children import has_ended
@@ -77,6 +78,8 @@ class Actor:
                 await self._patch_job(run, name, uid, {"activeDeadlineSeconds": 1})
             case actions.AllowRetries(name, uid, backoff_limit):
                 await self._patch_job(run, name, uid, {"backoffLimit": backoff_limit})
+            case actions.MoveToQueue():
+                return await self._move(run, action)
             case actions.KeepFor(name, uid, seconds):
                 await self._patch_job(run, name, uid, {"ttlSecondsAfterFinished": seconds})
             case actions.GiveBackPartition():
@@ -125,6 +128,16 @@ class Actor:
         self._require_leadership()
         try:
             job = await self._cluster.start_job(run.namespace, wanted.name, wanted.uid, wanted.resource_version)
+        except (ConflictError, NotFoundError):
+            await self._read_anew(run, "Job", wanted.name)
+            return False
+        self._store.put_workload("Job", job)
+        return True
+
+    async def _move(self, run: Run, wanted: actions.MoveToQueue) -> bool:
+        labels = {QUEUE_LABEL: wanted.queue}
+        try:
+            job = await self._cluster.relabel("Job", run.namespace, wanted.name, wanted.uid, labels)
         except (ConflictError, NotFoundError):
             await self._read_anew(run, "Job", wanted.name)
             return False

@@ -49,7 +49,7 @@ def count(
     attempts = Attempts(
         started=before.started + len(seen),
         failed=before.failed + sum(meaning in (Meaning.FAILED, Meaning.FINAL) for meaning in meanings) + bool(vanished),
-        out_of_memory=before.out_of_memory + sum(pod.killed_for_memory and not pod.disrupted for pod in added),
+        out_of_memory=before.out_of_memory + sum(_lacked_memory(*end) for end in zip(added, meanings, strict=True)),
         unreadable=before.unreadable + meanings.count(Meaning.UNREADABLE) + result_lost,
         counted_until=_newest(until, *(pod.created for pod in added), _end_of(closed), vanished),
         seen_until=timestamps.render(seen[-1].created) if seen else before.seen_until,
@@ -64,6 +64,10 @@ def count(
 
 def _is_after(moment: datetime, until: datetime | None) -> bool:
     return until is None or moment > until
+
+
+def _lacked_memory(pod: Pod, meaning: Meaning) -> bool:
+    return pod.killed_for_memory and meaning is not Meaning.INTERRUPTED
 
 
 def _is_open(pod: Pod, job: Workload | None, uid: str) -> bool:

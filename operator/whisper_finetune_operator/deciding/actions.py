@@ -59,6 +59,15 @@ class AllowRetries:
 
 
 @dataclass(frozen=True)
+class MoveToQueue:
+    """Label the Job with another queue of Kueue's: the run's label was changed while the Job waits."""
+
+    name: str
+    uid: str
+    queue: str
+
+
+@dataclass(frozen=True)
 class KeepFor:
     """Set ttlSecondsAfterFinished on a Job whose result is in the status; None takes it away."""
 
@@ -97,6 +106,7 @@ Action = (
     | DeleteWorkload
     | EndWorkload
     | AllowRetries
+    | MoveToQueue
     | KeepFor
     | LookForRefusal
     | TakePartition

@@ -80,9 +80,12 @@ def _admitted(seen: Situation, phase: Phase) -> bool | None:
     if phase.state == "Queued":
         return False
     told = conditions.find(seen.previous.conditions, "Admitted")
-    if plan.QUEUE_LABEL not in seen.run.labels:
-        # A pool's partition may be on its way back by now.
-        return True if seen.leases or (told and told.status == "True") else None
-    if seen.workload and not seen.workload.suspended:
+    if phase.is_final:
+        # Its place was its own to the end.
+        return told.status == "True" if told else None
+    if seen.leases:
         return True
-    return told.status == "True" if told else None
+    if seen.workload and (seen.workload.queue or told):
+        return not seen.workload.suspended
+    # It had a place, and gave it back.
+    return False if told else None

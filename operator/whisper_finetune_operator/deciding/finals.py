@@ -30,8 +30,11 @@ def ends_job(job: Workload, reason: str, failed: int) -> bool:
     if reason == "RetriesExhausted":
         return failed - job.failed_before > job.backoff_limit
     cause = BY_REASON.get(reason)
-    # The kubelet's kills for memory end no Job; the trainer's own OutOfMemory does, and has ended it in a moment.
-    return cause is None or (cause.exit_code is not None and reason != "OutOfMemory")
+    if cause is None:
+        return not job.suspended
+    # The kubelet's kills for memory end no Job; the trainer's own OutOfMemory does, and has ended it in a moment. A
+    # suspended Job counts no end of a pod any more, and could be resumed.
+    return cause.exit_code is not None and reason != "OutOfMemory" and not job.suspended
 
 
 def result_pod(situation: Situation) -> Pod | None:

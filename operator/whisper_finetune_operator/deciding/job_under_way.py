@@ -5,17 +5,37 @@ from datetime import timedelta
 
 from whisper_finetune_operator import phases, timestamps
 from whisper_finetune_operator.deciding import partition_course, partition_patience, pod_phases, pod_under_way
-from whisper_finetune_operator.deciding.actions import Action, AllowRetries, DeleteWorkload, EndWorkload, LookForRefusal
+from whisper_finetune_operator.deciding.actions import (
+    Action,
+    AllowRetries,
+    DeleteWorkload,
+    EndWorkload,
+    LookForRefusal,
+    MoveToQueue,
+)
 from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
+from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.workloads import job_manifest, waiting
 from whisper_finetune_operator.workloads.workload_facts import Workload
 
 #: A Job that wants a pod for so long and has none is asked why.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)
 _SETTLING_RECHECK_SECONDS = 3.0
-_SUSPENDED = "the Job is suspended: Kueue has not admitted it, or somebody suspended it by hand"
+_BY_HAND = (
+    "its Job is suspended, by hand or by Kueue, which may manage Jobs without a queue; "
+    "whoever suspended it has to resume it"
+)
+_IN_QUEUE = (
+    "Kueue has not admitted its Job from queue {queue} yet, or somebody suspended the Job by hand; "
+    "kubectl -n {namespace} get workloads tells what it waits for"
+)
+_TAKEN_BACK = "its Job was suspended, by Kueue or by hand: its pod is saving a checkpoint and ending"
+_ELSEWHERE = (
+    "queue {queue} sends the Job to another cluster ({manager}), whose pod cannot be read from here, nor its result; "
+    "suspend the run, label it with another queue, and resume it"
+)
 _SUSPENDED_ON_PARTITION = (
     "somebody suspended its Job, by hand or as Kueue does with manageJobsWithoutQueueName, and has to resume it; to "
     "stop a run, set spec.suspend"
@@ -36,14 +56,31 @@ def _limited(situation: Situation, job: Workload) -> Course:
 
 
 def _find(situation: Situation, job: Workload) -> Course:
+    if job.managed_by:
+        return _elsewhere(job)
     if job.end:
         return _after_end(situation, job)
     if situation.at_work:
-        return replace(pod_under_way.find(situation, situation.at_work), actions=_allow_retries(situation, job))
-    if job.suspended:
-        message = _SUSPENDED_ON_PARTITION if job.partition else _SUSPENDED
-        return Course(Phase("Queued", "WaitingForQuota", message), _allow_retries(situation, job))
-    return _without_pod(situation, job)
+        course = pod_under_way.find(situation, situation.at_work)
+        phase = pod_phases.of_pod(situation, phases.SUSPENDING, _TAKEN_BACK) if job.suspended else course.phase
+        return replace(course, phase=phase, actions=_allow_retries(situation, job))
+    return _suspended(situation, job) if job.suspended else _without_pod(situation, job)
+
+
+def _suspended(situation: Situation, job: Workload) -> Course:
+    """Return the course of a Job that Kueue, or somebody, keeps from having a pod; it follows the run to its queue."""
+    allow = _allow_retries(situation, job)
+    if job.partition:
+        return Course(Phase("Queued", "WaitingForQuota", _SUSPENDED_ON_PARTITION), allow)
+    queue = situation.run.labels.get(QUEUE_LABEL, job.queue)
+    move = (MoveToQueue(job.name, job.uid, queue),) if queue and queue != job.queue else ()
+    message = _IN_QUEUE.format(queue=queue, namespace=situation.run.namespace) if queue else _BY_HAND
+    return Course(Phase("Queued", "WaitingForQuota", message), (*allow, *move))
+
+
+def _elsewhere(job: Workload) -> Course:
+    message = _ELSEWHERE.format(queue=job.queue or "of the Job", manager=job.managed_by)
+    return Course(phases.waits("QueueNotSupported", message))
 
 
 def _after_end(situation: Situation, job: Workload) -> Course:

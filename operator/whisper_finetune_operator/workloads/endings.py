@@ -22,16 +22,17 @@ def meaning(pod: Pod, job: Workload | None, uid: str) -> Meaning:
     """Return what the end of a pod means; `job` is the run's live workload, `uid` the run's."""
     if pod.exit_code == EXIT_DONE and results.read_result(pod.termination_message, uid):
         return Meaning.RESULT
+    if _was_let_go(pod, job):
+        return Meaning.INTERRUPTED
     if pod.phase == "Succeeded":
         return Meaning.UNREADABLE
     if pod.disrupted or pod.exit_code == EXIT_STOPPED:
         return Meaning.INTERRUPTED
     if pod.exit_code in FINAL_EXIT_CODES:
         return Meaning.FINAL
-    if pod.deleted and not pod.killed_for_memory and not _belongs(pod, job):
-        # Its Job was deleted under it: no Job counts this end as a failure.
-        return Meaning.INTERRUPTED
-    return Meaning.FAILED
+    # Its Job was deleted under it: no Job counts this end as a failure.
+    lost_its_job = pod.deleted and not pod.killed_for_memory and not _belongs(pod, job)
+    return Meaning.INTERRUPTED if lost_its_job else Meaning.FAILED
 
 
 def cause_of(exit_code: int, reason: str | None = None) -> Cause | None:
@@ -51,6 +52,16 @@ def describe(pod: Pod, uid: str) -> str:
         return "the trainer was killed for memory; the runtime's memory limit is too small for this model and batch"
     code = "without an exit code" if pod.exit_code is None else f"with exit code {pod.exit_code}"
     return f"pod {pod.name} ended {code}" + (f" ({pod.remark})" if pod.remark else "")
+
+
+def _was_let_go(pod: Pod, job: Workload | None) -> bool:
+    """Return whether the pod was deleted because its Job was suspended: the Job controller counts no such end.
+
+    The Job may have been resumed before the pod had ended: it starts anew then.
+    """
+    if job is None or not pod.deleted or not _belongs(pod, job):
+        return False
+    return job.suspended or (job.started_at is not None and pod.created < job.started_at)
 
 
 def _belongs(pod: Pod, job: Workload | None) -> bool:

@@ -4,6 +4,7 @@ from whisper_finetune_api.v1alpha1 import GROUP
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
+from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.workloads.workload_facts import End, Workload
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
@@ -11,13 +12,15 @@ from whisper_finetune_operator.world import KubernetesObject, controller_of
 FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
 #: On the Job of a partition, from its start on: who suspends it after that is not the operator.
 STARTED_ANNOTATION = f"{GROUP}/started"
+#: What spec.managedBy names where it names what every cluster has.
+_JOB_CONTROLLER = "kubernetes.io/job-controller"
 
 
 def read(job: KubernetesObject) -> Workload:
     """Return the facts of a raw Job."""
     metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    started_at = status.get("startTime")
+    started_at, managed_by = status.get("startTime"), spec.get("managedBy")
     return Workload(
         kind="Job",
         name=metadata["name"],
@@ -27,6 +30,8 @@ def read(job: KubernetesObject) -> Workload:
         owner_uid=controller_of(job).get("uid"),
         deleted="deletionTimestamp" in metadata,
         suspended=bool(spec.get("suspend")),
+        queue=(metadata.get("labels") or {}).get(QUEUE_LABEL),
+        managed_by=managed_by if managed_by != _JOB_CONTROLLER else None,
         started_at=timestamps.parse(started_at) if started_at else None,
         started_before=STARTED_ANNOTATION in annotations or started_at is not None,
         end=_end(status),

@@ -35,7 +35,11 @@ class Workload:
     remark: str = ""
     #: Kueue, somebody's hand, or its partition's rule keeps a Job from having pods.
     suspended: bool = False
-    #: The Job controller has seen it, and it wants a pod since then.
+    #: Kueue's queue that a Job waits in, or was admitted by; None where it has none.
+    queue: str | None = None
+    #: Who runs a Job in place of this cluster's Job controller: Kueue names itself where another cluster does.
+    managed_by: str | None = None
+    #: The Job controller has seen it, and it wants a pod since then, or since it was resumed.
     started_at: datetime | None = None
     #: It was started once, by whomever: Kueue takes the start time away when it suspends a Job.
     started_before: bool = False
