@@ -116,3 +116,72 @@ def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
     place = Member(str(tmp_path / "many"), 6, len(content), "a.flac")
     np.testing.assert_array_equal(audio.read(place), audio.read(WholeFile(str(tmp_path / "a.flac"))))
     assert audio.seconds(place) == 0.5
+
+
+CODECS = {
+    "G.722": ["-c:a", "g722", "a.wav"],
+    "G.726": ["-c:a", "g726", "-ar", "8000", "a.wav"],
+    "G.723.1": ["-c:a", "g723_1", "-ar", "8000", "-b:a", "6300", "a.wav"],
+    "AAC": ["-c:a", "aac", "a.wav"],
+    "WMA": ["-c:a", "wmav2", "a.wav"],
+    "FLAC": ["-c:a", "flac", "a.wav"],
+    "codec 0x5346": ["-c:a", "adpcm_swf", "-ar", "11025", "a.wav"],
+}
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("codec", "arguments"), CODECS.items(), ids=CODECS)
+def test_codecs_in_wav_that_are_not_read_are_named(tmp_path: Path, codec: str, arguments: list[str]) -> None:
+    place = converted(tmp_path, arguments)
+    with pytest.raises(audio.UnreadableSoundError) as caught:
+        audio.seconds(place)
+    said = f"WAV with {codec} is not read here; convert it, such as by `ffmpeg -i INPUT -ar 16000 -ac 1 OUTPUT.flac`"
+    assert str(caught.value) == said
+
+
+def wav_with_size(path: Path, said: int | None, more: bytes = b"") -> WholeFile:
+    """Write a second of sound, whose header tells of `said` bytes."""
+    soundfile.write(path, tone(0, 1.0), 16_000)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"data") + 4
+    if said is not None:
+        content[place : place + 4] = said.to_bytes(4, "little")
+    path.write_bytes(bytes(content) + more)
+    return WholeFile(str(path))
+
+
+@pytest.mark.parametrize(("said", "missing"), [(0, "32,000"), (3_200, "28,800")])
+def test_a_wav_file_that_goes_on_behind_its_end_is_not_read_in_part(tmp_path: Path, said: int, missing: str) -> None:
+    with pytest.raises(audio.UnreadableSoundError) as caught:
+        audio.seconds(wav_with_size(tmp_path / "a.wav", said))
+    assert str(caught.value).startswith(f"its header tells of {said:,} bytes of sound, but {missing} follow")
+    assert "`ffmpeg -ignore_length 1 -i INPUT.wav OUTPUT.wav`" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "more"),
+    [
+        (0xFFFFFFFF, b""),
+        (0x7FFFFFFF, b""),
+        (None, b"LIST" + (40_000).to_bytes(4, "little") + bytes(40_000)),
+        (None, b"\0LIST" + (40_000).to_bytes(4, "little") + bytes(40_000)),
+        (None, b"ID3" + bytes(1_000)),
+    ],
+    ids=["from a pipe", "from another pipe", "a chunk", "a chunk at an odd byte", "a tag"],
+)
+def test_a_wav_file_is_as_long_as_its_sound(tmp_path: Path, said: int | None, more: bytes) -> None:
+    assert audio.seconds(wav_with_size(tmp_path / "a.wav", said, more)) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_flac_file_from_a_pipe_says_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, tone(0, 1.0), 16_000)
+    content = bytearray(path.read_bytes())
+    # The 36 bits of the count of samples, as programs leave them that cannot go back.
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(
+        audio.UnreadableSoundError, match=r"its header does not tell its length.*`ffmpeg -i INPUT\.flac"
+    ):
+        audio.seconds(WholeFile(str(path)))

@@ -8,8 +8,17 @@ import numpy as np
 import soundfile
 import soxr
 
-from whisper_finetune_trainer.data import audio_formats, audio_places, mp3_frames, parquet_shards, source_files
+from whisper_finetune_trainer.data import (
+    audio_formats,
+    audio_places,
+    channels,
+    mp3_frames,
+    parquet_shards,
+    source_files,
+    wav_chunks,
+)
 from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Held, Member, Part, WholeFile
+from whisper_finetune_trainer.data.channels import Samples
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.file_part import FilePart
 from whisper_finetune_trainer.errors import TrainerError
@@ -20,6 +29,14 @@ _FULL_SCALE = 0.999
 _SEEK_BLOCK_BYTES = 256 * 1024
 #: Bytes of an MP3 file whose frames are looked at: 16 s at 32 kbit/s, and what one request of a header brings anyway.
 _FRAMES_BYTES = 64 * 1024
+#: Numbers that a second may have in all channels together: as many as eight channels in 48 kHz. Half a minute, which is
+#: the longest clip, is then 46 MB as it is decoded, and several are decoded at a time.
+_MOST_PER_SECOND = 8 * 48_000
+_WAV = frozenset(("WAV", "WAVEX"))
+#: What libsndfile says of a FLAC file that does not tell its length.
+_UNKNOWN_FRAMES = 2**62
+#: Bytes behind the samples of a WAV file that no header tells of, and that may be neglected all the same.
+_FEW_BYTES = 4096
 
 
 class Header(NamedTuple):
@@ -36,11 +53,15 @@ class Header(NamedTuple):
 
 
 class Loudness(NamedTuple):
-    """A sound's samples per second, its largest magnitude (1 is full scale), and the part of it that is clipped."""
+    """What is heard of a sound: how loud what is trained on is (1 is full scale), and what was done to its channels."""
 
     sample_rate: int
+    #: The largest deviation from the average: a steady voltage is no sound.
     peak: float
+    #: The part of the recorded samples that is clipped.
     clipped: float
+    #: Whether only the loudest channel is heard, because all together cancel each other.
+    is_one_channel: bool
 
 
 class UnreadableSoundError(Exception):
@@ -68,8 +89,16 @@ def header(place: AudioPlace) -> Header:
     """Return what a sound file's header says, of a part its recording's; raises what `seconds` does."""
     with _opened(place) as opened:
         found = _checked(soundfile.info, opened)
+        _require_size(found.channels, found.samplerate)
         if found.format == "MP3":
             _require_length(opened)
+        if found.format in _WAV:
+            _require_its_end(opened)
+    if found.frames >= _UNKNOWN_FRAMES:
+        raise UnreadableSoundError(
+            "its header does not tell its length, as of one that was written into a pipe; "
+            "`ffmpeg -i INPUT.flac OUTPUT.flac` writes it"
+        )
     return Header(int(found.frames), int(found.samplerate), str(found.format))
 
 
@@ -97,58 +126,75 @@ def content(place: AudioPlace) -> bytes:
     return source_files.read_range(place.file, place.offset, place.size)
 
 
-def read(place: AudioPlace) -> "np.ndarray[Any, np.dtype[np.float32]]":
-    """Return samples (n,) of float32 at 16 kHz, channels averaged; DatasetInvalid if they cannot be decoded."""
-    channels, rate = _channels(place)
-    mono = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
-    return np.ascontiguousarray(mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ"))
+def read(place: AudioPlace) -> Samples:
+    """Return samples (n,) of float32 at 16 kHz in one channel; DatasetInvalid if they cannot be decoded."""
+    found, rate = _channels(place)
+    return _resampled(channels.mono(found, rate).samples, rate)
 
 
 def loudness(place: AudioPlace) -> Loudness:
-    """Return how loud a sound is; DatasetInvalid for one that cannot be decoded."""
-    channels, rate = _channels(place)
-    magnitudes = np.abs(channels)
-    return Loudness(rate, float(magnitudes.max()), float((magnitudes >= _FULL_SCALE).mean()))
+    """Return how loud what `read` returns is; DatasetInvalid for a sound that cannot be decoded."""
+    found, rate = _channels(place)
+    heard = channels.mono(found, rate)
+    samples = _resampled(heard.samples, rate)
+    peak = float(np.abs(samples - samples.mean(dtype=np.float64)).max())
+    clipped = float((np.abs(found) >= _FULL_SCALE).mean())
+    return Loudness(rate, peak, clipped, heard.is_one_channel)
 
 
-def _channels(place: AudioPlace) -> "Tuple[np.ndarray[Any, np.dtype[np.float32]], int]":
+def require_decodable(place: AudioPlace) -> None:
+    """Raise DatasetInvalid for a sound that cannot be decoded."""
+    _channels(place)
+
+
+def _resampled(samples: Samples, rate: int) -> Samples:
+    return np.ascontiguousarray(
+        samples if rate == SAMPLE_RATE else soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
+    )
+
+
+def _channels(place: AudioPlace) -> Tuple[Samples, int]:
     """Return samples (n, channels) at the sound's own rate, n above zero."""
     try:
         with source_files.explained(place.file):
-            channels, rate = _decoded(place)
+            found, rate = _decoded(place)
     except FileNotFoundError as error:
         raise TrainerError("DatasetInvalid", f"audio file {audio_places.describe(place)} is gone: {error}") from error
     except UnreadableSoundError as error:
         raise UndecodableError(f"audio file {audio_places.describe(place)} cannot be decoded: {error}") from error
-    if not len(channels):
+    if not len(found):
         raise UndecodableError(f"audio file {audio_places.describe(place)} holds no sound: it may be cut off")
-    return channels, int(rate)
+    if not np.isfinite(found).all():
+        raise UndecodableError(f"audio file {audio_places.describe(place)} holds samples that are no numbers")
+    return found, int(rate)
 
 
-def _as_file(channels: "np.ndarray[Any, np.dtype[np.float32]]", rate: int) -> bytes:
+def _as_file(samples: Samples, rate: int) -> bytes:
     file = io.BytesIO()
     # A WAV file of floats would hold the time of writing.
-    soundfile.write(file, channels, rate, format="AU", subtype="FLOAT")
+    soundfile.write(file, samples, rate, format="AU", subtype="FLOAT")
     return file.getvalue()
 
 
 def _decoded(place: AudioPlace) -> Any:
-    if isinstance(place, Part):
-        with _opened(place) as opened:
-            return _checked(lambda file: _sought(file, place), opened)
-    # All of it is needed: one request, and no seeking to and fro over a network.
-    is_path = isinstance(place, WholeFile) and source_files.is_local(place.file)
-    with _opened(place) if is_path else io.BytesIO(content(place)) as opened:
-        return _checked(lambda file: soundfile.read(file, dtype="float32", always_2d=True), opened)
+    # Of a store all of it is needed: one request, and no seeking to and fro over a network.
+    is_sought = isinstance(place, Part) or (
+        isinstance(place, (WholeFile, Member)) and source_files.is_local(place.file)
+    )
+    with _opened(place) if is_sought else io.BytesIO(content(place)) as opened:
+        return _checked(lambda file: _samples(file, place), opened)
 
 
-def _sought(file: BinaryIO, part: Part) -> Any:
-    with soundfile.SoundFile(file) as recording:
-        recording.seek(part.start_frame)
-        channels = recording.read(part.frames, dtype="float32", always_2d=True)
-        if len(channels) < part.frames:
+def _samples(file: BinaryIO, place: AudioPlace) -> Any:
+    with soundfile.SoundFile(file) as sound:
+        _require_size(sound.channels, sound.samplerate)
+        if not isinstance(place, Part):
+            return sound.read(dtype="float32", always_2d=True), sound.samplerate
+        sound.seek(place.start_frame)
+        found = sound.read(place.frames, dtype="float32", always_2d=True)
+        if len(found) < place.frames:
             raise UnreadableSoundError("the recording ends before, it may be cut off")
-        return channels, recording.samplerate
+        return found, sound.samplerate
 
 
 def _opened(place: AudioPlace) -> BinaryIO:
@@ -159,10 +205,36 @@ def _opened(place: AudioPlace) -> BinaryIO:
         return file if isinstance(whole, WholeFile) else io.BufferedReader(FilePart(file, whole.offset, whole.size))
     if isinstance(place, WholeFile):
         return source_files.open_file(place.file)
-    if isinstance(place, Member) and not source_files.is_local(place.file):
-        # A header is all that is wanted, and the rest would come over the network.
+    if isinstance(place, Member):
+        # A header may be all that is wanted: nothing else is read, or comes over the network.
         return io.BufferedReader(FilePart(source_files.open_file(place.file), place.offset, place.size))
     return io.BytesIO(content(place))
+
+
+def _require_size(channel_count: int, rate: int) -> None:
+    """Raise UnreadableSoundError for a sound that takes more memory than speech does."""
+    if channel_count * rate > _MOST_PER_SECOND:
+        raise UnreadableSoundError(
+            f"{channel_count} channels of {rate:,} Hz are more than the {_MOST_PER_SECOND:,} numbers a second that are "
+            f"decoded at most; {audio_formats.CONVERT}"
+        )
+
+
+def _require_its_end(opened: BinaryIO) -> None:
+    """Raise UnreadableSoundError for a WAV file that goes on behind the samples that its header tells of."""
+    opened.seek(0)
+    data = wav_chunks.data(opened.read(wav_chunks.HEAD_BYTES))
+    more = 0 if data is None else opened.seek(0, io.SEEK_END) - data.start - data.size
+    if data is None or more <= (max(_FEW_BYTES, data.size // 10) if data.size else 0):
+        return
+    opened.seek(data.start + data.size)
+    # A chunk begins at an even byte, and programs forget it.
+    following = opened.read(wav_chunks.CHUNK_HEADER_BYTES + 1)
+    if not wav_chunks.is_chunk(following) and not wav_chunks.is_chunk(following[1:]):
+        raise UnreadableSoundError(
+            f"its header tells of {data.size:,} bytes of sound, but {more:,} follow, as where a recorder was stopped; "
+            "`ffmpeg -ignore_length 1 -i INPUT.wav OUTPUT.wav` writes it anew"
+        )
 
 
 def _require_length(opened: BinaryIO) -> None:
@@ -193,6 +265,6 @@ def _checked(decode: Any, opened: Union[BinaryIO, io.BytesIO]) -> Any:
         return decode(opened)
     except soundfile.LibsndfileError as error:
         opened.seek(0)
-        foreign = audio_formats.foreign(opened.read(audio_formats.HEAD_BYTES))
+        advice = audio_formats.advice(opened.read(audio_formats.HEAD_BYTES))
         # The error's own text repeats the whole path.
-        raise UnreadableSoundError(audio_formats.advice(foreign) if foreign else error.error_string) from error
+        raise UnreadableSoundError(advice or error.error_string) from error

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from itertools import islice
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from whisper_finetune_trainer.data import audio, clips, reader_threads
 from whisper_finetune_trainer.data.audio import Loudness
@@ -20,6 +20,15 @@ _DECODED_AT_ONCE = 2_000
 _SILENT_BELOW = 0.001
 #: More samples at full scale than this are an overdriven recording.
 _CLIPPED_ABOVE = 0.001
+#: Full scale is 1; samples of whole numbers that are written as floats go up to 32768.
+_TOO_LOUD_ABOVE = 2.0
+_ODD: Mapping[str, Callable[[Loudness], bool]] = {
+    "clipped": lambda found: found.clipped > _CLIPPED_ABOVE and found.peak <= _TOO_LOUD_ABOVE,
+    "far beyond full scale, as whole numbers are that were written as floats": lambda found: (
+        found.peak > _TOO_LOUD_ABOVE
+    ),
+    "their channels cancel each other, so only the louder one is heard": lambda found: found.is_one_channel,
+}
 logger = logging.getLogger(__name__)
 
 
@@ -45,10 +54,7 @@ def look_at_some(found: Sequence[Clip], max_dropped_fraction: str) -> Findings:
     bad = [*undecodable.values(), *_silent(looks)]
     clips.refuse_too_many(bad, len(looks), max_dropped_fraction)
     said = [f"{number} of {len(looks)} clips looked at: {reason}" for reason, number in clips.count(bad).items()]
-    clipped = [look.clip.identifier for look in looks if look.loudness and look.loudness.clipped > _CLIPPED_ABOVE]
-    if clipped:
-        said.append(f"{len(clipped)} of {len(looks)} clips looked at: clipped, such as {clipped[0]}")
-    return Findings((*said, *_rates(looks)), undecodable)
+    return Findings((*said, *_oddities(looks), *_rates(looks)), undecodable)
 
 
 def undecodable(found: Sequence[Clip], wanted: Optional[int]) -> Dict[str, Drop]:
@@ -92,7 +98,16 @@ def _faults(looks: Sequence[Look]) -> Dict[str, Drop]:
 
 def _silent(looks: Sequence[Look]) -> List[Drop]:
     silent = [look.clip for look in looks if look.loudness and look.loudness.peak < _SILENT_BELOW]
-    return [Drop("silent", f"{clip.identifier} is silent, and its text is {clip.text[:60]}") for clip in silent]
+    return [Drop("silent", f"{clip.identifier} is silent, and its text is {clip.text[:40]}") for clip in silent]
+
+
+def _oddities(looks: Sequence[Look]) -> List[str]:
+    said = []
+    for what, is_so in _ODD.items():
+        odd = [look.clip.identifier for look in looks if look.loudness and is_so(look.loudness)]
+        if odd:
+            said.append(f"{len(odd)} of {len(looks)} clips looked at: {what}, such as {odd[0]}")
+    return said
 
 
 def _rates(looks: Sequence[Look]) -> List[str]:

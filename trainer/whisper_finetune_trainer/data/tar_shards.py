@@ -18,8 +18,8 @@ _TEXTS = frozenset(["lab", "text", "transcript", "txt"])
 _JSON = "json"
 #: A text of more is no transcript of half a minute of speech.
 _LARGEST_TEXT_BYTES = 1024 * 1024
-#: A sound of more is not held in memory: even half a minute of studio recording is a tenth of it.
-_LARGEST_SOUND_BYTES = 256 * 1024 * 1024
+#: A sound of more is not held in memory: half a minute of the most that is decoded is less, in 32 bit.
+_LARGEST_SOUND_BYTES = 48 * 1024 * 1024
 #: Bytes that one request fetches where a shard is read from end to end.
 _STREAM_BLOCK_BYTES = 4 * 1024 * 1024
 _END = bytes(tarfile.BLOCKSIZE)

@@ -117,7 +117,7 @@ def without_sound(clip: Clip) -> Clip:
 
 def _undecodable(clip: Clip) -> Optional[Drop]:
     try:
-        audio.loudness(clip.audio)
+        audio.require_decodable(clip.audio)
     except TrainerError as error:
         if error.reason != "DatasetInvalid":
             raise
