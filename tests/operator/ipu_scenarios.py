@@ -17,6 +17,7 @@ from run_objects import (
     job,
     job_failed,
     lease,
+    not_yet_over,
     running,
     waiting,
 )
@@ -167,6 +168,24 @@ POOL_SCENARIOS: dict[str, Scenario] = {
     ),
     "pool: result, before the Job knows": Scenario(
         (MADE, HAS_IT, STARTED, on_pool(60, job(**PARTITION), OVER, leases=HELD)), "Succeeded", "Succeeded"
+    ),
+    "pool: its trainer is done, and a proxy keeps its partition": Scenario(
+        (MADE, HAS_IT, STARTED, on_pool(90, job(**PARTITION), (not_yet_over(OVER[0], beside="p"),), leases=HELD)),
+        "Succeeded",
+        "Succeeded",
+        actions=("end",),
+    ),
+    "pool: its proxy was ended": Scenario(
+        (
+            MADE,
+            HAS_IT,
+            STARTED,
+            on_pool(90, job(**PARTITION), (not_yet_over(OVER[0], beside="p"),), leases=HELD),
+            on_pool(95, job(job_failed(95, "DeadlineExceeded"), **PARTITION), OVER, leases=HELD),
+        ),
+        "Succeeded",
+        "Succeeded",
+        actions=("give back " + P4A.lease_name,),
     ),
     "pool: finished": Scenario(
         (MADE, HAS_IT, STARTED, on_pool(60, job(complete(51), **PARTITION), OVER, leases=HELD)),
@@ -397,6 +416,24 @@ IPU_JOB_SCENARIOS: dict[str, Scenario] = {
         (as_ipu_job(1), as_ipu_job(60, ipu_job(), (worker(ended(3, 4, 50, 0, DONE, job_uid=None)),))),
         "Succeeded",
         "Succeeded",
+    ),
+    "IPUJob: its trainer is done, and a proxy runs on": Scenario(
+        (
+            as_ipu_job(1),
+            IPU_JOB,
+            AT_WORK,
+            as_ipu_job(90, ipu_job(), (not_yet_over(ended_worker(3, 0, DONE), beside="p"),)),
+        ),
+        "Succeeded",
+        "Succeeded",
+        actions=("delete",),
+    ),
+    "IPUJob: its trainer failed, and a proxy runs on": Scenario(
+        (as_ipu_job(1), IPU_JOB, AT_WORK, as_ipu_job(90, ipu_job(), (not_yet_over(ended_worker(3, 1), beside="p"),))),
+        "Pending",
+        "Retrying",
+        "other containers run on: p",
+        ("delete",),
     ),
     "IPUJob: failed once": Scenario(
         (as_ipu_job(1), IPU_JOB, AT_WORK, as_ipu_job(60, ipu_job(), (ended_worker(3, 1),))),

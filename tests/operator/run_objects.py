@@ -252,6 +252,15 @@ def ended(
     return pod(created, status, **metadata)
 
 
+def not_yet_over(ended_pod: dict[str, Any], *, beside: str | None = None, phase: str = "Running") -> dict[str, Any]:
+    """Return the pod as the kubelet shows it once its trainer has ended; what runs `beside` it keeps it."""
+    status = {**ended_pod["status"], "phase": phase}
+    if beside:
+        proxy = {"name": beside, "state": {"running": {"startedAt": time(5)}}}
+        status["containerStatuses"] = [*status["containerStatuses"], proxy]
+    return {**ended_pod, "status": status}
+
+
 def failure(reason: str | None, message: str) -> dict[str, Any]:
     """Return what a trainer says at a bad end."""
     return {**ENDING, "message": message, **({"reason": reason} if reason else {})}

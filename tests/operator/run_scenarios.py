@@ -12,6 +12,7 @@ from run_objects import (
     failure,
     job,
     job_failed,
+    not_yet_over,
     pod,
     progress,
     run_object,
@@ -109,6 +110,21 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
+def with_native_sidecar(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod with an init container that runs for as long as the others."""
+    native = {"name": "istio-proxy", "state": {"running": {"startedAt": time(3)}}}
+    return {**pod, "status": {**pod["status"], "initContainerStatuses": [native]}}
+
+
+def with_failed_proxy(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod with another container that has ended badly: it is no longer ready, and its trainer is."""
+    proxy = {"name": "istio-proxy", "ready": False, "state": {"terminated": {"exitCode": 1}}}
+    unready = {"status": "False", "reason": "ContainersNotReady", "lastTransitionTime": time(30)}
+    conditions = [{"type": "Ready", **unready}, {"type": "ContainersReady", **unready}]
+    containers = [*pod["status"]["containerStatuses"], proxy]
+    return {**pod, "status": {**pod["status"], "containerStatuses": containers, "conditions": conditions}}
+
+
 def queued(*conditions: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Return the run's Job with the queue of its run."""
     return job(*conditions, metadata__labels=QUEUE, **changes)
@@ -117,11 +133,6 @@ def queued(*conditions: dict[str, Any], **changes: Any) -> dict[str, Any]:
 def _killed(created: float) -> dict[str, Any]:
     """Return a pod that was killed for memory."""
     return ended(created, created + 3, created + 7, 137, reason="OOMKilled")
-
-
-def _not_yet_over(ended_pod: dict[str, Any]) -> dict[str, Any]:
-    """Return the pod as the kubelet shows it between the end of its container and its own."""
-    return {**ended_pod, "status": {**ended_pod["status"], "phase": "Running"}}
 
 
 def _attempts(*pods: dict[str, Any]) -> tuple[Moment, ...]:
@@ -153,11 +164,11 @@ SCENARIOS: dict[str, Scenario] = {
     "training, and the operator has just started": Scenario(
         (CREATED, JOB, TRAINING, Moment(70, job(), (running(2, 5),))), "Training", "Training"
     ),
-    "its container is over, and its pod not yet": Scenario(
-        (CREATED, JOB, TRAINING, Moment(100, job(), (_not_yet_over(ended(2, 5, 99, 0, DONE)),))),
-        "Training",
-        "Training",
-        "pod",
+    "its trainer is over, and its pod not yet": Scenario(
+        (CREATED, JOB, TRAINING, Moment(100, job(), (not_yet_over(ended(2, 5, 99, 0, DONE)),))),
+        "Succeeded",
+        "Succeeded",
+        "41.80 % after",
     ),
     "report of another run at that address": Scenario(
         (CREATED, JOB, Moment(20, job(), (running(2, 5),), progress(40).model_copy(update={"uid": "other"}))),
@@ -182,6 +193,106 @@ SCENARIOS: dict[str, Scenario] = {
         "Pending",
         actions=("look",),
         rechecks=True,
+    ),
+    # other containers in its pod
+    "its trainer is done, and a proxy runs on": Scenario(
+        (CREATED, JOB, TRAINING, Moment(100, job(), (not_yet_over(ended(2, 5, 99, 0, DONE), beside="istio-proxy"),))),
+        "Succeeded",
+        "Succeeded",
+        rechecks=True,
+    ),
+    "its trainer is done, and a proxy runs on for long": Scenario(
+        (CREATED, JOB, TRAINING, Moment(129, job(), (not_yet_over(ended(2, 5, 99, 0, DONE), beside="istio-proxy"),))),
+        "Succeeded",
+        "Succeeded",
+        actions=("end",),
+    ),
+    "its trainer is done, a proxy runs on, and its deadline is over": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(
+                129,
+                job(),
+                (not_yet_over(ended(2, 5, 99, 0, DONE), beside="istio-proxy"),),
+                spec={"activeDeadlineSeconds": 95},
+            ),
+        ),
+        "Succeeded",
+        "Succeeded",
+        actions=("end",),
+    ),
+    "its trainer is done, and the kubelet ends a native sidecar": Scenario(
+        (CREATED, JOB, TRAINING, Moment(400, job(), (with_native_sidecar(not_yet_over(ended(2, 5, 99, 0, DONE))),))),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "its trainer is done, and a proxy failed then": Scenario(
+        (CREATED, JOB, TRAINING, Moment(100, job(), (not_yet_over(ended(2, 5, 99, 0, DONE), phase="Failed"),))),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "its trainer is done, a proxy failed then, and the Job began another pod": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(110, job(), (not_yet_over(ended(2, 5, 99, 0, DONE), phase="Failed"), running(105, 109))),
+        ),
+        "Succeeded",
+        "Succeeded",
+        actions=("end",),
+    ),
+    "a proxy failed, and its trainer runs": Scenario(
+        (CREATED, JOB, Moment(60, job(), (with_failed_proxy(running(2, 5)),), progress(40))), "Training", "Training"
+    ),
+    "its trainer failed, and a proxy runs on": Scenario(
+        (CREATED, JOB, TRAINING, Moment(100, job(), (not_yet_over(ended(2, 5, 99, 1), beside="istio-proxy"),))),
+        "Pending",
+        "Retrying",
+        "retries left: 2",
+        rechecks=True,
+    ),
+    "its trainer failed, and a proxy runs on for long": Scenario(
+        (CREATED, JOB, TRAINING, Moment(129, job(), (not_yet_over(ended(2, 5, 99, 1), beside="istio-proxy"),))),
+        "Pending",
+        "Retrying",
+        "its pod is being ended, in which other containers run on: istio-proxy",
+        ("delete",),
+    ),
+    "its trainer failed, and its Job went for a proxy": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(129, job(), (not_yet_over(ended(2, 5, 99, 1), beside="istio-proxy"),), spec={"retries": 0}),
+            Moment(140, None, (ended(2, 5, 99, 1, deleted=True),), spec={"retries": 0}),
+        ),
+        "Failed",
+        "RetriesExhausted",
+        "1 attempts failed",
+    ),
+    "its data is broken, and a proxy runs on": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(129, job(), (not_yet_over(ended(2, 5, 99, 65), beside="istio-proxy"),)),
+        ),
+        "Pending",
+        "Ending",
+        "exit code 65",
+        ("end",),
+    ),
+    "its data is broken, and its pod not yet over": Scenario(
+        (CREATED, JOB, TRAINING, Moment(129, job(), (not_yet_over(ended(2, 5, 99, 65)),))), "Pending", "Ending"
+    ),
+    "unreadable result, and a proxy runs on": Scenario(
+        (CREATED, JOB, TRAINING, Moment(129, job(), (not_yet_over(ended(2, 5, 99, 0, "x"), beside="istio-proxy"),))),
+        "Pending",
+        "Retrying",
+        "could not be read",
+        ("delete",),
     ),
     # a finished run never runs again
     "finished, Job there, no TTL": Scenario(

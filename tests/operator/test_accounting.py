@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from run_objects import DONE, UID, at, complete, ended, job, pod, running, time
+from run_objects import DONE, UID, at, complete, ended, job, not_yet_over, pod, running, time
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import accounting
@@ -51,6 +51,18 @@ def totals(tally: Tally) -> tuple[int, int, int, int, int]:
         pytest.param((ended(2, 5, 65, 0, DONE),), job(), (1, 0, 0, 0, 60), id="result"),
         pytest.param((ended(2, 5, 65, 1),), job(), (1, 1, 0, 0, 60), id="failed"),
         pytest.param((ended(2, 5, 65, 65),), job(), (1, 1, 0, 0, 60), id="failed for good"),
+        pytest.param(
+            (not_yet_over(ended(2, 5, 65, 1), beside="proxy"),),
+            job(),
+            (1, 1, 0, 0, 60),
+            id="failed, and a proxy runs on",
+        ),
+        pytest.param(
+            (not_yet_over(ended(2, 5, 65, 0, "x"), beside="proxy"),),
+            None,
+            (1, 0, 0, 1, 60),
+            id="unreadable, and a proxy runs on",
+        ),
         pytest.param((ended(2, 5, 65, 75),), job(), (1, 0, 0, 0, 60), id="stopped"),
         pytest.param((ended(2, 5, 65, 137, reason="OOMKilled"),), job(), (1, 1, 1, 0, 60), id="killed for memory"),
         pytest.param((ended(2, 5, 65, 137, disrupted=True),), job(), (1, 0, 0, 0, 60), id="drained"),
@@ -112,6 +124,13 @@ def test_pods_that_go_one_by_one_are_not_forgotten_and_not_counted_again() -> No
     last = count(written(later), (), job())
     assert totals(last) == totals(later)
     assert last.pod_name == later.pod_name
+
+
+def test_an_attempt_whose_pod_outlasts_it_counts_once() -> None:
+    over = ended(2, 5, 15, 1, deleted=True)
+    first = count(NEW, (not_yet_over(over, beside="proxy"),), job())
+    later = count(written(first), (over,), None)
+    assert totals(first) == totals(later) == (1, 1, 0, 0, 10)
 
 
 def test_an_older_pod_does_not_become_the_newest_when_the_newest_goes() -> None:

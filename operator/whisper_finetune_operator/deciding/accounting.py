@@ -1,6 +1,8 @@
 """Count each attempt exactly once, over all workloads of a run.
 
-`countedUntil` is the watermark: the creation of the newest ended pod that is counted. Pods of a run never overlap
+An attempt is over when its trainer is, whatever other containers the pod has.
+
+`countedUntil` is the watermark: the creation of the newest pod that is counted. Pods of a run never overlap
 (podReplacementPolicy Failed), and creation times come from one clock, the API server's, while end times come from the
 clocks of the nodes. So a pod created later is a pod not counted yet, whatever Job it came from, and counting again
 from the written status adds nothing.
@@ -27,7 +29,7 @@ class Tally:
     attempts: Attempts
     pod_name: str | None
     running_seconds: int
-    #: The ended pods that this count added, oldest first.
+    #: The pods that this count added, oldest first.
     added: tuple[Pod, ...]
 
 
@@ -37,7 +39,7 @@ def count(
     """Return the totals; `pods` are the run's own, oldest first, `job` its live workload."""
     before = previous.attempts or Attempts()
     until = timestamps.parse(before.counted_until) if before.counted_until else None
-    added = tuple(pod for pod in pods if pod.ended and _is_after(pod.created, until) and not _is_open(pod, job, uid))
+    added = tuple(pod for pod in pods if pod.over and _is_after(pod.created, until) and not _is_open(pod, job, uid))
     meanings = [endings.meaning(pod, job, uid) for pod in added]
     complete = job if job and job.end and job.end.type == "Complete" else None
     completing = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]

@@ -123,7 +123,7 @@ def _by_exit_code(exit_code: int, reason: str | None, message: str) -> Phase | N
 
 def _retries(situation: Situation) -> Phase:
     failed, retries = situation.tally.attempts.failed, situation.spec.retries
-    pod = next((pod for pod in reversed(situation.pods) if pod.ended), None)
+    pod = next((pod for pod in reversed(situation.pods) if pod.over), None)
     last = f"; the last one: {endings.describe(pod, situation.run.uid)}" if pod else ""
     return phases.failed("RetriesExhausted", f"{failed} attempts failed and spec.retries is {retries}{last}")
 
@@ -137,13 +137,13 @@ def _deadline(situation: Situation) -> Phase:
 
 def _newest(situation: Situation, meaning: Meaning) -> Pod | None:
     job, uid = situation.workload, situation.run.uid
-    ended = (pod for pod in reversed(situation.pods) if pod.ended)
-    return next((pod for pod in ended if endings.meaning(pod, job, uid) is meaning), None)
+    over = (pod for pod in reversed(situation.pods) if pod.over)
+    return next((pod for pod in over if endings.meaning(pod, job, uid) is meaning), None)
 
 
 def _end_is_shown(situation: Situation) -> bool:
     newest = situation.pods[-1] if situation.pods else None
-    return bool(newest and newest.ended and situation.workload and newest.owner_uid == situation.workload.uid)
+    return bool(newest and newest.over and situation.workload and newest.owner_uid == situation.workload.uid)
 
 
 def _is_settled(situation: Situation) -> bool:

@@ -63,7 +63,7 @@ def _find(situation: Situation, job: Workload) -> Course:
     if situation.at_work:
         course = pod_under_way.find(situation, situation.at_work)
         phase = pod_phases.of_pod(situation, phases.SUSPENDING, _TAKEN_BACK) if job.suspended else course.phase
-        return replace(course, phase=phase, actions=_allow_retries(situation, job))
+        return replace(course, phase=phase, actions=(*_allow_retries(situation, job), *course.actions))
     return _suspended(situation, job) if job.suspended else _without_pod(situation, job)
 
 

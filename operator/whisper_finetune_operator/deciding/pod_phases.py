@@ -12,7 +12,7 @@ from whisper_finetune_operator.workloads.pods import Pod
 def retrying(situation: Situation) -> Phase | None:
     """Return the phase between a pod that ended without deciding the run and the next one."""
     pod = situation.pods[-1] if situation.pods else None
-    if pod is None or not pod.ended:
+    if pod is None or not pod.over:
         return None
     meaning = endings.meaning(pod, situation.workload, situation.run.uid)
     told = endings.describe(pod, situation.run.uid)
@@ -37,7 +37,7 @@ def of_pod(situation: Situation, reason: str, message: str) -> Phase:
 def _state(situation: Situation) -> State:
     """Return the state that the pod at work is in, by its trainer's newest report."""
     pod, before = situation.at_work, situation.previous.state
-    if pod is None or (not pod.running and pod.exit_code is None):
+    if pod is None or not pod.running:
         return "Pending"
     if situation.report:
         return situation.report.stage

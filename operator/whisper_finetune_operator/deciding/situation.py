@@ -57,7 +57,7 @@ class Situation:
     def running_time(self) -> timedelta:
         """The running time so far, over all attempts and the one at work."""
         ended = timedelta(seconds=self.tally.running_seconds)
-        if self.at_work is None or self.at_work.ended or self.at_work.started_at is None:
+        if self.at_work is None or self.at_work.over or self.at_work.started_at is None:
             return ended
         return ended + max(timedelta(), self.now - self.at_work.started_at)
 

@@ -1,12 +1,14 @@
 """What a run that is over still needs: that its workload is over too, goes in time, and keeps no partition. Pure."""
 
-from datetime import timedelta
+import math
+from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import conditions, finals, giving_back, under_way
+from whisper_finetune_operator.deciding import companions, conditions, finals, giving_back, under_way
 from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload, KeepFor
 from whisper_finetune_operator.workloads import pods, workloads
+from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload
 from whisper_finetune_operator.world import World
 
@@ -20,10 +22,17 @@ def find(world: World, derived: WhisperFineTuneStatus) -> Tidying:
     if workload is None or workload.deleted or workload.owner_uid != world.run.uid:
         return giving_back.where_idle(world), None
     if workload.end is None:
-        busy = any(not pod.ended for pod in shown)
-        return under_way.stop(workload) if busy or not _ends_by_itself(workload, derived) else (), None
+        return _until_it_ends(workload, tuple(pod for pod in shown if not pod.ended), derived, world.now)
     actions, recheck_seconds = _goes_in_time(world, workload, derived)
     return (*actions, *giving_back.where_idle(world)), recheck_seconds
+
+
+def _until_it_ends(workload: Workload, busy: tuple[Pod, ...], derived: WhisperFineTuneStatus, now: datetime) -> Tidying:
+    """Return what ends it where it does not end by itself, or would have another pod."""
+    left = companions.seconds_left(busy, now)
+    if left > 0:
+        return (), left if left < math.inf else None
+    return under_way.stop(workload) if busy or not _ends_by_itself(workload, derived) else (), None
 
 
 def _goes_in_time(world: World, workload: Workload, derived: WhisperFineTuneStatus) -> Tidying:

@@ -1,11 +1,13 @@
 """What to do about a run that is not over: its phase, the actions, and when to look again. Pure."""
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
 from whisper_finetune_operator import phases
 from whisper_finetune_operator.deciding import (
+    companions,
     ipu_job_under_way,
     job_under_way,
     partition_course,
@@ -57,9 +59,13 @@ def find(situation: Situation, runtimes: Runtimes) -> Course:
 
 def end(situation: Situation, final: Phase) -> Course:
     """Return the course of a run whose pod and workload must end before the final phase holds."""
-    workload = situation.workload
-    message = f"its {workload.kind if workload else 'pod'} is being ended: {final.message}"
-    return Course(pod_phases.of_pod(situation, phases.ENDING, message), stop(workload) if workload else ())
+    live = situation.workload
+    message = f"its {live.kind if live else 'pod'} is being ended: {final.message}"
+    phase = pod_phases.of_pod(situation, phases.ENDING, message)
+    left = companions.seconds_left(situation.busy, situation.now)
+    if live is None or left > 0:
+        return Course(phase, recheck_seconds=left if 0 < left < math.inf else None)
+    return Course(phase, stop(live))
 
 
 def stop(workload: Workload) -> tuple[Action, ...]:

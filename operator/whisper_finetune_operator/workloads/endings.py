@@ -24,7 +24,7 @@ def meaning(pod: Pod, job: Workload | None, uid: str) -> Meaning:
         return Meaning.RESULT
     if _was_let_go(pod, job):
         return Meaning.INTERRUPTED
-    if pod.phase == "Succeeded":
+    if pod.phase == "Succeeded" or (pod.exit_code == EXIT_DONE and not pod.ended):
         return Meaning.UNREADABLE
     if pod.disrupted or pod.exit_code == EXIT_STOPPED:
         return Meaning.INTERRUPTED

@@ -37,6 +37,8 @@ class Pod:
     started_at: datetime | None
     finished_at: datetime | None
     exit_code: int | None
+    #: Names of the containers beside the trainer's that have not ended.
+    companions: tuple[str, ...]
     killed_for_memory: bool
     #: Drained, preempted or evicted: not the trainer's doing.
     disrupted: bool
@@ -51,6 +53,11 @@ class Pod:
         return self.phase in ("Succeeded", "Failed")
 
     @property
+    def over(self) -> bool:
+        """Whether the attempt is: its trainer has ended, though other containers of the pod may run on."""
+        return self.ended or self.exit_code is not None
+
+    @property
     def seconds(self) -> int:
         """How long its trainer ran, once it has ended."""
         if self.started_at is None or self.finished_at is None:
@@ -63,7 +70,8 @@ def read(pod: KubernetesObject) -> Pod:
     metadata, status = pod["metadata"], pod.get("status") or {}
     owner = controller_of(pod)
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
-    state = _trainer_state(status)
+    states = _container_states(status)
+    state = states.pop(TRAINER_CONTAINER, {})
     terminated = state.get("terminated") or {}
     began = state.get("running") or terminated
     return Pod(
@@ -79,6 +87,7 @@ def read(pod: KubernetesObject) -> Pod:
         started_at=_time(began.get("startedAt")),
         finished_at=_time(terminated.get("finishedAt")),
         exit_code=terminated.get("exitCode"),
+        companions=tuple(name for name, other in states.items() if "terminated" not in other),
         killed_for_memory=terminated.get("reason") == "OOMKilled",
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         termination_message=terminated.get("message", ""),
@@ -86,11 +95,8 @@ def read(pod: KubernetesObject) -> Pod:
     )
 
 
-def _trainer_state(status: KubernetesObject) -> dict[str, Any]:
-    states: dict[str, dict[str, Any]] = {
-        container["name"]: container.get("state") or {} for container in status.get("containerStatuses") or ()
-    }
-    return states.get(TRAINER_CONTAINER, {})
+def _container_states(status: KubernetesObject) -> dict[str, dict[str, Any]]:
+    return {container["name"]: container.get("state") or {} for container in status.get("containerStatuses") or ()}
 
 
 def _waiting(state: dict[str, Any], conditions: dict[str, Any]) -> Waiting | None:
