@@ -126,7 +126,7 @@ def _error_rates(what: str, backend: TorchBackend, loaded: model.LoadedModel, cl
     with tqdm(total=len(clips.evaluation), desc=f"word error rate, {what}", unit="clip") as bar:
         texts = backend.transcribe(clips.evaluation, lambda done: bar.update(done - bar.n) and None)
     references = [clip.text for clip in clips.evaluation]
-    return wer.measure(references, texts, loaded.language_code, loaded.spellings)
+    return wer.measure(references, texts, loaded.text_language_code, loaded.spellings)
 
 
 def _plain_error_rates(config: TrainerConfig, network: Any, loaded: model.LoadedModel, clips: Clips) -> wer.Measurement:

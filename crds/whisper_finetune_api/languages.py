@@ -128,3 +128,8 @@ LANGUAGE_NAMES = (*LANGUAGES, *_CODES)
 def language_code(language: str) -> str:
     """Return the code of a code or name of the table; KeyError for any other."""
     return language if language in LANGUAGES else _CODES[language]
+
+
+def text_language_code(language: str, task: str) -> str:
+    """Return the code of the language that texts are in: whatever is spoken, Whisper translates into English."""
+    return "en" if task == "translate" else language_code(language)

@@ -101,6 +101,7 @@ class ReportedCheckpoint(ApiModel):
 
     step: Count
     path: RelativePath
+    score: Optional[Percent] = None
     wer: Optional[Percent] = None
     sha256: Optional[Digest] = None
 

@@ -1,12 +1,21 @@
 """The types refuse what the API server refuses, for a spec that never meets one."""
 
+from __future__ import annotations
+
 import pytest
 from pydantic import ValidationError
 
 from specs import CASES, MINIMAL, Case, with_changes
 from whisper_finetune_api import addresses, languages, models
 from whisper_finetune_api.run_plan import make_run_plan, make_schedule
-from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec, WhisperFineTuneStatus
+from whisper_finetune_api.v1alpha1 import (
+    Metric,
+    Result,
+    Training,
+    WhisperFineTuneSpec,
+    WhisperFineTuneStatus,
+    WordErrorRate,
+)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
@@ -35,6 +44,45 @@ def test_objects_are_frozen() -> None:
 )
 def test_language_code(language: str, code: str) -> None:
     assert languages.language_code(language) == code
+
+
+@pytest.mark.parametrize(
+    ("language", "task", "code"),
+    [("ja", "transcribe", "ja"), ("ja", "translate", "en"), ("italian", "translate", "en")],
+)
+def test_translations_are_written_in_english(language: str, task: str, code: str) -> None:
+    assert languages.text_language_code(language, task) == code
+
+
+@pytest.mark.parametrize(
+    ("figures", "score"),
+    [
+        ({"wer": "47.70", "normalizedWer": "28.00"}, "28.00"),
+        ({"wer": "100.00", "normalizedWer": "3.85", "cer": "3.85"}, "3.85"),
+        ({"score": "3.85", "wer": "100.00", "normalizedWer": "99.00", "cer": "3.85"}, "3.85"),
+    ],
+    ids=["an older trainer", "an older trainer, by letter", "its own"],
+)
+def test_every_trainer_has_a_score(figures: dict[str, str], score: str) -> None:
+    assert WordErrorRate.model_validate(figures).score == score
+    assert Result.model_validate(figures).score == score
+
+
+@pytest.mark.parametrize(
+    ("before", "metric", "words"),
+    [
+        ("28.00", Metric(normalizer="basic"), "normalized WER 28.00 -> 21.60 %"),
+        ("21.60", Metric(normalizer="basic"), "normalized WER 21.60 -> 21.60 %"),
+        ("9.50", Metric(name="cer", normalizer="basic"), "normalized CER 9.50 -> 21.60 %, worse than before"),
+        (None, Metric(normalizer="basic"), "normalized WER 21.60 %, not measured before"),
+        ("28.00", None, "score 28.00 -> 21.60 %"),
+    ],
+    ids=["better", "equal", "worse", "no baseline", "no metric"],
+)
+def test_a_result_in_words(before: str | None, metric: Metric | None, words: str) -> None:
+    baseline = WordErrorRate(score=before, wer="0.00", normalized_wer="0.00") if before else None
+    result = Result(score="21.60", wer="0.00", normalized_wer="0.00")
+    assert result.compared_with(baseline, metric) == words
 
 
 def test_language_code_of_an_unknown_language() -> None:

@@ -14,11 +14,11 @@ def figures(before: WordErrorRate, after: Result) -> str:
     """Return the table of word error rates in percent, with what is to be said about them."""
     rows: list[Row] = [
         ("word error rate in percent", "before", "after", "change (95 % interval)"),
-        ("as written", before.wer, after.wer, change(before.wer, after.wer)),
-        ("normalized", before.normalized_wer, after.normalized_wer, normalized_change(before.normalized_wer, after)),
+        ("normalized", before.score or "", after.score or "", score_change(before, after)),
     ]
     if after.unseen_texts:
         rows.append(unseen(after.unseen_texts))
+    rows.append(("as written", before.wer, after.wer, change(before.wer, after.wer)))
     return "\n".join([*(line(row) for row in rows), *notes(after)])
 
 
@@ -32,9 +32,9 @@ def unseen(texts: UnseenTexts) -> Row:
     )
 
 
-def normalized_change(before: str, after: Result) -> str:
+def score_change(before: WordErrorRate, after: Result) -> str:
     interval = f" ({after.difference_low} to {after.difference_high})" if after.difference_low else ""
-    return change(before, after.normalized_wer) + interval
+    return change(before.score or "", after.score or "") + interval
 
 
 def change(before: str, after: str) -> str:

@@ -28,7 +28,7 @@ def verify(name: str, scenario: Scenario, python: Path) -> str:
     clips = held_out(manifest, float(run.spec.dataset.eval_fraction))
     measured = measure(python, run.path(run.status.model.uri), manifest, run.status.ran_on.precision, clips)
     versions = f"transformers {measured['transformers']} and torch {measured['torch']} on {measured['clips']} clips"
-    return f"{versions}\n{verdict(float(run.status.result.normalized_wer), measured['normalized_wer'])}"
+    return f"{versions}\n{verdict(float(run.status.result.score or 'nan'), measured['normalized_wer'])}"
 
 
 def held_out(manifest: Path, fraction: float) -> list[str]:

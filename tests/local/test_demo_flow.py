@@ -134,9 +134,9 @@ def test_the_table_holds_both_figures_their_intervals_and_a_note_where_one_holds
     before = WordErrorRate(wer="47.70", normalized_wer="28.00")
     assert table.figures(before, RESULT).splitlines() == [
         "word error rate in percent             before      after    change (95 % interval)",
-        "as written                              47.70      41.80                     -5.90",
         "normalized                              28.00      21.60    -6.40 (-9.90 to -3.10)",
         "normalized, 95 unseen texts             30.00      26.00     -4.00 (-8.10 to 0.40)",
+        "as written                              47.70      41.80                     -5.90",
         "note: the interval over texts that do not occur in train holds zero, so this change may be chance",
     ]
 

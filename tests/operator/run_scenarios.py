@@ -179,7 +179,7 @@ SCENARIOS: dict[str, Scenario] = {
         (CREATED, JOB, TRAINING, Moment(100, job(), (ended(2, 5, 99, 0, DONE),))),
         "Succeeded",
         "Succeeded",
-        "47.70 % before, 41.80 % after; model: pvc://speech/runs/italian-7a0c9a4e/model",
+        "normalized WER 28.00 -> 21.60 %; model: pvc://speech/runs/italian-7a0c9a4e/model",
     ),
     "result, with its Job": Scenario(
         (CREATED, JOB, Moment(100, job(complete(100)), (ended(2, 5, 99, 0, DONE),))), "Succeeded", "Succeeded"

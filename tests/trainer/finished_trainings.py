@@ -94,7 +94,7 @@ def _finished(
     )
     baseline, final = evaluations[0], evaluations[300]
     normalizer = normalizer_for(language, {})
-    interval = intervals.of_difference(baseline.measurement.normalized, final.measurement.normalized)
+    interval = intervals.of_difference(baseline.measurement.scored, final.measurement.scored)
     assert interval is not None
     figures = outcome.Result(
         **final.measurement.to_report().model_dump(),

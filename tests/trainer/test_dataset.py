@@ -139,6 +139,12 @@ def test_labels_are_normalized_when_asked(volume: Path, normalization: str, text
     assert {clip.text for clip in load(volume, textNormalization=normalization).train} == {text}
 
 
+def test_translations_are_normalized_as_english(volume: Path) -> None:
+    write_rows(volume, [{**row, "text": "I don't know."} for row in rows_of(volume)])
+    config = tiny_whisper.config(volume, {"task": "translate", "dataset.textNormalization": "Whisper"})
+    assert {clip.text for clip in dataset.load_clips(config).train} == {"i do not know"}
+
+
 BROKEN: dict[str, tuple[Any, str, str]] = {
     "broken line": ('{"audio": "audio/train-0000.wav", ', "broken line", "train.jsonl line 3 is not JSON"),
     "no object": ("[1]", "broken line", "train.jsonl line 3 is not a JSON object"),

@@ -23,16 +23,17 @@ def make_schedule(steps: int, eval_every: int | None = None, save_every: int | N
     )
 
 
-def history(*normalized_wers: float) -> list[Evaluation]:
-    """Return evaluations at steps 10, 20, ... with these normalized word error rates."""
-    return [Evaluation(10 * (place + 1), (), measurement(wer)) for place, wer in enumerate(normalized_wers)]
+def history(*scores: float) -> list[Evaluation]:
+    """Return evaluations at steps 10, 20, ... with these scores."""
+    return [Evaluation(10 * (place + 1), (), measurement(score)) for place, score in enumerate(scores)]
 
 
-def measurement(normalized_wer: float) -> Measurement:
+def measurement(score: float) -> Measurement:
     return Measurement(
         written=ClipErrors((), ()),
-        normalized=ClipErrors((round(100 * normalized_wer),), (10_000,)),
-        letters=None,
+        normalized=ClipErrors((), ()),
+        scored=ClipErrors((round(100 * score),), (10_000,)),
+        is_by_letter=False,
         normalized_references=("",),
     )
 

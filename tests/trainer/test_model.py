@@ -47,9 +47,13 @@ def test_what_is_known_of_a_loaded_model(volume: Path) -> None:
     loaded = load(volume)
     tokens = ["<|startoftranscript|>", "<|it|>", "<|transcribe|>", "<|notimestamps|>"]
     assert loaded.prompt_ids == tuple(loaded.tokenizer.convert_tokens_to_ids(tokens))
-    assert (loaded.language_code, loaded.english_only) == ("it", False)
+    assert (loaded.text_language_code, loaded.english_only) == ("it", False)
     assert loaded.dimensions == Dimensions(64, 1, 2, 2, 1864, 80)
     assert {weight.dtype for weight in loaded.network.parameters()} == {torch.float32}
+
+
+def test_what_is_translated_is_written_in_english(volume: Path) -> None:
+    assert load(volume, language="ja", task="translate").text_language_code == "en"
 
 
 def test_a_language_is_taken_by_name_too(volume: Path) -> None:
@@ -87,7 +91,7 @@ def test_cantonese_is_refused_where_the_vocabulary_lacks_it(volume: Path, tmp_pa
     assert "no token for cantonese (<|yue|>); Cantonese exists in large-v3" in error.message
     shutil.rmtree(tmp_path / "model")
     tiny_whisper.build(tmp_path / "model", cantonese=True)
-    assert load(tmp_path, language="cantonese").language_code == "yue"
+    assert load(tmp_path, language="cantonese").text_language_code == "yue"
 
 
 def test_what_a_tokenizer_was_saved_with_does_not_matter(tmp_path: Path) -> None:

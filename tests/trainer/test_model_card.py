@@ -35,17 +35,17 @@ tags: [whisper]
 
 Whisper that transcribes Italian: `pvc://speech/model`, fine-tuned on `pvc://speech/clips`.
 
-## Word error rate
+## Error rates
 
 | | before | after |
 |---|---|---|
-| as written | 47.70 | 41.80 |
-| normalized | 28.00 | 21.60 |
-| normalized, 108 texts not in train | 28.50 | 22.10 |
+| normalized WER | 28.00 | 21.60 |
+| normalized WER, 108 texts not in train | 28.50 | 22.10 |
+| WER as written | 47.70 | 41.80 |
 
 In percent, over all 118 held-out clips, each in the model's full window, with greedy decoding.
 Normalizer: basic with marks.
-The normalized difference is between -9.10 and -3.20 points (95 %, paired bootstrap over clips).
+The difference of the normalized WER is between -9.10 and -3.20 points (95 %, paired bootstrap over clips).
 
 ## Training
 

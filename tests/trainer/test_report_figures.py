@@ -33,7 +33,7 @@ def headline(before: float, after: float, low: float, high: float) -> Headline:
 
 def test_the_interval_of_a_rate_holds_it_and_is_the_same_each_time() -> None:
     finished = finished_trainings.make()
-    measured = finished.baseline.measurement.normalized
+    measured = finished.baseline.measurement.scored
     rate = intervals.of_rate(measured)
     assert rate is not None
     assert rate.interval.low < rate.percent == measured.percent() < rate.interval.high
@@ -45,10 +45,10 @@ def test_the_interval_of_a_rate_holds_it_and_is_the_same_each_time() -> None:
 
 
 def test_the_interval_of_some_clips_is_theirs() -> None:
-    measured = wer.measure(["uno due"] * 4, ["uno due", "uno due", "x y", "x y"], "it", {}).normalized
+    measured = wer.measure(["uno due"] * 4, ["uno due", "uno due", "x y", "x y"], "it", {}).scored
     assert intervals.of_rate(measured, [0, 1]) == Rate(0.0, Interval(0.0, 0.0))
     assert intervals.of_rate(measured, [2, 3]) == Rate(100.0, Interval(100.0, 100.0))
-    assert intervals.of_rate(wer.measure(["..."], ["x"], "it", {}).normalized) is None
+    assert intervals.of_rate(wer.measure(["..."], ["x"], "it", {}).scored) is None
 
 
 @pytest.mark.parametrize(

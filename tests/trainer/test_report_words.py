@@ -48,7 +48,7 @@ def test_the_counts_are_those_of_jiwer_and_of_the_word_error_rate() -> None:
         output.insertions,
     )
     measured = wer.measure(references, hypotheses, "it", {})
-    assert tuple(word_alignment.errors(alignment) for alignment in alignments) == measured.normalized.errors
+    assert tuple(word_alignment.errors(alignment) for alignment in alignments) == measured.scored.errors
 
 
 def test_both_texts_can_be_read_off_their_alignment() -> None:

@@ -20,7 +20,7 @@ from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.stopping import Stopped, StopRequest
 
-BASELINE = {"wer": "31.20", "normalizedWer": "28.00"}
+BASELINE = {"score": "28.00", "wer": "31.20", "normalizedWer": "28.00"}
 
 
 def reporter_at_step_40() -> Reporter:
@@ -104,7 +104,7 @@ def test_a_stop_before_the_first_checkpoint_says_so() -> None:
 
 def largest_result(message: str) -> TrainingResult:
     """Return a result of which every field is as long as the API allows."""
-    figures: dict[str, Any] = {"wer": "99999.99", "normalizedWer": "99999.99", "cer": "99999.99"}
+    figures: dict[str, Any] = {"score": "99999.99", "wer": "99999.99", "normalizedWer": "99999.99", "cer": "99999.99"}
     return TrainingResult.model_validate(
         {
             "stage": "Preparing",
@@ -120,7 +120,13 @@ def largest_result(message: str) -> TrainingResult:
             "ranOn": {"hardware": '"' * 256, "software": "\u4e2d" * 256, "precision": "Float"},
             "baseline": figures,
             "checkpoints": [
-                {"step": step, "path": f"checkpoints/checkpoint-{step}", "wer": "99999.99", "sha256": "f" * 64}
+                {
+                    "step": step,
+                    "path": f"checkpoints/checkpoint-{step}",
+                    "score": "99999.99",
+                    "wer": "99999.99",
+                    "sha256": "f" * 64,
+                }
                 for step in range(10**6 - 10, 10**6)
             ],
             "reason": "OutputNotWritable",

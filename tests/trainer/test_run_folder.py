@@ -12,6 +12,7 @@ import pytest
 
 import small_disks
 from trainer_configs import UID, make_config, make_spec
+from whisper_finetune_api.v1alpha1.status import WordErrorRate
 from whisper_finetune_trainer import identity
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.output import folder_manifest, output_faults, run_output
@@ -20,6 +21,7 @@ from whisper_finetune_trainer.output.volume_storage import VolumeStorage
 from whisper_finetune_trainer.stopping import StopRequest
 
 FIELDS = "f" * 64
+FIGURES = WordErrorRate(score="7.25", wer="9.50", normalized_wer="7.25")
 
 
 def make_folder(root: Path, uid: str = UID, fields: str = FIELDS) -> RunFolder:
@@ -43,13 +45,14 @@ def steps(folder: RunFolder, kind: str = RESUME) -> list[int]:
 def test_a_folder_is_whole_once_its_manifest_is_there(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     stored = folder.write_folder(
-        "resume/checkpoint-7", 7, lambda path: (path / "a.bin").write_bytes(b"abc") and None, "9.50"
+        "resume/checkpoint-7", 7, lambda path: (path / "a.bin").write_bytes(b"abc") and None, FIGURES
     )
     content = (tmp_path / "demo-0badcafe/resume/checkpoint-7/manifest.json").read_bytes()
     assert json.loads(content) == {
         "uid": UID,
         "trainingFields": FIELDS,
         "step": 7,
+        "score": "7.25",
         "wer": "9.50",
         "files": {
             "a.bin": {"bytes": 3, "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},

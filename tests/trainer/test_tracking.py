@@ -38,8 +38,10 @@ def test_measures_of_a_snapshot() -> None:
     assert tracked_values.points(snapshot()) == (
         Point("train/loss", 4, 1.25),
         Point("train/learning_rate", 4, 1e-3),
+        Point("eval/score", 0, 75.0),
         Point("eval/wer", 0, 80.0),
         Point("eval/normalized_wer", 0, 75.0),
+        Point("eval/score", 2, 9.0),
         Point("eval/wer", 2, 40.0),
         Point("eval/normalized_wer", 2, 35.0),
         Point("eval/cer", 2, 9.0),
@@ -166,6 +168,7 @@ def test_two_attempts_are_one_run_on_an_mlflow_server(trackers: Path, server: st
     assert {(entry["key"], entry["value"], int(entry.get("step", 0))) for entry in run["data"]["metrics"]} == {
         ("train/loss", 1.25, 8),
         ("train/learning_rate", 1e-3, 8),
+        ("eval/score", 15.0, 8),
         ("eval/wer", 20.0, 8),
         ("eval/normalized_wer", 15.0, 8),
         ("eval/cer", 9.0, 2),

@@ -48,7 +48,7 @@ def test_a_run_from_data_to_result(volume: Volume) -> None:
     assert result.result is not None
     assert result.data is not None
     assert result.progress is not None
-    assert float(result.result.normalized_wer) < float(result.baseline.normalized_wer)
+    assert float(result.result.score or 0) < float(result.baseline.score or 0)
     assert (result.data.train_clips, result.data.eval_clips, result.data.split) == (16, 4, "Fraction")
     assert (result.progress.step, result.progress.percent) == (150, 100)
     assert [checkpoint.path for checkpoint in result.checkpoints] == [
@@ -69,12 +69,14 @@ def test_a_run_from_data_to_result(volume: Volume) -> None:
         "uid": UID,
         "model": f"{FOLDER}/model",
         "sha256": result.model.sha256,
+        "metric": "wer",
+        "score": result.result.score,
         "wer": result.result.wer,
         "normalizedWer": result.result.normalized_wer,
         "finished": result.progress.update_time,
     }
     card = (volume.run / "model/README.md").read_text(encoding="utf-8")
-    assert f"| {result.baseline.normalized_wer} | {result.result.normalized_wer} |" in card
+    assert f"| normalized WER | {result.baseline.score} | {result.result.score} |" in card
     assert "- step 150 of 150, 4 clips each" in card
     rows = [json.loads(line) for line in (volume.run / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [set(row) for row in rows] == [{"id", "reference", "before", "after"}] * 4

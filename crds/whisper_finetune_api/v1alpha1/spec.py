@@ -109,7 +109,7 @@ class Training(ApiModel):
         None, description="float16 on IPUs, bfloat16 on torch; absent: Half where the hardware has it."
     )
     patience: Optional[int] = Field(
-        None, ge=1, le=1000, description="Stop after this many evaluations without a better word error rate."
+        None, ge=1, le=1000, description="Stop after this many evaluations without a better score."
     )
     resume_every_seconds: int = Field(
         600, ge=1, le=86_400, description="How often a checkpoint to resume from is written."

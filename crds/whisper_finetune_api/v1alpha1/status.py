@@ -1,8 +1,8 @@
 """What the operator reports. Decimal numbers are strings: the Kubernetes API has no floats."""
 
-from typing import Literal, Optional, Tuple
+from typing import Any, Literal, Optional, Tuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import Annotated
 
 from whisper_finetune_api.v1alpha1.model import ATOMIC_LIST, ApiModel, list_map
@@ -47,10 +47,17 @@ class Progress(ApiModel):
 
 
 class Metric(ApiModel):
-    """What the figures are."""
+    """What the scores are."""
 
-    name: Literal["wer", "cer"] = "wer"
-    normalizer: str = Field(max_length=64, description="Normalizer behind normalizedWer.")
+    name: Literal["wer", "cer"] = Field(
+        "wer", description="Errors per hundred words or, where texts have no spaces, letters."
+    )
+    normalizer: str = Field(max_length=64, description="What is done to texts before they are compared.")
+
+    @property
+    def words(self) -> str:
+        """Return what a score is, as a sentence names it."""
+        return f"normalized {self.name.upper()}"
 
 
 class DataSummary(ApiModel):
@@ -71,32 +78,52 @@ class RanOn(ApiModel):
 
 
 class WordErrorRate(ApiModel):
-    """Word error rates over the whole held-out split, in percent."""
+    """Error rates over the whole held-out split, in percent."""
 
+    score: Optional[Percent] = Field(None, description="The figure of status.metric: what runs are compared by.")
     wer: Percent = Field(description="Word error rate of the texts as they are.")
     normalized_wer: Percent = Field(description="Word error rate after normalizing.")
-    cer: Optional[Percent] = Field(None, description="Character error rate, for languages without spaces.")
+    cer: Optional[Percent] = Field(
+        None, description="Character error rate after normalizing, where texts have no spaces."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_score(cls, values: Any) -> Any:
+        """Take the score of a trainer that reports none yet from what it was."""
+        if not isinstance(values, dict) or values.get("score"):
+            return values
+        known = values.get("cer") or values.get("normalizedWer") or values.get("normalized_wer")
+        return {**values, "score": known} if known else values
 
 
 class UnseenTexts(ApiModel):
     """The held-out clips whose text does not occur in train."""
 
     clips: Count
-    baseline: Percent = Field(description="Normalized word error rate before training.")
-    result: Percent = Field(description="Normalized word error rate after training.")
+    baseline: Percent = Field(description="Score before training.")
+    result: Percent = Field(description="Score after training.")
     difference_low: Points
     difference_high: Points
 
 
 class Result(WordErrorRate):
-    """Word error rates after training; below zero the difference is an improvement."""
+    """Error rates after training; below zero the difference is an improvement."""
 
     difference_low: Optional[Points] = Field(
         None,
-        description="Lower end of the 95 % interval of normalizedWer after less before (paired bootstrap over clips).",
+        description="Lower end of the 95 % interval of the score after less before (paired bootstrap over clips).",
     )
     difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
     unseen_texts: Optional[UnseenTexts] = Field(None, description="The same without texts that occur in train.")
+
+    def compared_with(self, before: Optional[WordErrorRate], metric: Optional[Metric]) -> str:
+        """Return the scores before and after in words; a model that became worse is called so."""
+        name = metric.words if metric else "score"
+        if before is None or before.score is None or self.score is None:
+            return f"{name} {self.score} %, not measured before"
+        is_worse = float(self.score) > float(before.score)
+        return f"{name} {before.score} -> {self.score} %{', worse than before' if is_worse else ''}"
 
 
 class Checkpoint(ApiModel):
@@ -104,6 +131,7 @@ class Checkpoint(ApiModel):
 
     step: Count
     uri: str = Field(max_length=1200)
+    score: Optional[Percent] = Field(None, description="Where it was measured.")
     wer: Optional[Percent] = Field(None, description="Where it was measured.")
     sha256: Optional[Digest] = Field(None, description="Of its manifest.")
 

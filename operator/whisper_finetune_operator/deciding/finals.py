@@ -47,9 +47,9 @@ def _succeeded(situation: Situation) -> Phase | None:
     ending = results.read_result(pod.termination_message, situation.run.uid) if pod else None
     if ending is None or ending.result is None or ending.model is None:
         return None
-    before = f"{ending.baseline.wer} % before" if ending.baseline else "not measured before"
+    scores = ending.result.compared_with(ending.baseline, ending.metric)
     where = f"{results.folder(situation.run)}/{ending.model.path}"
-    return Phase("Succeeded", "Succeeded", f"word error rate {before}, {ending.result.wer} % after; model: {where}")
+    return Phase("Succeeded", "Succeeded", f"{scores}; model: {where}")
 
 
 def _final_exit_code(situation: Situation) -> Phase | None:

@@ -34,7 +34,8 @@ def folder(run: Run) -> str:
 
 def checkpoint(reported: ReportedCheckpoint, run_folder: str) -> Checkpoint:
     """Return a reported checkpoint by its whole address."""
-    return Checkpoint(step=reported.step, uri=f"{run_folder}/{reported.path}", wer=reported.wer, sha256=reported.sha256)
+    uri = f"{run_folder}/{reported.path}"
+    return Checkpoint(step=reported.step, uri=uri, score=reported.score, wer=reported.wer, sha256=reported.sha256)
 
 
 def model(ending: TrainingResult, run_folder: str) -> Model | None:

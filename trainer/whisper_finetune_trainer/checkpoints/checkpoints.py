@@ -112,7 +112,7 @@ class Checkpoints:
             _path(CHECKPOINTS, step),
             step,
             lambda folder: model.save_model(self._loaded, folder, card),
-            wer=figures.wer if figures else None,
+            figures=figures,
         )
         kept = frozenset() if also_keep is None else frozenset((also_keep,))
         self._folder.prune(CHECKPOINTS, self._config.spec.output.keep_checkpoints, kept)

@@ -23,7 +23,13 @@ def checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedChec
         return ()
     found = sorted((item for kind in kinds for item in folder.checkpoints(kind)), key=lambda item: item.manifest.step)
     return tuple(
-        ReportedCheckpoint(step=item.manifest.step, path=item.path, wer=item.manifest.wer, sha256=item.sha256)
+        ReportedCheckpoint(
+            step=item.manifest.step,
+            path=item.path,
+            score=item.manifest.score,
+            wer=item.manifest.wer,
+            sha256=item.sha256,
+        )
         for item in found[-_REPORTED:]
     )
 

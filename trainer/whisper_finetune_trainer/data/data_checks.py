@@ -2,7 +2,7 @@
 
 from typing import List, Sequence, Tuple
 
-from whisper_finetune_api.languages import LANGUAGES, language_code
+from whisper_finetune_api.languages import LANGUAGES, text_language_code
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import clips, sound_check, writing_scripts
 from whisper_finetune_trainer.data.clips import Clip, Drop
@@ -15,8 +15,7 @@ _REFUSED_ABOVE = 0.5
 
 def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
     """Return a warning about texts in a foreign script; DatasetInvalid where most are."""
-    # What is trained on for translating is English.
-    code = "en" if spec.task == "translate" else language_code(spec.language)
+    code = text_language_code(spec.language, spec.task)
     foreign = writing_scripts.foreign_texts((clip.text for clip in found), code)
     if foreign is None:
         return ()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Iterator, List, Sequence, Tuple
 
 from whisper_finetune_api import addresses
-from whisper_finetune_api.languages import language_code
+from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import (
     clip_reader,
@@ -121,7 +121,8 @@ def _explained(config: TrainerConfig) -> Iterator[None]:
 def _rules(config: TrainerConfig, unpacked: UnpackedSounds) -> Rules:
     dataset = config.spec.dataset
     known = datasets_table.find(dataset.source)
-    normalize = normalizers.label_normalizer(dataset.text_normalization, language_code(config.spec.language))
+    language = text_language_code(config.spec.language, config.spec.task)
+    normalize = normalizers.label_normalizer(dataset.text_normalization, language)
     rules = known.rules if known and dataset.text_rules == "Known" else ()
     return Rules(dataset.max_clip_seconds, TextRules(rules, normalize), unpacked)
 

@@ -1,1 +1,1 @@
-"""What was heard, and how well: evaluations, word error rates and what changed between them."""
+"""What was heard, and how well: evaluations, error rates and what changed between them."""

@@ -1,4 +1,4 @@
-"""Word error rates by the length of the clips. Pure."""
+"""Scores by the length of the clips. Pure."""
 
 from dataclasses import dataclass
 from typing import Iterator, List, Sequence, Tuple
@@ -27,7 +27,7 @@ class LengthGroup:
 
 def by_length(clips: Sequence[Clip], before: Measurement, after: Measurement) -> Tuple[LengthGroup, ...]:
     """Return groups of about as many clips each, the shortest clips first; clips that hold no word are in none."""
-    counted = [place for place, words in enumerate(before.normalized.words) if words]
+    counted = [place for place, words in enumerate(before.scored.words) if words]
     ordered = sorted(counted, key=lambda place: (clips[place].seconds, place))
     return tuple(_group(places, clips, before, after) for places in _parts(ordered))
 
@@ -43,14 +43,14 @@ def _group(places: List[int], clips: Sequence[Clip], before: Measurement, after:
         shortest=clips[places[0]].seconds,
         longest=clips[places[-1]].seconds,
         clips=len(places),
-        words=sum(before.normalized.words[place] for place in places),
+        words=sum(before.scored.words[place] for place in places),
         before=_rate(before, places),
         after=_rate(after, places),
     )
 
 
 def _rate(measurement: Measurement, places: List[int]) -> Rate:
-    rate = intervals.of_rate(measurement.normalized, places)
+    rate = intervals.of_rate(measurement.scored, places)
     if rate is None:
         raise ValueError("these clips hold no word")
     return rate

@@ -48,6 +48,7 @@ class Evaluations:
         self._backend = backend
         self._reporter = reporter
         self._stop = stop
+        self._metric = wer.metric(loaded.text_language_code, loaded.spellings)
         self._clips_digest = digest_of(clips)
 
     def stored(self, step: int) -> Optional[Evaluation]:
@@ -66,10 +67,11 @@ class Evaluations:
         evaluation = Evaluation(step, hypotheses, self._measure(hypotheses))
         figures = evaluation.measurement.to_report()
         logger.info(
-            "step %d: WER %s, normalized WER %s over %d clips, in %.0f s",
+            "step %d: %s %s %%, as written %s %%, over %d clips, in %.0f s",
             step,
+            self._metric.words,
+            figures.score,
             figures.wer,
-            figures.normalized_wer,
             len(self._clips),
             time.monotonic() - started,
         )
@@ -98,7 +100,7 @@ class Evaluations:
 
     def _measure(self, hypotheses: Tuple[str, ...]) -> wer.Measurement:
         references = [clip.text for clip in self._clips]
-        return wer.measure(references, hypotheses, self._loaded.language_code, self._loaded.spellings)
+        return wer.measure(references, hypotheses, self._loaded.text_language_code, self._loaded.spellings)
 
 
 def digest_of(clips: Tuple[Clip, ...]) -> str:

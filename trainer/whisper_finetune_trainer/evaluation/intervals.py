@@ -13,7 +13,7 @@ _DRAWS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True)
 class ClipErrors:
-    """Wrong words (substituted, deleted, inserted) of each clip's text and the words of its reference, by clip."""
+    """Wrong words (substituted, deleted, inserted) of each clip's text and the words of its reference, or letters."""
 
     errors: Tuple[int, ...]
     words: Tuple[int, ...]

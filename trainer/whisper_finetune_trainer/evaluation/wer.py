@@ -1,4 +1,4 @@
-"""Word error rates of a whole split. Pure."""
+"""Error rates of a whole split, by word or, where texts have no spaces, by letter. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, Collection, Mapping, Optional, Sequence, Tuple
@@ -6,7 +6,7 @@ from typing import Any, Collection, Mapping, Optional, Sequence, Tuple
 import jiwer
 
 from whisper_finetune_api.v1alpha1.status import Metric, UnseenTexts, WordErrorRate
-from whisper_finetune_trainer.data.normalizers import LETTER_LANGUAGES, letters, normalizer_for
+from whisper_finetune_trainer.data.normalizers import LETTER_LANGUAGES, basic, normalizer_for
 from whisper_finetune_trainer.evaluation import intervals
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors
 
@@ -18,12 +18,20 @@ _LARGEST_PERCENT = 99_999.99
 class Measurement:
     """The errors in each clip of a whole split, and the rates in percent that follow from them."""
 
-    #: Of the texts as they are.
+    #: Words of the texts as they are.
     written: ClipErrors
+    #: Words of the normalized texts.
     normalized: ClipErrors
-    #: Of the normalized texts, letter by letter; None for languages that are written with spaces.
-    letters: Optional[ClipErrors]
+    #: What the metric counts of the normalized texts: their letters in languages without spaces, else their words.
+    scored: ClipErrors
+    is_by_letter: bool
+    #: As the metric counts them: each letter stands alone where letters are counted.
     normalized_references: Tuple[str, ...]
+
+    @property
+    def score(self) -> float:
+        """Return the metric's own figure."""
+        return self.scored.percent()
 
     @property
     def wer(self) -> float:
@@ -35,7 +43,7 @@ class Measurement:
 
     @property
     def cer(self) -> Optional[float]:
-        return self.letters.percent() if self.letters else None
+        return self.score if self.is_by_letter else None
 
     @property
     def skipped(self) -> int:
@@ -44,12 +52,16 @@ class Measurement:
 
     def to_report(self) -> WordErrorRate:
         """Return what the status shows."""
-        cer = None if self.cer is None else percent_text(self.cer)
-        return WordErrorRate(wer=percent_text(self.wer), normalized_wer=percent_text(self.normalized_wer), cer=cer)
+        return WordErrorRate(
+            score=percent_text(self.score),
+            wer=percent_text(self.wer),
+            normalized_wer=percent_text(self.normalized_wer),
+            cer=None if self.cer is None else percent_text(self.cer),
+        )
 
 
 def metric(language_code: str, spellings: Mapping[str, str]) -> Metric:
-    """Return what the figures of a language are."""
+    """Return what the scores of texts in a language are."""
     name = "cer" if language_code in LETTER_LANGUAGES else "wer"
     return Metric.model_validate({"name": name, "normalizer": normalizer_for(language_code, spellings).name})
 
@@ -60,23 +72,15 @@ def measure(
     """Return the error rates of one text per clip against its reference."""
     normalizer = normalizer_for(language_code, spellings)
     normalized_references = tuple(normalizer.apply(text) for text in references)
-    normalized_hypotheses = [normalizer.apply(text) for text in hypotheses]
+    scored = _count(normalized_references, [normalizer.apply(text) for text in hypotheses])
+    is_by_letter = language_code in LETTER_LANGUAGES
     return Measurement(
         written=_count(references, hypotheses),
-        normalized=_count(normalized_references, normalized_hypotheses),
-        letters=_count_letters(normalized_references, normalized_hypotheses)
-        if language_code in LETTER_LANGUAGES
-        else None,
+        normalized=_count([*map(basic, references)], [*map(basic, hypotheses)]) if is_by_letter else scored,
+        scored=scored,
+        is_by_letter=is_by_letter,
         normalized_references=normalized_references,
     )
-
-
-def _count_letters(references: Sequence[str], hypotheses: Sequence[str]) -> ClipErrors:
-    return _count([_spaced(text) for text in references], [_spaced(text) for text in hypotheses])
-
-
-def _spaced(text: str) -> str:
-    return " ".join(letters(text))
 
 
 def _count(references: Sequence[str], hypotheses: Sequence[str]) -> ClipErrors:
@@ -108,13 +112,13 @@ def unseen(
     normalizer = normalizer_for(language_code, spellings)
     seen = {normalizer.apply(text) for text in train_texts}
     clips = [place for place, text in enumerate(before.normalized_references) if text and text not in seen]
-    interval = intervals.of_difference(before.normalized, after.normalized, clips)
+    interval = intervals.of_difference(before.scored, after.scored, clips)
     if interval is None:
         return None
     return UnseenTexts(
         clips=len(clips),
-        baseline=percent_text(before.normalized.percent(clips)),
-        result=percent_text(after.normalized.percent(clips)),
+        baseline=percent_text(before.scored.percent(clips)),
+        result=percent_text(after.scored.percent(clips)),
         difference_low=points_text(interval.low),
         difference_high=points_text(interval.high),
     )

@@ -46,7 +46,7 @@ def _fitting(
     drops = [drop for drop in _unfit(stream.looked_at, loaded, config) if drop is not None]
     clips.refuse_too_many(drops, stream.look.rows, config.spec.dataset.max_dropped_fraction)
     dropped = Tally(dropped=clips.count(drops), faults=len(drops), examples=clips.first_examples(drops))
-    normalize = normalizers.normalizer_for(loaded.language_code, loaded.spellings).apply
+    normalize = normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply
     return replace(
         stream,
         checks=replace(stream.checks, refuse=lambda clip: _unfit([clip], loaded, config)[0]),

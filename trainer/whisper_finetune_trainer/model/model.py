@@ -10,7 +10,7 @@ import transformers
 from safetensors import SafetensorError
 
 from whisper_finetune_api import models
-from whisper_finetune_api.languages import LANGUAGES, language_code
+from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import features
@@ -31,8 +31,8 @@ class LoadedModel:
     feature_settings: features.FeatureSettings
     dimensions: models.Dimensions
     prompt_ids: Tuple[int, ...]
-    #: Code of the language; an English-only model's is en, and it has no token for it.
-    language_code: str
+    #: Code of the language that is written: what is to be translated is spoken in another one.
+    text_language_code: str
     english_only: bool
     #: British to American spellings of the English normalizer; empty where the model's folder has none.
     spellings: Mapping[str, str]
@@ -134,7 +134,7 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         feature_settings=features.settings_of(network.config),
         dimensions=_dimensions(network.config),
         prompt_ids=prompt_ids,
-        language_code=code,
+        text_language_code=text_language_code(spec.language, spec.task),
         english_only=english_only,
         spellings=tokenizer.english_spelling_normalizer or {},
     )

@@ -55,37 +55,33 @@ def _title(config: TrainerConfig) -> str:
 
 def _figures(report: TrainerReport, result: Optional[Result]) -> str:
     if report.baseline is None or result is None:
-        return "## Word error rate\n\nNot measured for this checkpoint.\n"
-    lines = ["## Word error rate", "", "| | before | after |", "|---|---|---|"]
-    lines += _rows(report.baseline, result)
+        return "## Error rates\n\nNot measured for this checkpoint.\n"
+    score = report.metric.words if report.metric else "score"
+    lines = ["## Error rates", "", "| | before | after |", "|---|---|---|", *_rows(score, report.baseline, result)]
     clips = f"all {report.data.eval_clips} held-out clips" if report.data else "the held-out clips"
     lines += ["", f"In percent, over {clips}, each in the model's full window, with greedy decoding."]
     if report.metric is not None:
         lines.append(f"Normalizer: {report.metric.normalizer}.")
-    return "\n".join([*lines, *_interval(result), ""])
+    return "\n".join([*lines, *_comparison(score, report.baseline, result), ""])
 
 
-def _rows(before: WordErrorRate, after: Result) -> List[str]:
-    rows = [
-        f"| as written | {before.wer} | {after.wer} |",
-        f"| normalized | {before.normalized_wer} | {after.normalized_wer} |",
-    ]
-    if before.cer is not None and after.cer is not None:
-        rows.append(f"| characters | {before.cer} | {after.cer} |")
+def _rows(score: str, before: WordErrorRate, after: Result) -> List[str]:
+    rows = [f"| {score} | {before.score} | {after.score} |"]
     if after.unseen_texts is not None:
         unseen = after.unseen_texts
-        rows.append(f"| normalized, {unseen.clips} texts not in train | {unseen.baseline} | {unseen.result} |")
-    return rows
+        rows.append(f"| {score}, {unseen.clips} texts not in train | {unseen.baseline} | {unseen.result} |")
+    return [*rows, f"| WER as written | {before.wer} | {after.wer} |"]
 
 
-def _interval(result: Result) -> List[str]:
-    if result.difference_low is None or result.difference_high is None:
+def _comparison(score: str, before: WordErrorRate, after: Result) -> List[str]:
+    if after.difference_low is None or after.difference_high is None:
         return []
-    low, high = result.difference_low, result.difference_high
+    low, high = after.difference_low, after.difference_high
+    is_worse = float(after.score or 0) > float(before.score or 0)
+    worse = "**This model is worse than the one it was made from.** " if is_worse else ""
     surely = "" if float(low) > 0 or float(high) < 0 else " It holds zero: the difference may be chance."
-    return [
-        f"The normalized difference is between {low} and {high} points (95 %, paired bootstrap over clips).{surely}"
-    ]
+    interval = f"between {low} and {high} points (95 %, paired bootstrap over clips)"
+    return [f"{worse}The difference of the {score} is {interval}.{surely}"]
 
 
 def _training(config: TrainerConfig, report: TrainerReport, step: int) -> str:

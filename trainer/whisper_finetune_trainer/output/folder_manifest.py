@@ -8,7 +8,7 @@ from typing import Dict, Mapping, Optional
 from pydantic import Field, ValidationError, field_validator
 
 from whisper_finetune_api.v1alpha1.model import ApiModel
-from whisper_finetune_api.v1alpha1.status import Digest, Percent
+from whisper_finetune_api.v1alpha1.status import Digest, Percent, WordErrorRate
 
 NAME = "manifest.json"
 _CHUNK_BYTES = 1 << 20
@@ -27,6 +27,7 @@ class Manifest(ApiModel):
     uid: str = Field(max_length=64)
     training_fields: Digest = Field(description="Of the spec's fields that decide the weights.")
     step: int = Field(ge=0)
+    score: Optional[Percent] = None
     wer: Optional[Percent] = None
     files: Dict[str, ManifestFile]
 
@@ -40,14 +41,23 @@ class Manifest(ApiModel):
         return files
 
 
-def describe(folder: Path, uid: str, training_fields: str, step: int, wer: Optional[str] = None) -> Manifest:
-    """Return the manifest of a filled folder; every file is read once."""
+def describe(
+    folder: Path, uid: str, training_fields: str, step: int, figures: Optional[WordErrorRate] = None
+) -> Manifest:
+    """Return the manifest of a filled folder, with the figures of its model; every file is read once."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {
         path.relative_to(folder).as_posix(): ManifestFile(bytes=path.stat().st_size, sha256=file_sha256(path))
         for path in paths
     }
-    return Manifest(uid=uid, training_fields=training_fields, step=step, wer=wer, files=files)
+    return Manifest(
+        uid=uid,
+        training_fields=training_fields,
+        step=step,
+        score=figures.score if figures else None,
+        wer=figures.wer if figures else None,
+        files=files,
+    )
 
 
 def render(manifest: Manifest) -> bytes:

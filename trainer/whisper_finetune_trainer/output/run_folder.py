@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Optional
 
+from whisper_finetune_api.v1alpha1.status import WordErrorRate
 from whisper_finetune_trainer import scratch_shares
 from whisper_finetune_trainer.output import folder_manifest, stored_folder, written_run
 from whisper_finetune_trainer.output.storage import Storage
@@ -54,7 +55,7 @@ class RunFolder(WrittenRun):
         path: str,
         step: int,
         fill: Callable[[Path], None],
-        wer: Optional[str] = None,
+        figures: Optional[WordErrorRate] = None,
         before_whole: Callable[[StoredFolder], None] = lambda _folder: None,
     ) -> StoredFolder:
         """Fill a new folder and make it whole; `before_whole` is called with what it is about to be."""
@@ -62,7 +63,7 @@ class RunFolder(WrittenRun):
             folder = self._storage.new_folder(self._below(path))
             try:
                 fill(folder)
-                described = folder_manifest.describe(folder, self.uid, self._training_fields, step, wer)
+                described = folder_manifest.describe(folder, self.uid, self._training_fields, step, figures)
                 content = folder_manifest.render(described)
                 stored = StoredFolder(path, described, folder_manifest.sha256(content))
                 before_whole(stored)

@@ -1,4 +1,4 @@
-"""The report's curves: loss, learning rate and word error rate by step. Pure."""
+"""The report's curves: loss, learning rate and score by step. Pure."""
 
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple

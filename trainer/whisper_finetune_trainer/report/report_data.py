@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable, List, Optional, Tuple
 
-from whisper_finetune_api.languages import language_code
+from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.clips import Clips
@@ -50,9 +50,11 @@ class ReportData:
 
     title: str
     subtitle: str
-    #: Whisper's code of what is spoken.
+    #: Whisper's code of the language that is written.
     language: str
     metric: str
+    #: What a score counts: words or letters.
+    counted: str
     headline: Optional[Headline]
     figures: Tuple[FigureRow, ...]
     curves: Tuple[Chart, ...]
@@ -81,13 +83,14 @@ def gather(finished: FinishedTraining) -> ReportData:
     return ReportData(
         title=f"{config.namespace}/{config.name}",
         subtitle=run_facts.in_a_sentence(config.spec),
-        language=language_code(config.spec.language),
+        language=text_language_code(config.spec.language, config.spec.task),
         metric=metric,
+        counted="letters" if measurements[0].is_by_letter else "words",
         headline=headline,
         figures=report_figures.rows(*measurements, result.result.unseen_texts if result.result else None),
         curves=_curves(finished, measured, metric),
         measured=measured,
-        baseline_percent=finished.baseline.measurement.normalized_wer,
+        baseline_percent=finished.baseline.measurement.score,
         intervals=interval_chart.draw(report_figures.interval_rows(headline, lengths)) if headline else None,
         lengths=lengths,
         changes=clip_changes.compare(clips.evaluation, before, after),
@@ -112,7 +115,7 @@ def _measured(finished: FinishedTraining) -> Tuple[Measured, ...]:
     return tuple(
         Measured(
             step=evaluation.step,
-            percent=evaluation.measurement.normalized_wer,
+            percent=evaluation.measurement.score,
             is_kept=evaluation.step in kept,
             is_final=evaluation.step == finished.final.step,
         )
@@ -122,7 +125,7 @@ def _measured(finished: FinishedTraining) -> Tuple[Measured, ...]:
 
 def _curves(finished: FinishedTraining, measured: Tuple[Measured, ...], metric: str) -> Tuple[Chart, ...]:
     last_step = max([1, *(item.step for item in measured), *(item.last_step for item in finished.stretches[-1:])])
-    baseline = finished.baseline.measurement.normalized_wer
+    baseline = finished.baseline.measurement.score
     return (
         curves.error_rate(baseline, measured, last_step, metric),
         curves.loss(finished.stretches),

@@ -13,7 +13,7 @@ from whisper_finetune_trainer.report.interval_chart import Row
 
 @dataclass(frozen=True)
 class Headline:
-    """The normalized rates over all clips, and their difference in points; below zero is an improvement."""
+    """The scores over all clips, and their difference in points; below zero is an improvement."""
 
     before: Rate
     after: Rate
@@ -62,25 +62,27 @@ class FigureRow:
 
 
 def metric_name(metric: Optional[Metric]) -> str:
-    """Return what the normalized rate counts, in words."""
+    """Return what a score counts, in words."""
     return "Character error rate" if metric is not None and metric.name == "cer" else "Word error rate"
 
 
 def headline(before: Measurement, after: Measurement) -> Optional[Headline]:
     """Return the figures over all clips that hold a word after normalizing; None where none does."""
-    difference = intervals.of_difference(before.normalized, after.normalized)
-    rates = intervals.of_rate(before.normalized), intervals.of_rate(after.normalized)
+    difference = intervals.of_difference(before.scored, after.scored)
+    rates = intervals.of_rate(before.scored), intervals.of_rate(after.scored)
     if difference is None or rates[0] is None or rates[1] is None:
         return None
-    words = before.normalized.words
+    words = before.scored.words
     return Headline(rates[0], rates[1], difference, clips=sum(each > 0 for each in words), words=sum(words))
 
 
 def rows(before: Measurement, after: Measurement, unseen: Optional[UnseenTexts]) -> Tuple[FigureRow, ...]:
     """Return all figures before and after training; `unseen` are those of held-out texts that are not in train."""
-    found = [_row("Normalized", before.normalized, after.normalized), _row("As written", before.written, after.written)]
-    if before.letters and after.letters:
-        found.append(_row("Characters", before.letters, after.letters))
+    words = " by word" if before.is_by_letter else ""
+    found = [
+        _row("Normalized, by letter" if before.is_by_letter else "Normalized", before.scored, after.scored),
+        _row(f"As written{words}", before.written, after.written),
+    ]
     return (*(row for row in found if row), *([_unseen(unseen)] if unseen else []))
 
 

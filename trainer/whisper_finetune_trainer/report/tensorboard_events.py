@@ -42,6 +42,7 @@ def _of_evaluations(stretches: Sequence[Stretch], evaluations: Sequence[Evaluati
     for evaluation in evaluations:
         seconds = sum(item.seconds for item in stretches if item.last_step <= evaluation.step)
         measured = evaluation.measurement
+        yield "eval/score", evaluation.step, measured.score, seconds
         yield "eval/wer", evaluation.step, measured.wer, seconds
         yield "eval/normalized_wer", evaluation.step, measured.normalized_wer, seconds
         if measured.cer is not None:

@@ -39,7 +39,7 @@ def figures(step: int, found: Optional[WordErrorRate]) -> Tuple[Point, ...]:
     """Return the error rates that were measured at a step."""
     if found is None:
         return ()
-    rates = {"wer": found.wer, "normalized_wer": found.normalized_wer, "cer": found.cer}
+    rates = {"score": found.score, "wer": found.wer, "normalized_wer": found.normalized_wer, "cer": found.cer}
     return tuple(Point(f"eval/{name}", step, float(rate)) for name, rate in rates.items() if rate is not None)
 
 

@@ -61,6 +61,8 @@ def _latest(folder: RunFolder, result: TrainingResult) -> Dict[str, str]:
         "uid": folder.uid,
         "model": f"{folder.name}/{MODEL}",
         "sha256": model.sha256 if model else "",
+        "metric": result.metric.name if result.metric else "",
+        "score": (figures.score if figures else None) or "",
         "wer": figures.wer if figures else "",
         "normalizedWer": figures.normalized_wer if figures else "",
         "finished": (progress.update_time if progress else None) or "",

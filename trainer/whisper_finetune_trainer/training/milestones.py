@@ -24,8 +24,8 @@ def evaluation_steps(schedule: Schedule, until_step: int) -> Tuple[int, ...]:
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Return the evaluation with the lowest normalized word error rate, the earliest of equal ones."""
-    return min(evaluations, key=lambda evaluation: (evaluation.measurement.normalized_wer, evaluation.step))
+    """Return the evaluation with the lowest score, the earliest of equal ones."""
+    return min(evaluations, key=lambda evaluation: (evaluation.measurement.score, evaluation.step))
 
 
 def is_patience_exhausted(evaluations: Sequence[Evaluation], patience: Optional[int]) -> bool:

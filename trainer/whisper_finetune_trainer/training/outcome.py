@@ -3,10 +3,10 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Callable, ContextManager, Iterable
+from typing import Callable, ContextManager, Iterable, Optional
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1.status import Result
+from whisper_finetune_api.v1alpha1.status import Metric, Result
 from whisper_finetune_trainer.checkpoints import reached
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.evaluation import intervals, wer
@@ -21,12 +21,12 @@ _TEXTS_FILE = "evaluation.jsonl"
 
 def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedModel) -> Result:
     """Return the figures after training, with the intervals of their difference to the baseline."""
-    interval = intervals.of_difference(before.measurement.normalized, after.measurement.normalized)
+    interval = intervals.of_difference(before.measurement.scored, after.measurement.scored)
     unseen = wer.unseen(
         before.measurement,
         after.measurement,
         clips.train_texts(),
-        loaded.language_code,
+        loaded.text_language_code,
         loaded.spellings,
     )
     return Result(
@@ -37,10 +37,10 @@ def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedM
     )
 
 
-def describe(baseline: Evaluation, result: Result, clips: int) -> str:
-    """Return the result in one sentence; where chance may explain it, it says so."""
-    before = baseline.measurement.to_report().normalized_wer
-    text = f"normalized WER {before} -> {result.normalized_wer} % over {clips} clips"
+def describe(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
+    """Return the result in one sentence; a worse model is called so, and what chance may explain too."""
+    scores = result.compared_with(baseline.measurement.to_report(), metric)
+    text = f"{scores} over {len(baseline.hypotheses)} clips"
     if result.difference_low is None or result.difference_high is None:
         return f"{text}; their texts hold no word to compare"
     text += f", difference {result.difference_low} to {result.difference_high} (95 % interval over clips)"
@@ -68,7 +68,7 @@ def conclude(
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,
-        message=describe(baseline, figures, len(baseline.hypotheses)),
+        message=describe(baseline, figures, snapshot.report.metric),
         seconds=round(snapshot.training_seconds),
     )
 
@@ -84,7 +84,7 @@ def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable
         MODEL,
         step,
         fill,
-        wer=result.result.wer if result.result else None,
+        figures=result.result,
         before_whole=lambda stored: folder.write_json(reached.RESULT_FILE, with_model(stored).to_json_object()),
     )
     return with_model(stored)

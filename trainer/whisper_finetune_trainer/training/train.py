@@ -56,7 +56,7 @@ def train(
         clips.stream.on_read = lambda: reporter.tell(data=clips.summary())
         clips.stream.check_stop = stop.check
     reporter.tell(
-        data=clips.summary(), metric=wer.metric(loaded.language_code, loaded.spellings), ran_on=backend.ran_on
+        data=clips.summary(), metric=wer.metric(loaded.text_language_code, loaded.spellings), ran_on=backend.ran_on
     )
 
     measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
@@ -140,7 +140,7 @@ def _finished(
         baseline=measured[0],
         history=tuple(measured[1:]),
         final=final,
-        normalize=normalizers.normalizer_for(loaded.language_code, loaded.spellings).apply,
+        normalize=normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
         stretches=steps.stretches(),
         seconds=steps.seconds(),
         devices=report.devices(config),
