@@ -117,6 +117,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     # Not for the process that writes.
     from whisper_finetune_trainer.data import audio, dataset  # noqa: PLC0415
     from whisper_finetune_trainer.data.streams import streaming  # noqa: PLC0415
+    from whisper_finetune_trainer.pytorch.batches import StepSize  # noqa: PLC0415 -- the same
     from whisper_finetune_trainer.pytorch.train_steps import ListedSteps, StreamedSteps  # noqa: PLC0415 -- the same
 
     config = trainer_configs.make_config(trainer_configs.make_spec(), folder, scratch=folder)
@@ -126,8 +127,9 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     limits = streaming.StreamLimits(listed_bytes=0) if streamed else streaming.LIMITS
     found = dataset.load_clips(config, limits)
     load_s = time.monotonic() - started
-    steps: Any = StreamedSteps(found.stream, lambda _: 5, config.schedule) if found.stream else None
-    steps = steps or ListedSteps(found.train, lambda _: 5, 0, config.schedule)
+    size = StepSize(config.spec.training.batch_size, config.schedule.micro_batch_size)
+    steps: Any = StreamedSteps(found.stream, lambda _: 5, size) if found.stream else None
+    steps = steps or ListedSteps(found.train, lambda _: 5, 0, size)
     started, read = time.monotonic(), 0
     with steps.after(0) as following:
         for step in itertools.takewhile(lambda step: step.mark.cursor.epoch == 0, following):

@@ -122,19 +122,31 @@ def make_schedule(training: Training, accelerator: Accelerator, ipu: Optional[Ip
         warmup_steps=math.floor(steps * float(training.warmup_fraction)),
         learning_rate=float(training.learning_rate) * replicas,
         micro_batch_size=micro_batch_size,
-        gradient_accumulation_steps=training.batch_size // micro_batch_size,
+        gradient_accumulation_steps=_parts(training.batch_size, micro_batch_size),
         eval_every_steps=_divided(training.eval_every_steps, replicas),
         save_every_steps=_divided(training.save_every_steps, replicas),
     )
 
 
+def for_older_trainers(schedule: Schedule, batch_size: int) -> Schedule:
+    """Return the schedule in micro-batches that divide the batch: older trainers take their product for the batch.
+
+    Newer ones plan their own micro-batches, whatever they are told.
+    """
+    largest = max(size for size in range(1, schedule.micro_batch_size + 1) if batch_size % size == 0)
+    return schedule.model_copy(
+        update={"micro_batch_size": largest, "gradient_accumulation_steps": batch_size // largest}
+    )
+
+
 def _micro_batch_size(training: Training, accelerator: Accelerator) -> int:
-    return largest_divisor(training.batch_size, _LARGEST_MICRO_BATCH[accelerator])
+    """Return the largest of as few nearly equal parts as can be."""
+    return _parts(training.batch_size, _parts(training.batch_size, _LARGEST_MICRO_BATCH[accelerator]))
 
 
-def largest_divisor(number: int, limit: int) -> int:
-    """Return the largest divisor of `number` that is not above `limit`."""
-    return max(divisor for divisor in range(1, limit + 1) if number % divisor == 0)
+def _parts(number: int, largest: int) -> int:
+    """Return how many parts of at most `largest` make up a number."""
+    return -(-number // largest)
 
 
 def _divided(every_steps: Optional[int], replicas: int) -> Optional[int]:

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from specs import CASES, MINIMAL, Case, with_changes
 from whisper_finetune_api import addresses, languages, models
-from whisper_finetune_api.run_plan import make_run_plan, make_schedule
+from whisper_finetune_api.run import Accelerator
+from whisper_finetune_api.run_plan import for_older_trainers, make_run_plan, make_schedule
 from whisper_finetune_api.v1alpha1 import (
     Metric,
     Result,
@@ -129,11 +130,33 @@ def test_parameters_are_those_that_the_models_have(model: str, parameters: int) 
 
 
 @pytest.mark.parametrize(
-    ("batch", "micro", "accumulation"), [(16, 8, 2), (8, 8, 1), (12, 6, 2), (7, 7, 1), (11, 1, 11)]
+    ("accelerator", "batch", "micro", "accumulation"),
+    [
+        ("cpu", 16, 8, 2),
+        ("cpu", 8, 8, 1),
+        ("cpu", 12, 6, 2),
+        ("cpu", 7, 7, 1),
+        ("cpu", 11, 6, 2),
+        ("cuda", 17, 9, 2),
+        ("cuda", 34, 12, 3),
+        ("cuda", 113, 15, 8),
+        ("ipu", 17, 1, 17),
+    ],
 )
-def test_micro_batches_make_up_the_batch(batch: int, micro: int, accumulation: int) -> None:
-    schedule = make_schedule(Training(batch_size=batch), "cpu")
+def test_a_batch_is_as_few_nearly_equal_micro_batches_as_can_be(
+    accelerator: Accelerator, batch: int, micro: int, accumulation: int
+) -> None:
+    schedule = make_schedule(Training(batch_size=batch), accelerator)
     assert (schedule.micro_batch_size, schedule.gradient_accumulation_steps) == (micro, accumulation)
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda", "ipu"])
+@pytest.mark.parametrize("batch", [1, 11, 16, 17, 36, 113, 1024])
+def test_older_trainers_are_told_micro_batches_that_make_up_the_batch(accelerator: Accelerator, batch: int) -> None:
+    planned = make_schedule(Training(batch_size=batch), accelerator)
+    told = for_older_trainers(planned, batch)
+    assert told.micro_batch_size * told.gradient_accumulation_steps == batch
+    assert told.micro_batch_size <= planned.micro_batch_size
 
 
 def test_plan_of_a_model_outside_the_table_has_no_estimate() -> None:

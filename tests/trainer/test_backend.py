@@ -65,6 +65,11 @@ class Run:
                 break
         return losses
 
+    def divide(self, micro_batch_size: int) -> None:
+        """Have another number of clips go through the network at once."""
+        schedule = self.config.schedule.model_copy(update={"micro_batch_size": micro_batch_size})
+        self.backend = TorchBackend(self.config.model_copy(update={"schedule": schedule}), self.loaded, self.clips)
+
     def weights(self) -> Weights:
         return {name: weight.detach().clone() for name, weight in self.loaded.network.named_parameters()}
 
@@ -117,6 +122,24 @@ def test_a_resumed_run_draws_the_same_dropout_and_masks(tmp_path: Path, volume: 
     assert not encoder.is_deterministic(straight.loaded.network.config)
     straight.train()
     assert changed(straight.weights(), stopped_and_resumed(tmp_path, 7, **options)) == set()
+
+
+@pytest.mark.parametrize(("batch_size", "parts"), [(11, (5, 6)), (17, (8, 9))])
+def test_unequal_micro_batches_train_as_one_batch_does(tmp_path: Path, batch_size: int, parts: tuple[int, ...]) -> None:
+    tiny_whisper.build(tmp_path / "model", window_seconds=WINDOW_OF_EQUALITY)
+    tiny_whisper.write_clips(tmp_path / "clips", 24)
+    divided, whole = (Run(tmp_path, trainable="All", batchSize=batch_size) for _ in range(2))
+    divided.divide(max(parts))
+    whole.divide(batch_size)
+    sizes: list[int] = []
+    divided.loaded.network.model.encoder.register_forward_hook(lambda *hook: sizes.append(len(hook[2][0])))
+    start = whole.weights()
+    # Two steps an epoch: the second takes the clips that are left over.
+    assert divided.train(last_step=3) == pytest.approx(whole.train(last_step=3), abs=1e-5)
+    assert sorted(sizes[: len(parts)]) == list(parts)
+    trained, expected = divided.weights(), whole.weights()
+    assert max((trained[name] - weight).abs().max().item() for name, weight in start.items()) > 1e-4
+    assert max((trained[name] - weight).abs().max().item() for name, weight in expected.items()) < 1e-6
 
 
 def test_the_loss_falls(volume: Path) -> None:
@@ -281,7 +304,7 @@ class PlainTrainer(Seq2SeqTrainer):  # type: ignore[misc]  # transformers has no
 
 def plain_examples(run: Run) -> Iterator[dict[str, torch.Tensor]]:
     extractor = WhisperFeatureExtractor(chunk_length=WINDOW_OF_EQUALITY)
-    order = batches.StepOrder([WINDOW_OF_EQUALITY] * len(run.clips.train), 0, run.config.schedule)
+    order = batches.StepOrder([WINDOW_OF_EQUALITY] * len(run.clips.train), 0, batches.StepSize(4, 4))
     for step in range(1, STEPS + 1):
         for clip in (run.clips.train[place] for batch in order.of(step) for place in batch.clips):
             samples = soundfile.read(clip.audio.file, dtype="float32")[0]

@@ -2,7 +2,6 @@ from collections import Counter
 
 import pytest
 
-from whisper_finetune_api.run import Schedule
 from whisper_finetune_trainer.pytorch import batches
 
 WINDOWS = [5] * 43 + [10] * 9 + [20] * 2 + [30] * 5
@@ -26,6 +25,12 @@ def test_all_steps_but_one_are_full() -> None:
     assert max(len(micro_batch.clips) for step in steps for micro_batch in step) == 4
 
 
+@pytest.mark.parametrize(("batch_size", "sizes"), [(17, [8, 9]), (34, [11, 11, 12]), (16, [16]), (3, [3])])
+def test_a_step_is_as_few_nearly_equal_micro_batches_as_can_be(batch_size: int, sizes: list[int]) -> None:
+    (step,) = batches.epoch_steps([5] * batch_size, seed=0, epoch=0, batch_size=batch_size, micro_batch_size=16)
+    assert sorted(len(micro_batch.clips) for micro_batch in step) == sizes
+
+
 def test_a_micro_batch_has_one_window_and_so_have_most_steps() -> None:
     steps = batches.epoch_steps(WINDOWS, seed=0, epoch=0, batch_size=8, micro_batch_size=8)
     for micro_batch in (micro_batch for step in steps for micro_batch in step):
@@ -43,15 +48,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
 
 
 def test_steps_go_on_over_the_epochs() -> None:
-    schedule = Schedule(
-        replicas=1,
-        steps=100,
-        warmup_steps=0,
-        learning_rate=1.0,
-        micro_batch_size=4,
-        gradient_accumulation_steps=2,
-    )
-    order = batches.StepOrder(WINDOWS, 7, schedule)
+    order = batches.StepOrder(WINDOWS, 7, batches.StepSize(batch_size=8, micro_batch_size=4))
     first, second = (batches.epoch_steps(WINDOWS, 7, epoch, 8, 4) for epoch in (0, 1))
     assert tuple(order.of(step) for step in range(1, 17)) == first + second
     # Asked out of order, as after a resume, the answer is the same.

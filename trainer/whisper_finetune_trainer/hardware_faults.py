@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import List, Optional
 
+from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import Stage, TrainerConfig
 from whisper_finetune_trainer.errors import TrainerError
 
@@ -106,7 +107,8 @@ def _advice(stage: Stage, config: TrainerConfig) -> List[str]:
             "spread the layers over more IPUs by ipuConfig",
             "take a smaller model",
         ]
-    training, at_once = config.spec.training, config.schedule.micro_batch_size
+    training = config.spec.training
+    at_once = run_plan.make_schedule(training, config.accelerator).micro_batch_size
     found = ["take a smaller model", "a runtime with a larger card"]
     if stage != "Training":
         return found

@@ -98,7 +98,7 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
         accelerator=runtime.accelerator,
         ipus=ipus,
         ipu_wait_seconds=runtime.ipu_wait_seconds,
-        schedule=run_planned.schedule,
+        schedule=run_plan.for_older_trainers(run_planned.schedule, spec.training.batch_size),
         volumes={claim.name: claim.folder for claim in claims},
         progress_port=runtime.progress_port,
         grace_seconds=runtime.grace_seconds,

@@ -19,12 +19,13 @@ def make_plan(config: TrainerConfig, dimensions: Dimensions) -> IpuPlan:
 
 
 def of_model(config: TrainerConfig, dimensions: Dimensions) -> TrainerConfig:
-    """Return the configuration with the schedule that its model's own dimensions ask for.
+    """Return the configuration with the schedule that this trainer runs, for its model's own dimensions.
 
-    Whoever made the configuration knew only the models of the table; on any other accelerator nothing changes.
+    Whoever made the configuration knew only the models of the table, and may be of another version.
     """
     if config.accelerator != "ipu":
-        return config
+        schedule = run_plan.make_schedule(config.spec.training, config.accelerator)
+        return config.model_copy(update={"schedule": schedule})
     plan = make_plan(config, dimensions)
     schedule = run_plan.make_schedule(config.spec.training, "ipu", plan)
     return config.model_copy(update={"schedule": schedule, "ipus": plan.ipus})

@@ -86,7 +86,7 @@ def _comparison(score: str, before: WordErrorRate, after: Result) -> List[str]:
 
 def _training(config: TrainerConfig, report: TrainerReport, step: int) -> str:
     schedule, training = config.schedule, config.spec.training
-    batch_size = schedule.replicas * schedule.micro_batch_size * schedule.gradient_accumulation_steps
+    batch_size = schedule.replicas * training.batch_size
     lines = ["## Training", "", f"- step {step} of {schedule.steps}, {batch_size} clips each, seed {training.seed}"]
     lines.append(f"- learning rate {schedule.learning_rate:g}, linear, {schedule.warmup_steps} steps of warm-up")
     is_frozen = training.trainable == "Decoder"

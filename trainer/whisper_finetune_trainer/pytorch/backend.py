@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.checkpoints import random_state
@@ -21,6 +22,7 @@ from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.stand_ins import StandIns
 from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, transcription
+from whisper_finetune_trainer.pytorch.batches import StepSize
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 from whisper_finetune_trainer.pytorch.prepared_steps import Examples, StepMaker
@@ -66,7 +68,7 @@ class TorchBackend:
         self._optimizer = optimization.Optimizer(self._network)
         budget = ScratchBudget(config.scratch_folder, config.scratch_limit_bytes)
         self._make_encoder_outputs(config.spec.dataset.max_dropped_fraction)
-        self._steps = self._train_steps(training.seed, budget, is_frozen=is_frozen)
+        self._steps = self._train_steps(training, budget, is_frozen=is_frozen)
         if is_frozen:
             self._full_outputs.use_cache("held-out clips", transcription.groups(self._clips.evaluation), budget)
 
@@ -81,12 +83,13 @@ class TorchBackend:
         )
         self._make_step = StepMaker(self._loaded, self._train_outputs, stand_ins)
 
-    def _train_steps(self, seed: int, budget: ScratchBudget, *, is_frozen: bool) -> TrainSteps:
+    def _train_steps(self, training: Training, budget: ScratchBudget, *, is_frozen: bool) -> TrainSteps:
         """Return the steps, their encoder outputs cached where that is worth its place: a clip of a stream is not."""
         self._is_cached = False
+        size = StepSize(training.batch_size, self._schedule.micro_batch_size)
         if self._clips.stream is not None:
-            return StreamedSteps(self._clips.stream, self._window_of, self._schedule)
-        steps = ListedSteps(self._clips.train, self._window_of, seed, self._schedule)
+            return StreamedSteps(self._clips.stream, self._window_of, size)
+        steps = ListedSteps(self._clips.train, self._window_of, training.seed, size)
         if is_frozen and encoder.is_deterministic(self._network.config):
             self._is_cached = self._train_outputs.use_cache("train clips", steps.first_epoch(), budget)
         return steps

@@ -8,9 +8,7 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Dict, List, Sequence, Tuple, Union
-
-from whisper_finetune_api.run import Schedule
+from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,13 @@ class MicroBatch:
 
 
 Step = Tuple[MicroBatch, ...]
+
+
+class StepSize(NamedTuple):
+    """How many clips a step takes, and how many of them go through the network at once, at most."""
+
+    batch_size: int
+    micro_batch_size: int
 
 
 def steps_per_epoch(clips: int, batch_size: int) -> int:
@@ -53,8 +58,15 @@ def _micro_batches(clips: Sequence[int], windows: Sequence[int], micro_batch_siz
     return tuple(
         MicroBatch(window, tuple(chunk))
         for window, group in groupby(clips, key=lambda clip: windows[clip])
-        for chunk in _chunks(list(group), micro_batch_size)
+        for chunk in _parts(list(group), micro_batch_size)
     )
+
+
+def _parts(items: Sequence[int], largest: int) -> List[Sequence[int]]:
+    """Return as few parts of at most `largest` as can be, nearly equal: small ones would keep the hardware idle."""
+    count = -(-len(items) // largest)
+    ends = [part * len(items) // count for part in range(count + 1)]
+    return [items[first:end] for first, end in zip(ends, ends[1:])]
 
 
 def _chunks(items: Sequence[int], size: int) -> List[Sequence[int]]:
@@ -64,17 +76,16 @@ def _chunks(items: Sequence[int], size: int) -> List[Sequence[int]]:
 class StepOrder:
     """Finds the clips of any step of a run."""
 
-    def __init__(self, windows: Sequence[int], seed: int, schedule: Schedule) -> None:
+    def __init__(self, windows: Sequence[int], seed: int, size: StepSize) -> None:
         """`windows` in seconds of the train clips, by place."""
         self._windows = windows
         self._seed = seed
-        self._micro_batch_size = schedule.micro_batch_size
-        self._batch_size = schedule.micro_batch_size * schedule.gradient_accumulation_steps
+        self._size = size
         self._epoch = lru_cache(maxsize=2)(self._make_epoch)
 
     def of(self, step: int) -> Step:
         """Return the micro-batches of step 1, 2, ..."""
-        epoch, place = divmod(step - 1, steps_per_epoch(len(self._windows), self._batch_size))
+        epoch, place = divmod(step - 1, steps_per_epoch(len(self._windows), self._size.batch_size))
         return self._epoch(epoch)[place]
 
     def first_epoch(self) -> List[MicroBatch]:
@@ -82,4 +93,4 @@ class StepOrder:
         return [micro_batch for step in self._epoch(0) for micro_batch in step]
 
     def _make_epoch(self, epoch: int) -> Tuple[Step, ...]:
-        return epoch_steps(self._windows, self._seed, epoch, self._batch_size, self._micro_batch_size)
+        return epoch_steps(self._windows, self._seed, epoch, *self._size)

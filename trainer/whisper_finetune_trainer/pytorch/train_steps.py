@@ -4,13 +4,13 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Protocol, Tuple
 
-from whisper_finetune_api.run import Schedule
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.streams import stream_steps
 from whisper_finetune_trainer.data.streams.stream_blocks import Block
 from whisper_finetune_trainer.data.streams.stream_steps import Mark, StreamSteps
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.pytorch import batches
+from whisper_finetune_trainer.pytorch.batches import StepSize
 
 #: Window of a clip, in seconds.
 WindowOf = Callable[[Clip], int]
@@ -49,10 +49,10 @@ class TrainSteps(Protocol):
 class ListedSteps:
     """Steps of clips that are a list: any of them can be computed, so nothing is to be remembered."""
 
-    def __init__(self, clips: Tuple[Clip, ...], window_of: WindowOf, seed: int, schedule: Schedule) -> None:
+    def __init__(self, clips: Tuple[Clip, ...], window_of: WindowOf, seed: int, size: StepSize) -> None:
         """`clips` of the train split."""
         self._clips = clips
-        self._order = batches.StepOrder([window_of(clip) for clip in clips], seed, schedule)
+        self._order = batches.StepOrder([window_of(clip) for clip in clips], seed, size)
 
     def first_epoch(self) -> List[List[Clip]]:
         """Return the clips of the first epoch by micro-batches: every clip once."""
@@ -85,13 +85,12 @@ class ListedSteps:
 class StreamedSteps:
     """Steps of clips that are a stream: those of a block are a function of (seed, epoch, block)."""
 
-    def __init__(self, stream: TrainStream, window_of: WindowOf, schedule: Schedule) -> None:
+    def __init__(self, stream: TrainStream, window_of: WindowOf, size: StepSize) -> None:
         """Begin with the stream's first block."""
         self._seed = stream.seed
         self._window_of = window_of
-        self._micro_batch_size = schedule.micro_batch_size
-        self._batch_size = schedule.micro_batch_size * schedule.gradient_accumulation_steps
-        self._steps = StreamSteps(stream, self._batch_size, self._divide)
+        self._size = size
+        self._steps = StreamSteps(stream, size.batch_size, self._divide)
 
     @contextmanager
     def after(self, step: int) -> Iterator[Iterator[TrainStep]]:  # noqa: ARG002 -- the mark of that step says it
@@ -114,7 +113,7 @@ class StreamedSteps:
     def _divide(self, block: Block) -> List[Tuple[ClipBatch, ...]]:
         windows = [self._window_of(clip) for clip in block.clips]
         epoch = f"{block.cursor.epoch}/{block.cursor.block}"
-        steps = batches.epoch_steps(windows, self._seed, epoch, self._batch_size, self._micro_batch_size)
+        steps = batches.epoch_steps(windows, self._seed, epoch, *self._size)
         return [tuple(_with_clips(batch, block.clips) for batch in step) for step in steps]
 
 

@@ -1,6 +1,5 @@
 """How a run was made, as the report's lists say it. Pure."""
 
-import math
 from dataclasses import dataclass
 from typing import List, Sequence, Tuple
 
@@ -162,7 +161,8 @@ def _steps(config: TrainerConfig, stretches: Sequence[Stretch]) -> str:
     }
     parts = " \u00d7 ".join(f"{factor} {name}" for name, factor in factors.items() if factor > 1)
     taken = stretches[-1].last_step if stretches else 0
-    return f"{taken} of {schedule.steps}, {math.prod(factors.values())} clips each" + (f" ({parts})" if parts else "")
+    clips = schedule.replicas * config.spec.training.batch_size
+    return f"{taken} of {schedule.steps}, {clips} clips each" + (f" ({parts})" if parts else "")
 
 
 def _rate(config: TrainerConfig) -> str:
