@@ -82,6 +82,19 @@ says whether it is. Queues that send Jobs to other clusters (MultiKueue) are not
 from the pod, so such a run says `QueueNotSupported`. Pools of partitions and IPUJobs have lines of their own and take
 no queue.
 
+## NVIDIA cards
+
+- A run uses one card: let `resource: nvidia.com/gpu` stand alone, which asks for one. Where a pod has more (by
+  `extraResources`, or a device plugin that gives all of a node), the others stay idle; the log warns, and `ranOn` says
+  `1 of 8`.
+- The image's PyTorch is built for CUDA 13: it needs compute capability 7.5 (Turing: T4) or more, and driver 580
+  or newer on the node. Volta (V100) and older cannot run it; their runs fail with `AcceleratorUnavailable`.
+- `training.precision` is by itself what the card does well: `Half` (bfloat16) from compute capability 8.0 (Ampere) on,
+  else `Float`. `Half` on an older card, or on a CPU without bfloat16, is refused: it would be emulated, and slow.
+  `Float` multiplies in TF32 from 8.0 on, with 10 bits of mantissa, and in float32 on older cards and on CPUs.
+- A card that is too small for model and batch ends the run at once with `OutOfMemory`, the numbers, and what to lower.
+  Where other processes hold a part of the card, the run is tried again instead (`AcceleratorUnavailable`).
+
 ## An example
 
 ```yaml

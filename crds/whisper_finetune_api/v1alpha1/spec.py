@@ -106,7 +106,9 @@ class Training(ApiModel):
     max_label_tokens: int = Field(224, ge=8, le=448, description="Train clips with longer labels are dropped.")
     trainable: Literal["All", "Decoder"] = Field("All", description="Decoder freezes the encoder.")
     precision: Optional[Literal["Half", "Float"]] = Field(
-        None, description="float16 on IPUs, bfloat16 on torch; absent: Half where the hardware has it."
+        None,
+        description="Half: float16 on IPUs, bfloat16 on GPUs and CPUs, refused where the hardware has none. Float: "
+        "float32, of which GPUs multiply in TF32 where they have it. Absent: Half where the hardware has it.",
     )
     patience: Optional[int] = Field(
         None, ge=1, le=1000, description="Stop after this many evaluations without a better score."
