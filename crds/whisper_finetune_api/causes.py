@@ -13,6 +13,7 @@ EXIT_NOT_FOUND = 66
 EXIT_UNAVAILABLE = 69
 EXIT_CANNOT_WRITE = 73
 EXIT_STOPPED = 75
+EXIT_VERSIONS = 76
 EXIT_ACCESS = 77
 #: A pod that ends with one of these is never started again.
 FINAL_EXIT_CODES = (EXIT_CONFIG, EXIT_DATA, EXIT_NOT_FOUND, EXIT_CANNOT_WRITE, EXIT_ACCESS)
@@ -40,6 +41,7 @@ CAUSES = (
     Cause("ImagePullFailed", "waits", "the trainer's image cannot be pulled"),
     Cause("Unschedulable", "waits", "no node can take the pod"),
     Cause("NameConflict", "waits", "an object of somebody else has the child's name"),
+    Cause("VersionMismatch", "waits", "operator, CRD and trainer image do not understand each other", EXIT_VERSIONS),
     Cause("ConfigInvalid", "final", "the trainer cannot run this configuration", EXIT_CONFIG),
     Cause("DatasetInvalid", "final", "the data set is empty, broken or too small", EXIT_DATA),
     Cause("TrainingDiverged", "final", "the loss is no longer a finite number", EXIT_DATA),

@@ -5,6 +5,8 @@ from typing import Dict, Literal, Optional, Tuple
 from pydantic import Field, field_validator
 from typing_extensions import Annotated
 
+from whisper_finetune_api.contract import LATER
+from whisper_finetune_api.reading import printable
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.model import ApiModel
 from whisper_finetune_api.v1alpha1.status import (
@@ -117,10 +119,11 @@ class ReportedModel(ApiModel):
 class TrainerReport(ApiModel):
     """What is known so far: GET /progress answers it, and every ending carries it."""
 
+    contract: Annotated[Optional[int], LATER] = Field(None, ge=0, description="What the answer is written in.")
     uid: Optional[str] = Field(
         None, max_length=64, description="Only in /progress: an address may belong to another pod by now."
     )
-    stage: Stage = "Preparing"
+    stage: Optional[Stage] = Field("Preparing", description="None only where a reader does not know the word.")
     progress: Optional[Progress] = None
     metric: Optional[Metric] = None
     data: Optional[DataSummary] = None
@@ -142,7 +145,7 @@ class TrainingResult(TrainerReport):
     @field_validator("message")
     @classmethod
     def _printable(cls, text: str) -> str:
-        return "".join(character if character.isprintable() else " " for character in text)
+        return printable(text)
 
 
 def run_folder_name(name: str, uid: str) -> str:

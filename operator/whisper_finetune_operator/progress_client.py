@@ -5,8 +5,7 @@ import logging
 import random
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
+from whisper_finetune_api.reading import Reading
 from whisper_finetune_api.run import PROGRESS_PATH, TrainerReport
 from whisper_finetune_operator import pod_answer
 from whisper_finetune_operator.logs import about
@@ -15,6 +14,7 @@ from whisper_finetune_operator.pod_answer import RefusedAnswerError
 from whisper_finetune_operator.progress_turns import MANY, ProgressTurns, Trainer
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.workloads.children import trainer_settings_of
 from whisper_finetune_operator.world import KubernetesObject, Silence
 
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: A trainer that has been silent for so long is no longer one that is just starting: somebody should look.
 WARNED_AFTER_SECONDS = 180.0
+_NAMED_CHARACTERS = 200
 
 
 def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
@@ -36,15 +37,15 @@ def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
     return Trainer(run_uid, metadata["uid"], metadata["name"], metadata["namespace"], status["podIP"], port)
 
 
-def read_report(answer: bytes, run_uid: str) -> TrainerReport:
-    """Return the report; RefusedAnswerError where it is malformed or another run's."""
+def read_report(answer: bytes, run_uid: str) -> Reading[TrainerReport]:
+    """Return what is understood of the report; RefusedAnswerError where nothing is, or it is another run's."""
     try:
-        report = TrainerReport.model_validate_json(answer)
-    except ValidationError as problem:
-        raise RefusedAnswerError("malformed", f"{problem.error_count()} fields are not as they must be") from problem
-    if report.uid != run_uid:
+        found = results.read_report(answer)
+    except ValueError as problem:
+        raise RefusedAnswerError("malformed", " ".join(str(problem).split())[:_NAMED_CHARACTERS]) from problem
+    if found.model.uid != run_uid:
         raise RefusedAnswerError("foreign", "it is another run's: the address has a new owner")
-    return report
+    return found
 
 
 class ProgressClient:
@@ -68,6 +69,8 @@ class ProgressClient:
         self._turns = ProgressTurns(every_seconds=every_seconds, parallel=parallel)
         #: UIDs of the pods whose silence was complained of.
         self._complained: set[str] = set()
+        #: What of a pod's newest answer was left out, by the pod's UID.
+        self._left_out: dict[str, str] = {}
 
     async def run(self) -> None:
         """Ask until cancelled. Nobody waits for the slowest: what is asked for is not asked again meanwhile."""
@@ -88,7 +91,9 @@ class ProgressClient:
         found = (trainer_of(run_uid, pod) for run_uid, pod in self._store.attempts())
         running = [trainer for trainer in found if trainer]
         self._turns.note_running(running, _clock())
-        self._complained &= {trainer.pod_uid for trainer in running}
+        uids = {trainer.pod_uid for trainer in running}
+        self._complained &= uids
+        self._left_out = {uid: remark for uid, remark in self._left_out.items() if uid in uids}
 
     def _start(self, asking: asyncio.TaskGroup) -> None:
         """Begin to ask as many as may be asked at once; each that is done makes room for the next."""
@@ -100,15 +105,23 @@ class ProgressClient:
             answer = await pod_answer.get(
                 trainer.host, trainer.port, PROGRESS_PATH, timeout_seconds=self._timeout_seconds
             )
-            report = read_report(answer, trainer.run_uid)
+            found = read_report(answer, trainer.run_uid)
         except RefusedAnswerError as problem:
             self._note_failure(trainer, problem)
         else:
             self._turns.done(trainer, _clock(), faults=0, fraction=0.0)
-            self._store.keep_report(trainer.run_uid, trainer.pod_uid, report)
+            self._store.keep_report(trainer.run_uid, trainer.pod_uid, found.model)
             self._complained.discard(trainer.pod_uid)
+            self._note_left_out(trainer, found.remark())
         self._queue.add(trainer.run_uid)
         self._start(asking)
+
+    def _note_left_out(self, trainer: Trainer, remark: str) -> None:
+        """Tell once what of a pod's answers is not understood: they come every few seconds."""
+        if remark and remark != self._left_out.get(trainer.pod_uid):
+            text = "progress from pod %s, not understood and left out: %s"
+            logger.info(text, trainer.pod_name, remark, extra={"uid": trainer.run_uid})
+        self._left_out[trainer.pod_uid] = remark
 
     def _note_failure(self, trainer: Trainer, problem: RefusedAnswerError) -> None:
         self._refused.labels(problem.cause).inc()

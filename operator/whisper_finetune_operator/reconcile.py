@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.acting import adoption
 from whisper_finetune_operator.acting.acting import Actor
@@ -52,6 +53,8 @@ class Reconciler:
         self._require_leadership = require_leadership
         #: What the last look at a run failed by, by the run's UID.
         self._told: dict[str, str] = {}
+        #: What of a run another version wrote, and was not understood at the last look.
+        self._remarks: dict[str, tuple[str, ...]] = {}
         self._partitions = PartitionActor(store, cluster, leases, require_leadership=require_leadership)
         self._actor = Actor(store, cluster, self._partitions, poster, metrics, require_leadership=require_leadership)
 
@@ -66,6 +69,7 @@ class Reconciler:
         for _ in range(MAX_ROUNDS):
             run = self._store.run(uid)
             if run is None:
+                self._remarks.pop(uid, None)
                 return await self._partitions.give_back_of_deleted(uid)
             self._require_leadership()
             decision = await self._once(run)
@@ -98,12 +102,20 @@ class Reconciler:
         await self._refresh_unwatched(run)
         world = self._store.world(run, datetime.now(UTC))
         decision = decisions.decide(world, self._runtimes)
+        self._say(run, decision.remarks)
         if await self._actor.prepare(run, decision.actions):
             return None
         if decision.changed:
             await self._write_status(run, decision.status)
         self._store.drop_departed(world.pods)
         return decision if await self._actor.act(run, decision.actions) else None
+
+    def _say(self, run: Run, remarks: tuple[str, ...]) -> None:
+        """Tell once what another version wrote and this one leaves out."""
+        for remark in remarks:
+            if remark not in self._remarks.get(run.uid, ()):
+                logger.info("not understood and left out: %s", remark, extra=about(run))
+        self._remarks[run.uid] = remarks
 
     async def _refresh_unwatched(self, run: Run) -> None:
         """Read a workload anew that no watch tells of: it lacks the run's label, by the store or by its pod alone."""
@@ -130,7 +142,7 @@ class Reconciler:
 
     async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
         self._store.put_run(await self._cluster.apply_status(run, status))
-        before = WhisperFineTuneStatus.model_validate(run.status)
+        before = reading.read(WhisperFineTuneStatus, run.status).model
         announcement = announcements.announce(before, status)
         if announcement:
             self._poster.post(run, announcement)

@@ -22,6 +22,7 @@ from run_objects import (
     waiting,
     world,
 )
+from whisper_finetune_api.contract import CONTRACT
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
@@ -94,6 +95,15 @@ POD = Moment(3, job(), (pod(2),))
 PREPARING = Moment(10, job(), (running(2, 5),))
 TRAINING = Moment(60, job(), (running(2, 5),), progress(40))
 
+KEY_TWICE = {"secretRefs": [{"name": "a", "keys": ["HF_TOKEN"]}, {"name": "b", "keys": ["HF_TOKEN"]}]}
+LATER_SPEC = {"training.weightDecay": "0.1"}
+TOO_OLD = ended(2, 5, 6, 76, failure("VersionMismatch", "it knows no weightDecay"))
+OF_CONTRACT_0 = ended(
+    2, 5, 6, 64, failure("ConfigInvalid", "$WHISPER_FINETUNE_CONFIG: weightDecay: Extra inputs are not permitted")
+)
+_MATCHED = "Container trainer for pod speech/p failed with exit code 76 matching FailJob rule at index 2"
+_MATCHED_64 = _MATCHED.replace("76", "64")
+
 
 #: Parts of a result that must not pass.
 REFUSED: dict[str, dict[str, Any]] = {
@@ -105,7 +115,9 @@ REFUSED: dict[str, dict[str, Any]] = {
     "without a model": {"model": None},
     "of another run": {"uid": "somebody else"},
     "with a reason": {"reason": "DatasetInvalid"},
-    "unknown fields": {"colour": "red"},
+    "with a reason that is none": {"reason": 7},
+    "of a run that is none": {"uid": 7},
+    "in a contract that is none": {"contract": "new"},
     "numbers that the API cannot hold": {"model": {"path": "model", "sha256": "ab" * 32, "step": 10**30}},
 }
 
@@ -978,19 +990,81 @@ SCENARIOS: dict[str, Scenario] = {
     "queue label on a pool": Scenario(
         (Moment(1, spec={"ipus": 4, "runtime": "pod16"}, labels=QUEUE),), "Pending", "QueueNotSupported", "own line"
     ),
-    "spec that schema and CEL let pass": Scenario(
-        (Moment(1, spec={"language": "xx"}),), "Failed", "InvalidSpec", "language: "
-    ),
     "one key from two Secrets": Scenario(
-        (
-            Moment(
-                1,
-                spec={"secretRefs": [{"name": "a", "keys": ["HF_TOKEN"]}, {"name": "b", "keys": ["HF_TOKEN"]}]},
-            ),
-        ),
-        "Failed",
-        "InvalidSpec",
-        "HF_TOKEN is taken from more than one Secret",
+        (Moment(1, spec=KEY_TWICE),), "Failed", "InvalidSpec", "HF_TOKEN is taken from more than one Secret"
+    ),
+    "a pod at work is not ended for what its spec must not be": Scenario(
+        (CREATED, JOB, TRAINING, Moment(61, job(), TRAINING.pods, progress(41), spec=KEY_TWICE)), "Training", "Training"
+    ),
+    # versions that meet: a CRD that is newer than this operator
+    "spec with a word that is not known": Scenario(
+        (Moment(1, spec={"language": "xx"}),), "Pending", "VersionMismatch", "older than the CRD, or of another version"
+    ),
+    "spec with a field that is not known": Scenario(
+        (Moment(1, spec=LATER_SPEC),), "Pending", "VersionMismatch", "spec.training.weightDecay: it does not know this"
+    ),
+    "a pod at work is not ended for a spec that is not understood": Scenario(
+        (CREATED, JOB, TRAINING, Moment(61, job(), TRAINING.pods, progress(41), spec=LATER_SPEC)),
+        "Training",
+        "Training",
+    ),
+    "its result is taken for a spec that is not understood": Scenario(
+        (CREATED, JOB, Moment(101, job(complete(100)), (ended(2, 5, 99, 0, DONE),), spec={"language": "xx"})),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "no further attempt is made for a spec that is not understood": Scenario(
+        (CREATED, JOB, TRAINING, Moment(70, spec=LATER_SPEC)), "Pending", "VersionMismatch"
+    ),
+    "suspended with a spec that is not understood": Scenario(
+        (CREATED, JOB, TRAINING, Moment(61, job(), TRAINING.pods, spec={**LATER_SPEC, "suspend": True}, generation=2)),
+        "Training",
+        "Suspending",
+        actions=("delete",),
+    ),
+    # versions that meet: trainers that are newer or older
+    "a result says more than is known": Scenario(
+        (CREATED, JOB, Moment(101, job(complete(100)), (ended(2, 5, 99, 0, {**DONE, "colour": "red"}),))),
+        "Succeeded",
+        "Succeeded",
+    ),
+    "a result in a later contract is kept for a newer operator": Scenario(
+        (CREATED, JOB, Moment(4000, job(complete(100)), (ended(2, 5, 99, 0, {**DONE, "contract": CONTRACT + 1}),))),
+        "Pending",
+        "VersionMismatch",
+        "upgrade the operator",
+    ),
+    "its trainer is too old": Scenario(
+        (CREATED, JOB, Moment(8, job(job_failed(7, "PodFailurePolicy", _MATCHED)), (TOO_OLD,))),
+        "Pending",
+        "VersionMismatch",
+        "it knows no weightDecay",
+        rechecks=True,
+    ),
+    "its trainer is too old, and its pod is gone": Scenario(
+        (CREATED, JOB, Moment(80, job(job_failed(7, "PodFailurePolicy", _MATCHED)))),
+        "Pending",
+        "VersionMismatch",
+        rechecks=True,
+    ),
+    "its trainer was too old ten minutes ago": Scenario(
+        (CREATED, JOB, Moment(608, job(job_failed(7, "PodFailurePolicy", _MATCHED)), (TOO_OLD,))),
+        "Pending",
+        "VersionMismatch",
+        actions=("delete",),
+    ),
+    "its trainer is of contract 0 and too old": Scenario(
+        (CREATED, JOB, Moment(8, job(job_failed(7, "PodFailurePolicy", _MATCHED_64)), (OF_CONTRACT_0,))),
+        "Pending",
+        "VersionMismatch",
+        "Extra inputs are not permitted",
+        rechecks=True,
+    ),
+    "its trainer is too old for a Job of an earlier operator": Scenario(
+        (CREATED, JOB, Moment(8, job(job_failed(7)), (TOO_OLD,), spec={"retries": 0})),
+        "Pending",
+        "VersionMismatch",
+        rechecks=True,
     ),
     # never two at work
     "Job deleted by hand, and its pod is ending": Scenario(

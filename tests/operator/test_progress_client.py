@@ -12,6 +12,7 @@ from aiohttp import web
 from operator_process import free_port
 from run_objects import NAME, NAMESPACE, UID, at, run_object, running
 from test_store import pod_version, version
+from whisper_finetune_api.contract import CONTRACT
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator import pod_answer, progress_client
@@ -108,19 +109,9 @@ REFUSED = {
     "nobody's": (json.dumps({"stage": "Training"}), {}, "foreign"),
     "no JSON": ("<html>", {}, "malformed"),
     "a list": ("[]", {}, "malformed"),
-    "an unknown field": (json.dumps({**GOOD, "command": "rm"}), {}, "malformed"),
-    "a WER that is no number": (
-        json.dumps({**GOOD, "baseline": {"wer": "NaN", "normalizedWer": "1.00"}}),
-        {},
-        "malformed",
-    ),
-    "a negative WER": (json.dumps({**GOOD, "baseline": {"wer": "-1.00", "normalizedWer": "1.00"}}), {}, "malformed"),
+    "a number in place of a UID": (json.dumps({**GOOD, "uid": 7}), {}, "malformed"),
+    "a later contract": (json.dumps({**GOOD, "contract": CONTRACT + 1}), {}, "malformed"),
     "an infinite step": (f'{{{{"uid": "{UID}", "progress": {{{{"step": Infinity}}}}}}}}', {}, "malformed"),
-    "a path outside of the run's folder": (
-        json.dumps({**GOOD, "checkpoints": [{"step": 1, "path": "../other/checkpoint-1"}]}),
-        {},
-        "malformed",
-    ),
     "text that is no UTF-8": (b'{"uid": "\xff"}', {}, "malformed"),
     "far too much": (json.dumps(GOOD) + " " * (pod_answer.BODY_MAX_BYTES + 16 * 1024), {}, "oversized"),
     "nothing": ("", {}, "malformed"),
@@ -136,6 +127,35 @@ async def test_answer_is_dropped_and_counted(body: str | bytes, options: dict[st
     assert asked.report is None
     assert asked.silence is not None
     assert asked.refused == {cause: 1.0}
+
+
+LEFT_OUT: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown field": ({"command": "rm"}, "command: not known to this version"),
+    "an unknown stage": ({"stage": "Dreaming"}, "stage: Input should be"),
+    "a WER that is no number": ({"baseline": {"wer": "NaN", "normalizedWer": "1.00"}}, "baseline.wer: String should"),
+    "a negative WER": ({"baseline": {"wer": "-1.00", "normalizedWer": "1.00"}}, "baseline.wer: String should match"),
+    "a path outside of the run's folder": (
+        {"checkpoints": [{"step": 1, "path": "../other/checkpoint-1"}]},
+        "checkpoints.0.path: String should match",
+    ),
+    "a name that steers a terminal": ({"\x1b[2J\u202e": 1}, " [2J : not known to this version"),
+}
+
+
+@pytest.mark.parametrize(("more", "says"), LEFT_OUT.values(), ids=LEFT_OUT)
+async def test_what_is_not_understood_is_left_out_and_said_once(
+    more: dict[str, Any], says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with trainer(always(json.dumps({**GOOD, **more}))) as port:
+        asked = await ask(port)
+    assert asked.report is not None
+    assert asked.report.progress is not None
+    assert asked.report.progress.percent == 30
+    assert (asked.report.baseline, asked.report.checkpoints) == (None, ())
+    assert asked.refused == {}
+    (line,) = [message for message in caplog.messages if "left out" in message]
+    assert says in line
 
 
 async def test_nobody_listens() -> None:

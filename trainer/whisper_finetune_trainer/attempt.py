@@ -64,7 +64,7 @@ def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) 
     if config.accelerator == "cuda":
         # PyTorch is loaded by now, and takes seconds where it is not.
         card = importlib.import_module("whisper_finetune_trainer.pytorch.device").card_memory()
-    explained = hardware_faults.explain(error, reporter.report().stage, config, card)
+    explained = hardware_faults.explain(error, reporter.report().stage or "Preparing", config, card)
     if explained is not None:
         logger.error("%s of accelerator %s", explained.reason, config.accelerator, exc_info=error)
     return explained

@@ -1,13 +1,16 @@
 """The TrainerConfig: from the operator's environment variable, or made on a workstation."""
 
+import logging
 import shutil
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Iterable, Mapping, Optional
 
+import pydantic_core
 from pydantic import ValidationError
 
-from whisper_finetune_api import run_plan
+from whisper_finetune_api import contract, reading, run_plan
 from whisper_finetune_api.ipu_refusals import IpuPlanError
+from whisper_finetune_api.reading import Reading
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator, TrainerConfig
 from whisper_finetune_trainer import field_errors, identity
 from whisper_finetune_trainer.errors import TrainerError
@@ -15,10 +18,15 @@ from whisper_finetune_trainer.spec_file import SpecFile
 
 #: Caches take at most this part of what is free in the scratch folder.
 _SCRATCH_PART = 2
+_MEND = "name a trainer image of the operator's version in the cluster's runtimes"
+logger = logging.getLogger(__name__)
 
 
 def from_environment(environment: Mapping[str, str]) -> TrainerConfig:
-    """Return the configuration that the operator gave; TrainerError(ConfigInvalid) where it is missing or malformed."""
+    """Return the configuration that the operator gave.
+
+    TrainerError: ConfigInvalid where there is none, VersionMismatch where it is more than this image understands.
+    """
     text = environment.get(CONFIG_ENV)
     if not text:
         raise TrainerError(
@@ -26,10 +34,32 @@ def from_environment(environment: Mapping[str, str]) -> TrainerConfig:
             f"${CONFIG_ENV} is not set: in a pod the operator sets it; "
             "on a workstation use `python -m whisper_finetune_trainer run SPEC.yaml --volume CLAIM=FOLDER`",
         )
+    theirs = contract.of_environment(environment)
+    if theirs > contract.CONTRACT:
+        numbers = f"the operator speaks contract {theirs} and this image {contract.CONTRACT}"
+        raise TrainerError("VersionMismatch", f"this trainer is older than its operator ({numbers}): {_MEND}")
+    found = _understood(text)
+    if found.left_out:
+        logger.warning("the operator says more than this image knows; left out: %s", found.remark())
+    return found.model
+
+
+def _understood(text: str) -> Reading[TrainerConfig]:
+    """Return the configuration without what a trainer may pass over: fields that it does not know, outside of spec."""
     try:
-        return TrainerConfig.model_validate_json(text)
+        found = reading.read(TrainerConfig, pydantic_core.from_json(text))
     except ValidationError as error:
-        raise TrainerError("ConfigInvalid", f"${CONFIG_ENV}: " + "; ".join(field_errors.lines(error))) from None
+        raise _too_new(field_errors.lines(error)) from None
+    except ValueError as error:
+        raise TrainerError("ConfigInvalid", f"${CONFIG_ENV}: the object: Invalid JSON: {error}") from None
+    refused = [part for part in found.left_out if part.path[0] == "spec" or not part.is_unknown_field]
+    if refused:
+        raise _too_new(map(str, refused))
+    return found
+
+
+def _too_new(faults: Iterable[str]) -> TrainerError:
+    return TrainerError("VersionMismatch", f"${CONFIG_ENV} is of another version: {'; '.join(faults)}; {_MEND}")
 
 
 def of_workstation(

@@ -74,9 +74,9 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def write_termination_message(path: Path, ending: Ending) -> None:
-    """Write the message where the kubelet reads it; without that file the log has to do."""
-    message = result.termination_message(ending.result)
+def write_termination_message(path: Path, ending: Ending, operators: Optional[int] = None) -> None:
+    """Write the message where the kubelet reads it, in the operator's contract; without that file the log has to do."""
+    message = result.termination_message(ending.result, operators=operators)
     try:
         path.write_bytes(message)
     except OSError as error:

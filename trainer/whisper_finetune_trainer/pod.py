@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from whisper_finetune_api import contract
 from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer import attempt, configuration, ending, scratch
 from whisper_finetune_trainer.progress import progress_server
@@ -18,12 +19,12 @@ def run(termination_log: Path) -> int:
     reporter = Reporter()
     reporter.listen(ProgressLog())
     ended = ending.of_attempt(lambda: _attempt(reporter, stop), reporter)
-    ending.write_termination_message(termination_log, ended)
+    ending.write_termination_message(termination_log, ended, contract.of_environment(os.environ))
     return ended.exit_code
 
 
 def _attempt(reporter: Reporter, stop: StopRequest) -> TrainingResult:
     config = configuration.from_environment(os.environ)
     scratch.use(config.scratch_folder)
-    progress_server.serve(config, reporter)
+    progress_server.serve(config, reporter, operators=contract.of_environment(os.environ))
     return attempt.make(config, reporter, stop)

@@ -3,6 +3,7 @@
 import json
 from typing import Optional
 
+from whisper_finetune_api import contract
 from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainerReport, TrainingResult
 
 #: The API's own bound of `message`, in characters.
@@ -21,17 +22,19 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: max(0, length - len(_CUT))] + _CUT
 
 
-def render(result: TrainingResult) -> bytes:
-    """Return the result as one line of JSON, without regard to its size."""
-    return json.dumps(result.to_json_object(), ensure_ascii=False, separators=(",", ":")).encode()
+def render(result: TrainingResult, operators: Optional[int] = None) -> bytes:
+    """Return the result as one line of JSON in the operator's contract, without regard to its size."""
+    return json.dumps(contract.answer(result, operators), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def termination_message(result: TrainingResult, limit: int = TERMINATION_MESSAGE_MAX_BYTES) -> bytes:
+def termination_message(
+    result: TrainingResult, limit: int = TERMINATION_MESSAGE_MAX_BYTES, operators: Optional[int] = None
+) -> bytes:
     """Return the result in at most `limit` bytes: the oldest checkpoints go first, then the message's end."""
     shrunk = result
-    while len(render(shrunk)) > limit and len(shrunk.checkpoints) > 1:
+    while len(render(shrunk, operators)) > limit and len(shrunk.checkpoints) > 1:
         shrunk = shrunk.model_copy(update={"checkpoints": shrunk.checkpoints[1:]})
-    while len(render(shrunk)) > limit and shrunk.message:
+    while len(render(shrunk, operators)) > limit and shrunk.message:
         # Half is left off at a time: characters are of one to four bytes, and few messages are long.
         shrunk = shrunk.model_copy(update={"message": cut(shrunk.message, len(shrunk.message) // 2)})
-    return render(shrunk)
+    return render(shrunk, operators)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from whisper_finetune_api import v1alpha1
+from whisper_finetune_api import reading, v1alpha1
 from whisper_finetune_api.v1alpha1 import UID_LABEL, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.api.api_server import (
@@ -38,11 +38,13 @@ class Cluster:
         """Write the whole status and return the run; ConflictError where it changed since it was read."""
         # The server ignores the UID in what is applied to a status. The version alone keeps a write to an old run
         # from landing on a new one of the same name.
+        before = reading.read(WhisperFineTuneStatus, run.status)
         body = {
             "apiVersion": RUNS.version,
             "kind": v1alpha1.KIND,
             "metadata": {"name": run.name, "namespace": run.namespace, "resourceVersion": run.resource_version},
-            "status": status.to_json_object(),
+            # An apply takes away what this manager wrote before, by whichever version of it, and leaves out now.
+            "status": reading.kept_unknown(run.status, before, status.to_json_object()),
         }
         path = RUNS.path(run.namespace, run.name, "status")
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}

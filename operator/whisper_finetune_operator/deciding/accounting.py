@@ -45,7 +45,7 @@ def count(
     completing = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
     result_lost = complete is not None and not completing and _is_overdue(complete, until, now)
     # From here on the pod may go before its Job, and its result is not lost by that.
-    closed = complete if result_lost or any(pod.ended for pod in completing) else None
+    closed = complete if result_lost or any(pod.ended and not _is_open(pod, job, uid) for pod in completing) else None
     seen = _newly_seen(before.seen_until, previous.pod_name, pods)
     vanished = _vanished(before, pods, job)
     attempts = Attempts(
@@ -73,7 +73,9 @@ def _lacked_memory(pod: Pod, meaning: Meaning) -> bool:
 
 
 def _is_open(pod: Pod, job: Workload | None, uid: str) -> bool:
-    """Return whether the end of the Job, which follows at once, decides how this pod is counted."""
+    """Return whether what is to come decides how this pod is counted: the Job's end at once, or a newer operator."""
+    if endings.awaits_operator(pod, uid):
+        return True
     unreadable = endings.meaning(pod, job, uid) is Meaning.UNREADABLE
     return unreadable and job is not None and job.kind == "Job" and job.uid == pod.owner_uid and job.end is None
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import Condition
 from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
 from whisper_finetune_operator import timestamps
@@ -67,7 +68,7 @@ def observe(previous: tuple[Condition, ...], generation: int) -> tuple[Condition
 
 def printable(message: str) -> str:
     """Return a message as a condition or an Event takes it: one line, nothing unprintable, at most 1,024 characters."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in message).split())
+    line = " ".join(reading.printable(message).split())
     return line if len(line) <= _MESSAGE_MAX_LENGTH else f"{line[: _MESSAGE_MAX_LENGTH - 1]}…"
 
 

@@ -1,7 +1,8 @@
 """Decide what to do about one run: from what the world shows to its status and the actions. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.deciding import (
     conditions,
@@ -16,9 +17,9 @@ from whisper_finetune_operator.deciding import (
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.planning import plan
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.world import World
+from whisper_finetune_operator.workloads import results
+from whisper_finetune_operator.world import Run, World
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,33 @@ class Decision:
     actions: tuple[Action, ...] = ()
     #: Look again after this time although nothing may have changed by then.
     recheck_seconds: float | None = None
+    #: What of the status and of trainers' last words is not understood, for the log.
+    remarks: tuple[str, ...] = ()
 
 
 def decide(world: World, runtimes: Runtimes) -> Decision:
     """Return what is to be done about the run; the same world and status give the same decision."""
-    run, previous = world.run, WhisperFineTuneStatus.model_validate(world.run.status)
+    found = reading.read(WhisperFineTuneStatus, world.run.status)
+    decision = _decide(world, found.model, runtimes)
+    return replace(decision, remarks=(f"status: {found.remark()}", *decision.remarks)) if found.left_out else decision
+
+
+def _decide(world: World, previous: WhisperFineTuneStatus, runtimes: Runtimes) -> Decision:
+    run = world.run
     if run.deletion:
         # Its children go with it, by their owner references.
         return Decision(previous, changed=False, actions=giving_back.where_idle(world))
-    if _is_over(previous):
-        return _finished(world, previous, status.observe(previous, run.generation))
-    spec = plan.read_spec(run)
-    if isinstance(spec, Phase):
-        refused = status.derive_refused_status(previous, spec, generation=run.generation, now=world.now)
-        return _finished(world, previous, refused)
-    return _decide(world, situation.read(world, spec, previous), runtimes)
+    if _is_over(run):
+        understood = conditions.find(previous.conditions, "Succeeded") is not None
+        # Written anew without it, the run would begin again.
+        return _finished(world, previous, status.observe(previous, run.generation) if understood else previous)
+    seen = situation.read(world, previous)
+    last_words = (results.remark(pod.termination_message, run.uid) for pod in seen.tally.added)
+    remarks = tuple(f"termination message: {remark}" for remark in last_words if remark)
+    return replace(_decide_course(world, seen, runtimes), remarks=remarks)
 
 
-def _decide(world: World, seen: Situation, runtimes: Runtimes) -> Decision:
+def _decide_course(world: World, seen: Situation, runtimes: Runtimes) -> Decision:
     final = finals.find(seen)
     if final and (final.state == "Succeeded" or not _could_go_on(seen, final)):
         derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
@@ -70,9 +80,10 @@ def _finished(world: World, previous: WhisperFineTuneStatus, derived: WhisperFin
     return Decision(derived, derived != previous, *tidying.find(world, derived))
 
 
-def _is_over(previous: WhisperFineTuneStatus) -> bool:
-    succeeded = conditions.find(previous.conditions, "Succeeded")
-    return succeeded is not None and succeeded.status != "Unknown"
+def _is_over(run: Run) -> bool:
+    # By the raw status: whatever else another version says there, a run that is over stays so.
+    told = run.status.get("conditions") or ()
+    return any(each.get("type") == "Succeeded" and each.get("status") in ("True", "False") for each in told)
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:

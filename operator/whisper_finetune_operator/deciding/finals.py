@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from whisper_finetune_api.causes import BY_REASON, FINAL_EXIT_CODES
 from whisper_finetune_operator import phases
+from whisper_finetune_operator.deciding import version_mismatch
 from whisper_finetune_operator.deciding.accounting import SETTLE_TIME
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
@@ -82,6 +83,8 @@ def _job_failed(situation: Situation) -> Phase | None:
         return None
     if end.reason == "DeadlineExceeded":
         return _deadline(situation)
+    if situation.workload and version_mismatch.ended_by(situation, situation.workload):
+        return None
     if end.reason == "PodFailurePolicy":
         return _by_policy(end.message) if _is_settled(situation) else None
     return _retries(situation) if _end_is_shown(situation) or _is_settled(situation) else None

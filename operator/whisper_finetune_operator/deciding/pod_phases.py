@@ -2,6 +2,7 @@
 
 from whisper_finetune_api.v1alpha1.status import State
 from whisper_finetune_operator import phases
+from whisper_finetune_operator.deciding import version_mismatch
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.workloads import endings
@@ -18,6 +19,8 @@ def retrying(situation: Situation) -> Phase | None:
     told = endings.describe(pod, situation.run.uid)
     if meaning is Meaning.INTERRUPTED:
         return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}")
+    if meaning is Meaning.MISMATCH:
+        return version_mismatch.phase(situation, pod)
     if meaning is Meaning.UNREADABLE:
         return phases.waits(phases.RETRYING, "the result could not be read; the next attempt reports it again")
     cause = endings.cause_of(pod.exit_code) if pod.exit_code else None
@@ -39,7 +42,7 @@ def _state(situation: Situation) -> State:
     pod, before = situation.at_work, situation.previous.state
     if pod is None or not pod.running:
         return "Pending"
-    if situation.report:
+    if situation.report and situation.report.stage:
         return situation.report.stage
     # The operator may just have started: no report is no news.
     same = pod.name == situation.previous.pod_name and before in phases.RUNNING_STATES

@@ -11,6 +11,9 @@ from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.partitions.partition_line import Line
+from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.planning import plan
+from whisper_finetune_operator.planning.plan import Handling
 from whisper_finetune_operator.workloads import ipu_jobs, names, pods, workloads
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload
@@ -22,7 +25,10 @@ class Situation:
     """One run at one moment, in typed facts."""
 
     run: Run
-    spec: WhisperFineTuneSpec
+    #: What of the spec the operator itself follows.
+    spec: Handling
+    #: The whole spec, or why it cannot be understood.
+    wanted: WhisperFineTuneSpec | Phase
     previous: WhisperFineTuneStatus
     #: The run's live workload; None where there is none, or it is being deleted, or it is somebody else's.
     workload: Workload | None
@@ -62,7 +68,7 @@ class Situation:
         return ended + max(timedelta(), self.now - self.at_work.started_at)
 
 
-def read(world: World, spec: WhisperFineTuneSpec, previous: WhisperFineTuneStatus) -> Situation:
+def read(world: World, previous: WhisperFineTuneStatus) -> Situation:
     """Return the situation that the world shows."""
     run = world.run
     labelled = tuple(sorted(map(pods.read, world.pods), key=lambda pod: pod.created))
@@ -74,7 +80,8 @@ def read(world: World, spec: WhisperFineTuneSpec, previous: WhisperFineTuneStatu
     own = tuple(pod for pod in labelled if pod.owner_name == child_name or pod.name == worker)
     return Situation(
         run=run,
-        spec=spec,
+        spec=plan.read_handling(run),
+        wanted=plan.read_spec(run),
         previous=previous,
         workload=workload,
         blocked_by=child if workload is None else None,

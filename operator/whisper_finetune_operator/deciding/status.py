@@ -50,20 +50,6 @@ def derive_status(
     return _finish(status, situation) if phase.is_final else status
 
 
-def derive_refused_status(
-    previous: WhisperFineTuneStatus, phase: Phase, *, generation: int, now: datetime
-) -> WhisperFineTuneStatus:
-    """Return the status of a run whose spec cannot be read: nothing else can be said about it."""
-    built = conditions.build(phase, previous.conditions, generation=generation, now=now, admitted=None)
-    changes = {
-        "observed_generation": generation,
-        "state": phase.state,
-        "conditions": built,
-        "completion_time": timestamps.render(now),
-    }
-    return previous.model_copy(update=changes)
-
-
 def observe(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTuneStatus:
     """Return the status of a finished run at a later generation: it follows in nothing else."""
     if previous.observed_generation == generation:

@@ -14,6 +14,7 @@ from whisper_finetune_operator.deciding import (
     partition_need,
     partition_patience,
     pod_phases,
+    version_mismatch,
 )
 from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, DeleteWorkload
 from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course
@@ -48,7 +49,8 @@ def find(situation: Situation, runtimes: Runtimes) -> Course:
     if course := partition_patience.out_of_line(situation):
         return course
     if situation.workload:
-        return _of(situation.workload).find(situation, situation.workload)
+        waits = version_mismatch.find(situation, situation.workload)
+        return waits or _of(situation.workload).find(situation, situation.workload)
     if pod := situation.at_work:
         message = f"its {pod.owner_kind} is gone; the next attempt starts when pod {pod.name} has ended"
         return Course(pod_phases.of_pod(situation, phases.RETRYING, message))
@@ -97,7 +99,8 @@ def _blocked(situation: Situation, other: Workload) -> Course:
 
 def _create(situation: Situation, runtimes: Runtimes) -> Course:
     pinned = Pinned(situation.previous.runtime, situation.previous.ipus)
-    plan = make_plan(situation.run, situation.spec, pinned, runtimes)
+    spec = situation.wanted
+    plan = spec if isinstance(spec, Phase) else make_plan(situation.run, spec, pinned, runtimes)
     if isinstance(plan, Phase):
         # A partition is of no use to a run that cannot go on with it.
         return Course(plan, situation.giving_back)

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
 
-from whisper_finetune_api import addresses, run_plan
+from whisper_finetune_api import addresses, reading, run_plan
 from whisper_finetune_api.run import VOLUMES_FOLDER, TrainerConfig
 from whisper_finetune_api.run_plan import RunPlan
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
@@ -66,21 +68,43 @@ class TrainingPlan:
         return replace(self, config=config, partition=partition)
 
 
+class Handling(BaseModel):
+    """What of a spec the operator follows while a workload is there: it is read where the whole is not understood."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+    suspend: bool = False
+    retries: int = WhisperFineTuneSpec.model_fields["retries"].default
+    active_deadline_seconds: int | None = None
+
+
+def read_handling(run: Run) -> Handling:
+    """Return what can be read of it; what cannot is as its default."""
+    return reading.read(Handling, run.spec).model
+
+
 def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
-    """Return the run's typed spec, or the final phase of a spec that schema and CEL could not refuse."""
+    """Return the run's typed spec, or the phase of one that the API server takes and this operator does not.
+
+    The CRD holds the same rules, so it is of another version then, and this operator may not pass over a field.
+    """
     try:
-        spec = WhisperFineTuneSpec.model_validate(run.spec)
+        return WhisperFineTuneSpec.model_validate(run.spec)
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        return phases.failed("InvalidSpec", "; ".join(faults))
-    keys = [key for reference in spec.secret_refs for key in reference.keys]
-    if twice := sorted({key for key in keys if keys.count(key) > 1}):
-        return phases.failed("InvalidSpec", f"secretRefs: {', '.join(twice)} is taken from more than one Secret")
-    return spec
+        faults = (f"spec.{'.'.join(map(str, fault['loc']))}: {_in_words(fault)}" for fault in error.errors())
+        text = f"this operator is older than the CRD, or of another version: {'; '.join(faults)}; upgrade the operator"
+        return phases.waits("VersionMismatch", text)
+
+
+def _in_words(fault: Any) -> str:
+    return "it does not know this field" if fault["type"] == "extra_forbidden" else str(fault["msg"])
 
 
 def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Runtimes) -> TrainingPlan | Phase:
     """Return the plan, or the phase of a run that cannot be planned (yet)."""
+    keys = [key for reference in spec.secret_refs for key in reference.keys]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        return phases.failed("InvalidSpec", f"secretRefs: {', '.join(twice)} is taken from more than one Secret")
     runtime = _choose(run, spec, pinned.runtime, runtimes)
     if isinstance(runtime, Phase):
         return runtime

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from whisper_finetune_api.contract import CONTRACT_ENV
 from whisper_finetune_api.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator
 from whisper_finetune_api.v1alpha1.model import ApiModel
@@ -17,6 +18,7 @@ from whisper_finetune_operator.planning import quantities
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 Quantity = Annotated[str, Field(pattern=quantities.PATTERN, coerce_numbers_to_str=True)]
 Quantities = dict[str, Quantity]
+_OWN_ENV = (CONFIG_ENV, CONTRACT_ENV)
 
 
 class RuntimesError(Exception):
@@ -96,7 +98,7 @@ class Runtime(ApiModel):
             "partitions and workload: IPUJob are for accelerator ipu": ipu or not for_ipus,
             "ipuSizes is for workload: IPUJob and for a resource of IPUs": not self.ipu_sizes
             or (ipu and self.partitions is None),
-            f"env must not set {CONFIG_ENV}: it is the operator's own": CONFIG_ENV not in self.env,
+            **{f"env must not set {name}: it is the operator's own": name not in self.env for name in _OWN_ENV},
         }
         if broken := [rule for rule, holds in rules.items() if not holds]:
             raise ValueError("; ".join(broken))

@@ -2,7 +2,17 @@
 
 from enum import Enum
 
-from whisper_finetune_api.causes import BY_REASON, CAUSES, EXIT_DONE, EXIT_STOPPED, FINAL_EXIT_CODES, Cause
+from whisper_finetune_api.causes import (
+    BY_REASON,
+    CAUSES,
+    EXIT_CONFIG,
+    EXIT_DONE,
+    EXIT_STOPPED,
+    EXIT_VERSIONS,
+    FINAL_EXIT_CODES,
+    Cause,
+)
+from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload
@@ -13,6 +23,7 @@ class Meaning(Enum):
 
     RESULT = "it ended well, and its result can be read"
     UNREADABLE = "it ended well, and its result cannot be read"
+    MISMATCH = "it and this operator do not understand each other: that waits for an upgrade and costs nothing"
     INTERRUPTED = "it was stopped from outside: that costs nothing"
     FINAL = "another attempt would end the same way"
     FAILED = "it counts against spec.retries"
@@ -25,14 +36,27 @@ def meaning(pod: Pod, job: Workload | None, uid: str) -> Meaning:
     if _was_let_go(pod, job):
         return Meaning.INTERRUPTED
     if pod.phase == "Succeeded" or (pod.exit_code == EXIT_DONE and not pod.ended):
-        return Meaning.UNREADABLE
+        return Meaning.MISMATCH if awaits_operator(pod, uid) else Meaning.UNREADABLE
     if pod.disrupted or pod.exit_code == EXIT_STOPPED:
         return Meaning.INTERRUPTED
-    if pod.exit_code in FINAL_EXIT_CODES:
-        return Meaning.FINAL
+    if pod.exit_code in (*FINAL_EXIT_CODES, EXIT_VERSIONS):
+        return Meaning.MISMATCH if _refuses_config(pod, uid) else Meaning.FINAL
     # Its Job was deleted under it: no Job counts this end as a failure.
     lost_its_job = pod.deleted and not pod.killed_for_memory and not _belongs(pod, job)
     return Meaning.INTERRUPTED if lost_its_job else Meaning.FAILED
+
+
+def awaits_operator(pod: Pod, uid: str) -> bool:
+    """Return whether the pod ended well with a result that only a newer operator can read."""
+    return pod.exit_code == EXIT_DONE and results.is_of_a_later_contract(pod.termination_message, uid)
+
+
+def _refuses_config(pod: Pod, uid: str) -> bool:
+    if pod.exit_code != EXIT_CONFIG:
+        return pod.exit_code == EXIT_VERSIONS
+    # A trainer of contract 0 has no word for it: to it, a configuration that it does not know is an invalid one.
+    ending = results.read_ending(pod.termination_message, uid)
+    return ending is not None and ending.message.startswith(f"${CONFIG_ENV}: ")
 
 
 def cause_of(exit_code: int, reason: str | None = None) -> Cause | None:

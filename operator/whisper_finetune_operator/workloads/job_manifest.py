@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from whisper_finetune_api.causes import EXIT_STOPPED, FINAL_EXIT_CODES
+from whisper_finetune_api.causes import EXIT_STOPPED, EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.workloads import pod_template
 from whisper_finetune_operator.workloads.jobs import FAILED_BEFORE_ANNOTATION
@@ -47,5 +47,6 @@ def _on_exit(action: str, codes: list[int]) -> dict[str, Any]:
 _FAILURE_RULES = [
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     _on_exit("Ignore", [EXIT_STOPPED]),
-    _on_exit("FailJob", list(FINAL_EXIT_CODES)),
+    # A trainer of another version too: the Job would try again at once, and the run waits for another image.
+    _on_exit("FailJob", sorted((*FINAL_EXIT_CODES, EXIT_VERSIONS))),
 ]

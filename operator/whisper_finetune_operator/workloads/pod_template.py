@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from whisper_finetune_api import contract
+from whisper_finetune_api.contract import CONTRACT, CONTRACT_ENV
 from whisper_finetune_api.run import CONFIG_ENV, SCRATCH_FOLDER, TERMINATION_LOG
 from whisper_finetune_operator.planning import quantities
 from whisper_finetune_operator.planning.plan import TrainingPlan
@@ -71,7 +73,8 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
         **(_CPU_MALLOC if runtime.accelerator == "cpu" else {}),
         **runtime.env,
         "AWS_EC2_METADATA_DISABLED": "true",
-        CONFIG_ENV: plan.config.model_dump_json(by_alias=True, exclude_none=True),
+        CONTRACT_ENV: str(CONTRACT),
+        CONFIG_ENV: contract.config_json(plan.config),
     }
     variables: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in plain.items()}
     for reference in plan.config.spec.secret_refs:

@@ -1,26 +1,61 @@
 """Read what a trainer reports: nothing malformed, non-finite, foreign or outside the run's folder passes."""
 
-from pydantic import ValidationError
+from functools import lru_cache
 
-from whisper_finetune_api import addresses
-from whisper_finetune_api.run import ReportedCheckpoint, TrainingResult, run_folder_name
+from whisper_finetune_api import addresses, reading
+from whisper_finetune_api.contract import CONTRACT
+from whisper_finetune_api.reading import Reading
+from whisper_finetune_api.run import ReportedCheckpoint, TrainerReport, TrainingResult, run_folder_name
 from whisper_finetune_api.v1alpha1 import Checkpoint, Model
 from whisper_finetune_operator.world import Run
+
+#: Malformed, they must not read as absent: that would be everybody's report, or a good ending.
+_ESSENTIAL = ("contract", "uid", "reason")
+
+
+def read_report(answer: bytes) -> Reading[TrainerReport]:
+    """Return what a trainer answers; ValueError where it cannot be read, or is of a later contract."""
+    found = reading.read_json(TrainerReport, answer, _ESSENTIAL)
+    if not _is_understood(found.model):
+        raise ValueError("the trainer is newer than this operator: upgrade the operator")
+    return found
 
 
 def read_ending(termination_message: str, uid: str) -> TrainingResult | None:
     """Return what a trainer said at its end, good or bad; None where it said nothing that can be read."""
-    try:
-        ending = TrainingResult.model_validate_json(termination_message)
-    except ValidationError:
-        return None
-    return ending if ending.uid in (None, uid) else None
+    found = _read(termination_message, uid)
+    return found.model if found and _is_understood(found.model) else None
+
+
+def remark(termination_message: str, uid: str) -> str:
+    """Return what of a trainer's last words is not understood, in one line; empty where nothing is left out."""
+    found = _read(termination_message, uid)
+    return found.remark() if found else ""
+
+
+def is_of_a_later_contract(termination_message: str, uid: str) -> bool:
+    """Return whether a trainer's last words wait for a newer operator."""
+    found = _read(termination_message, uid)
+    return found is not None and not _is_understood(found.model)
 
 
 def read_result(termination_message: str, uid: str) -> TrainingResult | None:
     """Return the result of a trainer that ended well, with error rates and a model; None where it is unreadable."""
     ending = read_ending(termination_message, uid)
     return ending if ending and ending.reason is None and ending.result and ending.model else None
+
+
+@lru_cache(maxsize=1024)
+def _read(termination_message: str, uid: str) -> Reading[TrainingResult] | None:
+    try:
+        found = reading.read_json(TrainingResult, termination_message, _ESSENTIAL)
+    except ValueError:
+        return None
+    return found if found.model.uid in (None, uid) else None
+
+
+def _is_understood(report: TrainerReport) -> bool:
+    return report.contract is None or report.contract <= CONTRACT
 
 
 def folder(run: Run) -> str:

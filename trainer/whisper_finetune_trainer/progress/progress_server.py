@@ -4,12 +4,13 @@ import http.server
 import json
 import logging
 import threading
-from typing import Callable, Iterator, Tuple
+from typing import Callable, Iterator, Optional, Tuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, exposition
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from whisper_finetune_api import contract
 from whisper_finetune_api.run import METRICS_PATH, PROGRESS_PATH, TrainerConfig, TrainerReport
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 
@@ -19,13 +20,25 @@ _PREFIX = "whisper_finetune_trainer"
 logger = logging.getLogger(__name__)
 
 
-def serve(config: TrainerConfig, reporter: Reporter, host: str = "0.0.0.0") -> int:  # noqa: S104 (the operator asks the pod's address)
-    """Answer from a daemon thread until the process ends; return the port, 0 where none could be had."""
+def serve(
+    config: TrainerConfig,
+    reporter: Reporter,
+    host: str = "0.0.0.0",  # noqa: S104 (the operator asks the pod's address)
+    operators: Optional[int] = None,
+) -> int:
+    """Answer an operator of that contract from a daemon thread until the process ends.
+
+    Return the port, 0 where none could be had.
+    """
     registry = CollectorRegistry()
     registry.register(_TrainerCollector(config, reporter.snapshot))
     ProcessCollector(registry=registry)
+
+    def answer() -> bytes:
+        return progress_json(config, reporter.report(), operators)
+
     try:
-        server = http.server.ThreadingHTTPServer((host, config.progress_port), _handler(config, reporter, registry))
+        server = http.server.ThreadingHTTPServer((host, config.progress_port), _handler(answer, registry))
     except OSError as error:
         # Training does not need it: the result comes by the termination message.
         logger.warning("no progress over HTTP: port %d cannot be had: %s", config.progress_port, error)
@@ -35,20 +48,20 @@ def serve(config: TrainerConfig, reporter: Reporter, host: str = "0.0.0.0") -> i
     return server.server_port
 
 
-def progress_json(config: TrainerConfig, report: TrainerReport) -> bytes:
-    """Return the answer to GET /progress: the report with the run's UID."""
-    return json.dumps({**report.to_json_object(), "uid": config.uid}, ensure_ascii=False).encode()
+def progress_json(config: TrainerConfig, report: TrainerReport, operators: Optional[int] = None) -> bytes:
+    """Return the answer to GET /progress: the report with the run's UID, in the operator's contract."""
+    return json.dumps({**contract.answer(report, operators), "uid": config.uid}, ensure_ascii=False).encode()
 
 
 def _handler(
-    config: TrainerConfig, reporter: Reporter, registry: CollectorRegistry
+    progress: Callable[[], bytes], registry: CollectorRegistry
 ) -> Callable[..., http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         timeout = _CLIENT_TIMEOUT_SECONDS
 
         def do_GET(self) -> None:
             if self.path == PROGRESS_PATH:
-                self._answer(200, "application/json", progress_json(config, reporter.report()))
+                self._answer(200, "application/json", progress())
             elif self.path == METRICS_PATH:
                 self._answer(200, exposition.CONTENT_TYPE_LATEST, exposition.generate_latest(registry))
             else:

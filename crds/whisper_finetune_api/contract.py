@@ -1,0 +1,71 @@
+"""The contract between operator and trainer: its number, and what is written for a side that is older.
+
+Each side leaves out what it does not know of the other's (`reading`), save fields of `spec`: those are the user's, and
+no trainer passes over one. So a field may be added under the same number where whoever does not know it does what its
+default says; it is marked `LATER`.
+
+CONTRACT is raised where a reader of the number before would misunderstand: a field that is there changes its meaning,
+its unit or its default, or goes away though readers need it. Whoever meets a higher number than his own does not read
+on, and the run waits with `VersionMismatch` until the older side is upgraded.
+
+Who says no number speaks contract 0 and refuses all that he does not know: operators and trainers from before numbers.
+An operator of contract 0 is answered without what is LATER. No operator knows its trainer before the pod is there, so
+it sends what is LATER only where it differs from its default.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+CONTRACT = 1
+#: The operator's number stands beside the TrainerConfig: in it, a trainer of contract 0 would refuse it.
+CONTRACT_ENV = "WHISPER_FINETUNE_CONTRACT"
+
+
+@dataclass(frozen=True)
+class Later:
+    """The kind of `LATER`."""
+
+
+#: Annotates a field that contract 0 did not have: `field: Annotated[Optional[int], LATER] = None`.
+LATER = Later()
+
+
+def of_environment(environment: Mapping[str, str]) -> int:
+    """Return the number of the operator that made the pod."""
+    number = environment.get(CONTRACT_ENV, "")
+    return int(number) if number.isdecimal() else 0
+
+
+def config_json(config: BaseModel) -> str:
+    """Return a TrainerConfig as trainers of every contract read it, unless the user asks for what some cannot do."""
+    return json.dumps(_written(config, lambda field, value: value != field.default), separators=(",", ":"))
+
+
+def answer(report: BaseModel, operators: Optional[int]) -> Dict[str, Any]:
+    """Return a trainer's report or result as JSON for an operator that speaks that contract; None: no operator."""
+    if operators is None:
+        return _written(report, lambda *_: True)
+    if operators < 1:
+        return _written(report, lambda *_: False)
+    return {**_written(report, lambda *_: True), "contract": min(operators, CONTRACT)}
+
+
+def _written(model: BaseModel, keep_later: Callable[[FieldInfo, Any], bool]) -> Dict[str, Any]:
+    fields = ((field.alias or name, field, getattr(model, name)) for name, field in type(model).model_fields.items())
+    return {
+        alias: _json_value(value, keep_later)
+        for alias, field, value in fields
+        if value is not None and (LATER not in field.metadata or keep_later(field, value))
+    }
+
+
+def _json_value(value: Any, keep_later: Callable[[FieldInfo, Any], bool]) -> Any:
+    if isinstance(value, BaseModel):
+        return _written(value, keep_later)
+    if isinstance(value, (list, tuple)):
+        return [_json_value(each, keep_later) for each in value]
+    return value

@@ -1,0 +1,143 @@
+"""Read what another version of this project wrote: what is not understood is left out part by part, and named.
+
+Operator, CRD and trainer are upgraded apart, and files on volumes outlive them all, so two versions always meet. Types
+stay strict for who writes; who reads what somebody else wrote asks here.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Collection, Dict, Generic, List, Mapping, Tuple, Type, TypeVar, Union
+
+import pydantic_core
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+#: Keys and places, from the outermost object inwards.
+Path = Tuple[Union[str, int], ...]
+#: Messages name so many parts at most, each in so many characters.
+_NAMED_PARTS, _NAMED_CHARACTERS = 5, 120
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One part that is not understood: a field that the reader does not know, or a value that its type refuses."""
+
+    path: Path
+    why: str
+    is_unknown_field: bool
+
+    def __str__(self) -> str:
+        text = printable(".".join(map(str, self.path)) + f": {self.why}")
+        return text if len(text) <= _NAMED_CHARACTERS else text[: _NAMED_CHARACTERS - 1] + "…"
+
+
+@dataclass(frozen=True)
+class Reading(Generic[Model]):
+    """What could be read, and what was left out of it."""
+
+    model: Model
+    left_out: Tuple[LeftOut, ...] = ()
+
+    def remark(self) -> str:
+        """Return what was left out in one line; empty where nothing was."""
+        more = len(self.left_out) - _NAMED_PARTS
+        named = "; ".join(map(str, self.left_out[:_NAMED_PARTS]))
+        return f"{named}; and {more} more" if more > 0 else named
+
+
+def read(kind: Type[Model], found: Any, essential: Collection[str] = ()) -> Reading[Model]:
+    """Return the model without the parts that are not understood, each the smallest that its type can do without.
+
+    ValidationError where what remains is none of this kind, or where a field of the name in `essential` is malformed.
+    """
+    try:
+        return Reading(kind.model_validate(found))
+    except ValidationError as error:
+        parts = _dispensable(error)
+        smaller = _without(found, {part.path for part in parts})
+        if not parts or smaller == found or any(part.path[0] in essential for part in parts):
+            raise
+        try:
+            rest = read(kind, smaller, essential)
+        except ValidationError:
+            # The first fault is the one to tell: the next ones come of what was left out.
+            raise error from None
+    return Reading(rest.model, (*parts, *rest.left_out))
+
+
+def read_json(kind: Type[Model], text: Union[str, bytes], essential: Collection[str] = ()) -> Reading[Model]:
+    """Return the model that somebody's JSON holds, as `read` does; ValueError where it is no JSON either.
+
+    Every string in it comes out `printable`; NaN and infinities are no JSON.
+    """
+    return read(kind, _printable_strings(pydantic_core.from_json(text, allow_inf_nan=False)), essential)
+
+
+def printable(text: str) -> str:
+    """Return the text with a space for each character that steers a terminal or a page.
+
+    Those are control characters, ESC and C1 among them, marks that turn the direction of writing, line and paragraph
+    separators, and what has no meaning.
+    """
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def kept_unknown(found: Mapping[str, Any], reading: Reading[Model], written: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return what is `written` with the unknown fields of what was `found`, where the object that held each remains.
+
+    Those within lists are not kept: nothing says which item they would belong to now.
+    """
+    kept: Dict[str, Any] = dict(written)
+    for part in reading.left_out:
+        if part.is_unknown_field and all(isinstance(key, str) for key in part.path):
+            kept = _with(kept, part.path, _at(found, part.path))
+    return kept
+
+
+def _dispensable(error: ValidationError) -> List[LeftOut]:
+    """Return what to leave out for each fault; nothing where the whole object is at fault."""
+    parts: Dict[Path, LeftOut] = {}
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        # An object that lacks a field is of no use; one with a field too many is.
+        path = fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"]
+        if not path:
+            return []
+        why = f"{fault['loc'][-1]} is missing" if fault["type"] == "missing" else fault["msg"]
+        is_unknown_field = fault["type"] == "extra_forbidden"
+        why = "not known to this version" if is_unknown_field else why
+        parts.setdefault(path, LeftOut(path, why, is_unknown_field))
+    return list(parts.values())
+
+
+def _without(value: Any, paths: Collection[Path], here: Path = ()) -> Any:
+    if isinstance(value, dict):
+        kept = ((key, each) for key, each in value.items() if (*here, key) not in paths)
+        return {key: _without(each, paths, (*here, key)) for key, each in kept}
+    if isinstance(value, (list, tuple)):
+        items = ((place, each) for place, each in enumerate(value) if (*here, place) not in paths)
+        return [_without(each, paths, (*here, place)) for place, each in items]
+    return value
+
+
+def _at(value: Any, path: Path) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _with(value: Mapping[str, Any], path: Path, part: Any) -> Dict[str, Any]:
+    """Return the object with the part in it; the same where what held the part is gone."""
+    key = str(path[0])
+    if len(path) == 1:
+        return {**value, key: part}
+    inner = value.get(key)
+    return {**value, key: _with(inner, path[1:], part)} if isinstance(inner, dict) else dict(value)
+
+
+def _printable_strings(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {key: _printable_strings(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_printable_strings(each) for each in value]
+    return value
