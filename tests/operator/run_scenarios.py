@@ -180,7 +180,7 @@ SCENARIOS: dict[str, Scenario] = {
         (CREATED, JOB, TRAINING, Moment(100, job(), (not_yet_over(ended(2, 5, 99, 0, DONE)),))),
         "Succeeded",
         "Succeeded",
-        "41.80 % after",
+        "-> 21.60 %",
     ),
     "report of another run at that address": Scenario(
         (CREATED, JOB, Moment(20, job(), (running(2, 5),), progress(40).model_copy(update={"uid": "other"}))),
