@@ -8,7 +8,7 @@ import pytest
 
 import tiny_whisper
 from tiny_whisper import write_clips
-from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data import dataset, special_tokens
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
@@ -266,6 +266,43 @@ def test_clips_beyond_the_models_own_window_are_dropped(volume: Path) -> None:
     clips = clip_fitting.fit_clips(dataset.load_clips(config), model.load_model(config), config)
     assert dict(clips.dropped) == {"too long": 1}
     assert "lasts 2.1 s; the model hears 2 s" in clips.examples[0]
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "test.jsonl"])
+def test_texts_with_special_tokens_of_the_tokenizer_are_left_out(volume: Path, name: str) -> None:
+    tiny_whisper.build(volume / "model")
+    write_rows(volume, rows_of(volume), "test.jsonl")
+    rows = rows_of(volume)
+    write_rows(volume, [{**rows[0], "text": "la <pad> casa"}, *rows[1:]], name)
+    config = tiny_whisper.config(volume, {"dataset.evalSplit": "test"})
+    loaded = model.load_model(config)
+    loaded.tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    clips = clip_fitting.fit_clips(dataset.load_clips(config), loaded, config)
+    assert dict(clips.dropped) == {"special token": 1}
+    assert len(clips.train) + len(clips.evaluation) == 19
+    assert "audio/train-0000.wav: its text holds <pad>" in clips.examples[0]
+
+
+def test_no_token_of_whispers_is_left_in_a_text(volume: Path) -> None:
+    tiny_whisper.build(volume / "model")
+    rows = rows_of(volume)
+    prompt = "<|startoftranscript|><|it|><|transcribe|><|0.00|>"
+    write_rows(volume, [{**row, "text": f"{prompt} {row['text']}<|1.02|><|endoftext|>"} for row in rows])
+    config = tiny_whisper.config(volume, {})
+    clips = clip_fitting.fit_clips(dataset.load_clips(config), model.load_model(config), config)
+    found = {clip.identifier: clip.text for clip in (*clips.train, *clips.evaluation)}
+    assert found == {row["audio"]: row["text"] for row in rows}
+
+
+def test_words_that_look_like_special_tokens_are_those_that_a_tokenizer_was_given(volume: Path) -> None:
+    tiny_whisper.build(volume / "model")
+    tokenizer = model.load_model(tiny_whisper.config(volume, {})).tokenizer
+    assert special_tokens.words_of(tokenizer) == frozenset()
+    tokenizer.add_tokens(["<|risata|>", "parola"])
+    assert special_tokens.words_of(tokenizer) == {"<|risata|>"}
+    named = set(special_tokens.ids_of(tokenizer).values())
+    assert {"<|0.00|>", "<|30.00|>", "<|it|>", "<|endoftext|>"} <= named
+    assert not {"<|risata|>", "parola"} & named
 
 
 def test_too_many_long_labels_refuse_the_data_set(volume: Path) -> None:

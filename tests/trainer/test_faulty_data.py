@@ -47,6 +47,10 @@ ROWS: dict[str, tuple[dict[str, Any] | str, str]] = {
     "offset of 400 digits": ({"audio": "1.wav", "text": "ciao", "offset": 10**400}, "broken line"),
     "offset of 308 digits": ({"audio": "1.wav", "text": "ciao", "offset": 10**308}, "outside of its recording"),
     "two texts of one name": ('{"audio": "1.wav", "text": "ciao", "text": "addio"}', "broken line"),
+    "a number for a text": ({"audio": "1.wav", "text": 5}, "broken line"),
+    "a text of 2,001 characters": ({"audio": "1.wav", "text": "a" * 2_001}, "text too long"),
+    "a text of a million brackets": ({"audio": "1.wav", "text": "(" * 1_000_000}, "text too long"),
+    "a text of special tokens alone": ({"audio": "1.wav", "text": "<|0.00|><|endoftext|>"}, "empty text"),
     "JSON without an end to its depth": ('{"a":' * 100_000, "broken line"),
 }
 

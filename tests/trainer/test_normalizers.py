@@ -1,8 +1,17 @@
+import itertools
+import re
 import unicodedata
 
 import pytest
 
-from whisper_finetune_trainer.data.normalizers import LETTER_LANGUAGES, label_normalizer, letters, normalizer_for
+from whisper_finetune_trainer.data.normalizers import (
+    LETTER_LANGUAGES,
+    _without_brackets,
+    basic,
+    label_normalizer,
+    letters,
+    normalizer_for,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +90,20 @@ def test_they_are_compared_letter_by_letter_and_trained_on_as_written(
     assert not any(unicodedata.combining(letter[0]) for letter in compared.split())
     assert label_normalizer("Whisper", language)(text) == label_normalizer("Basic", language)(text)
     assert label_normalizer("None", language)(f" {text} ") == text
+
+
+#: What transformers' normalizers take out, which cost n² for n brackets that are never closed.
+ORIGINAL = re.compile(r"[<\[][^>\]]*[>\]]|\([^)]+?\)")
+
+
+@pytest.mark.parametrize("length", range(1, 7))
+def test_brackets_are_those_of_the_original(length: int) -> None:
+    for letters_of_one in itertools.product("<>[]()a", repeat=length):
+        text = "".join(letters_of_one)
+        assert _without_brackets(text) == ORIGINAL.sub("", text)
+
+
+@pytest.mark.parametrize("opening", ["<", "[", "(", "<[", "(<", "()", " ", "( "])
+def test_a_megabyte_of_brackets_is_gone_through_once(opening: str) -> None:
+    text = opening * (1_000_000 // len(opening))
+    assert basic(f"uno {text} due") == "uno due"

@@ -76,3 +76,52 @@ def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
     assert [clip.text for clip in read.clips] == ["one, two", "three", "four"]
     assert dict(read.rewritten) == {"PunctuationTags": 1, "LowerCase": 2}
     assert [drop.reason for drop in read.drops] == ["text rule NoSpeech"]
+
+
+TOKENS = {
+    "timestamps": ("<|0.00|> il gatto dorme<|1.02|>", "il gatto dorme"),
+    "timestamps between": ("<|0.00|>il gatto<|1.02|><|1.10|>dorme<|2.00|>", "il gatto dorme"),
+    "a prompt": (
+        "<|startoftranscript|><|it|><|transcribe|><|notimestamps|> il gatto<|endoftext|><|endoftext|>",
+        "il gatto",
+    ),
+    "what was said before": (
+        "<|startofprev|> la casa<|startoftranscript|><|it|><|transcribe|> il gatto<|endoftext|>",
+        "il gatto",
+    ),
+    "only what was said before": ("<|startofprev|> la casa", ""),
+    "no speech": ("<|nospeech|>", ""),
+    "written by hand": ("<| 0.00 |> il gatto <|IT|>", "il gatto"),
+}
+
+
+@pytest.mark.parametrize(("text", "spoken"), TOKENS.values(), ids=TOKENS)
+def test_special_tokens_are_taken_out_of_every_text(text: str, spoken: str) -> None:
+    assert TextRules((), str.strip).apply(text) == Outcome(spoken, ("SpecialTokens",))
+
+
+def test_words_that_a_tokenizer_was_given_stay() -> None:
+    rules = TextRules((), str.strip, frozenset(["<|risata|>"]))
+    assert rules.apply("ciao <|risata|> a te") == Outcome("ciao <|risata|> a te", ())
+    assert rules.apply("<|0.00|> ciao <|risata|><|1.00|>") == Outcome("ciao <|risata|>", ("SpecialTokens",))
+
+
+def test_a_language_without_spaces_gets_none() -> None:
+    rules = TextRules((), str.strip, between_words="")
+    assert rules.apply("<|0.00|>你好<|1.02|><|1.10|>世界<|2.00|>").text == "你好世界"
+
+
+@pytest.mark.parametrize("text", ["x < y", "<|", "|>", "<||", "f <| g", "a|>b"])
+def test_what_only_looks_like_a_token_stays(text: str) -> None:
+    assert TextRules((), str.strip).apply(text) == Outcome(text, ())
+
+
+#: Whoever tries each of the blanks, or of the brackets, as a start needs hours for these.
+LONG = {letter: letter * 1_000_000 for letter in " <[({\u2028\t"} | {"()": "()" * 500_000, "<|": "<|" * 500_000}
+
+
+@pytest.mark.parametrize("long", LONG.values(), ids=[f"{ord(name[0]):x}" for name in LONG])
+def test_a_text_of_a_megabyte_costs_what_its_letters_do(long: str) -> None:
+    text = f"uno{long}due"
+    outcome = TextRules(tuple(RULES), str.strip).apply(text)
+    assert outcome == Outcome(text, ())

@@ -21,6 +21,8 @@ _READERS = 16
 #: Rows that are in memory at a time.
 _ROWS_AT_ONCE = 2_000
 _LOG_EVERY = 10_000
+#: Characters of a text; half a minute of the fastest speech has a third of it.
+_LONGEST_TEXT = 2_000
 logger = logging.getLogger(__name__)
 
 
@@ -67,7 +69,8 @@ def read_clips(split: Split, rules: Rules) -> ClipsRead:
 def read_clip(split: Split, row: manifest.Row, rules: Rules) -> Tuple[Union[Clip, Drop], Outcome]:
     """Return the clip of a row, or why it is left out, and what became of its text."""
     text = row.values.get(split.columns.text)
-    outcome = rules.text.apply(text if isinstance(text, str) else "")
+    # What is too long is left out before any rule looks at it.
+    outcome = rules.text.apply(text if isinstance(text, str) and len(text) <= _LONGEST_TEXT else "")
     return _clip(split, row, outcome, rules), outcome
 
 
@@ -82,8 +85,16 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
 
 def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Union[Clip, Drop]:
     line = f"{split.name} {split.unit} {row.number}"
-    if row.broken:
-        return Drop("broken line", f"{line} {row.broken}")
+    text = row.values.get(split.columns.text)
+    if row.broken or not isinstance(text, (str, type(None))):
+        fault = row.broken or f"has a value in column {split.columns.text} that is no text"
+        return Drop("broken line", f"{line} {fault}")
+    if text is not None and len(text) > _LONGEST_TEXT:
+        return Drop("text too long", f"{line} has a text of {len(text):,} characters; {_LONGEST_TEXT:,} are the most")
+    return _clip_of_text(split, row, outcome, rules, line)
+
+
+def _clip_of_text(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules, line: str) -> Union[Clip, Drop]:
     value = row.values.get(split.columns.audio)
     sound = _sound(split, value, outcome.text)
     if isinstance(sound, str):

@@ -3,7 +3,7 @@
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Iterator, List, Sequence, Tuple
+from typing import FrozenSet, Iterator, List, Sequence, Tuple
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import text_language_code
@@ -44,8 +44,10 @@ class _Splits:
     drops: List[Drop]
 
 
-def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS) -> Clips:
+def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS, words: FrozenSet[str] = frozenset()) -> Clips:
     """Return the clips of both splits; DatasetNotFound, DatasetInvalid, ConfigInvalid or AccessDenied say what to mend.
+
+    `words` are tokens that look like special ones, and that the model's tokenizer has as words: they stay in the texts.
 
     Each sound's header is read; some sounds are decoded to look at them. Shards beyond the limits are looked at only,
     and their clips are a stream. Sounds of Parquet files may take all of the configuration's scratch limit. Network
@@ -55,7 +57,7 @@ def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS) -> Clips:
     with _explained(config):
         source = data_source.open_source(config)
         files = source.find(config.spec.dataset.train_split, is_train=True)
-        rules = _rules(config, unpacked)
+        rules = _rules(config, unpacked, words)
         load = _load_stream if streaming.is_streamed(files, limits) else _load_list
         found = load(source, files, config, rules, limits)
     for warning in found.warnings:
@@ -118,13 +120,13 @@ def _explained(config: TrainerConfig) -> Iterator[None]:
             yield
 
 
-def _rules(config: TrainerConfig, unpacked: UnpackedSounds) -> Rules:
-    dataset = config.spec.dataset
+def _rules(config: TrainerConfig, unpacked: UnpackedSounds, words: FrozenSet[str]) -> Rules:
+    dataset, code = config.spec.dataset, text_language_code(config.spec.language, config.spec.task)
     known = datasets_table.find(dataset.source)
-    language = text_language_code(config.spec.language, config.spec.task)
-    normalize = normalizers.label_normalizer(dataset.text_normalization, language)
+    normalize = normalizers.label_normalizer(dataset.text_normalization, code)
     rules = known.rules if known and dataset.text_rules == "Known" else ()
-    return Rules(dataset.max_clip_seconds, TextRules(rules, normalize), unpacked)
+    between_words = "" if code in normalizers.LETTER_LANGUAGES else " "
+    return Rules(dataset.max_clip_seconds, TextRules(rules, normalize, words, between_words), unpacked)
 
 
 def _read_both(source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules) -> _Splits:

@@ -10,7 +10,9 @@ from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 #: Written without spaces between words: their word error rate counts letters, as in Whisper's own evaluation.
 LETTER_LANGUAGES = frozenset(["bo", "ja", "km", "lo", "my", "th", "yue", "zh"])
-_BRACKETED = re.compile(r"[<\[][^>\]]*[>\]]|\([^)]+?\)")
+#: What stands in brackets ends with the first bracket that closes one of its kind.
+_CLOSING = {"<": re.compile(r"[>\]]"), "[": re.compile(r"[>\]]"), "(": re.compile(r"\)")}
+_OPENING = re.compile(r"[<\[(]")
 _SPACES = re.compile(r"\s+")
 
 
@@ -26,7 +28,10 @@ def normalizer_for(language_code: str, spellings: Mapping[str, str]) -> Normaliz
     """Return the normalizer of a language; `spellings` are the model's British to American ones (English only)."""
     if language_code == "en":
         english = EnglishTextNormalizer(dict(spellings))
-        return Normalizer("english" if spellings else "english without spellings", lambda text: english(text).strip())
+        # Its rules cost n² for n blanks, and make one of them in the end.
+        return Normalizer(
+            "english" if spellings else "english without spellings", lambda text: english(_one_blank(text)).strip()
+        )
     if language_code in LETTER_LANGUAGES:
         return Normalizer("basic with marks, letter by letter", lambda text: " ".join(letters(basic(text))))
     return Normalizer("basic with marks", basic)
@@ -51,9 +56,30 @@ def basic(text: str) -> str:
     transformers' BasicTextNormalizer drops the marks of Unicode category M as well, which are the vowels of Hindi and
     many other languages; here they stay.
     """
-    spoken = unicodedata.normalize("NFKC", _BRACKETED.sub("", text.lower()))
+    spoken = unicodedata.normalize("NFKC", _without_brackets(text.lower()))
     kept = "".join(" " if unicodedata.category(character)[0] in "SP" else character for character in spoken)
-    return _SPACES.sub(" ", kept.lower()).strip()
+    return _one_blank(kept.lower())
+
+
+def _one_blank(text: str) -> str:
+    return _SPACES.sub(" ", text).strip()
+
+
+def _without_brackets(text: str) -> str:
+    """Return a text without what stands in brackets, in one pass: none that is never closed is sought for twice."""
+    kept, place, unclosed = [], 0, set()
+    for opening in _OPENING.finditer(text):
+        closing = _CLOSING[opening[0]]
+        if opening.start() < place or closing in unclosed:
+            continue
+        found = closing.search(text, opening.end())
+        if found is None:
+            unclosed.add(closing)
+        elif opening[0] != "(" or found.start() > opening.end():
+            # Nothing stands in (), which stays.
+            kept.append(text[place : opening.start()])
+            place = found.end()
+    return "".join([*kept, text[place:]])
 
 
 def letters(text: str) -> "list[str]":

@@ -2,15 +2,21 @@
 
 import re
 from dataclasses import dataclass
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, Optional, Tuple
 
 from typing_extensions import Literal
 
+from whisper_finetune_trainer.data import special_tokens
+
 RuleName = Literal["PunctuationTags", "NoSpeech", "LowerCase", "UnknownWords", "NotScored", "SpacedApostrophes"]
+#: What changed a text: a rule of its data set, or the one that is for all.
+ChangedBy = Literal[RuleName, "SpecialTokens"]
+#: From the first of them only: tried from each, n blanks would cost n².
+_BLANKS = r"(?<!\s)\s*"
 _PUNCTUATION = {"<COMMA>": ",", "<PERIOD>": ".", "<QUESTIONMARK>": "?", "<EXCLAMATIONPOINT>": "!"}
-_PUNCTUATION_TAG = re.compile(r"\s*(" + "|".join(_PUNCTUATION) + ")")
+_PUNCTUATION_TAG = re.compile(_BLANKS + "(" + "|".join(_PUNCTUATION) + ")")
 _NO_SPEECH = re.compile(r"<(SIL|MUSIC|NOISE|OTHER)>")
-_UNKNOWN_WORD = re.compile(r"\s*<unk>", re.IGNORECASE)
+_UNKNOWN_WORD = re.compile(_BLANKS + "<unk>", re.IGNORECASE)
 _SPACED_APOSTROPHE = re.compile(r"(?<=\w)\s+'(?=(all|clock|d|ll|m|re|s|t|ve)\b)", re.IGNORECASE)
 _NOT_SCORED = "ignore_time_segment_in_scoring"
 
@@ -58,20 +64,26 @@ class Outcome:
     """A text after all rules, those that changed it, and the one that leaves the clip out."""
 
     text: str
-    rules: Tuple[RuleName, ...]
+    rules: Tuple[ChangedBy, ...]
     skipped_by: Optional[RuleName] = None
 
 
 @dataclass(frozen=True)
 class TextRules:
-    """The rules of a data set, in order, and then the normalizer that the spec asks for."""
+    """What is done to texts: without special tokens, by the rules of a data set, and by the spec's normalizer."""
 
     names: Tuple[RuleName, ...]
     normalize: Callable[[str], str]
+    #: Tokens that look like special ones, and that the model's tokenizer has as words.
+    words: FrozenSet[str] = frozenset()
+    #: What parts the words of the language.
+    between_words: str = " "
 
     def apply(self, text: str) -> Outcome:
         """Return what becomes of a text."""
-        changed_by: Tuple[RuleName, ...] = ()
+        spoken = special_tokens.without(text, self.words, self.between_words)
+        changed_by: Tuple[ChangedBy, ...] = ("SpecialTokens",) if spoken != text else ()
+        text = spoken
         for name in self.names:
             changed = RULES[name].apply(text)
             if changed is None:

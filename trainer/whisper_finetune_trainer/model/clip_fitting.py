@@ -1,10 +1,10 @@
 """Which clips the model can take: what its window holds and, to train on, what its labels hold."""
 
-from dataclasses import replace
-from typing import List, Optional, Sequence
+from dataclasses import dataclass, replace
+from typing import Mapping, Optional, Sequence
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips, normalizers
+from whisper_finetune_trainer.data import clips, normalizers, special_tokens
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
@@ -12,15 +12,68 @@ from whisper_finetune_trainer.model import prompt
 from whisper_finetune_trainer.model.model import LoadedModel
 
 
-def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -> Clips:
-    """Leave out clips that the window cannot hold, and train clips whose label is too long; DatasetInvalid.
+@dataclass(frozen=True)
+class _Model:
+    """What a model takes, as far as it decides about clips."""
 
-    A held-out clip needs no label: what is measured must not depend on a setting of the training.
+    loaded: LoadedModel
+    most_label_tokens: int
+    #: On IPUs the labels have the start token too, as the notebook's have.
+    has_start_token: bool
+    special_tokens: Mapping[int, str]
+
+    def refuses_to_hear(self, clip: Clip) -> Optional[Drop]:
+        """Return why a held-out clip cannot be measured.
+
+        It needs no label: what is measured must not depend on a setting of the training.
+        """
+        return self._special(clip, self._label(clip)) or self._too_long(clip)
+
+    def refuses_to_learn(self, clip: Clip) -> Optional[Drop]:
+        """Return why a clip cannot be trained on."""
+        label = self._label(clip)
+        return self._special(clip, label) or self._label_too_long(clip, len(label)) or self._too_long(clip)
+
+    def _label(self, clip: Clip) -> Sequence[int]:
+        return prompt.label_ids(self.loaded.tokenizer, self.loaded.prompt_ids, clip.text)
+
+    def _special(self, clip: Clip, label: Sequence[int]) -> Optional[Drop]:
+        # Of the tokens before and after the text there is one less: the start token is no part of a label.
+        text = label[len(self.loaded.prompt_ids) - 1 : -1]
+        token = next((self.special_tokens[token] for token in text if token in self.special_tokens), None)
+        if token is None:
+            return None
+        return Drop(
+            "special token", f"{clip.identifier}: its text holds {token:.40}, which no model can be heard to say"
+        )
+
+    def _label_too_long(self, clip: Clip, label_tokens: int) -> Optional[Drop]:
+        tokens, limit = label_tokens + self.has_start_token, self.most_label_tokens
+        if tokens <= limit:
+            return None
+        return Drop("label too long", f"{clip.identifier}: its label has {tokens} tokens; at most {limit} are allowed")
+
+    def _too_long(self, clip: Clip) -> Optional[Drop]:
+        window = self.loaded.feature_settings.window_seconds
+        if clip.seconds <= window:
+            return None
+        return Drop("too long", f"{clip.identifier} lasts {clip.seconds:.1f} s; the model hears {window} s")
+
+
+def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -> Clips:
+    """Leave out clips that the model cannot take: what its window holds and, to train on, what its labels hold.
+
+    DatasetInvalid where these are too many.
     """
-    dropped_train = _unfit(loaded_clips.train, loaded, config)
-    stream = loaded_clips.stream and _fitting(loaded_clips.stream, loaded_clips.evaluation, loaded, config)
-    window = loaded.feature_settings.window_seconds
-    dropped_eval = [_too_long(clip, window) for clip in loaded_clips.evaluation]
+    whisper = _Model(
+        loaded,
+        min(config.spec.training.max_label_tokens, loaded.network.config.max_target_positions),
+        config.accelerator == "ipu",
+        special_tokens.ids_of(loaded.tokenizer),
+    )
+    dropped_train = [whisper.refuses_to_learn(clip) for clip in loaded_clips.train]
+    stream = loaded_clips.stream and _fitting(loaded_clips.stream, loaded_clips.evaluation, whisper, config)
+    dropped_eval = [whisper.refuses_to_hear(clip) for clip in loaded_clips.evaluation]
     drops = [drop for drop in [*dropped_train, *dropped_eval] if drop is not None]
     total = len(loaded_clips.train) + len(loaded_clips.evaluation)
     clips.refuse_too_many(drops, total, config.spec.dataset.max_dropped_fraction)
@@ -39,41 +92,16 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     )
 
 
-def _fitting(
-    stream: TrainStream, evaluation: Sequence[Clip], loaded: LoadedModel, config: TrainerConfig
-) -> TrainStream:
+def _fitting(stream: TrainStream, evaluation: Sequence[Clip], whisper: _Model, config: TrainerConfig) -> TrainStream:
     """Return a stream that leaves out what does not fit; of what was looked at it is refused as of a list."""
-    drops = [drop for drop in _unfit(stream.looked_at, loaded, config) if drop is not None]
+    drops = [drop for drop in map(whisper.refuses_to_learn, stream.looked_at) if drop is not None]
     clips.refuse_too_many(drops, stream.look.rows, config.spec.dataset.max_dropped_fraction)
     dropped = Tally(dropped=clips.count(drops), faults=len(drops), examples=clips.first_examples(drops))
-    normalize = normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply
+    normalize = normalizers.normalizer_for(whisper.loaded.text_language_code, whisper.loaded.spellings).apply
     return replace(
         stream,
-        checks=replace(stream.checks, refuse=lambda clip: _unfit([clip], loaded, config)[0]),
+        checks=replace(stream.checks, refuse=whisper.refuses_to_learn),
         look=replace(stream.look.plus(dropped), clips=stream.look.clips - len(drops)),
         normalize=normalize,
         held_out_texts=frozenset(normalize(clip.text) for clip in evaluation),
     )
-
-
-def _unfit(found: Sequence[Clip], loaded: LoadedModel, config: TrainerConfig) -> List[Optional[Drop]]:
-    limit = min(config.spec.training.max_label_tokens, loaded.network.config.max_target_positions)
-    window = loaded.feature_settings.window_seconds
-    # On IPUs the labels have the start token too, as the notebook's have.
-    more = 1 if config.accelerator == "ipu" else 0
-    labels = (prompt.label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text) for clip in found)
-    return [
-        _label_too_long(clip, len(label) + more, limit) or _too_long(clip, window) for clip, label in zip(found, labels)
-    ]
-
-
-def _label_too_long(clip: Clip, tokens: int, limit: int) -> Optional[Drop]:
-    if tokens <= limit:
-        return None
-    return Drop("label too long", f"{clip.identifier}: its label has {tokens} tokens; at most {limit} are allowed")
-
-
-def _too_long(clip: Clip, window_seconds: int) -> Optional[Drop]:
-    if clip.seconds > window_seconds:
-        return Drop("too long", f"{clip.identifier} lasts {clip.seconds:.1f} s; the model hears {window_seconds} s")
-    return None

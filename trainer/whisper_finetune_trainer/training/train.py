@@ -10,7 +10,7 @@ from whisper_finetune_trainer import backends
 from whisper_finetune_trainer.checkpoints import checkpoint_state
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
-from whisper_finetune_trainer.data import dataset, normalizers
+from whisper_finetune_trainer.data import dataset, normalizers, special_tokens
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.evaluation import evaluations, wer
@@ -82,7 +82,7 @@ def train(
 
 
 def _load_clips(config: TrainerConfig, loaded: LoadedModel, limits: StreamLimits) -> Clips:
-    found = dataset.load_clips(config, limits)
+    found = dataset.load_clips(config, limits, special_tokens.words_of(loaded.tokenizer))
     clips = clip_fitting.fit_clips(found, loaded, config)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(

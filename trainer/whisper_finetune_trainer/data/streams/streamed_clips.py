@@ -10,7 +10,7 @@ from whisper_finetune_trainer.data.audio_places import Held
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
-from whisper_finetune_trainer.data.text_rules import RuleName
+from whisper_finetune_trainer.data.text_rules import ChangedBy
 from whisper_finetune_trainer.errors import TrainerError
 
 #: Decoding lets go of Python's lock.
@@ -34,7 +34,7 @@ class Checked(NamedTuple):
     """What became of a row, and the text rules that changed its text."""
 
     found: Found
-    rewritten_by: Tuple[RuleName, ...] = ()
+    rewritten_by: Tuple[ChangedBy, ...] = ()
 
 
 class StreamedClip(NamedTuple):
