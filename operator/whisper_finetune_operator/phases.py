@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from whisper_finetune_api.v1alpha1.status import State
 
 #: The trainer's container runs.
-RUNNING_STATES = ("Preparing", "Evaluating", "Training")
+RUNNING_STATES = ("Running", "Preparing", "Evaluating", "Training")
 FINAL_STATES = ("Succeeded", "Failed")
 
 #: Reasons besides those of causes.py and the names of the states, which stand for nothing special.

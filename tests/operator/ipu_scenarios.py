@@ -21,7 +21,7 @@ from run_objects import (
     running,
     waiting,
 )
-from run_scenarios import QUEUE, Moment, Scenario
+from run_scenarios import QUEUE, Moment, Scenario, unready
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
 from whisper_finetune_operator.partitions.partition_line import Line, Waiting
 from whisper_finetune_operator.partitions.pools import Partitions
@@ -187,6 +187,11 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         "Succeeded",
         actions=("give back " + P4A.lease_name,),
     ),
+    "pool: its node does not answer": Scenario(
+        (MADE, HAS_IT, STARTED, on_pool(100, job(**PARTITION), (unready(running(3, 4)),), leases=HELD)),
+        "Unknown",
+        "NodeUnreachable",
+    ),
     "pool: finished": Scenario(
         (MADE, HAS_IT, STARTED, on_pool(60, job(complete(51), **PARTITION), OVER, leases=HELD)),
         "Succeeded",
@@ -235,6 +240,7 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         ),
         "Preparing",
         "Suspending",
+        rechecks=True,
     ),
     "pool: suspended": Scenario(
         (

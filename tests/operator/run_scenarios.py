@@ -137,6 +137,24 @@ def with_failed_proxy(pod: dict[str, Any]) -> dict[str, Any]:
     return {**pod, "status": {**pod["status"], "containerStatuses": containers, "conditions": conditions}}
 
 
+def on_node(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod with the node that it runs on."""
+    return {**pod, "spec": {"nodeName": "worker-3"}}
+
+
+def unready(pod: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+    """Return the pod as the node controller leaves it that hears nothing of its node: it gives no reason."""
+    named = {"reason": reason} if reason else {}
+    conditions = [
+        {"type": "Ready", "status": "False", **named, "lastTransitionTime": time(90)},
+        {"type": "ContainersReady", "status": "True", "lastTransitionTime": time(5)},
+    ]
+    return on_node({**pod, "status": {**pod["status"], "conditions": conditions}})
+
+
+LOST = Moment(100, job(), (unready(running(2, 5)),), progress(40))
+
+
 def queued(*conditions: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Return the run's Job with the queue of its run."""
     return job(*conditions, metadata__labels=QUEUE, **changes)
@@ -678,6 +696,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         "Preparing",
         "Ending",
+        rechecks=True,
     ),
     "deadline over, and its pod has ended": Scenario(
         (
@@ -913,6 +932,7 @@ SCENARIOS: dict[str, Scenario] = {
         "Training",
         "Suspending",
         "its Job was suspended, by Kueue or by hand",
+        rechecks=True,
     ),
     "Kueue took it back, and gave it back before its pod had ended": Scenario(
         (
@@ -1072,6 +1092,7 @@ SCENARIOS: dict[str, Scenario] = {
         "Training",
         "Retrying",
         "the next attempt starts when pod",
+        rechecks=True,
     ),
     "Job deleted by hand, and its pod was orphaned": Scenario(
         (CREATED, JOB, TRAINING, Moment(61, None, (running(2, 5, job_uid=None),))), "Training", "Retrying"
@@ -1089,6 +1110,72 @@ SCENARIOS: dict[str, Scenario] = {
         (CREATED, JOB, TRAINING, Moment(61, job(metadata__deletionTimestamp="2026-11-22T10:01:01Z"))),
         "Pending",
         "Pending",
+    ),
+    # a node that does not answer
+    "its node does not answer": Scenario(
+        (CREATED, JOB, TRAINING, LOST),
+        "Unknown",
+        "NodeUnreachable",
+        f"node worker-3 of pod {CHILD}-00002 does not answer since 2026-11-22T10:01:30Z: it may still run there",
+    ),
+    "its node answers again": Scenario((CREATED, JOB, TRAINING, LOST, TRAINING), "Training", "Training"),
+    "its node does not answer, and its pod is told to end": Scenario(
+        (CREATED, JOB, TRAINING, Moment(200, job(), (unready(running(2, 5, deleted=True)),))),
+        "Unknown",
+        "NodeUnreachable",
+    ),
+    "its pod was to end long ago": Scenario(
+        (CREATED, JOB, TRAINING, Moment(90000, job(), (on_node(running(2, 5, deleted=True)),), progress(40))),
+        "Unknown",
+        "NodeUnreachable",
+        "was to end by 2026-11-22T10:05:02Z and has not, so its node worker-3 does not seem to answer",
+    ),
+    "its pod was to end just now": Scenario(
+        (CREATED, JOB, TRAINING, Moment(340, job(), (on_node(running(2, 5, deleted=True)),), progress(40))),
+        "Training",
+        "Training",
+        rechecks=True,
+    ),
+    "a gate of its pod is not ready": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(60, job(), (unready(running(2, 5), reason="ReadinessGatesNotReady"),), progress(40)),
+        ),
+        "Training",
+        "Training",
+    ),
+    "suspended, and its node does not answer": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(
+                90000,
+                job(metadata__deletionTimestamp=time(100)),
+                (on_node(running(2, 5, deleted=True)),),
+                spec={"suspend": True},
+                generation=2,
+            ),
+        ),
+        "Unknown",
+        "NodeUnreachable",
+        "worker-3",
+    ),
+    "suspended just now, and its node does not answer": Scenario(
+        (CREATED, JOB, TRAINING, LOST._replace(spec={"suspend": True}, generation=2)),
+        "Unknown",
+        "NodeUnreachable",
+        actions=("delete",),
+    ),
+    "deadline over, and its node does not answer": Scenario(
+        (CREATED, JOB, TRAINING, LOST._replace(spec={"activeDeadlineSeconds": 90})),
+        "Unknown",
+        "NodeUnreachable",
+        actions=("end",),
+    ),
+    "Job deleted by hand, and its node does not answer": Scenario(
+        (CREATED, JOB, TRAINING, LOST._replace(job=None)), "Unknown", "NodeUnreachable", "nothing else of this run"
     ),
     # suspending and resuming
     "suspended before it was seen": Scenario((Moment(1, spec={"suspend": True}),), "Suspended", "Suspended"),
@@ -1114,6 +1201,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         "Training",
         "Suspending",
+        rechecks=True,
     ),
     "suspended, and its pod has ended": Scenario(
         (
@@ -1148,5 +1236,6 @@ SCENARIOS: dict[str, Scenario] = {
         "Training",
         "Retrying",
         "when pod",
+        rechecks=True,
     ),
 }

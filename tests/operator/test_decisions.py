@@ -27,6 +27,8 @@ KSTATUS = {
     "Preparing": "InProgress",
     "Evaluating": "InProgress",
     "Training": "InProgress",
+    "Running": "InProgress",
+    "Unknown": "InProgress",
     "Suspended": "Current",
     "Succeeded": "Current",
     "Failed": "Failed",
@@ -114,7 +116,8 @@ def check_conditions(run: Run, status: WhisperFineTuneStatus) -> None:
     statuses = {condition.type: condition.status for condition in status.conditions}
     assert status.state is not None
     assert statuses["Succeeded"] == {"Succeeded": "True", "Failed": "False"}.get(status.state, "Unknown")
-    assert statuses["Running"] == str(status.state in ("Preparing", "Evaluating", "Training"))
+    runs = status.state in ("Running", "Preparing", "Evaluating", "Training")
+    assert statuses["Running"] == ("Unknown" if status.state == "Unknown" else str(runs))
     assert statuses["Finished"] == str(status.state in ("Succeeded", "Failed"))
     assert statuses["Suspended"] == str(status.state == "Suspended")
     assert status.state != "Queued" or statuses["Admitted"] == "False"

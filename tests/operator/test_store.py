@@ -25,9 +25,8 @@ def version(changed: dict[str, Any], number: int, **metadata: Any) -> dict[str, 
 def pod_version(changed: dict[str, Any], number: int, **metadata: Any) -> dict[str, Any]:
     environment = [{"name": "HOME", "value": "/scratch"}, CONFIGURATION]
     containers = [{"name": "trainer", "image": "trainer:1", "env": environment}]
-    return version(
-        {**changed, "spec": {"containers": containers, "volumes": [{"name": "scratch"}]}}, number, **metadata
-    )
+    spec = {"containers": containers, "volumes": [{"name": "scratch"}], "nodeName": "worker-3"}
+    return version({**changed, "spec": spec}, number, **metadata)
 
 
 @pytest.fixture
@@ -186,6 +185,6 @@ def test_what_no_decision_reads_is_not_kept(store: Store) -> None:
     assert kept.workload["spec"] == job()["spec"]
     assert kept.workload["status"] == job()["status"]
     over, at_work = kept.pods
-    assert over["spec"] == {"containers": []}
-    assert at_work["spec"] == {"containers": [{"name": "trainer", "env": [CONFIGURATION]}]}
+    assert over["spec"] == {"containers": [], "nodeName": "worker-3"}
+    assert at_work["spec"] == {"containers": [{"name": "trainer", "env": [CONFIGURATION]}], "nodeName": "worker-3"}
     assert at_work["metadata"]["namespace"] == NAMESPACE

@@ -14,7 +14,9 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 #: The API's integers end somewhere: a trainer that reports more is refused, not the whole status.
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 ConditionStatus = Literal["True", "False", "Unknown"]
-State = Literal["Pending", "Queued", "Preparing", "Evaluating", "Training", "Suspended", "Succeeded", "Failed"]
+State = Literal[
+    "Pending", "Queued", "Running", "Preparing", "Evaluating", "Training", "Unknown", "Suspended", "Succeeded", "Failed"
+]
 
 
 class Attempts(ApiModel):

@@ -16,7 +16,9 @@ _TABLE: dict[State, tuple[ConditionStatus, ...]] = {
     "Queued": _UNDER_WAY,
     "Preparing": _UNDER_WAY,
     "Evaluating": _UNDER_WAY,
+    "Running": _UNDER_WAY,
     "Training": _UNDER_WAY,
+    "Unknown": _UNDER_WAY,
     "Suspended": ("Unknown", "False", "False", "True"),
     "Succeeded": ("True", "False", "False", "False"),
     "Failed": ("False", "False", "True", "False"),
@@ -35,7 +37,9 @@ def build(
     statuses: dict[str, ConditionStatus] = dict(
         zip(("Succeeded", "Reconciling", "Stalled", "Suspended"), _TABLE[phase.state], strict=True)
     )
-    statuses["Running"] = "True" if phase.state in RUNNING_STATES else "False"
+    statuses["Running"] = (
+        "Unknown" if phase.state == "Unknown" else "True" if phase.state in RUNNING_STATES else "False"
+    )
     statuses["Finished"] = "True" if phase.state in FINAL_STATES else "False"
     if admitted is not None:
         statuses["Admitted"] = "True" if admitted else "False"
@@ -74,6 +78,6 @@ def printable(message: str) -> str:
 
 def _words(kind: str, status: ConditionStatus, phase: Phase) -> dict[str, str]:
     """Return reason and message: the phase's own where the condition tells it, else the state's bare name."""
-    if kind == "Succeeded" or status == ("False" if kind == "Admitted" else "True"):
+    if kind == "Succeeded" or status in ("Unknown", "False" if kind == "Admitted" else "True"):
         return {"reason": phase.reason, "message": printable(phase.message)}
     return {"reason": phase.state}

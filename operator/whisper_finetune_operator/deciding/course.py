@@ -1,6 +1,6 @@
 """What to do about a run that is not over."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
 from whisper_finetune_operator.deciding.actions import Action
@@ -22,3 +22,9 @@ class Course:
     plan: TrainingPlan | None = None
     #: Of a run that gave its partition back without having used it.
     back_off: PartitionBackOff | None = None
+
+    def rechecked(self, seconds: float | None) -> "Course":
+        """Return the course, looked at again after so many seconds at the latest."""
+        if seconds is None or (self.recheck_seconds is not None and self.recheck_seconds <= seconds):
+            return self
+        return replace(self, recheck_seconds=seconds)

@@ -107,12 +107,11 @@ def slim_workload(kind: Kind, workload: Mapping[str, Any]) -> KubernetesObject:
 
 
 def slim_pod(pod: Mapping[str, Any]) -> KubernetesObject:
-    """Return the pod with its status, and of its spec only the trainer's configuration while it may run."""
-    status = pod.get("status") or {}
+    """Return the pod with its status, and of its spec its node and, while it may run, the trainer's configuration."""
+    status, node = pod.get("status") or {}, pod["spec"].get("nodeName")
     containers = [] if has_ended(pod) else [_slim_container(container) for container in pod["spec"]["containers"]]
-    kept: KubernetesObject = interned(
-        {"metadata": _slim_metadata(pod), "spec": {"containers": containers}, "status": status}
-    )
+    spec = {"containers": containers, **({"nodeName": node} if node else {})}
+    kept: KubernetesObject = interned({"metadata": _slim_metadata(pod), "spec": spec, "status": status})
     return kept
 
 

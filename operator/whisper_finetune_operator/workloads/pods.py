@@ -29,8 +29,14 @@ class Pod:
     owner_kind: str
     owner_uid: str | None
     phase: str
+    #: Of the node that it runs on; None before it has one.
+    node: str | None
     #: Somebody asked for its end: its trainer is saving a checkpoint, or was killed.
     deleted: bool
+    #: When it is to be gone, once somebody asked for its end.
+    ends_by: datetime | None
+    #: Since when the cluster, and not its kubelet, says that it is not ready: its node does not answer.
+    silent_since: datetime | None
     #: The trainer's container runs at this moment.
     running: bool
     waiting: Waiting | None
@@ -81,7 +87,10 @@ def read(pod: KubernetesObject) -> Pod:
         owner_kind=owner.get("kind", "Job"),
         owner_uid=owner.get("uid"),
         phase=status.get("phase", "Pending"),
+        node=(pod.get("spec") or {}).get("nodeName"),
         deleted="deletionTimestamp" in metadata,
+        ends_by=_time(metadata.get("deletionTimestamp")),
+        silent_since=_silent_since(conditions) if "running" in state else None,
         running="running" in state,
         waiting=_waiting(state, conditions),
         started_at=_time(began.get("startedAt")),
@@ -106,6 +115,18 @@ def _waiting(state: dict[str, Any], conditions: dict[str, Any]) -> Waiting | Non
     if scheduled.get("status") == "False":
         return Waiting(scheduled.get("reason", ""), scheduled.get("message", ""))
     return None
+
+
+def _silent_since(conditions: dict[str, Any]) -> datetime | None:
+    """Return since when the node controller says in the kubelet's place that the pod is not ready.
+
+    It knows of no container: the kubelet says that of both, or names a readiness gate.
+    """
+    ready, containers = conditions.get("Ready", {}), conditions.get("ContainersReady", {})
+    by_kubelet = containers.get("status") == "False" or ready.get("reason") == "ReadinessGatesNotReady"
+    if ready.get("status") != "False" or by_kubelet:
+        return None
+    return _time(ready.get("lastTransitionTime"))
 
 
 def _remark(status: KubernetesObject, conditions: dict[str, Any]) -> str:
