@@ -3,6 +3,7 @@
 `kopf run` style on.create with a Job by POST and the status by kopf's patch: what a tutorial would write.
 """
 
+import base64
 import os
 import ssl
 from pathlib import Path
@@ -15,20 +16,19 @@ import yaml
 GROUP, VERSION, PLURAL = "whisperfinetune.dev", "v1alpha1", "whisperfinetunes"
 KUBECONFIG = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text(encoding="utf-8"))
 CLUSTER, USER = KUBECONFIG["clusters"][0]["cluster"], KUBECONFIG["users"][0]["user"]
+AUTHORITY = CLUSTER["certificate-authority-data"]
 TEMPLATE = yaml.safe_load(Path(os.environ["JOB_TEMPLATE"]).read_text(encoding="utf-8"))
 
 
 @kopf.on.login()
 def login(**_: Any) -> kopf.ConnectionInfo:
-    return kopf.ConnectionInfo(
-        server=CLUSTER["server"], ca_path=CLUSTER["certificate-authority"], scheme="Bearer", token=USER["token"]
-    )
+    return kopf.ConnectionInfo(server=CLUSTER["server"], ca_data=AUTHORITY, scheme="Bearer", token=USER["token"])
 
 
 @kopf.on.startup()
 async def connect(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     settings.posting.enabled = False
-    context = ssl.create_default_context(cafile=CLUSTER["certificate-authority"])
+    context = ssl.create_default_context(cadata=base64.b64decode(AUTHORITY).decode())
     memo.session = aiohttp.ClientSession(
         CLUSTER["server"],
         connector=aiohttp.TCPConnector(limit=50, ssl=context),

@@ -9,6 +9,7 @@ CPU seconds; then the ratio of this operator to the control.
 
 import argparse
 import asyncio
+import base64
 import json
 import os
 import ssl
@@ -128,7 +129,7 @@ def session(kubeconfig: Path) -> aiohttp.ClientSession:
     """Return a client of the API server with the admin's token."""
     found = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
     cluster, user = found["clusters"][0]["cluster"], found["users"][0]["user"]
-    context = ssl.create_default_context(cafile=cluster["certificate-authority"])
+    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
     return aiohttp.ClientSession(
         cluster["server"],
         connector=aiohttp.TCPConnector(limit=CONNECTIONS + 2, ssl=context),
