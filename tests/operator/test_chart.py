@@ -16,18 +16,17 @@ import pytest
 import yaml
 from kubernetes import client
 
+from chart_release import CHART, NAMESPACE, RELEASE, Objects, helm, render
 from cluster import binaries
 from repository import ROOT
+from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator import preflight
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.preflight import Right
 from whisper_finetune_operator.settings import read_settings
 
-CHART = ROOT / "charts" / "whisper-finetune-operator"
 GOLDEN = ROOT / "tests" / "golden" / "chart.yaml"
 CRD = "whisperfinetunes.whisperfinetune.dev"
-RELEASE = "whisper-finetune-operator"
-NAMESPACE = "whisper-finetune"
 WATCHED = "speech-team"
 PARTITIONS = "ipus"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -39,7 +38,13 @@ EVERYTHING = {
     "rbac": {"aggregateToUserRoles": True, "keepIPUJobs": False},
     "serviceAccount": {"annotations": {"example.com/role": "none"}},
     "settings": {"workers": 7, "leaseSeconds": 7.5},
-    "networkPolicy": {"enabled": True},
+    "networkPolicy": {"enabled": True, "apiServerCIDRs": ["10.0.0.1/32"], "metricsFrom": [{"namespaceSelector": {}}]},
+    "trainerNetworkPolicy": {
+        "namespaces": [WATCHED],
+        "deniedCIDRs": ["169.254.169.254/32", "fd00:ec2::254/128"],
+        "metricsFrom": [{"namespaceSelector": {}}],
+    },
+    "admissionPolicies": {"operator": True, "runs": {"enabled": True, "configMapNamespace": WATCHED}},
     "imagePullSecrets": [{"name": "registry"}],
     "podAnnotations": {"example.com/a": "b"},
     "podLabels": {"example.com/c": "d"},
@@ -74,24 +79,6 @@ LOOK_LIKE_OTHER_TYPES = {
     "networkPolicy": {"enabled": True},
 }
 """Strings that YAML reads as something else where they stand without quotes."""
-
-Objects = dict[tuple[str, str], dict[str, Any]]
-
-
-def helm(*arguments: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [str(binaries.program("helm")), *arguments, "--values=-"]
-    return subprocess.run(command, check=False, input=json.dumps(values or {}), capture_output=True, text=True)
-
-
-def render(values: dict[str, Any] | None = None, release: str = RELEASE) -> Objects:
-    """What the chart makes of the values, by kind and name."""
-    rendered = helm("template", release, str(CHART), f"--namespace={NAMESPACE}", values=values)
-    assert rendered.returncode == 0, rendered.stderr
-    return {
-        (each["kind"], each["metadata"]["name"]): each
-        for each in yaml.safe_load_all(rendered.stdout)
-        if each is not None
-    }
 
 
 def refusal_of(values: dict[str, Any]) -> str:
@@ -292,6 +279,23 @@ class TestRendering:
         same = render({"partitionNamespace": NAMESPACE})
         assert rights_of(same["Role", f"{RELEASE}-lease"]) == rights_of(render()["Role", f"{RELEASE}-lease"])
 
+    def test_trainers_of_a_namespace_are_reached_by_the_operator_alone_and_reach_no_metadata(self) -> None:
+        policy = render({"trainerNetworkPolicy": {"namespaces": [WATCHED]}})[
+            "NetworkPolicy", f"{RELEASE}-{NAMESPACE}-trainers"
+        ]
+        assert policy["metadata"]["namespace"] == WATCHED
+        selected = policy["spec"]["podSelector"]["matchExpressions"]
+        assert selected == [{"key": UID_LABEL, "operator": "Exists"}]
+        ((peer,),) = [rule["from"] for rule in policy["spec"]["ingress"]]
+        assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": NAMESPACE}
+        operators = render()["Deployment", RELEASE]["spec"]["selector"]["matchLabels"]
+        assert peer["podSelector"]["matchLabels"] == operators
+        (reached,) = [rule["to"] for rule in policy["spec"]["egress"]]
+        _, four, six = reached
+        assert four["ipBlock"]["cidr"] == "0.0.0.0/0"
+        assert "169.254.169.254/32" in four["ipBlock"]["except"]
+        assert six["ipBlock"] == {"cidr": "::/0", "except": ["fd00:ec2::254/128", "fd00:ec2::23/128"]}
+
     def test_trainers_in_their_hosts_network_are_reached_too(self) -> None:
         offered = yaml.safe_load((ROOT / "tests" / "examples" / "runtimes.yaml").read_text())
         rendered = render({**offered, "networkPolicy": {"enabled": True}})
@@ -299,8 +303,8 @@ class TestRendering:
         assert egress[-1] == {"ports": [{"port": 8080, "endPort": 8082}]}
 
     def test_one_watched_namespace_needs_no_right_in_the_cluster(self) -> None:
-        rendered = render(EVERYTHING)
-        assert not [kind for kind, _ in rendered if kind.startswith("Cluster")]
+        rendered = render(EVERYTHING | {"admissionPolicies": {}})
+        assert not [kind for kind, _ in rendered if kind.startswith(("Cluster", "Validating"))]
         assert rendered["Role", RELEASE]["metadata"]["namespace"] == WATCHED
         assert rendered["RoleBinding", RELEASE]["metadata"]["namespace"] == WATCHED
         assert rights_of(rendered["Role", RELEASE]) == rights_of(render()["ClusterRole", RELEASE])
