@@ -15,6 +15,7 @@ import data_layouts
 import layout_checks
 from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
+from whisper_finetune_trainer import quoting
 from whisper_finetune_trainer.data import audio, audio_places, segments
 from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
@@ -137,7 +138,7 @@ def test_a_part_of_a_member_at_another_rate_and_in_stereo(tmp_path: Path) -> Non
     assert audio.loudness(part).sample_rate == 32_000
     loudest = np.abs((left + right)[2 * 32_000 : 3 * 32_000] / 2).max()
     assert audio.loudness(part).peak == pytest.approx(float(loudest), abs=0.02)
-    assert audio_places.describe(part) == f"2.00 s to 3.00 s of talk.wav of {tmp_path / 'many'}"
+    assert audio_places.describe(part) == f"2.00 s to 3.00 s of talk.wav of {quoting.quoted(tmp_path / 'many')}"
 
 
 def test_a_recording_that_is_cut_after_it_was_listed_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.run_plan import RunPlan
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import library_arguments
+from whisper_finetune_trainer.quoting import quoted, words_of
 from whisper_finetune_trainer.stores import volumes
 
 _CONFIG_FILE = "config.json"
@@ -66,7 +67,7 @@ def dimensions_of(model_config: Dict[str, Any]) -> Dimensions:
         )
     except KeyError as error:
         kind = model_config.get("model_type")
-        raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of a {kind} model has no {error}") from None
+        raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of a {quoted(kind)} model has no {error}") from None
 
 
 def _read_model_config(config: TrainerConfig) -> Optional[Dict[str, Any]]:
@@ -75,9 +76,10 @@ def _read_model_config(config: TrainerConfig) -> Optional[Dict[str, Any]]:
         return None if models.dimensions_of(model) else _read_from_hub(model, config.spec.model_revision)
     if addresses.claim_of(model) not in config.volumes:
         return None
-    path = Path(volumes.local_path(model, "model", config), _CONFIG_FILE)
+    path = volumes.local_path(model, "model", config) / _CONFIG_FILE
     try:
-        return _parse(path.read_text(encoding="utf-8"), model)
+        with volumes.open_plain(volumes.mount_of(model, config).resolve(str(path))) as file:
+            return _parse(file.read().decode(), model)
     except OSError as error:
         raise TrainerError(
             "ModelNotFound", f"model: {_CONFIG_FILE} of {model} cannot be read: {error.strerror}"
@@ -92,7 +94,7 @@ def _read_from_hub(model: str, revision: Optional[str]) -> Optional[Dict[str, An
     except (OSError, ValueError) as error:
         # A plan is an estimate: without the model's size it lacks the memory, and that is all. (A ValueError is said of
         # an id that the Hub cannot have.)
-        logger.warning("%s of %s cannot be had from the Hub: %s", _CONFIG_FILE, model, " ".join(str(error).split()))
+        logger.warning("%s of %s cannot be had from the Hub: %s", _CONFIG_FILE, model, words_of(error))
         return None
     return _parse(Path(path).read_text(encoding="utf-8"), model)
 
@@ -100,8 +102,10 @@ def _read_from_hub(model: str, revision: Optional[str]) -> Optional[Dict[str, An
 def _parse(text: str, model: str) -> Dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
-        raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of {model} is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise TrainerError(
+            "ConfigInvalid", f"model: {_CONFIG_FILE} of {model} is not JSON: {words_of(error)}"
+        ) from None
     if not isinstance(found, dict):
         raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of {model} is no object")
     return found

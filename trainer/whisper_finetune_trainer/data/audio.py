@@ -22,6 +22,7 @@ from whisper_finetune_trainer.data.channels import Samples
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.file_part import FilePart
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import words_of
 
 #: Samples from here on count as clipped.
 _FULL_SCALE = 0.999
@@ -110,7 +111,7 @@ def digest(place: AudioPlace) -> bytes:
         if error.reason != "DatasetInvalid":
             raise
         # A part that cannot be decoded is like no other; the look at the sounds counts it.
-        return audio_places.describe(place).encode()
+        return repr(place).encode()
 
 
 def content(place: AudioPlace) -> bytes:
@@ -159,9 +160,11 @@ def _channels(place: AudioPlace) -> Tuple[Samples, int]:
         with source_files.explained(place.file):
             found, rate = _decoded(place)
     except FileNotFoundError as error:
-        raise TrainerError("DatasetInvalid", f"audio file {audio_places.describe(place)} is gone: {error}") from error
+        raise TrainerError("DatasetInvalid", f"audio file {audio_places.describe(place)} is gone") from error
     except UnreadableSoundError as error:
-        raise UndecodableError(f"audio file {audio_places.describe(place)} cannot be decoded: {error}") from error
+        raise UndecodableError(
+            f"audio file {audio_places.describe(place)} cannot be decoded: {words_of(error)}"
+        ) from error
     if not len(found):
         raise UndecodableError(f"audio file {audio_places.describe(place)} holds no sound: it may be cut off")
     if not np.isfinite(found).all():

@@ -5,6 +5,8 @@ A file is a path of this machine, or an address such as s3://bucket/key: nothing
 
 from typing import NamedTuple, Union
 
+from whisper_finetune_trainer.quoting import quoted
+
 
 class WholeFile(NamedTuple):
     """A sound file of its own."""
@@ -72,10 +74,10 @@ def describe(place: AudioPlace) -> str:
         start, end = place.start_frame, place.start_frame + place.frames
         return f"{start / place.sample_rate:.2f} s to {end / place.sample_rate:.2f} s of {describe(place.recording)}"
     if isinstance(place, Member):
-        return f"{place.name} of {place.file}"
+        return f"{quoted(place.name)} of {quoted(place.file)}"
     if isinstance(place, Cell):
-        return f"row {place.row} of row group {place.row_group} of {place.file}"
-    return place.file
+        return f"row {place.row} of row group {place.row_group} of {quoted(place.file)}"
+    return quoted(place.file)
 
 
 class Sound(NamedTuple):

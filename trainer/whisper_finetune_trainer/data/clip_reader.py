@@ -15,6 +15,8 @@ from whisper_finetune_trainer.data.segments import MalformedSegmentError, Outsid
 from whisper_finetune_trainer.data.splits import Split
 from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.quoting import quoted, words_of
+from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 #: Opening files waits for the disk, or for the network behind a volume or a store.
 _READERS = 16
@@ -84,10 +86,10 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
 
 
 def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Union[Clip, Drop]:
-    line = f"{split.name} {split.unit} {row.number}"
+    line = f"{quoted(split.name)} {split.unit} {row.number}"
     text = row.values.get(split.columns.text)
     if row.broken or not isinstance(text, (str, type(None))):
-        fault = row.broken or f"has a value in column {split.columns.text} that is no text"
+        fault = row.broken or f"has a value in column {quoted(split.columns.text)} that is no text"
         return Drop("broken line", f"{line} {fault}")
     if text is not None and len(text) > _LONGEST_TEXT:
         return Drop("text too long", f"{line} has a text of {len(text):,} characters; {_LONGEST_TEXT:,} are the most")
@@ -104,10 +106,10 @@ def _clip_of_text(split: Split, row: manifest.Row, outcome: Outcome, rules: Rule
         return segment
     if outcome.skipped_by:
         text = row.values[split.columns.text]
-        example = f"{line}: {sound.name} is left out by the data set's text rules: {text}"
+        example = f"{line}: {quoted(sound.name)} is left out by the data set's text rules: {quoted(text)}"
         return Drop(f"text rule {outcome.skipped_by}", example, is_expected=True)
     if not outcome.text:
-        return Drop("empty text", f"{line}: the text of {sound.name} is empty")
+        return Drop("empty text", f"{line}: the text of {quoted(sound.name)} is empty")
     return _with_length(sound, row, segment, outcome.text, line, rules)
 
 
@@ -115,22 +117,25 @@ def _sound(split: Split, value: Any, text: str) -> Union[Sound, str]:
     """Return the sound of a row, or what is wrong with it, or with its text."""
     sound = value if isinstance(value, Sound) else _sound_of_path(split, value)
     if isinstance(sound, Sound) and not _is_unicode(sound.name + text):
-        return f": the name or the text of {sound.name!a} has halves of characters"
+        return f": the name or the text of {quoted(sound.name)} has halves of characters"
     return sound
 
 
 def _sound_of_path(split: Split, value: Any) -> Union[Sound, str]:
     """Return the sound that a path names, or what is wrong with the path."""
     if not isinstance(value, str) or not value.strip():
-        return f" has no path in column {split.columns.audio}"
+        return f" has no path in column {quoted(split.columns.audio)}"
     path = value.strip()
     if "\0" in path or not _is_unicode(path):
-        return f": {value!a} is no path"
-    file = path if path.startswith("/") or "://" in path else split.folder.file(posixpath.join(split.base, path))
-    name = split.folder.relative(file)
+        return f": {quoted(value)} is no path"
+    is_whole = path.startswith("/") or "://" in path
+    name = split.folder.relative(path if is_whole else posixpath.join(split.base, path))
     if name is None:
-        return f": {value} lies outside of the data set's folder"
-    return Sound(WholeFile(split.folder.file(name)), name)
+        return f": {quoted(value)} lies outside of the data set's folder"
+    try:
+        return Sound(WholeFile(split.folder.file(name)), name)
+    except RefusedFileError as refused:
+        return f": {refused.message}"
 
 
 def _is_unicode(text: str) -> bool:
@@ -159,18 +164,18 @@ def _with_length(
     try:
         place, seconds = _measured(sound, segment, rules)
     except FileNotFoundError:
-        return Drop("missing audio file", f"{line}: audio file {sound.name} does not exist")
-    except (audio.UnreadableSoundError, IsADirectoryError) as error:
+        return Drop("missing audio file", f"{line}: audio file {quoted(sound.name)} does not exist")
+    except (audio.UnreadableSoundError, IsADirectoryError, RefusedFileError) as error:
         reason = "MP3 without its length" if isinstance(error, audio.UnknownLengthError) else "unreadable audio"
-        return Drop(reason, f"{line}: audio file {sound.name} cannot be read: {error}")
+        return Drop(reason, f"{line}: audio file {quoted(sound.name)} cannot be read: {words_of(error)}")
     except OutsideError as error:
-        return Drop("outside of its recording", f"{line}: {sound.name} {error}")
+        return Drop("outside of its recording", f"{line}: {quoted(sound.name)} {error}")
     name = row.name or (f"{sound.name} {segment}" if isinstance(place, Part) else sound.name)
     if seconds <= 0:
-        return Drop("unreadable audio", f"{line}: audio file {sound.name} holds no sound")
+        return Drop("unreadable audio", f"{line}: audio file {quoted(sound.name)} holds no sound")
     if seconds > rules.max_clip_seconds:
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
-        return Drop("too long", f"{line}: {name} lasts {seconds:.1f} s; {limit}")
+        return Drop("too long", f"{line}: {quoted(name)} lasts {seconds:.1f} s; {limit}")
     return Clip(name, place, text, seconds)
 
 

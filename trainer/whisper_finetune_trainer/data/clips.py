@@ -37,6 +37,8 @@ class Drop:
     example: str
     #: Left out by the rules of a known data set: that is how it is, and no sign of a broken one.
     is_expected: bool = False
+    #: Of a clip that was read, what it goes by.
+    identifier: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from whisper_finetune_trainer.data import clips, sound_check, writing_scripts
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.sound_check import Findings
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
 
 #: A data set may hold loan words and names, but not mostly texts that nobody who writes the language could read.
 _REFUSED_ABOVE = 0.5
@@ -22,7 +23,7 @@ def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...
     expected = " or ".join(map(writing_scripts.in_words, writing_scripts.scripts_of(code)))
     said = (
         f"{foreign.foreign} of {foreign.total} texts are mostly in {writing_scripts.in_words(foreign.script)} letters, "
-        f"and {LANGUAGES[code]} is written in {expected}; such as: {foreign.example[:80]}"
+        f"and {LANGUAGES[code]} is written in {expected}; such as: {quoted(foreign.example)}"
     )
     if foreign.foreign > _REFUSED_ABOVE * foreign.total:
         raise TrainerError("DatasetInvalid", f"{said}. Is `language` right, and dataset.textColumn?")

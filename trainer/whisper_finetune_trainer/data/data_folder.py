@@ -6,6 +6,8 @@ from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from typing_extensions import Literal
 
+from whisper_finetune_trainer.stores.volumes import Mount
+
 Kind = Literal["file", "folder"]
 
 
@@ -17,32 +19,39 @@ class _Entry(NamedTuple):
 class DataFolder:
     """Lists what is there; methods raise what the filesystem does, PermissionError among it."""
 
-    def __init__(self, filesystem: Any, root: str, address: str, prefix: str = "") -> None:
-        """`filesystem` is fsspec's, `root` a path of it; `prefix` makes a path of it an address to open."""
+    def __init__(
+        self, filesystem: Any, root: str, address: str, prefix: str = "", mount: Optional[Mount] = None
+    ) -> None:
+        """`filesystem` is fsspec's, `root` a path of it; `prefix` makes a path of it an address to open.
+
+        Of a folder of this machine, `mount` is what its links may lead to.
+        """
         self._filesystem = filesystem
         self._root = root.rstrip("/")
         self._prefix = prefix
+        self._mount = mount
         #: What the spec calls this folder.
         self.address = address
         self._listing = lru_cache(maxsize=64)(self._list)
 
     @property
     def root(self) -> str:
-        """Return the folder as `file` has it."""
+        """Return the folder as an address, or a path of this machine."""
         return self._prefix + self._root
 
     def file(self, path: str) -> str:
-        """Return what `source_files` opens a path by."""
-        return f"{self.root}/{path}" if path else self.root
+        """Return what `source_files` opens a path by; RefusedFileError where its links lead out of the mount."""
+        return self._prefix + self._full(path)
 
-    def relative(self, file: str) -> Optional[str]:
-        """Return the path of a file that `file` would give, or None for one outside of this folder.
+    def relative(self, path: str) -> Optional[str]:
+        """Return a path of a manifest below this folder, None for one outside; it may be a whole path or an address.
 
-        Both are compared as text and not resolved: links inside of a volume are its owner's business.
+        It is compared as text: how clips are called does not depend on links.
         """
-        plain = file[len(self._prefix) :] if self._prefix and file.startswith(self._prefix) else file
-        path = posixpath.normpath(plain)
-        return path[len(self._root) + 1 :] if path.startswith(f"{self._root}/") else None
+        plain = path[len(self._prefix) :] if self._prefix and path.startswith(self._prefix) else path
+        is_whole = plain.startswith("/") or "://" in plain or plain is not path
+        found = posixpath.normpath(plain if is_whole else f"{self._root}/{plain}")
+        return found[len(self._root) + 1 :] if found.startswith(f"{self._root}/") else None
 
     def kind(self, path: str) -> Optional[Kind]:
         """Return what lies at a path, if anything does."""
@@ -92,7 +101,8 @@ class DataFolder:
         return "folder" if is_folder else "file"
 
     def _full(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
+        full = f"{self._root}/{path}" if path else self._root
+        return full if self._mount is None else self._mount.resolve(full)
 
 
 def _name(listed: Tuple[str, Any]) -> str:

@@ -17,6 +17,7 @@ from whisper_finetune_trainer.data.hub_dataset import HubDataset
 from whisper_finetune_trainer.data.split_files import SplitFiles
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.stores import object_store, volumes
+from whisper_finetune_trainer.stores.volumes import Mount
 
 _FIELD = "dataset.source"
 
@@ -47,8 +48,9 @@ def open_source(config: TrainerConfig) -> DataSource:
         return HubDataset(dataset, language_code(config.spec.language), commits)
     _refuse_hub_fields(dataset)
     if address.scheme == "pvc":
-        path = volumes.local_path(dataset.source, _FIELD, config)
-        return _of_folder(_local(path, dataset.source), _local(path.parent, posixpath.dirname(dataset.source)))
+        path, mount = volumes.local_path(dataset.source, _FIELD, config), volumes.mount_of(dataset.source, config)
+        around = _local(path.parent, posixpath.dirname(dataset.source), mount)
+        return _of_folder(_local(path, dataset.source, mount), around)
     store = object_store.open_store(dataset.source, _FIELD)
     root = _at_commit(store.root, config.hub_commits.dataset) if address.scheme == "hf" else store.root
     whole = DataFolder(store.filesystem, root, dataset.source, prefix=f"{address.scheme}://")
@@ -78,8 +80,8 @@ def _at_commit(root: str, commit: Optional[str]) -> str:
     return root if commit is None else "/".join([kind, owner, f"{name}@{commit}", *path])
 
 
-def _local(path: Path, address: str) -> DataFolder:
-    return DataFolder(fsspec.filesystem("file"), str(path), address)
+def _local(path: Path, address: str, mount: Mount) -> DataFolder:
+    return DataFolder(fsspec.filesystem("file"), str(path), address, mount=mount)
 
 
 def _of_folder(folder: DataFolder, around: DataFolder) -> FolderSource:

@@ -29,6 +29,7 @@ from whisper_finetune_trainer.data.streams import streamed_dataset, streaming
 from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text_rules import TextRules
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.quoting import quoted
 from whisper_finetune_trainer.stores import object_store, volumes
 
 _OVERLAPS = "overlaps a held-out segment"
@@ -88,7 +89,7 @@ def _load_list(
     warnings = data_checks.of_texts([*found.train, *found.evaluation], config.spec)
     copies, more = _copies(found, thorough=dataset.remove_duplicates)
     # Before the limits: the copy of a clip beyond maxEvalClips is not trained on either.
-    train = clips.without(found.train, {drop.example for drop in copies})[: dataset.max_train_clips]
+    train = clips.without(found.train, {drop.identifier for drop in copies})[: dataset.max_train_clips]
     total = len(found.train) + len(found.evaluation)
     readable, undecodable = data_checks.held_out_sounds(found.evaluation, total, config.spec)
     evaluation = readable[: dataset.max_eval_clips]
@@ -180,14 +181,14 @@ def _copies(found: _Splits, *, thorough: bool) -> Tuple[List[Drop], Tuple[str, .
 
 
 def _drops(reason: str, left_out: Sequence[Clip]) -> List[Drop]:
-    return [Drop(reason, clip.identifier, is_expected=True) for clip in left_out]
+    return [Drop(reason, quoted(clip.identifier), is_expected=True, identifier=clip.identifier) for clip in left_out]
 
 
 def _warnings(found: Sequence[Clip], what: str, *, is_complete: bool) -> Tuple[str, ...]:
     if not found:
         return ()
     warning = (
-        f"{'' if is_complete else 'at least '}{len(found)} train clips {what}, such as {found[0].identifier}: the "
-        "result looks better than it is; dataset.removeDuplicates leaves them out"
+        f"{'' if is_complete else 'at least '}{len(found)} train clips {what}, such as {quoted(found[0].identifier)}: "
+        "the result looks better than it is; dataset.removeDuplicates leaves them out"
     )
     return (warning,)

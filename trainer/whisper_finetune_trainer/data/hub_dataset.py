@@ -2,7 +2,7 @@
 
 import logging
 from functools import lru_cache
-from typing import ContextManager, Iterable, Mapping, NamedTuple, Optional, Tuple
+from typing import ContextManager, Iterable, Mapping, NamedTuple, Optional
 
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import RevisionNotFoundError
@@ -15,10 +15,10 @@ from whisper_finetune_trainer.data.datasets_table import KnownDataset
 from whisper_finetune_trainer.data.parquet_layouts import CONVERSION, Layout, Shards
 from whisper_finetune_trainer.data.split_files import SplitFiles
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import listed
 from whisper_finetune_trainer.stores import hub
 
 _KIND = "dataset"
-_LISTED = 20
 logger = logging.getLogger(__name__)
 
 
@@ -169,6 +169,4 @@ def _explained(source: str, revision: Optional[str]) -> ContextManager[None]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    found: Tuple[str, ...] = tuple(sorted(names))
-    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    return ", ".join(found[:_LISTED]) + more
+    return listed(sorted(names))

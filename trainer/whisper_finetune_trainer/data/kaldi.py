@@ -11,6 +11,7 @@ from whisper_finetune_trainer.data import segments, source_files
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Row
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
 
 #: What the rows have, broken ones too.
 COLUMNS = ("audio", "text")
@@ -43,8 +44,8 @@ def _sounds(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str
         if sound.endswith("|"):
             raise TrainerError(
                 "DatasetInvalid",
-                f"{path} line {number}: {name} is the output of a command ({sound[:60]}), and commands from a "
-                "data set are never run; write the sound to files first, such as by `wav-copy`",
+                f"{quoted(path)} line {number}: {quoted(name)} is the output of a command ({quoted(sound)}), and "
+                "commands from a data set are never run; write the sound to files first, such as by `wav-copy`",
             )
         yield number, (name, sound)
 
@@ -55,9 +56,9 @@ def _recordings(folder: DataFolder, path: str) -> Dict[str, str]:
 
 def _row(number: int, utterance: str, sound: str, texts: Dict[str, str]) -> Row:
     if not sound:
-        return Row(number, {}, f"has no path for {utterance}")
+        return Row(number, {}, f"has no path for {quoted(utterance)}")
     if utterance not in texts:
-        return Row(number, {}, f"utterance {utterance} has no line in text")
+        return Row(number, {}, f"utterance {quoted(utterance)} has no line in text")
     return Row(number, {"audio": sound, "text": texts[utterance]})
 
 
@@ -69,25 +70,29 @@ def _segment_rows(folder: DataFolder, path: str, recordings: Dict[str, str], tex
 def _segment_row(number: int, utterance: str, rest: str, recordings: Dict[str, str], texts: Dict[str, str]) -> Row:
     fields = rest.split()
     if len(fields) != len(("recording", "start", "end")):
-        return Row(number, {}, f"of {utterance} is not UTTERANCE RECORDING START END (channels cannot be chosen)")
+        return Row(
+            number, {}, f"of {quoted(utterance)} is not UTTERANCE RECORDING START END (channels cannot be chosen)"
+        )
     recording, start, end = fields
     sound = recordings.get(recording)
     if not sound:
-        return Row(number, {}, f"names recording {recording}, which has no path in wav.scp")
+        return Row(number, {}, f"names recording {quoted(recording)}, which has no path in wav.scp")
     # Taken out: a second line of one name would be another clip that goes by it.
     text = texts.pop(utterance, None)
     if text is None:
-        return Row(number, {}, f"utterance {utterance} has no line in text, or had a segment before")
+        return Row(number, {}, f"utterance {quoted(utterance)} has no line in text, or had a segment before")
     try:
         segment = segments.made(start, None if _TO_THE_END.fullmatch(end) else end)
     except segments.MalformedSegmentError as error:
-        return Row(number, {}, f"of {utterance} {error}")
+        return Row(number, {}, f"of {quoted(utterance)} {error}")
     return Row(number, {"audio": sound, "text": text}, segment=segment, name=utterance)
 
 
 def _texts(folder: DataFolder, path: str) -> Dict[str, str]:
     if not folder.is_file(path):
-        raise TrainerError("DatasetInvalid", f"{folder.address} has a wav.scp, but {path} with its texts is missing")
+        raise TrainerError(
+            "DatasetInvalid", f"{folder.address} has a wav.scp, but {quoted(path)} with its texts is missing"
+        )
     return dict(line for _, line in _lines(folder, path))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextI
 from whisper_finetune_trainer.data import source_files, tables
 from whisper_finetune_trainer.data.segments import Segment
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import listed, printable, quoted, words_of
 
 AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")
@@ -51,7 +52,7 @@ def _table_rows(text: TextIO, suffix: str, name: str) -> Iterator[Row]:
     try:
         yield from (Row(*row) for row in tables.rows(text, suffix))
     except tables.NoTableError as error:
-        raise TrainerError("DatasetInvalid", f"{name} is no table: {error}") from error
+        raise TrainerError("DatasetInvalid", f"{quoted(name)} is no table: {words_of(error)}") from error
 
 
 def _json_rows(text: TextIO, name: str) -> Iterator[Row]:
@@ -71,7 +72,7 @@ def _json_row(number: int, line: str) -> Row:
     try:
         values = _parsed(line.rstrip("\n"))
     except (ValueError, RecursionError) as error:
-        return Row(number, {}, f"is not JSON ({error})")
+        return Row(number, {}, f"is not JSON ({words_of(error)})")
     return Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
 
@@ -79,7 +80,9 @@ def _array_rows(text: str, name: str) -> Iterator[Row]:
     try:
         entries = _parsed(text)
     except (ValueError, RecursionError) as error:
-        raise TrainerError("DatasetInvalid", f"{name} is a JSON array that cannot be read: {error}") from error
+        raise TrainerError(
+            "DatasetInvalid", f"{quoted(name)} is a JSON array that cannot be read: {words_of(error)}"
+        ) from error
     for number, values in enumerate(entries, start=1):
         yield Row(number, values) if isinstance(values, dict) else Row(number, {}, "is not a JSON object")
 
@@ -118,8 +121,10 @@ def _column(present: Mapping[str, None], wanted: Sequence[str], field: str, name
     for column in wanted:
         if _folded(column) in alike:
             return alike[_folded(column)]
-    found = ", ".join(f"{column:.40}" for column in present) or "none"
-    raise TrainerError("DatasetInvalid", f"{field}: no column {' or '.join(wanted)} in {name}; its columns are {found}")
+    raise TrainerError(
+        "DatasetInvalid",
+        f"{field}: no column {printable(' or '.join(wanted))} in {quoted(name)}; its columns are {listed(present)}",
+    )
 
 
 def _folded(column: str) -> str:

@@ -9,6 +9,7 @@ from whisper_finetune_trainer.data import tar_shards
 from whisper_finetune_trainer.data.audio_places import Member, Sound
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Row
+from whisper_finetune_trainer.quoting import quoted
 
 _SHARD = "shard_id"
 #: A manifest goes through the shards one after the other.
@@ -35,7 +36,9 @@ def rows(folder: DataFolder, place: str, found: Iterator[Row], column: str) -> I
         path, name = _path(place, row.values.get(_SHARD)), row.values.get(column)
         member = members(path).get(str(name)) if folder.is_file(path) else None
         values = {**row.values, column: Sound(member, f"{path}/{name}") if member else name}
-        yield replace(row, values=values, broken=None if member else f"names {name}, which is not in {path}")
+        yield replace(
+            row, values=values, broken=None if member else f"names {quoted(name)}, which is not in {quoted(path)}"
+        )
 
 
 def _path(place: str, shard: Any) -> str:

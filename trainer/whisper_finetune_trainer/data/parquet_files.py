@@ -11,6 +11,7 @@ from pyarrow import parquet
 from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.manifest import Columns
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import listed, quoted, words_of
 
 _BLOCK_BYTES = 1024 * 1024
 
@@ -23,8 +24,10 @@ def whole(name: str) -> Iterator[None]:
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and not _is_of_the_content(error):
             raise
-        said = " ".join(str(error).split())
-        raise TrainerError("DatasetInvalid", f"{name} is no whole Parquet file: {said}; copy it again") from error
+        said = words_of(error)
+        raise TrainerError(
+            "DatasetInvalid", f"{quoted(name)} is no whole Parquet file: {said}; copy it again"
+        ) from error
 
 
 def _is_of_the_content(error: OSError) -> bool:
@@ -38,16 +41,16 @@ def require_columns(schema: Any, columns: Columns, name: str) -> None:
         if column not in schema.names:
             raise TrainerError(
                 "DatasetInvalid",
-                f"{name} has no column {column}; its columns are {', '.join(schema.names)}, and all shards of a split "
-                "must have the same",
+                f"{quoted(name)} has no column {quoted(column)}; its columns are {listed(schema.names)}, and all "
+                "shards of a split must have the same",
             )
     kind = schema.field(columns.audio).type
     fields = [field.name for field in kind] if pa.types.is_struct(kind) else ["bytes"]
     if "bytes" not in fields:
         raise TrainerError(
             "DatasetInvalid",
-            f"column {columns.audio} of {name} holds {' and '.join(fields)}, and no bytes; write each sound as a file, "
-            "in bytes, or in a struct of bytes and path",
+            f"column {quoted(columns.audio)} of {quoted(name)} holds {quoted(' and '.join(fields))}, and no bytes; "
+            "write each sound as a file, in bytes, or in a struct of bytes and path",
         )
 
 

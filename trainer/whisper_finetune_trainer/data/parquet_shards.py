@@ -14,6 +14,7 @@ from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Columns, Row
 from whisper_finetune_trainer.data.segments import MANIFEST_COLUMNS as SEGMENT_COLUMNS
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
 
 #: A row group is read as a whole, and two are held: the one that is read and the one before it.
 _LARGEST_GROUP_BYTES = 512 * 1024 * 1024
@@ -149,7 +150,7 @@ def _sounds(file: str, group: int, column: str) -> Any:
     if size > _LARGEST_GROUP_BYTES:
         raise TrainerError(
             "DatasetInvalid",
-            f"{file}: row group {group} holds {size / 1e6:.0f} MB of sound, more than "
+            f"{quoted(file)}: row group {group} holds {size / 1e6:.0f} MB of sound, more than "
             f"{_LARGEST_GROUP_BYTES / 1e6:.0f} MB, and must be read as a whole for each clip; "
             "write it again with smaller ones (row_group_size=100 in pyarrow's write_table)",
         )

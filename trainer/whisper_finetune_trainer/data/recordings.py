@@ -12,6 +12,8 @@ from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
 from whisper_finetune_trainer.data.segments import Segment
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 #: Recordings whose headers are remembered: rows of one lie beside each other in most manifests.
 _REMEMBERED = 10_000
@@ -19,7 +21,7 @@ _REMEMBERED = 10_000
 _READ_THROUGH = frozenset(("MP3",))
 #: A recording of no more costs little more to read through than its clip does.
 _SHORT_SECONDS = 60.0
-_FAULTS = (FileNotFoundError, IsADirectoryError, audio.UnreadableSoundError)
+_FAULTS = (FileNotFoundError, IsADirectoryError, audio.UnreadableSoundError, RefusedFileError)
 
 
 @dataclass
@@ -103,8 +105,8 @@ class Recordings:
         if header.format in _READ_THROUGH and header.seconds > _SHORT_SECONDS:
             raise TrainerError(
                 "DatasetInvalid",
-                f"{recording.file} ({header.seconds / 60:.0f} minutes) finds no room in the scratch folder, and "
-                f"{header.format} is read from its start to find a segment: each clip would fetch it anew; give the "
-                "runtime more scratch space, or convert the recordings to FLAC",
+                f"{quoted(recording.file)} ({header.seconds / 60:.0f} minutes) finds no room in the scratch folder, "
+                f"and {header.format} is read from its start to find a segment: each clip would fetch it anew; give "
+                "the runtime more scratch space, or convert the recordings to FLAC",
             )
         return recording

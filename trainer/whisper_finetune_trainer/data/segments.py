@@ -3,6 +3,8 @@
 import math
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
+from whisper_finetune_trainer.quoting import quoted
+
 #: How far a segment may go beyond its recording's end: Kaldi's own tools cut it there, and refuse more.
 _OVERSHOOT_SECONDS = 0.5
 #: A manifest's duration is rounded, and tools differ in how long an MP3 file is: a row that lacks less of its file, in
@@ -39,7 +41,7 @@ def made(start: Any, end: Any) -> Segment:
     start_seconds = _number(start)
     end_seconds = None if end is None else _number(end)
     if start_seconds < 0 or (end_seconds is not None and end_seconds <= start_seconds):
-        raise MalformedSegmentError(f"is no segment: it begins at {start} s and ends at {end} s")
+        raise MalformedSegmentError(f"is no segment: it begins at {quoted(start)} s and ends at {quoted(end)} s")
     return Segment(start_seconds, end_seconds)
 
 
@@ -71,7 +73,7 @@ def frames(segment: Segment, recording_frames: int, sample_rate: int) -> Tuple[i
     start, end = (round(min(place, seconds) * sample_rate) for place in (segment.start_seconds, end_seconds))
     end = min(end, recording_frames)
     if end <= start or end_seconds > seconds + _OVERSHOOT_SECONDS:
-        raise OutsideError(f"lasts {seconds:.2f} s, and does not hold the segment {segment}")
+        raise OutsideError(f"lasts {seconds:.2f} s, and does not hold the segment {quoted(segment)}")
     return start, end - start
 
 
@@ -79,9 +81,9 @@ def _number(value: Any) -> float:
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise MalformedSegmentError(f"is no segment: {value!r:.40} is no number of seconds") from error
+        raise MalformedSegmentError(f"is no segment: {quoted(f'{value!r:.40}')} is no number of seconds") from error
     if not math.isfinite(found) or isinstance(value, bool):
-        raise MalformedSegmentError(f"is no segment: {value!r:.40} is no number of seconds")
+        raise MalformedSegmentError(f"is no segment: {quoted(f'{value!r:.40}')} is no number of seconds")
     return found
 
 

@@ -10,6 +10,7 @@ from whisper_finetune_trainer.data.audio import Loudness
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
 
 #: Clips that are decoded, evenly over the data set: all of a large one would take hours.
 _LOOKED_AT = 500
@@ -98,7 +99,9 @@ def _faults(looks: Sequence[Look]) -> Dict[str, Drop]:
 
 def _silent(looks: Sequence[Look]) -> List[Drop]:
     silent = [look.clip for look in looks if look.loudness and look.loudness.peak < _SILENT_BELOW]
-    return [Drop("silent", f"{clip.identifier} is silent, and its text is {clip.text[:40]}") for clip in silent]
+    return [
+        Drop("silent", f"{quoted(clip.identifier)} is silent, and its text is {quoted(clip.text)}") for clip in silent
+    ]
 
 
 def _oddities(looks: Sequence[Look]) -> List[str]:
@@ -106,7 +109,7 @@ def _oddities(looks: Sequence[Look]) -> List[str]:
     for what, is_so in _ODD.items():
         odd = [look.clip.identifier for look in looks if look.loudness and is_so(look.loudness)]
         if odd:
-            said.append(f"{len(odd)} of {len(looks)} clips looked at: {what}, such as {odd[0]}")
+            said.append(f"{len(odd)} of {len(looks)} clips looked at: {what}, such as {quoted(odd[0])}")
     return said
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.stores import object_store
+from whisper_finetune_trainer.quoting import quoted, words_of
+from whisper_finetune_trainer.stores import object_store, volumes
 
 _FIELD = "dataset.source"
 #: Bytes that one request fetches where a file is read piece by piece: a header, or the foot of a Parquet file.
@@ -57,7 +58,7 @@ def open_file(file: str, block_bytes: int = _BLOCK_BYTES) -> BinaryIO:
 
 def _open_path(path: str) -> BinaryIO:
     try:
-        return Path(path).open("rb")
+        return volumes.open_plain(path)
     except OSError as error:
         if error.errno not in _NO_SUCH_FILE:
             raise
@@ -66,9 +67,10 @@ def _open_path(path: str) -> BinaryIO:
 
 def read_bytes(file: str) -> bytes:
     """Return all of a file."""
-    if is_local(file):
-        return Path(file).read_bytes()
-    return bytes(filesystem(file).cat_file(file))
+    if not is_local(file):
+        return bytes(filesystem(file).cat_file(file))
+    with _open_path(file) as opened:
+        return opened.read()
 
 
 def size_bytes(file: str) -> int:
@@ -86,7 +88,7 @@ def read_range(file: str, offset: int, size: int) -> bytes:
     """Return `size` bytes from `offset`, fewer where the file ends before."""
     if not is_local(file):
         return bytes(filesystem(file).cat_file(file, start=offset, end=offset + size))
-    with Path(file).open("rb") as opened:
+    with _open_path(file) as opened:
         opened.seek(offset)
         return opened.read(size)
 
@@ -104,4 +106,6 @@ def in_utf8(name: str) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise TrainerError("DatasetInvalid", f"{name} is not UTF-8: {error}; convert it to UTF-8") from error
+        raise TrainerError(
+            "DatasetInvalid", f"{quoted(name)} is not UTF-8: {words_of(error)}; convert it to UTF-8"
+        ) from error

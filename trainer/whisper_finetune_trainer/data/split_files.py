@@ -10,13 +10,13 @@ from typing_extensions import Literal
 from whisper_finetune_trainer.data import line_index, manifest
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import listed, quoted
 
 Format = Literal["manifest", "kaldi", "line index", "tar", "parquet"]
 #: Kaldi's list of recordings; the texts lie beside it.
 WAV_SCP = "wav.scp"
 #: NeMo's list of sounds in tar files.
 _TARRED = "tarred_audio_manifest.json"
-_SHOWN_NAMES = 10
 _NUMBERED = r"([-_.]?[0-9][0-9A-Za-z_-]*)?"
 
 
@@ -60,7 +60,7 @@ def of_file(folder: DataFolder, name: str, split: str, *, is_train: bool) -> Spl
     kind = _format(name)
     if kind is None:
         known = ", ".join((*manifest.SUFFIXES, ".parquet", ".tar", WAV_SCP))
-        raise TrainerError("DatasetInvalid", f"{name} is no manifest; one of {known} is expected")
+        raise TrainerError("DatasetInvalid", f"{quoted(name)} is no manifest; one of {known} is expected")
     return SplitFiles(folder, kind, (name,))
 
 
@@ -147,10 +147,10 @@ def _named(folder: DataFolder) -> Iterable[str]:
 def _missing(folder: DataFolder, split: str, *, is_train: bool) -> str:
     splits = splits_of(folder)
     if splits:
-        return f"split {split}: {folder.address} has the splits {', '.join(splits)}"
+        return f"split {split}: {folder.address} has the splits {listed(splits)}"
     wanted = ", ".join([*_manifests(split), *(("manifest.jsonl", "metadata.csv") if is_train else ())])
-    held = ", ".join(folder.names()[:_SHOWN_NAMES]) or "nothing"
+    held = listed(folder.names())
     return (
         f"split {split}: none of {wanted}, {split}/{WAV_SCP}, {split}-*.parquet and {split}-*.tar "
-        f"is in {folder.address}, which holds {held}"
+        f"is in {folder.address}, which holds {held if folder.names() else 'nothing'}"
     )

@@ -10,6 +10,7 @@ from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Columns, Row
 from whisper_finetune_trainer.data.split_files import SplitFiles
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
 
 #: Rows that are looked at for their columns: not every row of JSON lines has every key.
 _LOOKED_AT = 100
@@ -48,7 +49,7 @@ def open_split(files: SplitFiles, audio: Sequence[str], text: Sequence[str]) -> 
         rows = nemo_tars.rows(files.folder, place, rows, columns.audio)
     head = next(rows, None)
     if head is None:
-        raise TrainerError("DatasetInvalid", f"{files.name} of {files.folder.address} is empty")
+        raise TrainerError("DatasetInvalid", f"{quoted(files.name)} of {files.folder.address} is empty")
     base = _base(files, first)
     return Split(_name(files), files.folder, base, columns, chain([head], rows))
 

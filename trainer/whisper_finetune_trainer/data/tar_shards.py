@@ -12,6 +12,7 @@ from whisper_finetune_trainer.data.audio_places import Held, Member, Sound
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Row
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted, words_of
 
 _SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])
 _TEXTS = frozenset(["lab", "text", "transcript", "txt"])
@@ -74,7 +75,8 @@ def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) 
             _require_end(opened, archive.offset, path)
     except tarfile.TarError as error:
         raise TrainerError(
-            "DatasetInvalid", f"{path} is no whole plain tar file ({error}); compressed ones must be unpacked first"
+            "DatasetInvalid",
+            f"{quoted(path)} is no whole plain tar file ({words_of(error)}); compressed ones must be unpacked first",
         ) from error
 
 
@@ -92,13 +94,13 @@ def _require_end(opened: BinaryIO, offset: int, path: str) -> None:
     if not found:
         logger.warning(
             "%s ends with its last member, without the mark of a tar file's end: make sure that it was copied whole",
-            path,
+            quoted(path),
         )
     elif found != _END:
         raise TrainerError(
             "DatasetInvalid",
-            f"{path} is cut or broken at byte {offset}: neither a member nor the end of a tar file follows there; "
-            "copy the shard again",
+            f"{quoted(path)} is cut or broken at byte {offset}: neither a member nor the end of a tar file follows "
+            "there; copy the shard again",
         )
 
 
@@ -115,7 +117,7 @@ def _sound(opened: BinaryIO, entry: tarfile.TarInfo) -> bytes:
     opened.seek(entry.offset_data)
     content = opened.read(entry.size)
     if len(content) < entry.size:
-        raise tarfile.ReadError(f"it ends within {entry.name}")
+        raise tarfile.ReadError(f"it ends within {quoted(entry.name)}")
     return content
 
 
@@ -125,7 +127,7 @@ def _row(number: int, path: str, key: str, members: List[_Found]) -> Row:
         for found in members:
             values.update(_values(path, found.member, found.content))
     except ValueError as error:
-        return Row(number, {}, f"{key} of {path} has a text that cannot be read ({error})")
+        return Row(number, {}, f"{quoted(key)} of {quoted(path)} has a text that cannot be read ({words_of(error)})")
     return Row(number, values)
 
 

@@ -25,7 +25,8 @@ class UnpackedSounds:
 
     def __init__(self, folder: str, limit_bytes: int) -> None:
         """`limit_bytes` at most are written."""
-        self._folder = folder
+        # Without links, as files of this machine are opened.
+        self._folder = os.path.realpath(folder)
         self._left_bytes = limit_bytes
         self._file: Optional[int] = None
         self._path = ""

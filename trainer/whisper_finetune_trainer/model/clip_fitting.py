@@ -10,6 +10,7 @@ from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.model import prompt
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.quoting import quoted
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,23 @@ class _Model:
         if token is None:
             return None
         return Drop(
-            "special token", f"{clip.identifier}: its text holds {token:.40}, which no model can be heard to say"
+            "special token",
+            f"{quoted(clip.identifier)}: its text holds {quoted(token)}, which no model can be heard to say",
         )
 
     def _label_too_long(self, clip: Clip, label_tokens: int) -> Optional[Drop]:
         tokens, limit = label_tokens + self.has_start_token, self.most_label_tokens
         if tokens <= limit:
             return None
-        return Drop("label too long", f"{clip.identifier}: its label has {tokens} tokens; at most {limit} are allowed")
+        return Drop(
+            "label too long", f"{quoted(clip.identifier)}: its label has {tokens} tokens; at most {limit} are allowed"
+        )
 
     def _too_long(self, clip: Clip) -> Optional[Drop]:
         window = self.loaded.feature_settings.window_seconds
         if clip.seconds <= window:
             return None
-        return Drop("too long", f"{clip.identifier} lasts {clip.seconds:.1f} s; the model hears {window} s")
+        return Drop("too long", f"{quoted(clip.identifier)} lasts {clip.seconds:.1f} s; the model hears {window} s")
 
 
 def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -> Clips:

@@ -14,6 +14,7 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model.examples import Samples
+from whisper_finetune_trainer.quoting import quoted
 
 #: Clips that are named in the log.
 _NAMED = 20
@@ -64,7 +65,8 @@ class StandIns:
             self._found[clip] = other
             return other, samples
         raise TrainerError(
-            "DatasetInvalid", f"{clip.identifier} cannot be decoded, and no clip that is as short can stand in for it"
+            "DatasetInvalid",
+            f"{quoted(clip.identifier)} cannot be decoded, and no clip that is as short can stand in for it",
         )
 
     def _following(self, place: int) -> Iterator[int]:

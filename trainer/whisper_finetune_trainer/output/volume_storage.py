@@ -9,6 +9,8 @@ from typing import Callable, Iterable, Iterator, Mapping, Optional, Tuple
 from whisper_finetune_trainer.output import output_faults
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.scratch_shares import OutputNeed
+from whisper_finetune_trainer.stores import volumes
+from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError
 
 _PROBE_NAME = ".write-probe"
 _MEBIBYTE = 1 << 20
@@ -19,10 +21,11 @@ class VolumeStorage:
 
     outlives_the_pod = True
 
-    def __init__(self, root: Path, writer: str) -> None:
-        """`writer` tells runs apart that write to the same folder at the same time."""
+    def __init__(self, root: Path, writer: str, mount: Optional[Mount] = None) -> None:
+        """`writer` tells runs apart that write to the same folder at the same time; `mount` is where links may lead."""
         self._root = root
         self._writer = writer
+        self._mount = mount or Mount(str(root), "the output folder")
 
     def probe(self, folder: str) -> None:
         """Make the folder, write a file into it and take it away again."""
@@ -61,18 +64,21 @@ class VolumeStorage:
     def read_bytes(self, path: str) -> Optional[bytes]:
         """Return a file's content, or None where there is no such file."""
         try:
-            return self._path(path).read_bytes()
+            with volumes.open_plain(str(self._path(path))) as file:
+                return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file so that it is there whole or as it was before."""
-        target = self._path(path)
+        target = self._place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         # Renaming inside one folder is what network file systems do in one step too.
         temporary = target.with_name(f".{target.name}.{self._writer}.partial")
+        # What a killed attempt left, or a link that somebody put there.
+        temporary.unlink(missing_ok=True)
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -91,7 +97,7 @@ class VolumeStorage:
     def new_folder(self, folder: str) -> Path:
         """Return an empty local folder to fill; what lay under its name is gone."""
         self.remove_folder(folder)
-        path = self._path(folder)
+        path = self._place(folder)
         path.mkdir(parents=True)
         return path
 
@@ -108,14 +114,18 @@ class VolumeStorage:
         self.remove_folder(folder)
 
     @contextlib.contextmanager
-    def reading(self, folder: str, names: Iterable[str]) -> Iterator[Path]:  # noqa: ARG002 -- all of them are there
-        """Yield the folder itself."""
+    def reading(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
+        """Yield the folder itself: all of them are there."""
+        for name in names:
+            self._path(f"{folder}/{name}")
         yield self._path(folder)
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder and all in it; nothing happens where there is none."""
-        path = self._path(folder)
-        if path.exists():
+        path = self._place(folder)
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
             shutil.rmtree(path)
 
     def after_writes(self, action: Callable[[], None]) -> None:
@@ -136,7 +146,16 @@ class VolumeStorage:
         return shutil.disk_usage(existing).free
 
     def _path(self, relative: str) -> Path:
-        return self._root / relative
+        """Return where something is read, without links."""
+        try:
+            return Path(self._mount.resolve(str(self._root / relative)))
+        except RefusedFileError as refused:
+            raise RefusedFileError(f"output.uri: {refused.message}", "OutputNotWritable") from None
+
+    def _place(self, relative: str) -> Path:
+        """Return where something is made or removed: a link there is replaced, and not followed."""
+        around, _, name = relative.rpartition("/")
+        return self._path(around) / name
 
 
 def _sync_path(path: Path) -> None:

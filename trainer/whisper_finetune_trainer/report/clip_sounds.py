@@ -11,6 +11,7 @@ import soundfile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted, words_of
 
 #: Characters of one clip and of all; base64 makes four of three bytes.
 _LARGEST_CLIP = 133_000
@@ -54,7 +55,9 @@ def _is_unreachable(faults: Sequence[Exception]) -> bool:
 
 def _warn_once(clip: Clip, error: Exception, faults: List[Exception]) -> None:
     if not faults:
-        logger.warning("the report goes without the sound of %s, and maybe of others: %s", clip.identifier, error)
+        logger.warning(
+            "the report goes without the sound of %s, and maybe of others: %s", quoted(clip.identifier), words_of(error)
+        )
     faults.append(error)
 
 

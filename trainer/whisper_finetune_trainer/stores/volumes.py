@@ -1,17 +1,113 @@
-"""Where the addresses of a spec lie on this machine."""
+"""Where the addresses of a spec lie on this machine; nothing outside of a claim is opened, whatever links say."""
 
+import errno
 import os
+import stat
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import BinaryIO, Iterator
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
+
+#: What it means that an address of the spec leads out of its claim; elsewhere the configuration is at fault.
+_REASONS = {"dataset.source": "DatasetInvalid", "output.uri": "OutputNotWritable"}
+
+
+class RefusedFileError(TrainerError):
+    """Something that is there and is not opened: a link out of its claim, a device, a pipe."""
+
+    def __init__(self, message: str, reason: str = "DatasetInvalid") -> None:
+        """`message` names the file."""
+        super().__init__(reason, message)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of this machine that a claim, or a cache, is mounted at."""
+
+    folder: str
+    #: What messages call it.
+    name: str
+
+    def resolve(self, path: str) -> str:
+        """Return where a path of the folder really lies, without links; RefusedFileError outside of the folder.
+
+        Links inside of the folder, and one at the folder itself, are its owner's business.
+        """
+        root, found = os.path.realpath(self.folder), os.path.realpath(path)
+        if found != root and not found.startswith(root.rstrip("/") + "/"):
+            below = os.path.relpath(path, self.folder)
+            raise RefusedFileError(
+                f"{quoted(below)} of {self.name} is a link, or lies below one, that leads outside of {self.name}, and "
+                "is not followed; put the file itself there"
+            )
+        return found
+
+
+def open_plain(path: str) -> BinaryIO:
+    """Return an open file by its resolved path; RefusedFileError for a pipe, a device, or a path that holds a link.
+
+    OSError as `open` raises it. A pipe that nobody writes to is not waited for, and a link that took the place of the
+    file, or of a folder above it, since the path was resolved is not followed.
+    """
+    try:
+        opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (the caller's to close)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise _no_plain_file(path) from error
+        raise
+    try:
+        _require_plain(opened.fileno(), path)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _no_plain_file(path: str) -> RefusedFileError:
+    return RefusedFileError(f"{quoted(path)} is no plain file, but a device, a pipe or a socket")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
+def _require_plain(descriptor: int, path: str) -> None:
+    found = os.fstat(descriptor)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(found.st_mode):
+        raise _no_plain_file(path)
+    if not _is_without_links(descriptor, path, found):
+        raise RefusedFileError(f"{quoted(path)} was replaced by a link while it was opened")
+
+
+def _is_without_links(descriptor: int, path: str, found: os.stat_result) -> bool:
+    try:
+        if os.readlink(f"/proc/self/fd/{descriptor}") == path:
+            return True
+    except OSError:
+        # A machine without /proc.
+        pass
+    # Also where the kernel spells the path otherwise, as file systems do that know no capitals.
+    return os.path.realpath(path) == path and os.path.samestat(found, Path(path).stat())
+
+
+def mount_of(address: str, config: TrainerConfig) -> Mount:
+    """Return the folder of the claim that a `pvc://` address names; KeyError where it is not mounted."""
+    claim = addresses.claim_of(address) or ""
+    return Mount(config.volumes[claim], f"claim {claim}")
 
 
 def local_path(address: str, field: str, config: TrainerConfig) -> Path:
-    """Return the local path of a `pvc://` address; ConfigInvalid for every other one, and for an unmounted claim."""
+    """Return the local path of a `pvc://` address; ConfigInvalid for every other one, and for an unmounted claim.
+
+    RefusedFileError for one whose links lead out of the claim.
+    """
     parsed = addresses.parse(address)
     if parsed is None or parsed.scheme != "pvc":
         kind = "a Hub id" if parsed is None else f"{parsed.scheme}://"
@@ -26,7 +122,12 @@ def local_path(address: str, field: str, config: TrainerConfig) -> Path:
             f"{field}: claim {parsed.place} is not mounted here (mounted: {mounted}); "
             f"on a workstation pass --volume {parsed.place}=FOLDER",
         )
-    return Path(addresses.local_path(address, config.volumes))
+    path = addresses.local_path(address, config.volumes)
+    try:
+        mount_of(address, config).resolve(path)
+    except RefusedFileError as refused:
+        raise RefusedFileError(f"{field}: {refused.message}", _REASONS.get(field, "ConfigInvalid")) from None
+    return Path(path)
 
 
 @contextmanager
@@ -37,6 +138,6 @@ def readable(address: str, field: str) -> Iterator[None]:
     except PermissionError as error:
         raise TrainerError(
             "AccessDenied",
-            f"{field}: user {os.geteuid()} may not read {error.filename} of {address}; "
+            f"{field}: user {os.geteuid()} may not read {quoted(error.filename)} of {address}; "
             "open it to that user, or set fsGroup or runAsUser of the runtime",
         ) from error

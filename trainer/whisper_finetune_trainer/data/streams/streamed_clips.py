@@ -12,6 +12,7 @@ from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
 from whisper_finetune_trainer.data.text_rules import ChangedBy
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
 
 #: Decoding lets go of Python's lock.
 _CHECKERS = 4
@@ -81,7 +82,7 @@ class ClipChecks:
     def _copy(self, clip: Clip) -> Optional[Drop]:
         if not self.held_out_sounds or sound_digest(clip) not in self.held_out_sounds:
             return None
-        return Drop("audio also held out", clip.identifier, is_expected=True)
+        return copy(clip)
 
 
 def clips(
@@ -103,6 +104,11 @@ def is_held_out(identifier: str, fraction: float) -> bool:
     """Return whether a clip is held out: a function of its name alone, the same in every attempt and every epoch."""
     digest = hashlib.blake2b(identifier.encode(), digest_size=_HASH_BYTES).digest()
     return int.from_bytes(digest, "big") < fraction * _HASHES
+
+
+def copy(clip: Clip) -> Drop:
+    """Return what is said of a train clip that has the sound of a held-out one."""
+    return Drop("audio also held out", quoted(clip.identifier), is_expected=True, identifier=clip.identifier)
 
 
 def sound_digest(clip: Clip) -> bytes:

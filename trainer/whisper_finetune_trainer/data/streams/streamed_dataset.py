@@ -17,6 +17,7 @@ from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.streaming import StreamLimits
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
 
 #: Of a data set that is too large to be listed, less than this holds out more clips than are measured.
 _LARGEST_USUAL_FRACTION = 0.02
@@ -29,10 +30,10 @@ def require_streamable(files: SplitFiles, split: Split, limits: StreamLimits) ->
     if files.format == "parquet" and not parquet_shards.is_embedded(files.folder, files.paths[0], split.columns.audio):
         raise TrainerError(
             "DatasetInvalid",
-            f"{files.name} of {files.folder.address}: {streaming.total_bytes(files) / 1e9:.1f} GB of shards are more "
-            f"than the {limits.listed_bytes / 1e9:.0f} GB that are listed clip by clip, and column "
-            f"{split.columns.audio} holds paths; a stream is read from shards that hold the sounds: embed them, or "
-            "give the paths in a manifest",
+            f"{quoted(files.name)} of {files.folder.address}: {streaming.total_bytes(files) / 1e9:.1f} GB of shards "
+            f"are more than the {limits.listed_bytes / 1e9:.0f} GB that are listed clip by clip, and column "
+            f"{quoted(split.columns.audio)} holds paths; a stream is read from shards that hold the sounds: embed "
+            "them, or give the paths in a manifest",
         )
 
 
@@ -129,16 +130,16 @@ def _copies(look: Look, *, leave_out: bool) -> Tuple[List[Drop], Tuple[str, ...]
     """Return the train clips to leave out because their sound is held out too, or a warning where they stay."""
     copies = look.copies()
     if leave_out:
-        return [Drop("audio also held out", clip.identifier, is_expected=True) for clip in copies], ()
+        return [streamed_clips.copy(clip) for clip in copies], ()
     if not copies:
         return [], ()
     warning = (
         f"{len(copies)} of {len(look.train)} train clips looked at have the sound of a held-out one, such as "
-        f"{copies[0].identifier}: the result looks better than it is; dataset.removeDuplicates leaves them out"
+        f"{quoted(copies[0].identifier)}: the result looks better than it is; dataset.removeDuplicates leaves them out"
     )
     return [], (warning,)
 
 
 def _without(found: List[Clip], drops: List[Drop]) -> List[Clip]:
-    names = {drop.example for drop in drops}
+    names = {drop.identifier for drop in drops}
     return [clip for clip in found if clip.identifier not in names]

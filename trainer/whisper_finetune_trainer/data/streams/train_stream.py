@@ -22,6 +22,7 @@ from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.streaming import StreamLimits
 from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import quoted
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class TrainStream:
                 yield filling.block(self._tally(filling))
                 filling = Filling(filling.following())
         if not filling.clips_of_epoch:
-            raise TrainerError("DatasetInvalid", f"no clip is left in the train split {self.shards.files.name}")
+            raise TrainerError("DatasetInvalid", f"no clip is left in the train split {quoted(self.shards.files.name)}")
         yield replace(filling.block(self._tally(filling)), following=Cursor(epoch=cursor.epoch + 1))
 
     def _tally(self, filling: Filling) -> Tally:

@@ -1,0 +1,43 @@
+"""How messages quote what others wrote: a little of it, and nothing that a terminal would obey. Pure."""
+
+from typing import Iterable
+
+#: A message names what it is about; whoever wants to see more of it has the data.
+LONGEST = 40
+#: What a library says of a fault: it may repeat some of what it was given.
+_LONGEST_WORDS = 160
+_CUT = "..."
+#: Of a text that is cut, its end is kept too: it tells files of one folder apart.
+_END = 22
+
+
+def quoted(text: object) -> str:
+    """Return a text in at most 40 characters, its beginning and its end, with escapes for control characters."""
+    shown = printable(str(text))
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - _END - len(_CUT)]}{_CUT}{shown[-_END:]}"
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return as many names as fit into 40 characters, and how many more there are; `none` of none."""
+    found = [quoted(name) for name in names]
+    shown = len(found)
+    while shown > 1 and len(_counted(", ".join(found[:shown]), len(found) - shown)) > LONGEST:
+        shown -= 1
+    return _counted(", ".join(found[:shown]), len(found) - shown) if found else "none"
+
+
+def words_of(error: BaseException) -> str:
+    """Return what a library's error says, in one line of at most 160 characters; its class where it says nothing."""
+    shown = printable(" ".join(str(error).split())) or type(error).__name__
+    return shown if len(shown) <= _LONGEST_WORDS else shown[: _LONGEST_WORDS - len(_CUT)] + _CUT
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for what is no visible character: sequences for terminals, line ends, directions."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def _counted(names: str, more: int) -> str:
+    return f"{names} and {more} more" if more else names
