@@ -84,6 +84,8 @@ CASES: dict[str, Case] = {
     "hub output": Case({"output.uri": "hf://team/whisper-ca"}),
     "keep ten": Case({"output.keepCheckpoints": 10}),
     "float16 too": Case({"output.float16Copy": True}),
+    "report on the Hub": Case({"output": {"uri": "hf://team/whisper-ca", "publish": "WithReport"}}),
+    "model alone on the Hub": Case({"output": {"uri": "hf://team/whisper-ca", "publish": "ModelOnly"}}),
     "secret": Case({"secretRefs": [{"name": "hub", "keys": ["HF_TOKEN"]}]}),
     "suspended": Case({"suspend": True}),
     "no retries": Case({"retries": 0}),
@@ -153,6 +155,10 @@ CASES: dict[str, Case] = {
     ),
     "retries below zero": _refused({"retries": -1}, "greater than or equal to 0"),
     "no deadline at all": _refused({"activeDeadlineSeconds": 0}, "greater than or equal to 1"),
+    "publish on a volume": _refused({"output.publish": "ModelOnly"}, "output.publish is for an output.uri of hf://"),
+    "publish of neither kind": _refused(
+        {"output": {"uri": "hf://team/whisper-ca", "publish": "All"}}, "Unsupported value", "Input should be"
+    ),
     "no checkpoint kept": _refused({"output.keepCheckpoints": 0}, "greater than or equal to 1"),
     "runtime in upper case": _refused({"runtime": "POD16"}, _NOT_MATCH, _MATCH),
 }

@@ -47,12 +47,12 @@ class Runs:
         self._attempts = 0
 
     def attempt(
-        self, uri: str = "hf://team/whisper-it", token: str = hub_repository_double.TOKEN
+        self, uri: str = "hf://team/whisper-it", token: str = hub_repository_double.TOKEN, **output: str
     ) -> tuple[int, TrainingResult]:
         self._attempts += 1
         pod = self._folder / f"pod-{self._attempts}"
         pod.mkdir()
-        config = self._volume.config(output={"uri": uri}, steps=6, evalEverySteps=3)
+        config = self._volume.config(output={"uri": uri, **output}, steps=6, evalEverySteps=3)
         config = config.model_copy(update={"scratch_folder": str(pod)})
         environment = {
             **os.environ,
@@ -86,15 +86,26 @@ def test_a_run_ends_in_one_commit_with_the_model_at_the_root(runs: Runs, hub: Hu
     assert [branch.split(" ")[0] for branch in hub.branches] == ["POST", "DELETE"]
     manifest = json.loads(hub.files["manifest.json"])
     assert result.model.sha256 == folder_manifest.sha256(hub.files["manifest.json"])
-    assert set(hub.files) == {
-        *manifest["files"], "manifest.json", "result.json", "report.html", "evaluation.jsonl",
-        "tensorboard/events.out.tfevents.run",
-    }  # fmt: skip
+    assert set(hub.files) == {*manifest["files"], "manifest.json", "result.json"}
+    # Nothing of the clips: neither their sounds nor what is said in them.
+    assert result.report is None
+    assert not [name for name, content in hub.files.items() if b"clip-" in content or b"audio/" in content]
     assert manifest["uid"] == UID
     assert hub.files["README.md"].startswith(b"---\n")
 
     assert runs.attempt() == (exit_code, result)
     assert len(hub.commits) == 1
+
+
+def test_recordings_and_transcripts_are_published_where_that_is_asked_for(runs: Runs, hub: Hub) -> None:
+    exit_code, result = runs.attempt(publish="WithReport")
+    assert exit_code == 0, result.message
+    manifest = json.loads(hub.files["manifest.json"])
+    assert set(hub.files) == {
+        *manifest["files"], "manifest.json", "result.json", "report.html", "evaluation.jsonl",
+        "tensorboard/events.out.tfevents.run",
+    }  # fmt: skip
+    assert result.report == "report.html"
 
 
 def test_what_cannot_be_written_is_found_before_the_training(runs: Runs) -> None:

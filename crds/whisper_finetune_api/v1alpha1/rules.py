@@ -63,6 +63,11 @@ RULES = (
         ),
     ),
     SpecRule(
+        "!has(self.output.publish) || self.output.uri.startsWith('hf://')",
+        "output.publish is for an output.uri of hf://: elsewhere model and report are written",
+        lambda spec: spec.output.publish is None or spec.output.uri.startswith("hf://"),
+    ),
+    SpecRule(
         "!has(self.ipuConfig) || has(self.ipus)",
         "ipuConfig needs ipus: its values hold for one partition size",
         lambda spec: spec.ipu_config is None or spec.ipus is not None,

@@ -129,6 +129,16 @@ class Output(ApiModel):
     )
     keep_checkpoints: int = Field(2, ge=1, le=10, description="Newest checkpoints that are kept beside the model.")
     float16_copy: bool = Field(default=False, description="Also write the final weights in float16, as variant fp16.")
+    publish: Optional[Literal["ModelOnly", "WithReport"]] = Field(
+        None,
+        description="What an hf:// repository gets: the model (the default), or also report and evaluation, which hold "
+        "recordings and transcripts of held-out clips.",
+    )
+
+    @property
+    def takes_report(self) -> bool:
+        """Return whether recordings and transcripts of held-out clips go to the output: not to the Hub unasked."""
+        return self.publish == "WithReport" or not self.uri.startswith("hf://")
 
 
 class SecretReference(ApiModel):

@@ -10,6 +10,7 @@ from typing import Callable, ContextManager, Iterable, List, Mapping, Optional, 
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from whisper_finetune_api.v1alpha1.spec import Output
 from whisper_finetune_trainer.output import output_faults, scratch_room
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
@@ -19,8 +20,9 @@ from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 
 _MODEL = "model"
-#: Of the run's other files, those that go into the commit.
-_BESIDE = ("result.json", "report.html", "evaluation.jsonl", "tensorboard/events.out.tfevents.run")
+#: Of the run's other files, what tells a later attempt that the run is finished, and those that are asked for.
+_RESULT = "result.json"
+_REPORT = ("report.html", "evaluation.jsonl", "tensorboard/events.out.tfevents.run")
 
 
 class HubStorage:
@@ -29,14 +31,15 @@ class HubStorage:
     outlives_the_pod = False
 
     def __init__(
-        self, store: Store, repository: str, run: str, staging: Path, kept_models: int, uploads: Uploads
+        self, store: Store, repository: str, run: str, staging: Path, settings: Output, uploads: Uploads
     ) -> None:
-        """`run` is the folder's name; `kept_models` lie in the scratch space beside the one that is being written."""
+        """`run` is the folder's name; as many models as are kept lie in the scratch space beside the one in work."""
         self._store = store
         self._repository = repository
         self._run = run
         self._staging = staging
-        self._kept_models = kept_models
+        self._kept_models = settings.keep_checkpoints
+        self._beside = (_RESULT, *(_REPORT if settings.takes_report else ()))
         self._local = VolumeStorage(staging, writer=run)
         self._uploads = uploads
 
@@ -143,7 +146,7 @@ class HubStorage:
         below = path[len(self._run) + 1 :]
         if below.startswith(f"{_MODEL}/"):
             return below[len(_MODEL) + 1 :]
-        return below if below in _BESIDE else None
+        return below if below in self._beside else None
 
     def _commit(self) -> None:
         model = self._staging / self._run / _MODEL
@@ -152,7 +155,7 @@ class HubStorage:
             for path in sorted(model.rglob("*"))
             if path.is_file()
         ]
-        for name in _BESIDE:
+        for name in self._beside:
             path = self._staging / self._run / name
             if path.is_file():
                 operations.append(CommitOperationAdd(name, str(path)))

@@ -38,7 +38,7 @@ def _storage(config: TrainerConfig, name: str, stop: StopRequest) -> Storage:
     if parsed.scheme == "hf":
         # The Hub's library takes long to load, and few runs write there.
         hub_storage = importlib.import_module("whisper_finetune_trainer.output.hub_storage")
-        kept = config.spec.output.keep_checkpoints
-        storage: Storage = hub_storage.HubStorage(store, f"{parsed.place}/{parsed.path}", name, staging, kept, uploads)
+        repository, settings = f"{parsed.place}/{parsed.path}", config.spec.output
+        storage: Storage = hub_storage.HubStorage(store, repository, name, staging, settings, uploads)
         return storage
     return ObjectStorage(store, staging, uploads)

@@ -73,7 +73,8 @@ def train(
     figures = outcome.compare(baseline, final, clips, loaded)
     outcome.write_texts(folder, clips, baseline, final)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
-    result = report.write(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
+    if config.spec.output.takes_report:
+        result = report.write(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
     backend.gather_weights()
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
     if config.spec.output.float16_copy:
