@@ -42,7 +42,12 @@ def of_environment(environment: Mapping[str, str]) -> int:
 
 def config_json(config: BaseModel) -> str:
     """Return a TrainerConfig as trainers of every contract read it, unless the user asks for what some cannot do."""
-    return json.dumps(_written(config, lambda field, value: value != field.default), separators=(",", ":"))
+    return json.dumps(without_later_defaults(config), separators=(",", ":"))
+
+
+def without_later_defaults(model: BaseModel) -> Dict[str, Any]:
+    """Return it as JSON, with what is LATER only where it differs from its default."""
+    return _written(model, lambda field, value: value != field.default)
 
 
 def answer(report: BaseModel, operators: Optional[int]) -> Dict[str, Any]:

@@ -103,7 +103,7 @@ class ReportedCheckpoint(ApiModel):
 
     step: Count
     path: RelativePath
-    score: Optional[Percent] = None
+    score: Annotated[Optional[Percent], LATER] = None
     wer: Optional[Percent] = None
     sha256: Optional[Digest] = None
 

@@ -1,12 +1,12 @@
 """What another version wrote: the parts that are understood, by name what is not, and nothing that must not pass."""
 
 import json
-import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from filled_schema import filled
 from whisper_finetune_api import crd, reading
 from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
@@ -67,23 +67,6 @@ def test_what_is_no_object_of_json_is_refused(text: str) -> None:
         reading.read_json(TrainingResult, text)
 
 
-def _strings(node: Any) -> Any:
-    """Return an answer with a steering text wherever a type takes free text, and the least that is good elsewhere."""
-    if node["type"] == "object":
-        return {name: _strings(child) for name, child in node.get("properties", {}).items()}
-    if node["type"] == "array":
-        return [_strings(node["items"])]
-    if node["type"] != "string":
-        return node.get("minimum", 0)
-    pattern = node.get("pattern", "")
-    samples = ["model", "1.00", "1.5", "ab" * 32, "2026-11-30T10:00:00Z"]
-    return node["enum"][0] if "enum" in node else _matching(pattern, samples) if pattern else STEERING
-
-
-def _matching(pattern: str, samples: list[str]) -> str:
-    return next(sample for sample in samples if re.fullmatch(pattern, sample))
-
-
 def _texts(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [text for each in value.values() for text in _texts(each)]
@@ -93,7 +76,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def test_no_text_of_a_pod_steers_a_terminal_or_a_page() -> None:
-    answer = _strings(crd.structural(TrainingResult))
+    answer = filled(crd.structural(TrainingResult), STEERING)
     sent = [text for text in _texts(answer) if text == STEERING]
     assert len(sent) >= 6, "uid, normalizer, hardware, software, reason, message"
     found = reading.read_json(TrainingResult, json.dumps(answer))

@@ -49,6 +49,7 @@ def test_a_folder_is_whole_once_its_manifest_is_there(tmp_path: Path) -> None:
     )
     content = (tmp_path / "demo-0badcafe/resume/checkpoint-7/manifest.json").read_bytes()
     assert json.loads(content) == {
+        "format": 1,
         "uid": UID,
         "trainingFields": FIELDS,
         "step": 7,
@@ -113,6 +114,37 @@ def test_another_runs_folder_is_neither_resumed_from_nor_removed(tmp_path: Path,
     with mine.newest_to_resume() as newest:
         assert newest is None
     assert steps(theirs) == [10]
+
+
+MANIFEST = f"demo-0badcafe/{RESUME}/checkpoint-7/manifest.json"
+
+
+def change_manifest(root: Path, **fields: Any) -> None:
+    written = json.loads((root / MANIFEST).read_bytes())
+    changed = {name: value for name, value in {**written, **fields}.items() if value is not None}
+    (root / MANIFEST).write_text(json.dumps(changed))
+
+
+@pytest.mark.parametrize("fields", [{"format": None}, {"writtenBy": "a newer trainer"}], ids=["first", "newer"])
+def test_a_folder_of_another_version_is_gone_on_from(tmp_path: Path, fields: dict[str, Any]) -> None:
+    write_state(make_folder(tmp_path), 7)
+    change_manifest(tmp_path, **fields)
+    assert steps(make_folder(tmp_path)) == [7]
+
+
+def test_a_folder_of_a_later_format_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    write_state(make_folder(tmp_path), 7)
+    change_manifest(tmp_path, format=2, files="packed")
+    with pytest.raises(TrainerError, match="written by a newer trainer") as raised:
+        steps(make_folder(tmp_path))
+    assert (raised.value.reason, raised.value.exit_code) == ("VersionMismatch", 76)
+    assert (tmp_path / MANIFEST).exists()
+
+
+def test_a_manifest_is_not_taken_without_a_file_that_it_names(tmp_path: Path) -> None:
+    write_state(make_folder(tmp_path), 7)
+    change_manifest(tmp_path, files={"state.bin": {"bytes": 7, "sha256": "changed"}})
+    assert steps(make_folder(tmp_path)) == []
 
 
 def test_manifest_entries_stay_below_their_folder() -> None:

@@ -5,6 +5,7 @@ import json
 import uuid
 from typing import Any, Dict
 
+from whisper_finetune_api import contract
 from whisper_finetune_api.v1alpha1 import GROUP, WhisperFineTuneSpec
 
 #: Fields of `training` that change when files are written, never what is in them.
@@ -24,6 +25,7 @@ def workstation_uid(name: str, spec: WhisperFineTuneSpec) -> str:
 
 
 def _deciding(spec: WhisperFineTuneSpec) -> Dict[str, Any]:
-    fields = spec.to_json_object()
+    # A field that came later and stands at its default decides nothing: the digest stays that of earlier versions.
+    fields = contract.without_later_defaults(spec)
     training = {name: value for name, value in fields["training"].items() if name not in _TIMING_FIELDS}
     return {**{name: fields[name] for name in _DECIDING_FIELDS if name in fields}, "training": training}

@@ -5,6 +5,7 @@ from typing import Any, Literal, Optional, Tuple
 from pydantic import Field, model_validator
 from typing_extensions import Annotated
 
+from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.v1alpha1.model import ATOMIC_LIST, ApiModel, list_map
 
 Percent = Annotated[str, Field(pattern=r"^[0-9]{1,5}\.[0-9]{2}$", max_length=8)]
@@ -82,7 +83,9 @@ class RanOn(ApiModel):
 class WordErrorRate(ApiModel):
     """Error rates over the whole held-out split, in percent."""
 
-    score: Optional[Percent] = Field(None, description="The figure of status.metric: what runs are compared by.")
+    score: Annotated[Optional[Percent], LATER] = Field(
+        None, description="The figure of status.metric: what runs are compared by."
+    )
     wer: Percent = Field(description="Word error rate of the texts as they are.")
     normalized_wer: Percent = Field(description="Word error rate after normalizing.")
     cer: Optional[Percent] = Field(

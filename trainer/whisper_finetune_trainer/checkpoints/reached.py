@@ -2,10 +2,9 @@
 
 from typing import Optional, Tuple
 
-from pydantic import ValidationError
-
 from whisper_finetune_api.run import ReportedCheckpoint, TrainerConfig, TrainingResult
 from whisper_finetune_trainer.evaluation import evaluation_record
+from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, MODEL, RESUME, RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 
@@ -37,13 +36,11 @@ def checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedChec
 def finished_result(folder: RunFolder) -> Optional[TrainingResult]:
     """Return the result of this run where its final model is whole, else None."""
     model = folder.stored(MODEL)
-    try:
-        result = TrainingResult.model_validate(folder.read_json(RESULT_FILE))
-    except ValidationError:
+    result = record.understood(TrainingResult, folder.read_json(RESULT_FILE))
+    if model is None or result is None or result.model is None:
         return None
     # A result without its model is that of an attempt which was killed before the model was whole.
-    is_of_model = model is not None and result.model is not None and result.model.sha256 == model.sha256
-    return result if is_of_model else None
+    return result if result.model.sha256 == model.sha256 else None
 
 
 def tell(config: TrainerConfig, folder: RunFolder, reporter: Reporter) -> None:

@@ -2,10 +2,11 @@
 
 from typing import Optional, Tuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from whisper_finetune_api.v1alpha1.model import ApiModel
 from whisper_finetune_api.v1alpha1.status import Digest, WordErrorRate
+from whisper_finetune_trainer.output import record
+from whisper_finetune_trainer.output.record import Record
 from whisper_finetune_trainer.output.run_folder import RunFolder
 
 BASELINE_STEP = 0
@@ -13,7 +14,7 @@ _BASELINE_FILE = "baseline.json"
 _FILE = "evaluations/evaluation-{}.json"
 
 
-class EvaluationRecord(ApiModel):
+class EvaluationRecord(Record):
     """Figures of one step's model, and what it heard."""
 
     step: int = Field(ge=0)
@@ -25,16 +26,13 @@ class EvaluationRecord(ApiModel):
 
 def read(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:
     """Return the record of a step that this run has written, else None."""
-    try:
-        record = EvaluationRecord.model_validate(folder.read_json(_file_of(step)))
-    except ValidationError:
-        return None
-    return record if (record.step, record.uid) == (step, folder.uid) else None
+    found = record.read(EvaluationRecord, folder.read_json(_file_of(step)))
+    return found if found and (found.step, found.uid) == (step, folder.uid) else None
 
 
-def write(folder: RunFolder, record: EvaluationRecord) -> None:
+def write(folder: RunFolder, evaluation: EvaluationRecord) -> None:
     """Keep a record, whole or not at all."""
-    folder.write_json(_file_of(record.step), record.to_json_object())
+    folder.write_json(_file_of(evaluation.step), evaluation.to_json_object())
 
 
 def _file_of(step: int) -> str:

@@ -5,10 +5,13 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Dict, Mapping, Optional
 
-from pydantic import Field, ValidationError, field_validator
+import pydantic_core
+from pydantic import Field, field_validator
 
 from whisper_finetune_api.v1alpha1.model import ApiModel
 from whisper_finetune_api.v1alpha1.status import Digest, Percent, WordErrorRate
+from whisper_finetune_trainer.output import record
+from whisper_finetune_trainer.output.record import Record
 
 NAME = "manifest.json"
 _CHUNK_BYTES = 1 << 20
@@ -21,7 +24,7 @@ class ManifestFile(ApiModel):
     sha256: Digest
 
 
-class Manifest(ApiModel):
+class Manifest(Record):
     """What a whole folder holds, and which run at which step wrote it."""
 
     uid: str = Field(max_length=64)
@@ -66,10 +69,10 @@ def render(manifest: Manifest) -> bytes:
 
 
 def parse(content: bytes) -> Optional[Manifest]:
-    """Return the manifest, or None where the content is none."""
+    """Return the manifest, or None where the content is none; TrainerError(VersionMismatch) as `record.read`."""
     try:
-        return Manifest.model_validate_json(content)
-    except ValidationError:
+        return record.read(Manifest, pydantic_core.from_json(content))
+    except ValueError:
         return None
 
 

@@ -6,20 +6,19 @@ Else a later attempt would measure the baseline of one model and train another, 
 import logging
 from typing import Optional
 
-from pydantic import ValidationError
-
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import HubCommits, TrainerConfig
-from whisper_finetune_api.v1alpha1.model import ApiModel
 from whisper_finetune_trainer.data import data_source
 from whisper_finetune_trainer.model import hub_model
+from whisper_finetune_trainer.output import record
+from whisper_finetune_trainer.output.record import Record
 from whisper_finetune_trainer.output.run_folder import RunFolder
 
 _FILE = "hub-commits.json"
 logger = logging.getLogger(__name__)
 
 
-class _Record(ApiModel):
+class _Record(Record):
     """The file in the run's folder."""
 
     uid: str
@@ -39,11 +38,8 @@ def pin(config: TrainerConfig, folder: RunFolder) -> TrainerConfig:
 
 
 def _recorded(folder: RunFolder) -> Optional[HubCommits]:
-    try:
-        record = _Record.model_validate(folder.read_json(_FILE))
-    except ValidationError:
-        return None
-    return record.commits if record.uid == folder.uid else None
+    found = record.read(_Record, folder.read_json(_FILE))
+    return found.commits if found and found.uid == folder.uid else None
 
 
 def _newest(config: TrainerConfig) -> HubCommits:

@@ -1,0 +1,102 @@
+"""What another version of this project makes of JSON: run with PYTHONPATH set to its source roots.
+
+usage: python other_version.py < '[["ask", argument], ...]' > '[answer, ...]'
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from whisper_finetune_api.run import TrainerConfig, TrainerReport, TrainingResult
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
+
+
+def trainer_reads_config(environment: Mapping[str, str]) -> list[Any]:
+    """Return the exit code and reason that the trainer ends with, and its message; 0 where it would begin."""
+    from whisper_finetune_trainer import configuration, ending
+    from whisper_finetune_trainer.progress.progress import Reporter
+
+    def attempt() -> TrainingResult:
+        configuration.from_environment(environment)
+        return TrainingResult()
+
+    ended = ending.of_attempt(attempt, Reporter())
+    return [ended.exit_code, ended.result.reason, ended.result.message]
+
+
+def operator_reads_result(sent: list[str]) -> bool:
+    """Return whether the operator takes a termination message for the run's result."""
+    from whisper_finetune_operator.workloads import results
+
+    return results.read_result(*sent) is not None
+
+
+def operator_reads_progress(sent: list[str]) -> bool:
+    """Return whether the operator takes an answer of /progress."""
+    from whisper_finetune_operator import progress_client
+
+    try:
+        progress_client.read_report(sent[0].encode(), sent[1])
+    except Exception as refused:
+        if type(refused).__name__ != "RefusedAnswerError":
+            raise
+        return False
+    return True
+
+
+def operator_reads_status(status: Mapping[str, Any]) -> bool:
+    """Return whether the operator can look at a run with that status."""
+    try:
+        WhisperFineTuneStatus.model_validate(status)
+    except ValidationError:
+        return False
+    return True
+
+
+def trainer_digests_spec(spec: Mapping[str, Any]) -> str:
+    """Return what the trainer knows the run's checkpoints by."""
+    from whisper_finetune_trainer import identity
+
+    return identity.training_fields_digest(WhisperFineTuneSpec.model_validate(spec))
+
+
+def trainer_reads_manifest(content: str) -> bool:
+    """Return whether the trainer takes a folder with that manifest."""
+    from whisper_finetune_trainer.output import folder_manifest
+
+    return folder_manifest.parse(content.encode()) is not None
+
+
+def trainer_writes_manifest(folder: str) -> str:
+    """Return the manifest that the trainer writes for a folder."""
+    from whisper_finetune_trainer.output import folder_manifest
+
+    return folder_manifest.render(folder_manifest.describe(Path(folder), "uid", "f" * 64, 7)).decode()
+
+
+def schemas(_: object) -> dict[str, Any]:
+    """Return the JSON schemas of what crosses between operator and trainer."""
+    kinds = (TrainerConfig, TrainerReport, TrainingResult)
+    return {kind.__name__: kind.model_json_schema() for kind in kinds}
+
+
+ASKS: dict[str, Callable[[Any], Any]] = {
+    ask.__name__: ask
+    for ask in (
+        trainer_reads_config,
+        operator_reads_result,
+        operator_reads_progress,
+        operator_reads_status,
+        trainer_digests_spec,
+        trainer_reads_manifest,
+        trainer_writes_manifest,
+        schemas,
+    )
+}
+
+if __name__ == "__main__":
+    json.dump([ASKS[ask](argument) for ask, argument in json.load(sys.stdin)], sys.stdout)
