@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+import run_objects
 from repository import ROOT
 from run_objects import RUNTIMES, run_object
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig
@@ -13,7 +14,7 @@ from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning import plan, runtimes
 from whisper_finetune_operator.planning.plan import Pinned
 from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
-from whisper_finetune_operator.workloads import workload
+from whisper_finetune_operator.workloads import jobs, workload
 from whisper_finetune_operator.world import Run
 
 HERE = ROOT / "tests"
@@ -89,6 +90,14 @@ def test_earlier_failures_are_taken_from_the_retries(failed_before: int, limit: 
     job = built(example("minimal"), failed_before=failed_before)
     assert job["spec"]["backoffLimit"] == limit
     assert job["metadata"]["annotations"] == {"whisperfinetune.dev/failed-before": str(failed_before)}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "failed_before"), [("2", 2), ("", 0), ("many", 0), ("-1", 0), ("²", 0), ("9" * 5000, 0)]
+)
+def test_what_anybody_may_write_on_a_job_is_read_where_it_is_a_number(annotation: str, failed_before: int) -> None:
+    made = run_objects.job(metadata__annotations={"whisperfinetune.dev/failed-before": annotation})
+    assert jobs.read(made).failed_before == failed_before
 
 
 def test_no_value_of_a_secret_can_reach_the_job_and_no_secret_is_taken_whole() -> None:

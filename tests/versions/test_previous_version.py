@@ -1,7 +1,7 @@
 """Two versions, both ways: the code of the one before runs in a process of its own, from the repository's history.
 
-That is the newest release's, else of the last commit before there was a contract, which refuses every field that it does
-not know. What cannot be done together with that commit is tested as it stands in docs/upgrades.md.
+That is the newest release's, else of the last commit before there was a contract, which refuses every field that it
+does not know. What cannot be done together with that commit is tested as it stands in docs/upgrades.md.
 """
 
 import io

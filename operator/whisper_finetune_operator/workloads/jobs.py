@@ -15,6 +15,9 @@ STARTED_ANNOTATION = f"{GROUP}/started"
 #: What spec.managedBy names where it names what every cluster has.
 _JOB_CONTROLLER = "kubernetes.io/job-controller"
 
+#: Of a number that the API can hold.
+_DIGITS = 10
+
 
 def read(job: KubernetesObject) -> Workload:
     """Return the facts of a raw Job."""
@@ -36,12 +39,17 @@ def read(job: KubernetesObject) -> Workload:
         started_before=STARTED_ANNOTATION in annotations or started_at is not None,
         end=_end(status),
         backoff_limit=spec["backoffLimit"],
-        failed_before=int(annotations.get(FAILED_BEFORE_ANNOTATION, 0)),
+        failed_before=_number(annotations.get(FAILED_BEFORE_ANNOTATION)),
         partition=partition_leases.partition_of(job),
         partition_id=annotations.get(PARTITION_ID_ANNOTATION),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
         ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
     )
+
+
+def _number(text: str | None) -> int:
+    # Anybody may write annotations: no look at the run must fail by that.
+    return int(text) if text and text.isdecimal() and len(text) < _DIGITS else 0
 
 
 def _end(status: KubernetesObject) -> End | None:
