@@ -1,5 +1,6 @@
 """Write everything that is made from the types: the CRD, the chart's copy of it, and the tables of the docs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,15 @@ def kind(node: dict[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in node["enum"])
     if "enum" in node:
         return f"one of {len(node['enum'])}"
-    return ", ".join([node["type"], *[words.format(node[key]) for key, words in _BOUNDS.items() if key in node]])
+    name = "number in quotation marks" if _is_number_as_text(node) else node["type"]
+    return ", ".join([name, *[words.format(node[key]) for key, words in _BOUNDS.items() if key in node]])
+
+
+def _is_number_as_text(node: dict[str, Any]) -> bool:
+    """Return whether a field is a fraction, which the Kubernetes API keeps as a string."""
+    pattern = node.get("pattern", "")
+    matched = [text for text in ("0.1", "a", "1Gi") if re.search(pattern, text)]
+    return node["type"] == "string" and matched == ["0.1"]
 
 
 def api_text() -> str:

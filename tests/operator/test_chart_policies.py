@@ -100,7 +100,8 @@ def job(changes: dict[str, Any] | None = None) -> dict[str, Any]:
 
 class TestOperator:
     @pytest.fixture(scope="class", autouse=True)
-    def policed(self, control_plane: Path, team: str, operator: client.BatchV1Api) -> Iterator[None]:
+    @classmethod
+    def policed(cls, control_plane: Path, team: str, operator: client.BatchV1Api) -> Iterator[None]:
         made = policies({**MODEST, "admissionPolicies": {"operator": True}})
         kubectl(control_plane, "apply", made)
         foreign = job({"metadata.ownerReferences": None})
@@ -166,7 +167,8 @@ class TestOperator:
 
 class TestOperatorWithEveryRuntime:
     @pytest.fixture(scope="class", autouse=True)
-    def policed(self, control_plane: Path, team: str, operator: client.BatchV1Api) -> Iterator[None]:
+    @classmethod
+    def policed(cls, control_plane: Path, team: str, operator: client.BatchV1Api) -> Iterator[None]:
         made = policies({**EXAMPLE, "admissionPolicies": {"operator": True}})
         assert len(made) == 4, "of Jobs and of IPUJobs"
         kubectl(control_plane, "apply", made)
@@ -186,24 +188,26 @@ class TestOperatorWithEveryRuntime:
         assert refusal(lambda: operator.create_namespaced_job(team, made, dry_run="All")) == ""
 
 
+def make_run(api: client.ApiClient, changes: dict[str, Any]) -> None:
+    version = f"{v1alpha1.GROUP}/{v1alpha1.VERSION}"
+    body = {"apiVersion": version, "kind": v1alpha1.KIND, "metadata": {"name": "italian"}}
+    spec = with_changes(MINIMAL, changes)
+    place = (v1alpha1.GROUP, v1alpha1.VERSION, TEAM, v1alpha1.PLURAL)
+    client.CustomObjectsApi(api).create_namespaced_custom_object(*place, {**body, "spec": spec}, dry_run="All")
+
+
 class TestRuns:
     @pytest.fixture(scope="class", autouse=True)
-    def policed(self, control_plane: Path, api: client.ApiClient, team: str) -> Iterator[None]:
+    @classmethod
+    def policed(cls, control_plane: Path, api: client.ApiClient, team: str) -> Iterator[None]:
         made = policies({"watchNamespace": team, "admissionPolicies": {"runs": {"enabled": True}}})
         kubectl(control_plane, "apply", made)
-        wait_until_refused(lambda: self.make(api, {}), "no params found")
+        wait_until_refused(lambda: make_run(api, {}), "no params found")
         limits = {"metadata": {"name": CONFIG_MAP}, "data": LIMITS}
         client.CoreV1Api(api).create_namespaced_config_map(team, limits)
-        wait_until_refused(lambda: self.make(api, {"model": "pvc://private/model"}), f"ConfigMap {team}/{CONFIG_MAP}")
+        wait_until_refused(lambda: make_run(api, {"model": "pvc://private/model"}), f"ConfigMap {team}/{CONFIG_MAP}")
         yield
         kubectl(control_plane, "delete", made)
-
-    def make(self, api: client.ApiClient, changes: dict[str, Any]) -> None:
-        version = f"{v1alpha1.GROUP}/{v1alpha1.VERSION}"
-        body = {"apiVersion": version, "kind": v1alpha1.KIND, "metadata": {"name": "italian"}}
-        spec = with_changes(MINIMAL, changes)
-        place = (v1alpha1.GROUP, v1alpha1.VERSION, TEAM, v1alpha1.PLURAL)
-        client.CustomObjectsApi(api).create_namespaced_custom_object(*place, {**body, "spec": spec}, dry_run="All")
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -229,5 +233,5 @@ class TestRuns:
         ids=str,
     )
     def test_a_run_names_what_is_allowed(self, api: client.ApiClient, changes: dict[str, Any], message: str) -> None:
-        said = refusal(lambda: self.make(api, changes))
+        said = refusal(lambda: make_run(api, changes))
         assert message in said if message else said == ""
