@@ -103,6 +103,32 @@ def test_most_texts_of_another_script_refuse_the_data_set(volume: Path) -> None:
     assert caught.value.reason == "DatasetInvalid"
 
 
+def test_any_script_is_trained_on_where_it_is_meant(volume: Path) -> None:
+    found = load(volume, language="hi", **{"dataset.script": "Any"})
+    assert len(found.train) + len(found.evaluation) == 20
+    (warning,) = found.warnings
+    assert warning.startswith("20 of 20 texts are mostly in Latin letters, and hindi is written in Devanagari")
+    with pytest.raises(TrainerError, match=r"Where it is meant so, give dataset\.script: Any"):
+        load(volume, language="hi")
+
+
+WRONG_COLUMNS = {
+    "are names of sound files": "clips/Uno-{}.MP3",
+    "hold no letter": "{}.5",
+}
+
+
+@pytest.mark.parametrize(("what", "text"), WRONG_COLUMNS.items(), ids=WRONG_COLUMNS)
+def test_texts_of_another_column_refuse_the_data_set(volume: Path, what: str, text: str) -> None:
+    rewrite(volume, {number: text.format(number) for number in range(10)})
+    (warning,) = load(volume).warnings
+    assert warning.startswith(f"10 of 20 texts {what}, such as: ")
+    rewrite(volume, {number: text.format(number) for number in range(11)})
+    with pytest.raises(TrainerError, match=f"11 of 20 texts {what}.* and dataset.textColumn") as caught:
+        load(volume)
+    assert caught.value.reason == "DatasetInvalid"
+
+
 def test_texts_to_translate_into_are_english(volume: Path) -> None:
     assert load(volume, language="ru", task="translate").warnings == ()
 

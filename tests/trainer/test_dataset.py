@@ -71,6 +71,18 @@ def test_a_given_split_is_taken_whole(volume: Path) -> None:
     }
 
 
+def test_limits_draw_the_same_clips_of_a_given_split_in_every_run(volume: Path) -> None:
+    write_clips(volume / "clips", 10, name="test")
+    whole = load(volume, evalSplit="test")
+    limited = load(volume, evalSplit="test", maxTrainClips=4, maxEvalClips=3)
+    # The first of Random(0).shuffle: the lists are of one speaker after the other.
+    assert [clip.identifier[-8:-4] for clip in limited.train] == ["0007", "0008", "0001", "0005"]
+    assert [clip.identifier[-8:-4] for clip in limited.evaluation] == ["0007", "0008", "0001"]
+    assert load(volume, evalSplit="test", maxTrainClips=4, maxEvalClips=3) == limited
+    assert load(volume, evalSplit="test", maxTrainClips=10, maxEvalClips=10) == whole
+    assert [clip.identifier[-8:-4] for clip in whole.train] == [f"{number:04d}" for number in range(10)]
+
+
 def test_limits_take_the_first_clips_after_the_split(volume: Path) -> None:
     whole, limited = load(volume), load(volume, maxTrainClips=3, maxEvalClips=1)
     assert limited.train == whole.train[:3]

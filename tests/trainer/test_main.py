@@ -224,7 +224,7 @@ def test_each_wrong_field_gets_its_own_line(plan: Planner, tmp_path: Path) -> No
         "FILE: metadata.name must be a Kubernetes name of at most 52 characters, not 'Demo!'",
         (
             "FILE: spec.language: 'klingon' is no language of Whisper's; take a code or name of its table, "
-            "such as it or italian"
+            "such as it or italian, and for a language outside of it the nearest one"
         ),
         "FILE: spec.training.steps: Input should be greater than or equal to 1",
         "FILE: spec.training.learningRate: String should match pattern '^[0-9]+(\\.[0-9]+)?([eE]-?[0-9]{1,2})?$'",

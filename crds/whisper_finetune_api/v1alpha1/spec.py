@@ -21,7 +21,8 @@ _SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 def _known_language(language: str) -> str:
     if language not in LANGUAGE_NAMES:
         raise ValueError(
-            f"{language!r} is no language of Whisper's; take a code or name of its table, such as it or italian"
+            f"{language!r} is no language of Whisper's; take a code or name of its table, such as it or italian, "
+            "and for a language outside of it the nearest one"
         )
     return language
 
@@ -87,6 +88,10 @@ class Dataset(ApiModel):
     max_dropped_fraction: Fraction = Field("0.1", description="More dropped clips than this refuse the data set.")
     text_normalization: Literal["None", "Basic", "Whisper"] = Field("None", description="Normalizer of the labels.")
     text_rules: Literal["Known", "None"] = Field("Known", description="Known applies the rules of known data sets.")
+    script: Optional[Literal["Language", "Any"]] = Field(
+        None,
+        description="Any trains on texts in another script than the language's; Language, or absent: refuses them.",
+    )
     remove_duplicates: bool = Field(default=False, description="Drop train clips whose audio is also held out.")
     allow_partial: bool = Field(default=False, description="Accept a Hub conversion that is marked as partial.")
 

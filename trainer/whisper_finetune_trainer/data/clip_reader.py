@@ -45,6 +45,9 @@ class ClipsRead:
     clips: List[Clip] = field(default_factory=list)
     drops: List[Drop] = field(default_factory=list)
     rewritten: "Counter[str]" = field(default_factory=Counter)
+    #: How many rows name each language, in a column that says it.
+    languages: "Counter[str]" = field(default_factory=Counter)
+    language_column: str = ""
 
     @property
     def rows(self) -> int:
@@ -58,10 +61,11 @@ def read_clips(split: Split, rules: Rules) -> ClipsRead:
     def read(row: manifest.Row) -> Tuple[Union[Clip, Drop], Outcome]:
         return read_clip(split, row, rules)
 
-    found = ClipsRead()
+    found = ClipsRead(language_column=split.columns.language or "")
     with reader_threads.pool(_READERS) as readers:
         # By portions: the pool would take all rows of a split into memory before it begins.
         for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
+            found.languages.update(map(split.language_of, rows))
             for result, outcome in readers.map(read, rows):
                 found.rewritten.update(outcome.rules)
                 _keep(found, result, split.name)

@@ -1,6 +1,6 @@
 """Checks of a data set before the money is spent: what is odd becomes a warning, what cannot be meant is refused."""
 
-from typing import List, Sequence, Tuple
+from typing import Callable, List, Mapping, Sequence, Tuple
 
 from whisper_finetune_api.languages import LANGUAGES, text_language_code
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
@@ -12,12 +12,25 @@ from whisper_finetune_trainer.quoting import quoted
 
 #: A data set may hold loan words and names, but not mostly texts that nobody who writes the language could read.
 _REFUSED_ABOVE = 0.5
+_SOUND_SUFFIXES = (".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
+_NO_WORDS: Mapping[str, Callable[[str], bool]] = {
+    "are names of sound files": lambda text: text.lower().endswith(_SOUND_SUFFIXES) and " " not in text,
+    "hold no letter": lambda text: not any(map(str.isalpha, text)),
+}
 
 
 def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
-    """Return a warning about texts in a foreign script; DatasetInvalid where most are."""
+    """Return warnings about texts in a foreign script, or that are no words.
+
+    DatasetInvalid where most are, unless the spec says that any script is meant.
+    """
+    texts = [clip.text for clip in found]
+    return (*_of_scripts(texts, spec), *_of_words(texts, spec))
+
+
+def _of_scripts(texts: Sequence[str], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
     code = text_language_code(spec.language, spec.task)
-    foreign = writing_scripts.foreign_texts((clip.text for clip in found), code)
+    foreign = writing_scripts.foreign_texts(texts, code)
     if foreign is None:
         return ()
     expected = " or ".join(map(writing_scripts.in_words, writing_scripts.scripts_of(code)))
@@ -25,9 +38,28 @@ def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...
         f"{foreign.foreign} of {foreign.total} texts are mostly in {writing_scripts.in_words(foreign.script)} letters, "
         f"and {LANGUAGES[code]} is written in {expected}; such as: {quoted(foreign.example)}"
     )
-    if foreign.foreign > _REFUSED_ABOVE * foreign.total:
-        raise TrainerError("DatasetInvalid", f"{said}. Is `language` right, and dataset.textColumn?")
+    _refuse_most(foreign.foreign, foreign.total, said, spec)
     return (said,)
+
+
+def _of_words(texts: Sequence[str], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
+    """Return warnings about texts that are no words; DatasetInvalid where most are: another column was meant."""
+    warnings: Tuple[str, ...] = ()
+    for what, is_so in _NO_WORDS.items():
+        found = [text for text in texts if is_so(text)]
+        if found:
+            said = f"{len(found)} of {len(texts)} texts {what}, such as: {quoted(found[0])}"
+            _refuse_most(len(found), len(texts), said, spec)
+            warnings = (*warnings, said)
+    return warnings
+
+
+def _refuse_most(number: int, total: int, said: str, spec: WhisperFineTuneSpec) -> None:
+    if number > _REFUSED_ABOVE * total and spec.dataset.script != "Any":
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{said}. Is `language` right, and dataset.textColumn? Where it is meant so, give dataset.script: Any",
+        )
 
 
 def of_sounds(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Findings:

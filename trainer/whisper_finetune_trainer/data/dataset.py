@@ -1,6 +1,7 @@
 """The run's data: read from the spec's source, checked, counted and split."""
 
 import logging
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import FrozenSet, Iterator, List, Sequence, Tuple
@@ -18,6 +19,7 @@ from whisper_finetune_trainer.data import (
     held_out,
     manifest,
     normalizers,
+    row_languages,
     splits,
 )
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
@@ -43,6 +45,8 @@ class _Splits:
     train: List[Clip]
     evaluation: List[Clip]
     drops: List[Drop]
+    #: Of rows that name other languages than the one that all are trained as.
+    warnings: Tuple[str, ...]
 
 
 def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS, words: FrozenSet[str] = frozenset()) -> Clips:
@@ -74,7 +78,7 @@ def _load_stream(
     streamed_dataset.require_streamable(files, split, limits)
     given = _read_given(source, config, rules)
     readable, undecodable = data_checks.held_out_sounds(given.clips, given.rows, config.spec)
-    given = ClipsRead(readable, [*given.drops, *undecodable])
+    given = replace(given, clips=readable, drops=[*given.drops, *undecodable])
     found = streamed_dataset.load(config, files, split, rules, limits, given)
     rules.unpacked.close()
     return found
@@ -101,7 +105,7 @@ def _load_list(
         dropped=clips.count(drops),
         examples=clips.first_examples(drops),
         split="Fraction" if dataset.eval_split is None else "Given",
-        warnings=(*warnings, *more, *sounds.warnings),
+        warnings=(*found.warnings, *warnings, *more, *sounds.warnings),
         scratch_bytes=unpacked.used_bytes,
     )
 
@@ -135,15 +139,25 @@ def _read_both(source: DataSource, files: SplitFiles, config: TrainerConfig, rul
     train = _read_split(files, config, rules)
     if dataset.eval_split is None:
         chosen = held_out.choose(train.clips, float(dataset.eval_fraction))
-        return _Splits(chosen.train, chosen.evaluation, [*train.drops, *_drops(_OVERLAPS, chosen.overlapping)])
+        drops = [*train.drops, *_drops(_OVERLAPS, chosen.overlapping)]
+        return _Splits(chosen.train, chosen.evaluation, drops, _of_languages(train, train.languages, config))
     given = _read_given(source, config, rules)
-    return _Splits(train.clips, given.clips, [*train.drops, *given.drops])
+    warnings = _of_languages(train, train.languages + given.languages, config)
+    drawn = held_out.drawn(train.clips, dataset.max_train_clips)
+    return _Splits(drawn, given.clips, [*train.drops, *given.drops], warnings)
+
+
+def _of_languages(train: ClipsRead, counts: "Counter[str]", config: TrainerConfig) -> Tuple[str, ...]:
+    return row_languages.warnings(counts, train.language_column, config.spec.language)
 
 
 def _read_given(source: DataSource, config: TrainerConfig, rules: Rules) -> ClipsRead:
-    """Return evalSplit, nothing where the held-out clips are chosen from the train split."""
-    split = config.spec.dataset.eval_split
-    return ClipsRead() if split is None else _read_split(source.find(split, is_train=False), config, rules)
+    """Return evalSplit in the order that `maxEvalClips` takes; nothing without one."""
+    dataset = config.spec.dataset
+    if dataset.eval_split is None:
+        return ClipsRead()
+    found = _read_split(source.find(dataset.eval_split, is_train=False), config, rules)
+    return replace(found, clips=held_out.drawn(found.clips, dataset.max_eval_clips))
 
 
 def _open(files: SplitFiles, config: TrainerConfig) -> Split:

@@ -53,6 +53,14 @@ def choose(found: Sequence[Clip], fraction: float) -> HeldOut:
     return _without_overlapping(_shuffled(ordered[:-held_out]), _shuffled(ordered[-held_out:]))
 
 
+def drawn(found: List[Clip], limit: Optional[int]) -> List[Clip]:
+    """Return the clips of a given split in the order that a limit takes the first ones of; without one, as they are.
+
+    Lists are sorted by speaker or by sentence, and the first clips of one may be of a single speaker.
+    """
+    return found if limit is None or limit >= len(found) else _shuffled(found)
+
+
 def overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:
     """Return the train clips that share a stretch of a recording with a held-out one; none where none is a part."""
     if not _have_parts(train) and not _have_parts(evaluation):

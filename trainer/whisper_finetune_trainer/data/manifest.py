@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO, Tuple
 
-from whisper_finetune_trainer.data import source_files, tables
+from whisper_finetune_trainer.data import row_languages, source_files, tables
 from whisper_finetune_trainer.data.segments import Segment
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import listed, printable, quoted, words_of
@@ -30,10 +30,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that hold the sound, or its path, and the text."""
+    """Names of the columns that hold the sound, or its path, the text, and the language where one says it."""
 
     audio: str
     text: str
+    language: Optional[str] = None
 
 
 def is_manifest(name: str) -> bool:
@@ -109,7 +110,9 @@ def find_columns(rows: Sequence[Row], audio: Sequence[str], text: Sequence[str],
     for row in rows:
         present.update(dict.fromkeys(row.values))
     return Columns(
-        _column(present, audio, "dataset.audioColumn", name), _column(present, text, "dataset.textColumn", name)
+        _column(present, audio, "dataset.audioColumn", name),
+        _column(present, text, "dataset.textColumn", name),
+        row_languages.column_of(present),
     )
 
 

@@ -3,7 +3,7 @@
 import posixpath
 import threading
 from functools import lru_cache
-from typing import Any, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Iterator, Mapping, Sequence, Tuple
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -40,7 +40,7 @@ def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator
         for group in range(parquet_files.opened(file).num_row_groups):
             with parquet_files.whole(path):
                 names, texts = _names_and_texts(file, group, columns)
-                places = _segments(file, group, columns.audio, len(texts))
+                places = _more(file, group, columns, len(texts))
             for row, (name, text, place) in enumerate(zip(names, texts, places)):
                 number += 1
                 sound = _sound(name, path, Cell(file, group, row, columns.audio))
@@ -66,21 +66,23 @@ def rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int)
             if start < after:
                 for row, values in _group_values(shard, group, columns, max(0, start - first)):
                     cell = Cell(file, group, row, columns.audio)
-                    sound = _sound_in_memory(path, cell, values[0])
-                    yield Row(first + row, {columns.audio: sound, columns.text: values[1]}), first + row + 1
+                    sound = _sound_in_memory(path, cell, values[columns.audio])
+                    yield Row(first + row, {**values, columns.audio: sound}), first + row + 1
             first = after
 
 
-def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Iterator[Tuple[int, List[Any]]]:
-    """Yield (row, [sound, text]) of a row group from a row on."""
+def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Iterator[Tuple[int, Mapping[str, Any]]]:
+    """Yield each row of a row group from a row on, with its sound, text and language."""
     kind = shard.schema_arrow.field(columns.audio).type
     parts = [field.name for field in kind if field.name in {"bytes", "path"}] if pa.types.is_struct(kind) else []
-    wanted = [*(f"{columns.audio}.{name}" for name in parts), *([] if parts else [columns.audio]), columns.text]
+    names = [columns.audio, columns.text]
+    names += [columns.language] if columns.language and columns.language in shard.schema_arrow.names else []
+    wanted = [*(f"{columns.audio}.{name}" for name in parts), *names[1 if parts else 0 :]]
     row = 0
     for batch in shard.iter_batches(_STREAM_ROWS, row_groups=[group], columns=wanted, use_threads=False):
         for place in range(batch.num_rows):
             if row >= start:
-                yield row, [batch.column(name)[place].as_py() for name in (columns.audio, columns.text)]
+                yield row, {name: batch.column(name)[place].as_py() for name in names}
             row += 1
 
 
@@ -133,10 +135,11 @@ def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence
     return [value.get("path") if isinstance(value, dict) else value for value in found], texts
 
 
-def _segments(file: str, group: int, audio: str, rows: int) -> Sequence[Mapping[str, Any]]:
-    """Return what each row says of the part of its recording; nothing where the sounds themselves are in the file."""
-    present = [name for name in SEGMENT_COLUMNS if name in parquet_files.opened(file).schema_arrow.names]
-    if not present or _is_embedded(file, audio):
+def _more(file: str, group: int, columns: Columns, rows: int) -> Sequence[Mapping[str, Any]]:
+    """Return what each row says of its language and, where its sound lies elsewhere, of the part of its recording."""
+    wanted = [columns.language, *([] if _is_embedded(file, columns.audio) else SEGMENT_COLUMNS)]
+    present = [name for name in wanted if name in parquet_files.opened(file).schema_arrow.names]
+    if not present:
         return [{}] * rows
     with _reading:
         found = parquet_files.opened(file).read_row_group(group, columns=present, use_threads=False).to_pylist()

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Dict, Iterator, Sequence
 
-from whisper_finetune_trainer.data import kaldi, line_index, manifest, nemo_tars, parquet_shards, tar_shards
+from whisper_finetune_trainer.data import (
+    kaldi,
+    line_index,
+    manifest,
+    nemo_tars,
+    parquet_shards,
+    row_languages,
+    tar_shards,
+)
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Columns, Row
 from whisper_finetune_trainer.data.split_files import SplitFiles
@@ -30,6 +38,10 @@ class Split:
     rows: Iterator[Row]
     #: What the rows are counted in.
     unit: str = "line"
+
+    def language_of(self, row: Row) -> str:
+        """Return the language that a row names, empty where it names none."""
+        return row_languages.named(row.values.get(self.columns.language)) if self.columns.language else ""
 
 
 def open_split(files: SplitFiles, audio: Sequence[str], text: Sequence[str]) -> Split:

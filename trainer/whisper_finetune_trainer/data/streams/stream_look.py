@@ -36,6 +36,8 @@ class Look:
     train_sounds: List[Tuple[bytes, Clip]] = field(default_factory=list)
     #: How often each rule changed a text.
     rewritten: "Counter[str]" = field(default_factory=Counter)
+    #: How many rows name each language.
+    languages: "Counter[str]" = field(default_factory=Counter)
 
     def copies(self) -> List[Clip]:
         """Return the train clips with the sound of a held-out one."""
@@ -52,6 +54,7 @@ def look(stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval
         found.rows += 1
         _keep(found, streamed.checked.found, checks, wanted)
         found.rewritten.update(streamed.checked.rewritten_by)
+        found.languages[streamed.checked.language] += 1
         if found.rows % _LOG_EVERY == 0:
             logger.info("%d clips looked at, %d held out", found.rows, len(found.held_out))
         is_enough = len(found.held_out) >= wanted and found.rows >= limits.least_looked_at

@@ -36,6 +36,8 @@ class Checked(NamedTuple):
 
     found: Found
     rewritten_by: Tuple[ChangedBy, ...] = ()
+    #: The language that the row names, in a column that says it.
+    language: str = ""
 
 
 class StreamedClip(NamedTuple):
@@ -68,16 +70,16 @@ class ClipChecks:
         found, rewritten_by = self._of_header(streamed)
         if isinstance(found, HeldOut):
             found = _undecodable(found.clip) or found
-        return Checked(found, rewritten_by)
+        return Checked(found, rewritten_by, streamed.split.language_of(streamed.row))
 
-    def _of_header(self, streamed: StreamedRow) -> Checked:
-        """Return what becomes of a row by its text and its sound's header."""
+    def _of_header(self, streamed: StreamedRow) -> Tuple[Found, Tuple[ChangedBy, ...]]:
+        """Return what becomes of a row by its text and its sound's header, and the rules that changed its text."""
         if streamed.fault is not None:
-            return Checked(streamed.fault)
+            return streamed.fault, ()
         found, outcome = clip_reader.read_clip(streamed.split, streamed.row, self.rules)
         if isinstance(found, Clip) and is_held_out(found.identifier, self.held_out_fraction):
-            return Checked(HeldOut(found), outcome.rules)
-        return Checked(found, outcome.rules)
+            return HeldOut(found), outcome.rules
+        return found, outcome.rules
 
     def _copy(self, clip: Clip) -> Optional[Drop]:
         if not self.held_out_sounds or sound_digest(clip) not in self.held_out_sounds:

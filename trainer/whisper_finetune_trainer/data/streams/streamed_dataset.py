@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import FrozenSet, List, Tuple
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips, data_checks, parquet_shards, reader_threads
+from whisper_finetune_trainer.data import clips, data_checks, parquet_shards, reader_threads, row_languages
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.split_files import SplitFiles
@@ -52,6 +52,8 @@ def load(
     _log(look, files)
     evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
     warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
+    languages = look.languages + given.languages
+    warnings += row_languages.warnings(languages, split.columns.language or given.language_column, config.spec.language)
     look.held_out_sounds.update(_sounds(given))
     copies, more = _copies(look, leave_out=dataset.remove_duplicates)
     warnings += more + _unused(fraction, evaluation) + data_checks.of_sounds(look.sample, config.spec).warnings
