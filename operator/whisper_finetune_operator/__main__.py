@@ -5,10 +5,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_CONFIG, EXIT_UNAVAILABLE
+from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_CONFIG
 from whisper_finetune_operator import logs
 from whisper_finetune_operator.api import connection
-from whisper_finetune_operator.api.api_server import ClusterError
 from whisper_finetune_operator.api.connection import Access, AccessError, Connection
 from whisper_finetune_operator.api.lease import LeaseLostError
 from whisper_finetune_operator.assembly import Operator
@@ -18,6 +17,10 @@ from whisper_finetune_operator.preflight import StartError
 from whisper_finetune_operator.settings import Settings, SettingsError, read_settings
 
 EXIT_LEASE_LOST = 1
+#: Beside the workers': for Events, lists that compare, and watches' own first lists.
+SPARE_CONNECTIONS = 10
+#: A request that hangs has one, the next try the other.
+LEASE_CONNECTIONS = 2
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -34,18 +37,18 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _complain(problem, EXIT_ACCESS)
     except StartError as problem:
         return _complain(problem, problem.exit_code)
-    except ClusterError as problem:
-        return _complain(problem, EXIT_UNAVAILABLE)
     except LeaseLostError as problem:
         return _complain(problem, EXIT_LEASE_LOST)
     return 0
 
 
 async def _run(settings: Settings, offered: Runtimes, access: Access) -> None:
-    async with Connection(
-        access, connections=settings.connections, timeout_seconds=settings.request_timeout_seconds
-    ) as way:
-        await Operator(settings, offered, way).run()
+    connections = settings.workers + SPARE_CONNECTIONS
+    async with (
+        Connection(access, connections=connections, timeout_seconds=settings.request_timeout_seconds) as way,
+        Connection(access, connections=LEASE_CONNECTIONS, timeout_seconds=settings.lease_seconds / 3) as lease_way,
+    ):
+        await Operator(settings, offered, way, lease_way).run()
 
 
 def _complain(problem: Exception, exit_code: int) -> int:

@@ -2,21 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import signal
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from aiohttp.web import AppRunner
-
 from whisper_finetune_api.causes import EXIT_CONFIG
-from whisper_finetune_operator import health, preflight
+from whisper_finetune_operator import preflight
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
+from whisper_finetune_operator.api import patience
 from whisper_finetune_operator.api.api_server import ApiServer, ClusterError, RefusedError
 from whisper_finetune_operator.api.connection import Connection
 from whisper_finetune_operator.api.lease import Leadership, LeaseTerms
+from whisper_finetune_operator.api.pace import Pace
 from whisper_finetune_operator.deciding import partition_need
-from whisper_finetune_operator.health import WatchAges
+from whisper_finetune_operator.health import HealthServer, WatchAges
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.preflight import StartError
@@ -34,16 +36,17 @@ logger = logging.getLogger(__name__)
 
 
 class Operator:
-    """One replica."""
+    """One replica. The Lease has a way to the API server of its own, which no work can keep busy."""
 
-    def __init__(self, settings: Settings, offered: Runtimes, way: Connection) -> None:
+    def __init__(self, settings: Settings, offered: Runtimes, way: Connection, lease_way: Connection) -> None:
         self._settings = settings
         self._offered = offered
         self._access = way.access
         self._partition_namespace = settings.partition_namespace or self._lease_terms().namespace
         self._metrics = Metrics()
-        self._api = ApiServer(way, self._metrics)
-        self._leadership = Leadership(self._api, self._lease_terms()) if settings.leader_election else None
+        self._api = ApiServer(way, self._metrics, Pace(settings.requests_per_second))
+        lease_api = ApiServer(lease_way, self._metrics)
+        self._leadership = Leadership(lease_api, self._lease_terms()) if settings.leader_election else None
         self._store = Store(PartitionBook(lambda run: partition_need.find(run, offered), offered.inventory))
         self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
         self._reconciler = Reconciler(
@@ -61,27 +64,40 @@ class Operator:
         self._own_watches = [leases]
         self._may_see_ipu_jobs = True
         self._ages = WatchAges(settings.watch_stale_seconds)
+        self._has_begun = False
 
     async def _look(self, uid: str) -> float | None:
         return await waking.after(self._reconciler.reconcile, uid, self._store.partitions, self._queue)
 
     async def run(self) -> None:
-        """Work until told to stop; StartError and LeaseLostError say what ended it."""
+        """Work until told to stop; StartError and LeaseLostError say what else ended it."""
+        self._publish_figures()
+        told = asyncio.Event()
+        listen_to_signals(told.set)
+        server = await self._serve()
+        try:
+            await _until_the_first_ends(told.wait(), self._live(told.set))
+            logger.info("told to stop")
+        finally:
+            await self._give_back_lease()
+            await server.close()
+
+    async def _live(self, stop: Callable[[], None]) -> None:
         lease_namespace = self._lease_terms().namespace if self._leadership else None
         rights = preflight.needed_rights(
             self._settings.namespace, lease_namespace, self._partition_namespace, ipu_jobs=self._offered.make_ipu_jobs
         )
         await preflight.check(self._api, self._settings.namespace, rights)
-        self._publish_figures()
-        server = await self._serve()
-        try:
-            if self._leadership:
-                await self._leadership.acquire()
-            self._metrics.leader.set(1)
-            await self._find_ipu_jobs()
-            await self._work()
-        finally:
-            await server.cleanup()
+        self._has_begun = True
+        if self._leadership:
+            await self._leadership.acquire()
+        self._metrics.leader.set(1)
+        keep_lease = [self._leadership.keep()] if self._leadership else []
+        await _until_the_first_ends(*keep_lease, self._work(stop))
+
+    async def _work(self, stop: Callable[[], None]) -> None:
+        await patience.until_answered("looking for IPUJobs", self._find_ipu_jobs)
+        await _until_the_first_ends(*self._parts(), self._watch(stop))
 
     async def _find_ipu_jobs(self) -> None:
         """Watch IPUJobs where a runtime makes them, and where runs have some of a runtime that is no longer offered."""
@@ -99,39 +115,32 @@ class Operator:
                 ", ".join(names),
             )
 
-    async def _serve(self) -> AppRunner:
+    async def _serve(self) -> HealthServer:
+        server = HealthServer(
+            live=(self._check_watches, self._check_queue),
+            ready=(self._check_start, self._ages.check),
+            metrics=self._metrics,
+        )
         port = self._settings.health_port
         try:
-            return await health.serve(port, (self._ages.check, self._check_queue), self._metrics)
+            await server.listen(port)
         except OSError as problem:
             text = f"port {port} cannot be had for /healthz and /metrics: {problem.strerror}; set OPERATOR_HEALTH_PORT"
             raise StartError(text, EXIT_CONFIG) from problem
+        return server
 
-    async def _work(self) -> None:
-        """Run all parts until the first one ends: the watches when the process is told to stop, others by an error."""
-        parts = [asyncio.create_task(part) for part in self._parts()]
-        # kopf ends every task that begins after its own ones, and waits for it first.
-        await asyncio.sleep(0)
-        parts.append(asyncio.create_task(self._watch()))
-        try:
-            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
-        for part in ended:
-            part.result()
-        logger.info("told to stop")
-        await self._give_back_lease()
+    async def _watch(self, stop: Callable[[], None]) -> None:
+        await patience.until_answered("listing what there is", self._fill)
+        self._warn_of_unseen_ipu_jobs()
+        take_signals = partial(listen_to_signals, stop)
+        await watches.watch(self._settings, self._access, self._store, self._queue, self._ages, take_signals)
 
-    async def _watch(self) -> None:
+    async def _fill(self) -> None:
         for own in self._own_watches:
             await own.fill()
         await self._sweep.fill()
-        self._warn_of_unseen_ipu_jobs()
         if self._offered.have_pools:
             await self._sweep.fill_line()
-        await watches.watch(self._settings, self._access, self._store, self._queue, self._ages)
 
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
         settings = self._settings
@@ -143,13 +152,11 @@ class Operator:
             timeout_seconds=settings.progress_timeout_seconds,
             parallel=settings.progress_parallel,
         )
-        keep_lease = [self._leadership.keep()] if self._leadership else []
         return [
             self._queue.run(),
             self._poster.run(lambda: self._queue.depth() > 0),
             progress.run(),
             self._sweep.run(settings.resync_seconds),
-            *keep_lease,
             *(own.run(self._ages.seen) for own in self._own_watches),
         ]
 
@@ -176,9 +183,35 @@ class Operator:
         )
         metrics.watch("wft_watch_silence_seconds", "Since a watch gave a sign of life.", self._ages.oldest_seconds)
 
+    def _check_start(self) -> str | None:
+        return None if self._has_begun else "waiting for the API server: see the log"
+
+    def _check_watches(self) -> str | None:
+        return self._ages.check_of_life(self._api.answering_since)
+
     def _check_queue(self) -> str | None:
-        oldest = self._queue.oldest_seconds()
-        return f"a run waits or is looked at for {oldest:.0f} s" if oldest > self._settings.stuck_seconds else None
+        stalled = self._queue.stalled_seconds()
+        stuck = stalled > self._settings.stuck_seconds
+        return f"runs wait, and no look has ended for {stalled:.0f} s" if stuck else None
+
+
+def listen_to_signals(stop: Callable[[], None]) -> None:
+    """Let SIGTERM and Ctrl+C call `stop` in this event loop."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+async def _until_the_first_ends(*parts: Coroutine[Any, Any, object]) -> None:
+    """Run all until the first one ends, end the others, and raise what ended it."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()
 
 
 def _always() -> None:

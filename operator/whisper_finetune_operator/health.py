@@ -1,7 +1,11 @@
-"""Whether the operator works, and its figures, over HTTP: /healthz and /metrics."""
+"""Whether the operator lives, whether it can do its work, and its figures, over HTTP: /healthz, /readyz and /metrics.
+
+Anybody in the cluster's network may ask, so what is asked often is computed seldom, and connections are bounded.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -10,6 +14,13 @@ from whisper_finetune_operator.metrics import Metrics
 
 #: Says in one line what is wrong; None where nothing is.
 Check = Callable[[], str | None]
+
+#: Of more connections the oldest one is closed: the kubelet's is the newest, and has its answer at once.
+CONNECTIONS_MAX = 128
+#: So many are accepted before any of them is answered.
+_BACKLOG = 32
+#: For so long everybody gets the same figures.
+FIGURES_HOLD_SECONDS = 1.0
 
 
 class WatchAges:
@@ -37,21 +48,60 @@ class WatchAges:
         dead = [f"{watch} for {age:.0f} s" for watch, age in ages.items() if age > self._stale_seconds]
         return f"no sign of life from the watch of {', '.join(dead)}" if dead else None
 
+    def check_of_life(self, answering_since: float | None) -> str | None:
+        """Return what a new start would mend: a watch that is dead although the API server answers all the time."""
+        answers = answering_since is not None and asyncio.get_running_loop().time() - answering_since
+        return self.check() if answers and answers > self._stale_seconds else None
 
-async def serve(port: int, checks: Iterable[Check], metrics: Metrics) -> web.AppRunner:
-    """Listen on the port; the answer to /healthz is 200 or 503 with a line for each thing that is wrong."""
+
+class HealthServer:
+    """Listens until it is closed; `live` is for what the end of this process would mend, `ready` for what it waits for.
+
+    Each answer is 200, or 503 with a line for each thing that is wrong.
+    """
+
+    def __init__(self, live: Iterable[Check], ready: Iterable[Check], metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._figures = b""
+        self._figures_until = float("-inf")
+        application = web.Application()
+        routes = [web.get("/healthz", _answering(live)), web.get("/readyz", _answering(ready))]
+        application.add_routes([*routes, web.get("/metrics", self._show_figures)])
+        self._runner = web.AppRunner(application, access_log=None)
+
+    async def listen(self, port: int) -> None:
+        """Listen on the port, of IPv4 and IPv6; OSError where it cannot be had."""
+        await self._runner.setup()
+        connect = partial(_connect, self._runner)
+        self._listener = await asyncio.get_running_loop().create_server(connect, None, port, backlog=_BACKLOG)
+
+    async def close(self) -> None:
+        self._listener.close()
+        await self._runner.cleanup()
+
+    async def _show_figures(self, _: web.Request) -> web.Response:
+        now = asyncio.get_running_loop().time()
+        if now >= self._figures_until:
+            self._figures = self._metrics.text()
+            self._figures_until = now + FIGURES_HOLD_SECONDS
+        return web.Response(body=self._figures, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _connect(runner: web.AppRunner) -> asyncio.Protocol:
+    """Return what talks to one more client."""
+    server = runner.server
+    if server is None:
+        raise RuntimeError("it listens before it is set up")
+    for oldest in server.connections[: -(CONNECTIONS_MAX - 1)]:
+        oldest.force_close()
+    return server()
+
+
+def _answering(checks: Iterable[Check]) -> Callable[[web.Request], Awaitable[web.Response]]:
     checks = tuple(checks)
 
-    async def healthz(_: web.Request) -> web.Response:
+    async def answer(_: web.Request) -> web.Response:
         wrong = [problem for check in checks if (problem := check())]
         return web.Response(status=503 if wrong else 200, text="\n".join(wrong) or "ok")
 
-    async def figures(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    application = web.Application()
-    application.add_routes([web.get("/healthz", healthz), web.get("/metrics", figures)])
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, port=port).start()
-    return runner
+    return answer

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_UNAVAILABLE
+from whisper_finetune_operator.api import patience
 from whisper_finetune_operator.api.api_server import (
     ACCESS_REVIEWS,
     CORE_EVENTS,
@@ -16,10 +17,10 @@ from whisper_finetune_operator.api.api_server import (
     PODS,
     RUNS,
     ApiServer,
-    ClusterError,
     NotFoundError,
     Resource,
     UnauthorizedError,
+    UntrustedServerError,
 )
 
 
@@ -92,7 +93,13 @@ async def finds_ipu_jobs(api: ApiServer, namespace: str | None) -> bool | None:
 
 
 async def check(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:
-    """Return where all is well; StartError says what is not."""
+    """Return where all is well, as soon as the API server says so; StartError says what somebody has to mend."""
+    await patience.until_answered(
+        "asking the API server what this operator may do", lambda: _check(api, namespace, rights)
+    )
+
+
+async def _check(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:
     try:
         allowed = await asyncio.gather(*(_is_allowed(api, right) for right in rights))
         missing = [str(right) for right, has in zip(rights, allowed, strict=True) if not has]
@@ -103,7 +110,7 @@ async def check(api: ApiServer, namespace: str | None, rights: Sequence[Right]) 
         raise StartError(
             "the API server refuses the credentials: give another token or kubeconfig", EXIT_ACCESS
         ) from problem
-    except ClusterError as problem:
+    except UntrustedServerError as problem:
         raise StartError(str(problem), EXIT_UNAVAILABLE) from problem
 
 

@@ -35,15 +35,16 @@ class Settings:
     #: Another replica takes over after this; this one ends after two thirds of it without a renewal.
     lease_seconds: float = 15.0
 
-    #: Runs that are reconciled at once, and requests that are under way at once.
+    #: Runs that are reconciled at once. Each has one request under way at a time; what else asks has a few more.
     workers: int = 20
-    connections: int = 20
     request_timeout_seconds: float = 20.0
+    #: More requests in a second wait; the Lease's own do not, and watches are not counted.
+    requests_per_second: float = 200.0
 
     #: Each watch is opened anew after this, which is the sign that it lives.
     watch_seconds: int = 60
     watch_stale_seconds: float = 150.0
-    #: A reconcile or a waiting key that is older means that the queue is stuck.
+    #: Runs that wait for so long without one look having ended mean that the workers are stuck.
     stuck_seconds: float = 300.0
     #: How often every run is looked at although nothing changed.
     resync_seconds: float = 300.0

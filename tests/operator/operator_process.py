@@ -75,10 +75,10 @@ class OperatorProcess:
         """Return whether this replica has the turn."""
         return self.figures().get("wft_leader") == 1.0
 
-    def health(self) -> tuple[int, str]:
-        """Return code and text of /healthz; code 0 where nobody answers."""
+    def health(self, path: str = "/healthz") -> tuple[int, str]:
+        """Return code and text of /healthz or /readyz; code 0 where nobody answers."""
         try:
-            return _get(self.port, "/healthz")
+            return _get(self.port, path)
         except OSError:
             return 0, ""
 

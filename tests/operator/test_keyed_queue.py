@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from simulated_time import in_simulated_time
 from whisper_finetune_operator import back_off
 from whisper_finetune_operator.watching import keyed_queue
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
@@ -183,6 +184,46 @@ async def test_oldest_key_tells_how_long_the_queue_is_stuck() -> None:
         await until(lambda: queue.oldest_seconds() > 0.01)
         gate.set()
         await until(lambda: queue.oldest_seconds() == 0.0)
+
+
+def test_long_queue_of_slow_looks_is_at_work_and_not_stalled() -> None:
+    """10,000 runs at 0.6 s a look and 20 workers: the oldest waits for five minutes, and all the time looks end."""
+
+    async def main() -> tuple[float, float]:
+        async def work(_: str) -> None:
+            await asyncio.sleep(0.6)
+
+        oldest, stalled = 0.0, 0.0
+        async with running(work, workers=20) as (queue, _):
+            for number in range(10_000):
+                queue.add(str(number))
+            while queue.depth():
+                await asyncio.sleep(0.1)
+                oldest, stalled = max(oldest, queue.oldest_seconds()), max(stalled, queue.stalled_seconds())
+        return oldest, stalled
+
+    oldest, stalled = in_simulated_time(main())
+    assert oldest > 299
+    assert stalled < 1
+
+
+def test_queue_where_no_look_ends_is_stalled() -> None:
+    async def main() -> list[float]:
+        gate = asyncio.Event()
+
+        async def work(_: str) -> None:
+            await gate.wait()
+
+        async with running(work, workers=1) as (queue, _):
+            queue.add("held")
+            queue.add("waits")
+            await asyncio.sleep(400)
+            seen = [queue.stalled_seconds()]
+            gate.set()
+            await asyncio.sleep(1)
+            return [*seen, queue.stalled_seconds()]
+
+    assert in_simulated_time(main()) == [400, 0]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """One replica acts at a time: the Lease, and what happens when its holder dies, sleeps or loses the server."""
 
+import asyncio
 import signal
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 
 from namespace_view import Namespace
 from operator_process import Proxy, Start, until
+from simulated_time import in_simulated_time
 from whisper_finetune_operator.api import lease
+from whisper_finetune_operator.api.lease import Leadership
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 TERMS = lease.LeaseTerms("operators", "whisper", "replica-b", 15.0)
@@ -67,6 +70,44 @@ def test_renewed_lease_keeps_since_when_it_is_held() -> None:
 
 def test_holder_stops_acting_before_another_can_start() -> None:
     assert TERMS.renew_seconds < TERMS.safe_seconds < TERMS.seconds
+
+
+class HangingApi:
+    """An API server that answers only some requests; the others hang."""
+
+    def __init__(self, answered: list[bool]) -> None:
+        self._answered = answered
+        self.asked = 0
+
+    async def replace(self, _: object, body: dict[str, Any]) -> dict[str, Any]:
+        self.asked += 1
+        if self.asked > 1 and not self._answered[self.asked - 2]:
+            await asyncio.sleep(3600)
+        return {**body, "metadata": {**body["metadata"], "resourceVersion": "10"}}
+
+    async def find(self, *_: object) -> dict[str, Any]:
+        return held_by("replica-b")
+
+
+@pytest.mark.parametrize(
+    ("answered", "kept"), [([False, True, True], True), ([False, False, False, False, False], False)]
+)
+def test_renewal_that_hangs_leaves_time_for_the_next(answered: list[bool], *, kept: bool) -> None:
+    """With a Lease of 15 s one may act for 10: each request takes half of what is left at most."""
+
+    async def main() -> bool:
+        api: Any = HangingApi(answered)
+        leadership = Leadership(api, TERMS)
+        await leadership.acquire()
+        keeping = asyncio.create_task(leadership.keep())
+        await asyncio.wait([keeping], timeout=12)
+        ended = keeping.done()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        assert api.asked > 2
+        return ended
+
+    assert in_simulated_time(main()) is not kept
 
 
 @pytest.mark.apiserver

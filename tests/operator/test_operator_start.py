@@ -83,10 +83,13 @@ def test_wrong_token(start: Start, kubeconfig: Changed) -> None:
     assert line.startswith("the API server refuses the credentials")
 
 
-def test_nobody_answers(start: Start, kubeconfig: Changed) -> None:
+def test_nobody_answers_is_waited_for_and_told(start: Start, kubeconfig: Changed) -> None:
     server = f"https://127.0.0.1:{free_port()}"
-    line = says(start, EXIT_UNAVAILABLE, kubeconfig=kubeconfig(cluster={"server": server}))
-    assert line.startswith(f"the API server does not answer: {server}")
+    replica = start(kubeconfig=kubeconfig(cluster={"server": server}))
+    until(lambda: replica.health("/readyz")[0] == 503, what="that it is not ready")
+    until(lambda: any(f"the API server does not answer: {server}" in each for each in replica.messages()), what="why")
+    assert replica.health() == (200, "ok")
+    assert replica.stop() == 0
 
 
 def test_server_that_somebody_else_vouches_for(start: Start, kubeconfig: Changed) -> None:

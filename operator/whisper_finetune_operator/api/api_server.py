@@ -1,11 +1,13 @@
 """Requests to the API server and what its answers mean. Objects are plain dictionaries, as the API has them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from whisper_finetune_api import v1alpha1
-from whisper_finetune_operator.api.connection import Answer, Connection, UnreachableError
+from whisper_finetune_operator.api.connection import Answer, Connection, UnreachableError, UntrustedError
+from whisper_finetune_operator.api.pace import Pace
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.world import KubernetesObject
 
@@ -28,6 +30,7 @@ _METHODS = {
     "delete": "DELETE",
 }
 _FIRST_FAILURE = 300
+_FIRST_FAULT = 500
 _UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -49,6 +52,10 @@ class NotFoundError(ClusterError):
 
 class UnauthorizedError(ClusterError):
     """The credentials are refused; a token may just be being renewed."""
+
+
+class UntrustedServerError(ClusterError):
+    """Whoever answers does not prove to be the API server."""
 
 
 class RefusedError(Exception):
@@ -87,11 +94,14 @@ ACCESS_REVIEWS = Resource("apis", "authorization.k8s.io/v1", "selfsubjectaccessr
 
 
 class ApiServer:
-    """The verbs of the API. Each may raise any of the errors above."""
+    """The verbs of the API. Each may raise any of the errors above; `pace` bounds the requests, watches apart."""
 
-    def __init__(self, connection: Connection, metrics: Metrics) -> None:
+    def __init__(self, connection: Connection, metrics: Metrics, pace: Pace | None = None) -> None:
         self._connection = connection
         self._requests = metrics.api_requests
+        self._pace = pace
+        #: Since when every request had an answer that was no fault of the server's; None: the last one had not.
+        self.answering_since: float | None = None
 
     async def find(self, resource: Resource, namespace: str, name: str) -> KubernetesObject | None:
         """Return the object, or None where there is none."""
@@ -158,7 +168,7 @@ class ApiServer:
                 else:
                     yield json.loads(line)
         except UnreachableError as problem:
-            raise ClusterError(f"the API server does not answer: {problem}") from problem
+            raise _no_answer(problem) from problem
 
     async def ask(
         self,
@@ -173,13 +183,28 @@ class ApiServer:
     ) -> KubernetesObject:
         """Send one request, and return what a good answer holds."""
         headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
+        if self._pace:
+            await self._pace.turn()
         try:
             answer = await self._connection.send(_METHODS[verb], path, body=body, headers=headers, **query)
         except UnreachableError as problem:
             self._requests.labels(verb, resource.plural, "none").inc()
-            raise ClusterError(f"the API server does not answer: {problem}") from problem
+            self.answering_since = None
+            raise _no_answer(problem) from problem
         self._requests.labels(verb, resource.plural, str(answer.code)).inc()
+        if answer.code >= _FIRST_FAULT:
+            self.answering_since = None
+        elif self.answering_since is None:
+            self.answering_since = asyncio.get_running_loop().time()
+        if self._pace and answer.retry_after_seconds is not None and answer.code >= _FIRST_FAILURE:
+            self._pace.hold(answer.retry_after_seconds)
         return _meaning(f"{verb} {path}", answer)
+
+
+def _no_answer(problem: UnreachableError) -> ClusterError:
+    if isinstance(problem, UntrustedError):
+        return UntrustedServerError(f"the API server's certificate is not trusted: {problem}")
+    return ClusterError(f"the API server does not answer: {problem}")
 
 
 def _meaning(request: str, answer: Answer) -> KubernetesObject:

@@ -28,12 +28,18 @@ class UnreachableError(Exception):
     """The API server gave no answer: it may be away for a moment."""
 
 
+class UntrustedError(UnreachableError):
+    """Whoever answers does not prove to be the API server: its certificate is not of the authority that is known."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the API server said; `body` is an empty object where it said nothing."""
 
     code: int
     body: dict[str, Any]
+    #: What the server asks to wait before the next request.
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def _access(config: SingleConfig) -> Access:
 
 
 class Connection:
-    """A bounded number of connections to the API server."""
+    """A bounded number of connections for requests, and one for each watch beside them: a watch keeps its own."""
 
     def __init__(self, access: Access, *, connections: int, timeout_seconds: float) -> None:
         self.access = access
@@ -83,12 +89,14 @@ class Connection:
         connector = aiohttp.TCPConnector(limit=connections, ssl=access.tls)
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        self._watches = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=access.tls))
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+        await self._watches.close()
 
     async def send(self, method: str, path: str, *, body: object, headers: Mapping[str, str], **query: str) -> Answer:
         """Send one request and return the answer, whatever it is; UnreachableError where there is none."""
@@ -105,9 +113,9 @@ class Connection:
         url, headers = self.access.server + path, {**headers, **self.access.headers()}
         timeout = aiohttp.ClientTimeout(sock_connect=silence_seconds, sock_read=silence_seconds)
         try:
-            async with self._session.get(url, params=query, headers=headers, timeout=timeout) as response:
+            async with self._watches.get(url, params=query, headers=headers, timeout=timeout) as response:
                 if not response.ok:
-                    yield Answer(response.status, _object(await response.read()))
+                    yield await _answer(response)
                     return
                 rest = b""
                 async for part in response.content.iter_any():
@@ -115,7 +123,7 @@ class Connection:
                     for line in lines:
                         yield line
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
-            raise UnreachableError(f"{self.access.server}: {str(problem) or type(problem).__name__}") from problem
+            raise self._unreachable(problem) from problem
 
     async def _once(
         self, method: str, path: str, data: str | None, headers: Mapping[str, str], query: Mapping[str, str]
@@ -123,13 +131,23 @@ class Connection:
         url, headers = self.access.server + path, {**headers, **self._who}
         try:
             async with self._session.request(method, url, params=query, data=data, headers=headers) as response:
-                return Answer(response.status, _object(await response.read()))
+                return await _answer(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as problem:
-            raise UnreachableError(f"{self.access.server}: {str(problem) or type(problem).__name__}") from problem
+            raise self._unreachable(problem) from problem
+
+    def _unreachable(self, problem: Exception) -> UnreachableError:
+        kind = UntrustedError if isinstance(problem, aiohttp.ClientConnectorCertificateError) else UnreachableError
+        return kind(f"{self.access.server}: {str(problem) or type(problem).__name__}")
 
     def _has_new_token(self) -> bool:
         known, self._who = self._who, self.access.headers()
         return self._who != known
+
+
+async def _answer(response: aiohttp.ClientResponse) -> Answer:
+    asked = response.headers.get("Retry-After", "")
+    # The API server gives seconds; a proxy's date is not worth reading.
+    return Answer(response.status, _object(await response.read()), float(asked) if asked.isdecimal() else None)
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
 
+#: The shortest pause before a renewal that failed is tried again.
+_AT_ONCE_SECONDS = 0.1
+
 
 class LeaseLostError(Exception):
     """Another replica may act by now: this one must not."""
@@ -64,13 +67,17 @@ def taken(terms: LeaseTerms, lease: KubernetesObject | None, now: datetime) -> K
 
 
 class Leadership:
-    """The part of one replica in the election. Waiting is counted on its own clock: the replicas' clocks may differ."""
+    """The part of one replica in the election. Waiting is counted on its own clock: the replicas' clocks may differ.
+
+    `api` must have connections of its own: a renewal that waits for one behind slow work loses the turn.
+    """
 
     def __init__(self, api: ApiServer, terms: LeaseTerms) -> None:
         self._api = api
         self._terms = terms
         self._lease: KubernetesObject | None = None
         self._renewed_at = float("-inf")
+        self._is_late = False
 
     async def acquire(self) -> None:
         """Return as soon as this replica may act."""
@@ -93,11 +100,14 @@ class Leadership:
     async def keep(self) -> None:
         """Renew the Lease until cancelled; LeaseLostError where that did not succeed in time."""
         while True:
-            await asyncio.sleep(self._terms.renew_seconds)
+            await asyncio.sleep(self._pause_seconds())
             try:
-                async with asyncio.timeout(self._left_seconds()):
+                # Half of what is left: a request that hangs leaves time for another one.
+                async with asyncio.timeout(self._left_seconds() / 2):
                     await self._take(self._lease)
+                self._is_late = False
             except (ClusterError, RefusedError, TimeoutError) as problem:
+                self._is_late = True
                 logger.warning("cannot renew the Lease: %s", str(problem) or "no answer in time")
                 await self._require_holder()
             self.require()
@@ -123,13 +133,16 @@ class Leadership:
     async def _require_holder(self) -> None:
         """Look whose the Lease is after a failure: an answer that got lost may have renewed it all the same."""
         try:
-            async with asyncio.timeout(max(self._left_seconds(), 0)):
+            async with asyncio.timeout(self._left_seconds() / 2):
                 lease = await self._api.find(LEASES, self._terms.namespace, self._terms.name)
         except (ClusterError, RefusedError, TimeoutError):
             return
         if lease is None or holder_of(lease) != self._terms.identity:
             raise LeaseLostError(f"Lease {self._terms.name} was taken by {holder_of(lease) if lease else 'nobody'}")
         self._lease = lease
+
+    def _pause_seconds(self) -> float:
+        return max(_AT_ONCE_SECONDS, self._left_seconds() / 4) if self._is_late else self._terms.renew_seconds
 
     def _left_seconds(self) -> float:
         return self._renewed_at + self._terms.safe_seconds - _clock()

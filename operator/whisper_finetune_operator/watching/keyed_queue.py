@@ -26,6 +26,7 @@ class KeyedQueue:
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
+        self._last_end = float("-inf")
 
     def add(self, key: str) -> None:
         """Look at the key as soon as a worker is free; a key that waits already is not added twice."""
@@ -58,6 +59,11 @@ class KeyedQueue:
         since = min((*self._waiting.values(), *self._busy.values()), default=None)
         return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
+    def stalled_seconds(self) -> float:
+        """Return for how long keys have waited, or been worked on, without the work on any one having ended."""
+        since = min((*self._waiting.values(), *self._busy.values()), default=None)
+        return 0.0 if since is None else asyncio.get_running_loop().time() - max(since, self._last_end)
+
     async def _serve(self) -> None:
         while True:
             key = await self._ready.get()
@@ -68,6 +74,7 @@ class KeyedQueue:
                 await self._look_at(key)
             finally:
                 del self._busy[key]
+                self._last_end = asyncio.get_running_loop().time()
             if key in self._again:
                 self._again.remove(key)
                 self.add(key)

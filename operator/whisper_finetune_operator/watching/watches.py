@@ -1,30 +1,75 @@
 """kopf brings the watches, their resilience, and the end of the process when it is told to stop."""
 
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
 import kopf
+from kopf._cogs.clients.errors import APIError
+from kopf._cogs.clients.watching import WatchingError
 from kopf._core.engines.peering import Identity
 
+from whisper_finetune_operator import back_off
 from whisper_finetune_operator.api.api_server import PAGE
 from whisper_finetune_operator.api.connection import Access
+from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.health import WatchAges
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import handlers
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 from whisper_finetune_operator.watching.store import Store
 
+logger = logging.getLogger(__name__)
+
 #: A watch that the server neither ended in time, nor sent anything on for so long after that, is given up.
 GRACE_SECONDS = 10
+#: Watches that lasted so long have not failed at once.
+HEALTHY_SECONDS = 60.0
+#: How kopf names the task of a watch.
+_WATCHER_PREFIX = "watcher for "
 
 
-async def watch(settings: Settings, access: Access, store: Store, queue: KeyedQueue, ages: WatchAges) -> None:
-    """Watch until the process is told to stop; what kopf cannot mend is raised."""
+async def watch(
+    settings: Settings,
+    access: Access,
+    store: Store,
+    queue: KeyedQueue,
+    ages: WatchAges,
+    take_signals: Callable[[], None],
+) -> None:
+    """Watch until cancelled. What kopf gives up at, such as an error in a watch, is mended by beginning anew.
+
+    kopf takes the process's signals for itself each time it begins; `take_signals` takes them back.
+    """
+    broken = BackOff(HEALTHY_SECONDS)
+    ages.expect(resource[-1] for resource in (handlers.RUNS, handlers.JOBS, handlers.PODS))
+    while True:
+        began = asyncio.get_running_loop().time()
+        try:
+            await _one_life(settings, access, store, queue, ages, take_signals)
+        except (APIError, WatchingError, kopf.LoginError, aiohttp.ClientError, TimeoutError) as problem:
+            logger.warning("the watches broke, and list everything anew: %s", problem)
+        lasted_seconds = asyncio.get_running_loop().time() - began
+        await asyncio.sleep(broken.wait_seconds(lasted_seconds, random.random()))  # noqa: S311 (it guards nothing)
+
+
+async def _one_life(
+    settings: Settings,
+    access: Access,
+    store: Store,
+    queue: KeyedQueue,
+    ages: WatchAges,
+    take_signals: Callable[[], None],
+) -> None:
+    """Let kopf watch until one of its tasks ends. kopf's own way to run them would cancel everybody else's, too."""
     registry = kopf.OperatorRegistry()
     handlers.register(registry, store, queue, ages)
     _register_login(registry, access, ages)
-    ages.expect(resource[-1] for resource in (handlers.RUNS, handlers.JOBS, handlers.PODS))
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=_kopf_settings(settings),
         standalone=True,
@@ -33,6 +78,17 @@ async def watch(settings: Settings, access: Access, store: Store, queue: KeyedQu
         clusterwide=settings.namespace is None,
         namespaces=[settings.namespace] if settings.namespace else [],
     )
+    take_signals()
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # Where one watch breaks, kopf leaves the other ones to themselves.
+        left = [*tasks, *(each for each in asyncio.all_tasks() if each.get_name().startswith(_WATCHER_PREFIX))]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+    for task in ended:
+        task.result()
 
 
 def _register_login(registry: kopf.OperatorRegistry, access: Access, ages: WatchAges) -> None:
@@ -73,13 +129,22 @@ def _kopf_settings(settings: Settings) -> kopf.OperatorSettings:
         chosen.watching.label_selectors[resource] = selector
     chosen.networking.connect_timeout = GRACE_SECONDS
     chosen.networking.request_timeout = 45
-    chosen.networking.error_backoffs = (0.5, 1, 2, 4, 8)
+    chosen.networking.error_backoffs = _Endless()
+    # kopf would kill the process so long after the end of its tasks.
+    chosen.process.ultimate_exiting_timeout = None
     chosen.networking.enforce_retry_after = True
     # kopf keeps a task for each object for so long after its last event.
     chosen.queueing.idle_timeout = 0.5
     chosen.persistence.diffbase_storage = _NoDifferences()
     chosen.persistence.progress_storage = _NoProgress()
     return chosen
+
+
+class _Endless:
+    """The waits between tries of kopf's own requests: a server that is away for an hour is waited for."""
+
+    def __iter__(self) -> Iterator[float]:
+        return (back_off.seconds_after(failures, random.random()) for failures in itertools.count(1))  # noqa: S311 (it guards nothing)
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
