@@ -20,6 +20,7 @@ import locked_environment
 from repository import ROOT
 from tracked_runs import config, result, snapshot
 from trainer_configs import UID
+from whisper_finetune_trainer import redaction
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.tracking import tracked_values, tracking
 from whisper_finetune_trainer.tracking.tracked_values import Point
@@ -69,7 +70,7 @@ class DownTracker:
 def test_a_tracker_that_is_down_neither_slows_nor_fails_a_run(caplog: pytest.LogCaptureFixture) -> None:
     down = DownTracker()
     environment = {"MLFLOW_TRACKING_URI": "http://me:hunter2@tracker"}
-    told = Tracking("MLflow", down, {}, lambda text: tracking.without_secrets(text, environment))
+    told = Tracking("MLflow", down, {}, lambda text: redaction.without_secrets(text, environment))
     for step in range(5000):
         told(snapshot(step))
     assert told._waiting.qsize() <= 2000

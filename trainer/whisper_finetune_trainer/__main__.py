@@ -4,6 +4,12 @@ import faulthandler
 import sys
 from typing import Sequence
 
+from whisper_finetune_trainer import secret_environment
+
+if __name__ == "__main__":
+    # Before anything else is loaded: the process may begin anew.
+    secret_environment.hide(sys.argv[1:])
+
 from whisper_finetune_trainer import arguments, ending, logs, pod, workstation
 
 
@@ -19,6 +25,7 @@ def main(command_line: Sequence[str]) -> int:
         return workstation.plan(given)
     if given.command == "compile":
         return workstation.compile_graph(given)
+    logs.guard_streams()
     return pod.run(given.termination_log)
 
 

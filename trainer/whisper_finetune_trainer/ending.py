@@ -10,7 +10,7 @@ from typing import Callable, NoReturn, Optional
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import TrainingResult
-from whisper_finetune_trainer import result
+from whisper_finetune_trainer import quoting, redaction, result
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.stopping import Stopped
@@ -30,7 +30,6 @@ _ADVICE = (
     ("No space left on device", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
     ("Disk quota exceeded", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
 )
-_LONGEST_CAUSE = 300
 logger = logging.getLogger(__name__)
 
 
@@ -63,15 +62,15 @@ def _with_advice(error: Exception) -> str:
     """Return what the machine could not give, and what helps; of any other error its kind and text."""
     if isinstance(error, MemoryError) and not str(error):
         return f"out of memory: {_MORE_MEMORY}"
-    text = one_line(error)
+    text = f"{type(error).__name__}: {error}"
     advice = next((advice for words, advice in _ADVICE if words in text), None)
-    return f"{advice[0]} ({result.cut(text, _LONGEST_CAUSE)}): {advice[1]}" if advice else text
+    return f"{advice[0]} ({one_line(error)}): {advice[1]}" if advice else one_line(error)
 
 
 def one_line(error: BaseException) -> str:
     """Return an unexpected error's kind and text in one line; its traceback is in the log."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text = quoting.words_of(error)
+    return f"{type(error).__name__}: {text}" if str(error).strip() else text
 
 
 def write_termination_message(path: Path, ending: Ending, operators: Optional[int] = None) -> None:
@@ -98,8 +97,8 @@ def leave(exit_code: int) -> NoReturn:
 
 
 def _failed(reporter: Reporter, exit_code: int, reason: Optional[str], message: str) -> Ending:
-    snapshot = reporter.snapshot()
-    return Ending(exit_code, result.failed(snapshot.report, reason, message, round(snapshot.training_seconds)))
+    snapshot, plain = reporter.snapshot(), redaction.without_secrets(message, os.environ)
+    return Ending(exit_code, result.failed(snapshot.report, reason, plain, round(snapshot.training_seconds)))
 
 
 def _stopped_message(reporter: Reporter, stopped: Stopped) -> str:

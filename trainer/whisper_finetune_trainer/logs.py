@@ -1,15 +1,84 @@
-"""The log: plain lines with the time, on stderr."""
+"""The log: plain lines with the time, on stderr; no secret is in it, and nothing that a terminal would obey."""
 
 import logging
+import os
+import sys
+import threading
+import traceback
+from typing import Any, Iterable, TextIO, cast
+
+from whisper_finetune_trainer import quoting, redaction
 
 _LINE = "%(asctime)s %(levelname)s %(message)s"
 #: Their lines at INFO tell about themselves, not about the run.
 _QUIET = ("httpx", "httpcore", "urllib3", "filelock", "numba", "fsspec")
+logger = logging.getLogger(__name__)
 
 
 def start(level: int = logging.INFO) -> None:
-    """Write the log of this process to stderr from now on."""
+    """Write the log of this process to stderr from now on, with all that libraries log and what no code catches."""
+    # Not a formatter: libraries have handlers of their own, and the progress bar replaces that of the log.
+    logging.setLogRecordFactory(_CleanRecord)
     logging.basicConfig(level=level, format=_LINE, datefmt="%Y-%m-%dT%H:%M:%S%z")
     logging.captureWarnings(True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda found: _log_uncaught(found.exc_type, found.exc_value, found.exc_traceback)
+    sys.unraisablehook = lambda found: _log_uncaught(found.exc_type, found.exc_value, found.exc_traceback)
+
+
+def guard_streams() -> None:
+    """Clean what libraries print by themselves, too; not on a terminal, whose progress bar moves the cursor."""
+    sys.stdout, sys.stderr = (cast("TextIO", _CleanStream(stream)) for stream in (sys.stdout, sys.stderr))
+
+
+def cleaned(text: str) -> str:
+    """Return a text without secrets and control characters; lines after the first are indented, and look like no other.
+
+    A line end in a file's name must not begin what reads as another line of the log.
+    """
+    plain = redaction.without_secrets(text, os.environ)
+    return "\n  ".join(map(quoting.printable, plain.split("\n")))
+
+
+class _CleanRecord(logging.LogRecord):
+    """What any logger is told, whichever handler and formatter writes it."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        if self.exc_info and self.exc_info[0] is not None:
+            self.exc_text = cleaned("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
+        if self.stack_info:
+            self.stack_info = cleaned(self.stack_info)
+
+    def getMessage(self) -> str:  # noqa: N802 (logging's own name)
+        """Return the message without secrets and control characters."""
+        return cleaned(super().getMessage())
+
+
+class _CleanStream:
+    """A stream of text whose lines are cleaned one by one as they are written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; a carriage return, which would hide a line of a log, ends it."""
+        plain = redaction.without_secrets(text.replace("\r\n", "\n").replace("\r", "\n"), os.environ)
+        self._stream.write("\n".join(map(quoting.printable, plain.split("\n"))))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _log_uncaught(kind: Any, error: Any, where: Any) -> None:
+    if kind is not None and issubclass(kind, SystemExit):
+        return
+    logger.critical("unexpected", exc_info=(kind, error, where))

@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import attempt, configuration, ending, planning, result, spec_file
+from whisper_finetune_trainer import attempt, configuration, ending, logs, planning, result, spec_file
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -36,7 +36,7 @@ def plan(arguments: argparse.Namespace) -> int:
     try:
         planned = planning.describe(_config(arguments, Path(tempfile.gettempdir())))
     except TrainerError as error:
-        sys.stderr.write(error.message + "\n")
+        sys.stderr.writelines(logs.cleaned(line) + "\n" for line in error.message.splitlines())
         return error.exit_code
     sys.stdout.write(json.dumps(planned, indent=1, ensure_ascii=False) + "\n")
     return causes.EXIT_DONE
@@ -51,7 +51,7 @@ def compile_graph(arguments: argparse.Namespace) -> int:
             # optimum-graphcore is in the image for IPUs alone, and takes seconds to load.
             folder: str = importlib.import_module("whisper_finetune_trainer.ipu.compilation").fill_cache(config)
     except TrainerError as error:
-        sys.stderr.write(error.message + "\n")
+        sys.stderr.writelines(logs.cleaned(line) + "\n" for line in error.message.splitlines())
         return error.exit_code
     sys.stdout.write(f"the training graph of {config.spec.model} is in {folder}\n")
     return causes.EXIT_DONE

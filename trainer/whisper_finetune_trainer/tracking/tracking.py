@@ -9,6 +9,7 @@ import threading
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_trainer import redaction
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 from whisper_finetune_trainer.tracking import tracked_values
 from whisper_finetune_trainer.tracking.tracked_values import Point
@@ -19,8 +20,6 @@ _WAITING = 2_000
 #: How long a run that is done waits for its trackers, and one that is not: it may be about to be killed.
 _DONE_SECONDS, _OTHER_SECONDS = 30.0, 3.0
 _PROJECT = "whisper-fine-tune"
-#: Values of variables with these words in their names never reach the log.
-_SECRET_WORDS = ("TOKEN", "PASSWORD", "KEY", "SECRET", "MLFLOW_TRACKING_URI", "WANDB_BASE_URL", "CREDENTIALS")
 logger = logging.getLogger(__name__)
 
 
@@ -131,7 +130,9 @@ def _wandb(config: TrainerConfig, environment: Mapping[str, str]) -> Optional[Tr
 
 
 def _tracking(name: str, tracker: Tracker, config: TrainerConfig, environment: Mapping[str, str]) -> Tracking:
-    return Tracking(name, tracker, tracked_values.parameters(config), lambda text: without_secrets(text, environment))
+    return Tracking(
+        name, tracker, tracked_values.parameters(config), lambda text: redaction.without_secrets(text, environment)
+    )
 
 
 def _is_there(name: str, library: str) -> bool:
@@ -141,11 +142,3 @@ def _is_there(name: str, library: str) -> bool:
         logger.warning("%s is not told of this run: build an image with the extra `%s` (docs/report.md)", name, library)
         return False
     return True
-
-
-def without_secrets(text: str, environment: Mapping[str, str]) -> str:
-    """Return a text in which no value of a variable that may be secret occurs."""
-    for name, value in environment.items():
-        if value and any(word in name for word in _SECRET_WORDS):
-            text = text.replace(value, f"${name}")
-    return text
