@@ -10,6 +10,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.phases import RUNNING_STATES
 from whisper_finetune_operator.world import Run
 
 #: From the 0.1 s of a quick start to the day of a long training.
@@ -43,8 +45,9 @@ class Metrics:
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def watch_runs(self, runs: Callable[[], Iterator[Run]]) -> None:
-        """Add the number of runs in each state."""
+        """Add the number of runs in each state, and how old the progress of those at work is."""
         self.registry.register(_RunsByState(runs))
+        self.registry.register(_ProgressAges(runs))
 
     def watch_kept_partitions(self, kept: Callable[[], Mapping[str, str]]) -> None:
         """Add the partitions that nobody holds and that cannot be taken all the same, with what keeps them."""
@@ -88,6 +91,23 @@ class _RunsByState(Collector):
         family = GaugeMetricFamily("wft_runs", "Runs in each state.", labels=["state"])
         for state, count in sorted(states.items()):
             family.add_metric([state], count)
+        yield family
+
+
+class _ProgressAges(Collector):
+    """Of runs that have a pod at work and have told how far they are: bounded by the pods of the cluster."""
+
+    def __init__(self, runs: Callable[[], Iterator[Run]]) -> None:
+        self._runs = runs
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        text = "Since the progress of a run with a pod at work last changed, to five minutes."
+        family = GaugeMetricFamily("wft_progress_age_seconds", text, labels=["namespace", "name"])
+        now = datetime.now(UTC)
+        for run in self._runs():
+            told = run.status.get("progress", {}).get("updateTime")
+            if told and run.status.get("state") in (*RUNNING_STATES, "Unknown"):
+                family.add_metric([run.namespace, run.name], (now - timestamps.parse(told)).total_seconds())
         yield family
 
 

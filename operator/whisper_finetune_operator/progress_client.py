@@ -110,7 +110,7 @@ class ProgressClient:
             self._note_failure(trainer, problem)
         else:
             self._turns.done(trainer, _clock(), faults=0, fraction=0.0)
-            self._store.keep_report(trainer.run_uid, trainer.pod_uid, found.model)
+            self._store.keep_report(trainer.run_uid, trainer.pod_uid, found.model, datetime.now(UTC))
             self._complained.discard(trainer.pod_uid)
             self._note_left_out(trainer, found.remark())
         self._queue.add(trainer.run_uid)

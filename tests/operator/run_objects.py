@@ -16,7 +16,7 @@ from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads import names
-from whisper_finetune_operator.world import Refusal, Run, World
+from whisper_finetune_operator.world import Refusal, Run, Silence, World
 
 NAME, NAMESPACE, UID = "italian", "speech", "7a0c9a4e-6f0b-4c59-9d1f-0d6a3f6d8c11"
 CHILD = names.child_name(NAME, UID)
@@ -282,6 +282,13 @@ def world(
     refusal: Refusal | None = None,
     leases: tuple[dict[str, Any], ...] = (),
     line: Line = EMPTY_LINE,
+    changed: float | None = None,
+    silent: float | None = None,
 ) -> World:
-    """Return the world around a run, so many seconds into the story."""
-    return World(Run.from_object(run), job, pods, report, refusal, at(seconds), leases, line)
+    """Return the world around a run, so many seconds into the story.
+
+    Its report `changed` then, and its pod has been `silent` since then.
+    """
+    since = None if changed is None else at(changed)
+    silence = None if silent is None else Silence(at(silent), "no answer in time")
+    return World(Run.from_object(run), job, pods, report, refusal, at(seconds), leases, line, since, silence)

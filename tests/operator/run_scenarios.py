@@ -24,6 +24,7 @@ from run_objects import (
 )
 from whisper_finetune_api.contract import CONTRACT
 from whisper_finetune_api.run import TrainerReport
+from whisper_finetune_api.v1alpha1 import Progress
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line
@@ -45,6 +46,8 @@ class Moment(NamedTuple):
     deleted: bool = False
     leases: tuple[dict[str, Any], ...] = ()
     line: Line = EMPTY_LINE
+    changed: float | None = None
+    silent: float | None = None
 
 
 class Scenario(NamedTuple):
@@ -79,6 +82,8 @@ def tell(moments: tuple[Moment, ...]) -> list[tuple[World, Decision]]:
             refusal=moment.refusal,
             leases=moment.leases,
             line=moment.line,
+            changed=moment.changed,
+            silent=moment.silent,
         )
         decision = decisions.decide(shown, RUNTIMES)
         told.append((shown, decision))
@@ -103,6 +108,15 @@ OF_CONTRACT_0 = ended(
 )
 _MATCHED = "Container trainer for pod speech/p failed with exit code 76 matching FailJob rule at index 2"
 _MATCHED_64 = _MATCHED.replace("76", "64")
+
+
+UNHEARD = PREPARING._replace(seconds=200, silent=15)
+GPU = Moment(1, spec={"runtime": "gpu"})
+GPU_TRAINING = TRAINING._replace(spec=GPU.spec)
+LONG_EVALUATION = GPU_TRAINING._replace(seconds=9000, changed=60, report=progress(40, stage="Evaluating"))
+COMPILING = GPU_TRAINING._replace(
+    report=progress(0).model_copy(update={"progress": Progress(step=0, total_steps=100, percent=0)})
+)
 
 
 #: Parts of a result that must not pass.
@@ -1176,6 +1190,82 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "Job deleted by hand, and its node does not answer": Scenario(
         (CREATED, JOB, TRAINING, LOST._replace(job=None)), "Unknown", "NodeUnreachable", "nothing else of this run"
+    ),
+    # a trainer that does not answer
+    "nothing answers yet": Scenario(
+        (CREATED, JOB, PREPARING, PREPARING._replace(seconds=30, silent=15)), "Preparing", "Preparing", rechecks=True
+    ),
+    "nothing answers for long": Scenario(
+        (CREATED, JOB, PREPARING, UNHEARD),
+        "Running",
+        "Running",
+        f"pod {CHILD}-00002 runs, and has not told its progress since 2026-11-22T10:00:15Z: a NetworkPolicy",
+    ),
+    "nothing answers, and the operator has just started": Scenario(
+        (CREATED, JOB, PREPARING, UNHEARD, PREPARING._replace(seconds=300)), "Running", "Running", "has not told"
+    ),
+    "nothing answers, and the operator has asked once": Scenario(
+        (CREATED, JOB, PREPARING, UNHEARD, PREPARING._replace(seconds=310, silent=305)),
+        "Running",
+        "Running",
+        rechecks=True,
+    ),
+    "nothing answers any more": Scenario(
+        (CREATED, JOB, PREPARING, TRAINING, TRAINING._replace(seconds=300, silent=75)), "Running", "Running"
+    ),
+    "it answers after all": Scenario(
+        (CREATED, JOB, PREPARING, UNHEARD, TRAINING._replace(seconds=400)), "Training", "Training"
+    ),
+    "nothing answers, and it ends well": Scenario(
+        (CREATED, JOB, PREPARING, UNHEARD, Moment(400, job(), (ended(2, 5, 399, 0, DONE),))), "Succeeded", "Succeeded"
+    ),
+    # training that stands still, on a runtime that tells it after ten minutes
+    "a step not long ago": Scenario(
+        (GPU, GPU_TRAINING, GPU_TRAINING._replace(seconds=650, changed=60)), "Training", "Training", rechecks=True
+    ),
+    "no step for long": Scenario(
+        (GPU, GPU_TRAINING, GPU_TRAINING._replace(seconds=660, changed=60)),
+        "Training",
+        "NoProgress",
+        "step 40 of 100 since 2026-11-22T10:01:00Z; nothing is ended by that",
+    ),
+    "no step for long, and the operator has just started": Scenario(
+        (
+            GPU,
+            GPU_TRAINING,
+            GPU_TRAINING._replace(seconds=660, changed=60),
+            GPU_TRAINING._replace(seconds=670, report=None),
+        ),
+        "Training",
+        "NoProgress",
+    ),
+    "no step for long, by what another operator wrote": Scenario(
+        (GPU, GPU_TRAINING, GPU_TRAINING._replace(seconds=670)), "Training", "NoProgress", "since 2026-11-22T10:01:00Z"
+    ),
+    "a step after long": Scenario(
+        (
+            GPU,
+            GPU_TRAINING,
+            GPU_TRAINING._replace(seconds=660, changed=60),
+            GPU_TRAINING._replace(seconds=700, changed=700, report=progress(41)),
+        ),
+        "Training",
+        "Training",
+        rechecks=True,
+    ),
+    "steps of the same percent": Scenario(
+        (GPU, GPU_TRAINING, GPU_TRAINING._replace(seconds=670, changed=665)), "Training", "Training", rechecks=True
+    ),
+    "a long evaluation": Scenario(
+        (GPU, GPU_TRAINING._replace(report=progress(40, stage="Evaluating")), LONG_EVALUATION),
+        "Evaluating",
+        "Evaluating",
+    ),
+    "a long compilation before the first step": Scenario(
+        (GPU, COMPILING, COMPILING._replace(seconds=9000)), "Training", "Training"
+    ),
+    "no step for long, on a runtime that tells none": Scenario(
+        (CREATED, JOB, TRAINING, TRAINING._replace(seconds=90000, changed=60)), "Training", "Training"
     ),
     # suspending and resuming
     "suspended before it was seen": Scenario((Moment(1, spec={"suspend": True}),), "Suspended", "Suspended"),

@@ -95,6 +95,27 @@ def test_progress_is_written_only_with_news(news: Moment, written: bool) -> None
     assert writes(CREATED, JOB, PREPARING, training(60, 40), news)[-1] is written
 
 
+def test_the_age_of_progress_is_written_every_five_minutes_while_steps_change() -> None:
+    def moment(seconds: float, step: int, changed: float) -> Moment:
+        return training(seconds, step, percent=40)._replace(changed=changed)
+
+    story = (CREATED, JOB, PREPARING, training(60, 40), moment(75, 41, 75), moment(359, 42, 358), moment(361, 43, 360))
+    assert writes(*story)[4:] == [False, False, True]
+    progress = last_status(*story).progress
+    assert progress is not None
+    assert (progress.step, progress.update_time) == (43, "2026-11-22T10:06:00Z")
+    assert writes(*story, moment(90000, 43, 360))[-1] is False
+
+
+def test_the_age_of_progress_follows_what_else_a_report_tells() -> None:
+    evaluating = training(60, 40, stage="Evaluating")
+    later = evaluating._replace(seconds=400, changed=390)
+    assert writes(CREATED, JOB, PREPARING, evaluating, later)[-1] is True
+    progress = last_status(CREATED, JOB, PREPARING, evaluating, later).progress
+    assert progress is not None
+    assert progress.update_time == "2026-11-22T10:06:30Z"
+
+
 def test_a_run_costs_five_writes_of_status_from_creation_to_its_result() -> None:
     calm = (
         CREATED,

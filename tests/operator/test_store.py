@@ -128,10 +128,22 @@ def test_pods_of_a_deleted_run_leave_nothing_behind(store: Store) -> None:
 
 def test_report_counts_for_the_newest_pod_alone(store: Store) -> None:
     store.put_pod(pod_version(running(20, 21), 11))
-    store.keep_report(UID, "pod-20", progress(10))
+    store.keep_report(UID, "pod-20", progress(10), at(25))
     assert world(store).report == progress(10)
     store.put_pod(pod_version(running(50, 51), 12))
     assert world(store).report is None
+
+
+def test_a_report_is_as_old_as_the_last_change_of_what_it_says(store: Store) -> None:
+    store.put_pod(pod_version(running(20, 21), 11))
+    store.keep_report(UID, "pod-20", progress(10), at(25))
+    assert world(store).report_changed_at is None
+    store.keep_report(UID, "pod-20", progress(11), at(40))
+    store.keep_report(UID, "pod-20", progress(11), at(55))
+    assert world(store).report_changed_at == at(40)
+    store.put_pod(pod_version(running(50, 51), 12))
+    store.keep_report(UID, "pod-50", progress(12), at(70))
+    assert world(store).report_changed_at is None
 
 
 def test_silence_is_of_the_newest_pod_counts_from_its_first_moment_and_ends_with_an_answer(store: Store) -> None:
@@ -139,7 +151,7 @@ def test_silence_is_of_the_newest_pod_counts_from_its_first_moment_and_ends_with
     store.keep_silence(UID, "pod-20", Silence(at(30), "no answer in time"))
     store.keep_silence(UID, "pod-20", Silence(at(45), "refused"))
     assert world(store).silence == Silence(at(30), "refused")
-    store.keep_report(UID, "pod-20", progress(10))
+    store.keep_report(UID, "pod-20", progress(10), at(25))
     assert world(store).silence is None
     store.keep_silence(UID, "pod-20", Silence(at(60), "refused"))
     store.put_pod(pod_version(running(50, 51), 12))
@@ -165,7 +177,7 @@ def test_refusal_holds_for_the_job_it_was_told_of(store: Store) -> None:
 
 def test_nothing_is_kept_for_an_unknown_run() -> None:
     store = Store(PartitionBook(lambda _: None))
-    store.keep_report(UID, "pod-20", progress(10))
+    store.keep_report(UID, "pod-20", progress(10), at(25))
     store.put_run(version(run_object(), 10))
     store.put_pod(pod_version(running(20, 21), 11))
     assert world(store).report is None

@@ -64,7 +64,9 @@ def _decide_course(world: World, seen: Situation, runtimes: Runtimes) -> Decisio
     if final and (final.state == "Succeeded" or not _could_go_on(seen, final)):
         derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
         return _finished(world, seen.previous, derived)
-    course = doubts.told(seen, under_way.end(seen, final) if final else under_way.find(seen, runtimes))
+    course = under_way.end(seen, final) if final else under_way.find(seen, runtimes)
+    runtime = runtimes.named(seen.previous.runtime) if seen.previous.runtime else None
+    course = doubts.told(seen, course, runtime.stall_seconds if runtime else None)
     back_off = partition_patience.kept(seen, course)
     admitted = False if back_off and back_off.until else _admitted(seen, course.phase)
     derived = status.derive_status(seen, course.phase, plan=course.plan, admitted=admitted, back_off=back_off)

@@ -17,7 +17,7 @@ from whisper_finetune_operator.planning.plan import Handling
 from whisper_finetune_operator.workloads import ipu_jobs, names, pods, workloads
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload
-from whisper_finetune_operator.world import Refusal, Run, World
+from whisper_finetune_operator.world import Refusal, Run, Silence, World
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Situation:
     busy: tuple[Pod, ...]
     tally: Tally
     report: TrainerReport | None
+    #: When the report last said something else than before, where that is known.
+    report_changed_at: datetime | None
+    silence: Silence | None
     refusal: Refusal | None
     now: datetime
     #: Of the partitions that the run has.
@@ -89,6 +92,8 @@ def read(world: World, previous: WhisperFineTuneStatus) -> Situation:
         busy=tuple(pod for pod in labelled if not pod.ended),
         tally=accounting.count(previous, own, workload, run.uid, world.now),
         report=_trusted(world.report, run),
+        report_changed_at=world.report_changed_at,
+        silence=world.silence,
         refusal=world.refusal,
         now=world.now,
         leases=tuple(map(partition_leases.read, world.leases)),

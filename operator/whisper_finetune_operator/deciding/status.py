@@ -1,6 +1,6 @@
 """Derive the status of a run from what it was, where the run stands now, and what its trainer reports."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from whisper_finetune_api.run import TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import Attempts, PartitionBackOff, Progress, WhisperFineTuneStatus
@@ -12,6 +12,8 @@ from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.workloads import names, results
 
 _DONE_PERCENT = 100
+#: So often at most a step is written that changes nothing else: its time tells people how old the progress is.
+_REFRESH = timedelta(minutes=5)
 #: Training steps are not all of the work: only a result makes it whole.
 _LARGEST_PERCENT_UNDER_WAY = 99
 
@@ -46,7 +48,7 @@ def derive_status(
     )
     for report in _reports(situation):
         status = _merge(status, report, results.folder(run))
-    status = status.model_copy(update={"progress": _progress(status, previous, situation.now)})
+    status = status.model_copy(update={"progress": _progress(status, situation)})
     return _finish(status, situation) if phase.is_final else status
 
 
@@ -92,15 +94,30 @@ def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) ->
     return status.model_copy(update={field: value for field, value in known.items() if value})
 
 
-def _progress(status: WhisperFineTuneStatus, previous: WhisperFineTuneStatus, now: datetime) -> Progress | None:
-    """Return the new progress where the percent or something beside it changed, else the old: each one is a write."""
-    new, old = status.progress, previous.progress
+def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress | None:
+    """Return the new progress where it is worth a write, else the old.
+
+    That is where the percent or something beside it changed, and now and then where anything did.
+    """
+    new, old = status.progress, situation.previous.progress
     if new is None or new is old:
         return old
     percent = min(new.percent, _LARGEST_PERCENT_UNDER_WAY)
-    if old and old.percent == percent and _beside_progress(status) == _beside_progress(previous):
+    beside = _beside_progress(status) == _beside_progress(situation.previous)
+    changed_at = timestamps.render(situation.report_changed_at or situation.now)
+    if old and old.percent == percent and beside and not (_is_due(old, situation.now) and _moved(old, new, situation)):
         return old
-    return new.model_copy(update={"percent": percent, "update_time": timestamps.render(now)})
+    return new.model_copy(update={"percent": percent, "update_time": changed_at})
+
+
+def _is_due(old: Progress, now: datetime) -> bool:
+    return old.update_time is None or now - timestamps.parse(old.update_time) >= _REFRESH
+
+
+def _moved(old: Progress, new: Progress, situation: Situation) -> bool:
+    changed_at = situation.report_changed_at
+    said_otherwise = changed_at is not None and timestamps.render(changed_at) != old.update_time
+    return said_otherwise or (old.step, old.loss) != (new.step, new.loss)
 
 
 def _beside_progress(status: WhisperFineTuneStatus) -> tuple[object, ...]:

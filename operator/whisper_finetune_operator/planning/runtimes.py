@@ -80,6 +80,12 @@ class Runtime(ApiModel):
         description="Size of a memory-backed /dev/shm; absent: what a run's loader on IPUs needs, without hostIPC.",
     )
     grace_seconds: int = Field(300, ge=1, description="From SIGTERM to SIGKILL: the time to save a checkpoint.")
+    stall_seconds: int | None = Field(
+        None,
+        ge=60,
+        description="A run whose training steps stand still for so long says NoProgress, and goes on. It must be more "
+        "than a step, a save and an upload take; absent: no run says so.",
+    )
     scratch_limit: Quantity = Field("10Gi", description="Most that a run may write to its node's disk.")
     model_cache: VolumeSource | None = Field(None, description="Where downloads from the Hub stay (HF_HOME).")
     executable_cache: VolumeSource | None = Field(None, description="Where compiled IPU programs stay.")

@@ -34,7 +34,8 @@ class Store:
         self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
         #: Pods that ended and are gone, until their end was decided upon.
         self._departed: set[str] = set()
-        self._reports: dict[str, tuple[str, TrainerReport]] = {}
+        #: By the run's UID: which pod says what, and since when it does not say what it said before.
+        self._reports: dict[str, tuple[str, TrainerReport, datetime | None]] = {}
         #: By the run's UID: the pod that does not tell its progress.
         self._silences: dict[str, tuple[str, Silence]] = {}
         #: By the run's UID: what was refused (the UID of the Job whose pod it is, empty for the Job itself), and why.
@@ -64,7 +65,7 @@ class Store:
         """Return all that is known of the run."""
         pods = self.pods_of(run)
         newest = uid_of(pods[-1]) if pods else None
-        reporter, report = self._reports.get(run.uid, (None, None))
+        reporter, report, changed_at = self._reports.get(run.uid, (None, None, None))
         silent, silence = self._silences.get(run.uid, (None, None))
         return World(
             run=run,
@@ -75,6 +76,7 @@ class Store:
             now=now,
             leases=self.partitions.held_by(run.uid),
             line=self.partitions.line(),
+            report_changed_at=changed_at if newest and newest == reporter else None,
             silence=silence if newest and newest == silent else None,
         )
 
@@ -128,10 +130,15 @@ class Store:
         self._note_work(run_uid_of(pod))
         return True
 
-    def keep_report(self, run_uid: str, pod_uid: str, report: TrainerReport) -> None:
+    def keep_report(self, run_uid: str, pod_uid: str, report: TrainerReport, now: datetime) -> None:
         """Keep the newest answer of a run's pod."""
         if run_uid in self._runs:
-            self._reports[run_uid] = (pod_uid, report)
+            known_uid, known, changed_at = self._reports.get(run_uid, (None, None, None))
+            if known_uid == pod_uid:
+                changed_at = changed_at if known == report else now
+            else:
+                changed_at = None
+            self._reports[run_uid] = pod_uid, report, changed_at
             self._silences.pop(run_uid, None)
 
     def keep_silence(self, run_uid: str, pod_uid: str, silence: Silence) -> Silence | None:
