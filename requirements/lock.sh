@@ -1,12 +1,23 @@
 #!/bin/sh
-# Writes every lock of this folder from pyproject.toml; run it with `make lock` and commit the result.
-# The locks name no index, so that a mirror serves them too. torch is left out of all but its own files.
+# Writes every lock of this folder from pyproject.toml; run it with `make lock` and commit the result. `lock.sh torch-cpu` writes
+# that one alone. The locks name no index, so that a mirror serves them too. torch is left out of all but its own files.
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
 	uv pip compile --quiet --no-header --no-annotate --generate-hashes --no-emit-index-url --no-emit-find-links "$@"
 }
 torch_version=2.15.0
+
+# torch without CUDA is a build of PyTorch's own, with hashes of its own, and lies on PyTorch's own index or a mirror of that alone.
+lock_torch_cpu() {
+	index=${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
+	echo "torch==$torch_version+cpu" | compile - --python-version 3.11 --no-deps --default-index "$index" --output-file requirements/torch-cpu.txt
+}
+
+if [ "${1:-}" = torch-cpu ]; then
+	lock_torch_cpu
+	exit
+fi
 compile pyproject.toml --extra operator --python-version 3.11 --output-file requirements/operator.txt
 compile pyproject.toml --extra trainer --python-version 3.11 --no-emit-package torch --output-file requirements/trainer.txt
 compile pyproject.toml --extra trainer-ipu --python-version 3.8 --no-emit-package torch --output-file requirements/trainer-ipu.txt
@@ -34,3 +45,4 @@ libraries = [entry for entry in entries if entry.startswith(("nvidia-", "cuda-",
 (folder / "torch-cuda.txt").write_text("# CUDA's libraries for torch.txt; a CPU build (torch-cpu.txt) needs none of them.\n" + "".join(libraries))
 (folder / "torch-cuda.txt.all").unlink()
 PYTHON
+lock_torch_cpu || echo "lock: torch-cpu.txt stays as it is: the index of torch for CPUs is out of reach; TORCH_INDEX may name a mirror of it" >&2
