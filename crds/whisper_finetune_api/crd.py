@@ -15,18 +15,17 @@ from whisper_finetune_api.v1alpha1.rules import NAME_RULE
 #: Go's parser reads an unquoted 1e-5 as a number, PyYAML as text.
 _NUMBER_IN_GO = re.compile(r"[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+")
 _HEADER = "# Generated from whisper_finetune_api.v1alpha1; run `make generate`.\n"
-_CONDITION = '.status.conditions[?(@.type=="Succeeded")].{}'
 _COLUMNS = (
     ("Model", "string", ".spec.model", 0),
     ("Lang", "string", ".spec.language", 0),
     ("IPUs", "integer", ".status.ipus", 0),
     ("State", "string", ".status.state", 0),
+    ("Reason", "string", ".status.reason", 0),
     ("Progress", "integer", ".status.progress.percent", 0),
     ("Metric", "string", ".status.metric.name", 0),
     ("Baseline", "string", ".status.baseline.score", 0),
     ("Result", "string", ".status.result.score", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
-    ("Reason", "string", _CONDITION.format("reason"), 1),
     ("Runtime", "string", ".status.runtime", 1),
     ("Output", "string", ".status.model.uri", 1),
 )
@@ -121,9 +120,13 @@ def _version() -> Dict[str, Any]:
                 "required": ["spec"],
                 "x-kubernetes-validations": [NAME_RULE],
                 "properties": {
-                    "apiVersion": {"type": "string"},
-                    "kind": {"type": "string"},
-                    "metadata": {"type": "object"},
+                    "apiVersion": {
+                        "type": "string",
+                        "maxLength": 253,
+                        "description": f"{v1alpha1.GROUP}/{v1alpha1.VERSION}",
+                    },
+                    "kind": {"type": "string", "maxLength": 63, "description": v1alpha1.KIND},
+                    "metadata": {"type": "object", "description": "Standard metadata of an object."},
                     "spec": structural(v1alpha1.WhisperFineTuneSpec),
                     "status": status,
                 },

@@ -101,7 +101,10 @@ class Training(ApiModel):
 
     steps: int = Field(1000, ge=1, le=1_000_000, description="Optimizer steps.")
     learning_rate: str = Field(
-        "1e-5", max_length=16, pattern=r"^[0-9]+(\.[0-9]+)?([eE]-?[0-9]{1,2})?$", description="Peak learning rate."
+        "1e-5",
+        max_length=16,
+        pattern=r"^[0-9]+(\.[0-9]+)?([eE]-?[0-9]{1,2})?$",
+        description="Peak learning rate, in quotes.",
     )
     warmup_fraction: Fraction = Field("0.25", description="Part of the steps in which the learning rate rises.")
     batch_size: int = Field(16, ge=1, le=4096, description="Clips of one optimizer step.")

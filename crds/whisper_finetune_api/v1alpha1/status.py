@@ -14,6 +14,8 @@ Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 #: The API's integers end somewhere: a trainer that reports more is refused, not the whole status.
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+#: As many as JSON numbers hold exactly.
+Generation = Annotated[int, Field(ge=-1, le=2**53 - 1)]
 ConditionStatus = Literal["True", "False", "Unknown"]
 State = Literal[
     "Pending", "Queued", "Running", "Preparing", "Evaluating", "Training", "Unknown", "Suspended", "Succeeded", "Failed"
@@ -23,10 +25,10 @@ State = Literal[
 class Attempts(ApiModel):
     """Pods so far, over all workloads of the run."""
 
-    started: int = Field(0, ge=0, description="Pods that were seen.")
-    failed: int = Field(0, ge=0, description="Pods that ended and count against spec.retries.")
-    out_of_memory: int = Field(0, ge=0, description="Pods that were killed for memory.")
-    unreadable: int = Field(0, ge=0, description="Pods that ended well with a result that could not be read.")
+    started: Count = Field(0, description="Pods that were seen.")
+    failed: Count = Field(0, description="Pods that ended and count against spec.retries.")
+    out_of_memory: Count = Field(0, description="Pods that were killed for memory.")
+    unreadable: Count = Field(0, description="Pods that ended well with a result that could not be read.")
     counted_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod that is counted here.")
     seen_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod in `started`.")
 
@@ -34,19 +36,21 @@ class Attempts(ApiModel):
 class PartitionBackOff(ApiModel):
     """Partitions that were given back because no pod got to run on them."""
 
-    times: int = Field(ge=1, description="How often, since a pod ran last.")
+    times: int = Field(ge=1, le=2_147_483_647, description="How often, since a pod ran last.")
     until: Optional[Timestamp] = Field(None, description="The run stands out of the line so long.")
 
 
 class Progress(ApiModel):
     """How far the current attempt is."""
 
-    step: Count
-    total_steps: int = Field(ge=1, le=2_147_483_647)
-    percent: int = Field(ge=0, le=100)
-    loss: Optional[str] = Field(None, max_length=16, pattern=r"^[0-9]+\.[0-9]{1,6}$")
-    eta_seconds: Optional[Count] = None
-    update_time: Optional[Timestamp] = None
+    step: Count = Field(description="Optimizer steps that are done.")
+    total_steps: int = Field(ge=1, le=2_147_483_647, description="Optimizer steps of the run.")
+    percent: int = Field(ge=0, le=100, description="100 only with a result.")
+    loss: Optional[str] = Field(
+        None, max_length=16, pattern=r"^[0-9]+\.[0-9]{1,6}$", description="Training loss of that step."
+    )
+    eta_seconds: Optional[Count] = Field(None, description="Until the last step, by the newest steps' speed.")
+    update_time: Optional[Timestamp] = Field(None, description="When the operator learned it.")
 
 
 class Metric(ApiModel):
@@ -66,9 +70,9 @@ class Metric(ApiModel):
 class DataSummary(ApiModel):
     """What was used of the data set."""
 
-    train_clips: Count
-    eval_clips: Count
-    dropped_clips: Count = 0
+    train_clips: Count = Field(description="Clips that are trained on.")
+    eval_clips: Count = Field(description="Held-out clips that are measured.")
+    dropped_clips: Count = Field(0, description="Clips that are left out: the trainer's log says why.")
     split: Literal["Given", "Fraction", "Hash"] = Field(description="How the held-out clips were chosen.")
 
 
@@ -77,7 +81,7 @@ class RanOn(ApiModel):
 
     hardware: str = Field(max_length=256, description="Such as 'CPU, 2 threads' or '4 IPUs (emulated)'.")
     software: str = Field(max_length=256, description="Versions of the libraries.")
-    precision: Literal["Half", "Float"]
+    precision: Literal["Half", "Float"] = Field(description="Of the training.")
 
 
 class WordErrorRate(ApiModel):
@@ -105,11 +109,11 @@ class WordErrorRate(ApiModel):
 class UnseenTexts(ApiModel):
     """The held-out clips whose text does not occur in train."""
 
-    clips: Count
+    clips: Count = Field(description="How many they are.")
     baseline: Percent = Field(description="Score before training.")
     result: Percent = Field(description="Score after training.")
-    difference_low: Points
-    difference_high: Points
+    difference_low: Points = Field(description="Lower end of the 95 % interval of result less baseline.")
+    difference_high: Points = Field(description="Upper end of the same interval.")
 
 
 class Result(WordErrorRate):
@@ -134,8 +138,8 @@ class Result(WordErrorRate):
 class Checkpoint(ApiModel):
     """A checkpoint that is whole: its manifest was written last."""
 
-    step: Count
-    uri: str = Field(max_length=1200)
+    step: Count = Field(description="Optimizer steps that it has seen.")
+    uri: str = Field(max_length=1200, description="Address of its folder.")
     score: Optional[Percent] = Field(None, description="Where it was measured.")
     wer: Optional[Percent] = Field(None, description="Where it was measured.")
     sha256: Optional[Digest] = Field(None, description="Of its manifest.")
@@ -144,46 +148,57 @@ class Checkpoint(ApiModel):
 class Model(ApiModel):
     """The final model, a plain Hugging Face folder."""
 
-    uri: str = Field(max_length=1200)
+    uri: str = Field(max_length=1200, description="Address of its folder.")
     sha256: Digest = Field(description="Of its manifest.json, which holds the sha256 of each file.")
-    step: Count
+    step: Count = Field(description="Of the checkpoint that it is.")
 
 
 class Condition(ApiModel):
     """metav1.Condition."""
 
-    type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running", "Finished"]
-    status: ConditionStatus
-    reason: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
-    message: str = Field("", max_length=1024)
-    last_transition_time: Timestamp
-    observed_generation: int = Field(ge=0)
+    type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running", "Finished"] = Field(
+        description="What is said."
+    )
+    status: ConditionStatus = Field(description="Whether it holds.")
+    reason: str = Field(
+        min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$", description="One word, for machines."
+    )
+    message: str = Field("", max_length=1024, description="What is so and what to do, for people.")
+    last_transition_time: Timestamp = Field(description="When its status changed last.")
+    observed_generation: Generation = Field(description="Of the spec that it is about.")
 
 
 class WhisperFineTuneStatus(ApiModel):
     """What the operator last observed."""
 
-    observed_generation: int = Field(-1, ge=-1)
+    observed_generation: Generation = Field(-1, description="Of the spec that this is about; -1: not seen yet.")
     state: Optional[State] = Field(None, description="For display only; conditions are what machines read.")
+    reason: Optional[str] = Field(
+        None, max_length=64, description="For display only: why it waits or has failed; absent while all is well."
+    )
     runtime: Optional[str] = Field(None, max_length=63, description="Pinned at first sight.")
     ipus: Optional[int] = Field(None, ge=1, le=64, description="IPUs of the run, pinned at first sight.")
     partition: Optional[str] = Field(
         None, max_length=63, description="V-IPU partition that the run holds, or held last."
     )
     partition_back_off: Optional[PartitionBackOff] = None
-    job_name: Optional[str] = Field(None, max_length=63)
+    job_name: Optional[str] = Field(None, max_length=63, description="Its Job or IPUJob.")
     pod_name: Optional[str] = Field(None, max_length=253, description="Newest pod: its log is the trainer's.")
     attempts: Optional[Attempts] = None
-    start_time: Optional[Timestamp] = None
-    completion_time: Optional[Timestamp] = None
+    start_time: Optional[Timestamp] = Field(None, description="When its first trainer began.")
+    completion_time: Optional[Timestamp] = Field(None, description="When it was over, either way.")
     progress: Optional[Progress] = None
     metric: Optional[Metric] = None
     data: Optional[DataSummary] = None
     ran_on: Optional[RanOn] = None
     baseline: Optional[WordErrorRate] = Field(None, description="Before training.")
     result: Optional[Result] = Field(None, description="After training.")
-    checkpoints: Tuple[Checkpoint, ...] = Field((), max_length=10, json_schema_extra=dict(ATOMIC_LIST))
+    checkpoints: Tuple[Checkpoint, ...] = Field(
+        (), max_length=10, json_schema_extra=dict(ATOMIC_LIST), description="Those that are there, oldest first."
+    )
     model: Optional[Model] = None
     report: Optional[str] = Field(None, max_length=1200, description="Address of report.html.")
-    running_seconds: Optional[int] = Field(None, ge=0, description="Of ended attempts.")
-    conditions: Tuple[Condition, ...] = Field((), max_length=8, json_schema_extra=list_map("type"))
+    running_seconds: Optional[Count] = Field(None, description="Of ended attempts.")
+    conditions: Tuple[Condition, ...] = Field(
+        (), max_length=8, json_schema_extra=list_map("type"), description="What machines read."
+    )

@@ -32,6 +32,7 @@ def derive_status(
         update={
             "observed_generation": run.generation,
             "state": phase.state,
+            "reason": None if phase.reason == phase.state else phase.reason,
             "runtime": plan.runtime.name if plan else previous.runtime,
             "ipus": plan.config.ipus if plan else previous.ipus,
             "partition": _partition(situation, phase),
