@@ -247,6 +247,9 @@ def test_a_rule_over_several_fields_names_them(plan: Planner, tmp_path: Path) ->
         (["x.yaml", "--volume", "speech=/no/such"], "folder '/no/such' of claim 'speech' does not exist"),
         (["x.yaml", "--accelerator", "tpu"], "invalid choice: 'tpu'"),
         (["x.yaml", "--accelerator", "ipu", "--ipus", "3"], "invalid choice: 3"),
+        (["x.yaml", "--accelerator", "cuda", "--ipus", "4"], "--ipus 4 is for --accelerator ipu, not cuda"),
+        (["x.yaml", "--volume", "a=/tmp", "--volume", "a=/"], "--volume: claim 'a' is given 2 folders"),
+        (["x.yaml", "--volume", "a=/dev/null"], "'/dev/null' of claim 'a' is no folder"),
     ],
 )
 def test_wrong_arguments_get_one_line_and_64(plan: Planner, command_line: list[str], says: str) -> None:
@@ -254,6 +257,35 @@ def test_wrong_arguments_get_one_line_and_64(plan: Planner, command_line: list[s
     assert ended.returncode == 64
     (line,) = lines_of(ended)
     assert says in line
+
+
+def test_a_scratch_folder_that_cannot_be_made_gets_one_line_and_64(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for command in ("run", "compile"):
+        ended = run_trainer(command, write_object(tmp_path, make_spec()), "--scratch", tmp_path / "file" / "scratch")
+        assert ended.returncode == 64
+        assert lines_of(ended)[-1].endswith(f"--scratch {tmp_path}/file/scratch: Not a directory")
+
+
+@pytest.mark.parametrize(
+    ("ipus", "command_line", "accelerator"),
+    [
+        (4, (), "ipu"),
+        (None, ("--ipus", 8), "ipu"),
+        (4, ("--accelerator", "cpu"), "cpu"),
+        (None, (), "cpu"),
+        (None, ("--accelerator", "cuda"), "cuda"),
+    ],
+)
+def test_a_plan_is_for_what_the_object_asks_for(
+    plan: Planner, tmp_path: Path, ipus: int | None, command_line: tuple[object, ...], accelerator: str
+) -> None:
+    spec = make_spec(model="openai/whisper-small", **({"ipus": ipus} if ipus else {}))
+    ended = plan(write_object(tmp_path, spec), *command_line)
+    assert ended.returncode == 0, ended.stderr
+    planned = json.loads(ended.stdout)
+    assert planned["accelerator"] == accelerator
+    assert ("ipuConfig" in planned) == (accelerator == "ipu")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

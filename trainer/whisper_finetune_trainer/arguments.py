@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn, Sequence, Tuple
+from typing import NoReturn, Optional, Sequence, Tuple
 
 from whisper_finetune_api import causes, ipu_layout
 from whisper_finetune_api.run import CONFIG_ENV, TERMINATION_LOG
@@ -66,16 +66,35 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             help="size of the partition; default: spec.ipus, else the smallest that the model allows",
         )
     for command in (run, plan):
-        command.add_argument("--accelerator", choices=("cpu", "cuda", "ipu"), default="cpu", help="default: cpu")
+        command.add_argument(
+            "--accelerator", choices=("cpu", "cuda", "ipu"), help="default: ipu for an object with ipus, else cpu"
+        )
     for command in (run, compiled):
         command.add_argument("--scratch", type=Path, help="folder for caches; default: a temporary one")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    wrong = _contradiction(given)
+    if wrong:
+        commands.choices[given.command].error(wrong)
+    return given
+
+
+def _contradiction(given: argparse.Namespace) -> Optional[str]:
+    """Return what two arguments say against each other, None where they agree."""
+    if given.command is None:
+        return None
+    if given.ipus and given.accelerator not in ("ipu", None):
+        return f"--ipus {given.ipus} is for --accelerator ipu, not {given.accelerator}"
+    claims = [claim for claim, _ in given.volume]
+    twice = sorted({claim for claim in claims if claims.count(claim) > 1})
+    return f"--volume: claim {twice[0]!r} is given {claims.count(twice[0])} folders" if twice else None
 
 
 def _volume(text: str) -> Tuple[str, str]:
     claim, equals, folder = text.partition("=")
     if not (claim and equals and folder):
         raise argparse.ArgumentTypeError(f"{text!r} is not CLAIM=FOLDER")
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"{folder!r} of claim {claim!r} is no folder")
     if not Path(folder).is_dir():
         raise argparse.ArgumentTypeError(f"folder {folder!r} of claim {claim!r} does not exist; make it first")
     return claim, str(Path(folder).resolve())

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -12,13 +13,15 @@ from typing import Iterator, Optional
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from whisper_finetune_api import causes
-from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_api.run import Accelerator, TrainerConfig, TrainingResult
 from whisper_finetune_trainer import attempt, configuration, ending, logs, planning, result, spec_file
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.progress.progress_display import ProgressBar
 from whisper_finetune_trainer.stopping import StopRequest
+
+logger = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,15 +69,25 @@ def _attempt(arguments: argparse.Namespace, reporter: Reporter, stop: StopReques
 
 def _config(arguments: argparse.Namespace, scratch: Path) -> TrainerConfig:
     described = spec_file.read(arguments.spec)
-    return configuration.of_workstation(
-        described, dict(arguments.volume), arguments.accelerator, scratch, arguments.ipus
-    )
+    accelerator = arguments.accelerator or _accelerator_of(described.spec.ipus or arguments.ipus)
+    return configuration.of_workstation(described, dict(arguments.volume), accelerator, scratch, arguments.ipus)
+
+
+def _accelerator_of(ipus: Optional[int]) -> Accelerator:
+    """Return what an object is trained on where the command line does not say."""
+    if ipus is None:
+        return "cpu"
+    logger.info("%d IPUs are asked for; --accelerator cpu or cuda takes other hardware", ipus)
+    return "ipu"
 
 
 @contextlib.contextmanager
 def _scratch_folder(given: Optional[Path]) -> Iterator[Path]:
     if given is not None:
-        given.mkdir(parents=True, exist_ok=True)
+        try:
+            given.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainerError("ConfigInvalid", f"--scratch {given}: {error.strerror}") from None
         yield given
         return
     with tempfile.TemporaryDirectory(prefix="whisper-finetune-") as folder:
