@@ -10,7 +10,7 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.spec import Dataset
 from whisper_finetune_operator.workloads.ipu_environment import EXECUTABLE_CACHE_FOLDER
-from whisper_finetune_trainer.ipu import library_arguments
+from whisper_finetune_trainer.ipu import executable_cache, library_arguments
 
 LOCK = Path(__file__).parent.parent / "requirements" / "trainer-ipu.txt"
 HEADER = ("cell", "notebook", "here", "default")
@@ -25,6 +25,8 @@ SPEC = WhisperFineTuneSpec.model_validate(
         "output": {"uri": "pvc://speech/runs"},
     }
 )
+#: Where the notebook has `/tmp/exe_cache/whisper`.
+CACHE = f"{EXECUTABLE_CACHE_FOLDER}/{executable_cache.FOLDER}"
 PLAN = run_plan.make_run_plan(SPEC, "ipu", ipus=IPUS)
 
 Row = tuple[str, str, str, str]
@@ -77,7 +79,7 @@ def environment() -> Iterator[Row]:
         "env",
         "`POPLAR_EXECUTABLE_CACHE_DIR`, `executable_cache_dir`",
         ("the runtime's `executableCache`; `POPTORCH_CACHE_DIR` is set too"),
-        f"`{EXECUTABLE_CACHE_FOLDER}`; without that volume: `disabled`",
+        f"`{CACHE}`; without that volume: `disabled`",
     )
 
 
@@ -139,6 +141,12 @@ def features_and_metric() -> Iterator[Row]:
         "`training.maxLabelTokens`",
         (f"{default(Training, 'max_label_tokens')}: every batch has one shape"),
     )
+    yield (
+        "collator",
+        "a label of more than 224 tokens is padded to 448, a shape that was not compiled",
+        "`training.maxLabelTokens`",
+        "such clips are left out of training and counted (`droppedClips`)",
+    )
     yield "collator", "padding to -100", "always", "-100"
     yield "metric", '`evaluate.load("wer")`, x 100', "`status.result.wer`", "percent, two decimals"
     yield (
@@ -178,7 +186,7 @@ FIELDS = {
 
 
 def ipu_config() -> Iterator[Row]:
-    values = library_arguments.ipu_config(require_plan(), EXECUTABLE_CACHE_FOLDER)
+    values = library_arguments.ipu_config(require_plan(), CACHE)
     flat = {**values, **values["inference_parallelize_kwargs"]}
     del flat["inference_parallelize_kwargs"]
     for name, value in flat.items():
@@ -238,6 +246,12 @@ def arguments() -> Iterator[Row]:
         "batch size 1 (its default)",
         "`training.batchSize` / accumulation",
         shown(given["per_device_train_batch_size"]),
+    )
+    yield (
+        "arguments",
+        "`seed` (the library's default, 42)",
+        "`training.seed`",
+        f"{shown(given['seed'])}, and the order of the clips is our own: other batches than the notebook's",
     )
 
 

@@ -91,8 +91,8 @@ def test_compile_fills_the_cache_on_a_machine_without_ipus(speech: Path, tmp_pat
         command(speech, tmp_path, "compile"), env=environment(**more), capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == f"the training graph of pvc://speech/model is in {cache}/whisper_finetuning\n"
-    (compiled,) = (cache / "whisper_finetuning").iterdir()
+    assert ended.stdout == f"the training graph of pvc://speech/model is in {cache}/whisper\n"
+    (compiled,) = (cache / "whisper").iterdir()
     more["NUM_AVAILABLE_IPU"] = "2"
     ran = subprocess.run(
         command(speech, tmp_path, "run", "--accelerator", "ipu"),
@@ -103,7 +103,7 @@ def test_compile_fills_the_cache_on_a_machine_without_ipus(speech: Path, tmp_pat
     )
     assert ran.returncode == 0, ran.stderr
     # The run found the training graph and added those of generation.
-    found = sorted((cache / "whisper_finetuning").iterdir())
+    found = sorted((cache / "whisper").iterdir())
     assert len(found) == 3
     assert compiled in found
 

@@ -186,12 +186,12 @@ def test_a_second_run_of_the_same_shapes_finds_its_executables(
     cache = tmp_path / "executables"
     monkeypatch.setenv("POPLAR_EXECUTABLE_CACHE_DIR", str(cache))
     succeeded(volume)
-    first = sorted((cache / "whisper_finetuning").iterdir())
+    first = sorted((cache / "whisper").iterdir())
     assert len(first) == 3  # training, encoder, decoder
     other = IpuVolume(volume.speech, tmp_path / "other")
     other.folder.mkdir()
     result = succeeded(other, seed=1)
-    assert sorted((cache / "whisper_finetuning").iterdir()) == first
+    assert sorted((cache / "whisper").iterdir()) == first
     assert result.ran_on.hardware == "2 IPUs, 1 replica of 2"
 
 

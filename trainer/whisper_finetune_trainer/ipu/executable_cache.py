@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import MutableMapping, Optional
 
 #: The notebook's.
-_FOLDER = "whisper_finetuning"
+FOLDER = "whisper"
 _POPLAR, _POPTORCH = "POPLAR_EXECUTABLE_CACHE_DIR", "POPTORCH_CACHE_DIR"
 #: An executable that does not fit would end the run in the middle of its first compilation.
 _LEAST_FREE_BYTES = 2 << 30
@@ -30,7 +30,7 @@ def prepare(environment: MutableMapping[str, str], least_free_bytes: int = _LEAS
     root = environment.get(_POPLAR) or environment.get(_POPTORCH)
     if not root:
         return ExecutableCache(None)
-    folder = Path(root, _FOLDER)
+    folder = Path(root, FOLDER)
     fault = _fault_of(folder, least_free_bytes)
     if fault is None:
         return ExecutableCache(str(folder))
