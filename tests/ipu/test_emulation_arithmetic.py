@@ -11,6 +11,28 @@ def _four_ipus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUM_AVAILABLE_IPU", "4")
 
 
+def test_a_weight_is_rounded_up_as_often_as_it_is_nearer() -> None:
+    torch.manual_seed(0)
+    # Float16 has 1 and, next above, 1 + 2 ** -10.
+    weights = torch.full((100, 100), 1 + 2**-12)
+    rounded = poptorch.device.stochastically_rounded(weights).float()
+    assert set(rounded.flatten().tolist()) == {1.0, 1 + 2**-10}
+    assert (rounded > 1).float().mean().item() == pytest.approx(0.25, abs=0.02)
+    exact = torch.tensor([-1.0, 0.0, 0.5, 65504.0])
+    assert torch.equal(poptorch.device.stochastically_rounded(exact).float(), exact)
+
+
+def test_dropout_draws_from_the_device_and_leaves_the_hosts_generator_alone() -> None:
+    model = networks.training(torch.nn.Sequential(torch.nn.Dropout(0.5), networks.Chain()))
+    batch = networks.rows(3)
+    host = torch.get_rng_state()
+    model(batch)
+    seen = model.rng_state
+    model(batch)
+    assert torch.equal(torch.get_rng_state(), host)
+    assert model.rng_state != seen
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_step_is_one_step_on_the_mean_gradient_of_the_whole_batch(replicas: int) -> None:
     plain, network = networks.Chain(), networks.Chain()

@@ -62,6 +62,14 @@ def test_attaching_what_was_not_compiled() -> None:
         networks.training().attachToDevice()
 
 
+def test_a_random_state_of_what_was_not_compiled() -> None:
+    model = networks.training()
+    with pytest.raises(poptorch.Error, match="not been compiled"):
+        model.rng_state = [1]
+    with pytest.raises(poptorch.Error, match="not been compiled"):
+        _ = model.rng_state
+
+
 def test_a_buffer_bound_anew() -> None:
     with pytest.raises(poptorch.Error, match="Buffer count is reassigned"):
         networks.inference(networks.RebindingCounter())(networks.rows(1))

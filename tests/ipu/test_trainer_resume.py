@@ -80,6 +80,19 @@ def test_a_resumed_run_ends_with_the_same_bits(
     require_same_end(volume, config, straight)
 
 
+def test_weights_that_are_rounded_by_chance_are_the_same_after_a_resume(tmp_path: Path) -> None:
+    """In Half every step rounds by the IPUs' own random state, with or without dropout."""
+    speech = ipu_runs.write_speech(tmp_path / "speech", CLIPS)
+    volumes = [IpuVolume(speech, tmp_path / name) for name in ("straight", "stopped")]
+    for volume in volumes:
+        volume.folder.mkdir()
+    straight, volume = volumes
+    config = volume.config(**{**training(1), "precision": "Half"})
+    assert straight.attempt(straight.config(**{**training(1), "precision": "Half"})).exit_code == 0
+    assert volume.attempt(config, stop_at(3)).exit_code == 75
+    require_same_end(volume, config, straight)
+
+
 def test_an_attempt_that_only_measured_the_baseline_changes_nothing(
     speech: Path, replicas: int, straight: IpuVolume, tmp_path: Path
 ) -> None:

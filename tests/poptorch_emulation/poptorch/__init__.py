@@ -2,7 +2,7 @@
 
 For tests alone: no image that users get has it. It was written from PopTorch's documentation and behaviour, refuses
 what PopTorch refuses, and says what it is by `__emulated__`. It does not show that a graph lowers to Poplar, fits into
-an IPU's memory or is fast, nor how float16 behaves with stochastic rounding.
+an IPU's memory or is fast, nor the range of float16; stochastic rounding is that of the weights alone.
 """
 
 from typing import Optional, Union

@@ -93,6 +93,17 @@ class PoplarExecutor:
             raise Error(NOT_COMPILED)
         return self._graph
 
+    @property
+    def rng_state(self) -> List[int]:
+        """Seed and state of the device's random generators."""
+        device = self._compiled()
+        return [device.seed, *device.random_state.tolist()]
+
+    @rng_state.setter
+    def rng_state(self, state: List[int]) -> None:
+        device = self._compiled()
+        device.seed, device.random_state = state[0], torch.tensor(state[1:], dtype=torch.uint8)
+
     def attachToDevice(self) -> None:
         """Take IPUs, and move weights and the optimizer's state there."""
         self._compiled()

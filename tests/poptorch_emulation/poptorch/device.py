@@ -3,6 +3,7 @@
 float16 is kept rounded to float16 and computed in float32: torch 2.0 has no half-precision kernels for a CPU.
 """
 
+import contextlib
 import copy
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
@@ -18,6 +19,17 @@ from poptorch.options import Options
 def _named_tensors(module: torch.nn.Module) -> Iterator[Tuple[str, torch.Tensor]]:
     yield from module.named_parameters()
     yield from module.named_buffers()
+
+
+#: Of float32's 23 bits of mantissa float16 keeps ten.
+_DROPPED_BITS = 13
+
+
+def stochastically_rounded(tensor: torch.Tensor) -> torch.Tensor:
+    """Round to float16, up or down by chance, the nearer the likelier; below its normal range to the nearest."""
+    bits = tensor.contiguous().view(torch.int32)
+    raised = bits + torch.randint(1 << _DROPPED_BITS, bits.shape, dtype=torch.int32)
+    return (raised >> _DROPPED_BITS << _DROPPED_BITS).view(torch.float32).half()
 
 
 def _widened(tensor: torch.Tensor) -> torch.Tensor:
@@ -46,14 +58,27 @@ class Device:
         self.step = 0
         self._gradients: Dict[str, torch.Tensor] = {}
         self._buffers_of_replica: Dict[int, Dict[str, torch.Tensor]] = {}
+        #: A device draws (for dropout, and to round) from generators of its own, whatever the host does with its.
+        self.seed = int(options.values.get("random_seed", 0))
+        self.random_state = torch.Generator().manual_seed(self.seed).get_state()
+
+    @contextlib.contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        host = torch.random.get_rng_state()
+        torch.random.set_rng_state(self.random_state)
+        try:
+            yield
+        finally:
+            self.random_state = torch.random.get_rng_state()
+            torch.random.set_rng_state(host)
 
     def trial_run(self, inputs: Tuple[Any, Any]) -> Blocks:
         """Run once, as a compiler traces, and return the blocks; refuse that `forward` binds a buffer anew."""
         before = {name: (buffer, buffer.clone()) for name, buffer in self.module.named_buffers()}
-        random_state = torch.random.get_rng_state()
+        random_state = self.random_state
         with recording() as blocks:
             self.infer(inputs)
-        torch.random.set_rng_state(random_state)
+        self.random_state = random_state
         for name, buffer in self.module.named_buffers():
             if name in before and buffer.data_ptr() != before[name][0].data_ptr():
                 raise Error(
@@ -70,7 +95,8 @@ class Device:
         arguments, keywords = tensor_trees.changed(inputs, _widened)
         for name, value in self._buffers_of_replica.get(replica, {}).items():
             self.module.get_buffer(name).copy_(value)
-        outputs = self.module(*arguments, **keywords)
+        with self._own_randomness():
+            outputs = self.module(*arguments, **keywords)
         if self.options.replication_factor > 1:
             buffers = self.module.named_buffers()
             self._buffers_of_replica[replica] = {name: buffer.clone() for name, buffer in buffers}
@@ -80,8 +106,9 @@ class Device:
         """Return the outputs of one micro-batch, and add its gradients to those of its step."""
         arguments, keywords = tensor_trees.changed(inputs, _widened)
         self.module.zero_grad(set_to_none=True)
-        outputs = self.module(*arguments, **keywords)
-        (_loss_of(outputs) * optimizer.loss_scaling).backward()
+        with self._own_randomness():
+            outputs = self.module(*arguments, **keywords)
+            (_loss_of(outputs) * optimizer.loss_scaling).backward()
         for name, parameter in self.module.named_parameters():
             if parameter.grad is not None:
                 self._add(name, parameter.grad.float() / optimizer.loss_scaling, optimizer.accum_type)
@@ -104,8 +131,14 @@ class Device:
                 moments = self.moments.setdefault(name, {})
                 weight, gradient = parameters[name].float(), self._gradients[name].float()
                 value = optimizer_steps.new_value(optimizer, group, weight, gradient, moments, self.step)
-                parameters[name].copy_(value.half() if name in self.half else value)
+                parameters[name].copy_(self._rounded(value) if name in self.half else value)
         self._gradients = {}
+
+    def _rounded(self, value: torch.Tensor) -> torch.Tensor:
+        if not self.options.Precision.values.get("stochastic_rounding"):
+            return value.half()
+        with self._own_randomness():
+            return stochastically_rounded(value)
 
     def state(self) -> Dict[str, Any]:
         """Return moments and step as PopTorch keeps them in an optimizer's state."""

@@ -92,7 +92,10 @@ class IpuBackend:
         library_checkpoint.copy_weights(self._trainer, self._loaded.network)
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
-        """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
+        """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step.
+
+        On hardware that was not seen yet, and in Half it hangs on the IPUs' own random state, which rounds the weights.
+        """
         tensors, values = library_checkpoint.take(self._trainer)
         return tensors, {**values, **self._trainer.order.state()}
 
@@ -101,6 +104,7 @@ class IpuBackend:
         folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._config.scratch_folder))
         library_checkpoint.write(folder, self._trainer.model, tensors, values)
         self._trainer.load_weights(folder)
+        library_checkpoint.resume_device(self._trainer, tensors, values)
         self._trainer.order.load_state(values)
         if self._resume_folder is not None:
             shutil.rmtree(self._resume_folder)

@@ -7,7 +7,7 @@ tensors and JSON, and the pickled files are made of them in the pod's own scratc
 import json
 import random
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from whisper_finetune_trainer.errors import TrainerError
 
 _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
 _RANDOM_FILE = "rng_state.pth"
+#: The library leaves the device's generators out of its checkpoints.
+_DEVICE_RANDOM, _DEVICE_SEED = "random/ipu", "deviceSeed"
 
 
 def take(trainer: Any) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
@@ -26,12 +28,27 @@ def take(trainer: Any) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
     optimizer_tensors, optimizer = tensor_trees.split(trainer.optimizer.state_dict(), _OPTIMIZER)
     random_tensors, random_values = random_state.capture()
     weights = {f"{_WEIGHTS}{name}": weight.detach() for name, weight in trainer.model.named_parameters()}
-    return {**weights, **optimizer_tensors, **random_tensors}, {
+    device_tensors, device_values = _device_random_state(trainer.random_state())
+    return {**weights, **optimizer_tensors, **random_tensors, **device_tensors}, {
         "step": trainer.state.global_step,
         "optimizer": optimizer,
         "schedule": trainer.lr_scheduler.state_dict(),
         "random": random_values,
+        **device_values,
     }
+
+
+def resume_device(trainer: Any, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+    """Have the IPUs' random generators go on where `take` found them; states of earlier versions do not have them."""
+    if _DEVICE_RANDOM in tensors:
+        trainer.resume_random_state([values[_DEVICE_SEED], *tensors[_DEVICE_RANDOM].tolist()])
+
+
+def _device_random_state(state: Optional[List[int]]) -> Tuple[Dict[str, torch.Tensor], Dict[str, int]]:
+    if state is None:
+        return {}, {}
+    # The seed has 64 bits and no sign, which no tensor has.
+    return {_DEVICE_RANDOM: torch.tensor(state[1:], dtype=torch.int64)}, {_DEVICE_SEED: state[0]}
 
 
 def write(folder: Path, network: Any, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List, Optional
 
 import torch
 import transformers
@@ -13,6 +13,9 @@ from optimum.graphcore import IPUSeq2SeqTrainer
 from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu.order import Order
+
+#: A seed, and the words of the generators of every IPU.
+RandomState = List[int]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         self.order = order
         self.loss = math.nan
         self.learning_rate = math.nan
+        #: Of a checkpoint, until there is a compiled model that takes it.
+        self._resumed_random_state: Optional[RandomState] = None
         super().__init__(**arguments)
         # Our reporter shows the progress.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
@@ -75,6 +80,26 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         self.remove_callback(callback)
         return tokens
 
+    def random_state(self) -> Optional[RandomState]:
+        """Return seed and state of the IPUs' own generators: dropout and stochastic rounding draw from them.
+
+        None where nothing was compiled yet, and nothing was resumed: they start from the seed then.
+        """
+        if self.training_model is None or not self.training_model.isCompiled():
+            return self._resumed_random_state
+        state: Optional[RandomState] = self.training_model.rng_state
+        return state
+
+    def resume_random_state(self, state: Optional[RandomState]) -> None:
+        """Have the IPUs go on from here; None: from the seed."""
+        self._resumed_random_state = state
+
+    def take_up_random_state(self) -> None:
+        """Give what was resumed to the model, which is compiled by now: PopTorch takes it no earlier."""
+        if self._resumed_random_state is not None:
+            self.training_model.rng_state = self._resumed_random_state
+            self._resumed_random_state = None
+
     def load_weights(self, folder: Path) -> None:
         """Take over the weights of a checkpoint in the library's own files."""
         self._load_from_checkpoint(str(folder))
@@ -105,7 +130,8 @@ class StepCallback(transformers.TrainerCallback):  # type: ignore[misc]  # the l
         self._since = math.nan
 
     def on_train_begin(self, _arguments: Any, _state: Any, _control: Any, **_: Any) -> None:
-        """Begin to time: everything is compiled by now."""
+        """Take up the random state and begin to time: everything is compiled by now."""
+        self._trainer.take_up_random_state()
         self._since = time.monotonic()
 
     def on_step_end(self, _arguments: Any, state: Any, control: Any, **_: Any) -> None:
