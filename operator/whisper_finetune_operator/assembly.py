@@ -11,6 +11,7 @@ from whisper_finetune_api.causes import EXIT_CONFIG
 from whisper_finetune_operator import preflight
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.neighbours import Neighbours
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
 from whisper_finetune_operator.api import patience
 from whisper_finetune_operator.api.api_server import ApiServer, ClusterError, RefusedError
@@ -19,7 +20,9 @@ from whisper_finetune_operator.api.lease import Leadership, LeaseTerms
 from whisper_finetune_operator.api.pace import Pace
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.health import HealthServer, WatchAges
+from whisper_finetune_operator.installations import Installation
 from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.partitions.partition_line import Waiting
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.preflight import StartError
 from whisper_finetune_operator.progress_client import ProgressClient
@@ -31,6 +34,7 @@ from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.watching.sweep import Sweep
 from whisper_finetune_operator.workloads import children
+from whisper_finetune_operator.world import Run
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +51,19 @@ class Operator:
         self._api = ApiServer(way, self._metrics, Pace(settings.requests_per_second))
         lease_api = ApiServer(lease_way, self._metrics)
         self._leadership = Leadership(lease_api, self._lease_terms()) if settings.leader_election else None
-        self._store = Store(PartitionBook(lambda run: partition_need.find(run, offered), offered.inventory))
+        own = Installation(self._lease_terms().namespace, settings.lease_name, frozenset(settings.take_over))
+        self._store = _store(own, offered)
         self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
+        self._neighbours = Neighbours(own, self._poster)
         self._reconciler = Reconciler(
             self._store,
-            Cluster(self._api),
+            Cluster(self._api, own),
             PartitionCluster(self._api, self._partition_namespace, settings.namespace, offered.inventory),
             offered,
             self._poster,
             self._metrics,
             require_leadership=self._leadership.require if self._leadership else _always,
+            neighbours=self._neighbours,
         )
         self._queue = KeyedQueue(self._look, self._reconciler.report_failure, workers=settings.workers)
         self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
@@ -181,6 +188,9 @@ class Operator:
         metrics.watch(
             "wft_queue_oldest_seconds", "How long the oldest look waits or takes.", self._queue.oldest_seconds
         )
+        metrics.watch(
+            "wft_runs_of_others", "Runs left alone: another installation follows them.", self._neighbours.count
+        )
         metrics.watch("wft_watch_silence_seconds", "Since a watch gave a sign of life.", self._ages.oldest_seconds)
 
     def _check_start(self) -> str | None:
@@ -193,6 +203,18 @@ class Operator:
         stalled = self._queue.stalled_seconds()
         stuck = stalled > self._settings.stuck_seconds
         return f"runs wait, and no look has ended for {stalled:.0f} s" if stuck else None
+
+
+def _store(own: Installation, offered: Runtimes) -> Store:
+    """Return what keeps the objects of all runs in sight, and lets only this installation's stand in line."""
+
+    def is_ours(run: Run) -> bool:
+        return own.follower_before(run) is None
+
+    def need_of(run: Run) -> Waiting | None:
+        return partition_need.find(run, offered) if is_ours(run) else None
+
+    return Store(PartitionBook(need_of, offered.inventory), is_ours)
 
 
 def listen_to_signals(stop: Callable[[], None]) -> None:

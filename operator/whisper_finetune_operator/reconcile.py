@@ -10,12 +10,14 @@ from whisper_finetune_operator.acting import adoption
 from whisper_finetune_operator.acting.acting import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.neighbours import Neighbours
 from whisper_finetune_operator.acting.partition_acting import PartitionActor
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
 from whisper_finetune_operator.api.api_server import ClusterError, ConflictError, RefusedError
 from whisper_finetune_operator.api.lease import LeaseLostError
 from whisper_finetune_operator.deciding import announcements, decisions
 from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.installations import Installation
 from whisper_finetune_operator.logs import about
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
@@ -44,8 +46,10 @@ class Reconciler:
         metrics: Metrics,
         *,
         require_leadership: Callable[[], None],
+        neighbours: Neighbours | None = None,
     ) -> None:
         self._store = store
+        self._neighbours = neighbours or Neighbours(Installation(), poster)
         self._cluster = cluster
         self._runtimes = runtimes
         self._poster = poster
@@ -70,7 +74,10 @@ class Reconciler:
             run = self._store.run(uid)
             if run is None:
                 self._remarks.pop(uid, None)
+                self._neighbours.forget(uid)
                 return await self._partitions.give_back_of_deleted(uid)
+            if self._neighbours.is_followed_by_other(run):
+                return None
             self._require_leadership()
             decision = await self._once(run)
             if decision:

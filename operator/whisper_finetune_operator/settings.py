@@ -24,6 +24,8 @@ class Settings:
     namespace: str | None = None
     #: Where the Leases of partitions lie; None: with the operator's own. Installations that share a pool share it.
     partition_namespace: str | None = None
+    #: NAMESPACE/LEASE of installations that are gone, whose runs this one goes on with.
+    take_over: Sequence[str] = ()
     leader_election: bool = True
     #: None: the pod's service account, else KUBECONFIG or ~/.kube/config.
     kubeconfig: Path | None = None
@@ -79,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
         "--partition-namespace",
         metavar="NAMESPACE",
         help="where the Leases of V-IPU partitions lie: one for all installations that share a pool (default: its own)",
+    )
+    parser.add_argument(
+        "--take-over",
+        metavar="NAMESPACE/NAME",
+        action="append",
+        default=[],
+        help="go on with the runs of this installation, which is gone; its name is its Lease's (may be given again)",
     )
     parser.add_argument(
         "--no-leader-election", dest="leader_election", action="store_false", help="act at once: for a single replica"

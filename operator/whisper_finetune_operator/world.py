@@ -12,6 +12,9 @@ from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line
 #: An object of the Kubernetes API as it came: camelCase keys, JSON values.
 KubernetesObject = dict[str, Any]
 
+#: How the field managers of runs' statuses begin, whichever installation wrote them.
+STATUS_MANAGER = "whisperfinetune-operator"
+
 
 def controller_of(child: KubernetesObject) -> KubernetesObject:
     """Return the owner reference of the controller that made an object, empty where nobody owns it."""
@@ -33,6 +36,8 @@ class Run:
     created: datetime
     spec: KubernetesObject
     status: KubernetesObject
+    #: The field managers of operators that stand on the status.
+    status_managers: tuple[str, ...] = ()
 
     @classmethod
     def from_object(cls, run: Mapping[str, Any]) -> "Run":
@@ -49,7 +54,14 @@ class Run:
             created=timestamps.parse(metadata["creationTimestamp"]),
             spec=run.get("spec") or {},
             status=run.get("status") or {},
+            status_managers=_status_managers(metadata),
         )
+
+
+def _status_managers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    entries = metadata.get("managedFields") or ()
+    managers = {entry.get("manager", "") for entry in entries if entry.get("subresource") == "status"}
+    return tuple(sorted(each for each in managers if f"{each}/".startswith(f"{STATUS_MANAGER}/")))
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,14 @@ def has_fields(found: KubernetesObject, selector: str) -> bool:
     return not selector or selector == f"metadata.name={found['metadata']['name']}"
 
 
+def note_manager(metadata: KubernetesObject, manager: str) -> None:
+    """Note who wrote the status, beside those who did before."""
+    entry = {"manager": manager, "operation": "Apply", "subresource": "status"}
+    entries = metadata.setdefault("managedFields", [])
+    if entry not in entries:
+        entries.append(entry)
+
+
 class Door:
     """One replica's way to the server: the verbs of ApiServer. It can hold up a request for as long as a test likes."""
 
@@ -217,7 +225,9 @@ class Door:
         found = [each for each in self._server.of(resource.plural) if query["labelSelector"] in labels_of(each)]
         return "1", copy.deepcopy(found)
 
-    async def ask(self, verb: str, resource: Resource, path: str, *, body: Any = None, **_: Any) -> KubernetesObject:
+    async def ask(
+        self, verb: str, resource: Resource, path: str, *, body: Any = None, **query: Any
+    ) -> KubernetesObject:
         """Apply a status, or delete."""
         await self._pass(verb, resource)
         parts = path.split("/")
@@ -226,6 +236,7 @@ class Door:
         if verb == "apply":
             known = self._server.require(place, body["metadata"])
             known["status"] = copy.deepcopy(body["status"])
+            note_manager(known["metadata"], query["fieldManager"])
             return copy.deepcopy(self._server.changed(known))
         known = self._server.require(place, body["preconditions"])
         if resource.plural == "jobs":

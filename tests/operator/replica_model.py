@@ -8,10 +8,12 @@ from typing import Any
 from api_server_model import Door, Server
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.neighbours import Neighbours
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
 from whisper_finetune_operator.api.api_server import ClusterError
 from whisper_finetune_operator.api.lease import LeaseLostError
 from whisper_finetune_operator.deciding import partition_need
+from whisper_finetune_operator.installations import Installation
 from whisper_finetune_operator.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.planning.runtimes import Runtimes
@@ -56,24 +58,35 @@ def at_host(host: str) -> Runtimes:
     return Runtimes.model_validate(changed)
 
 
+OWN = Installation()
+
+
 class Replica:
     """A leader: its view of the cluster, and its way to it. Frozen, it is no leader any more when it wakes."""
 
-    def __init__(self, server: Server, offered: Runtimes = OFFERED, watched: str | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        offered: Runtimes = OFFERED,
+        watched: str | None = None,
+        installation: Installation = OWN,
+    ) -> None:
         self.server = server
         self.door: Any = Door(server)
         self.leads = True
         inventory = offered.inventory
         self.store = Store(PartitionBook(lambda run: partition_need.find(run, offered), inventory))
         metrics = Metrics()
+        poster = EventPoster(self.door, metrics, instance="model")
         self.reconciler = Reconciler(
             self.store,
-            Cluster(self.door),
+            Cluster(self.door, installation),
             PartitionCluster(self.door, NAMESPACE, watched, inventory),
             offered,
-            EventPoster(self.door, metrics, instance="model"),
+            poster,
             metrics,
             require_leadership=self._require,
+            neighbours=Neighbours(installation, poster),
         )
         self.frozen: asyncio.Task[Any] | None = None
 

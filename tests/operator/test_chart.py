@@ -33,6 +33,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 EVERYTHING = {
     "watchNamespace": WATCHED,
     "partitionNamespace": PARTITIONS,
+    "takeOver": ["former/whisper"],
     "crds": {"enabled": False},
     "image": {"digest": DIGEST},
     "rbac": {"aggregateToUserRoles": True, "keepIPUJobs": False},

@@ -86,6 +86,10 @@ def training(seconds: float, step: int, *, percent: int | None = None, **more: A
         pytest.param(training(75, 40), False, id="nothing"),
         pytest.param(training(75, 41, percent=40), False, id="a step of the same percent"),
         pytest.param(training(75, 41), True, id="a percent"),
+        pytest.param(training(75, 39), False, id="older than what stands there"),
+        pytest.param(
+            Moment(75, job(), (ended(2, 5, 70, 1), running(72, 73)), progress(30)), True, id="less of the next pod"
+        ),
         pytest.param(training(75, 40, stage="Evaluating"), True, id="a stage"),
         pytest.param(training(75, 40, baseline=BASELINE), True, id="the baseline"),
         pytest.param(training(75, 40, checkpoints=KEPT), True, id="a checkpoint"),

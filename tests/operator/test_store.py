@@ -162,6 +162,18 @@ def test_silence_is_of_the_newest_pod_counts_from_its_first_moment_and_ends_with
     assert store.keep_silence(UID, "pod-50", Silence(at(80), "refused")) is None
 
 
+def test_pods_of_runs_that_others_follow_are_no_attempts_of_ours() -> None:
+    manager = "whisperfinetune-operator/b/wft"
+    store = Store(PartitionBook(lambda _: None), is_ours=lambda run: manager not in run.status_managers)
+    store.put_pod(pod_version(running(20, 21), 11))
+    store.put_run(version(run_object(), 10))
+    assert len(list(store.attempts())) == 1
+    theirs = version(run_object(), 12)
+    theirs["metadata"]["managedFields"] = [{"manager": manager, "operation": "Apply", "subresource": "status"}]
+    store.put_run(theirs)
+    assert list(store.attempts()) == []
+
+
 def test_refusal_holds_for_the_job_it_was_told_of(store: Store) -> None:
     run = world(store).run
     of_the_job, of_its_pod = Refusal("no Job", at(1)), Refusal("no pod", at(2))

@@ -18,36 +18,44 @@ from whisper_finetune_operator.api.api_server import (
     NotFoundError,
     Resource,
 )
+from whisper_finetune_operator.installations import Installation
 from whisper_finetune_operator.workloads import jobs
 from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
 from whisper_finetune_operator.workloads.jobs import STARTED_ANNOTATION
 from whisper_finetune_operator.workloads.workload_facts import Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
 
-FIELD_MANAGER = "whisperfinetune-operator"
 _RESOURCES: dict[Kind, Resource] = {"Job": JOBS, "IPUJob": IPU_JOBS}
 
 
 class Cluster:
     """The API server, as one run sees it. Each request may raise ClusterError or RefusedError."""
 
-    def __init__(self, api: ApiServer) -> None:
+    def __init__(self, api: ApiServer, installation: Installation = Installation()) -> None:  # noqa: B008 (it is frozen)
         self._api = api
+        self._installation = installation
 
     async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
-        """Write the whole status and return the run; ConflictError where it changed since it was read."""
+        """Write the whole status and return the run; ConflictError where it changed since it was read.
+
+        What was written under another name, by an earlier version or an installation that was taken over, becomes this
+        one's: an apply of nothing under that name takes away what that one alone had written, and its name.
+        """
+        before = reading.read(WhisperFineTuneStatus, run.status)
+        # An apply takes away what this manager wrote before, by whichever version of it, and leaves out now.
+        whole = {"status": reading.kept_unknown(run.status, before, status.to_json_object())}
+        written = await self._apply(run, run.resource_version, whole, self._installation.manager)
+        for left in self._installation.managers_left(run):
+            written = await self._apply(run, written["metadata"]["resourceVersion"], {}, left)
+        return written
+
+    async def _apply(self, run: Run, version: str, part: Mapping[str, Any], manager: str) -> KubernetesObject:
         # The server ignores the UID in what is applied to a status. The version alone keeps a write to an old run
         # from landing on a new one of the same name.
-        before = reading.read(WhisperFineTuneStatus, run.status)
-        body = {
-            "apiVersion": RUNS.version,
-            "kind": v1alpha1.KIND,
-            "metadata": {"name": run.name, "namespace": run.namespace, "resourceVersion": run.resource_version},
-            # An apply takes away what this manager wrote before, by whichever version of it, and leaves out now.
-            "status": reading.kept_unknown(run.status, before, status.to_json_object()),
-        }
+        metadata = {"name": run.name, "namespace": run.namespace, "resourceVersion": version}
+        body = {"apiVersion": RUNS.version, "kind": v1alpha1.KIND, "metadata": metadata, **part}
         path = RUNS.path(run.namespace, run.name, "status")
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": manager, "force": "true"}
         return await self._api.ask("apply", RUNS, path, body=body, content_type=APPLY_PATCH, **query)
 
     async def create(self, workload: KubernetesObject) -> KubernetesObject:

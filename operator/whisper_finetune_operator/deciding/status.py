@@ -103,6 +103,9 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
     new, old = status.progress, situation.previous.progress
     if new is None or new is old:
         return old
+    # Within one pod nothing goes back: such news is older than what stands there, whoever brought it.
+    if old and status.pod_name == situation.previous.pod_name and new.step < old.step:
+        return old
     percent = min(new.percent, _LARGEST_PERCENT_UNDER_WAY)
     beside = _beside_progress(status) == _beside_progress(situation.previous)
     changed_at = timestamps.render(situation.report_changed_at or situation.now)

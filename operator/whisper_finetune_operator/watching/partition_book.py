@@ -91,7 +91,8 @@ class PartitionBook:
         reasons = tuple(
             each.get("reason") for each in status.get("conditions") or () if each.get("type") == "Succeeded"
         )
-        standing: _Standing = (run.generation, run.deletion, "completionTime" in status, *pinned, reasons)
+        at = run.generation, run.deletion, "completionTime" in status, run.status_managers
+        standing: _Standing = (*at, *pinned, reasons)
         known, need_before = self._needs.get(run.uid, (None, None))
         if known != standing:
             need = self._need_of(run)

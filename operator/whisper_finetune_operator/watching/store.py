@@ -1,7 +1,8 @@
 """The operator's view of the cluster: runs, Jobs and pods as the watches and the operator's own writes left them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -26,8 +27,10 @@ from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, Sile
 class Store:
     """Looks up everything of a run by its UID. Of two versions of an object the newer one stays, whoever brought it."""
 
-    def __init__(self, partitions: PartitionBook) -> None:
+    def __init__(self, partitions: PartitionBook, is_ours: Callable[[Run], bool] = lambda _: True) -> None:
         self.partitions = partitions
+        #: Whether a run is this installation's to follow.
+        self._is_ours = is_ours
         self._runs: dict[str, Run] = {}
         self._workloads: dict[tuple[Kind, str, str], KubernetesObject] = {}
         #: By the run's UID that they are labelled with, then by their own: whose they are is `pods_of`'s to say.
@@ -58,8 +61,11 @@ class Store:
         return (pod for pods in self._pods.values() for pod in pods.values())
 
     def attempts(self) -> Iterator[tuple[str, KubernetesObject]]:
-        """Yield every pod that is a run's attempt, after the run's UID; the store must not change meanwhile."""
-        return ((run.uid, pod) for run in self._runs.values() for pod in self.pods_of(run))
+        """Yield every pod that is an attempt of a run that is followed here, after the run's UID.
+
+        The store must not change meanwhile.
+        """
+        return ((run.uid, pod) for run in self._runs.values() if self._is_ours(run) for pod in self.pods_of(run))
 
     def world(self, run: Run, now: datetime) -> World:
         """Return all that is known of the run."""
@@ -97,7 +103,8 @@ class Store:
         known = self._runs.get(uid_of(run))
         if not self._versions.is_news(run, known.resource_version if known else None):
             return False
-        kept = self._runs[uid_of(run)] = Run.from_object(slim_run(run))
+        managers = Run.from_object(run).status_managers
+        kept = self._runs[uid_of(run)] = replace(Run.from_object(slim_run(run)), status_managers=managers)
         if known is None:
             self._note_work(kept.uid)
         self.partitions.note_run(kept)

@@ -1,0 +1,117 @@
+"""Two installations in sight of one run: one follows it, the other keeps its hands off; and who comes after whom."""
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from api_server_model import Server
+from namespace_view import Namespace
+from replica_model import NAMESPACE, WITHOUT_POOL, Replica
+from run_objects import run_object
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.api.api_server import ApiServer
+from whisper_finetune_operator.api.connection import Connection, find_access
+from whisper_finetune_operator.installations import Installation
+from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.world import STATUS_MANAGER, Run
+
+FIRST, SECOND = Installation("a", "wft"), Installation("b", "wft")
+
+
+def written_by(*managers: str) -> Run:
+    """Return a run with the managers on its status, and others beside them."""
+    made = run_object()
+    applied = [{"manager": each, "operation": "Apply", "subresource": "status"} for each in managers]
+    users = [
+        {"manager": "kubectl", "operation": "Update"},
+        {"manager": f"{STATUS_MANAGER}/c/spec", "operation": "Apply"},
+        {"manager": "kubectl-edit", "operation": "Update", "subresource": "status"},
+    ]
+    made["metadata"]["managedFields"] = [*users, *applied]
+    return Run.from_object(made)
+
+
+@pytest.mark.parametrize(
+    ("managers", "follower"),
+    [
+        ((), None),
+        ((FIRST.manager,), None),
+        ((STATUS_MANAGER,), None),
+        ((STATUS_MANAGER, FIRST.manager), None),
+        ((SECOND.manager,), "b/wft"),
+        ((STATUS_MANAGER, SECOND.manager), "b/wft"),
+        ((SECOND.manager, FIRST.manager), None),
+    ],
+)
+def test_who_follows_a_run_in_the_eyes_of_the_first(managers: tuple[str, ...], follower: str | None) -> None:
+    assert FIRST.follower_before(written_by(*managers)) == follower
+
+
+def test_two_never_both_follow_a_run_that_is_written() -> None:
+    for managers in ((FIRST.manager,), (SECOND.manager,), (FIRST.manager, SECOND.manager)):
+        follow = [each.follower_before(written_by(*managers)) is None for each in (FIRST, SECOND)]
+        assert sum(follow) == 1, managers
+
+
+def test_runs_of_one_that_is_gone_are_taken_over_when_the_admin_says_so() -> None:
+    heir = replace(FIRST, taken_over=frozenset({"b/wft"}))
+    assert heir.follower_before(written_by(SECOND.manager)) is None
+    assert heir.managers_left(written_by(SECOND.manager, heir.manager)) == (SECOND.manager,)
+    assert heir.follower_before(written_by(Installation("c", "wft").manager)) == "c/wft"
+
+
+def test_names_are_distinct_and_short_enough_for_the_api() -> None:
+    long = [Installation("n" * 63, "l" * 62 + end).manager for end in "ab"]
+    assert len({*long, FIRST.manager}) == 3
+    assert all(len(each) <= 128 for each in long)
+
+
+async def test_second_installation_leaves_a_run_alone_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    run = server.put("whisperfinetunes", unfinished("one"))
+    first = Replica(server, WITHOUT_POOL, installation=FIRST)
+    second = Replica(server, WITHOUT_POOL, installation=SECOND)
+    for replica in (first, second):
+        replica.see()
+    await first.look(run["metadata"]["uid"])
+    version = server.of("whisperfinetunes")[0]["metadata"]["resourceVersion"]
+    jobs = server.of("jobs")
+    for _ in range(3):
+        # The first time it has not seen yet that the other was quicker, and its write is refused.
+        await second.look(run["metadata"]["uid"])
+        second.see()
+    assert server.of("whisperfinetunes")[0]["metadata"]["resourceVersion"] == version
+    assert server.of("jobs") == jobs
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1
+    assert "installation a/wft follows runs" in told[0]
+
+
+def unfinished(name: str) -> dict[str, Any]:
+    made = run_object({"runtime": "pod16"})
+    made["metadata"] = {"name": name, "namespace": NAMESPACE}
+    return made
+
+
+@pytest.mark.apiserver
+@pytest.mark.usefixtures("install_crd")
+async def test_status_that_an_earlier_version_wrote_becomes_this_ones_with_nothing_left_behind(
+    control_plane: Any, place: Namespace
+) -> None:
+    with_partition = {"observedGeneration": 1, "state": "Pending", "partition": "p4a"}
+    async with Connection(find_access(control_plane), connections=4, timeout_seconds=20) as way:
+        api = ApiServer(way, Metrics())
+        run = Run.from_object(place.create_run("upgraded"))
+        before = await Cluster(api)._apply(run, run.resource_version, {"status": with_partition}, STATUS_MANAGER)
+        own = Cluster(api, FIRST)
+        without = WhisperFineTuneStatus.model_validate({"observedGeneration": 1, "state": "Training"})
+        written = Run.from_object(await own.apply_status(Run.from_object(before), without))
+        assert written.status_managers == (FIRST.manager,)
+        assert written.status["state"] == "Training"
+        assert "partition" not in written.status
+        again = without.model_copy(update={"job_name": "a-job"})
+        written = Run.from_object(await own.apply_status(written, again))
+        assert "jobName" not in Run.from_object(await own.apply_status(written, without)).status
