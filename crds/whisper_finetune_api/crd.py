@@ -126,7 +126,8 @@ def _version() -> Dict[str, Any]:
                         "description": f"{v1alpha1.GROUP}/{v1alpha1.VERSION}",
                     },
                     "kind": {"type": "string", "maxLength": 63, "description": v1alpha1.KIND},
-                    "metadata": {"type": "object", "description": "Standard metadata of an object."},
+                    # The API server describes it, and refuses a CRD that does.
+                    "metadata": {"type": "object"},
                     "spec": structural(v1alpha1.WhisperFineTuneSpec),
                     "status": status,
                 },

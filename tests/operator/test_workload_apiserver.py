@@ -75,6 +75,7 @@ ENDS: dict[str, tuple[dict[str, Any], Meaning]] = {
     "drained": (run_objects.ended(2, 5, 9, 143, disrupted=True), Meaning.INTERRUPTED),
     "drained-with-bad-data": (run_objects.ended(2, 5, 9, 65, disrupted=True), Meaning.INTERRUPTED),
     **{f"final-{code}": (run_objects.ended(2, 5, 9, code), Meaning.FINAL) for code in (64, 65, 66, 73, 77)},
+    "versions-76": (run_objects.ended(2, 5, 9, 76), Meaning.MISMATCH),
     "crashed": (run_objects.ended(2, 5, 9, 1), Meaning.FAILED),
     "no-accelerator": (run_objects.ended(2, 5, 9, 69), Meaning.FAILED),
     "killed": (run_objects.ended(2, 5, 9, 137, reason="OOMKilled"), Meaning.FAILED),
@@ -145,9 +146,9 @@ def test_the_job_controller_reads_an_end_as_the_operator_does(api: client.ApiCli
     job.end_pod(pod["status"])
     if meaning in (Meaning.RESULT, Meaning.UNREADABLE):
         wait_for(lambda: (found := job.read().end) is not None and found.type == "Complete")
-    elif meaning is Meaning.FINAL:
+    elif meaning in (Meaning.FINAL, Meaning.MISMATCH):
         wait_for(lambda: (found := job.read().end) is not None and found.reason == "PodFailurePolicy")
-        assert f"exit code {end.removeprefix('final-')}" in getattr(job.read().end, "message", "")
+        assert f"exit code {end.rpartition('-')[2]}" in getattr(job.read().end, "message", "")
     elif meaning is Meaning.FAILED:
         wait_for(lambda: job.failures() == 1)
         assert job.read().end is None
