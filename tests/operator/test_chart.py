@@ -107,6 +107,14 @@ def free_texts(node: dict[str, Any], place: str = "") -> Iterator[str]:
             yield from free_texts(below, f"{place}.*")
 
 
+def patterns(schema: dict[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    """Each field of an object's schema that has a pattern."""
+    if "pattern" in schema:
+        yield place, schema["pattern"]
+    for name, below in schema.get("properties", {}).items():
+        yield from patterns(below.get("items", below), f"{place}.{name}")
+
+
 def scalars(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Each value of rendered objects by its place, and each key as one."""
     if isinstance(node, dict):
@@ -212,6 +220,17 @@ class TestSources:
     def test_the_schema_takes_every_form_of_a_repository(self, repository: str) -> None:
         schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["image"]["properties"]
         jsonschema.validate(repository, schema["repository"])
+
+    def test_the_policy_of_runs_looks_at_every_address_that_a_run_can_have(self) -> None:
+        crd = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text())
+        schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        addresses = {
+            path for path, pattern in patterns(schema, "object.spec") if re.search(pattern, "pvc://claim/path")
+        }
+        policy = (CHART / "templates" / "runs-policy.yaml").read_text()
+        looked_at = re.search(r"name: sources\n    expression: \"\[(.+)\]\"", policy)
+        assert looked_at is not None
+        assert addresses == {*looked_at[1].split(", "), "object.spec.output.uri"}
 
     def test_an_admins_runtimes_file_is_a_values_file(self) -> None:
         schema = json.loads((CHART / "values.schema.json").read_text())
