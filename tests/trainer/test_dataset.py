@@ -247,7 +247,7 @@ def test_a_manifest_that_is_not_utf_8(volume: Path) -> None:
 
 def test_a_folder_without_a_manifest_says_what_it_holds(volume: Path) -> None:
     (volume / "clips" / "train.jsonl").rename(volume / "clips" / "list.txt")
-    assert "which holds audio, list.txt" in refusal(volume).message
+    assert "pvc://speech/clips holds audio, list.txt: no layout" in refusal(volume).message
 
 
 def test_labels_that_are_too_long_are_dropped(volume: Path) -> None:

@@ -145,3 +145,16 @@ def test_a_shard_of_a_stream_without_the_audio_column_is_a_broken_one(tmp_path: 
 def test_a_number_that_is_none_is_named_by_its_start(tmp_path: Path) -> None:
     found = load_with(tmp_path, {"audio": "1.wav", "text": "ciao", "offset": 10**400})
     assert found.examples == (f"train.jsonl line {CLIPS + 1} is no segment: 1{'0' * 39} is no number of seconds",)
+
+
+def test_a_list_of_broken_lines_alone_says_what_is_wrong_with_them(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/train.jsonl").write_text("a.wav ciao\nb.wav addio\n", encoding="utf-8")
+    assert "train.jsonl has broken lines alone, such as line 1 is not JSON (Expecting value" in refused(tmp_path)
+
+
+def test_a_table_of_broken_lines_alone_counts_them(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/train.csv").write_text('path,text\na.wav,"ciao\n', encoding="utf-8")
+    assert "1 of 1 clips cannot be used" in refused(tmp_path)
+    assert "(broken line 1). First: train.csv line 2 opens a quotation mark and does not close it" in refused(tmp_path)

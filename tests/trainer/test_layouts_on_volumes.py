@@ -42,7 +42,11 @@ BROKEN: dict[str, tuple[dict[str, bytes], str, str]] = {
     "no texts": ({"wav.scp": b"u1 a.wav\n"}, "DatasetInvalid", "text with its texts is missing"),
     "no tar": ({"train-0.tar": b"this is no tar file" * 100}, "DatasetInvalid", "train-0.tar is no whole plain tar"),
     "no Parquet": ({"train.parquet": b"PAR1 this is none PAR1"}, "DatasetInvalid", "is no whole Parquet file"),
-    "not a table": ({"train.csv": b'audio,text\n"a.wav,uno' + b"x" * 200_000}, "DatasetInvalid", "is not a table"),
+    "not a table": (
+        {"train.csv": b'audio,text\n"a.wav,uno' + b"x" * 200_000},
+        "DatasetInvalid",
+        "opens a quotation mark and does not",
+    ),
 }
 
 

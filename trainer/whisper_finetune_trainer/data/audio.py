@@ -22,7 +22,7 @@ from whisper_finetune_trainer.data.channels import Samples
 from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.file_part import FilePart
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import words_of
+from whisper_finetune_trainer.quoting import printable
 
 #: Samples from here on count as clipped.
 _FULL_SCALE = 0.999
@@ -163,7 +163,7 @@ def _channels(place: AudioPlace) -> Tuple[Samples, int]:
         raise TrainerError("DatasetInvalid", f"audio file {audio_places.describe(place)} is gone") from error
     except UnreadableSoundError as error:
         raise UndecodableError(
-            f"audio file {audio_places.describe(place)} cannot be decoded: {words_of(error)}"
+            f"audio file {audio_places.describe(place)} cannot be decoded: {printable(str(error))}"
         ) from error
     if not len(found):
         raise UndecodableError(f"audio file {audio_places.describe(place)} holds no sound: it may be cut off")

@@ -1,13 +1,12 @@
 """Turn the rows of a split into clips; what cannot be used is left out with its reason."""
 
 import logging
-import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, List, Optional, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import audio, manifest, reader_threads, segments
+from whisper_finetune_trainer.data import audio, manifest, reader_threads, row_sounds, segments
 from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Part, Sound, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.recordings import Recordings
@@ -15,7 +14,7 @@ from whisper_finetune_trainer.data.segments import MalformedSegmentError, Outsid
 from whisper_finetune_trainer.data.splits import Split
 from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
-from whisper_finetune_trainer.quoting import quoted, words_of
+from whisper_finetune_trainer.quoting import printable, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 #: Opening files waits for the disk, or for the network behind a volume or a store.
@@ -101,10 +100,11 @@ def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Un
 
 
 def _clip_of_text(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules, line: str) -> Union[Clip, Drop]:
-    value = row.values.get(split.columns.audio)
-    sound = _sound(split, value, outcome.text)
-    if isinstance(sound, str):
-        return Drop("path outside of the source" if "outside" in sound else "broken line", f"{line}{sound}")
+    sound = row_sounds.of_row(split, row, line)
+    if isinstance(sound, Drop):
+        return sound
+    if not row_sounds.is_unicode(outcome.text):
+        return Drop("broken line", f"{line}: the text of {quoted(sound.name)} has halves of characters")
     segment = _segment(row, sound, line)
     if isinstance(segment, Drop):
         return segment
@@ -115,40 +115,6 @@ def _clip_of_text(split: Split, row: manifest.Row, outcome: Outcome, rules: Rule
     if not outcome.text:
         return Drop("empty text", f"{line}: the text of {quoted(sound.name)} is empty")
     return _with_length(sound, row, segment, outcome.text, line, rules)
-
-
-def _sound(split: Split, value: Any, text: str) -> Union[Sound, str]:
-    """Return the sound of a row, or what is wrong with it, or with its text."""
-    sound = value if isinstance(value, Sound) else _sound_of_path(split, value)
-    if isinstance(sound, Sound) and not _is_unicode(sound.name + text):
-        return f": the name or the text of {quoted(sound.name)} has halves of characters"
-    return sound
-
-
-def _sound_of_path(split: Split, value: Any) -> Union[Sound, str]:
-    """Return the sound that a path names, or what is wrong with the path."""
-    if not isinstance(value, str) or not value.strip():
-        return f" has no path in column {quoted(split.columns.audio)}"
-    path = value.strip()
-    if "\0" in path or not _is_unicode(path):
-        return f": {quoted(value)} is no path"
-    is_whole = path.startswith("/") or "://" in path
-    name = split.folder.relative(path if is_whole else posixpath.join(split.base, path))
-    if name is None:
-        return f": {quoted(value)} lies outside of the data set's folder"
-    try:
-        return Sound(WholeFile(split.folder.file(name)), name)
-    except RefusedFileError as refused:
-        return f": {refused.message}"
-
-
-def _is_unicode(text: str) -> bool:
-    """Return whether a text can be written: JSON may name halves of characters, and a tar file any bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _segment(row: manifest.Row, sound: Sound, line: str) -> Union[Segment, Drop, None]:
@@ -170,8 +136,7 @@ def _with_length(
     except FileNotFoundError:
         return Drop("missing audio file", f"{line}: audio file {quoted(sound.name)} does not exist")
     except (audio.UnreadableSoundError, IsADirectoryError, RefusedFileError) as error:
-        reason = "MP3 without its length" if isinstance(error, audio.UnknownLengthError) else "unreadable audio"
-        return Drop(reason, f"{line}: audio file {quoted(sound.name)} cannot be read: {words_of(error)}")
+        return _unreadable(f"{line}: audio file {quoted(sound.name)}", error)
     except OutsideError as error:
         return Drop("outside of its recording", f"{line}: {quoted(sound.name)} {error}")
     name = row.name or (f"{sound.name} {segment}" if isinstance(place, Part) else sound.name)
@@ -181,6 +146,13 @@ def _with_length(
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
         return Drop("too long", f"{line}: {quoted(name)} lasts {seconds:.1f} s; {limit}")
     return Clip(name, place, text, seconds)
+
+
+def _unreadable(what: str, error: Exception) -> Drop:
+    if isinstance(error, IsADirectoryError):
+        return Drop("unreadable audio", f"{what} is a folder")
+    reason = "MP3 without its length" if isinstance(error, audio.UnknownLengthError) else "unreadable audio"
+    return Drop(reason, f"{what} cannot be read: {printable(str(error))}")
 
 
 def _measured(sound: Sound, segment: Optional[Segment], rules: Rules) -> Tuple[AudioPlace, float]:

@@ -28,12 +28,14 @@ class FolderSource:
 
     folder: DataFolder
     file_name: Optional[str] = None
+    #: The split to measure on, which is not trained on.
+    held_out: Optional[str] = None
 
     def find(self, split: str, *, is_train: bool) -> SplitFiles:
         """Return the files of a split; DatasetNotFound or DatasetInvalid."""
         if self.file_name is not None:
             return split_files.of_file(self.folder, self.file_name, split, is_train=is_train)
-        return split_files.find(self.folder, split, is_train=is_train)
+        return split_files.find(self.folder, split, is_train=is_train, held_out=self.held_out)
 
 
 DataSource = Union[FolderSource, HubDataset]
@@ -50,7 +52,7 @@ def open_source(config: TrainerConfig) -> DataSource:
     if address.scheme == "pvc":
         path, mount = volumes.local_path(dataset.source, _FIELD, config), volumes.mount_of(dataset.source, config)
         around = _local(path.parent, posixpath.dirname(dataset.source), mount)
-        return _of_folder(_local(path, dataset.source, mount), around)
+        return _of_folder(_local(path, dataset.source, mount), around, dataset)
     store = object_store.open_store(dataset.source, _FIELD)
     root = _at_commit(store.root, config.hub_commits.dataset) if address.scheme == "hf" else store.root
     whole = DataFolder(store.filesystem, root, dataset.source, prefix=f"{address.scheme}://")
@@ -60,7 +62,7 @@ def open_source(config: TrainerConfig) -> DataSource:
         if whole.kind("") is None:
             # Its refusal says whether the bucket or the folder is missing.
             store.filesystem.ls(root)
-        return _of_folder(whole, around)
+        return _of_folder(whole, around, dataset)
 
 
 def newest_commits(dataset: Dataset) -> HubCommits:
@@ -84,13 +86,13 @@ def _local(path: Path, address: str, mount: Mount) -> DataFolder:
     return DataFolder(fsspec.filesystem("file"), str(path), address, mount=mount)
 
 
-def _of_folder(folder: DataFolder, around: DataFolder) -> FolderSource:
+def _of_folder(folder: DataFolder, around: DataFolder, dataset: Dataset) -> FolderSource:
     kind = folder.kind("")
     if kind is None:
         raise TrainerError("DatasetNotFound", f"{_FIELD}: there is nothing at {folder.address}")
     if kind == "file":
         return FolderSource(around, posixpath.basename(folder.root))
-    return FolderSource(folder)
+    return FolderSource(folder, held_out=dataset.eval_split)
 
 
 def _refuse_hub_fields(dataset: Dataset) -> None:

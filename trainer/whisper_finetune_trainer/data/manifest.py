@@ -37,9 +37,24 @@ class Columns:
     language: Optional[str] = None
 
 
+class MissingColumnError(TrainerError):
+    """DatasetInvalid of a list without a column for the sounds, or for the texts."""
+
+    def __init__(self, message: str, columns: Tuple[str, ...]) -> None:
+        """`columns` are those that there are."""
+        super().__init__("DatasetInvalid", message)
+        self.columns = columns
+
+
 def is_manifest(name: str) -> bool:
     """Return whether a file is a manifest by its name."""
     return name.endswith(SUFFIXES)
+
+
+def path_of(value: Any) -> Optional[str]:
+    """Return the path in a cell, which some write as an object that holds it; None where there is none."""
+    path = value.get("path") if isinstance(value, Mapping) else value
+    return path.strip() or None if isinstance(path, str) else None
 
 
 def read(file: str, name: str) -> Iterator[Row]:
@@ -102,7 +117,7 @@ def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 
 def find_columns(rows: Sequence[Row], audio: Sequence[str], text: Sequence[str], name: str) -> Columns:
-    """Return the first names of each list that the rows have; DatasetInvalid says which columns there are.
+    """Return the first names of each list that the rows have; MissingColumnError says which columns there are.
 
     One that is there but for its case, or for blanks around it, is taken where none is there as it is.
     """
@@ -124,9 +139,9 @@ def _column(present: Mapping[str, None], wanted: Sequence[str], field: str, name
     for column in wanted:
         if _folded(column) in alike:
             return alike[_folded(column)]
-    raise TrainerError(
-        "DatasetInvalid",
+    raise MissingColumnError(
         f"{field}: no column {printable(' or '.join(wanted))} in {quoted(name)}; its columns are {listed(present)}",
+        tuple(present),
     )
 
 

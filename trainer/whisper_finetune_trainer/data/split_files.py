@@ -3,11 +3,11 @@
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import Iterable, List, Optional, Tuple
+from typing import FrozenSet, Iterable, List, Optional, Tuple
 
 from typing_extensions import Literal
 
-from whisper_finetune_trainer.data import line_index, manifest
+from whisper_finetune_trainer.data import folder_shapes, line_index, manifest
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import listed, quoted
@@ -15,9 +15,29 @@ from whisper_finetune_trainer.quoting import listed, quoted
 Format = Literal["manifest", "kaldi", "line index", "tar", "parquet"]
 #: Kaldi's list of recordings; the texts lie beside it.
 WAV_SCP = "wav.scp"
+#: Lists of all clips, whatever splits there are.
+_LISTS_OF_ALL = ("manifest.jsonl", "manifest.json", "metadata.jsonl", "metadata.csv")
+#: What splits are called that nobody trains on, and what others are.
+_HELD_OUT_NAMES = frozenset(("test", "dev", "val", "valid", "validation", "eval", "evaluation"))
+_SPLIT_NAMES = _HELD_OUT_NAMES | {"train", "training", "validated", "invalidated", "other"}
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tgz")
 #: NeMo's list of sounds in tar files.
 _TARRED = "tarred_audio_manifest.json"
 _NUMBERED = r"([-_.]?[0-9][0-9A-Za-z_-]*)?"
+
+
+@dataclass(frozen=True)
+class SplitFolders:
+    """Which rows of a list a split is, by the folders that their sounds lie in."""
+
+    #: The only folder, None for all but the other ones.
+    only: Optional[str]
+    others: FrozenSet[str] = frozenset()
+
+    def hold(self, path: str) -> bool:
+        """Return whether a sound is of the split."""
+        found = path.replace("\\", "/").split("/")[:-1]
+        return self.only in found if self.only is not None else self.others.isdisjoint(found)
 
 
 @dataclass(frozen=True)
@@ -27,6 +47,8 @@ class SplitFiles:
     folder: DataFolder
     format: Format
     paths: Tuple[str, ...]
+    #: Of a list of all clips, the names of folders that tell its splits.
+    folders: Optional[SplitFolders] = None
 
     @property
     def name(self) -> str:
@@ -35,16 +57,19 @@ class SplitFiles:
         return first if len(self.paths) == 1 else f"{first} and {len(self.paths) - 1} more"
 
 
-def find(folder: DataFolder, split: str, *, is_train: bool) -> SplitFiles:
+def find(folder: DataFolder, split: str, *, is_train: bool, held_out: Optional[str] = None) -> SplitFiles:
     """Return the files of a split; DatasetNotFound says what there is instead.
 
-    The train split may also be all that the folder holds, under no split's name.
+    The train split may also be all that the folder holds, under no split's name: all of a list of clips but those in a
+    folder of another split. So the split that is held out may be the rows of that list in a folder of its name.
     """
     found = _by_name(folder, split)
     if found is None and is_train:
-        found = _without_a_name(folder)
+        found = _without_a_name(folder, (_HELD_OUT_NAMES | {held_out or split}) - {split})
+    if found is None and not is_train:
+        found = _list_of_all(folder, SplitFolders(only=split))
     if found is None:
-        raise TrainerError("DatasetNotFound", _missing(folder, split, is_train=is_train))
+        raise missing(folder, split)
     return found
 
 
@@ -60,7 +85,8 @@ def of_file(folder: DataFolder, name: str, split: str, *, is_train: bool) -> Spl
     kind = _format(name)
     if kind is None:
         known = ", ".join((*manifest.SUFFIXES, ".parquet", ".tar", WAV_SCP))
-        raise TrainerError("DatasetInvalid", f"{quoted(name)} is no manifest; one of {known} is expected")
+        advice = "; it is compressed: unpack it first" if name.endswith(_COMPRESSED) else ""
+        raise TrainerError("DatasetInvalid", f"{quoted(name)} is no manifest; one of {known} is expected{advice}")
     return SplitFiles(folder, kind, (name,))
 
 
@@ -106,10 +132,17 @@ def _shards(folder: DataFolder, place: str, named: Optional["re.Pattern[str]"] =
     return None
 
 
-def _without_a_name(folder: DataFolder) -> Optional[SplitFiles]:
-    for path in ("manifest.jsonl", "manifest.json", "metadata.jsonl", "metadata.csv", _TARRED):
-        if folder.is_file(path):
-            return SplitFiles(folder, "manifest", (path,))
+def _list_of_all(folder: DataFolder, folders: SplitFolders) -> Optional[SplitFiles]:
+    path = next(filter(folder.is_file, _LISTS_OF_ALL), None)
+    return None if path is None else SplitFiles(folder, "manifest", (path,), folders)
+
+
+def _without_a_name(folder: DataFolder, other_splits: FrozenSet[str]) -> Optional[SplitFiles]:
+    found = _list_of_all(folder, SplitFolders(only=None, others=other_splits))
+    if found is not None:
+        return found
+    if folder.is_file(_TARRED):
+        return SplitFiles(folder, "manifest", (_TARRED,))
     if folder.is_file(WAV_SCP):
         return SplitFiles(folder, "kaldi", (WAV_SCP,))
     indexes = _line_indexes(folder)
@@ -141,16 +174,28 @@ def splits_of(folder: DataFolder) -> Tuple[str, ...]:
 
 def _named(folder: DataFolder) -> Iterable[str]:
     yield from (name for name in (*folder.names(), *folder.names("data")) if _format(name) != "manifest")
-    yield from (name.replace("_manifest.json", ".json") for name in folder.names() if _format(name) == "manifest")
+    yield from (name.replace("_manifest.json", ".json") for name in folder.names() if _is_named_after_a_split(name))
 
 
-def _missing(folder: DataFolder, split: str, *, is_train: bool) -> str:
+def _is_named_after_a_split(name: str) -> bool:
+    """Return whether a file is the list of a split by its name: other tables, and JSON, may be anything."""
+    if _format(name) != "manifest" or name in {*_LISTS_OF_ALL, _TARRED}:
+        return False
+    return name.endswith((".jsonl", "_manifest.json")) or re.split("[-_.]", name, maxsplit=1)[0] in _SPLIT_NAMES
+
+
+def missing(folder: DataFolder, split: str) -> TrainerError:
+    """Return what is said where a folder has no such split: which ones it has, what it looks like, what it holds."""
     splits = splits_of(folder)
     if splits:
-        return f"split {split}: {folder.address} has the splits {listed(splits)}"
-    wanted = ", ".join([*_manifests(split), *(("manifest.jsonl", "metadata.csv") if is_train else ())])
-    held = listed(folder.names())
-    return (
-        f"split {split}: none of {wanted}, {split}/{WAV_SCP}, {split}-*.parquet and {split}-*.tar "
-        f"is in {folder.address}, which holds {held if folder.names() else 'nothing'}"
+        return TrainerError("DatasetNotFound", f"split {split}: {folder.address} has the splits {listed(splits)}")
+    said = folder_shapes.of_folder(folder) or (
+        f"no layout that is read here is in it, such as {split}.jsonl, {split}.csv, {split}/metadata.csv, "
+        f"{split}/{WAV_SCP}, {split}-*.tar or {split}-*.parquet"
+    )
+    others = [name for name in folder.names() if _format(name) == "manifest" and name not in _LISTS_OF_ALL]
+    more = f"; if {quoted(others[0])} is a list of clips, let dataset.source name it" if others else ""
+    held = listed(folder.names()) if folder.names() else "nothing"
+    return TrainerError(
+        "DatasetNotFound", f"split {split}: {folder.address} holds {held}: {said}{more}; docs/data.md has all layouts"
     )

@@ -1,22 +1,25 @@
 """The rows of a split, whatever format it has: one reader for each, and the columns that hold sound and text."""
 
+import logging
 import posixpath
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Dict, Iterator, Sequence
 
 from whisper_finetune_trainer.data import (
+    folder_shapes,
     kaldi,
     line_index,
     manifest,
     nemo_tars,
     parquet_shards,
     row_languages,
+    split_files,
     tar_shards,
 )
 from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.manifest import Columns, Row
-from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.data.manifest import Columns, MissingColumnError, Row
+from whisper_finetune_trainer.data.split_files import SplitFiles, SplitFolders
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 
@@ -25,6 +28,7 @@ _LOOKED_AT = 100
 #: Common Voice's folder of sound files, and a column that its tables have and few others do.
 _COMMON_VOICE_FOLDER = "clips"
 _COMMON_VOICE_COLUMN = "client_id"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,25 +49,61 @@ class Split:
 
 
 def open_split(files: SplitFiles, audio: Sequence[str], text: Sequence[str]) -> Split:
-    """Return a split; `audio` and `text` are column names to look for, best first. DatasetInvalid, also if empty."""
+    """Return a split; `audio` and `text` are column names to look for, best first.
+
+    DatasetInvalid, also if it is empty; DatasetNotFound where no row of a list lies in its folder.
+    """
     if files.format == "parquet":
         names = parquet_shards.column_names(files.folder, files.paths[0])
-        columns = manifest.find_columns([Row(0, dict.fromkeys(names))], audio, text, files.name)
+        columns = _columns(files, [Row(0, dict.fromkeys(names))], audio, text)
         rows, first = parquet_shards.rows(files.folder, files.paths, columns), []
     else:
         rows = _rows(files)
         first = list(islice(rows, _LOOKED_AT))
         known = [Row(0, dict.fromkeys(kaldi.COLUMNS))] if files.format == "kaldi" else []
-        columns = manifest.find_columns([*known, *first], audio, text, files.name) if first else Columns("", "")
+        columns = _columns(files, [*known, *first], audio, text) if first else Columns("", "")
     rows = chain(first, rows)
     place = posixpath.dirname(files.paths[0])
     if nemo_tars.are_meant(files.folder, place, first):
         rows = nemo_tars.rows(files.folder, place, rows, columns.audio)
+    if files.folders is not None:
+        rows = _rows_in(files.folders, rows, columns, files.name)
     head = next(rows, None)
     if head is None:
-        raise TrainerError("DatasetInvalid", f"{quoted(files.name)} of {files.folder.address} is empty")
+        raise _no_rows(files)
     base = _base(files, first)
     return Split(_name(files), files.folder, base, columns, chain([head], rows))
+
+
+def _columns(files: SplitFiles, rows: Sequence[Row], audio: Sequence[str], text: Sequence[str]) -> Columns:
+    try:
+        return manifest.find_columns(rows, audio, text, files.name)
+    except MissingColumnError as error:
+        if rows and all(row.broken for row in rows):
+            faults = f"line {rows[0].number} {rows[0].broken}"
+            raise TrainerError(
+                error.reason, f"{quoted(files.name)} has broken lines alone, such as {faults}"
+            ) from error
+        shape = folder_shapes.of_columns(error.columns, files.folder)
+        raise TrainerError(error.reason, f"{error.message}{f'; {shape}' if shape else ''}") from error
+
+
+def _no_rows(files: SplitFiles) -> TrainerError:
+    if files.folders is not None and files.folders.only is not None:
+        return split_files.missing(files.folder, files.folders.only)
+    return TrainerError("DatasetInvalid", f"{quoted(files.name)} of {files.folder.address} is empty")
+
+
+def _rows_in(folders: SplitFolders, rows: Iterator[Row], columns: Columns, name: str) -> Iterator[Row]:
+    """Yield the rows of a list whose sounds lie in the folders of a split; all that is broken is of the train split."""
+    others = 0
+    for row in rows:
+        if folders.hold(manifest.path_of(row.values.get(columns.audio)) or ""):
+            yield row
+        else:
+            others += 1
+    if others and folders.only is None:
+        logger.warning("%s: %d rows lie in folders of other splits, and are not trained on", quoted(name), others)
 
 
 def _name(files: SplitFiles) -> str:

@@ -24,10 +24,10 @@ class NoTableError(ValueError):
 
 
 class TableRow(NamedTuple):
-    """The number of a line, and its cells by the columns of the header, or what is wrong with it."""
+    """The number of a line, and its cells by the columns of the header; none where something is wrong."""
 
     number: int
-    values: Mapping[str, str]
+    values: Mapping[str, Optional[str]]
     broken: Optional[str] = None
 
 
@@ -122,14 +122,18 @@ def _row(
         cells = table_format.cells(line)
     except csv.Error as error:
         if not table_format.has_quotes or line.count(_QUOTE) % 2 == 0:
-            return TableRow(number, {}, f"is no line of a table ({error})")
+            return TableRow(number, dict.fromkeys(columns), f"is no line of a table ({error})")
         open_cell.opened_at(number)
-        return TableRow(number, {}, _OPEN)
+        return TableRow(number, dict.fromkeys(columns), _OPEN)
     if opened_in is not None:
-        return TableRow(number, {}, f"may be the end of the cell that line {opened_in} opens with a quotation mark")
+        return TableRow(
+            number,
+            dict.fromkeys(columns),
+            f"may be the end of the cell that line {opened_in} opens with a quotation mark",
+        )
     if not any(map(str.strip, cells)):
         return None
     if len(cells) > len(columns):
-        return TableRow(number, {}, f"has {len(cells)} cells, and the header {len(columns)}")
+        return TableRow(number, dict.fromkeys(columns), f"has {len(cells)} cells, and the header {len(columns)}")
     # Programs leave out empty cells at a line's end.
     return TableRow(number, dict(zip(columns, cells)))

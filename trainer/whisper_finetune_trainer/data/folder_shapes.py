@@ -1,0 +1,66 @@
+"""What a folder is that holds no layout which is read here: its name, and what to do with it."""
+
+import posixpath
+import re
+from typing import Collection, Iterator, Mapping, Optional, Tuple
+
+from whisper_finetune_trainer.data.data_folder import DataFolder
+
+#: How deep, and in how many folders of each, names are looked for: LibriSpeech has its texts five folders down.
+_DEPTH = 5
+_FOLDERS = 2
+_LIST = 'write a train.jsonl with a line {"audio": PATH, "text": TEXT} for each clip'
+_SEGMENT_LIST = (
+    'write a train.jsonl with a line {"audio": PATH, "offset": SECONDS, "duration": SECONDS, "text": TEXT} each'
+)
+_SOUNDS = (".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
+#: What is known by the name of one of its files.
+_BY_FILE: Mapping[str, Tuple["re.Pattern[str]", str]] = {
+    "LibriSpeech's layout (*.trans.txt)": (re.compile(r".*\.trans\.txt"), _LIST),
+    "the layout of Multilingual LibriSpeech (transcripts.txt)": (re.compile(r"transcripts\.txt"), _LIST),
+    "AISHELL's layout (aishell_transcript*.txt)": (re.compile(r"aishell_transcript.*\.txt"), _LIST),
+    "TED-LIUM's layout (*.stm)": (re.compile(r".*\.stm"), _SEGMENT_LIST),
+    "subtitles": (re.compile(r".*\.(srt|vtt)", re.IGNORECASE), _SEGMENT_LIST),
+    "annotations of Praat or ELAN": (re.compile(r".*\.(textgrid|eaf)", re.IGNORECASE), _SEGMENT_LIST),
+    "lhotse's manifests": (
+        re.compile(r".*(cuts|supervisions|recordings).*\.jsonl\.gz"),
+        "export them, such as by `lhotse kaldi export`, or " + _LIST,
+    ),
+    "a data set of save_to_disk (*.arrow)": (
+        re.compile(r".*\.arrow"),
+        'write its splits by to_parquet, such as load_from_disk(PATH)["train"].to_parquet("train.parquet")',
+    ),
+    "compressed": (re.compile(r".*\.(gz|bz2|xz|zst|zip|7z|rar|tgz)"), "unpack it first"),
+}
+#: Columns of lists that are known, and hold no path and text of a clip by names of their own.
+_LABEL_STUDIO = frozenset(("data", "annotations"))
+
+
+def of_folder(folder: DataFolder) -> Optional[str]:
+    """Return what a folder looks like by the names in it, and what to do; None for what nobody knows."""
+    names = list(_names(folder, "", _DEPTH))
+    for shape, (pattern, advice) in _BY_FILE.items():
+        if any(pattern.fullmatch(posixpath.basename(name)) for name in names):
+            return f"it looks like {shape}, which is not read as it is: {advice}"
+    stems = {name.rsplit(".", 1)[0] for name in names if name.lower().endswith(_SOUNDS)}
+    if any(name.endswith(".txt") and name[: -len(".txt")] in stems for name in names):
+        return f"it has a .txt beside each sound, which is read in tar shards only: {_LIST}"
+    return None
+
+
+def of_columns(columns: Collection[str], folder: DataFolder) -> Optional[str]:
+    """Return what a list looks like whose columns are no path and text, and what to do; None for others."""
+    if set(columns) >= _LABEL_STUDIO:
+        return f"it looks like Label Studio's JSON, which is not read as it is: {_SEGMENT_LIST}"
+    if folder.is_folder("wavs"):
+        return f"it looks like LJSpeech's layout (ID|TEXT|TEXT beside wavs/), whose list has no header: {_LIST}"
+    return None
+
+
+def _names(folder: DataFolder, place: str, depth: int) -> Iterator[str]:
+    """Yield the paths of the files in a folder, and in the first folders of it."""
+    found = folder.names(place)
+    yield from (posixpath.join(place, name) for name in found)
+    inner = [path for path in (posixpath.join(place, name) for name in found) if folder.is_folder(path)]
+    for path in inner[:_FOLDERS] if depth > 1 else []:
+        yield from _names(folder, path, depth - 1)
