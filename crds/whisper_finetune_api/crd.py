@@ -21,11 +21,12 @@ _COLUMNS = (
     ("IPUs", "integer", ".status.ipus", 0),
     ("State", "string", ".status.state", 0),
     ("Reason", "string", ".status.reason", 0),
-    ("Progress", "integer", ".status.progress.percent", 0),
+    ("Progress", "string", ".status.progress.summary", 0),
     ("Metric", "string", ".status.metric.name", 0),
     ("Baseline", "string", ".status.baseline.score", 0),
     ("Result", "string", ".status.result.score", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Percent", "integer", ".status.progress.percent", 1),
     ("Runtime", "string", ".status.runtime", 1),
     ("Output", "string", ".status.model.uri", 1),
 )

@@ -19,24 +19,27 @@ SECONDS_TO_WAIT = 180
 SECONDS_WITHOUT_ANSWER = 60
 
 
-class TrainingBar:
-    """A progress bar of the optimizer steps, out of the run's status."""
+class StageBar:
+    """A progress bar of a stage that has a measure, steps or clips, out of the run's status."""
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
+        self._stage = ""
 
     def show(self, sight: Sight) -> None:
-        """Show the newest step; close where another stage has begun."""
-        progress = sight.status.progress
-        if progress and not self._bar and sight.is_training:
-            self._bar = tqdm(total=progress.total_steps, desc="training", unit="step", file=sys.stderr)
-        if progress and self._bar and progress.step > self._bar.n:
-            self._bar.set_postfix_str(f"loss {progress.loss}" if progress.loss else "", refresh=False)
-            self._bar.update(progress.step - self._bar.n)
+        """Show how much is done; close where another stage has begun."""
+        if sight.stage != self._stage or not sight.is_under_way:
+            self.close()
+        self._stage = sight.stage
+        amount, progress = sight.amount, sight.status.progress
+        if amount and not self._bar:
+            self._bar = tqdm(total=amount.total, desc=sight.stage, unit=amount.unit, file=sys.stderr)
+        if amount and self._bar and amount.done > self._bar.n:
+            loss = progress.loss if progress and sight.is_training else None
+            self._bar.set_postfix_str(f"loss {loss}" if loss else "", refresh=False)
+            self._bar.update(amount.done - self._bar.n)
         if self._bar and sys.stderr.isatty():
             self._bar.refresh()  # its clock goes on between two steps
-        if not sight.is_training:
-            self.close()
 
     def close(self) -> None:
         if self._bar:
@@ -47,7 +50,7 @@ class TrainingBar:
 def follow(look: Callable[[], dict[str, Any] | None], watch: Stopwatch) -> Sight:
     """Return the run's last sight; DemoError where it is gone or waits for what does not come."""
     began_to_wait = time.monotonic()
-    with closing(TrainingBar()) as bar:
+    with closing(StageBar()) as bar:
         for sight in sights(look):
             bar.show(sight)
             if sight.is_finished:

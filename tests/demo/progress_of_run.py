@@ -9,6 +9,15 @@ TRAINING = "training"
 
 
 @dataclass(frozen=True)
+class Amount:
+    """How much of a stage is done."""
+
+    unit: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Sight:
     """One look at a run."""
 
@@ -35,6 +44,14 @@ class Sight:
         if self.state == "Evaluating":
             return "evaluating before training" if self.status.baseline is None else "evaluating after training"
         return {"Preparing": "reading model and clips", "Training": TRAINING}.get(self.state, "starting the pod")
+
+    @property
+    def amount(self) -> Amount | None:
+        """Return how much of the stage is done; None where it has no measure."""
+        progress = self.status.progress
+        if progress and progress.clips_to_evaluate and self.state == "Evaluating":
+            return Amount("clip", progress.evaluated_clips or 0, progress.clips_to_evaluate)
+        return Amount("step", progress.step, progress.total_steps) if progress and self.is_training else None
 
     @property
     def waits_for(self) -> str:

@@ -86,7 +86,7 @@ def test_columns_show_the_run(runs: Runs, good: dict[str, Any]) -> None:
     row = dict(zip(names, next(row["cells"] for row in shown["rows"] if row["cells"][0] == "good"), strict=True))
     assert (row["Model"], row["Lang"], row["State"]) == ("pvc://speech/models/tiny", "it", "Succeeded")
     assert (row["Progress"], row["Baseline"], row["WER"]) == (
-        100,
+        "20/20 steps",
         good["status"]["baseline"]["wer"],
         good["status"]["result"]["wer"],
     )

@@ -45,6 +45,7 @@ def run_in(state: str, reason: str = "", message: str = "it is on its way", **st
 
 
 PROGRESS = {"step": 50, "totalSteps": 100, "percent": 50, "loss": "1.25"}
+EVALUATING = {"step": 0, "totalSteps": 100, "percent": 0, "evaluatedClips": 63, "clipsToEvaluate": 105}
 BASELINE = {"wer": "47.70", "normalizedWer": "28.00"}
 
 
@@ -70,7 +71,7 @@ def test_following_shows_each_stage_once_and_ends_with_the_run(
     seen = [
         run_in("Pending"),
         run_in("Pending", "Unschedulable", "no node can take the pod"),
-        run_in("Evaluating"),
+        run_in("Evaluating", progress=EVALUATING),
         run_in("Training", baseline=BASELINE, progress=PROGRESS),
         run_in("Training", baseline=BASELINE, progress=PROGRESS),
         run_in("Succeeded", baseline=BASELINE),
@@ -82,6 +83,7 @@ def test_following_shows_each_stage_once_and_ends_with_the_run(
     assert told.count("waiting: Unschedulable: no node can take the pod") == 1
     assert told.count("waiting: ") == 1
     assert told.count("evaluating before training ...") == 1
+    assert "63/105" in told
     assert "50/100" in told
     assert "loss 1.25" in told
 

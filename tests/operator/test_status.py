@@ -80,6 +80,15 @@ def training(seconds: float, step: int, *, percent: int | None = None, **more: A
     return Moment(seconds, job(), (running(2, 5),), report)
 
 
+def evaluating(seconds: float, clips: int, step: int = 0) -> Moment:
+    moment = training(seconds, step, stage="Evaluating")
+    if moment.report and moment.report.progress:
+        counts = {"evaluated_clips": clips, "clips_to_evaluate": 1050, "loss": None}
+        counted = moment.report.progress.model_copy(update=counts)
+        return moment._replace(report=moment.report.model_copy(update={"progress": counted}))
+    raise AssertionError(moment)
+
+
 @pytest.mark.parametrize(
     ("news", "written"),
     [
@@ -91,12 +100,34 @@ def training(seconds: float, step: int, *, percent: int | None = None, **more: A
             Moment(75, job(), (ended(2, 5, 70, 1), running(72, 73)), progress(30)), True, id="less of the next pod"
         ),
         pytest.param(training(75, 40, stage="Evaluating"), True, id="a stage"),
+        pytest.param(evaluating(75, 0, 40), True, id="an evaluation"),
         pytest.param(training(75, 40, baseline=BASELINE), True, id="the baseline"),
         pytest.param(training(75, 40, checkpoints=KEPT), True, id="a checkpoint"),
     ],
 )
 def test_progress_is_written_only_with_news(news: Moment, written: bool) -> None:  # noqa: FBT001 (a table)
     assert writes(CREATED, JOB, PREPARING, training(60, 40), news)[-1] is written
+
+
+def test_how_far_an_evaluation_is_shows_and_is_written_once_a_percent() -> None:
+    story = (CREATED, JOB, PREPARING, evaluating(60, 0), evaluating(75, 10), evaluating(90, 11), evaluating(105, 630))
+    assert writes(*story)[3:] == [True, False, True, True]
+    progress = last_status(*story).progress
+    assert progress is not None
+    assert (progress.summary, progress.percent) == ("630/1050 clips", 0)
+    trained = last_status(*story, training(120, 40)).progress
+    assert trained is not None
+    assert (trained.summary, trained.evaluated_clips) == ("40/100 steps", None)
+
+
+def test_a_result_leaves_no_evaluation_under_way() -> None:
+    reported = evaluating(60, 1050, 100).report
+    assert reported is not None
+    assert reported.progress is not None
+    last_words = {**DONE, "progress": reported.progress.to_json_object()}
+    done = last_status(CREATED, JOB, PREPARING, Moment(100, job(), (ended(2, 5, 99, 0, last_words),)))
+    assert done.progress is not None
+    assert (done.progress.summary, done.progress.clips_to_evaluate) == ("100/100 steps", None)
 
 
 def test_the_age_of_progress_is_written_every_five_minutes_while_steps_change() -> None:

@@ -77,6 +77,11 @@ def test_metrics_are_the_newest_values(reporter: Reporter) -> None:
     assert "whisper_finetune_trainer_learning_rate 2e-05" in lines
     assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
     reporter.step_done(51, 200, loss=1.0, learning_rate=2e-5, seconds=0.5)
+    reporter.enter("Evaluating", clips_to_evaluate=20)
+    reporter.clips_done(7)
+    evaluating = get(port, "/metrics")[1].splitlines()
+    assert "whisper_finetune_trainer_evaluated_clips 7.0" in evaluating
+    assert "whisper_finetune_trainer_clips_to_evaluate 20.0" in evaluating
     assert "whisper_finetune_trainer_step 51.0" in get(port, "/metrics")[1].splitlines()
 
 
@@ -221,6 +226,37 @@ def test_what_is_shown_of_an_evaluation() -> None:
     reporter.clips_done(7)
     assert progress_display.describe(reporter.snapshot()) == "evaluated 7 of 20 clips"
     assert progress_display.describe(Snapshot()) == ""
+
+
+def test_how_far_an_evaluation_is_can_be_read_by_the_operator(reporter: Reporter) -> None:
+    reporter.enter("Evaluating", clips_to_evaluate=20)
+    reporter.clips_done(7)
+    progress = reporter.report().progress
+    assert progress is not None
+    assert (progress.step, progress.evaluated_clips, progress.clips_to_evaluate) == (50, 7, 20)
+    reporter.enter("Training")
+    progress = reporter.report().progress
+    assert progress is not None
+    assert (progress.step, progress.evaluated_clips, progress.clips_to_evaluate) == (50, None, None)
+
+
+def test_the_bar_is_of_clips_while_they_are_evaluated_and_then_of_steps(
+    capsys: pytest.CaptureFixture[str], reporter: Reporter
+) -> None:
+    bar = progress_display.ProgressBar(200)
+    reporter.listen(bar)
+    reporter.enter("Evaluating", clips_to_evaluate=20)
+    for clips in (5, 20):
+        reporter.clips_done(clips)
+    reporter.enter("Training")
+    reporter.step_done(200, 200, loss=1.23456, learning_rate=2e-5, seconds=0.5)
+    bar.close()
+    shown = capsys.readouterr().err
+    assert "Evaluating: 100%" in shown
+    assert "20/20" in shown
+    assert "clip/s" in shown
+    assert "Training: 100%" in shown
+    assert "200/200" in shown
 
 
 def test_the_bar_shows_step_and_loss(capsys: pytest.CaptureFixture[str], reporter: Reporter) -> None:

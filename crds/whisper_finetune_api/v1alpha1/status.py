@@ -51,6 +51,13 @@ class Progress(ApiModel):
     )
     eta_seconds: Optional[Count] = Field(None, description="Until the last step, by the newest steps' speed.")
     update_time: Optional[Timestamp] = Field(None, description="When the operator learned it.")
+    evaluated_clips: Annotated[Optional[Count], LATER] = Field(None, description="Of the evaluation under way.")
+    clips_to_evaluate: Annotated[Optional[Count], LATER] = Field(
+        None, description="That the evaluation under way takes; absent: none is."
+    )
+    summary: Annotated[Optional[str], LATER] = Field(
+        None, max_length=64, description="For display only, by the operator: 40/100 steps, or 63/105 clips."
+    )
 
 
 class Metric(ApiModel):

@@ -98,7 +98,7 @@ def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) ->
 def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress | None:
     """Return the new progress where it is worth a write, else the old.
 
-    That is where the percent or something beside it changed, and now and then where anything did.
+    That is where a percent or something beside it changed, and now and then where anything did.
     """
     new, old = status.progress, situation.previous.progress
     if new is None or new is old:
@@ -106,12 +106,25 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
     # Within one pod nothing goes back: such news is older than what stands there, whoever brought it.
     if old and status.pod_name == situation.previous.pod_name and new.step < old.step:
         return old
-    percent = min(new.percent, _LARGEST_PERCENT_UNDER_WAY)
+    shown = new.model_copy(update={"percent": min(new.percent, _LARGEST_PERCENT_UNDER_WAY), "summary": _summary(new)})
     beside = _beside_progress(status) == _beside_progress(situation.previous)
     changed_at = timestamps.render(situation.report_changed_at or situation.now)
-    if old and old.percent == percent and beside and not (_is_due(old, situation.now) and _moved(old, new, situation)):
+    same = old is not None and _percents(old) == _percents(shown) and beside
+    if old and same and not (_is_due(old, situation.now) and _moved(old, new, situation)):
         return old
-    return new.model_copy(update={"percent": percent, "update_time": changed_at})
+    return shown.model_copy(update={"update_time": changed_at})
+
+
+def _percents(progress: Progress) -> tuple[int, int | None]:
+    """Return how much is done of the training, and of the evaluation that is under way."""
+    clips = progress.clips_to_evaluate
+    return progress.percent, 100 * (progress.evaluated_clips or 0) // clips if clips else None
+
+
+def _summary(progress: Progress) -> str:
+    if progress.clips_to_evaluate:
+        return f"{progress.evaluated_clips or 0}/{progress.clips_to_evaluate} clips"
+    return f"{progress.step}/{progress.total_steps} steps"
 
 
 def _is_due(old: Progress, now: datetime) -> bool:
@@ -121,7 +134,11 @@ def _is_due(old: Progress, now: datetime) -> bool:
 def _moved(old: Progress, new: Progress, situation: Situation) -> bool:
     changed_at = situation.report_changed_at
     said_otherwise = changed_at is not None and timestamps.render(changed_at) != old.update_time
-    return said_otherwise or (old.step, old.loss) != (new.step, new.loss)
+    return said_otherwise or _position(old) != _position(new)
+
+
+def _position(progress: Progress) -> tuple[object, ...]:
+    return progress.step, progress.loss, progress.evaluated_clips
 
 
 def _beside_progress(status: WhisperFineTuneStatus) -> tuple[object, ...]:
@@ -149,5 +166,11 @@ def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> d
         # Those that are left: the states to resume from go with the end, and the trainer's last report named one.
         "checkpoints": tuple(results.checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
         "report": f"{folder}/{ending.report}" if ending.report else None,
-        "progress": progress.model_copy(update={"percent": _DONE_PERCENT, "eta_seconds": None}),
+        "progress": _whole(progress),
     }
+
+
+def _whole(progress: Progress) -> Progress:
+    """Return the progress of a run with a result: nothing of it is under way."""
+    over = progress.model_copy(update={"eta_seconds": None, "evaluated_clips": None, "clips_to_evaluate": None})
+    return over.model_copy(update={"percent": _DONE_PERCENT, "summary": _summary(over)})

@@ -73,17 +73,11 @@ class Reporter:
 
     def enter(self, stage: Stage, clips_to_evaluate: int = 0) -> None:
         """Say what is being done from now on."""
-        self._change(
-            lambda known: {
-                "report": _with(known.report, stage=stage),
-                "evaluated_clips": 0,
-                "clips_to_evaluate": clips_to_evaluate,
-            }
-        )
+        self._change(lambda known: _evaluating(known.report, stage, 0, clips_to_evaluate))
 
     def clips_done(self, clips: int) -> None:
         """Say how many clips of the current evaluation are done."""
-        self._change(lambda _: {"evaluated_clips": clips})
+        self._change(lambda known: _evaluating(known.report, known.report.stage, clips, known.clips_to_evaluate))
 
     def evaluated(self, step: int, figures: WordErrorRate) -> None:
         """Say what an evaluation came to."""
@@ -127,6 +121,15 @@ class Reporter:
             self._snapshot = dataclasses.replace(self._snapshot, **changes(self._snapshot))
             for listener in self._listeners:
                 listener(self._snapshot)
+
+
+def _evaluating(report: TrainerReport, stage: Optional[Stage], clips: int, clips_to_evaluate: int) -> Dict[str, Any]:
+    """Return what changes in a snapshot with an evaluation's clips, of 0 where none is under way."""
+    counts = {"evaluated_clips": clips, "clips_to_evaluate": clips_to_evaluate}
+    progress = report.progress
+    if progress is not None:
+        progress = progress.model_copy(update=counts if clips_to_evaluate else dict.fromkeys(counts))
+    return {**counts, "report": _with(report, stage=stage, progress=progress)}
 
 
 def _with(report: TrainerReport, **fields: Any) -> TrainerReport:

@@ -2,10 +2,11 @@
 
 import logging
 import time
-from typing import NoReturn
+from typing import NoReturn, Optional
 
 from tqdm import tqdm
 
+from whisper_finetune_api.run import Stage
 from whisper_finetune_trainer.progress.progress import Snapshot
 
 _LOG_EVERY_SECONDS = 5.0
@@ -31,17 +32,28 @@ class ProgressLog:
 
 
 class ProgressBar:
-    """A listener that draws a bar of the optimizer steps; evaluations show as its note."""
+    """A listener that draws a bar of the stage at work: of optimizer steps, or of an evaluation's clips."""
 
     def __init__(self, total_steps: int) -> None:
+        self._total_steps = total_steps
+        self._stage: Optional[Stage] = None
         self._bar: tqdm[NoReturn] = tqdm(total=total_steps, unit="step", dynamic_ncols=True)
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Draw the snapshot."""
         progress = snapshot.report.progress
-        self._bar.n = progress.step if progress else 0
-        self._bar.set_description(snapshot.report.stage, refresh=False)
-        self._bar.set_postfix_str(_note(snapshot), refresh=False)
+        evaluates = snapshot.report.stage == "Evaluating" and snapshot.clips_to_evaluate > 0
+        done = snapshot.evaluated_clips if evaluates else progress.step if progress else 0
+        if snapshot.report.stage != self._stage or done < self._bar.n:
+            # What the stage that is over came to, before its bar is another's.
+            self._bar.refresh()
+            self._bar.unit = "clip" if evaluates else "step"
+            self._bar.initial = done
+            self._bar.set_description(snapshot.report.stage, refresh=False)
+            self._bar.reset(snapshot.clips_to_evaluate if evaluates else self._total_steps)
+            self._stage = snapshot.report.stage
+        self._bar.n = done
+        self._bar.set_postfix_str("" if evaluates else _note(snapshot), refresh=False)
         self._bar.update(0)
 
     def close(self) -> None:
@@ -72,6 +84,4 @@ def duration(seconds: int) -> str:
 
 def _note(snapshot: Snapshot) -> str:
     progress = snapshot.report.progress
-    if snapshot.report.stage == "Evaluating":
-        return f"clip {snapshot.evaluated_clips} of {snapshot.clips_to_evaluate}"
     return f"loss {progress.loss}" if progress and progress.loss else ""

@@ -98,6 +98,7 @@ def _gauges(snapshot: Snapshot) -> Iterator[Tuple[str, str, float]]:
     report = snapshot.report
     yield "training_seconds", "Seconds of this attempt's optimizer steps.", snapshot.training_seconds
     yield "evaluated_clips", "Clips done of the current evaluation.", snapshot.evaluated_clips
+    yield "clips_to_evaluate", "Clips of the current evaluation, 0 where none is under way.", snapshot.clips_to_evaluate
     if report.progress:
         yield "step", "Optimizer steps done.", report.progress.step
         yield "total_steps", "Optimizer steps of the run.", report.progress.total_steps
