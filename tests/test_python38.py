@@ -28,6 +28,11 @@ MODULES = (
     "trainer/test_report_page",
     "trainer/test_report_sounds",
     "trainer/test_layouts_on_volumes",
+    "trainer/test_links",
+    "trainer/test_logs",
+    "trainer/test_quoting",
+    "trainer/test_redaction",
+    "trainer/test_secret_environment",
     "trainer/test_parquet_layouts",
 )
 IPU_TESTS = sorted((ROOT / "tests" / "ipu").glob("test_*.py"))

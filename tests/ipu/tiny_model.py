@@ -77,7 +77,7 @@ def write_model(
         max_length=64,
         is_multilingual=is_multilingual,
     )
-    network.save_pretrained(folder)
+    network.save_pretrained(folder, safe_serialization=True)
     WhisperFeatureExtractor(chunk_length=window_seconds).save_pretrained(folder)
     return folder
 

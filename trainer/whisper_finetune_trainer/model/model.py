@@ -1,13 +1,11 @@
 """Load a Whisper model for one language and task, and save it as a plain Hugging Face folder."""
 
-import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional, Tuple
 
 import transformers
-from safetensors import SafetensorError
 
 from whisper_finetune_api import models
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
@@ -15,11 +13,16 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import features
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.model import generation_settings, model_folder, model_source, pickled_weights, prompt
+from whisper_finetune_trainer.model import (
+    generation_settings,
+    model_folder,
+    model_source,
+    pickled_weights,
+    plain_model,
+    prompt,
+)
+from whisper_finetune_trainer.quoting import listed, words_of
 from whisper_finetune_trainer.stores import volumes
-
-_CONFIG = "config.json"
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,6 @@ def load_model(config: TrainerConfig) -> LoadedModel:
     transformers.utils.logging.set_verbosity_error()
     spec = config.spec
     with volumes.readable(spec.model, "model"), model_source.opened(config) as folder:
-        _check_config(folder, spec.model)
         network = _read_network(folder, spec.model)
         tokenizer = _read_tokenizer(folder, spec.model)
     return _prepare(network, tokenizer, spec)
@@ -55,24 +57,6 @@ def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
     """Write weights, tokenizer, feature settings, generation settings and card into an existing folder."""
     model_folder.write(loaded.network, loaded.tokenizer, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def _check_config(folder: Path, address: str) -> None:
-    path = folder / _CONFIG
-    if not folder.is_dir():
-        raise TrainerError("ModelNotFound", f"model: {address} is no folder of its volume")
-    if not path.is_file():
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
-        raise TrainerError("ModelNotFound", f"model: {address} has no {_CONFIG}; it holds {found}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TrainerError("ConfigInvalid", f"model: {_CONFIG} of {address} is not JSON: {error}") from error
-    kind = values.get("model_type") if isinstance(values, dict) else None
-    if kind != "whisper":
-        raise TrainerError("ConfigInvalid", f"model: {address} is not a Whisper model; its model_type is {kind}")
-    if not any((folder / name).is_file() for name in _WEIGHTS):
-        raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected")
 
 
 def _read_network(folder: Path, address: str) -> Any:
@@ -85,7 +69,9 @@ def _read_network(folder: Path, address: str) -> Any:
         raise TrainerError(
             "ConfigInvalid", f"model: pytorch_model.bin of {address} holds more than weights; convert it to safetensors"
         ) from error
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a library makes of settings that make no sense: nothing else is read here
         # With a number it is the file system's, which may be well again at the next attempt.
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -95,8 +81,8 @@ def _read_network(folder: Path, address: str) -> Any:
     if broken:
         raise TrainerError(
             "ConfigInvalid",
-            f"model: {len(broken)} weights of {address} are missing or of another shape than its {_CONFIG} says, "
-            f"among them {', '.join(broken[:3])}",
+            f"model: {len(broken)} weights of {address} are missing or of another shape than its "
+            f"{plain_model.CONFIG} says, among them {listed(broken)}",
         )
     # The argument that says so has another name in each version of transformers.
     return network.float()
@@ -157,4 +143,4 @@ def _dimensions(config: Any) -> models.Dimensions:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"{type(error).__name__}: {words_of(error)}"

@@ -4,16 +4,18 @@ import contextlib
 import logging
 import tempfile
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Iterator, Optional, Tuple
 
 from huggingface_hub import constants
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.model import hub_model, model_files
+from whisper_finetune_trainer.model import hub_model, model_files, plain_model
+from whisper_finetune_trainer.quoting import listed
 from whisper_finetune_trainer.stores import object_store, volumes
 from whisper_finetune_trainer.stores.transfer_log import TransferLog
+from whisper_finetune_trainer.stores.volumes import Mount
 
 _MEGABYTE = 1e6
 logger = logging.getLogger(__name__)
@@ -21,24 +23,34 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def opened(config: TrainerConfig) -> Iterator[Path]:
-    """Yield a local folder with the model's files; what was downloaded into the scratch folder is gone afterwards.
+    """Yield a local folder with what is loaded of the model; what was downloaded to the scratch folder is gone then.
 
     ModelNotFound, AccessDenied or ConfigInvalid; network faults pass through.
     """
+    with contextlib.ExitStack() as stack:
+        folder, mount = stack.enter_context(_found(config))
+        yield stack.enter_context(plain_model.made_of(folder, mount, config.spec.model, config.scratch_folder))
+
+
+@contextlib.contextmanager
+def _found(config: TrainerConfig) -> Iterator[Tuple[Path, Mount]]:
+    """Yield where the model's files are, and the folder that their links may lead to."""
     spec = config.spec
     parsed = addresses.parse(spec.model)
     if parsed is None:
         with _hub_cache(config.scratch_folder) as cache:
-            yield hub_model.download(spec.model, config.hub_commits.model or spec.model_revision, cache)
+            folder = hub_model.download(spec.model, config.hub_commits.model or spec.model_revision, cache)
+            # A snapshot is made of links to the cache's files.
+            yield folder, Mount(cache or constants.HF_HUB_CACHE, "the cache of the Hub")
         return
     if spec.model_revision is not None:
         raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {spec.model}")
     if parsed.scheme == "pvc":
-        yield volumes.local_path(spec.model, "model", config)
+        yield volumes.local_path(spec.model, "model", config), volumes.mount_of(spec.model, config)
         return
-    with tempfile.TemporaryDirectory(prefix="model-", dir=config.scratch_folder) as folder:
-        _download(spec.model, Path(folder))
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="model-", dir=config.scratch_folder) as downloaded:
+        _download(spec.model, Path(downloaded))
+        yield Path(downloaded), Mount(downloaded, "the download")
 
 
 @contextlib.contextmanager
@@ -58,13 +70,12 @@ def _download(address: str, folder: Path) -> None:
     sizes = {entry["name"].rsplit("/", 1)[-1]: entry["size"] for entry in found if entry["type"] == "file"}
     names = model_files.needed(sorted(sizes))
     if not names:
-        raise TrainerError("ModelNotFound", f"model: there is no model at {address}; it holds {_some(sorted(sizes))}")
+        raise TrainerError(
+            "ModelNotFound",
+            f"model: there is no model at {address}; it holds {listed(sorted(sizes)) if sizes else 'nothing'}",
+        )
     logger.info("downloading %s: %.0f MB", address, sum(sizes[name] for name in names) / _MEGABYTE)
     for name in names:
         with store.explained(missing="ModelNotFound"):
             callback = TransferLog(f"downloading {name}")
             store.filesystem.get_file(store.path(name), str(folder / name), callback=callback)
-
-
-def _some(names: List[str]) -> str:
-    return ", ".join(names[:8]) or "nothing"

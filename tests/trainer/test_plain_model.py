@@ -1,0 +1,199 @@
+"""What is loaded of a model's folder: weights and settings, and no code, no other libraries, no files elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import tiny_whisper
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import model, plain_model
+from whisper_finetune_trainer.stores.volumes import Mount
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_whisper.build(tmp_path_factory.mktemp("built") / "model")
+
+
+@pytest.fixture
+def volume(tmp_path: Path, built: Path) -> Path:
+    shutil.copytree(built, tmp_path / "claim/model")
+    return tmp_path / "claim"
+
+
+def refusal(volume: Path) -> TrainerError:
+    with pytest.raises(TrainerError) as caught:
+        model.load_model(tiny_whisper.config(volume, {}))
+    return caught.value
+
+
+def edit(path: Path, **changes: Any) -> None:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, **changes}), encoding="utf-8")
+
+
+METHODS = ("bitsandbytes", "torchao", "gptq", "quanto", "compressed-tensors", "nobodys")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_quantized_weights_are_refused(volume: Path, method: str) -> None:
+    edit(volume / "model/config.json", quantization_config={"quant_method": method, "bits": 4})
+    error = refusal(volume)
+    assert error.reason == "ConfigInvalid"
+    assert (
+        "config.json of pvc://speech/model has quantization_config: quantized weights are not trained" in error.message
+    )
+
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "kernels": {"_attn_implementation": "evil/kernel", "attn_implementation": "evil/kernel", "use_kernels": True},
+    "code": {"auto_map": {"AutoConfig": "evil.M", "AutoModelForSpeechSeq2Seq": "evil/repo--evil.M"}},
+    "no quantization": {"quantization_config": None},
+}
+
+
+@pytest.mark.parametrize("changes", CHOICES.values(), ids=CHOICES)
+def test_what_a_network_may_not_choose_is_passed_over(volume: Path, changes: dict[str, Any]) -> None:
+    edit(volume / "model/config.json", **changes)
+    loaded = model.load_model(tiny_whisper.config(volume, {}))
+    assert type(loaded.network).__module__.startswith("transformers.")
+    assert loaded.network.config._attn_implementation in {"sdpa", "eager"}
+
+
+SENSELESS: dict[str, Any] = {
+    "text": {"d_model": "wide"},
+    "nothing": {"decoder_attention_heads": 0},
+    "dtype": {"dtype": "evil", "torch_dtype": "evil"},
+    "list": {"vocab_size": [1]},
+    "activation": {"activation_function": "evil"},
+    "another kind": {"model_type": "\x1b[2J" + "x" * 100},
+}
+
+
+@pytest.mark.parametrize("changes", SENSELESS.values(), ids=SENSELESS)
+def test_settings_that_make_no_sense_are_not_tried_again(volume: Path, changes: dict[str, Any]) -> None:
+    edit(volume / "model/config.json", **changes)
+    error = refusal(volume)
+    assert error.reason == "ConfigInvalid"
+    assert "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" not in error.message
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "content", ['{"model_type":"whisper","x":' + "[" * 100_000 + "]" * 100_000 + "}", "[]", "\udcff"]
+)
+def test_broken_settings_are_not_tried_again(volume: Path, name: str, content: str) -> None:
+    (volume / "model" / name).write_bytes(content.encode(errors="surrogateescape"))
+    assert refusal(volume).reason == "ConfigInvalid"
+
+
+def _shard(volume: Path, shard: str, place: Path) -> None:
+    weights = load_file(volume / "model/model.safetensors")
+    (volume / "model/model.safetensors").unlink()
+    save_file(weights, place, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, shard)}
+    (volume / "model/model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+@pytest.mark.parametrize("shard", ["../outside.safetensors", "/etc/passwd", "missing.safetensors", "config.json/..", 7])
+def test_an_index_names_files_of_its_folder_alone(tmp_path: Path, volume: Path, shard: Any) -> None:
+    _shard(volume, shard, volume / "outside.safetensors")
+    error = refusal(volume)
+    assert (error.reason, "which is no file of its folder" in error.message) == ("ConfigInvalid", True), error.message
+
+
+def test_an_index_of_shards_is_followed(volume: Path) -> None:
+    _shard(volume, "model-1.safetensors", volume / "model/model-1.safetensors")
+    assert model.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
+
+
+def test_adapters_code_and_templates_are_not_loaded(tmp_path: Path, volume: Path) -> None:
+    folder = volume / "model"
+    (folder / "custom_generate").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "evil.py", "chat_template.jinja"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    edit(folder / "tokenizer_config.json", tokenizer_file="/etc/passwd", auto_map={"AutoTokenizer": ["evil.M", None]})
+    edit(folder / "generation_config.json", custom_generate="evil/repo", cache_implementation="quantized")
+    with plain_model.made_of(folder, Mount(str(volume), "claim speech"), "pvc://speech/model", str(tmp_path)) as plain:
+        names = {path.name for path in plain.iterdir()}
+        assert not names & {"custom_generate", "adapter_config.json", "adapter_model.safetensors", "evil.py"}
+        assert not [name for name in names if "template" in name]
+        assert not {"tokenizer_file", "auto_map"} & set(json.loads((plain / "tokenizer_config.json").read_bytes()))
+        assert not {"custom_generate", "cache_implementation"} & set(
+            json.loads((plain / "generation_config.json").read_bytes())
+        )
+    assert not plain.exists()
+
+
+def _link(path: Path, outside: Path) -> None:
+    shutil.copy(path, outside)
+    path.unlink()
+    path.symlink_to(outside)
+
+
+def _environment(path: Path, _outside: Path) -> None:
+    path.unlink()
+    path.symlink_to("/proc/self/environ")
+
+
+def _pipe(path: Path, _outside: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json"])
+@pytest.mark.parametrize("replace", [_link, _environment, _pipe])
+def test_no_file_of_a_model_is_read_from_elsewhere(
+    tmp_path: Path, volume: Path, replace: Callable[[Path, Path], None], name: str
+) -> None:
+    replace(volume / "model" / name, tmp_path / "outside")
+    error = refusal(volume)
+    assert error.reason == "ConfigInvalid"
+    assert ("leads outside of claim speech" in error.message) != ("is no plain file" in error.message)
+
+
+def test_links_inside_of_the_claim_are_followed_as_the_hubs_cache_has_them(volume: Path) -> None:
+    blobs = volume / "blobs"
+    blobs.mkdir()
+    for path in (volume / "model").iterdir():
+        path.rename(blobs / path.name)
+        path.symlink_to(f"../blobs/{path.name}")
+    assert model.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
+
+
+@pytest.fixture
+def pickled(volume: Path) -> Path:
+    weights = load_file(volume / "model/model.safetensors")
+    (volume / "model/model.safetensors").unlink()
+    torch.save(weights, volume / "model/pytorch_model.bin")
+    return volume
+
+
+VERSION = "whisper_finetune_trainer.model.pickled_weights.torch.__version__"
+
+
+@pytest.mark.parametrize("version", ["1.13", "2.0.1", "2.9.1+cu128"])
+def test_pickled_weights_are_not_read_by_a_pytorch_that_runs_them(
+    pickled: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(VERSION, version)
+    error = refusal(pickled)
+    assert error.reason == "ConfigInvalid"
+    assert "Write them anew where it is newer, such as in the trainer's image for CPUs: python -c" in error.message
+
+
+@pytest.mark.parametrize("version", ["2.10.0", "2.15.0+cu132", "3.0"])
+def test_pickled_weights_are_read_by_a_pytorch_that_does_not(
+    pickled: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(VERSION, version)
+    assert model.load_model(tiny_whisper.config(pickled, {})).dimensions.width == 64

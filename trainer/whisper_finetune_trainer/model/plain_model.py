@@ -1,0 +1,132 @@
+"""A model's folder as it is loaded: the needed files alone, by where they really lie, and settings that choose no code.
+
+transformers takes more from a folder than weights: its settings name other libraries, code, and files anywhere.
+"""
+
+import contextlib
+import json
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping
+
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import model_files, pickled_weights
+from whisper_finetune_trainer.quoting import listed, quoted, words_of
+from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError
+
+CONFIG = "config.json"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_INDEX = ".index.json"
+#: Of a network: code and kernels from the Hub, and how attention is computed, which is the trainer's to say.
+_CODE = frozenset(("auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal"))
+#: Weights that other libraries read.
+_QUANTIZED = ("quantization_config", "compression_config")
+_GENERATION = frozenset(("auto_map", "custom_generate", "cache_implementation", "cache_config", "compile_config"))
+
+
+@contextlib.contextmanager
+def made_of(folder: Path, mount: Mount, address: str, scratch_folder: str) -> Iterator[Path]:
+    """Yield a folder of links to the files of a model, and of settings without choices of code.
+
+    ModelNotFound, or ConfigInvalid where a file lies outside of `mount` or asks for what is not read here.
+    """
+    names = _names(folder, address)
+    with tempfile.TemporaryDirectory(prefix="model-", dir=scratch_folder) as made:
+        for name in names:
+            _bring(name, _resolved(folder / name, mount), Path(made, name), address)
+        _require_shards(Path(made), names, address)
+        yield Path(made)
+
+
+def _names(folder: Path, address: str) -> List[str]:
+    """Return the files to load; ModelNotFound, or ConfigInvalid for weights that must not be read here."""
+    if not folder.is_dir():
+        raise TrainerError("ModelNotFound", f"model: {address} is no folder of its volume")
+    found = sorted(path.name for path in folder.iterdir())
+    if CONFIG not in found:
+        held = listed(found) if found else "nothing"
+        raise TrainerError("ModelNotFound", f"model: {address} has no {CONFIG}; it holds {held}")
+    if not set(_WEIGHTS).intersection(found):
+        raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected")
+    names = [name for name in model_files.needed(found) if not name.startswith("adapter_")]
+    if any(name.endswith(".bin") for name in names):
+        pickled_weights.require_safe(address)
+    return names
+
+
+def _resolved(path: Path, mount: Mount) -> str:
+    try:
+        found = mount.resolve(str(path))
+        # Followed by now; what is no plain file would be waited for.
+        is_plain = stat.S_ISREG(Path(found).stat().st_mode)
+    except RefusedFileError as refused:
+        raise TrainerError("ConfigInvalid", f"model: {refused.message}") from None
+    if not is_plain:
+        raise TrainerError("ConfigInvalid", f"model: {quoted(path.name)} is no plain file")
+    return found
+
+
+def _bring(name: str, source: str, target: Path, address: str) -> None:
+    """Link a file, or write settings anew without what they must not choose."""
+    keep = _KEPT.get(name)
+    if keep is None and not name.endswith(_INDEX):
+        target.symlink_to(source)
+        return
+    values = _parsed(source, name, address)
+    target.write_text(json.dumps(keep(values, address) if keep else values), encoding="utf-8")
+
+
+def _parsed(source: str, name: str, address: str) -> Dict[str, Any]:
+    try:
+        values = json.loads(Path(source).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise TrainerError(
+            "ConfigInvalid", f"model: {quoted(name)} of {address} is not JSON: {words_of(error)}"
+        ) from error
+    if not isinstance(values, dict):
+        raise TrainerError("ConfigInvalid", f"model: {quoted(name)} of {address} is no JSON object")
+    return values
+
+
+def _of_network(values: Mapping[str, Any], address: str) -> Dict[str, Any]:
+    if values.get("model_type") != "whisper":
+        kind = quoted(values.get("model_type"))
+        raise TrainerError("ConfigInvalid", f"model: {address} is not a Whisper model; its model_type is {kind}")
+    quantized = [key for key in _QUANTIZED if values.get(key)]
+    if quantized:
+        raise TrainerError(
+            "ConfigInvalid",
+            f"model: {CONFIG} of {address} has {quantized[0]}: quantized weights are not trained; take the model that "
+            "they were made of",
+        )
+    return {key: value for key, value in values.items() if key not in _CODE and key not in _QUANTIZED}
+
+
+def _of_tokenizer(values: Mapping[str, Any], _address: str) -> Dict[str, Any]:
+    # Names of files anywhere on the machine, which transformers 4.29 opens in place of the folder's own.
+    return {key: value for key, value in values.items() if key != "auto_map" and not key.endswith("_file")}
+
+
+def _of_generation(values: Mapping[str, Any], _address: str) -> Dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in _GENERATION}
+
+
+_KEPT: Mapping[str, Callable[[Mapping[str, Any], str], Dict[str, Any]]] = {
+    CONFIG: _of_network,
+    "tokenizer_config.json": _of_tokenizer,
+    "generation_config.json": _of_generation,
+}
+
+
+def _require_shards(made: Path, names: List[str], address: str) -> None:
+    """Raise ConfigInvalid for an index that names what is no file of its folder."""
+    for index in (name for name in names if name.endswith(_INDEX)):
+        weights = _parsed(str(made / index), index, address).get("weight_map")
+        shards = weights.values() if isinstance(weights, dict) else [weights]
+        missing = next((shard for shard in shards if not isinstance(shard, str) or shard not in names), None)
+        if missing is not None or not isinstance(weights, dict):
+            raise TrainerError(
+                "ConfigInvalid",
+                f"model: {quoted(index)} of {address} names {quoted(missing)}, which is no file of its folder",
+            )
