@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from whisper_finetune_api import reading
 from whisper_finetune_api.contract import CONTRACT_ENV
 from whisper_finetune_api.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator
@@ -23,6 +24,9 @@ _OWN_ENV = (CONFIG_ENV, CONTRACT_ENV)
 
 class RuntimesError(Exception):
     """The file cannot be used; the text is one line for the admin."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(reading.printable(text))
 
 
 def _one_source(volume: dict[str, Any]) -> dict[str, Any]:
@@ -181,13 +185,20 @@ class Runtimes(ApiModel):
 def load(path: Path) -> Runtimes:
     """Read the admin's file; RuntimesError says what is wrong, where, and what to do."""
     try:
-        return Runtimes.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Runtimes.model_validate(_yaml(path))
     except OSError as error:
         raise RuntimesError(f"runtimes file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RuntimesError(f"runtimes file {path} is not YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise RuntimesError(f"runtimes file {path}: {'; '.join(map(_line, error.errors()))}") from error
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise RuntimesError(f"runtimes file {path} is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise RuntimesError(f"runtimes file {path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _line(error: Any) -> str:
