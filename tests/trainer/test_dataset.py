@@ -181,6 +181,26 @@ def test_what_cannot_be_used_is_dropped_and_counted(volume: Path, row: Any, reas
     assert example in clips.examples[0]
 
 
+def test_the_log_names_the_first_of_each_reason(volume: Path, caplog: pytest.LogCaptureFixture) -> None:
+    broken = [f"{{{number}" for number in range(5)]
+    write_rows(volume, [*broken, *rows_of(volume), {"audio": "audio/x.wav", "text": "uno"}])
+    found = load(volume, maxDroppedFraction="0.9")
+    said = [record.message for record in caplog.records if record.message.startswith("left out")]
+    assert len(said) == 2
+    assert said[0].startswith("left out, broken line: 5, such as: train.jsonl line 1 is not JSON")
+    assert [f"train.jsonl line {number} " in said[0] for number in range(1, 6)] == [True, True, True, False, False]
+    assert (
+        said[1]
+        == "left out, missing audio file: 1, such as: train.jsonl line 16: audio file audio/x.wav does not exist"
+    )
+    # The report has three, and both reasons among them.
+    assert [example.split(" (")[0] for example in found.examples] == [
+        "train.jsonl line 1 is not JSON",
+        "train.jsonl line 2 is not JSON",
+        "train.jsonl line 16: audio file audio/x.wav does not exist",
+    ]
+
+
 def test_longer_clips_are_dropped(volume: Path) -> None:
     clips = load(volume, maxClipSeconds=1, maxDroppedFraction="0.5")
     assert dict(clips.dropped) == {"too long": 2}

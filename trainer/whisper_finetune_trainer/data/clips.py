@@ -1,5 +1,6 @@
 """What a data set is made of once it is read: clips, and a record of those that were left out."""
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Container, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 _EXAMPLES = 3
+logger = logging.getLogger(__name__)
 Split = Literal["Given", "Fraction", "Hash"]
 
 
@@ -84,9 +86,20 @@ def count(drops: Iterable[Drop]) -> Dict[str, int]:
     return dict(Counter(drop.reason for drop in drops).most_common())
 
 
-def first_examples(drops: List[Drop]) -> Tuple[str, ...]:
-    """Return the first few, in words."""
-    return tuple(drop.example for drop in drops[:_EXAMPLES])
+def first_examples(drops: Sequence[Drop]) -> Tuple[str, ...]:
+    """Return the first few, in words and in their order; of several reasons rather than of one."""
+    places = {drop.reason: place for place, drop in reversed(list(enumerate(drops)))}
+    firsts = sorted(places.values())[:_EXAMPLES]
+    more = [place for place in range(min(len(drops), 2 * _EXAMPLES)) if place not in firsts]
+    return tuple(drops[place].example for place in sorted([*firsts, *more[: _EXAMPLES - len(firsts)]]))
+
+
+def log_left_out(drops: Sequence[Drop]) -> None:
+    """Say how many are left out by reason, and name the first few of each."""
+    for reason, number in count(drops).items():
+        found = [drop for drop in drops if drop.reason == reason]
+        level = logging.INFO if found[0].is_expected else logging.WARNING
+        logger.log(level, "left out, %s: %d, such as: %s", reason, number, "; ".join(first_examples(found)))
 
 
 def refuse_too_many(drops: List[Drop], total: int, max_dropped_fraction: str) -> None:

@@ -99,6 +99,7 @@ def _load_list(
     evaluation = readable[: dataset.max_eval_clips]
     sounds = data_checks.of_sounds([*train, *evaluation], config.spec)
     drops = [*undecodable, *sounds.undecodable.values(), *found.drops, *copies]
+    clips.log_left_out(drops)
     return Clips(
         train=clips.not_empty(clips.without(train, sounds.undecodable), "train"),
         evaluation=clips.not_empty(evaluation, "evaluation"),

@@ -79,6 +79,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     stream = loaded_clips.stream and _fitting(loaded_clips.stream, loaded_clips.evaluation, whisper, config)
     dropped_eval = [whisper.refuses_to_hear(clip) for clip in loaded_clips.evaluation]
     drops = [drop for drop in [*dropped_train, *dropped_eval] if drop is not None]
+    clips.log_left_out(drops)
     total = len(loaded_clips.train) + len(loaded_clips.evaluation)
     clips.refuse_too_many(drops, total, config.spec.dataset.max_dropped_fraction)
     reasons = {**loaded_clips.dropped}
@@ -99,6 +100,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
 def _fitting(stream: TrainStream, evaluation: Sequence[Clip], whisper: _Model, config: TrainerConfig) -> TrainStream:
     """Return a stream that leaves out what does not fit; of what was looked at it is refused as of a list."""
     drops = [drop for drop in map(whisper.refuses_to_learn, stream.looked_at) if drop is not None]
+    clips.log_left_out(drops)
     clips.refuse_too_many(drops, stream.look.rows, config.spec.dataset.max_dropped_fraction)
     dropped = Tally(dropped=clips.count(drops), faults=len(drops), examples=clips.first_examples(drops))
     normalize = normalizers.normalizer_for(whisper.loaded.text_language_code, whisper.loaded.spellings).apply

@@ -50,6 +50,7 @@ def load(
     look = stream_look.look(shards, checks, limits, dataset.max_eval_clips)
     clips.refuse_too_many(look.drops, look.rows, dataset.max_dropped_fraction)
     _log(look, files)
+    clips.log_left_out([*given.drops, *look.drops])
     evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
     warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
     languages = look.languages + given.languages

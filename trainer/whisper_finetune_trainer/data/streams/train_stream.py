@@ -62,7 +62,8 @@ class TrainStream:
         clips.refuse_faults(read, self.max_dropped_fraction)
         if read.faults > self.read.faults:
             reasons = ", ".join(f"{reason} {number}" for reason, number in read.dropped.items())
-            logger.warning("left out of %d clips read so far: %s", read.rows, reasons)
+            such_as = "; ".join(read.examples)
+            logger.warning("left out of %d clips read so far: %s; such as: %s", read.rows, reasons, such_as)
         self.read = read
         self.on_read()
 
