@@ -1,5 +1,6 @@
 """What a decision is made from: one run and all that the cluster shows of it, as plain frozen objects."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +71,25 @@ class Refusal:
 
     message: str
     seen_at: datetime
+    #: When the same was refused first; None: it was now.
+    since: datetime | None = None
+
+    @property
+    def refused_since(self) -> datetime:
+        return self.since or self.seen_at
+
+    def after(self, known: "Refusal | None") -> "Refusal":
+        """Return this refusal in the words of the known one where both say the same but for numbers.
+
+        A quota's message counts what is used at the moment: no news, and no write for each change of it.
+        """
+        if known is None or _without_numbers(known.message) != _without_numbers(self.message):
+            return self
+        return Refusal(known.message, self.seen_at, min(known.refused_since, self.refused_since))
+
+
+def _without_numbers(message: str) -> str:
+    return re.sub(r"\d+", "#", message)
 
 
 @dataclass(frozen=True)

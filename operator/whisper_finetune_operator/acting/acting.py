@@ -93,7 +93,8 @@ class Actor:
         known = self._store.refusal_of(run)
         refusal = await self._cluster.refusal_of(run.namespace, look.uid)
         self._store.keep_refusal(run, refusal)
-        return refusal != known
+        kept = self._store.refusal_of(run)
+        return (kept and kept.message) != (known and known.message)
 
     async def _create(self, run: Run, wanted: actions.CreateWorkload) -> bool:
         if wanted.look_first and await self._finds_unseen_pods(run):

@@ -5,10 +5,9 @@ from typing import Any
 
 from whisper_finetune_api import reading, v1alpha1
 from whisper_finetune_api.v1alpha1 import UID_LABEL, WhisperFineTuneStatus
-from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.acting.refusals import Refusals
 from whisper_finetune_operator.api.api_server import (
     APPLY_PATCH,
-    CORE_EVENTS,
     IPU_JOBS,
     JOBS,
     METADATA_ONLY,
@@ -34,6 +33,7 @@ class Cluster:
     def __init__(self, api: ApiServer, installation: Installation = Installation()) -> None:  # noqa: B008 (it is frozen)
         self._api = api
         self._installation = installation
+        self._refusals = Refusals(api)
 
     async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
         """Write the whole status and return the run; ConflictError where it changed since it was read.
@@ -114,13 +114,5 @@ class Cluster:
         return any([uid_of(run) == uid async for run in runs])
 
     async def refusal_of(self, namespace: str, job_uid: str) -> Refusal | None:
-        """Return why the Job's pod could not be made, by the newest event that says so."""
-        selector = f"involvedObject.uid={job_uid},reason=FailedCreate"
-        events = self._api.all_of(CORE_EVENTS, namespace, fieldSelector=selector)
-        refusals = [Refusal(event.get("message", ""), timestamps.parse(_time_of(event))) async for event in events]
-        return max(refusals, key=lambda refusal: refusal.seen_at, default=None)
-
-
-def _time_of(event: KubernetesObject) -> str:
-    time: str = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
-    return time
+        """Return why the Job's pod could not be made, by the newest Event that says so."""
+        return await self._refusals.of_job(namespace, job_uid)

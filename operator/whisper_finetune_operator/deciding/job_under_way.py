@@ -13,7 +13,7 @@ from whisper_finetune_operator.deciding.actions import (
     LookForRefusal,
     MoveToQueue,
 )
-from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course
+from whisper_finetune_operator.deciding.course import Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
@@ -101,7 +101,8 @@ def _without_pod(situation: Situation, job: Workload) -> Course:
     newest = situation.pods[-1] if situation.pods else None
     look = LookForRefusal(job.name, job.uid)
     if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
-        return Course(waiting.refused(situation.refusal), (*allow, look), UNWATCHED_RECHECK_SECONDS)
+        again = retry_seconds(situation.now - situation.refusal.refused_since, situation.run.uid)
+        return Course(waiting.refused(situation.refusal), (*allow, look), again)
     phase = pod_phases.retrying(situation) or NOT_STARTED
     if job.started_at is None:
         return Course(phase, allow)
@@ -109,7 +110,7 @@ def _without_pod(situation: Situation, job: Workload) -> Course:
     still_early = _POD_EXPECTED_AFTER - (situation.now - wanted_since)
     if still_early > timedelta():
         return Course(phase, allow, still_early.total_seconds())
-    return Course(phase, (*allow, look), UNWATCHED_RECHECK_SECONDS)
+    return Course(phase, (*allow, look), retry_seconds(situation.now - wanted_since, situation.run.uid))
 
 
 def _allow_retries(situation: Situation, job: Workload) -> tuple[Action, ...]:

@@ -17,7 +17,7 @@ from whisper_finetune_operator.deciding import (
     version_mismatch,
 )
 from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, DeleteWorkload
-from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course
+from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, make_plan
@@ -27,6 +27,8 @@ from whisper_finetune_operator.workloads.workload_facts import Kind, Workload
 
 #: A workload that was refused is tried again at each look; a refusal this old is no longer of this attempt.
 _REFUSAL_HOLDS = timedelta(minutes=10)
+#: Nothing wakes such a run when a quota has room again, so it is not left for longer.
+_LAST_CREATION_SECONDS = 180.0
 
 
 class WorkloadKind(NamedTuple):
@@ -123,6 +125,8 @@ def _create_workload(situation: Situation, plan: TrainingPlan) -> Course:
     )
     actions = (*partition_course.others_given_back(situation, used), create)
     if situation.refusal and situation.now - situation.refusal.seen_at < _REFUSAL_HOLDS:
-        refused = Course(waiting.refused(situation.refusal), actions, UNWATCHED_RECHECK_SECONDS, plan)
+        lasted = situation.now - situation.refusal.refused_since
+        again = retry_seconds(lasted, situation.run.uid, last_seconds=_LAST_CREATION_SECONDS)
+        refused = Course(waiting.refused(situation.refusal), actions, again, plan)
         return partition_patience.limited(situation, refused)
     return Course(pod_phases.retrying(situation) or NOT_STARTED, actions, plan=plan)

@@ -163,7 +163,7 @@ class Store:
         if refusal is None:
             self._refusals.pop(run.uid, None)
         elif run.uid in self._runs:
-            self._refusals[run.uid] = self._workload_uid(run), refusal
+            self._refusals[run.uid] = self._workload_uid(run), refusal.after(self.refusal_of(run))
 
     def refusal_of(self, run: Run) -> Refusal | None:
         """Return what is refused of the run as it stands: a new Job may fare better than the one before."""
