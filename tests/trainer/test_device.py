@@ -129,6 +129,6 @@ def test_a_driver_that_is_too_old_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError("The NVIDIA driver on your system is too old (found version 12020).\nPlease update")
 
     monkeypatch.setattr(torch.cuda, "init", init)
-    with pytest.raises(TrainerError, match=r"is too old \(found version 12020\)\.\); look at") as caught:
+    with pytest.raises(TrainerError, match=r"is too old \(found version 12020\)\. Please update\); look at") as caught:
         device.prepare("cuda", None)
     assert caught.value.reason == "AcceleratorUnavailable"

@@ -143,6 +143,7 @@ def test_what_is_no_fault_of_the_accelerator_stays_as_it_is(error: Exception, ac
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes"), "out of memory ("),
         (OSError(12, "Cannot allocate memory"), "out of memory ("),
         (OSError(28, "No space left on device", "/scratch/tmp/x"), "a disk is full (OSError: [Errno 28] No space left"),
+        (RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 704 vs 598"), "a disk is full ("),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. "), "the shared memory is full ("),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "out of memory ("),
     ],

@@ -28,6 +28,8 @@ _ADVICE = (
     ("killed by signal: Bus error", ("the shared memory is full", "give the runtime more sharedMemory")),
     ("killed by signal: Killed", ("out of memory", "a process that reads clips was killed; give the runtime more")),
     ("No space left on device", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
+    # torch.save's own words for that.
+    ("inline_container.cc", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
     ("Disk quota exceeded", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
 )
 logger = logging.getLogger(__name__)

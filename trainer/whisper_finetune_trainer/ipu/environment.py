@@ -68,8 +68,11 @@ def wait_for_ipus(poptorch: Any, ipus: int, seconds: int) -> None:
         fault = _try_to_attach(poptorch, ipus)
         if fault is None:
             return
-        if any(words in fault for words in _ABSENT):
-            raise TrainerError("AcceleratorUnavailable", f"accelerator ipu: {fault}")
+        if _IN_USE not in fault or any(words in fault for words in _ABSENT):
+            raise TrainerError(
+                "AcceleratorUnavailable",
+                f"accelerator ipu: {fault}; look at driver, V-IPU server and partition with `gc-info`",
+            )
         left = deadline - time.monotonic()
         if left <= 0:
             raise TrainerError(
@@ -89,8 +92,7 @@ def _try_to_attach(poptorch: Any, ipus: int) -> Optional[str]:
     try:
         program.compile(torch.zeros(ipus))
     except poptorch.Error as error:
-        if _IN_USE not in str(error):
-            raise
+        # Nothing of a run is in that program: whatever stops it is the hardware's, in words that nobody has listed.
         return _line(error)
     program.detachFromDevice()
     return None

@@ -116,9 +116,10 @@ def _first_card() -> Card:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]  # the same
     except (RuntimeError, AssertionError) as error:
+        words = " ".join(str(error).split())[:200]
         raise TrainerError(
             "AcceleratorUnavailable",
-            f"accelerator cuda: PyTorch {torch.__version__} finds no CUDA device ({str(error).splitlines()[0]}); "
+            f"accelerator cuda: PyTorch {torch.__version__} finds no CUDA device ({words}); "
             "look at the node's driver, its device plugin and the pod's resources",
         ) from error
     card = Card(torch.cuda.get_device_name(), torch.cuda.get_device_capability(), torch.cuda.device_count())
