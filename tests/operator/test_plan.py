@@ -100,6 +100,13 @@ def test_each_claim_is_mounted_once_and_only_the_outputs_may_be_written(
     assert planned.config.volumes == {claim.name: claim.folder for claim in claims}
 
 
+def test_the_trainer_is_told_micro_batches_that_make_up_the_batch_whatever_its_version() -> None:
+    planned = made({"training.batchSize": 17})
+    assert isinstance(planned, TrainingPlan)
+    schedule = planned.config.schedule
+    assert schedule.micro_batch_size * schedule.gradient_accumulation_steps == 17
+
+
 def test_whoever_writes_to_the_hub_is_told_that_nothing_can_be_resumed() -> None:
     planned = made({"output.uri": "hf://team/whisper-it"})
     assert isinstance(planned, TrainingPlan)

@@ -2,6 +2,9 @@ from collections import Counter
 
 import pytest
 
+from trainer_configs import make_config, make_spec
+from whisper_finetune_api import models
+from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.pytorch import batches
 
 WINDOWS = [5] * 43 + [10] * 9 + [20] * 2 + [30] * 5
@@ -29,6 +32,16 @@ def test_all_steps_but_one_are_full() -> None:
 def test_a_step_is_as_few_nearly_equal_micro_batches_as_can_be(batch_size: int, sizes: list[int]) -> None:
     (step,) = batches.epoch_steps([5] * batch_size, seed=0, epoch=0, batch_size=batch_size, micro_batch_size=16)
     assert sorted(len(micro_batch.clips) for micro_batch in step) == sizes
+
+
+def test_the_trainer_plans_its_own_micro_batches_whatever_it_is_told() -> None:
+    told = make_config(make_spec(model="openai/whisper-base", training={"batchSize": 17}))
+    told = told.model_copy(
+        update={"schedule": told.schedule.model_copy(update={"micro_batch_size": 1, "gradient_accumulation_steps": 17})}
+    )
+    planned = schedule.of_model(told, models.DIMENSIONS["openai/whisper-base"]).schedule
+    assert (planned.micro_batch_size, planned.gradient_accumulation_steps) == (6, 3)
+    assert planned.steps == told.schedule.steps
 
 
 def test_a_micro_batch_has_one_window_and_so_have_most_steps() -> None:
