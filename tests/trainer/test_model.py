@@ -185,6 +185,32 @@ def test_weights_of_another_shape(volume: Path) -> None:
     assert refusal(volume).reason == "ConfigInvalid"
 
 
+def rename_weights(volume: Path, prefix: str) -> None:
+    path = volume / "model" / "model.safetensors"
+    save_file({prefix + name: weight for name, weight in load_file(path).items()}, path, metadata={"format": "pt"})
+
+
+def test_weights_with_an_adapter_around_them_say_so(volume: Path) -> None:
+    rename_weights(volume, "base_model.model.")
+    message = refusal(volume).message
+    assert "they are those of a model with a PEFT adapter: merge the adapter into its model" in message
+
+
+def test_a_checkpoint_without_a_tokenizer_says_what_to_copy(volume: Path) -> None:
+    for name in ("tokenizer.json", "vocab.json"):
+        (volume / "model" / name).unlink()
+    (volume / "model/trainer_state.json").write_text("{}", encoding="utf-8")
+    assert "; copy the tokenizer's files (tokenizer.json, or vocab.json and merges.txt" in refusal(volume).message
+
+
+def test_a_converted_model_says_what_it_is(volume: Path) -> None:
+    (volume / "model/model.safetensors").rename(volume / "model/model.bin")
+    (volume / "model/vocabulary.json").write_text("[]", encoding="utf-8")
+    edit_json(volume / "model" / "config.json", model_type=None)
+    message = refusal(volume).message
+    assert "has no weights; model.safetensors is expected; it is a CTranslate2 model, as of faster-whisper" in message
+
+
 def test_no_tokenizer(volume: Path) -> None:
     for name in ("tokenizer.json", "vocab.json"):
         (volume / "model" / name).unlink()

@@ -5,8 +5,12 @@ from typing import ContextManager, Optional
 
 from huggingface_hub import HfApi, snapshot_download
 
-from whisper_finetune_trainer.model import model_files
+from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.model import foreign_models, model_files
+from whisper_finetune_trainer.quoting import listed
 from whisper_finetune_trainer.stores import hub
+
+_CONFIG = "config.json"
 
 
 def newest_commit(model: str, revision: Optional[str]) -> Optional[str]:
@@ -22,6 +26,10 @@ def download(model: str, revision: Optional[str], cache: Optional[str] = None) -
     """
     with _explained(model, revision):
         files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
+        if _CONFIG not in files:
+            held = listed(files) if files else "nothing"
+            more = foreign_models.of_folder({name.split("/", 1)[0] for name in files})
+            raise TrainerError("ModelNotFound", f"model: {model} has no {_CONFIG}; it holds {held}{more}")
         patterns = [*model_files.TEXTS, *model_files.weights(files)]
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, cache_dir=cache))
 

@@ -14,6 +14,7 @@ from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import features
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import (
+    foreign_models,
     generation_settings,
     model_folder,
     model_source,
@@ -79,10 +80,11 @@ def _read_network(folder: Path, address: str) -> Any:
     # transformers fills what is missing with random numbers and only logs it.
     broken = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
     if broken:
+        more = foreign_models.of_weights(report["unexpected_keys"])
         raise TrainerError(
             "ConfigInvalid",
             f"model: {len(broken)} weights of {address} are missing or of another shape than its "
-            f"{plain_model.CONFIG} says, among them {listed(broken)}",
+            f"{plain_model.CONFIG} says, among them {listed(broken)}{more}",
         )
     # The argument that says so has another name in each version of transformers.
     return network.float()
@@ -90,7 +92,8 @@ def _read_network(folder: Path, address: str) -> Any:
 
 def _read_tokenizer(folder: Path, address: str) -> Any:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise TrainerError("ConfigInvalid", f"model: {address} has no tokenizer.json and no vocab.json")
+        advice = foreign_models.WITHOUT_TOKENIZER
+        raise TrainerError("ConfigInvalid", f"model: {address} has no tokenizer.json and no vocab.json; {advice}")
     try:
         return transformers.WhisperTokenizerFast.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # the tokenizers library raises a bare Exception for a broken file

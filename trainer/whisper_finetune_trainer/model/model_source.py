@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.model import hub_model, model_files, plain_model
+from whisper_finetune_trainer.model import foreign_models, hub_model, model_files, plain_model
 from whisper_finetune_trainer.quoting import listed
 from whisper_finetune_trainer.stores import object_store, volumes
 from whisper_finetune_trainer.stores.transfer_log import TransferLog
@@ -70,10 +70,9 @@ def _download(address: str, folder: Path) -> None:
     sizes = {entry["name"].rsplit("/", 1)[-1]: entry["size"] for entry in found if entry["type"] == "file"}
     names = model_files.needed(sorted(sizes))
     if not names:
-        raise TrainerError(
-            "ModelNotFound",
-            f"model: there is no model at {address}; it holds {listed(sorted(sizes)) if sizes else 'nothing'}",
-        )
+        more = foreign_models.of_folder([entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in found])
+        held = listed(sorted(sizes)) if sizes else "nothing"
+        raise TrainerError("ModelNotFound", f"model: there is no model at {address}; it holds {held}{more}")
     logger.info("downloading %s: %.0f MB", address, sum(sizes[name] for name in names) / _MEGABYTE)
     for name in names:
         with store.explained(missing="ModelNotFound"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping
 
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.model import model_files, pickled_weights
+from whisper_finetune_trainer.model import foreign_models, model_files, pickled_weights
 from whisper_finetune_trainer.quoting import listed, quoted, words_of
 from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError
 
@@ -46,9 +46,11 @@ def _names(folder: Path, address: str) -> List[str]:
     found = sorted(path.name for path in folder.iterdir())
     if CONFIG not in found:
         held = listed(found) if found else "nothing"
-        raise TrainerError("ModelNotFound", f"model: {address} has no {CONFIG}; it holds {held}")
+        more = foreign_models.of_folder(found)
+        raise TrainerError("ModelNotFound", f"model: {address} has no {CONFIG}; it holds {held}{more}")
     if not set(_WEIGHTS).intersection(found):
-        raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected")
+        more = foreign_models.of_folder(found)
+        raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected{more}")
     names = [name for name in model_files.needed(found) if not name.startswith("adapter_")]
     if any(name.endswith(".bin") for name in names):
         pickled_weights.require_safe(address)
