@@ -1,10 +1,12 @@
 """What must be true before the operator starts; what is not gets one line that says what to do."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from whisper_finetune_api import v1alpha1
+from whisper_finetune_api import crd, v1alpha1
 from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_UNAVAILABLE
 from whisper_finetune_operator.api import patience
 from whisper_finetune_operator.api.api_server import (
@@ -18,10 +20,18 @@ from whisper_finetune_operator.api.api_server import (
     RUNS,
     ApiServer,
     NotFoundError,
+    RefusedError,
     Resource,
     UnauthorizedError,
     UntrustedServerError,
 )
+
+logger = logging.getLogger(__name__)
+
+_APPLY_IT = "kubectl apply --server-side -f crds/whisperfinetunes.yaml"
+#: What the API server publishes follows a changed CRD in moments.
+_LOOKED_AGAIN_AFTER_SECONDS = (1.0, 2.0, 4.0)
+_MOST_NAMED = 5
 
 
 class StartError(Exception):
@@ -106,6 +116,7 @@ async def _check(api: ApiServer, namespace: str | None, rights: Sequence[Right])
         if missing:
             raise StartError(f"no right to {', '.join(missing)}: install the chart's roles", EXIT_ACCESS)
         await _require_definition(api, namespace)
+        await _require_fields(api)
     except UnauthorizedError as problem:
         raise StartError(
             "the API server refuses the credentials: give another token or kubeconfig", EXIT_ACCESS
@@ -127,7 +138,46 @@ async def _require_definition(api: ApiServer, namespace: str | None) -> None:
             break
     except NotFoundError as missing:
         raise StartError(
-            f"the API server knows no {v1alpha1.KIND} of {RUNS.version}: "
-            "kubectl apply --server-side -f crds/whisperfinetunes.yaml",
+            f"the API server knows no {v1alpha1.KIND} of {RUNS.version}: {_APPLY_IT}",
             EXIT_UNAVAILABLE,
         ) from missing
+
+
+async def _require_fields(api: ApiServer) -> None:
+    """Look whether the CRD takes all that a status may hold: for one field too many, the server refuses the whole."""
+    wanted = crd.structural(v1alpha1.WhisperFineTuneStatus)
+    for wait_seconds in (*_LOOKED_AGAIN_AFTER_SECONDS, None):
+        try:
+            lacking = list(lacking_fields(wanted, await _served_status(api)))
+        except (NotFoundError, RefusedError) as unpublished:
+            logger.warning("the API server does not show whether the CRD is of this version: %s", unpublished)
+            return
+        if not lacking:
+            return
+        if wait_seconds is not None:
+            await asyncio.sleep(wait_seconds)
+    named = ", ".join(lacking[:_MOST_NAMED])
+    message = f"the CRD is older than this operator, and its status lacks {named}: {_APPLY_IT}"
+    raise StartError(message, EXIT_UNAVAILABLE)
+
+
+async def _served_status(api: ApiServer) -> dict[str, Any]:
+    published = await api.ask("get", RUNS, f"/openapi/v3/apis/{RUNS.version}")
+    schemas = published.get("components", {}).get("schemas", {}).values()
+    kinds = "x-kubernetes-group-version-kind"
+    runs = (each for each in schemas if any(kind["kind"] == v1alpha1.KIND for kind in each.get(kinds, ())))
+    found: dict[str, Any] = next(runs, {"properties": {}})
+    status: dict[str, Any] = found["properties"].get("status", {})
+    return status
+
+
+def lacking_fields(wanted: dict[str, Any], served: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Yield each field, and each word of one, that a served schema does not have."""
+    words = served.get("enum")
+    yield from (f"{path}={word}" for word in wanted.get("enum", ()) if words is not None and word not in words)
+    for name, field in wanted.get("properties", {}).items():
+        inner = f"{path}.{name}" if path else name
+        known = served.get("properties", {}).get(name)
+        yield from [inner] if known is None else lacking_fields(field, known, inner)
+    if "items" in wanted and "items" in served:
+        yield from lacking_fields(wanted["items"], served["items"], f"{path}[]")
