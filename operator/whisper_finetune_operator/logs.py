@@ -28,7 +28,17 @@ class JsonLines(logging.Formatter):
         line.update({key: record.__dict__[key] for key in _ABOUT if key in record.__dict__})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return _escaped(json.dumps(line, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    """Return the same JSON with nothing in it that steers a terminal; letters of all scripts stay readable."""
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    # To JSON, DEL is a letter like any other.
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def write_json_lines(level: str) -> None:
