@@ -31,7 +31,7 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.evaluation import wer
+from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
@@ -124,9 +124,8 @@ class _Side:
 
 def _error_rates(what: str, backend: TorchBackend, loaded: model.LoadedModel, clips: Clips) -> wer.Measurement:
     with tqdm(total=len(clips.evaluation), desc=f"word error rate, {what}", unit="clip") as bar:
-        texts = backend.transcribe(clips.evaluation, lambda done: bar.update(done - bar.n) and None)
-    references = [clip.text for clip in clips.evaluation]
-    return wer.measure(references, texts, loaded.text_language_code, loaded.spellings)
+        heard = backend.transcribe(clips.evaluation, lambda done: bar.update(done - bar.n) and None)
+    return evaluations.measure(clips.evaluation, heard, loaded)
 
 
 def _plain_error_rates(config: TrainerConfig, network: Any, loaded: model.LoadedModel, clips: Clips) -> wer.Measurement:

@@ -148,7 +148,12 @@ def features_and_metric() -> Iterator[Row]:
         "such clips are left out of training and counted (`droppedClips`)",
     )
     yield "collator", "padding to -100", "always", "-100"
-    yield "metric", '`evaluate.load("wer")`, x 100', "`status.result.wer`", "percent, two decimals"
+    yield (
+        "metric",
+        '`evaluate.load("wer")`, x 100',
+        "`status.result.wer`",
+        "percent, two decimals; loops count as not heard",
+    )
     yield (
         "metric",
         "`normalized_wer` by `tokenizer._normalize`",
@@ -162,7 +167,7 @@ def generation() -> Iterator[Row]:
         "generation",
         "`max_length = 224` on `config` and `generation_config`",
         "`training.maxLabelTokens`",
-        default(Training, "max_label_tokens"),
+        f"{default(Training, 'max_label_tokens')}, published too",
     )
     yield (
         "generation",
@@ -170,7 +175,7 @@ def generation() -> Iterator[Row]:
         "`language`, `task`",
         ("the prefix, on both"),
     )
-    yield "generation", "`suppress_tokens = []` on both", "always", "`[]`, on both"
+    yield "generation", "`suppress_tokens = []` on both", "always", "`[]`, on both, published too"
 
 
 #: Names of IPUConfig to where a user reaches them.

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from demo.stopwatch import clock
-from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneStatus, WordErrorRate
+from whisper_finetune_api.v1alpha1 import ClipSubset, Result, WhisperFineTuneStatus, WordErrorRate
 
 Row = tuple[str, str, str, str]
-WIDTHS = (34, 9, 9, 24)
+WIDTHS = (36, 9, 9, 24)
 
 
 def figures(before: WordErrorRate, after: Result) -> str:
@@ -17,19 +17,27 @@ def figures(before: WordErrorRate, after: Result) -> str:
         ("normalized", before.score or "", after.score or "", score_change(before, after)),
     ]
     if after.unseen_texts:
-        rows.append(unseen(after.unseen_texts))
+        rows.append(some("unseen texts", after.unseen_texts))
+    if after.without_loops:
+        rows.append(some("clips without loops", after.without_loops))
+        rows.append(with_loops(before, after))
     rows.append(("as written", before.wer, after.wer, change(before.wer, after.wer)))
-    return "\n".join([*(line(row) for row in rows), *notes(after)])
+    return "\n".join([*(line(row) for row in rows), *notes(before, after)])
 
 
-def unseen(texts: UnseenTexts) -> Row:
-    interval = f"({texts.difference_low} to {texts.difference_high})"
+def some(which: str, clips: ClipSubset) -> Row:
+    interval = f"({clips.difference_low} to {clips.difference_high})"
     return (
-        f"normalized, {texts.clips} unseen texts",
-        texts.baseline,
-        texts.result,
-        f"{change(texts.baseline, texts.result)} {interval}",
+        f"normalized, {clips.clips} {which}",
+        clips.baseline,
+        clips.result,
+        f"{change(clips.baseline, clips.result)} {interval}",
     )
+
+
+def with_loops(before: WordErrorRate, after: Result) -> Row:
+    figures = before.score_with_loops or before.score or "", after.score_with_loops or after.score or ""
+    return ("normalized, if all of loops counted", *figures, change(*figures))
 
 
 def score_change(before: WordErrorRate, after: Result) -> str:
@@ -47,8 +55,18 @@ def line(row: Row) -> str:
     return "  ".join(cells)
 
 
-def notes(after: Result) -> list[str]:
-    """Say so where an interval holds zero, instead of leaving it to the reader."""
+def notes(before: WordErrorRate, after: Result) -> list[str]:
+    """Say so where an interval holds zero or a text is a loop, instead of leaving it to the reader."""
+    return [*loops(before, after), *chances(after)]
+
+
+def loops(before: WordErrorRate, after: Result) -> list[str]:
+    clips = before.looped_clips or 0, after.looped_clips or 0
+    what = "of a text that never ends or repeats its end nothing counts as heard"
+    return [f"note: {what}: {clips[0]} before, {clips[1]} after"] if any(clips) else []
+
+
+def chances(after: Result) -> list[str]:
     intervals = [("all held-out clips", after.difference_low, after.difference_high)]
     if after.unseen_texts:
         texts = after.unseen_texts

@@ -137,7 +137,8 @@ def test_what_is_generated_is_what_generate_says(trained: Trained) -> None:
     timestamps = run.loaded.prompt_ids[-1]
     spoken = [[token for token in row if token <= timestamps] for row in plain.tolist()]
     texts = run.loaded.tokenizer.batch_decode(spoken, skip_special_tokens=True)
-    assert run.backend.transcribe(clips, counts.append) == [text.strip() for text in texts]
+    heard = run.backend.transcribe(clips, counts.append)
+    assert [transcript.text for transcript in heard] == [text.strip() for text in texts]
 
 
 def test_ran_on_says_that_it_was_emulated(trained: Trained) -> None:

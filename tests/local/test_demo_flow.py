@@ -25,7 +25,7 @@ from demo.folders import DemoFolders
 from demo.scenarios import IN_BUCKET, SCENARIOS
 from demo.stopwatch import Stopwatch
 from object_store.versitygw import ObjectStore
-from whisper_finetune_api.v1alpha1 import Result, UnseenTexts, WhisperFineTuneSpec, WhisperFineTuneStatus, WordErrorRate
+from whisper_finetune_api.v1alpha1 import ClipSubset, Result, WhisperFineTuneSpec, WhisperFineTuneStatus, WordErrorRate
 from whisper_finetune_operator.planning.runtimes import Runtimes
 
 TIME = "2026-01-01T00:00:00Z"
@@ -126,7 +126,7 @@ def test_an_address_where_nobody_listens_gives_no_answer() -> None:
         DemoCluster(api).run("italian")
 
 
-UNSEEN = UnseenTexts(clips=95, baseline="30.00", result="26.00", difference_low="-8.10", difference_high="0.40")
+UNSEEN = ClipSubset(clips=95, baseline="30.00", result="26.00", difference_low="-8.10", difference_high="0.40")
 RESULT = Result(
     wer="41.80", normalized_wer="21.60", difference_low="-9.90", difference_high="-3.10", unseen_texts=UNSEEN
 )
@@ -135,11 +135,24 @@ RESULT = Result(
 def test_the_table_holds_both_figures_their_intervals_and_a_note_where_one_holds_zero() -> None:
     before = WordErrorRate(wer="47.70", normalized_wer="28.00")
     assert table.figures(before, RESULT).splitlines() == [
-        "word error rate in percent             before      after    change (95 % interval)",
-        "normalized                              28.00      21.60    -6.40 (-9.90 to -3.10)",
-        "normalized, 95 unseen texts             30.00      26.00     -4.00 (-8.10 to 0.40)",
-        "as written                              47.70      41.80                     -5.90",
+        "word error rate in percent               before      after    change (95 % interval)",
+        "normalized                                28.00      21.60    -6.40 (-9.90 to -3.10)",
+        "normalized, 95 unseen texts               30.00      26.00     -4.00 (-8.10 to 0.40)",
+        "as written                                47.70      41.80                     -5.90",
         "note: the interval over texts that do not occur in train holds zero, so this change may be chance",
+    ]
+
+
+def test_the_table_tells_of_loops() -> None:
+    before = WordErrorRate(wer="47.70", normalized_wer="28.00", looped_clips=1, score_with_loops="151.00")
+    rest = ClipSubset(clips=104, baseline="27.80", result="21.50", difference_low="-9.80", difference_high="-3.00")
+    after = RESULT.model_copy(update={"unseen_texts": None, "without_loops": rest})
+    assert table.figures(before, after).splitlines()[1:] == [
+        "normalized                                28.00      21.60    -6.40 (-9.90 to -3.10)",
+        "normalized, 104 clips without loops       27.80      21.50    -6.30 (-9.80 to -3.00)",
+        "normalized, if all of loops counted      151.00      21.60                   -129.40",
+        "as written                                47.70      41.80                     -5.90",
+        "note: of a text that never ends or repeats its end nothing counts as heard: 1 before, 0 after",
     ]
 
 

@@ -13,8 +13,9 @@ from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio_places import WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.normalizers import normalizer_for
-from whisper_finetune_trainer.evaluation import intervals, wer
+from whisper_finetune_trainer.evaluation import intervals, loops, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
+from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 from whisper_finetune_trainer.training import outcome
 
@@ -82,7 +83,8 @@ def _hear(text: str, rate: float, generator: random.Random) -> str:
 
 
 def _evaluation(step: int, references: list[str], hypotheses: list[str]) -> Evaluation:
-    return Evaluation(step, tuple(hypotheses), wer.measure(references, hypotheses, "it", {}))
+    heard = tuple(Transcript(text, is_cut=False) for text in hypotheses)
+    return Evaluation(step, heard, wer.measure(references, hypotheses, "it", {}, loops.find(references, heard)))
 
 
 def _finished(
@@ -103,6 +105,7 @@ def _finished(
         unseen_texts=wer.unseen(
             baseline.measurement, final.measurement, {clip.text for clip in data.train}, language, {}
         ),
+        without_loops=wer.without_loops(baseline.measurement, final.measurement),
     )
     result = TrainingResult(
         metric=wer.metric(language, {}),

@@ -34,6 +34,8 @@ def measurement(score: float) -> Measurement:
         normalized=ClipErrors((), ()),
         scored=ClipErrors((round(100 * score),), (10_000,)),
         is_by_letter=False,
+        loops=(),
+        score_with_loops=score,
         normalized_references=("",),
     )
 

@@ -4,7 +4,7 @@ import yaml
 
 import tiny_whisper
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_api.v1alpha1.status import DataSummary, Metric, RanOn, Result, UnseenTexts, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import ClipSubset, DataSummary, Metric, RanOn, Result, WordErrorRate
 from whisper_finetune_trainer.model import model_card
 
 REPORT = TrainerReport(
@@ -19,7 +19,7 @@ RESULT = Result(
     normalized_wer="21.60",
     difference_low="-9.10",
     difference_high="-3.20",
-    unseen_texts=UnseenTexts(
+    unseen_texts=ClipSubset(
         clips=108, baseline="28.50", result="22.10", difference_low="-9.00", difference_high="-3.00"
     ),
 )

@@ -3,7 +3,7 @@ import random
 import jiwer
 import pytest
 
-from whisper_finetune_api.v1alpha1.status import Metric, UnseenTexts, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, WordErrorRate
 from whisper_finetune_trainer.data.normalizers import normalizer_for
 from whisper_finetune_trainer.evaluation import intervals, wer
 
@@ -91,7 +91,7 @@ def test_texts_that_occur_in_train_are_left_out_of_the_unseen_ones() -> None:
     references = ["Uno due.", "tre quattro", "cinque sei", "..."]
     before = measure(references, ["x x", "x x", "x sei", ""])
     after = measure(references, ["uno due", "tre x", "cinque sei", ""])
-    assert wer.unseen(before, after, ["uno DUE"], "it", {}) == UnseenTexts(
+    assert wer.unseen(before, after, ["uno DUE"], "it", {}) == ClipSubset(
         clips=2, baseline="75.00", result="25.00", difference_low="-50.00", difference_high="-50.00"
     )
 

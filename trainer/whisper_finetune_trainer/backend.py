@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, List, Mapping, Protocol, Sequence, Tuple
 import torch
 
 from whisper_finetune_api.v1alpha1.status import RanOn
+from whisper_finetune_trainer.model.transcripts import Transcript
 
 
 class StepDone(Protocol):
@@ -38,8 +39,8 @@ class Backend(Protocol):
     def ran_on(self) -> RanOn:
         """Hardware, library versions and precision that are really used."""
 
-    def transcribe(self, clips: Sequence[Any], on_clip: Callable[[int], None]) -> List[str]:
-        """Return one text per clip, in order; `on_clip` is told how many are done."""
+    def transcribe(self, clips: Sequence[Any], on_clip: Callable[[int], None]) -> List[Transcript]:
+        """Return what is heard of each clip, in order; `on_clip` is told how many are done."""
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
         """Take the optimizer steps `first_step` + 1, ... of the schedule until its end or `after_step` says so.

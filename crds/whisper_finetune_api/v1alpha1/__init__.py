@@ -11,6 +11,7 @@ from whisper_finetune_api.v1alpha1.spec import (
 from whisper_finetune_api.v1alpha1.status import (
     Attempts,
     Checkpoint,
+    ClipSubset,
     Condition,
     DataSummary,
     Metric,
@@ -19,7 +20,6 @@ from whisper_finetune_api.v1alpha1.status import (
     Progress,
     RanOn,
     Result,
-    UnseenTexts,
     WhisperFineTuneStatus,
     WordErrorRate,
 )
@@ -46,6 +46,7 @@ __all__ = [
     "VERSION",
     "Attempts",
     "Checkpoint",
+    "ClipSubset",
     "Condition",
     "DataSummary",
     "Dataset",
@@ -59,7 +60,6 @@ __all__ = [
     "Result",
     "SecretReference",
     "Training",
-    "UnseenTexts",
     "WhisperFineTuneSpec",
     "WhisperFineTuneStatus",
     "WordErrorRate",

@@ -103,6 +103,11 @@ class WordErrorRate(ApiModel):
         None, description="Character error rate after normalizing, where texts have no spaces."
     )
 
+    looped_clips: Optional[Count] = Field(
+        None, description="Clips whose text never ends or repeats its end: nothing of it counts as heard."
+    )
+    score_with_loops: Optional[Percent] = Field(None, description="Score if every word of those texts counted.")
+
     @model_validator(mode="before")
     @classmethod
     def _find_score(cls, values: Any) -> Any:
@@ -113,8 +118,8 @@ class WordErrorRate(ApiModel):
         return {**values, "score": known} if known else values
 
 
-class UnseenTexts(ApiModel):
-    """The held-out clips whose text does not occur in train."""
+class ClipSubset(ApiModel):
+    """Scores over some of the held-out clips."""
 
     clips: Count = Field(description="How many they are.")
     baseline: Percent = Field(description="Score before training.")
@@ -131,7 +136,8 @@ class Result(WordErrorRate):
         description="Lower end of the 95 % interval of the score after less before (paired bootstrap over clips).",
     )
     difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
-    unseen_texts: Optional[UnseenTexts] = Field(None, description="The same without texts that occur in train.")
+    unseen_texts: Optional[ClipSubset] = Field(None, description="The same without texts that occur in train.")
+    without_loops: Optional[ClipSubset] = Field(None, description="The same without clips that loop before or after.")
 
     def compared_with(self, before: Optional[WordErrorRate], metric: Optional[Metric]) -> str:
         """Return the scores before and after in words; a model that became worse is called so."""

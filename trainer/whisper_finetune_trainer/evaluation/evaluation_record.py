@@ -22,6 +22,7 @@ class EvaluationRecord(Record):
     clips: Digest = Field(description="Of the held-out clips' names and texts: other clips make other figures.")
     figures: WordErrorRate
     hypotheses: Tuple[str, ...]
+    cut: Tuple[int, ...] = Field((), description="Places of those that went on for longer than their clip can hold.")
 
 
 def read(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:

@@ -5,14 +5,15 @@ import json
 import logging
 import time
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.data.audio_places import Part
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.evaluation import evaluation_record, wer
+from whisper_finetune_trainer.evaluation import evaluation_record, loops, wer
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.stopping import StopRequest
@@ -25,8 +26,13 @@ class Evaluation:
     """What the model of one step makes of the held-out clips; step 0 is the baseline."""
 
     step: int
-    hypotheses: Tuple[str, ...]
+    heard: Tuple[Transcript, ...]
     measurement: wer.Measurement
+
+    @property
+    def hypotheses(self) -> Tuple[str, ...]:
+        """Return the texts as they were heard, loops too."""
+        return tuple(transcript.text for transcript in self.heard)
 
 
 class Evaluations:
@@ -56,15 +62,16 @@ class Evaluations:
         record = evaluation_record.read(self._folder, step)
         if record is None or record.clips != self._clips_digest:
             return None
-        return Evaluation(step, record.hypotheses, self._measure(record.hypotheses))
+        heard = (Transcript(text, place in record.cut) for place, text in enumerate(record.hypotheses))
+        return self._measured(step, tuple(heard))
 
     def make(self, step: int) -> Evaluation:
         """Transcribe the clips with the model as it is now; Stopped may end it half-way."""
         self._reporter.enter("Evaluating", clips_to_evaluate=len(self._clips))
         started = time.monotonic()
         with self._stop.interruptible():
-            hypotheses = tuple(self._backend.transcribe(self._clips, self._reporter.clips_done))
-        evaluation = Evaluation(step, hypotheses, self._measure(hypotheses))
+            heard = tuple(self._backend.transcribe(self._clips, self._reporter.clips_done))
+        evaluation = self._measured(step, heard)
         figures = evaluation.measurement.to_report()
         logger.info(
             "step %d: %s %s %%, as written %s %%, over %d clips, in %.0f s",
@@ -75,6 +82,7 @@ class Evaluations:
             len(self._clips),
             time.monotonic() - started,
         )
+        self._warn_of_loops(evaluation)
         self._reporter.evaluated(step, figures)
         return evaluation
 
@@ -86,6 +94,7 @@ class Evaluations:
             clips=self._clips_digest,
             figures=evaluation.measurement.to_report(),
             hypotheses=evaluation.hypotheses,
+            cut=tuple(place for place, transcript in enumerate(evaluation.heard) if transcript.is_cut),
         )
         evaluation_record.write(self._folder, record)
 
@@ -98,9 +107,28 @@ class Evaluations:
         self.store(made)
         return made
 
-    def _measure(self, hypotheses: Tuple[str, ...]) -> wer.Measurement:
-        references = [clip.text for clip in self._clips]
-        return wer.measure(references, hypotheses, self._loaded.text_language_code, self._loaded.spellings)
+    def _measured(self, step: int, heard: Tuple[Transcript, ...]) -> Evaluation:
+        return Evaluation(step, heard, measure(self._clips, heard, self._loaded))
+
+    def _warn_of_loops(self, evaluation: Evaluation) -> None:
+        looped = evaluation.measurement.loops
+        if looped:
+            named = ", ".join(
+                f"{self._clips[place].identifier} ({evaluation.hypotheses[place][:40]}...)" for place in looped[:5]
+            )
+            logger.warning(
+                "step %d: the texts of %d clips never end or repeat their end, and do not count as heard: %s",
+                evaluation.step,
+                len(looped),
+                named,
+            )
+
+
+def measure(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: LoadedModel) -> wer.Measurement:
+    """Return the error rates of what was heard of each clip."""
+    references, hypotheses = [clip.text for clip in clips], [transcript.text for transcript in heard]
+    looped = loops.find(references, heard)
+    return wer.measure(references, hypotheses, loaded.text_language_code, loaded.spellings, looped)
 
 
 def digest_of(clips: Tuple[Clip, ...]) -> str:

@@ -1,11 +1,11 @@
 """Error rates of a whole split, by word or, where texts have no spaces, by letter. Pure."""
 
 from dataclasses import dataclass
-from typing import Any, Collection, Mapping, Optional, Sequence, Tuple
+from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
 
 import jiwer
 
-from whisper_finetune_api.v1alpha1.status import Metric, UnseenTexts, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, WordErrorRate
 from whisper_finetune_trainer.data.normalizers import LETTER_LANGUAGES, basic, normalizer_for
 from whisper_finetune_trainer.evaluation import intervals
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors
@@ -25,6 +25,9 @@ class Measurement:
     #: What the metric counts of the normalized texts: their letters in languages without spaces, else their words.
     scored: ClipErrors
     is_by_letter: bool
+    #: Places of the clips whose text is a loop, of which nothing counts as heard, and the score if all of it did.
+    loops: Tuple[int, ...]
+    score_with_loops: float
     #: As the metric counts them: each letter stands alone where letters are counted.
     normalized_references: Tuple[str, ...]
 
@@ -57,6 +60,8 @@ class Measurement:
             wer=percent_text(self.wer),
             normalized_wer=percent_text(self.normalized_wer),
             cer=None if self.cer is None else percent_text(self.cer),
+            looped_clips=len(self.loops) or None,
+            score_with_loops=percent_text(self.score_with_loops) if self.loops else None,
         )
 
 
@@ -67,18 +72,26 @@ def metric(language_code: str, spellings: Mapping[str, str]) -> Metric:
 
 
 def measure(
-    references: Sequence[str], hypotheses: Sequence[str], language_code: str, spellings: Mapping[str, str]
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    language_code: str,
+    spellings: Mapping[str, str],
+    loops: Tuple[int, ...] = (),
 ) -> Measurement:
-    """Return the error rates of one text per clip against its reference."""
+    """Return the error rates of one text per clip against its reference; nothing of `loops` (places) is heard."""
     normalizer = normalizer_for(language_code, spellings)
     normalized_references = tuple(normalizer.apply(text) for text in references)
-    scored = _count(normalized_references, [normalizer.apply(text) for text in hypotheses])
+    all_heard = [normalizer.apply(text) for text in hypotheses]
+    scored = _count(normalized_references, without(all_heard, loops))
+    hypotheses = without(hypotheses, loops)
     is_by_letter = language_code in LETTER_LANGUAGES
     return Measurement(
         written=_count(references, hypotheses),
         normalized=_count([*map(basic, references)], [*map(basic, hypotheses)]) if is_by_letter else scored,
         scored=scored,
         is_by_letter=is_by_letter,
+        loops=loops,
+        score_with_loops=_count(normalized_references, all_heard).percent() if loops else scored.percent(),
         normalized_references=normalized_references,
     )
 
@@ -101,21 +114,41 @@ def _cost(chunk: Any) -> int:
     return int(max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx))
 
 
+def without(hypotheses: Sequence[str], loops: Collection[int]) -> List[str]:
+    """Return the texts with nothing heard of the clips at the places of loops."""
+    return ["" if place in loops else text for place, text in enumerate(hypotheses)]
+
+
 def unseen(
     before: Measurement,
     after: Measurement,
     train_texts: Collection[str],
     language_code: str,
     spellings: Mapping[str, str],
-) -> Optional[UnseenTexts]:
+) -> Optional[ClipSubset]:
     """Return the figures of the clips whose normalized text does not occur in train; None where no word is left."""
     normalizer = normalizer_for(language_code, spellings)
     seen = {normalizer.apply(text) for text in train_texts}
     clips = [place for place, text in enumerate(before.normalized_references) if text and text not in seen]
+    return _subset(before, after, clips)
+
+
+def without_loops(before: Measurement, after: Measurement) -> Optional[ClipSubset]:
+    """Return the figures of the clips that loop neither before nor after; None where none loops or no word is left."""
+    looped = {*before.loops, *after.loops}
+    words = before.scored.words
+    return (
+        _subset(before, after, [clip for clip in range(len(words)) if words[clip] and clip not in looped])
+        if looped
+        else None
+    )
+
+
+def _subset(before: Measurement, after: Measurement, clips: Sequence[int]) -> Optional[ClipSubset]:
     interval = intervals.of_difference(before.scored, after.scored, clips)
     if interval is None:
         return None
-    return UnseenTexts(
+    return ClipSubset(
         clips=len(clips),
         baseline=percent_text(before.scored.percent(clips)),
         result=percent_text(after.scored.percent(clips)),

@@ -32,13 +32,13 @@ def make_trainer(
     compile_only: bool = False,
 ) -> IpuTrainer:
     """Return the trainer on what is to be trained on; with `compile_only` the library ends the process in here."""
-    max_length = network.label_tokens(config, loaded)
+    max_length = network.label_tokens(loaded)
     workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(config))
     arguments = library_arguments.training_arguments(config, config.scratch_folder, workers, compile_only=compile_only)
     return IpuTrainer(
         data.order,
         is_encoder_frozen=config.spec.training.trainable == "Decoder",
-        model=network.with_generation_settings(loaded, max_length),
+        model=network.with_generation_settings(loaded),
         ipu_config=IPUConfig.from_dict(library_arguments.ipu_config(plan, cache.folder)),
         args=IPUSeq2SeqTrainingArguments(**arguments),
         train_dataset=data.examples,

@@ -31,7 +31,9 @@ from whisper_finetune_trainer.ipu import (
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.trainer import StepCallback
+from whisper_finetune_trainer.model import transcripts
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.transcripts import Transcript
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +66,8 @@ class IpuBackend:
         """Size and layout of the partition, library versions and precision; emulated IPUs say so."""
         return self._ran_on
 
-    def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[str]:
-        """Return one text per clip, in order; `on_clip` is told how many are done. TrainerError of a clip."""
+    def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[Transcript]:
+        """Return what is heard of each clip, in order; `on_clip` is told how many are done. TrainerError of a clip."""
         # The library's loaders draw from it, and training must not depend on what was evaluated, and when.
         tensors, values = random_state.capture()
         with _readable_clips():
@@ -73,8 +75,12 @@ class IpuBackend:
         random_state.restore(tensors, values)
         # transformers 4.29 writes timestamps, which follow this token, as text; newer ones leave them out.
         last = self._loaded.network.generation_config.no_timestamps_token_id
-        spoken = [[token for token in row if 0 <= token <= last] for row in tokens.tolist()]
-        return [text.strip() for text in self._loaded.tokenizer.batch_decode(spoken, skip_special_tokens=True)]
+        tokenizer, prompt = self._loaded.tokenizer, len(self._loaded.prompt_ids)
+        rows = ([token for token in row[prompt:] if 0 <= token <= last] for row in tokens.tolist())
+        return [
+            transcripts.transcript(tokenizer, row, {tokenizer.eos_token_id}, clip.seconds)
+            for clip, row in zip(clips, rows)
+        ]
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
         """Take the optimizer steps after `first_step` until `after_step` says so; TrainerError.

@@ -1,5 +1,6 @@
 """Which clips the model can take: what its window holds and, to train on, what its labels hold."""
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Sequence
 
@@ -8,9 +9,11 @@ from whisper_finetune_trainer.data import clips, normalizers, special_tokens
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
-from whisper_finetune_trainer.model import prompt
+from whisper_finetune_trainer.model import generation_settings, prompt
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.quoting import quoted
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class _Model:
         """Return why a clip cannot be trained on."""
         label = self._label(clip)
         return self._special(clip, label) or self._label_too_long(clip, len(label)) or self._too_long(clip)
+
+    def cannot_say(self, clip: Clip) -> bool:
+        """Return whether the text of a held-out clip is longer than any that is generated."""
+        return len(self._label(clip)) > self.most_label_tokens
 
     def _label(self, clip: Clip) -> Sequence[int]:
         return prompt.label_ids(self.loaded.tokenizer, self.loaded.prompt_ids, clip.text)
@@ -71,7 +78,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     """
     whisper = _Model(
         loaded,
-        min(config.spec.training.max_label_tokens, loaded.network.config.max_target_positions),
+        generation_settings.longest_text(config.spec, loaded.network.config),
         config.accelerator == "ipu",
         special_tokens.ids_of(loaded.tokenizer),
     )
@@ -89,12 +96,25 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     evaluation = [clip for clip, drop in zip(loaded_clips.evaluation, dropped_eval) if not drop]
     return replace(
         loaded_clips,
+        warnings=(*loaded_clips.warnings, *_of_long_texts(evaluation, whisper)),
         train=() if stream else clips.not_empty(train, "train"),
         stream=stream,
         evaluation=clips.not_empty(evaluation, "evaluation"),
         dropped=reasons,
         examples=(*loaded_clips.examples, *clips.first_examples(drops)),
     )
+
+
+def _of_long_texts(evaluation: Sequence[Clip], whisper: _Model) -> Sequence[str]:
+    long = sum(map(whisper.cannot_say, evaluation))
+    if not long:
+        return ()
+    warning = (
+        f"{long} of {len(evaluation)} held-out texts have more than {whisper.most_label_tokens} tokens, "
+        "training.maxLabelTokens: their ends cannot be heard, and count as errors"
+    )
+    logger.warning("%s", warning)
+    return (warning,)
 
 
 def _fitting(stream: TrainStream, evaluation: Sequence[Clip], whisper: _Model, config: TrainerConfig) -> TrainStream:

@@ -116,7 +116,8 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         )
     token_language: Optional[str] = None if english_only else code
     prompt_ids = prompt.prompt_ids(tokenizer, token_language, spec.task)
-    generation_settings.complete(network, tokenizer, prompt_ids, token_language, spec.task)
+    longest = generation_settings.longest_text(spec, network.config)
+    generation_settings.complete(network, tokenizer, prompt_ids, token_language, spec.task, longest)
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,

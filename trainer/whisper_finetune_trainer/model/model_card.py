@@ -18,6 +18,8 @@ recognize = pipeline("automatic-speech-recognition", model="THIS FOLDER")
 print(recognize("speech.wav")["text"])
 ```
 """
+#: What a row of the table means.
+_LOOPS = "A loop is a text that never ends or repeats its end; nothing of it counts as heard."
 
 
 def model_card(config: TrainerConfig, report: TrainerReport, step: int, result: Optional[Result]) -> str:
@@ -70,6 +72,12 @@ def _rows(score: str, before: WordErrorRate, after: Result) -> List[str]:
     if after.unseen_texts is not None:
         unseen = after.unseen_texts
         rows.append(f"| {score}, {unseen.clips} texts not in train | {unseen.baseline} | {unseen.result} |")
+    if after.without_loops is not None:
+        rest = after.without_loops
+        rows.append(f"| {score}, {rest.clips} clips that never loop | {rest.baseline} | {rest.result} |")
+        loops = before.score_with_loops or before.score, after.score_with_loops or after.score
+        rows.append(f"| {score}, if all of the loops counted | {loops[0]} | {loops[1]} |")
+        rows.append(f"| clips that loop | {before.looped_clips or 0} | {after.looped_clips or 0} |")
     return [*rows, f"| WER as written | {before.wer} | {after.wer} |"]
 
 
@@ -81,7 +89,8 @@ def _comparison(score: str, before: WordErrorRate, after: Result) -> List[str]:
     worse = "**This model is worse than the one it was made from.** " if is_worse else ""
     surely = "" if float(low) > 0 or float(high) < 0 else " It holds zero: the difference may be chance."
     interval = f"between {low} and {high} points (95 %, paired bootstrap over clips)"
-    return [f"{worse}The difference of the {score} is {interval}.{surely}"]
+    loops = [] if after.without_loops is None else [_LOOPS]
+    return [f"{worse}The difference of the {score} is {interval}.{surely}", *loops]
 
 
 def _training(config: TrainerConfig, report: TrainerReport, step: int) -> str:

@@ -21,6 +21,7 @@ from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.stand_ins import StandIns
+from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, transcription
 from whisper_finetune_trainer.pytorch.batches import StepSize
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
@@ -102,8 +103,8 @@ class TorchBackend:
         """Hardware, library versions and precision."""
         return self._device.ran_on
 
-    def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[str]:
-        """Return one text per clip, in order, heard in the model's full window; `on_clip` is told how many are done."""
+    def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[Transcript]:
+        """Return what is heard of each clip, in order, in the full window; `on_clip` is told how many are done."""
         self._network.eval()
         try:
             return transcription.transcribe(

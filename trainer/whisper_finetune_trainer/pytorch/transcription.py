@@ -1,12 +1,14 @@
 """Transcribe clips greedily in the model's full window: the same code before and after training."""
 
-from typing import Callable, List, Sequence
+from typing import Callable, Dict, List, Sequence
 
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.model import transcripts
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.pytorch.device import Device
 
 #: Clips that are decoded together; more would wait longer for the longest text among them.
@@ -19,20 +21,17 @@ def transcribe(
     clips: Sequence[Clip],
     hidden_of: Callable[[Sequence[Clip]], torch.Tensor],
     on_clip: Callable[[int], None],
-) -> List[str]:
-    """Return one text per clip, in order.
+) -> List[Transcript]:
+    """Return what is heard of each clip, in order.
 
-    `hidden_of` gives encoder outputs of clips, `on_clip` is told how many are done. A text ends at the
-    generation settings' max_length at the latest.
+    `hidden_of` gives encoder outputs of clips, `on_clip` is told how many are done.
     """
-    texts = [""] * len(clips)
-    done = 0
+    heard: Dict[int, Transcript] = {}
     for places in _batches(clips):
-        for place, text in zip(places, _decode(loaded, device, hidden_of([clips[place] for place in places]))):
-            texts[place] = text
-        done += len(places)
-        on_clip(done)
-    return texts
+        batch = [clips[place] for place in places]
+        heard.update(zip(places, _decode(loaded, device, batch, hidden_of(batch))))
+        on_clip(len(heard))
+    return [heard[place] for place in range(len(clips))]
 
 
 def groups(clips: Sequence[Clip]) -> List[List[Clip]]:
@@ -46,14 +45,20 @@ def _batches(clips: Sequence[Clip]) -> List[List[int]]:
     return [order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)]
 
 
-def _decode(loaded: LoadedModel, device: Device, hidden: torch.Tensor) -> List[str]:
+def _decode(loaded: LoadedModel, device: Device, clips: Sequence[Clip], hidden: torch.Tensor) -> List[Transcript]:
+    settings = loaded.network.generation_config
+    # One more than a text may have: it tells one that ends there from one that goes on.
+    most = max(transcripts.most_tokens(clip.seconds) for clip in clips) + 1
     with torch.inference_mode(), device.autocast():
-        tokens = loaded.network.generate(
+        rows = loaded.network.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
-            num_beams=1,
-            do_sample=False,
+            max_new_tokens=min(most, settings.max_length - len(loaded.prompt_ids)),
             use_cache=True,
             # Else a timestamp among the tokens makes transformers cut the features there, which are not given.
             force_unique_generate_call=True,
         )
-    return [text.strip() for text in loaded.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+    prompt, ends = len(loaded.prompt_ids), {loaded.tokenizer.eos_token_id, settings.pad_token_id}
+    return [
+        transcripts.transcript(loaded.tokenizer, row[prompt:], ends, clip.seconds)
+        for clip, row in zip(clips, rows.tolist())
+    ]

@@ -6,8 +6,8 @@ from typing import Callable, List, Optional, Tuple
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
-from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.evaluation import clip_changes, clip_lengths, word_alignment
+from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.evaluation import clip_changes, clip_lengths, wer, word_alignment
 from whisper_finetune_trainer.evaluation.clip_changes import ClipChanges
 from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
@@ -21,6 +21,7 @@ from whisper_finetune_trainer.report.report_figures import FigureRow, Headline
 from whisper_finetune_trainer.report.run_facts import Fact
 
 _CHECKPOINTS = "checkpoints/"
+_SHOWN_OF_LOOP = 120
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,15 @@ class FinishedTraining:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """A clip whose text never ends or repeats its end, before or after training, and how that text begins."""
+
+    clip: Clip
+    when: str
+    text: str
+
+
+@dataclass(frozen=True)
 class ReportData:
     """The report's content, from top to bottom."""
 
@@ -57,6 +67,7 @@ class ReportData:
     counted: str
     headline: Optional[Headline]
     figures: Tuple[FigureRow, ...]
+    loops: Tuple[Loop, ...]
     curves: Tuple[Chart, ...]
     measured: Tuple[Measured, ...]
     baseline_percent: float
@@ -87,7 +98,8 @@ def gather(finished: FinishedTraining) -> ReportData:
         metric=metric,
         counted="letters" if measurements[0].is_by_letter else "words",
         headline=headline,
-        figures=report_figures.rows(*measurements, result.result.unseen_texts if result.result else None),
+        figures=report_figures.rows(*measurements, result.result),
+        loops=_loops(finished),
         curves=_curves(finished, measured, metric),
         measured=measured,
         baseline_percent=finished.baseline.measurement.score,
@@ -107,7 +119,17 @@ def gather(finished: FinishedTraining) -> ReportData:
 
 def _alignments(finished: FinishedTraining, evaluation: Evaluation) -> List[Alignment]:
     hypotheses = [finished.normalize(text) for text in evaluation.hypotheses]
-    return word_alignment.align(evaluation.measurement.normalized_references, hypotheses)
+    measured = evaluation.measurement
+    return word_alignment.align(measured.normalized_references, wer.without(hypotheses, measured.loops))
+
+
+def _loops(finished: FinishedTraining) -> Tuple[Loop, ...]:
+    evaluations = (("before", finished.baseline), ("after", finished.final))
+    return tuple(
+        Loop(finished.clips.evaluation[place], when, evaluation.hypotheses[place][:_SHOWN_OF_LOOP])
+        for when, evaluation in evaluations
+        for place in evaluation.measurement.loops
+    )
 
 
 def _measured(finished: FinishedTraining) -> Tuple[Measured, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
-from whisper_finetune_api.v1alpha1.status import Metric, UnseenTexts
+from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, Result
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors, Interval, Rate
@@ -76,14 +76,20 @@ def headline(before: Measurement, after: Measurement) -> Optional[Headline]:
     return Headline(rates[0], rates[1], difference, clips=sum(each > 0 for each in words), words=sum(words))
 
 
-def rows(before: Measurement, after: Measurement, unseen: Optional[UnseenTexts]) -> Tuple[FigureRow, ...]:
-    """Return all figures before and after training; `unseen` are those of held-out texts that are not in train."""
+def rows(before: Measurement, after: Measurement, result: Optional[Result]) -> Tuple[FigureRow, ...]:
+    """Return all figures before and after training; the result has those of some of the clips."""
     words = " by word" if before.is_by_letter else ""
     found = [
         _row("Normalized, by letter" if before.is_by_letter else "Normalized", before.scored, after.scored),
         _row(f"As written{words}", before.written, after.written),
     ]
-    return (*(row for row in found if row), *([_unseen(unseen)] if unseen else []))
+    unseen, rest = (result.unseen_texts, result.without_loops) if result else (None, None)
+    return (
+        *(row for row in found if row),
+        *([_of_some("texts not in train", unseen)] if unseen else []),
+        *([_of_some("clips that never loop", rest)] if rest else []),
+        *([_with_loops(before, after)] if before.loops or after.loops else []),
+    )
 
 
 def interval_rows(total: Headline, lengths: Sequence[LengthGroup]) -> List[Row]:
@@ -113,13 +119,22 @@ def _row(name: str, before: ClipErrors, after: ClipErrors) -> Optional[FigureRow
     )
 
 
-def _unseen(texts: UnseenTexts) -> FigureRow:
+def _of_some(which: str, some: ClipSubset) -> FigureRow:
     return FigureRow(
-        name=f"Normalized, texts not in train ({texts.clips} clips)",
-        before=texts.baseline,
-        after=texts.result,
-        difference=_points(float(texts.result) - float(texts.baseline)),
-        difference_interval=_range(float(texts.difference_low), float(texts.difference_high)),
+        name=f"Normalized, {which} ({some.clips} clips)",
+        before=some.baseline,
+        after=some.result,
+        difference=_points(float(some.result) - float(some.baseline)),
+        difference_interval=_range(float(some.difference_low), float(some.difference_high)),
+    )
+
+
+def _with_loops(before: Measurement, after: Measurement) -> FigureRow:
+    return FigureRow(
+        name="Normalized, if all of the loops counted",
+        before=wer.percent_text(before.score_with_loops),
+        after=wer.percent_text(after.score_with_loops),
+        difference=_points(round(after.score_with_loops, 2) - round(before.score_with_loops, 2)),
     )
 
 

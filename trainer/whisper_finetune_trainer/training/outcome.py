@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Callable, ContextManager, Iterable, Optional
+from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1.status import Metric, Result
@@ -34,13 +34,14 @@ def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedM
         difference_low=wer.points_text(interval.low) if interval else None,
         difference_high=wer.points_text(interval.high) if interval else None,
         unseen_texts=unseen,
+        without_loops=wer.without_loops(before.measurement, after.measurement),
     )
 
 
 def describe(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
     """Return the result in one sentence; a worse model is called so, and what chance may explain too."""
     scores = result.compared_with(baseline.measurement.to_report(), metric)
-    text = f"{scores} over {len(baseline.hypotheses)} clips"
+    text = f"{scores} over {len(baseline.heard)} clips{_loops(baseline, result)}"
     if result.difference_low is None or result.difference_high is None:
         return f"{text}; their texts hold no word to compare"
     text += f", difference {result.difference_low} to {result.difference_high} (95 % interval over clips)"
@@ -48,14 +49,21 @@ def describe(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> 
     return f"{text}; the interval holds zero, so chance may explain the difference" if holds_zero else text
 
 
+def _loops(baseline: Evaluation, result: Result) -> str:
+    before, after = len(baseline.measurement.loops), result.looped_clips or 0
+    return f" (loops, of which nothing counts as heard: {before} before, {after} after)" if before or after else ""
+
+
 def write_texts(folder: RunFolder, clips: Clips, before: Evaluation, after: Evaluation) -> None:
-    """Write what was heard of each held-out clip before and after training, one JSON object a line."""
+    """Write what was heard of each held-out clip before and after training, one JSON object a line; loops are named."""
     rows = zip(clips.evaluation, before.hypotheses, after.hypotheses)
-    lines = (
-        json.dumps({"id": clip.identifier, "reference": clip.text, "before": old, "after": new}, ensure_ascii=False)
-        for clip, old, new in rows
-    )
-    folder.write_text(_TEXTS_FILE, "".join(line + "\n" for line in lines))
+    lines: List[Dict[str, Any]] = [
+        {"id": clip.identifier, "reference": clip.text, "before": old, "after": new} for clip, old, new in rows
+    ]
+    for when, evaluation in (("before", before), ("after", after)):
+        for place in evaluation.measurement.loops:
+            lines[place].setdefault("loops", []).append(when)
+    folder.write_text(_TEXTS_FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def conclude(
