@@ -294,6 +294,15 @@ def test_a_state_of_another_network_is_refused(volume: Path) -> None:
         Run(volume, trainable="All").backend.load_state(tensors, values)
 
 
+def test_a_run_that_goes_on_in_another_precision_says_so(volume: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(volume, trainable="Decoder")
+    tensors, values = run.backend.state()
+    run.backend.load_state(tensors, values)
+    assert caplog.text == ""
+    run.backend.load_state(tensors, {**values, "precision": "Half"})
+    assert "this run was in Half and goes on in Float" in caplog.text
+
+
 def test_a_missing_accelerator_is_said(volume: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")

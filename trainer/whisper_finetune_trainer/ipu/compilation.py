@@ -6,6 +6,7 @@ from typing import Any, Dict, List
 import numpy as np
 
 from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.data import features
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import assembly, executable_cache, schedule, train_data
@@ -33,6 +34,11 @@ def fill_cache(config: TrainerConfig) -> str:
         # The library's way to say that it is done.
         if ended.code != 0:
             raise
+    except Exception as error:
+        explained = hardware_faults.explain(error, "Training", planned, None)
+        if explained is None:
+            raise
+        raise explained from error
     return cache.folder
 
 

@@ -1,6 +1,7 @@
 """The backend for GPUs and CPUs: a short training loop in plain PyTorch, exact to resume."""
 
 import contextlib
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from whisper_finetune_trainer.pytorch.train_steps import ListedSteps, StreamedSt
 from whisper_finetune_trainer.pytorch.windows import window_for
 
 _PREFETCHED_STEPS = 4
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -183,10 +185,18 @@ class TorchBackend:
         """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
         tensors, optimizer = self._optimizer.state()
         random_tensors, random_values = random_state.capture()
-        return {**tensors, **random_tensors}, {"optimizer": optimizer, "random": random_values, **self._steps.state()}
+        values = {"optimizer": optimizer, "random": random_values, "precision": self._device.precision}
+        return {**tensors, **random_tensors}, {**values, **self._steps.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Become what `state` returned; ConfigInvalid where it belongs to another network."""
+        before = values.get("precision", self._device.precision)
+        if before != self._device.precision:
+            logger.warning(
+                "this run was in %s and goes on in %s, by this node's hardware: set training.precision to keep to one",
+                before,
+                self._device.precision,
+            )
         self._optimizer.load_state(tensors, values["optimizer"])
         random_state.restore(tensors, values["random"])
         self._steps.load_state(values)
