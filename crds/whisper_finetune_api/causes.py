@@ -42,6 +42,7 @@ CAUSES = (
     Cause("Unschedulable", "waits", "no node can take the pod"),
     Cause("NodeUnreachable", "waits", "the node does not answer, and the pod may still run there"),
     Cause("NoProgress", "waits", "training stands still for the runtime's stallSeconds; nothing is ended by that"),
+    Cause("Interrupted", "waits", "stopped from outside again and again without getting further"),
     Cause("NameConflict", "waits", "an object of somebody else has the child's name"),
     Cause("VersionMismatch", "waits", "operator, CRD and trainer image do not understand each other", EXIT_VERSIONS),
     Cause("ConfigInvalid", "final", "the trainer cannot run this configuration", EXIT_CONFIG),

@@ -132,6 +132,9 @@ def let_back_off_end(server: Server, run: KubernetesObject) -> None:
     if "until" in run["status"].get("partitionBackOff", {}):
         run["status"]["partitionBackOff"]["until"] = "2026-01-01T10:05:00Z"
         server.changed(run)
+    if "nextAttemptTime" in run["status"]:
+        run["status"]["nextAttemptTime"] = "2026-01-01T10:05:00Z"
+        server.changed(run)
 
 
 def container(state: KubernetesObject) -> KubernetesObject:

@@ -61,6 +61,11 @@ def as_ipu_job(seconds: float, *arguments: Any, spec: dict[str, Any] | None = No
     return Moment(seconds, *arguments, spec={**AS_IPU_JOB, **(spec or {})}, **options)
 
 
+def one_stopped(seconds: float, job_uid: str) -> dict[str, Any]:
+    """Return a pod that was stopped from outside just then."""
+    return ended(seconds - 50, seconds - 49, seconds - 1, 75, job_uid=job_uid)
+
+
 def worker(pod: dict[str, Any]) -> dict[str, Any]:
     """Return the pod as the one of the run's IPUJob."""
     return {**pod, "metadata": {**pod["metadata"], "name": f"{CHILD}-worker-0"}}
@@ -72,6 +77,15 @@ OVER = (ended(3, 4, 50, 0, DONE),)
 IPU_JOB = as_ipu_job(2, ipu_job())
 WORKER = worker(running(3, 4, job_uid="ipu-job-1"))
 AT_WORK = as_ipu_job(5, ipu_job(), (WORKER,))
+
+
+STOPPED = (
+    MADE,
+    *(
+        on_pool(at, job(uid=f"job-{at}", **PARTITION), (one_stopped(at, f"job-{at}"),), leases=HELD)
+        for at in (60, 120, 180)
+    ),
+)
 
 
 def ended_worker(created: float, code: int, says: Any = "", **options: Any) -> dict[str, Any]:
@@ -191,6 +205,23 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         (MADE, HAS_IT, STARTED, on_pool(100, job(**PARTITION), (unready(running(3, 4)),), leases=HELD)),
         "Unknown",
         "NodeUnreachable",
+    ),
+    "pool: stopped from outside": Scenario(
+        (MADE, HAS_IT, STARTED, on_pool(60, job(**PARTITION), (ended(3, 4, 50, 75),), leases=HELD)),
+        "Pending",
+        "Retrying",
+        actions=("delete",),
+        rechecks=True,
+    ),
+    "pool: stopped again and again in vain": Scenario(
+        (*STOPPED, on_pool(235, leases=HELD)),
+        "Pending",
+        "Interrupted",
+        actions=("give back " + P4A.lease_name,),
+        rechecks=True,
+    ),
+    "pool: stopped again and again in vain, and stands in line again": Scenario(
+        (*STOPPED, on_pool(240), on_pool(320, line=ALL_TAKEN)), "Queued", "WaitingForPartition"
     ),
     "pool: finished": Scenario(
         (MADE, HAS_IT, STARTED, on_pool(60, job(complete(51), **PARTITION), OVER, leases=HELD)),

@@ -184,6 +184,22 @@ def _attempts(*pods: dict[str, Any]) -> tuple[Moment, ...]:
     return CREATED, JOB, Moment(900, job(), pods)
 
 
+def stopped(times: int, *, seconds: float = 44, further: bool = False) -> tuple[Moment, ...]:
+    """Return a run that is stopped so many times, each time in a Job of its own, the last moment being such an end."""
+    moments: list[Moment] = [CREATED]
+    for number in range(1, times + 1):
+        began = (seconds + 56) * (number - 1)
+        owner, names = job(uid=f"job-{number}"), {"job_uid": f"job-{number}"}
+        step = 10 * number if further else 0
+        kept = [{"step": step, "path": f"resume/checkpoint-{step}"}] if further else []
+        end = ended(began + 2, began + 5, began + 5 + seconds, 75, {"checkpoints": kept}, **names)
+        moments += [
+            Moment(began + 5, owner, (running(began + 2, began + 5, **names),)),
+            Moment(began + seconds + 6, owner, (end,)),
+        ]
+    return tuple(moments)
+
+
 SCENARIOS: dict[str, Scenario] = {
     # from creation to a result
     "new": Scenario((CREATED,), "Pending", "Pending", "has not started", ("create",)),
@@ -420,7 +436,7 @@ SCENARIOS: dict[str, Scenario] = {
     },
     "exit 65 without a word": Scenario(_attempts(ended(2, 5, 9, 65)), "Failed", "DatasetInvalid", "exit code 65"),
     "exit 65 of a drained pod": Scenario(
-        _attempts(ended(2, 5, 9, 65, disrupted=True)), "Pending", "Retrying", "stopped from outside", ("look",), True
+        _attempts(ended(2, 5, 9, 65, disrupted=True)), "Pending", "Retrying", "stopped from outside", ("delete",)
     ),
     "pod failure policy, and its pod is gone": Scenario(
         (
@@ -523,6 +539,67 @@ SCENARIOS: dict[str, Scenario] = {
         "Pending",
         "Retrying",
         "costs no retry: stopped at step 40",
+        ("delete",),
+    ),
+    "stopped, and the Job was admitted by Kueue": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            Moment(
+                900, queued(), (ended(2, 5, 9, 75, failure(None, "stopped at step 40"), deleted=True),), labels=QUEUE
+            ),
+        ),
+        "Pending",
+        "Retrying",
+        "makes the next pod within 10 minutes",
+        ("look",),
+        True,
+    ),
+    "stopped, and its Job is going": Scenario(
+        (
+            *_attempts(ended(2, 5, 9, 75, deleted=True)),
+            Moment(901, job(metadata__deletionTimestamp=time(900)), (ended(2, 5, 9, 75, deleted=True),)),
+        ),
+        "Pending",
+        "Retrying",
+    ),
+    "stopped, and its Job is gone": Scenario(
+        (*_attempts(ended(2, 5, 9, 75, deleted=True)), Moment(905)), "Pending", "Pending", actions=("create again",)
+    ),
+    "stopped twice in vain": Scenario(stopped(2), "Pending", "Retrying", "costs no retry", ("delete",)),
+    "stopped three times in vain": Scenario(
+        stopped(3),
+        "Pending",
+        "Interrupted",
+        "3 times in a row without getting further than step 0: the next attempt starts at 2026-11-22T10:05:10Z",
+        ("delete",),
+        True,
+    ),
+    "stopped three times in vain, and its Job is gone": Scenario(
+        (*stopped(3), Moment(260)), "Pending", "Interrupted", "starts at 2026-11-22T10:05:10Z", rechecks=True
+    ),
+    "stopped three times in vain, and its wait is over": Scenario(
+        (*stopped(3), Moment(260), Moment(311)), "Pending", "Pending", actions=("create again",)
+    ),
+    "stopped three times in vain, then suspended and resumed": Scenario(
+        (*stopped(3), Moment(260, spec={"suspend": True}, generation=2), Moment(265, generation=3)),
+        "Pending",
+        "Pending",
+        actions=("create again",),
+    ),
+    "stopped ten times in vain": Scenario(
+        stopped(10), "Pending", "Interrupted", "10 times in a row", ("delete",), rechecks=True
+    ),
+    "stopped five times, and further each time": Scenario(
+        stopped(5, further=True), "Pending", "Retrying", "costs no retry", ("delete",)
+    ),
+    "stopped five times, after a long time of work each": Scenario(
+        stopped(5, seconds=3700), "Pending", "Retrying", "costs no retry", ("delete",)
+    ),
+    "failed, and the Job waits before the next one": Scenario(
+        (CREATED, JOB, Moment(70, job(), (ended(2, 5, 9, 1), ended(20, 25, 65, 1)))),
+        "Pending",
+        "Retrying",
+        "retries left: 1; the next attempt starts about 2026-11-22T10:01:25Z",
         ("look",),
         True,
     ),
@@ -542,8 +619,7 @@ SCENARIOS: dict[str, Scenario] = {
         "Pending",
         "Retrying",
         "ended without an exit code (NodeLost: gone)",
-        ("look",),
-        True,
+        ("delete",),
     ),
     "next attempt on its way": Scenario(_attempts(ended(2, 5, 9, 1), pod(20)), "Pending", "Pending", "has not started"),
     "next attempt at work": Scenario(_attempts(ended(2, 5, 9, 1), running(20, 25)), "Preparing", "Preparing"),
@@ -555,6 +631,12 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "retries exhausted, by the Job": Scenario(
         (CREATED, JOB, Moment(200, job(job_failed(110)))), "Failed", "RetriesExhausted", "spec.retries is 3"
+    ),
+    "retries exhausted, and no pod was seen to end": Scenario(
+        (CREATED, JOB, TRAINING, Moment(200, job(job_failed(110)))),
+        "Failed",
+        "RetriesExhausted",
+        "gave up (Job has reached the specified backoff limit); spec.retries is 3; 0 of its pods were seen to fail",
     ),
     "retries exhausted, and the last end is not in sight yet": Scenario(
         (CREATED, JOB, Moment(111, job(job_failed(110)))), "Pending", "Ending", "not in sight", rechecks=True

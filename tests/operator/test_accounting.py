@@ -1,5 +1,6 @@
 """Attempts are counted once each, whatever happens to Jobs, pods and the operator in between."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from run_objects import DONE, UID, at, complete, ended, job, not_yet_over, pod, running, time
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import accounting
+from whisper_finetune_operator.deciding import accounting, interruptions
 from whisper_finetune_operator.deciding.accounting import Tally
 from whisper_finetune_operator.workloads import jobs, pods
 
@@ -124,6 +125,27 @@ def test_pods_that_go_one_by_one_are_not_forgotten_and_not_counted_again() -> No
     last = count(written(later), (), job())
     assert totals(last) == totals(later)
     assert last.pod_name == later.pod_name
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": time(3605)}]}, 3600),
+        ({"conditions": [{"type": "DisruptionTarget", "status": "True", "lastTransitionTime": time(3905)}]}, 3900),
+        ({}, 36000),
+    ],
+)
+def test_an_attempt_whose_node_went_ran_for_as_long_as_is_known(changes: dict[str, Any], seconds: int) -> None:
+    lost = running(2, 5)
+    lost["status"] |= {"phase": "Failed", **changes}
+    assert count(NEW, (lost,), job(), 36005).running_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("times", "minutes"), [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (5, 4), (8, 32), (9, 60), (10, 60), (200, 60)]
+)
+def test_what_is_stopped_again_and_again_in_vain_waits_ever_longer(times: int, minutes: int) -> None:
+    assert interruptions.wait_after(times) == timedelta(minutes=minutes)
 
 
 def test_an_attempt_whose_pod_outlasts_it_counts_once() -> None:

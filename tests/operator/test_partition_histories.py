@@ -155,6 +155,6 @@ def assert_nobody_was_passed(history: History, lease: dict[str, Any]) -> None:
     sizes = {each.lease_name: each.ipus for each in OFFERED.inventory.members}
     for uid, run in runs.items():
         is_older = run["metadata"]["creationTimestamp"] < taker["metadata"]["creationTimestamp"]
-        waits = uid not in holders and "completionTime" not in run["status"]
+        waits = uid not in holders and not {"completionTime", "nextAttemptTime"} & run["status"].keys()
         fits = run["spec"]["ipus"] <= sizes[lease["metadata"]["labels"][PARTITION_LABEL]]
         assert not (is_older and waits and fits), f"{taker['metadata']['name']} passed {run['metadata']['name']}"

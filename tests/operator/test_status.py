@@ -20,7 +20,7 @@ from run_objects import (
     run_object,
     running,
 )
-from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, tell
+from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, stopped, tell
 from whisper_finetune_api.run import ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.deciding import conditions
@@ -45,6 +45,7 @@ STORIES: dict[str, tuple[Moment, ...]] = {
         TRAINING,
         Moment(100, job(complete(100)), (ended(2, 5, 99, 0, DONE),)),
     ),
+    "status-interrupted-in-vain": stopped(3),
     "status-failed-in-the-second-attempt": (
         CREATED,
         JOB,

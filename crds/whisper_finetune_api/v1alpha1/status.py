@@ -27,6 +27,11 @@ class Attempts(ApiModel):
 
     started: Count = Field(0, description="Pods that were seen.")
     failed: Count = Field(0, description="Pods that ended and count against spec.retries.")
+    interrupted: Count = Field(0, description="Pods that were stopped from outside; they cost no retry.")
+    interrupted_in_vain: Count = Field(
+        0, description="Of these, the newest ones in a row after which the run was no further than before."
+    )
+    reached_step: Optional[Count] = Field(None, description="Newest checkpoint when a pod was last stopped so.")
     out_of_memory: Count = Field(0, description="Pods that were killed for memory.")
     unreadable: Count = Field(0, description="Pods that ended well with a result that could not be read.")
     counted_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod that is counted here.")
@@ -198,6 +203,9 @@ class WhisperFineTuneStatus(ApiModel):
     job_name: Optional[str] = Field(None, max_length=63, description="Its Job or IPUJob.")
     pod_name: Optional[str] = Field(None, max_length=253, description="Newest pod: its log is the trainer's.")
     attempts: Optional[Attempts] = None
+    next_attempt_time: Optional[Timestamp] = Field(
+        None, description="No pod starts before: the run was stopped from outside again and again in vain."
+    )
     start_time: Optional[Timestamp] = Field(None, description="When its first trainer began.")
     completion_time: Optional[Timestamp] = Field(None, description="When it was over, either way.")
     progress: Optional[Progress] = None

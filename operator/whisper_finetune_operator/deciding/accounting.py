@@ -8,18 +8,20 @@ clocks of the nodes. So a pod created later is a pod not counted yet, whatever J
 from the written status adds nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.workloads import endings
+from whisper_finetune_operator.workloads import endings, results
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload
 
 #: Pods and Jobs are watched apart: a Job's end may be seen before its pod's. So long the pod's end is waited for.
 SETTLE_TIME = timedelta(seconds=10)
+#: An attempt that worked for so long is not one of a loop of evictions.
+_LONG_WORK = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Tally:
     running_seconds: int
     #: The pods that this count added, oldest first.
     added: tuple[Pod, ...]
+    #: Whether some of these were stopped from outside.
+    interrupted: bool = False
+
+    def forgiven(self) -> "Tally":
+        """Return the same without interruptions in vain."""
+        return replace(self, attempts=self.attempts.model_copy(update={"interrupted_in_vain": 0}))
 
 
 def count(
@@ -48,9 +56,14 @@ def count(
     closed = complete if result_lost or any(pod.ended and not _is_open(pod, job, uid) for pod in completing) else None
     seen = _newly_seen(before.seen_until, previous.pod_name, pods)
     vanished = _vanished(before, pods, job)
+    interrupted = tuple(pod for pod, meaning in zip(added, meanings, strict=True) if _was_stopped(pod, meaning))
+    reached = _reached(previous, interrupted, uid) if interrupted else before.reached_step
     attempts = Attempts(
         started=before.started + len(seen),
         failed=before.failed + sum(meaning in (Meaning.FAILED, Meaning.FINAL) for meaning in meanings) + bool(vanished),
+        interrupted=before.interrupted + len(interrupted),
+        interrupted_in_vain=_in_vain(before, interrupted, reached),
+        reached_step=reached,
         out_of_memory=before.out_of_memory + sum(_lacked_memory(*end) for end in zip(added, meanings, strict=True)),
         unreadable=before.unreadable + meanings.count(Meaning.UNREADABLE) + result_lost,
         counted_until=_newest(until, *(pod.created for pod in added), _end_of(closed), vanished),
@@ -59,13 +72,42 @@ def count(
     return Tally(
         attempts=attempts,
         pod_name=seen[-1].name if seen else previous.pod_name,
-        running_seconds=(previous.running_seconds or 0) + sum(pod.seconds for pod in added),
+        running_seconds=(previous.running_seconds or 0) + sum(_seconds(pod, now) for pod in added),
         added=added,
+        interrupted=bool(interrupted),
     )
 
 
 def _is_after(moment: datetime, until: datetime | None) -> bool:
     return until is None or moment > until
+
+
+def _was_stopped(pod: Pod, meaning: Meaning) -> bool:
+    """Return whether there was anything to stop: a pod whose Job went before it could start is nothing but gone."""
+    return meaning is Meaning.INTERRUPTED and (pod.started_at is not None or pod.disrupted)
+
+
+def _reached(previous: WhisperFineTuneStatus, interrupted: tuple[Pod, ...], uid: str) -> int:
+    endings_read = (results.read_ending(pod.termination_message, uid) for pod in interrupted)
+    told = (checkpoint.step for ending in endings_read if ending for checkpoint in ending.checkpoints)
+    return max((*told, *(checkpoint.step for checkpoint in previous.checkpoints)), default=0)
+
+
+def _in_vain(before: Attempts, interrupted: tuple[Pod, ...], reached: int | None) -> int:
+    """Return how many in a row got the run no further; one that worked for long is none of them.
+
+    Where no trainer can be heard, nobody knows how far one came that was killed.
+    """
+    further = (reached or 0) > (before.reached_step or 0)
+    worked = any(pod.seconds >= _LONG_WORK.total_seconds() for pod in interrupted)
+    return 0 if interrupted and (further or worked) else before.interrupted_in_vain + len(interrupted)
+
+
+def _seconds(pod: Pod, now: datetime) -> int:
+    """Return how long the trainer ran; of one whose node went, as far as anybody knows."""
+    if pod.started_at is None or pod.finished_at or not pod.ended:
+        return pod.seconds
+    return max(0, round(((pod.last_known_at or now) - pod.started_at).total_seconds()))
 
 
 def _lacked_memory(pod: Pod, meaning: Meaning) -> bool:

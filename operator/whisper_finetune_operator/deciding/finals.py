@@ -128,6 +128,10 @@ def _retries(situation: Situation) -> Phase:
     failed, retries = situation.tally.attempts.failed, situation.spec.retries
     pod = next((pod for pod in reversed(situation.pods) if pod.over), None)
     last = f"; the last one: {endings.describe(pod, situation.run.uid)}" if pod else ""
+    end = situation.workload.end if situation.workload else None
+    if end and failed <= retries:
+        seen = f"{failed} of its pods were seen to fail, the others went without an end"
+        return phases.failed("RetriesExhausted", f"its Job gave up ({end.message}); spec.retries is {retries}; {seen}")
     return phases.failed("RetriesExhausted", f"{failed} attempts failed and spec.retries is {retries}{last}")
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import pod_phases, pod_under_way
+from whisper_finetune_operator.deciding import interruptions, pod_phases, pod_under_way
 from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
@@ -24,8 +24,8 @@ def find(situation: Situation, ipu_job: Workload) -> Course:
     over_since = _over_since(situation, ipu_job)
     if over_since is None:
         return Course(phase or _not_started(ipu_job))
-    wait = over_since + back_off(situation.tally.attempts.started) - situation.now
-    if wait > timedelta():
+    wait = over_since + back_off(situation.tally.attempts.failed) - situation.now
+    if wait > timedelta() and not interruptions.with_job(situation, ipu_job):
         # Its pod stays as long, with its log.
         return Course(phase or NOT_STARTED, recheck_seconds=wait.total_seconds())
     delete = DeleteWorkload("IPUJob", ipu_job.name, ipu_job.uid, "its pod is over: another attempt needs another one")

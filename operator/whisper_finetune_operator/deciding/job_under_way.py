@@ -4,7 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from whisper_finetune_operator import phases, timestamps
-from whisper_finetune_operator.deciding import partition_course, partition_patience, pod_phases, pod_under_way
+from whisper_finetune_operator.deciding import (
+    interruptions,
+    partition_course,
+    partition_patience,
+    pod_phases,
+    pod_under_way,
+)
 from whisper_finetune_operator.deciding.actions import (
     Action,
     AllowRetries,
@@ -104,6 +110,8 @@ def _without_pod(situation: Situation, job: Workload) -> Course:
         again = retry_seconds(situation.now - situation.refusal.refused_since, situation.run.uid)
         return Course(waiting.refused(situation.refusal), (*allow, look), again)
     phase = pod_phases.retrying(situation) or NOT_STARTED
+    if renew := interruptions.with_job(situation, job):
+        return Course(phase, renew)
     if job.started_at is None:
         return Course(phase, allow)
     wanted_since = max(filter(None, (job.started_at, newest.finished_at if newest else None)))

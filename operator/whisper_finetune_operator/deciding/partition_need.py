@@ -12,6 +12,7 @@ def find(run: Run, runtimes: Runtimes) -> Waiting | None:
     """Return what the run waits for while it has no partition; None where it does not want one (now)."""
     out_of_line = run.deletion or run.spec.get("suspend") or "completionTime" in run.status
     out_of_line = out_of_line or is_blocked(run) or "until" in run.status.get("partitionBackOff", {})
+    out_of_line = out_of_line or "nextAttemptTime" in run.status
     if out_of_line or not runtimes.have_pools:
         return None
     spec = plan.read_spec(run)

@@ -1,11 +1,11 @@
 """The phase of a run as its pods show it: at work, on its way, or between two attempts. Pure."""
 
 from whisper_finetune_api.v1alpha1.status import State
-from whisper_finetune_operator import phases
+from whisper_finetune_operator import phases, timestamps
 from whisper_finetune_operator.deciding import version_mismatch
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.workloads import endings
+from whisper_finetune_operator.workloads import endings, jobs
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
 
@@ -18,14 +18,29 @@ def retrying(situation: Situation) -> Phase | None:
     meaning = endings.meaning(pod, situation.workload, situation.run.uid)
     told = endings.describe(pod, situation.run.uid)
     if meaning is Meaning.INTERRUPTED:
-        return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}")
+        return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}{_queued(situation)}")
     if meaning is Meaning.MISMATCH:
         return version_mismatch.phase(situation, pod)
     if meaning is Meaning.UNREADABLE:
         return phases.waits(phases.RETRYING, "the result could not be read; the next attempt reports it again")
     cause = endings.cause_of(pod.exit_code) if pod.exit_code else None
     left = max(0, situation.spec.retries - situation.tally.attempts.failed)
-    return phases.waits(cause.reason if cause else phases.RETRYING, f"{told}; retries left: {left}")
+    message = f"{told}; retries left: {left}{_next(situation, pod)}"
+    return phases.waits(cause.reason if cause else phases.RETRYING, message)
+
+
+def _next(situation: Situation, pod: Pod) -> str:
+    """Return in words when the Job's controller makes the next pod, where that is known."""
+    job = situation.workload
+    if job is None or job.kind != "Job" or job.uid != pod.owner_uid or job.suspended or pod.finished_at is None:
+        return ""
+    failures = max(1, situation.tally.attempts.failed - job.failed_before)
+    return f"; the next attempt starts about {timestamps.render(pod.finished_at + jobs.back_off(failures))}"
+
+
+def _queued(situation: Situation) -> str:
+    job = situation.workload
+    return "; its Job, which Kueue has admitted, makes the next pod within 10 minutes" if job and job.queue else ""
 
 
 def running(situation: Situation, pod: Pod) -> Phase:

@@ -81,16 +81,19 @@ def read(world: World, previous: WhisperFineTuneStatus) -> Situation:
     # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
     worker = ipu_jobs.worker_name(child_name)
     own = tuple(pod for pod in labelled if pod.owner_name == child_name or pod.name == worker)
+    spec = plan.read_handling(run)
+    tally = accounting.count(previous, own, workload, run.uid, world.now)
     return Situation(
         run=run,
-        spec=plan.read_handling(run),
+        spec=spec,
         wanted=plan.read_spec(run),
         previous=previous,
         workload=workload,
         blocked_by=child if workload is None else None,
         pods=own,
         busy=tuple(pod for pod in labelled if not pod.ended),
-        tally=accounting.count(previous, own, workload, run.uid, world.now),
+        # What its user stops is not stopped in vain.
+        tally=tally.forgiven() if spec.suspend else tally,
         report=_trusted(world.report, run),
         report_changed_at=world.report_changed_at,
         silence=world.silence,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from whisper_finetune_api.run import TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import Attempts, PartitionBackOff, Progress, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import conditions, finals
+from whisper_finetune_operator.deciding import conditions, finals, interruptions
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
@@ -40,6 +40,7 @@ def derive_status(
             "job_name": names.child_name(run.name, run.uid) if plan or situation.workload else previous.job_name,
             "pod_name": tally.pod_name,
             "attempts": previous.attempts if tally.attempts == Attempts() else tally.attempts,
+            "next_attempt_time": None if phase.is_final else _next_attempt_time(situation),
             "start_time": previous.start_time or _first_start(situation),
             "running_seconds": tally.running_seconds or previous.running_seconds,
             "conditions": conditions.build(
@@ -59,6 +60,11 @@ def observe(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTune
         return previous
     seen = conditions.observe(previous.conditions, generation)
     return previous.model_copy(update={"observed_generation": generation, "conditions": seen})
+
+
+def _next_attempt_time(situation: Situation) -> str | None:
+    until = interruptions.next_attempt(situation)
+    return timestamps.render(until) if until else None
 
 
 def _partition(situation: Situation, phase: Phase) -> str | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from whisper_finetune_operator import phases
 from whisper_finetune_operator.deciding import (
     companions,
+    interruptions,
     ipu_job_under_way,
     job_under_way,
     partition_course,
@@ -48,7 +49,7 @@ def find(situation: Situation, runtimes: Runtimes) -> Course:
     """Return the course of a run that is not over."""
     if situation.spec.suspend:
         return _suspend(situation)
-    if course := partition_patience.out_of_line(situation):
+    if course := partition_patience.out_of_line(situation) or interruptions.waiting(situation):
         return course
     if situation.workload:
         waits = version_mismatch.find(situation, situation.workload)

@@ -1,5 +1,7 @@
 """Read the Job of a run: raw object in, the few facts that decisions need out."""
 
+from datetime import timedelta
+
 from whisper_finetune_api.v1alpha1 import GROUP
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.partitions import partition_leases
@@ -12,6 +14,10 @@ from whisper_finetune_operator.world import KubernetesObject, controller_of
 FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
 #: On the Job of a partition, from its start on: who suspends it after that is not the operator.
 STARTED_ANNOTATION = f"{GROUP}/started"
+#: How a Job's controller waits between the pods of one Job, whatever they ended by.
+_FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=10)
+#: More of them do not matter.
+_DOUBLINGS = 6
 #: What spec.managedBy names where it names what every cluster has.
 _JOB_CONTROLLER = "kubernetes.io/job-controller"
 
@@ -50,6 +56,11 @@ def read(job: KubernetesObject) -> Workload:
 def _number(text: str | None) -> int:
     # Anybody may write annotations: no look at the run must fail by that.
     return int(text) if text and text.isdecimal() and len(text) < _DIGITS else 0
+
+
+def back_off(ends: int) -> timedelta:
+    """Return how long after so many ends of its pods a Job's controller makes the next one."""
+    return min(_FIRST_BACK_OFF * (1 << min(ends - 1, _DOUBLINGS)), _LAST_BACK_OFF)
 
 
 def _end(status: KubernetesObject) -> End | None:

@@ -37,6 +37,8 @@ class Pod:
     ends_by: datetime | None
     #: Since when the cluster, and not its kubelet, says that it is not ready: its node does not answer.
     silent_since: datetime | None
+    #: When the cluster last knew that it ran, of a pod that it gave up.
+    last_known_at: datetime | None
     #: The trainer's container runs at this moment.
     running: bool
     waiting: Waiting | None
@@ -91,6 +93,7 @@ def read(pod: KubernetesObject) -> Pod:
         deleted="deletionTimestamp" in metadata,
         ends_by=_time(metadata.get("deletionTimestamp")),
         silent_since=_silent_since(conditions) if "running" in state else None,
+        last_known_at=_last_known_at(conditions) or _time(metadata.get("deletionTimestamp")),
         running="running" in state,
         waiting=_waiting(state, conditions),
         started_at=_time(began.get("startedAt")),
@@ -127,6 +130,13 @@ def _silent_since(conditions: dict[str, Any]) -> datetime | None:
     if ready.get("status") != "False" or by_kubelet:
         return None
     return _time(ready.get("lastTransitionTime"))
+
+
+def _last_known_at(conditions: dict[str, Any]) -> datetime | None:
+    """Return when its node fell silent, else when the cluster gave the pod up."""
+    told = ("Ready", "False"), ("DisruptionTarget", "True")
+    found = (conditions[kind] for kind, status in told if conditions.get(kind, {}).get("status") == status)
+    return next((_time(each["lastTransitionTime"]) for each in found if "lastTransitionTime" in each), None)
 
 
 def _remark(status: KubernetesObject, conditions: dict[str, Any]) -> str:
