@@ -26,10 +26,36 @@ def test_a_runtime_is_open_to_all_namespaces_or_to_those_it_names() -> None:
     loaded = runtimes.load(EXAMPLE)
     assert [runtime.name for runtime in loaded.runtimes if runtime.open_to("elsewhere")] == [
         "cpu",
-        "pod16",
-        "eidf",
         "c600",
     ]
+
+
+RIGHTS = {
+    "hostNetwork": "hostNetwork: true",
+    "hostIPC": "hostIPC: true",
+    "privileged": "security: {privileged: true}",
+    "root": "security: {runAsUser: 0}",
+    "capabilities": "security: {capabilities: [IPC_LOCK]}",
+    "models on the host": "modelCache: {hostPath: {path: /hub}}",
+    "programs on the host": "executableCache: {hostPath: {path: /programs}}",
+}
+
+
+@pytest.mark.parametrize("right", RIGHTS.values(), ids=RIGHTS)
+def test_a_runtime_with_rights_on_the_node_names_its_namespaces(tmp_path: Path, right: str) -> None:
+    file = tmp_path / "runtimes.yaml"
+    file.write_text(f"{CPU}, {right}}}]", encoding="utf-8")
+    with pytest.raises(RuntimesError, match=r"rights on the node: cpu \(.*name the namespaces .* or write .*for all"):
+        runtimes.load(file)
+    for namespaces, is_open in (("speech", True), ("'*'", True), ("other", False)):
+        file.write_text(f"{CPU}, {right}, namespaces: [{namespaces}]}}]", encoding="utf-8")
+        assert runtimes.load(file).runtimes[0].open_to("speech") is is_open
+
+
+def test_a_runtime_without_rights_on_the_node_is_open_to_all(tmp_path: Path) -> None:
+    file = tmp_path / "runtimes.yaml"
+    file.write_text(f"{CPU}, modelCache: {{persistentVolumeClaim: {{claimName: hub}}}}}}]", encoding="utf-8")
+    assert runtimes.load(file).runtimes[0].open_to("anywhere")
 
 
 @pytest.mark.parametrize(

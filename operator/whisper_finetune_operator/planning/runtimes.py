@@ -22,6 +22,10 @@ Quantities = dict[str, Quantity]
 _OWN_ENV = (CONFIG_ENV, CONTRACT_ENV)
 
 
+#: In `namespaces`: every one, said aloud.
+_ALL = "*"
+
+
 class RuntimesError(Exception):
     """The file cannot be used; the text is one line for the admin."""
 
@@ -71,7 +75,11 @@ class Runtime(ApiModel):
         (), description="Numbers of IPUs that a run may have; absent: all powers of two up to 64. A pool has its own."
     )
     ipu_wait_seconds: int = Field(600, ge=1, description="How long a trainer waits for IPUs that somebody still uses.")
-    namespaces: tuple[str, ...] | None = Field(None, description="Namespaces that may use it; absent: all.")
+    namespaces: tuple[str, ...] | None = Field(
+        None,
+        description="Namespaces that may use it; absent: all. A runtime with rights on its node must name them, or say "
+        '["*"].',
+    )
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[dict[str, Any], ...] = ()
     resources: Resources = Resources()
@@ -114,9 +122,23 @@ class Runtime(ApiModel):
             raise ValueError("; ".join(broken))
         return self
 
+    def rights_on_node(self) -> tuple[str, ...]:
+        """Return what of it reaches beyond a pod, by its fields; nothing of a runtime that any tenant may have."""
+        security = self.security
+        found = {
+            "hostNetwork": self.host_network,
+            "hostIPC": self.host_ipc,
+            "security.privileged": security.privileged,
+            "security.runAsUser: 0": security.run_as_user == 0,
+            f"security.capabilities: {', '.join(security.capabilities)}": bool(security.capabilities),
+            "modelCache.hostPath": "hostPath" in (self.model_cache or ()),
+            "executableCache.hostPath": "hostPath" in (self.executable_cache or ()),
+        }
+        return tuple(field for field, is_there in found.items() if is_there)
+
     def open_to(self, namespace: str) -> bool:
         """Return whether runs of that namespace may use this runtime."""
-        return self.namespaces is None or namespace in self.namespaces
+        return self.namespaces is None or bool({namespace, _ALL}.intersection(self.namespaces))
 
     def offered_ipus(self) -> tuple[int, ...]:
         """Return the numbers of IPUs that a run can have here, ascending; none without IPUs."""
@@ -185,11 +207,18 @@ class Runtimes(ApiModel):
 def load(path: Path) -> Runtimes:
     """Read the admin's file; RuntimesError says what is wrong, where, and what to do."""
     try:
-        return Runtimes.model_validate(_yaml(path))
+        found = Runtimes.model_validate(_yaml(path))
     except OSError as error:
         raise RuntimesError(f"runtimes file {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise RuntimesError(f"runtimes file {path}: {'; '.join(map(_line, error.errors()))}") from error
+    if unguarded := [runtime for runtime in found.runtimes if runtime.namespaces is None and runtime.rights_on_node()]:
+        rights = "; ".join(f"{runtime.name} ({', '.join(runtime.rights_on_node())})" for runtime in unguarded)
+        raise RuntimesError(
+            f"runtimes file {path}: these runtimes give whoever may make runs rights on the node: {rights}; name the "
+            'namespaces that may use each in namespaces, or write namespaces: ["*"] for all of them'
+        )
+    return found
 
 
 def _yaml(path: Path) -> Any:
