@@ -83,6 +83,9 @@ says whether it is. Queues that send Jobs to other clusters (MultiKueue) are not
 from the pod, so such a run says `QueueNotSupported`. Pools of partitions and IPUJobs have lines of their own and take
 no queue.
 
+Each pod asks for `ephemeral-storage`: a ClusterQueue must cover it (`coveredResources`), or Kueue's configuration
+leave it out (`resources.excludeResourcePrefixes`).
+
 ## NVIDIA cards
 
 - A run uses one card: let `resource: nvidia.com/gpu` stand alone, which asks for one. Where a pod has more (by

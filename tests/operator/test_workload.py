@@ -185,3 +185,25 @@ def test_caches_are_mounted_where_the_libraries_look() -> None:
 
 def test_the_example_runtimes_are_the_ones_the_tests_use() -> None:
     assert runtimes.load(HERE / "examples" / "runtimes.yaml") == RUNTIMES
+
+
+DISKS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "by itself": ({}, "13312Mi", "13312Mi"),
+    "more scratch": ({"scratchLimit": "1500Mi"}, "4572Mi", "4572Mi"),
+    "the admin's limit": ({"resources": {"limits": {"ephemeral-storage": "5Gi"}}}, "5Gi", "5Gi"),
+    "the admin's request": ({"resources": {"requests": {"ephemeral-storage": "1Gi"}}}, "1Gi", "13312Mi"),
+    "a cache that ends with the pod": ({"modelCache": {"emptyDir": {"sizeLimit": "4Gi"}}}, "17408Mi", "17408Mi"),
+    "one without a limit": ({"executableCache": {"emptyDir": {}}}, "23552Mi", "23552Mi"),
+    "one in memory": ({"modelCache": {"emptyDir": {"medium": "Memory"}}}, "13312Mi", "13312Mi"),
+    "one on a claim": ({"modelCache": {"persistentVolumeClaim": {"claimName": "hub"}}}, "13312Mi", "13312Mi"),
+}
+
+
+@pytest.mark.parametrize(("runtime", "request_", "limit"), DISKS.values(), ids=DISKS)
+def test_a_pod_cannot_fill_its_nodes_disk(runtime: dict[str, Any], request_: str, limit: str) -> None:
+    pod = on(runtime)
+    resources = pod["containers"][0]["resources"]
+    assert (resources["requests"]["ephemeral-storage"], resources["limits"]["ephemeral-storage"]) == (request_, limit)
+    on_disk = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] in ("scratch", "tmp")]
+    assert all("sizeLimit" in volume for volume in on_disk)
+    assert len(on_disk) == 2

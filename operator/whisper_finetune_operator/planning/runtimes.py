@@ -98,7 +98,11 @@ class Runtime(ApiModel):
         description="A run whose training steps stand still for so long says NoProgress, and goes on. It must be more "
         "than a step, a save and an upload take; absent: no run says so.",
     )
-    scratch_limit: Quantity = Field("10Gi", description="Most that a run may write to its node's disk.")
+    scratch_limit: Quantity = Field(
+        "10Gi",
+        description="Most that a run may write to its scratch space, on its node's disk. The pod asks for it, 2Gi of "
+        "/tmp and 1Gi for its log as ephemeral-storage, unless resources say otherwise.",
+    )
     model_cache: VolumeSource | None = Field(None, description="Where downloads from the Hub stay (HF_HOME).")
     executable_cache: VolumeSource | None = Field(None, description="Where compiled IPU programs stay.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment besides the operator's own.")

@@ -1,5 +1,6 @@
 """Build the pod of a plan: one container that can do no more than train."""
 
+import math
 from typing import Any
 
 from whisper_finetune_api import contract
@@ -13,6 +14,10 @@ from whisper_finetune_operator.workloads.ipu_environment import EXECUTABLE_CACHE
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
 
 MODEL_CACHE_FOLDER = "/caches/models"
+_DISK = "ephemeral-storage"
+#: What libraries put there although TMPDIR is in the scratch space; and the container's log with all else of its own.
+_TMP_LIMIT, _LOG_LIMIT = "2Gi", "1Gi"
+_MEBIBYTE = 1024**2
 #: Freed buffers stay in the process: on a CPU, page faults cost up to a third of a step.
 _CPU_MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
@@ -88,14 +93,28 @@ def _resources(plan: TrainingPlan) -> dict[str, Any]:
     runtime = plan.runtime
     count = str(plan.config.ipus or 1)
     extended = {**({runtime.resource: count} if runtime.resource else {}), **runtime.extra_resources}
+    disk = {_DISK: _disk_limit(runtime)}
     return {
-        kind: quantity
-        for kind, quantity in (
-            ("requests", {**runtime.resources.requests, **extended}),
-            ("limits", {**runtime.resources.limits, **extended}),
-        )
-        if quantity
+        "requests": {**disk, **runtime.resources.requests, **extended},
+        "limits": {**disk, **runtime.resources.limits, **extended},
     }
+
+
+def _disk_limit(runtime: Runtime) -> str:
+    """Return what a pod may write to its node's disk in all: it is ended where it writes more, and no neighbour is."""
+    if given := runtime.resources.limits.get(_DISK):
+        return given
+    caches = (_cache_limit(cache, runtime) for cache in (runtime.model_cache, runtime.executable_cache))
+    limits = (runtime.scratch_limit, _TMP_LIMIT, _LOG_LIMIT, *caches)
+    return f"{math.ceil(sum(map(quantities.parse, limits)) / _MEBIBYTE)}Mi"
+
+
+def _cache_limit(cache: dict[str, Any] | None, runtime: Runtime) -> str:
+    """Return what a cache takes of the node's disk: only an emptyDir does."""
+    if not cache or "emptyDir" not in cache:
+        return "0"
+    source = cache["emptyDir"] or {}
+    return "0" if source.get("medium") == "Memory" else str(source.get("sizeLimit", runtime.scratch_limit))
 
 
 def _volumes(plan: TrainingPlan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -111,7 +130,7 @@ def _volumes(plan: TrainingPlan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         for place, claim in enumerate(plan.claims)
     ]
     volumes.append(_volume("scratch", {"emptyDir": {"sizeLimit": runtime.scratch_limit}}, SCRATCH_FOLDER))
-    volumes.append(_volume("tmp", {"emptyDir": {}}, "/tmp"))  # noqa: S108 (the pod's own)
+    volumes.append(_volume("tmp", {"emptyDir": {"sizeLimit": _TMP_LIMIT}}, "/tmp"))  # noqa: S108 (the pod's own)
     if plan.shared_memory:
         memory = {"emptyDir": {"medium": "Memory", "sizeLimit": plan.shared_memory}}
         volumes.append(_volume("shared-memory", memory, "/dev/shm"))  # noqa: S108 (the pod's own)
