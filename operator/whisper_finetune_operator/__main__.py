@@ -15,8 +15,11 @@ from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes, RuntimesError
 from whisper_finetune_operator.preflight import StartError
 from whisper_finetune_operator.settings import Settings, SettingsError, read_settings
+from whisper_finetune_operator.watching.sweep import RestoredError
 
 EXIT_LEASE_LOST = 1
+#: So the process begins anew, and reads everything again.
+EXIT_RESTORED = 1
 #: Beside the workers': for Events, lists that compare, and watches' own first lists.
 SPARE_CONNECTIONS = 10
 #: A request that hangs has one, the next try the other.
@@ -39,6 +42,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _complain(problem, problem.exit_code)
     except LeaseLostError as problem:
         return _complain(problem, EXIT_LEASE_LOST)
+    except RestoredError as problem:
+        return _complain(problem, EXIT_RESTORED)
     return 0
 
 
@@ -52,7 +57,7 @@ async def _run(settings: Settings, offered: Runtimes, access: Access) -> None:
 
 
 def _complain(problem: Exception, exit_code: int) -> int:
-    print(f"error: {problem}", file=sys.stderr)
+    print(logs.printable(f"error: {problem}"), file=sys.stderr)
     return exit_code
 
 

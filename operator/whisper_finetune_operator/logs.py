@@ -28,11 +28,11 @@ class JsonLines(logging.Formatter):
         line.update({key: record.__dict__[key] for key in _ABOUT if key in record.__dict__})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return _escaped(json.dumps(line, ensure_ascii=False))
+        return printable(json.dumps(line, ensure_ascii=False))
 
 
-def _escaped(text: str) -> str:
-    """Return the same JSON with nothing in it that steers a terminal; letters of all scripts stay readable."""
+def printable(text: str) -> str:
+    """Return the same line or JSON with nothing in it that steers a terminal; letters of all scripts stay readable."""
     return "".join(each if each.isprintable() else _escape(each) for each in text)
 
 

@@ -1,5 +1,6 @@
 """From a spec to a plan: the runtime, the claims, and what the trainer is told."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,3 +124,24 @@ def test_only_kueues_labels_are_copied() -> None:
     planned = made(labels=labels)
     assert isinstance(planned, TrainingPlan)
     assert planned.labels == {key: value for key, value in labels.items() if key.startswith("kueue")}
+
+
+def ports(host_network: bool, first: int = 9000) -> list[int]:  # noqa: FBT001 (a table)
+    """Return the ports of eight runs of a runtime."""
+    runtime = RUNTIMES.runtimes[0].model_copy(update={"host_network": host_network, "progress_port": first})
+    offered = RUNTIMES.model_copy(update={"runtimes": (runtime,), "default_runtime": runtime.name})
+    runs = [replace(Run.from_object(run_object()), uid=f"run-{number}") for number in range(8)]
+    spec = plan.read_spec(runs[0])
+    assert not isinstance(spec, Phase)
+    plans = [plan.make_plan(run, spec, Pinned(), offered) for run in runs]
+    return [each.config.progress_port for each in plans if isinstance(each, TrainingPlan)]
+
+
+def test_runs_that_may_share_a_host_each_have_a_port() -> None:
+    assert len(set(ports(host_network=True))) == 8
+    assert all(9000 <= port < 9000 + plan.HOST_PORTS for port in ports(host_network=True))
+    assert ports(host_network=True, first=65535) == [65535] * 8
+
+
+def test_pods_with_a_network_of_their_own_have_the_runtimes_port() -> None:
+    assert ports(host_network=False) == [9000] * 8

@@ -126,6 +126,16 @@ def test_pods_of_a_deleted_run_leave_nothing_behind(store: Store) -> None:
     assert list(store.pods()) == []
 
 
+def test_pod_that_lost_its_label_and_got_it_back_is_seen_again(store: Store) -> None:
+    """A watch by the label tells of the loss as of a deletion, and of the object's return with a later version."""
+    store.put_pod(pod_version(running(20, 21), 11))
+    store.forget_pod(pod_version(running(20, 21), 12))
+    assert not store.put_pod(pod_version(running(20, 21), 11))
+    assert not store.put_pod(pod_version(running(20, 21), 12))
+    assert store.put_pod(pod_version(running(20, 21), 13))
+    assert [each["metadata"]["uid"] for each in world(store).pods] == ["pod-20"]
+
+
 def test_report_counts_for_the_newest_pod_alone(store: Store) -> None:
     store.put_pod(pod_version(running(20, 21), 11))
     store.keep_report(UID, "pod-20", progress(10), at(25))

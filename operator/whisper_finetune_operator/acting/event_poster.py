@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 #: More than this many waiting Events are dropped and counted: a run never waits for one.
 BACKLOG = 2000
 BUSY_SECONDS = 0.2
+#: How the API server refuses whatever is to be made in such a namespace.
+_UNDER_DELETION = "because it is being terminated"
 #: The API's limits of a note, in bytes.
 NOTE_MAX_BYTES = 1024
 
@@ -38,6 +40,8 @@ class EventPoster:
         self._dropped = metrics.events_dropped
         self._instance = instance
         self._posts: asyncio.Queue[_Post] = asyncio.Queue(BACKLOG)
+        #: By namespace: why the last Event there was not posted.
+        self._told: dict[str, str] = {}
 
     def post(self, run: Run, announcement: Announcement) -> None:
         """Take an Event to post."""
@@ -65,7 +69,21 @@ class EventPoster:
         except (ClusterError, RefusedError) as problem:
             # An Event is a courtesy: conditions say the same, and a deleted namespace takes none.
             self._dropped.inc()
-            logger.warning("Event %s not posted: %s", post.announcement.reason, problem, extra=about(post.run))
+            logger.log(
+                self._level_of(post.run.namespace, str(problem)),
+                "Event %s not posted: %s",
+                post.announcement.reason,
+                problem,
+                extra=about(post.run),
+            )
+        else:
+            self._told.pop(post.run.namespace, None)
+
+    def _level_of(self, namespace: str, problem: str) -> int:
+        """Return how loud it is to be said: once in a namespace, and never of one that is being deleted."""
+        news = self._told.get(namespace) != problem
+        self._told[namespace] = problem
+        return logging.WARNING if news and _UNDER_DELETION not in problem else logging.DEBUG
 
     async def _post(self, post: _Post) -> None:
         event = event_object(post.run, post.announcement, post.at, self._instance)

@@ -138,6 +138,11 @@ class ApiServer:
             if not token:
                 return
 
+    async def version_of(self, resource: Resource, namespace: str | None) -> int:
+        """Return the version that the server's objects of that kind are at now."""
+        answer = await self.ask("list", resource, resource.path(namespace), accept=METADATA_ONLY, limit="1")
+        return int(answer["metadata"]["resourceVersion"])
+
     async def list_with_version(
         self, resource: Resource, namespace: str | None, **query: str
     ) -> tuple[str, list[KubernetesObject]]:

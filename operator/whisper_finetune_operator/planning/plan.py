@@ -1,6 +1,7 @@
 """From a spec to a plan: which runtime, which volumes, and all that the trainer is told."""
 
 import math
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,9 @@ _COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/
 #: The rest of the scratch space is for temporary copies.
 _CACHE_SHARE = 0.75
 _MEBIBYTE = 1024**2
+#: Of a host, for the trainers that share its network: one of these for each run.
+HOST_PORTS = 1000
+_LAST_PORT = 65535
 _NO_RESUME = "output.uri is a repository of the Hub, which gets one commit at the end: every attempt starts at step 0"
 
 
@@ -124,13 +128,24 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
         ipu_wait_seconds=runtime.ipu_wait_seconds,
         schedule=run_plan.for_older_trainers(run_planned.schedule, spec.training.batch_size),
         volumes={claim.name: claim.folder for claim in claims},
-        progress_port=runtime.progress_port,
+        progress_port=_progress_port(run, runtime),
         grace_seconds=runtime.grace_seconds,
         scratch_limit_bytes=int(quantities.parse(runtime.scratch_limit) * _CACHE_SHARE),
     )
     labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
     shared_memory = _shared_memory(runtime, run_planned)
     return TrainingPlan(run, runtime, config, claims, labels, shared_memory, _warnings(spec, run_planned))
+
+
+def _progress_port(run: Run, runtime: Runtime) -> int:
+    """Return the pod's own port, or with its host's network one of the run's own: several may share a host.
+
+    A pool's partition has a port of its own instead (TrainingPlan.on). IPUJobs always have the host's network.
+    """
+    if not runtime.host_network and runtime.workload == "Job":
+        return runtime.progress_port
+    ports = min(HOST_PORTS, _LAST_PORT - runtime.progress_port + 1)
+    return runtime.progress_port + zlib.crc32(run.uid.encode()) % ports
 
 
 def _warnings(spec: WhisperFineTuneSpec, planned: RunPlan) -> tuple[str, ...]:

@@ -106,7 +106,13 @@ class Runtime(ApiModel):
     model_cache: VolumeSource | None = Field(None, description="Where downloads from the Hub stay (HF_HOME).")
     executable_cache: VolumeSource | None = Field(None, description="Where compiled IPU programs stay.")
     env: dict[str, str] = Field(default_factory=dict, description="Environment besides the operator's own.")
-    progress_port: int = Field(8080, ge=1, le=65535)
+    progress_port: int = Field(
+        8080,
+        ge=1,
+        le=65535,
+        description="Of the trainer's progress and figures. With the host's network the first of 1,000, of which each "
+        "run has one; in a pool, each partition has the next.",
+    )
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:

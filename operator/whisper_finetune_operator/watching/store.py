@@ -190,7 +190,8 @@ class Store:
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
         """Forget a deleted pod, given as it was last seen; one that ended stays until its end was decided upon."""
-        self._versions.remember_deletion(uid_of(pod))
+        # Nobody here writes to pods, so that no late answer can bring one back.
+        self._versions.remember_deletion(uid_of(pod), pod["metadata"]["resourceVersion"])
         run = self._runs.get(run_uid_of(pod))
         if has_ended(pod) and run is not None and _is_made_for(run, dict(pod)):
             self._pods[run_uid_of(pod)][uid_of(pod)] = slim_pod(pod)

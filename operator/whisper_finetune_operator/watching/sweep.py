@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class RestoredError(Exception):
+    """The API server's versions went back: what is known here looks newer than all that comes."""
+
+
 class Sweep:
     """Removes from the store what the API server no longer has."""
 
@@ -67,6 +71,7 @@ class Sweep:
     async def once(self) -> None:
         """Compare everything, then look at every run that is under way."""
         store = self._store
+        await self._require_no_restoration()
         await self._forget(RUNS, {run.uid: run.uid for run in store.runs()}, store.forget_run)
         jobs = {uid_of(job): job for job in store.workloads("Job") if run_uid_of(job)}
         await self._forget(JOBS, jobs, partial(store.forget_workload, "Job"))
@@ -77,6 +82,16 @@ class Sweep:
         store.partitions.forget_in_use()
         for lease in store.partitions.leases():
             self._queue.add(run_uid_of(lease))
+
+    async def _require_no_restoration(self) -> None:
+        """Raise RestoredError where the server is at a version before one that it has shown: etcd was restored."""
+        newest = max((int(run.resource_version) for run in self._store.runs()), default=0)
+        now = await self._api.version_of(RUNS, self._namespace)
+        if now < newest:
+            raise RestoredError(
+                f"the API server's versions went back from {newest} to {now}, as after a restored backup: reading "
+                "everything anew"
+            )
 
     async def _forget(self, resource: Resource, known: Mapping[str, T], forget: Callable[[T], None]) -> None:
         """What is known before a list begins and is not in it is gone; what comes meanwhile is left alone."""

@@ -1,0 +1,51 @@
+"""What the comparison with the API server finds beside missed deletions: that the server itself is not what it was."""
+
+from typing import Any
+
+import pytest
+
+from run_objects import run_object
+from test_store import version
+from whisper_finetune_operator.api.api_server import ApiServer
+from whisper_finetune_operator.api.connection import Answer
+from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.sweep import RestoredError, Sweep
+
+
+class Lists:
+    """A way to an API server at some version, which has one run."""
+
+    def __init__(self, at_version: int) -> None:
+        self._at_version = at_version
+
+    async def send(self, _: str, path: str, **__: Any) -> Answer:
+        items = [version(run_object(), self._at_version)] if path.endswith("finetunes") else []
+        return Answer(200, {"metadata": {"resourceVersion": str(self._at_version)}, "items": items})
+
+
+def sweep_of(server_at: int, known_at: int) -> tuple[Sweep, Store]:
+    store = Store(PartitionBook(lambda _: None))
+    store.put_run(version(run_object(), known_at))
+    way: Any = Lists(server_at)
+
+    async def no_work(_: str) -> None:
+        """Do nothing."""
+
+    queue = KeyedQueue(no_work, lambda *_: None, workers=1)
+    return Sweep(ApiServer(way, Metrics()), store, queue, namespace=None), store
+
+
+async def test_versions_that_went_back_are_a_reason_to_begin_anew() -> None:
+    sweep, _ = sweep_of(server_at=500, known_at=4000)
+    with pytest.raises(RestoredError, match="from 4000 to 500"):
+        await sweep.once()
+
+
+@pytest.mark.parametrize("server_at", [4000, 4001])
+async def test_versions_that_stay_or_grow_are_none(server_at: int) -> None:
+    sweep, store = sweep_of(server_at, known_at=4000)
+    await sweep.once()
+    assert len(list(store.runs())) == 1
