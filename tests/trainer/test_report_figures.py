@@ -55,7 +55,7 @@ def test_the_interval_of_some_clips_is_theirs() -> None:
     ("figures", "change", "interval", "meaning"),
     [
         (headline(40, 30, -12, -8), "10.00 points lower: 25 % fewer errors", "-12.00 to -8.00", _NOT_CHANCE),
-        (headline(40, 42, -1, 5), "2.00 points higher: 5 % more errors", "-1.00 to 5.00", _CHANCE),
+        (headline(40, 42, -1, 5), "2.00 points higher, so worse: 5 % more errors", "-1.00 to 5.00", _CHANCE),
     ],
     ids=["better", "perhaps worse"],
 )

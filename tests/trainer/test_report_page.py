@@ -136,6 +136,24 @@ def test_only_clips_that_fit_have_a_sound() -> None:
     assert len(page.all("audio")) == len(shown)
 
 
+def test_loops_are_named_and_their_figures_stand_beside() -> None:
+    loop = "uno due tre " * 60
+    finished = finished_trainings.make(clips=9, texts=("uno due tre",), heard=(loop,))
+    data = report_data.gather(finished)
+    words = Page(render(finished)).words
+    text = " ".join("".join(words).split())
+    assert "Loops, texts that never end or repeat their end: 1 before, 0 after." in text
+    assert loop[:120] in words
+    assert [row.name for row in data.figures][-2:] == [
+        "Normalized, clips that never loop (8 clips)",
+        "Normalized, if all of the loops counted",
+    ]
+    # All three words are missed, and none is added.
+    assert data.headline is not None
+    assert float(data.figures[-1].before) > data.headline.before.percent + 100
+    assert "Loops" not in "".join(Page(render(finished_trainings.make(clips=9))).words)
+
+
 def test_speech_without_any_difference_has_a_report_too() -> None:
     finished = finished_trainings.make(clips=9)
     same = dataclasses.replace(finished, final=finished.baseline, history=(), stretches=())

@@ -117,9 +117,10 @@ class Evaluations:
                 f"{self._clips[place].identifier} ({evaluation.hypotheses[place][:40]}...)" for place in looped[:5]
             )
             logger.warning(
-                "step %d: the texts of %d clips never end or repeat their end, and do not count as heard: %s",
+                "step %d: the text of %d of %d clips never ends or repeats its end, and does not count as heard: %s",
                 evaluation.step,
                 len(looped),
+                len(self._clips),
                 named,
             )
 

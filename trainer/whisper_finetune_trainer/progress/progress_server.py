@@ -109,4 +109,10 @@ def _gauges(snapshot: Snapshot) -> Iterator[Tuple[str, str, float]]:
     if snapshot.seconds_per_step is not None:
         yield "seconds_per_step", "Mean over the newest steps.", snapshot.seconds_per_step
     if report.baseline:
-        yield "baseline_wer_percent", "Word error rate before training.", float(report.baseline.wer)
+        yield (
+            "baseline_wer_percent",
+            "Before training, of the texts as they are.",
+            float(report.baseline.wer),
+        )
+    if report.baseline and report.baseline.score:
+        yield "baseline_score_percent", "The metric's own figure before training.", float(report.baseline.score)

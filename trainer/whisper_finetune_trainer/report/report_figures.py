@@ -43,7 +43,7 @@ class Headline:
         return f"{self._change()}. The 95 % interval of the difference, {interval} points, {where}."
 
     def _change(self) -> str:
-        way, amount = ("lower", "fewer") if self.points < 0 else ("higher", "more")
+        way, amount = ("lower", "fewer") if self.points < 0 else ("higher, so worse", "more")
         share = f": {100 * abs(self.points) / self.before.percent:.0f} % {amount} errors" if self.before.percent else ""
         return f"{abs(self.points):.2f} points {way}{share}"
 

@@ -41,7 +41,7 @@ def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedM
 def describe(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
     """Return the result in one sentence; a worse model is called so, and what chance may explain too."""
     scores = result.compared_with(baseline.measurement.to_report(), metric)
-    text = f"{scores} over {len(baseline.heard)} clips{_loops(baseline, result)}"
+    text = f"{scores}, over {len(baseline.heard)} clips{_loops(baseline, result)}"
     if result.difference_low is None or result.difference_high is None:
         return f"{text}; their texts hold no word to compare"
     text += f", difference {result.difference_low} to {result.difference_high} (95 % interval over clips)"
@@ -51,7 +51,7 @@ def describe(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> 
 
 def _loops(baseline: Evaluation, result: Result) -> str:
     before, after = len(baseline.measurement.loops), result.looped_clips or 0
-    return f" (loops, of which nothing counts as heard: {before} before, {after} after)" if before or after else ""
+    return f" (loops, which do not count as heard: {before} before, {after} after)" if before or after else ""
 
 
 def write_texts(folder: RunFolder, clips: Clips, before: Evaluation, after: Evaluation) -> None:

@@ -1,0 +1,121 @@
+"""The run's evaluations: made, kept, found again, and told in a sentence."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from trainer_configs import UID
+from whisper_finetune_api.v1alpha1.status import Metric
+from whisper_finetune_trainer.backend import Backend
+from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
+from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.transcripts import Transcript
+from whisper_finetune_trainer.output.run_folder import RunFolder
+from whisper_finetune_trainer.output.volume_storage import VolumeStorage
+from whisper_finetune_trainer.progress.progress import Reporter
+from whisper_finetune_trainer.stopping import StopRequest
+from whisper_finetune_trainer.training import outcome
+
+TEXTS = ("cinque", "uno due tre quattro")
+CLIPS = tuple(Clip(f"{place}.wav", WholeFile(""), text, 1.0) for place, text in enumerate(TEXTS))
+LOOP = Transcript("un po' che è il mio po' che è", is_cut=True)
+WER = Metric(name="wer", normalizer="basic with marks")
+
+
+def heard(*texts: str) -> tuple[Transcript, ...]:
+    return tuple(Transcript(text, is_cut=False) for text in texts)
+
+
+class Ears:
+    """A double of a backend that has heard what it is told."""
+
+    def __init__(self, found: Sequence[Transcript]) -> None:
+        self.found = list(found)
+
+    def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> list[Transcript]:
+        on_clip(len(clips))
+        return self.found
+
+
+def folder(root: Path) -> RunFolder:
+    made = RunFolder(VolumeStorage(root, "demo"), "demo-0badcafe", "pvc://speech/runs", UID, "f" * 64)
+    made.prepare()
+    return made
+
+
+def evaluations(root: Path, found: Sequence[Transcript], language: str = "it") -> Evaluations:
+    loaded: Any = cast("Any", type("Loaded", (), {"text_language_code": language, "spellings": {}}))
+    backend = cast("Backend", Ears(found))
+    return Evaluations(folder(root), CLIPS, cast("LoadedModel", loaded), backend, Reporter(), StopRequest())
+
+
+def made(root: Path, step: int, *found: Transcript) -> Evaluation:
+    return evaluations(root, found).make(step)
+
+
+def test_a_loop_is_named_in_the_log_and_stays_one_when_it_is_found_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    first = evaluations(tmp_path, [LOOP, *heard("uno due tre sei")]).baseline()
+    assert (first.measurement.score, first.measurement.loops) == (40.0, (0,))
+    assert "step 0: normalized WER 40.00 %, as written 40.00 %, over 2 clips" in caplog.text
+    assert "the text of 1 of 2 clips never ends or repeats its end, and does not count as heard: 0.wav" in caplog.text
+    assert evaluations(tmp_path, []).baseline() == first
+
+
+def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    found = evaluations(tmp_path, heard("cinque", "uno due"))
+    found.store(found.make(0))
+    path = tmp_path / "demo-0badcafe" / "baseline.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    del record["cut"], record["figures"]["score"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    again = found.stored(0)
+    assert again is not None
+    assert again.measurement.score == 40.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (heard("sei", "uno"), heard("cinque", "uno due tre quattro"), "normalized WER 80.00 -> 0.00 %, over 2 clips, "),
+        (
+            heard("cinque", "uno due tre quattro"),
+            heard("cinque", "uno due tre"),
+            "normalized WER 0.00 -> 20.00 %, worse than before, over 2 clips, ",
+        ),
+        (
+            (LOOP, *heard("uno due tre quattro")),
+            heard("cinque", "uno due tre quattro"),
+            "normalized WER 20.00 -> 0.00 %, over 2 clips (loops, which do not count as heard: 1 before, 0 after), ",
+        ),
+    ],
+    ids=["better", "worse", "a loop"],
+)
+def test_the_result_in_a_sentence(
+    tmp_path: Path, before: tuple[Transcript, ...], after: tuple[Transcript, ...], sentence: str
+) -> None:
+    baseline, final = made(tmp_path, 0, *before), made(tmp_path, 4, *after)
+    loaded: Any = type("Loaded", (), {"text_language_code": "it", "spellings": {}})
+    clips = Clips(CLIPS, CLIPS, {}, (), "Given")
+    result = outcome.compare(baseline, final, clips, loaded)
+    assert outcome.describe(baseline, result, WER).startswith(sentence)
+
+
+def test_texts_are_written_with_their_loops(tmp_path: Path) -> None:
+    baseline, final = made(tmp_path, 0, LOOP, *heard("uno")), made(tmp_path, 4, *heard("cinque", "uno"))
+    outcome.write_texts(folder(tmp_path), Clips(CLIPS, CLIPS, {}, (), "Given"), baseline, final)
+    lines = (tmp_path / "demo-0badcafe" / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"id": "0.wav", "reference": "cinque", "before": LOOP.text, "after": "cinque", "loops": ["before"]},
+        {"id": "1.wav", "reference": "uno due tre quattro", "before": "uno", "after": "uno"},
+    ]
