@@ -86,6 +86,15 @@ no queue.
 Each pod asks for `ephemeral-storage`: a ClusterQueue must cover it (`coveredResources`), or Kueue's configuration
 leave it out (`resources.excludeResourcePrefixes`).
 
+## Stores behind an authority of your own
+
+A store, tracker or mirror of the Hub whose certificate is signed by an authority that the image does not know ends a
+run with `ConfigInvalid`. `caBundle` names a ConfigMap of the run's namespace, with the certificates in PEM:
+`caBundle: {{configMap: company-ca, key: ca.crt}}`. The trainer gets it as `AWS_CA_BUNDLE` (S3), `REQUESTS_CA_BUNDLE`
+(MLflow, Weights & Biases, the Hub on IPUs) and `SSL_CERT_FILE` (the Hub, GCS, Azure). It stands in the place of the
+image's own, so it must hold the public authorities too where public hosts are asked, as trust-manager's bundles do
+with `useDefaultCAs: true`. A run whose namespace lacks the ConfigMap waits.
+
 ## NVIDIA cards
 
 - A run uses one card: let `resource: nvidia.com/gpu` stand alone, which asks for one. Where a pod has more (by

@@ -207,3 +207,18 @@ def test_a_pod_cannot_fill_its_nodes_disk(runtime: dict[str, Any], request_: str
     on_disk = [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] in ("scratch", "tmp")]
     assert all("sizeLimit" in volume for volume in on_disk)
     assert len(on_disk) == 2
+
+
+def test_a_bundle_of_authorities_is_where_the_libraries_look() -> None:
+    pod = on({"caBundle": {"configMap": "company-ca", "key": "bundle.pem"}})
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "ca-bundle"]
+    items = [{"key": "bundle.pem", "path": "ca-bundle.crt"}]
+    assert volume == {"name": "ca-bundle", "configMap": {"name": "company-ca", "items": items}}
+    (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "ca-bundle"]
+    assert mount == {"name": "ca-bundle", "mountPath": "/certificates", "readOnly": True}
+    found = {name: environment(pod)[name] for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")}
+    assert set(found.values()) == {"/certificates/ca-bundle.crt"}
+
+
+def test_without_a_bundle_the_images_own_authorities_are_trusted() -> None:
+    assert not {"AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"} & set(environment(on({})))

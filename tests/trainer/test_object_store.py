@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import secrets
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from botocore.exceptions import ClientError
 from object_store import fault_proxy, versitygw
 from object_store.versitygw import ObjectStore
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.stores import object_store, store_options
+from whisper_finetune_trainer.stores import hub, object_store, store_options
 
 pytestmark = pytest.mark.slow
 
@@ -196,3 +197,44 @@ def test_a_library_that_is_not_in_the_image_is_named_with_its_extra(monkeypatch:
 def test_nothing_is_sent_when_an_address_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert object_store.open_store("s3://bucket", "model").path("a/b") == "bucket/a/b"
+
+
+def _raised(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+_UNTRUSTED = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1000)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(f"SSL validation failed for https://store:9000/b {_UNTRUSTED}"),
+        _raised(ConnectionError("cannot connect to the store"), ssl.SSLCertVerificationError(1, _UNTRUSTED)),
+        _raised(FileNotFoundError("b/x"), OSError(_UNTRUSTED)),
+    ],
+    ids=["as botocore says it", "as aiohttp and httpx chain it", "behind what the filesystem makes of it"],
+)
+def test_a_certificate_of_an_unknown_authority_is_not_tried_again(error: Exception) -> None:
+    opened = object_store.open_store("s3://speech/it", "dataset.source")
+    with pytest.raises(TrainerError) as caught, opened.explained("DatasetNotFound"):
+        raise error
+    assert caught.value.reason == "ConfigInvalid"
+    said = caught.value.message
+    assert said.startswith("dataset.source: the certificate of the store of s3://speech/it is not trusted: ")
+    assert "by the runtime's caBundle; on a workstation name a file that has it in AWS_CA_BUNDLE" in said
+
+
+@pytest.mark.parametrize("error", [ssl.SSLEOFError(8, "EOF occurred"), ConnectionResetError(104, "reset by peer")])
+def test_other_faults_of_a_connection_are_tried_again(error: Exception) -> None:
+    opened = object_store.open_store("s3://speech/it", "dataset.source")
+    with pytest.raises(type(error)), opened.explained("DatasetNotFound"):
+        raise error
+
+
+def test_a_certificate_of_the_hub_is_not_tried_again() -> None:
+    asked = hub.explained("model", "team/x", None, missing="ModelNotFound", page="https://huggingface.co/team/x")
+    with pytest.raises(TrainerError, match="Hub that is asked for team/x is not trusted") as caught, asked:
+        raise _raised(FileNotFoundError("offline"), ssl.SSLCertVerificationError(1, _UNTRUSTED))
+    assert caught.value.reason == "ConfigInvalid"

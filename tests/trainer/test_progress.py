@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
@@ -83,6 +84,47 @@ def test_metrics_are_the_newest_values(reporter: Reporter) -> None:
     assert "whisper_finetune_trainer_evaluated_clips 7.0" in evaluating
     assert "whisper_finetune_trainer_clips_to_evaluate 20.0" in evaluating
     assert "whisper_finetune_trainer_step 51.0" in get(port, "/metrics")[1].splitlines()
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        pytest.param("[::1]", marks=pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")),
+    ],
+)
+def test_pods_of_either_address_family_are_answered(reporter: Reporter, host: str) -> None:
+    port = progress_server.serve(make_config(make_spec()), reporter)
+    with urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=10) as answer:
+        assert TrainerReport.model_validate_json(answer.read()).uid == UID
+
+
+def test_a_node_without_ipv6_answers_by_ipv4(reporter: Reporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = socket.socket.__init__
+
+    def without_ipv6(self: socket.socket, family: int = -1, *arguments: Any, **keywords: Any) -> None:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        made(self, family, *arguments, **keywords)
+
+    monkeypatch.setattr(socket.socket, "__init__", without_ipv6)
+    port = progress_server.serve(make_config(make_spec()), reporter)
+    assert get(port, "/progress")
+
+
+def test_a_port_in_use_is_not_sought_by_the_other_family(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104 (what a pod's neighbour on its host would have)
+        port = taken.getsockname()[1]
+        assert progress_server.serve(make_config(make_spec(), port=port), Reporter()) == 0
+    assert f"port {port} cannot be had" in caplog.text
 
 
 def test_other_paths_are_not_found_and_say_which_there_are(reporter: Reporter) -> None:

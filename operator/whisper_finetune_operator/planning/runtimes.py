@@ -17,6 +17,7 @@ from whisper_finetune_operator.partitions.pools import Inventory, Partitions
 from whisper_finetune_operator.planning import quantities
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+_OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 Quantity = Annotated[str, Field(pattern=quantities.PATTERN, coerce_numbers_to_str=True)]
 Quantities = dict[str, Quantity]
 _OWN_ENV = (CONFIG_ENV, CONTRACT_ENV)
@@ -58,6 +59,15 @@ class Security(ApiModel):
     run_as_user: int = Field(65532, ge=0)
     fs_group: int | None = Field(65532, ge=0)
     read_only_root: bool = True
+
+
+class CaBundle(ApiModel):
+    """Certificates of the authorities that a trainer trusts, in place of the image's own."""
+
+    config_map: str = Field(
+        min_length=1, max_length=253, pattern=_OBJECT_NAME, description="A ConfigMap of the run's namespace."
+    )
+    key: str = Field("ca.crt", pattern=r"^[-._a-zA-Z0-9]{1,253}$", description="Its key with the certificates in PEM.")
 
 
 class Runtime(ApiModel):
@@ -105,6 +115,11 @@ class Runtime(ApiModel):
     )
     model_cache: VolumeSource | None = Field(None, description="Where downloads from the Hub stay (HF_HOME).")
     executable_cache: VolumeSource | None = Field(None, description="Where compiled IPU programs stay.")
+    ca_bundle: CaBundle | None = Field(
+        None,
+        description="Authorities of stores, trackers and the Hub: all that are to be trusted, the public ones too "
+        "where they are needed.",
+    )
     env: dict[str, str] = Field(default_factory=dict, description="Environment besides the operator's own.")
     progress_port: int = Field(
         8080,

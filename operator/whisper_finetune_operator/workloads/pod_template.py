@@ -14,6 +14,10 @@ from whisper_finetune_operator.workloads.ipu_environment import EXECUTABLE_CACHE
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
 
 MODEL_CACHE_FOLDER = "/caches/models"
+_CERTIFICATES_FOLDER, _CERTIFICATES_FILE = "/certificates", "ca-bundle.crt"
+_CERTIFICATES = f"{_CERTIFICATES_FOLDER}/{_CERTIFICATES_FILE}"
+#: Where the libraries of stores, trackers and the Hub look: botocore; requests; OpenSSL, and so aiohttp, httpx and Go.
+_CERTIFICATES_ENV = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 _DISK = "ephemeral-storage"
 #: What libraries put there although TMPDIR is in the scratch space; and the container's log with all else of its own.
 _TMP_LIMIT, _LOG_LIMIT = "2Gi", "1Gi"
@@ -75,6 +79,7 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
         "HF_HOME": MODEL_CACHE_FOLDER if runtime.model_cache else f"{SCRATCH_FOLDER}/huggingface",
         **ipu_environment.build(plan),
         **({"OMP_NUM_THREADS": str(max(1, int(quantities.parse(cores))))} if cores else {}),
+        **(dict.fromkeys(_CERTIFICATES_ENV, _CERTIFICATES) if runtime.ca_bundle else {}),
         **(_CPU_MALLOC if runtime.accelerator == "cpu" else {}),
         **runtime.env,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -136,6 +141,10 @@ def _volumes(plan: TrainingPlan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         volumes.append(_volume("shared-memory", memory, "/dev/shm"))  # noqa: S108 (the pod's own)
     if runtime.model_cache:
         volumes.append(_volume("model-cache", runtime.model_cache, MODEL_CACHE_FOLDER))
+    if runtime.ca_bundle:
+        items = [{"key": runtime.ca_bundle.key, "path": _CERTIFICATES_FILE}]
+        bundle = {"configMap": {"name": runtime.ca_bundle.config_map, "items": items}}
+        volumes.append(_volume("ca-bundle", bundle, _CERTIFICATES_FOLDER, read_only=True))
     if runtime.executable_cache:
         volumes.append(_volume("executable-cache", runtime.executable_cache, EXECUTABLE_CACHE_FOLDER))
     return volumes

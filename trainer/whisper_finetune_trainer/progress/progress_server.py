@@ -1,8 +1,11 @@
 """GET /progress for the operator and GET /metrics for Prometheus, from a thread of their own."""
 
+import errno
 import http.server
 import json
 import logging
+import socket
+import socketserver
 import threading
 from typing import Callable, Iterator, Optional, Tuple
 
@@ -16,6 +19,8 @@ from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 
 #: A client that sends nothing must not hold a thread for ever.
 _CLIENT_TIMEOUT_SECONDS = 10
+#: A node without IPv6.
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _PREFIX = "whisper_finetune_trainer"
 logger = logging.getLogger(__name__)
 
@@ -23,12 +28,12 @@ logger = logging.getLogger(__name__)
 def serve(
     config: TrainerConfig,
     reporter: Reporter,
-    host: str = "0.0.0.0",  # noqa: S104 (the operator asks the pod's address)
+    host: Optional[str] = None,
     operators: Optional[int] = None,
 ) -> int:
     """Answer an operator of that contract from a daemon thread until the process ends.
 
-    Return the port, 0 where none could be had.
+    Without a host at all addresses of IPv6 and IPv4. Return the port, 0 where none could be had.
     """
     registry = CollectorRegistry()
     registry.register(_TrainerCollector(config, reporter.snapshot))
@@ -38,14 +43,42 @@ def serve(
         return progress_json(config, reporter.report(), operators)
 
     try:
-        server = http.server.ThreadingHTTPServer((host, config.progress_port), _handler(answer, registry))
+        server = _listening(host, config.progress_port, _handler(answer, registry))
     except OSError as error:
         # Training does not need it: the result comes by the termination message.
         logger.warning("no progress over HTTP: port %d cannot be had: %s", config.progress_port, error)
         return 0
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="progress", daemon=True).start()
     return server.server_port
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind without the look-up of a name, which would wait for a DNS that does not answer."""
+        if self.address_family == socket.AF_INET6:
+            # Of a pod with both, the operator may have either address.
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+
+class _DualStackServer(_Server):
+    address_family = socket.AF_INET6
+
+
+def _listening(
+    host: Optional[str], port: int, handler: Callable[..., http.server.BaseHTTPRequestHandler]
+) -> http.server.ThreadingHTTPServer:
+    if host is not None:
+        return _Server((host, port), handler)
+    try:
+        return _DualStackServer(("::", port), handler)
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            raise
+        return _Server(("0.0.0.0", port), handler)  # noqa: S104 (the operator asks the pod's address)
 
 
 def progress_json(config: TrainerConfig, report: TrainerReport, operators: Optional[int] = None) -> bytes:

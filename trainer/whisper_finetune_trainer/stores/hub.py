@@ -13,6 +13,8 @@ from huggingface_hub.errors import (
 )
 
 from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.quoting import words_of
+from whisper_finetune_trainer.stores import store_faults
 
 _DENIED = (401, 403)
 _COMMIT = re.compile("^[0-9a-f]{40}$")
@@ -22,7 +24,8 @@ _COMMIT = re.compile("^[0-9a-f]{40}$")
 def explained(field: str, repository: str, revision: Optional[str], *, missing: str, page: str) -> Iterator[None]:
     """Turn the Hub's refusals into AccessDenied, or into the reason `missing`; other faults pass through."""
     try:
-        yield
+        with _trusted(field, repository):
+            yield
     except GatedRepoError as error:
         raise TrainerError(
             "AccessDenied",
@@ -30,8 +33,7 @@ def explained(field: str, repository: str, revision: Optional[str], *, missing: 
             "and give that by spec.secretRefs",
         ) from error
     except HFValidationError as error:
-        said = " ".join(str(error).split())
-        raise TrainerError(missing, f"{field}: {repository} is no id of the Hub: {said}") from error
+        raise TrainerError(missing, f"{field}: {repository} is no id of the Hub: {words_of(error)}") from error
     except RevisionNotFoundError as error:
         raise TrainerError(missing, f"{field}: {repository} has no {_named(revision)}") from error
     except RepositoryNotFoundError as error:
@@ -45,6 +47,20 @@ def explained(field: str, repository: str, revision: Optional[str], *, missing: 
                 f"{field}: the Hub refuses {repository} ({error.response.status_code}); is HF_TOKEN right?",
             ) from error
         raise
+
+
+@contextmanager
+def _trusted(field: str, repository: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not store_faults.is_of_certificate(error):
+            raise
+        raise TrainerError(
+            "ConfigInvalid",
+            f"{field}: the certificate of the Hub that is asked for {repository} is not trusted: {words_of(error)}; "
+            f"{store_faults.CERTIFICATE_ADVICE}",
+        ) from error
 
 
 def _named(revision: Optional[str]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 from whisper_finetune_api import addresses
+from whisper_finetune_trainer import quoting
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.stores import store_faults, store_options
 
@@ -100,6 +101,12 @@ class Store:
                 f"{self.field}: the store refuses the credentials for {self.address}{words}: {_line(error)}; "
                 f"give {_KEYS[self.scheme]} by spec.secretRefs",
             )
+        if meaning == "certificate":
+            return TrainerError(
+                "ConfigInvalid",
+                f"{self.field}: the certificate of the store of {self.address} is not trusted: {_line(error)}; "
+                f"{store_faults.CERTIFICATE_ADVICE}",
+            )
         if meaning == "rights":
             return TrainerError(
                 refused,
@@ -177,4 +184,4 @@ def _forget_other_processes(process: int) -> None:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:300]
+    return quoting.words_of(error)

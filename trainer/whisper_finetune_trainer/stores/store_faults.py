@@ -3,9 +3,10 @@
 The stores' libraries are not all in every image, so their errors are known by codes and names, and none is imported.
 """
 
+import ssl
 from typing import Any, Dict, FrozenSet, Iterator, Literal, Optional, Tuple
 
-Fault = Literal["credentials", "rights", "missing", "full"]
+Fault = Literal["credentials", "rights", "missing", "full", "certificate"]
 
 #: Classes of botocore, google-auth and azure-core for credentials that are absent or that nobody accepts.
 _CREDENTIAL_ERRORS = frozenset(
@@ -50,12 +51,21 @@ _CODES: Dict[Fault, FrozenSet[str]] = {
         ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "507")
     ),
 }
+#: Libraries that do not keep the error itself keep what it said.
+_CERTIFICATE_WORDS = ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed")
+#: What helps where one is refused.
+CERTIFICATE_ADVICE = (
+    "have the cluster's admin give its authority's certificate by the runtime's caBundle; on a workstation name a file "
+    "that has it in AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE and SSL_CERT_FILE"
+)
 #: More general than a code, so looked at after it.
 _CLASSES: Tuple[Tuple[type, Fault], ...] = ((FileNotFoundError, "missing"), (PermissionError, "rights"))
 
 
 def meaning(error: BaseException) -> Optional[Fault]:
     """Return what stays wrong until somebody mends it, or None for what may be well again at the next try."""
+    if is_of_certificate(error):
+        return "certificate"
     if any(type(link).__name__ in _CREDENTIAL_ERRORS for link in _chain(error)):
         return "credentials"
     found = code(error)
@@ -63,6 +73,14 @@ def meaning(error: BaseException) -> Optional[Fault]:
     if by_code is not None:
         return by_code
     return next((fault for kind, fault in _CLASSES if isinstance(error, kind)), None)
+
+
+def is_of_certificate(error: BaseException) -> bool:
+    """Return whether a server's certificate is refused, as one of an authority that this machine does not know."""
+    return any(
+        isinstance(link, ssl.SSLCertVerificationError) or any(words in str(link) for words in _CERTIFICATE_WORDS)
+        for link in _chain(error)
+    )
 
 
 def code(error: BaseException) -> Optional[str]:
