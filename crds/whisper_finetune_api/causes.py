@@ -37,6 +37,7 @@ CAUSES = (
     Cause("WaitingForQuota", "waits", "Kueue has not admitted the Job"),
     Cause("PodRefused", "waits", "Pod Security, a quota or a webhook refuses the pod"),
     Cause("VolumeNotFound", "waits", "a PersistentVolumeClaim is missing"),
+    Cause("VolumeNotMounted", "waits", "a volume cannot be attached to the pod's node, or mounted"),
     Cause("SecretNotFound", "waits", "a Secret or one of its keys is missing"),
     Cause("ImagePullFailed", "waits", "the trainer's image cannot be pulled"),
     Cause("Unschedulable", "waits", "no node can take the pod"),

@@ -119,6 +119,8 @@ class World:
     leases: tuple[KubernetesObject, ...] = ()
     #: Of all runs that wait for a partition, this one among them where it does.
     line: Line = EMPTY_LINE
+    #: Why the node of the CURRENT pod cannot begin it, read when a decision asks for it (actions.LookForObstacle).
+    obstacle: Refusal | None = None
     #: When the report last said something else than before; None: it has said the same since it was first heard.
     report_changed_at: datetime | None = None
     #: Of the CURRENT pod; None: it answered the last time, or was not asked yet.

@@ -166,7 +166,9 @@ class Cluster:
                 self.job["metadata"] |= {"uid": f"job-{self.jobs_made}", "creationTimestamp": time(self.seconds)}
                 self.job["status"] = {}
             return
-        if self.job is None or isinstance(action, actions.LookForRefusal) or self.job["metadata"]["uid"] != action.uid:
+        if self.job is None or isinstance(action, actions.LookForRefusal | actions.LookForObstacle):
+            return
+        if self.job["metadata"]["uid"] != action.uid:
             return
         if isinstance(action, actions.DeleteWorkload):
             self.job["metadata"]["deletionTimestamp"] = time(self.seconds)

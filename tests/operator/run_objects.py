@@ -1,6 +1,7 @@
 """Objects of the Kubernetes API around one run, as a real cluster shows them, for the tests of decisions."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,7 @@ def world(
     line: Line = EMPTY_LINE,
     changed: float | None = None,
     silent: float | None = None,
+    obstacle: str | None = None,
 ) -> World:
     """Return the world around a run, so many seconds into the story.
 
@@ -291,4 +293,6 @@ def world(
     """
     since = None if changed is None else at(changed)
     silence = None if silent is None else Silence(at(silent), "no answer in time")
-    return World(Run.from_object(run), job, pods, report, refusal, at(seconds), leases, line, since, silence)
+    hindrance = Refusal(obstacle, at(seconds)) if obstacle else None
+    shown = World(Run.from_object(run), job, pods, report, refusal, at(seconds), leases, line)
+    return replace(shown, report_changed_at=since, silence=silence, obstacle=hindrance)

@@ -48,6 +48,7 @@ class Moment(NamedTuple):
     line: Line = EMPTY_LINE
     changed: float | None = None
     silent: float | None = None
+    obstacle: str | None = None
 
 
 class Scenario(NamedTuple):
@@ -84,6 +85,7 @@ def tell(moments: tuple[Moment, ...]) -> list[tuple[World, Decision]]:
             line=moment.line,
             changed=moment.changed,
             silent=moment.silent,
+            obstacle=moment.obstacle,
         )
         decision = decisions.decide(shown, RUNTIMES)
         told.append((shown, decision))
@@ -166,6 +168,16 @@ def unready(pod: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
     return on_node({**pod, "status": {**pod["status"], "conditions": conditions}})
 
 
+def initializing(state: dict[str, Any], phase: str = "Pending") -> dict[str, Any]:
+    """Return a pod whose trainer comes after two init containers: the first is a native sidecar, the second is so."""
+    proxy = {"name": "istio-proxy", "state": {"running": {"startedAt": time(3)}}}
+    second = {"name": "vault-agent-init", "state": state}
+    third = {"name": "last", "state": {"waiting": {"reason": "PodInitializing"}}}
+    made = waiting(2, "PodInitializing", "")
+    return {**made, "status": {**made["status"], "phase": phase, "initContainerStatuses": [proxy, second, third]}}
+
+
+CREATING = on_node(waiting(2, "ContainerCreating", ""))
 LOST = Moment(100, job(), (unready(running(2, 5)),), progress(40))
 
 
@@ -917,6 +929,72 @@ SCENARIOS: dict[str, Scenario] = {
         "Pending",
         "VolumeNotFound",
         "PersistentVolumeClaim speech",
+    ),
+    "its node has had it for a moment": Scenario(
+        (CREATED, JOB, Moment(9, job(), (CREATING,))), "Pending", "Pending", "has not started", rechecks=True
+    ),
+    "its node does not begin it": Scenario(
+        (CREATED, JOB, Moment(40, job(), (CREATING,))),
+        "Pending",
+        "Pending",
+        "has not started",
+        ("look at the pod",),
+        True,
+    ),
+    "a volume of it is attached to another node": Scenario(
+        (CREATED, JOB, Moment(40, job(), (CREATING,), obstacle='Multi-Attach error for volume "pvc-7" Volume is used')),
+        "Pending",
+        "VolumeNotMounted",
+        'a volume cannot be attached or mounted: Multi-Attach error for volume "pvc-7"',
+        ("look at the pod",),
+        True,
+    ),
+    "its node makes no network for it": Scenario(
+        (CREATED, JOB, Moment(40, job(), (CREATING,), obstacle="Failed to create pod sandbox: no address")),
+        "Pending",
+        "Pending",
+        "has not started yet: Failed to create pod sandbox: no address",
+        ("look at the pod",),
+        True,
+    ),
+    "it began after all": Scenario(
+        (CREATED, JOB, Moment(60, job(), (on_node(running(2, 55)),), obstacle="Multi-Attach error for volume")),
+        "Preparing",
+        "Preparing",
+    ),
+    "an init container that somebody added runs on": Scenario(
+        (CREATED, JOB, Moment(900, job(), (initializing({"running": {"startedAt": time(5)}}),))),
+        "Pending",
+        "Pending",
+        "waits for init container vault-agent-init: it runs since 2026-11-22T10:00:05Z",
+    ),
+    "the image of an init container cannot be pulled": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(900, job(), (initializing({"waiting": {"reason": "ErrImagePull", "message": "no such"}}),)),
+        ),
+        "Pending",
+        "ImagePullFailed",
+        "mend the image of init container vault-agent-init or its pull secret: no such",
+    ),
+    "an init container cannot be made": Scenario(
+        (
+            CREATED,
+            JOB,
+            Moment(900, job(), (initializing({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}),)),
+        ),
+        "Pending",
+        "Pending",
+        "init container vault-agent-init: CrashLoopBackOff back-off",
+    ),
+    "an init container failed": Scenario(
+        (CREATED, JOB, Moment(900, job(), (initializing({"terminated": {"exitCode": 2}}, phase="Failed"),))),
+        "Pending",
+        "Retrying",
+        "(its init container vault-agent-init ended with exit code 2); retries left: 2",
+        ("look",),
+        True,
     ),
     "no node for it": Scenario(
         (CREATED, JOB, Moment(9, job(), (unschedulable(2, "0/1 nodes are available: 1 Insufficient cpu."),))),

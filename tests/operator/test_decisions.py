@@ -59,6 +59,7 @@ _NAMES: dict[type[Action], str] = {
     actions.DeleteWorkload: "delete",
     actions.EndWorkload: "end",
     actions.LookForRefusal: "look",
+    actions.LookForObstacle: "look at the pod",
 }
 
 

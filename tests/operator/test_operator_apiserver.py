@@ -88,8 +88,7 @@ def test_deleted_job_is_made_again_only_when_its_pod_has_ended(place: Namespace,
     assert place.jobs() == []
     assert replica.writes()["create", "jobs"] == 1
     place.end_pod(pod, 137, "")
-    until(place.jobs, what="the second Job")
-    assert replica.writes()["create", "jobs"] == 2
+    until(lambda: replica.writes()["create", "jobs"] == 2, what="the second Job")
 
 
 def test_progress_of_a_running_pod_reaches_the_status(place: Namespace, start: Start, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from run_objects import CHILD, UID, at, job, run_object, time
+from run_objects import CHILD, UID, at, job, pod, run_object, time
 from simulated_time import in_simulated_time
-from test_store import version
-from whisper_finetune_operator.acting.refusals import Refusals, refusal_in
+from test_store import pod_version, version
+from whisper_finetune_operator.acting.refusals import OF_PODS, Refusals, refusal_in
 from whisper_finetune_operator.deciding.course import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, retry_seconds
 from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
 from whisper_finetune_operator.watching.partition_book import PartitionBook
@@ -60,7 +60,7 @@ def test_three_hundred_refused_runs_cost_few_lists_and_hold_up_no_other() -> Non
             if key.startswith("other"):
                 waited.append(clock() - asked_at[key])
                 return None
-            refusal = await refusals.of_job("speech", f"uid-of-{key}")
+            refusal = await refusals.of("speech", f"uid-of-{key}")
             assert refusal is not None
             return retry_seconds(timedelta(seconds=clock()), key)
 
@@ -86,7 +86,7 @@ def test_jobs_of_two_namespaces_are_read_apart() -> None:
         events = SlowEvents(jobs=1, list_seconds=0.1)
         api: Any = events
         refusals = Refusals(api)
-        await asyncio.gather(*[refusals.of_job(name, "uid-of-job-0") for name in ("a", "b", "a", "b")])
+        await asyncio.gather(*[refusals.of(name, "uid-of-job-0") for name in ("a", "b", "a", "b")])
         return events.lists
 
     assert in_simulated_time(main()) == 2
@@ -102,6 +102,47 @@ def test_jobs_of_two_namespaces_are_read_apart() -> None:
 )
 def test_name_that_each_try_makes_anew_is_cut_out(said: str, kept: str) -> None:
     assert refusal_in(event(CHILD, said)) == Refusal(kept, at(20), at(10))
+
+
+class WarningsOfPods:
+    """What a namespace's Events say of its pods."""
+
+    def __init__(self, *events: dict[str, Any]) -> None:
+        self._events = events
+        self.asked: list[str] = []
+
+    async def all_of(self, _: object, __: str, *, fieldSelector: str) -> AsyncIterator[dict[str, Any]]:  # noqa: N803
+        self.asked.append(fieldSelector)
+        for each in self._events:
+            yield each
+
+
+async def test_why_a_pod_does_not_begin_is_what_its_node_cannot_do() -> None:
+    pod = {"involvedObject": {"kind": "Pod", "name": "a", "uid": "pod-1"}}
+    mount = {**event("a", "timed out waiting for the condition", seen=30), **pod, "reason": "FailedMount"}
+    attach = {**event("a", 'Multi-Attach error for volume "pvc-7"', seen=50), **pod, "reason": "FailedAttachVolume"}
+    probe = {**event("a", "connection refused", seen=90), **pod, "reason": "Unhealthy"}
+    events: Any = WarningsOfPods(mount, attach, probe)
+    obstacles = Refusals(events, OF_PODS)
+    assert await obstacles.of("speech", "pod-1") == Refusal('Multi-Attach error for volume "pvc-7"', at(50), at(10))
+    assert await obstacles.of("speech", "pod-2") is None
+    assert events.asked == ["type=Warning,involvedObject.kind=Pod"]
+
+
+def test_an_obstacle_is_of_the_newest_pod_and_news_where_it_says_something_else() -> None:
+    store = Store(PartitionBook(lambda _: None))
+    store.put_run(version(run_object(), 10))
+    store.put_pod(pod_version(pod(20), 11))
+    run = store.run(UID)
+    assert run is not None
+    assert store.keep_obstacle(UID, "pod-20", Refusal("timed out after 120 s", at(30)))
+    assert not store.keep_obstacle(UID, "pod-20", Refusal("timed out after 240 s", at(60)))
+    assert store.world(run, at(61)).obstacle == Refusal("timed out after 120 s", at(60), at(30))
+    assert store.keep_obstacle(UID, "pod-20", None)
+    assert store.world(run, at(61)).obstacle is None
+    store.keep_obstacle(UID, "pod-20", Refusal("timed out", at(70)))
+    store.put_pod(pod_version(pod(80), 12))
+    assert store.world(run, at(81)).obstacle is None
 
 
 def test_long_name_is_cut_out_too() -> None:

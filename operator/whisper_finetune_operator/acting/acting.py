@@ -52,6 +52,8 @@ class Actor:
         for action in wanted:
             if isinstance(action, actions.LookForRefusal):
                 news |= await self._look_for_refusal(run, action)
+            elif isinstance(action, actions.LookForObstacle):
+                news |= await self._look_for_obstacle(run, action)
             elif isinstance(action, actions.TakePartition):
                 self._require_leadership()
                 await self._partitions.take(run, action)
@@ -84,7 +86,7 @@ class Actor:
                 await self._patch_job(run, name, uid, {"ttlSecondsAfterFinished": seconds})
             case actions.GiveBackPartition():
                 return await self._give_back(run, action)
-            case actions.LookForRefusal() | actions.TakePartition():
+            case actions.LookForRefusal() | actions.LookForObstacle() | actions.TakePartition():
                 pass
         return True
 
@@ -95,6 +97,11 @@ class Actor:
         self._store.keep_refusal(run, refusal)
         kept = self._store.refusal_of(run)
         return (kept and kept.message) != (known and known.message)
+
+    async def _look_for_obstacle(self, run: Run, look: actions.LookForObstacle) -> bool:
+        """Read why the pod does not begin; say whether that is news."""
+        found = await self._cluster.obstacle_of(run.namespace, look.pod_uid)
+        return self._store.keep_obstacle(run.uid, look.pod_uid, found)
 
     async def _create(self, run: Run, wanted: actions.CreateWorkload) -> bool:
         if wanted.look_first and await self._finds_unseen_pods(run):

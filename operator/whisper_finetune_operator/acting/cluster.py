@@ -5,6 +5,7 @@ from typing import Any
 
 from whisper_finetune_api import reading, v1alpha1
 from whisper_finetune_api.v1alpha1 import UID_LABEL, WhisperFineTuneStatus
+from whisper_finetune_operator.acting import refusals
 from whisper_finetune_operator.acting.refusals import Refusals
 from whisper_finetune_operator.api.api_server import (
     APPLY_PATCH,
@@ -33,7 +34,8 @@ class Cluster:
     def __init__(self, api: ApiServer, installation: Installation = Installation()) -> None:  # noqa: B008 (it is frozen)
         self._api = api
         self._installation = installation
-        self._refusals = Refusals(api)
+        self._refusals = Refusals(api, refusals.OF_JOBS)
+        self._obstacles = Refusals(api, refusals.OF_PODS)
 
     async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
         """Write the whole status and return the run; ConflictError where it changed since it was read.
@@ -115,4 +117,8 @@ class Cluster:
 
     async def refusal_of(self, namespace: str, job_uid: str) -> Refusal | None:
         """Return why the Job's pod could not be made, by the newest Event that says so."""
-        return await self._refusals.of_job(namespace, job_uid)
+        return await self._refusals.of(namespace, job_uid)
+
+    async def obstacle_of(self, namespace: str, pod_uid: str) -> Refusal | None:
+        """Return why the pod's node cannot begin it, by the newest Event that says so."""
+        return await self._obstacles.of(namespace, pod_uid)

@@ -85,6 +85,13 @@ class LookForRefusal:
 
 
 @dataclass(frozen=True)
+class LookForObstacle:
+    """Read the pod's Events of what its node cannot do; where they tell something new, decide again as well."""
+
+    pod_uid: str
+
+
+@dataclass(frozen=True)
 class TakePartition:
     """Create the Lease, unless a pod of another run still uses the partition; decide again, whoever has it then."""
 
@@ -109,6 +116,7 @@ Action = (
     | MoveToQueue
     | KeepFor
     | LookForRefusal
+    | LookForObstacle
     | TakePartition
     | GiveBackPartition
 )

@@ -22,7 +22,15 @@ PATIENCE_WITHOUT_A_CAUSE = timedelta(hours=1)
 FIRST_BACK_OFF, LAST_BACK_OFF = timedelta(minutes=5), timedelta(hours=1)
 #: More of them do not matter.
 _DOUBLINGS = 6
-_CAUSES = ("PodRefused", "VolumeNotFound", "SecretNotFound", "ImagePullFailed", "Unschedulable", "WaitingForQuota")
+_CAUSES = (
+    "PodRefused",
+    "VolumeNotFound",
+    "VolumeNotMounted",
+    "SecretNotFound",
+    "ImagePullFailed",
+    "Unschedulable",
+    "WaitingForQuota",
+)
 
 
 def limited(situation: Situation, course: Course) -> Course:

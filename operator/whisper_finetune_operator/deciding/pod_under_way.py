@@ -2,14 +2,18 @@
 
 import math
 from dataclasses import replace
+from datetime import timedelta
 
 from whisper_finetune_operator.deciding import companions, pod_phases
-from whisper_finetune_operator.deciding.actions import DeleteWorkload
-from whisper_finetune_operator.deciding.course import Course
+from whisper_finetune_operator.deciding.actions import DeleteWorkload, LookForObstacle
+from whisper_finetune_operator.deciding.course import Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED
 from whisper_finetune_operator.workloads import waiting
 from whisper_finetune_operator.workloads.pods import Pod
+
+#: A pod that has a node and does not begin for so long is asked why.
+_BEGUN_AFTER = timedelta(seconds=30)
 
 
 def find(situation: Situation, pod: Pod) -> Course:
@@ -17,11 +21,23 @@ def find(situation: Situation, pod: Pod) -> Course:
     if pod.over:
         return _after_its_trainer(situation, pod)
     if not pod.running:
-        lacking = waiting.find(pod.waiting) if pod.waiting else None
-        return Course(lacking or pod_phases.of_pod(situation, NOT_STARTED.reason, NOT_STARTED.message))
+        return _on_its_way(situation, pod)
     limit = situation.spec.active_deadline_seconds
     left = None if limit is None else max(1.0, limit - situation.running_time.total_seconds())
     return Course(pod_phases.running(situation, pod), recheck_seconds=left)
+
+
+def _on_its_way(situation: Situation, pod: Pod) -> Course:
+    """Return what a pod waits for by its own status, else by Events, which are asked for ever more seldom."""
+    lacking = waiting.find(pod.waiting) if pod.waiting else None
+    if lacking or pod.node is None:
+        return Course(lacking or pod_phases.of_pod(situation, NOT_STARTED.reason, NOT_STARTED.message))
+    phase = waiting.obstructed(situation.obstacle) if situation.obstacle else NOT_STARTED
+    still_early = _BEGUN_AFTER - (situation.now - pod.created)
+    if still_early > timedelta():
+        return Course(phase, recheck_seconds=still_early.total_seconds())
+    again_seconds = retry_seconds(situation.now - pod.created, situation.run.uid)
+    return Course(phase, (LookForObstacle(pod.uid),), again_seconds)
 
 
 def _after_its_trainer(situation: Situation, pod: Pod) -> Course:

@@ -43,6 +43,7 @@ class Situation:
     #: When the report last said something else than before, where that is known.
     report_changed_at: datetime | None
     silence: Silence | None
+    obstacle: Refusal | None
     refusal: Refusal | None
     now: datetime
     #: Of the partitions that the run has.
@@ -97,6 +98,7 @@ def read(world: World, previous: WhisperFineTuneStatus) -> Situation:
         report=_trusted(world.report, run),
         report_changed_at=world.report_changed_at,
         silence=world.silence,
+        obstacle=world.obstacle,
         refusal=world.refusal,
         now=world.now,
         leases=tuple(map(partition_leases.read, world.leases)),

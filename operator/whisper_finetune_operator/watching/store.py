@@ -43,6 +43,8 @@ class Store:
         self._silences: dict[str, tuple[str, Silence]] = {}
         #: By the run's UID: what was refused (the UID of the Job whose pod it is, empty for the Job itself), and why.
         self._refusals: dict[str, tuple[str, Refusal]] = {}
+        #: By the run's UID: the pod that its node cannot begin, and why.
+        self._obstacles: dict[str, tuple[str, Refusal]] = {}
         self._versions = ObjectVersions()
 
     def run(self, uid: str) -> Run | None:
@@ -73,6 +75,7 @@ class Store:
         newest = uid_of(pods[-1]) if pods else None
         reporter, report, changed_at = self._reports.get(run.uid, (None, None, None))
         silent, silence = self._silences.get(run.uid, (None, None))
+        hindered, obstacle = self._obstacles.get(run.uid, (None, None))
         return World(
             run=run,
             workload=self.workload_of(run),
@@ -82,6 +85,7 @@ class Store:
             now=now,
             leases=self.partitions.held_by(run.uid),
             line=self.partitions.line(),
+            obstacle=obstacle if newest and newest == hindered else None,
             report_changed_at=changed_at if newest and newest == reporter else None,
             silence=silence if newest and newest == silent else None,
         )
@@ -158,6 +162,15 @@ class Store:
         self._silences[run_uid] = pod_uid, kept
         return kept
 
+    def keep_obstacle(self, run_uid: str, pod_uid: str, obstacle: Refusal | None) -> bool:
+        """Keep why a run's pod does not begin, None: nothing is known; say whether that is news."""
+        known_uid, known = self._obstacles.pop(run_uid, ("", None))
+        known = known if known_uid == pod_uid else None
+        if obstacle is not None and run_uid in self._runs:
+            self._obstacles[run_uid] = pod_uid, obstacle.after(known)
+        kept = self._obstacles.get(run_uid)
+        return (kept and kept[1].message) != (known and known.message)
+
     def keep_refusal(self, run: Run, refusal: Refusal | None) -> None:
         """Keep why the pod of the run's Job is refused, or, where it has no Job, the Job itself; None: it is not."""
         if refusal is None:
@@ -176,7 +189,7 @@ class Store:
 
     def forget_run(self, uid: str) -> None:
         self._versions.remember_deletion(uid)
-        for kept in (self._runs, self._reports, self._silences, self._refusals):
+        for kept in (self._runs, self._reports, self._silences, self._refusals, self._obstacles):
             kept.pop(uid, None)
         self.partitions.forget_run(uid)
         self.drop_departed(list(self._pods.get(uid, {}).values()))

@@ -8,6 +8,8 @@ from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 TRAINER_CONTAINER = "trainer"
+#: What the kubelet says of containers before which others have to run.
+_AFTER_INIT = "PodInitializing"
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Waiting:
 
     reason: str
     message: str
+    #: Name of the init container that somebody's webhook added, where it is that which the trainer waits for.
+    container: str | None = None
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Pod:
     """One attempt: where it stands, and how its trainer ended."""
 
     name: str
+    uid: str
     created: datetime
     #: Name, kind and UID of the controller that made it; None, and a Job, where nobody owns it (any more).
     owner_name: str | None
@@ -84,6 +89,7 @@ def read(pod: KubernetesObject) -> Pod:
     began = state.get("running") or terminated
     return Pod(
         name=metadata["name"],
+        uid=metadata["uid"],
         created=timestamps.parse(metadata["creationTimestamp"]),
         owner_name=owner.get("name"),
         owner_kind=owner.get("kind", "Job"),
@@ -95,7 +101,7 @@ def read(pod: KubernetesObject) -> Pod:
         silent_since=_silent_since(conditions) if "running" in state else None,
         last_known_at=_last_known_at(conditions) or _time(metadata.get("deletionTimestamp")),
         running="running" in state,
-        waiting=_waiting(state, conditions),
+        waiting=_init_waiting(state, status) or _waiting(state, conditions),
         started_at=_time(began.get("startedAt")),
         finished_at=_time(terminated.get("finishedAt")),
         exit_code=terminated.get("exitCode"),
@@ -109,6 +115,20 @@ def read(pod: KubernetesObject) -> Pod:
 
 def _container_states(status: KubernetesObject) -> dict[str, dict[str, Any]]:
     return {container["name"]: container.get("state") or {} for container in status.get("containerStatuses") or ()}
+
+
+def _init_waiting(state: dict[str, Any], status: KubernetesObject) -> Waiting | None:
+    """Return which init container the trainer waits for: they run one after the other, the last that began counts."""
+    if (state.get("waiting") or {}).get("reason") != _AFTER_INIT:
+        return None
+    for container in reversed(status.get("initContainerStatuses") or ()):
+        its_state: dict[str, dict[str, str]] = container.get("state") or {}
+        if running := its_state.get("running"):
+            return Waiting("it runs", f"since {running.get('startedAt', 'now')}", container["name"])
+        waiting = its_state.get("waiting")
+        if waiting and waiting.get("reason") != _AFTER_INIT:
+            return Waiting(waiting.get("reason", ""), waiting.get("message", ""), container["name"])
+    return None
 
 
 def _waiting(state: dict[str, Any], conditions: dict[str, Any]) -> Waiting | None:
@@ -143,7 +163,16 @@ def _remark(status: KubernetesObject, conditions: dict[str, Any]) -> str:
     disruption = conditions.get("DisruptionTarget", {})
     reason = status.get("reason") or disruption.get("reason")
     message = status.get("message") or disruption.get("message")
-    return ": ".join(text for text in (reason, message) if text)
+    return ": ".join(text for text in (reason, message) if text) or _failed_init(status)
+
+
+def _failed_init(status: KubernetesObject) -> str:
+    """Return which init container failed, and so the whole pod; empty where none did."""
+    for container in status.get("initContainerStatuses") or ():
+        terminated = (container.get("state") or {}).get("terminated") or {}
+        if terminated.get("exitCode"):
+            return f"its init container {container['name']} ended with exit code {terminated['exitCode']}"
+    return ""
 
 
 def _time(text: str | None) -> datetime | None:

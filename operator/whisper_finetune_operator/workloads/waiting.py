@@ -3,7 +3,7 @@
 import re
 
 from whisper_finetune_operator import phases
-from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads.pods import Waiting
 from whisper_finetune_operator.world import Refusal
 
@@ -16,7 +16,11 @@ _BACK_OFF = re.compile(r"^Back-off pulling image \S+?(: ErrImagePull)?(: |$)")
 def find(waiting: Waiting) -> Phase | None:
     """Return the phase of a pod that waits for something that is missing; None where it is only on its way."""
     if waiting.reason in _IMAGE_REASONS:
-        return phases.waits("ImagePullFailed", f"mend the runtime's image or its pull secret: {_image_fault(waiting)}")
+        whose = f"the image of init container {waiting.container}" if waiting.container else "the runtime's image"
+        return phases.waits("ImagePullFailed", f"mend {whose} or its pull secret: {_image_fault(waiting)}")
+    if waiting.container:
+        message = f"the trainer waits for init container {waiting.container}: {waiting.reason} {waiting.message}"
+        return Phase("Pending", "Pending", message.rstrip())
     if waiting.reason in _CONFIG_REASONS:
         return _config_fault(waiting.message)
     if waiting.reason == "Unschedulable":
@@ -27,6 +31,13 @@ def find(waiting: Waiting) -> Phase | None:
 def refused(refusal: Refusal) -> Phase:
     """Return the phase of a run whose Job, or whose Job's pod, the API server refuses."""
     return phases.waits("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
+
+
+def obstructed(obstacle: Refusal) -> Phase:
+    """Return the phase of a run whose pod has a node that cannot begin it."""
+    if "volume" in obstacle.message.lower():
+        return phases.waits("VolumeNotMounted", f"a volume cannot be attached or mounted: {obstacle.message}")
+    return Phase("Pending", "Pending", f"{NOT_STARTED.message}: {obstacle.message}")
 
 
 def _image_fault(waiting: Waiting) -> str:
