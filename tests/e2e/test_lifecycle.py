@@ -85,8 +85,8 @@ def test_columns_show_the_run(runs: Runs, good: dict[str, Any]) -> None:
     names = [column["name"] for column in shown["columnDefinitions"]]
     row = dict(zip(names, next(row["cells"] for row in shown["rows"] if row["cells"][0] == "good"), strict=True))
     assert (row["Model"], row["Lang"], row["State"]) == ("pvc://speech/models/tiny", "it", "Succeeded")
-    assert (row["Progress"], row["Baseline"], row["WER"]) == (
+    assert (row["Progress"], row["Baseline"], row["Result"]) == (
         "20/20 steps",
-        good["status"]["baseline"]["wer"],
-        good["status"]["result"]["wer"],
+        good["status"]["baseline"]["score"],
+        good["status"]["result"]["score"],
     )
