@@ -129,6 +129,26 @@ def test_texts_of_another_column_refuse_the_data_set(volume: Path, what: str, te
     assert caught.value.reason == "DatasetInvalid"
 
 
+UNSPOKEN = {
+    "hold tags or markup, which the model will learn to write, such as: ciao <unk>": "ciao <unk>",
+    "hold tags or markup, which the model will learn to write, such as: pane &amp; vino": "pane &amp; vino",
+    "are UTF-8 that was read as another encoding, such as: perchÃ©": "perchÃ©",
+    "hold letters that were lost (\ufffd), such as: perch\ufffd": "perch\ufffd",
+}
+
+
+@pytest.mark.parametrize(("said", "text"), UNSPOKEN.items(), ids=range(len(UNSPOKEN)))
+def test_texts_that_hold_what_nobody_speaks_are_reported(volume: Path, said: str, text: str) -> None:
+    rewrite(volume, {3: text})
+    assert load(volume).warnings == (f"1 of 20 texts {said}",)
+
+
+@pytest.mark.parametrize("text", ["São Paulo", "SÃO", "perché", "a < b > c", "R&D altro", "Âge", "l'œuvre €"])
+def test_texts_that_only_look_odd_are_not(volume: Path, text: str) -> None:
+    rewrite(volume, {3: text})
+    assert load(volume).warnings == ()
+
+
 def test_texts_to_translate_into_are_english(volume: Path) -> None:
     assert load(volume, language="ru", task="translate").warnings == ()
 

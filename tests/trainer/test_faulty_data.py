@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+import data_layouts
 import layout_checks
 import shards
 from whisper_finetune_trainer.data.clips import Clips
@@ -158,3 +159,37 @@ def test_a_table_of_broken_lines_alone_counts_them(tmp_path: Path) -> None:
     (tmp_path / "clips/train.csv").write_text('path,text\na.wav,"ciao\n', encoding="utf-8")
     assert "1 of 1 clips cannot be used" in refused(tmp_path)
     assert "(broken line 1). First: train.csv line 2 opens a quotation mark and does not close it" in refused(tmp_path)
+
+
+def write_kaldi(volume: Path, texts: str, sounds: str) -> None:
+    write_sounds(volume / "clips")
+    (volume / "clips/train").mkdir()
+    (volume / "clips/train/wav.scp").write_text(sounds, encoding="utf-8")
+    (volume / "clips/train/text").write_text(texts, encoding="utf-8")
+
+
+def test_a_line_of_kaldis_that_is_there_twice_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    texts = [f"u{number} ciao {number}" for number in range(CLIPS)]
+    sounds = [f"u{number} {number}.wav" for number in range(CLIPS)]
+    write_kaldi(tmp_path, "\n".join([*texts, "u3 addio", "u4 ciao 4", "v uno"]), "\n".join([*sounds, "u5 6.wav"]))
+    found = layout_checks.load(tmp_path)
+    assert dict(found.dropped) == {"broken line": 2}
+    assert found.examples == (
+        "wav.scp line 4 utterance u3 has no text, or two lines with different ones",
+        "wav.scp line 21 utterance u5 has no line in text, or had a line before",
+    )
+    assert len({clip.identifier for clip in (*found.train, *found.evaluation)}) == CLIPS - 1
+    assert "1 lines of text name no utterance of train/wav.scp, such as v" in caplog.text
+
+
+def test_a_clip_of_a_shard_has_one_sound(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    members = shards.tar_members(range(CLIPS))
+    odd = [("a.1.wav", shards.sound(0)), ("a.2.wav", shards.sound(1)), ("a.txt", b"uno"), ("b.txt", b"due")]
+    nested = [("c.wav", shards.sound(0)), ("c.json", b'{"a":' * 100_000)]
+    data_layouts.write_tar(tmp_path / "clips/train-0.tar", [*members, *odd, *nested])
+    found = layout_checks.load(tmp_path, maxDroppedFraction="0.2")
+    assert dict(found.dropped) == {"broken line": 3}
+    assert "a of train-0.tar has 2 sounds (a.1.wav, a.2.wav): what is before the first dot" in found.examples[0]
+    assert "b of train-0.tar has no sound beside b.txt: the files of a clip follow each other" in found.examples[1]
+    assert "c of train-0.tar has a text that cannot be read" in found.examples[2]

@@ -54,6 +54,12 @@ def test_a_known_shape_is_named_with_what_to_do(volume: Path, name: str, shape: 
     assert error.message.endswith("docs/data.md has all layouts")
 
 
+def test_lists_in_several_folders(volume: Path) -> None:
+    add(volume, "anna/metadata.csv", "carlo/metadata.csv")
+    said = "has the splits anna, carlo; if these are parts of one split, put their lines into one train.jsonl"
+    assert refusal(volume).message.endswith(said)
+
+
 def test_an_unknown_folder_says_what_it_holds_and_what_is_read(volume: Path) -> None:
     add(volume, "talk.json", "notes.csv")
     assert refusal(volume).message == (

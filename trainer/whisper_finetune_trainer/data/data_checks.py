@@ -1,5 +1,6 @@
 """Checks of a data set before the money is spent: what is odd becomes a warning, what cannot be meant is refused."""
 
+import re
 from typing import Callable, List, Mapping, Sequence, Tuple
 
 from whisper_finetune_api.languages import LANGUAGES, text_language_code
@@ -17,6 +18,24 @@ _NO_WORDS: Mapping[str, Callable[[str], bool]] = {
     "are names of sound files": lambda text: text.lower().endswith(_SOUND_SUFFIXES) and " " not in text,
     "hold no letter": lambda text: not any(map(str.isalpha, text)),
 }
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>|&[A-Za-z]{2,8};|&#[0-9]{1,6};")
+
+
+def _is_misread(text: str) -> bool:
+    """Return whether a text is UTF-8 that was read as Windows-1252, such as `perchÃ©`."""
+    if text.isascii():
+        return False
+    try:
+        return text.encode("cp1252").decode("utf-8") != text
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return False
+
+
+_UNSPOKEN: Mapping[str, Callable[[str], bool]] = {
+    "hold tags or markup, which the model will learn to write": lambda text: bool(_MARKUP.search(text)),
+    "are UTF-8 that was read as another encoding": _is_misread,
+    "hold letters that were lost (\ufffd)": lambda text: "\ufffd" in text,
+}
 
 
 def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
@@ -25,7 +44,7 @@ def of_texts(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...
     DatasetInvalid where most are, unless the spec says that any script is meant.
     """
     texts = [clip.text for clip in found]
-    return (*_of_scripts(texts, spec), *_of_words(texts, spec))
+    return (*_of_scripts(texts, spec), *_of_words(texts, spec), *_of_letters(texts))
 
 
 def _of_scripts(texts: Sequence[str], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
@@ -52,6 +71,12 @@ def _of_words(texts: Sequence[str], spec: WhisperFineTuneSpec) -> Tuple[str, ...
             _refuse_most(len(found), len(texts), said, spec)
             warnings = (*warnings, said)
     return warnings
+
+
+def _of_letters(texts: Sequence[str]) -> Tuple[str, ...]:
+    """Return warnings about texts that hold what nobody speaks."""
+    found = ((what, [text for text in texts if is_so(text)]) for what, is_so in _UNSPOKEN.items())
+    return tuple(f"{len(odd)} of {len(texts)} texts {what}, such as: {quoted(odd[0])}" for what, odd in found if odd)
 
 
 def _refuse_most(number: int, total: int, said: str, spec: WhisperFineTuneSpec) -> None:

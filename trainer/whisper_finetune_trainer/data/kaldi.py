@@ -3,9 +3,10 @@
 An utterance is a sound of its own, or, where there is a file `segments`, a part of one.
 """
 
+import logging
 import posixpath
 import re
-from typing import Dict, Iterator, Tuple
+from typing import Dict, Iterable, Iterator, Tuple
 
 from whisper_finetune_trainer.data import segments, source_files
 from whisper_finetune_trainer.data.data_folder import DataFolder
@@ -18,6 +19,7 @@ COLUMNS = ("audio", "text")
 _SEGMENTS = "segments"
 _BLANKS = re.compile(r"[ \t]+")
 #: The end of a segment that goes to the end of its recording.
+logger = logging.getLogger(__name__)
 _TO_THE_END = re.compile(r"-1(\.0*)?")
 
 
@@ -33,9 +35,12 @@ def rows(folder: DataFolder, path: str) -> Iterator[Row]:
     listed = list_path(folder, path)
     if listed != path:
         yield from _segment_rows(folder, listed, _recordings(folder, path), texts)
-        return
-    for number, (utterance, sound) in _sounds(folder, path):
-        yield _row(number, utterance, sound, texts)
+    else:
+        for number, (utterance, sound) in _sounds(folder, path):
+            yield _row(number, utterance, sound, texts)
+    if texts:
+        example = quoted(next(iter(texts)))
+        logger.warning("%d lines of text name no utterance of %s, such as %s", len(texts), quoted(listed), example)
 
 
 def _sounds(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]]]:
@@ -51,15 +56,29 @@ def _sounds(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str
 
 
 def _recordings(folder: DataFolder, path: str) -> Dict[str, str]:
-    return dict(line for _, line in _sounds(folder, path))
+    return _by_name(line for _, line in _sounds(folder, path))
+
+
+def _by_name(lines: Iterable[Tuple[str, str]]) -> Dict[str, str]:
+    """Return what lines say of each name, nothing where two lines say different things."""
+    found: Dict[str, str] = {}
+    for name, said in lines:
+        found[name] = said if found.get(name, said) == said else ""
+    return found
 
 
 def _row(number: int, utterance: str, sound: str, texts: Dict[str, str]) -> Row:
+    # Taken out: a second line of one name would be another clip that goes by it.
+    text = texts.pop(utterance, None)
     if not sound:
         return Row(number, {}, f"has no path for {quoted(utterance)}")
-    if utterance not in texts:
-        return Row(number, {}, f"utterance {quoted(utterance)} has no line in text")
-    return Row(number, {"audio": sound, "text": texts[utterance]})
+    if text is None:
+        return Row(number, {}, f"utterance {quoted(utterance)} has no line in text, or had a line before")
+    return Row(number, {"audio": sound, "text": text}) if text else Row(number, {}, _without_text(utterance))
+
+
+def _without_text(utterance: str) -> str:
+    return f"utterance {quoted(utterance)} has no text, or two lines with different ones"
 
 
 def _segment_rows(folder: DataFolder, path: str, recordings: Dict[str, str], texts: Dict[str, str]) -> Iterator[Row]:
@@ -76,11 +95,13 @@ def _segment_row(number: int, utterance: str, rest: str, recordings: Dict[str, s
     recording, start, end = fields
     sound = recordings.get(recording)
     if not sound:
-        return Row(number, {}, f"names recording {quoted(recording)}, which has no path in wav.scp")
+        return Row(number, {}, f"names recording {quoted(recording)}, which has no path in wav.scp, or two")
     # Taken out: a second line of one name would be another clip that goes by it.
     text = texts.pop(utterance, None)
     if text is None:
         return Row(number, {}, f"utterance {quoted(utterance)} has no line in text, or had a segment before")
+    if not text:
+        return Row(number, {}, _without_text(utterance))
     try:
         segment = segments.made(start, None if _TO_THE_END.fullmatch(end) else end)
     except segments.MalformedSegmentError as error:
@@ -93,7 +114,7 @@ def _texts(folder: DataFolder, path: str) -> Dict[str, str]:
         raise TrainerError(
             "DatasetInvalid", f"{folder.address} has a wav.scp, but {quoted(path)} with its texts is missing"
         )
-    return dict(line for _, line in _lines(folder, path))
+    return _by_name(line for _, line in _lines(folder, path))
 
 
 def _lines(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]]]:

@@ -181,14 +181,21 @@ def _is_named_after_a_split(name: str) -> bool:
     """Return whether a file is the list of a split by its name: other tables, and JSON, may be anything."""
     if _format(name) != "manifest" or name in {*_LISTS_OF_ALL, _TARRED}:
         return False
-    return name.endswith((".jsonl", "_manifest.json")) or re.split("[-_.]", name, maxsplit=1)[0] in _SPLIT_NAMES
+    return name.endswith((".jsonl", "_manifest.json")) or _is_of_a_split(name)
+
+
+def _is_of_a_split(name: str) -> bool:
+    return re.split("[-_.]", name, maxsplit=1)[0] in _SPLIT_NAMES
 
 
 def missing(folder: DataFolder, split: str) -> TrainerError:
     """Return what is said where a folder has no such split: which ones it has, what it looks like, what it holds."""
     splits = splits_of(folder)
     if splits:
-        return TrainerError("DatasetNotFound", f"split {split}: {folder.address} has the splits {listed(splits)}")
+        are_parts = len(splits) > 1 and not any(map(_is_of_a_split, splits))
+        advice = "; if these are parts of one split, put their lines into one train.jsonl" if are_parts else ""
+        said = f"split {split}: {folder.address} has the splits {listed(splits)}{advice}"
+        return TrainerError("DatasetNotFound", said)
     said = folder_shapes.of_folder(folder) or (
         f"no layout that is read here is in it, such as {split}.jsonl, {split}.csv, {split}/metadata.csv, "
         f"{split}/{WAV_SCP}, {split}-*.tar or {split}-*.parquet"

@@ -12,7 +12,7 @@ from whisper_finetune_trainer.data.audio_places import Held, Member, Sound
 from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.data.manifest import Row
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted, words_of
+from whisper_finetune_trainer.quoting import listed, quoted, words_of
 
 _SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])
 _TEXTS = frozenset(["lab", "text", "transcript", "txt"])
@@ -123,12 +123,24 @@ def _sound(opened: BinaryIO, entry: tarfile.TarInfo) -> bytes:
 
 def _row(number: int, path: str, key: str, members: List[_Found]) -> Row:
     values: Dict[str, Any] = {}
+    sounds = [posixpath.basename(found.member.name) for found in members if _suffix(found.member.name) in _SOUNDS]
+    if len(sounds) != 1:
+        return Row(number, {}, f"{quoted(key)} of {quoted(path)} {_without_one_sound(sounds, members)}")
     try:
         for found in members:
             values.update(_values(path, found.member, found.content))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Row(number, {}, f"{quoted(key)} of {quoted(path)} has a text that cannot be read ({words_of(error)})")
     return Row(number, values)
+
+
+def _without_one_sound(sounds: List[str], members: List[_Found]) -> str:
+    if sounds:
+        return f"has {len(sounds)} sounds ({listed(sounds)}): what is before the first dot of a name is the clip's"
+    names = listed(posixpath.basename(found.member.name) for found in members)
+    return (
+        f"has no sound beside {names}: the files of a clip follow each other, and sounds end in .wav, .flac or the like"
+    )
 
 
 def _values(path: str, member: Member, content: bytes) -> Dict[str, Any]:
