@@ -126,6 +126,32 @@ def test_generation_settings_of_an_old_folder_are_completed(volume: Path) -> Non
     assert loaded.network.config.forced_decoder_ids is None
 
 
+def test_malformed_generation_settings_are_left_out_and_named(volume: Path, caplog: pytest.LogCaptureFixture) -> None:
+    malformed = {
+        "bos_token_id": [None],
+        "eos_token_id": 10**9,
+        "pad_token_id": True,
+        "begin_suppress_tokens": [1, "2"],
+        "alignment_heads": [[0, 1, 2]],
+        "max_initial_timestamp_index": -1,
+        "lang_to_id": {"<|it|>": "no number", "<|de|>": 10**9, "<|none|>": 3},
+        "task_to_id": [],
+    }
+    edit_json(volume / "model" / "generation_config.json", **malformed)
+    loaded = load(volume)
+    settings, tokens = loaded.network.generation_config, loaded.tokenizer
+    ids = (settings.bos_token_id, settings.eos_token_id, settings.pad_token_id)
+    assert ids == (tokens.bos_token_id, tokens.eos_token_id, tokens.pad_token_id)
+    assert (settings.begin_suppress_tokens, getattr(settings, "alignment_heads", None)) == (None, None)
+    assert settings.lang_to_id["<|it|>"] == loaded.prompt_ids[1]
+    assert "<|none|>" not in settings.lang_to_id
+    assert settings.task_to_id["transcribe"] == loaded.prompt_ids[2]
+    assert (
+        "left out, because malformed: alignment_heads, begin_suppress_tokens, bos_token_id, eos_token_id, "
+        "max_initial_timestamp_index, pad_token_id"
+    ) in caplog.text
+
+
 def test_a_text_may_be_as_long_as_the_decoder_allows(volume: Path) -> None:
     edit_json(volume / "model" / "generation_config.json", max_length=448)
     assert load(volume).network.generation_config.max_length == 64
