@@ -1308,6 +1308,7 @@ SCENARIOS: dict[str, Scenario] = {
         (CREATED, JOB, TRAINING, Moment(340, job(), (on_node(running(2, 5, deleted=True)),), progress(40))),
         "Training",
         "Training",
+        "which was told to end by 2026-11-22T10:05:02Z and saves a checkpoint",
         rechecks=True,
     ),
     "a gate of its pod is not ready": Scenario(
@@ -1434,6 +1435,13 @@ SCENARIOS: dict[str, Scenario] = {
         "Training",
         "Suspending",
         "saving a checkpoint",
+        ("delete",),
+    ),
+    "suspended before its pod has begun": Scenario(
+        (CREATED, JOB, POD, Moment(61, job(), POD.pods, spec={"suspend": True}, generation=2)),
+        "Pending",
+        "Suspending",
+        "its pod is ending",
         ("delete",),
     ),
     "suspended, and its pod is ending": Scenario(

@@ -37,7 +37,7 @@ _IN_QUEUE = (
     "Kueue has not admitted its Job from queue {queue} yet, or somebody suspended the Job by hand; "
     "kubectl -n {namespace} get workloads tells what it waits for"
 )
-_TAKEN_BACK = "its Job was suspended, by Kueue or by hand: its pod is saving a checkpoint and ending"
+_TAKEN_BACK = "its Job was suspended, by Kueue or by hand: "
 _ELSEWHERE = (
     "queue {queue} sends the Job to another cluster ({manager}), whose pod cannot be read from here, nor its result; "
     "suspend the run, label it with another queue, and resume it"
@@ -68,7 +68,7 @@ def _find(situation: Situation, job: Workload) -> Course:
         return _after_end(situation, job)
     if situation.at_work:
         course = pod_under_way.find(situation, situation.at_work)
-        phase = pod_phases.of_pod(situation, phases.SUSPENDING, _TAKEN_BACK) if job.suspended else course.phase
+        phase = pod_phases.stopping(situation, _TAKEN_BACK) if job.suspended else course.phase
         return replace(course, phase=phase, actions=(*_allow_retries(situation, job), *course.actions))
     return _suspended(situation, job) if job.suspended else _without_pod(situation, job)
 

@@ -45,7 +45,15 @@ def _queued(situation: Situation) -> str:
 
 def running(situation: Situation, pod: Pod) -> Phase:
     state = _state(situation)
-    return Phase(state, state, f"pod {pod.name}")
+    told = f", which was told to end by {timestamps.render(pod.ends_by)} and saves a checkpoint" if pod.ends_by else ""
+    return Phase(state, state, f"pod {pod.name}{told}")
+
+
+def stopping(situation: Situation, why: str) -> Phase:
+    """Return the phase of a run whose Job or spec was suspended: only a trainer that runs has anything to save."""
+    pod = situation.at_work
+    doing = "saving a checkpoint and ending" if pod and pod.running else "ending"
+    return of_pod(situation, phases.SUSPENDING, f"{why}its pod is {doing}")
 
 
 def of_pod(situation: Situation, reason: str, message: str) -> Phase:

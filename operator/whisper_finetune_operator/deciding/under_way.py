@@ -86,9 +86,7 @@ def _suspend(situation: Situation) -> Course:
     live = situation.workload
     delete = (DeleteWorkload(live.kind, live.name, live.uid, "spec.suspend"),) if live else ()
     if live or situation.at_work:
-        return Course(
-            pod_phases.of_pod(situation, phases.SUSPENDING, "its pod is saving a checkpoint and ending"), delete
-        )
+        return Course(pod_phases.stopping(situation, ""), delete)
     message = "set spec.suspend to false to go on from the newest checkpoint"
     return Course(Phase("Suspended", "Suspended", message), situation.giving_back)
 
