@@ -6,6 +6,9 @@ VENV := .venv/bin
 CLUSTER_NAME ?= wft
 RUNTIME ?= cpu
 OUTPUT ?= pvc
+# Tests that run at a time. Those with a cluster run one by one: they share its node, and wait for what happens there.
+TEST_WORKERS ?= 2
+WITH_CLUSTER := apiserver or cluster or browser or speech
 
 .PHONY: help demo test test-unit check verify generate cluster-up cluster-down images bench bench-trainer bench-operator lock environment
 
@@ -16,7 +19,10 @@ demo: environment ## From nothing to a word error rate: local cluster, operator,
 	$(VENV)/python tests/demo run --runtime $(RUNTIME) --output $(OUTPUT)
 
 test: environment ## All tests: units, the real API server, real pods, real speech.
-	$(VENV)/python -m pytest tests
+	@failed=0; \
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest tests -n $(TEST_WORKERS) -m "not ($(WITH_CLUSTER))" || failed=1; \
+	$(VENV)/python -m pytest tests -m "$(WITH_CLUSTER)" || failed=1; \
+	exit $$failed
 
 test-unit: environment ## The quick tests: no cluster, no browser, no training. About a minute.
 	$(VENV)/python -m pytest tests -m "not apiserver and not cluster and not speech and not browser and not slow"

@@ -6,16 +6,32 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from kubernetes import client, config
+from xdist.scheduler import LoadFileScheduling
 
 from repository import ROOT
 
 #: Python 3.8's: test_python38.py runs them there.
 collect_ignore = ["ipu", "poptorch_emulation"]
 CLUSTER_PROGRAM = ROOT / "tests" / "cluster"
+#: Each of its tests is a whole file of other tests, on another Python.
+FILES_IN_A_FILE = "tests/test_python38.py"
+
+
+class FileByFile(LoadFileScheduling):
+    """Where several workers run the tests, each takes whole files: fixtures of a module are made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(FILES_IN_A_FILE) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
+    return FileByFile(config, log)
 
 
 def cluster_program(*arguments: str) -> str:

@@ -50,3 +50,10 @@ def test_tests_run_on_work_in_progress_and_continuous_integration_verifies_what_
     assert "git diff --exit-code" in commands_of("verify")
     steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-2:]
     assert steps == ["make verify", "exec make test"]
+
+
+def test_every_test_runs_once_two_at_a_time_or_one_by_one() -> None:
+    together, one_by_one = re.findall(r"-m pytest tests (.*)-m \"(.+)\"", commands_of("test"))
+    assert together[0].startswith("-n ")
+    assert one_by_one[0] == ""
+    assert together[1] == f"not ({one_by_one[1]})"
