@@ -249,3 +249,14 @@ def test_what_lies_outside_is_neither_read_nor_written_through_links_in_the_outp
     assert (claim / "latest.json").is_symlink() is False
     assert {path.name: path.read_text("utf-8") for path in outside.iterdir()} == {"file": SECRET}
     assert sorted(path.name for path in claim.iterdir()) == ["latest.json", "new.json"]
+
+
+def test_the_number_of_a_shard_leads_to_no_other_folder(tmp_path: Path, claim: Path) -> None:
+    data_layouts.nemo_tarred(claim / "clips")
+    manifest = claim / "clips/tarred_audio_manifest.json"
+    (claim / "clips/audio_x").mkdir()
+    (claim / "clips/audio_1.tar").rename(claim / "audio_1.tar")
+    text = manifest.read_text(encoding="utf-8").replace('"shard_id": 1', '"shard_id": "x/../../audio_1"')
+    manifest.write_text(text, encoding="utf-8")
+    found = load(claim, maxDroppedFraction="0.9")
+    assert dict(found.dropped) == {"broken line": 5}

@@ -113,8 +113,10 @@ class Runtime(ApiModel):
         description="Most that a run may write to its scratch space, on its node's disk. The pod asks for it, 2Gi of "
         "/tmp and 1Gi for its log as ephemeral-storage, unless resources say otherwise.",
     )
-    model_cache: VolumeSource | None = Field(None, description="Where downloads from the Hub stay (HF_HOME).")
-    executable_cache: VolumeSource | None = Field(None, description="Where compiled IPU programs stay.")
+    model_cache: VolumeSource | None = Field(
+        None, description="Where downloads from the Hub stay (HF_HOME), for all runs."
+    )
+    executable_cache: VolumeSource | None = Field(None, description="Where compiled IPU programs stay, for all runs.")
     ca_bundle: CaBundle | None = Field(
         None,
         description="Authorities of stores, trackers and the Hub: all that are to be trusted, the public ones too "

@@ -42,4 +42,5 @@ def rows(folder: DataFolder, place: str, found: Iterator[Row], column: str) -> I
 
 
 def _path(place: str, shard: Any) -> str:
-    return posixpath.join(place, f"audio_{shard}.tar")
+    # A number, which leads to no other folder.
+    return posixpath.join(place, f"audio_{str(shard).replace('/', '-')}.tar")
