@@ -122,6 +122,7 @@ def test_generation_settings_of_an_old_folder_are_completed(volume: Path) -> Non
     assert settings.task_to_id["transcribe"] == loaded.prompt_ids[2]
     assert (settings.language, settings.task, settings.is_multilingual) == ("<|it|>", "transcribe", True)
     assert settings.max_length == 64
+    assert settings.eos_token_id == loaded.tokenizer.eos_token_id
     assert settings.forced_decoder_ids == [list(place) for place in enumerate(loaded.prompt_ids[1:], start=1)]
     assert loaded.network.config.forced_decoder_ids is None
 
