@@ -10,7 +10,7 @@ from typing import Any
 
 import run_objects
 from run_objects import DONE, START, complete, ended, job_failed, running, time
-from whisper_finetune_api.causes import FINAL_EXIT_CODES
+from whisper_finetune_api.causes import EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_operator.deciding import actions, decisions
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.workloads import pods
@@ -86,7 +86,7 @@ class Cluster:
             job["status"]["conditions"] = [complete(self.seconds)]
         elif pod.disrupted or pod.exit_code == 75:
             return
-        elif pod.exit_code in FINAL_EXIT_CODES:
+        elif pod.exit_code in (*FINAL_EXIT_CODES, EXIT_VERSIONS):
             message = f"Container trainer for pod speech/{pod.name} failed with exit code {pod.exit_code} matching"
             job["status"]["conditions"] = [job_failed(self.seconds, "PodFailurePolicy", message)]
         else:

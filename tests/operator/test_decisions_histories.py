@@ -54,7 +54,7 @@ def test_one_at_work_at_a_time_and_an_end_that_stays(seed: int) -> None:
             cluster.spec = {**cluster.spec, "suspend": False}
             if cluster.job:
                 cluster.job["spec"]["suspend"] = False
-        _step(cluster, [0, 0, 1, 137, 65, 75] if chaos else [0, 1], chaos=chaos)
+        _step(cluster, [0, 0, 1, 137, 65, 75, 76] if chaos else [0, 1], chaos=chaos)
         state = (cluster.status or {}).get("state")
         assert len(cluster.at_work()) <= 1
         if over:
@@ -68,7 +68,7 @@ def test_one_at_work_at_a_time_and_an_end_that_stays(seed: int) -> None:
     assert over, "a run must come to an end when it is left in peace"
     assert cluster.at_work() == []
     attempts = (cluster.status or {})["attempts"]
-    assert attempts["failed"] <= sum(code not in (0, 75, -1) for code in cluster.endings)
+    assert attempts["failed"] <= sum(code not in (0, 75, 76, -1) for code in cluster.endings)
     assert attempts["outOfMemory"] <= cluster.endings.count(137)
     assert attempts["started"] <= len(cluster.endings)
 
@@ -82,3 +82,17 @@ def test_every_end_that_is_seen_is_counted_once() -> None:
         assert attempts["failed"] == sum(code not in (0, 75, -1) for code in cluster.endings)
         assert attempts["started"] == len(cluster.endings)
         assert all(pods.read(pod).ended for pod in cluster.pods)
+
+
+def test_a_run_whose_trainer_is_too_old_goes_on_when_its_image_is_mended() -> None:
+    for seed in range(5):
+        cluster = Cluster(random.Random(seed), spec={"retries": 0})  # noqa: S311 (no secret)
+        while cluster.jobs_made < 4:
+            _step(cluster, [76], chaos=False)
+            assert (cluster.status or {}).get("state") == "Pending" or cluster.at_work()
+        # Ten minutes for each that refused; one that was drained costs less.
+        assert 0 < cluster.seconds - 600 * cluster.endings.count(76) < 600
+        assert (cluster.status or {})["attempts"]["failed"] == 0
+        while (cluster.status or {}).get("state") not in ("Succeeded", "Failed"):
+            _step(cluster, [1], chaos=False)
+        assert (cluster.status or {})["attempts"]["failed"] == 1
