@@ -27,8 +27,6 @@ from whisper_finetune_operator.workloads import endings, pods, results
 from whisper_finetune_operator.workloads.endings import Meaning
 
 BEFORE_CONTRACTS = "64b4dfa"
-JOBS = sorted(path.name for path in (ROOT / "tests/golden").glob("job-*.yaml"))
-STATUSES = sorted(path.name for path in (ROOT / "tests/golden").glob("status-*.yaml"))
 
 
 def git(*arguments: str) -> bytes:
@@ -73,6 +71,18 @@ def ask_previous(folder: Path, *asked: tuple[str, Any]) -> list[Any]:
     return answers
 
 
+def golden(folder: Path, kind: str) -> list[Path]:
+    """Return a version's own golden objects of one kind."""
+    found = sorted((folder / "tests/golden").glob(f"{kind}-*.yaml"))
+    assert found
+    return found
+
+
+def told_to_trainers(folder: Path) -> list[dict[str, str]]:
+    """Return what a version's operator tells its trainers."""
+    return [environment_of(golden_job(path)) for path in golden(folder, "job")]
+
+
 def environment_of(made: dict[str, Any]) -> dict[str, str]:
     """Return what a Job tells its trainer."""
     (container,) = made["spec"]["template"]["spec"]["containers"]
@@ -89,12 +99,12 @@ def newer_by_one_field(environment: dict[str, str]) -> dict[str, str]:
 
 
 def test_the_trainer_before_takes_this_operators_configuration(previous: Path) -> None:
-    asked = [("trainer_reads_config", environment_of(golden_job(ROOT / "tests/golden" / name))) for name in JOBS]
-    assert ask_previous(previous, *asked) == [[0, None, ""]] * len(JOBS)
+    asked = [("trainer_reads_config", sent) for sent in told_to_trainers(ROOT)]
+    assert ask_previous(previous, *asked) == [[0, None, ""]] * len(asked)
 
 
 def test_what_the_trainer_before_cannot_do_waits(previous: Path) -> None:
-    sent = newer_by_one_field(environment_of(golden_job(ROOT / "tests/golden" / JOBS[0])))
+    sent = newer_by_one_field(told_to_trainers(ROOT)[0])
     ((code, reason, message),) = ask_previous(previous, ("trainer_reads_config", sent))
     says = {"stage": "Preparing", "reason": reason, "message": message}
     pod = ended(2, 5, 6, code, says)
@@ -116,10 +126,9 @@ def test_this_operator_takes_the_result_of_the_trainer_before(previous: Path) ->
 # this trainer, the operator before
 
 
-@pytest.mark.parametrize("name", JOBS)
-def test_this_trainer_takes_the_configuration_of_the_operator_before(previous: Path, name: str) -> None:
-    sent = environment_of(golden_job(previous / "tests/golden" / name))
-    assert other_version.trainer_reads_config(sent) == [0, None, ""]
+def test_this_trainer_takes_the_configuration_of_the_operator_before(previous: Path) -> None:
+    for sent in told_to_trainers(previous):
+        assert other_version.trainer_reads_config(sent) == [0, None, ""]
 
 
 def test_an_operator_without_a_contract_takes_all_that_this_trainer_may_answer(without_contract: Path) -> None:
@@ -134,31 +143,30 @@ def test_an_operator_without_a_contract_takes_all_that_this_trainer_may_answer(w
 
 
 def test_an_operator_without_a_contract_gets_no_number(without_contract: Path) -> None:
-    golden = without_contract / "tests/golden"
-    assert {contract.of_environment(environment_of(golden_job(golden / name))) for name in JOBS} == {0}
+    assert set(map(contract.of_environment, told_to_trainers(without_contract))) == {0}
 
 
 # the status and the volumes outlive both
 
 
-@pytest.mark.parametrize("name", STATUSES)
-def test_a_status_of_the_operator_before_is_read_whole(previous: Path, name: str) -> None:
-    found = yaml.safe_load((previous / "tests/golden" / name).read_text(encoding="utf-8"))
-    decided = decisions.decide(world(run_object(status=found), 5000), RUNTIMES)
-    assert decided.remarks == ()
-    if found["state"] in ("Succeeded", "Failed"):
-        assert (decided.status.state, decided.actions) == (found["state"], ())
+def test_a_status_of_the_operator_before_is_read_whole(previous: Path) -> None:
+    for path in golden(previous, "status"):
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        decided = decisions.decide(world(run_object(status=found), 5000), RUNTIMES)
+        assert decided.remarks == ()
+        if found["state"] in ("Succeeded", "Failed"):
+            assert (decided.status.state, decided.actions) == (found["state"], ())
 
 
 def test_an_operator_without_a_contract_reads_no_status_of_this_one(without_contract: Path) -> None:
     """As docs/upgrades.md says: whoever goes back to contract 0 ends with operators that look at such runs in vain."""
-    found = [yaml.safe_load((ROOT / "tests/golden" / name).read_text(encoding="utf-8")) for name in STATUSES]
+    found = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in golden(ROOT, "status")]
     answers = ask_previous(without_contract, *(("operator_reads_status", status) for status in found))
     assert answers == [False] * len(found)
 
 
 def test_checkpoints_are_known_by_the_same_digest(previous: Path) -> None:
-    specs = [json.loads(environment_of(golden_job(ROOT / "tests/golden" / name))[CONFIG_ENV])["spec"] for name in JOBS]
+    specs = [json.loads(sent[CONFIG_ENV])["spec"] for sent in told_to_trainers(ROOT)]
     answers = ask_previous(previous, *(("trainer_digests_spec", spec) for spec in specs))
     assert answers == [other_version.trainer_digests_spec(spec) for spec in specs]
 

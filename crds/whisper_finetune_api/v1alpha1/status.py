@@ -108,10 +108,12 @@ class WordErrorRate(ApiModel):
         None, description="Character error rate after normalizing, where texts have no spaces."
     )
 
-    looped_clips: Optional[Count] = Field(
+    looped_clips: Annotated[Optional[Count], LATER] = Field(
         None, description="Clips whose text never ends or repeats its end: nothing of it counts as heard."
     )
-    score_with_loops: Optional[Percent] = Field(None, description="Score if every word of those texts counted.")
+    score_with_loops: Annotated[Optional[Percent], LATER] = Field(
+        None, description="Score if every word of those texts counted."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -142,7 +144,9 @@ class Result(WordErrorRate):
     )
     difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
     unseen_texts: Optional[ClipSubset] = Field(None, description="The same without texts that occur in train.")
-    without_loops: Optional[ClipSubset] = Field(None, description="The same without clips that loop before or after.")
+    without_loops: Annotated[Optional[ClipSubset], LATER] = Field(
+        None, description="The same without clips that loop before or after."
+    )
 
     def compared_with(self, before: Optional[WordErrorRate], metric: Optional[Metric]) -> str:
         """Return the scores before and after in words; a model that became worse is called so."""
