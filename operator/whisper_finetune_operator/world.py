@@ -83,12 +83,13 @@ class Refusal:
 
         A quota's message counts what is used at the moment: no news, and no write for each change of it.
         """
-        if known is None or _without_numbers(known.message) != _without_numbers(self.message):
+        if known is None or without_numbers(known.message) != without_numbers(self.message):
             return self
         return Refusal(known.message, self.seen_at, min(known.refused_since, self.refused_since))
 
 
-def _without_numbers(message: str) -> str:
+def without_numbers(message: str) -> str:
+    """Return the message as it is whatever it counts at the moment."""
     return re.sub(r"\d+", "#", message)
 
 

@@ -1092,6 +1092,12 @@ SCENARIOS: dict[str, Scenario] = {
         "Pending",
         "QueueNotSupported",
     ),
+    "its Job is done, and no pod of it was ever here": Scenario(
+        (Moment(1, labels=QUEUE), Moment(7200, queued(complete(7100)), labels=QUEUE)),
+        "Pending",
+        "QueueNotSupported",
+        "queue speech sends the Job to another cluster (MultiKueue)",
+    ),
     "its Job names the controller that every cluster has": Scenario(
         (CREATED, Moment(60, job(spec__managedBy="kubernetes.io/job-controller"), (running(2, 5),))),
         "Preparing",
@@ -1302,7 +1308,7 @@ SCENARIOS: dict[str, Scenario] = {
         (CREATED, JOB, TRAINING, Moment(90000, job(), (on_node(running(2, 5, deleted=True)),), progress(40))),
         "Unknown",
         "NodeUnreachable",
-        "was to end by 2026-11-22T10:05:02Z and has not, so its node worker-3 does not seem to answer",
+        "was to end by 2026-11-22T10:05:02Z and has not, so node worker-3 does not seem to answer",
     ),
     "its pod was to end just now": Scenario(
         (CREATED, JOB, TRAINING, Moment(340, job(), (on_node(running(2, 5, deleted=True)),), progress(40))),

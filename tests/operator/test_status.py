@@ -19,6 +19,7 @@ from run_objects import (
     progress,
     run_object,
     running,
+    unschedulable,
 )
 from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, stopped, tell
 from whisper_finetune_api.run import ReportedModel, TrainingResult
@@ -129,6 +130,14 @@ def test_a_result_leaves_no_evaluation_under_way() -> None:
     done = last_status(CREATED, JOB, PREPARING, Moment(100, job(), (ended(2, 5, 99, 0, last_words),)))
     assert done.progress is not None
     assert (done.progress.summary, done.progress.clips_to_evaluate) == ("100/100 steps", None)
+
+
+def test_numbers_of_the_scheduler_are_no_news() -> None:
+    def moment(seconds: float, nodes: int, lacks: str = "Insufficient cpu") -> Moment:
+        return Moment(seconds, job(), (unschedulable(2, f"0/{nodes} nodes are available: {nodes} {lacks}."),))
+
+    assert writes(CREATED, JOB, moment(9, 12), moment(40, 13), moment(70, 12))[2:] == [True, False, False]
+    assert writes(CREATED, JOB, moment(9, 12), moment(40, 12, "Insufficient memory"))[2:] == [True, True]
 
 
 def test_the_age_of_progress_is_written_every_five_minutes_while_steps_change() -> None:

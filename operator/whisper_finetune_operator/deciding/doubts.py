@@ -51,12 +51,12 @@ def _is_lost(pod: Pod, now: datetime) -> bool:
 
 
 def _of_node(pod: Pod) -> str:
-    node = pod.node or "of its own"
+    node = f"node {pod.node}" if pod.node else "its node"
     if pod.silent_since:
-        what = f"node {node} of pod {pod.name} does not answer since {timestamps.render(pod.silent_since)}"
+        what = f"{node} of pod {pod.name} does not answer since {timestamps.render(pod.silent_since)}"
     else:
         by = timestamps.render(pod.ends_by) if pod.ends_by else "now"
-        what = f"pod {pod.name} was to end by {by} and has not, so its node {node} does not seem to answer"
+        what = f"pod {pod.name} was to end by {by} and has not, so {node} does not seem to answer"
     return f"{what}: {_WHAT_TO_DO}"
 
 

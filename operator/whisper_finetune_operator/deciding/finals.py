@@ -72,7 +72,10 @@ def _out_of_memory(situation: Situation) -> Phase | None:
 def _result_unreadable(situation: Situation) -> Phase | None:
     if situation.tally.attempts.unreadable < _UNREADABLE_LIMIT:
         return None
-    message = "the trainer ended well twice, and its result could not be read; the runtime's image may not be ours"
+    if situation.tally.attempts.started:
+        message = "the trainer ended well twice, and its result could not be read; the runtime's image may not be ours"
+    else:
+        message = "its Job was complete twice, and no pod of it was seen in this cluster: nothing tells the result"
     return phases.failed("ResultUnreadable", message)
 
 

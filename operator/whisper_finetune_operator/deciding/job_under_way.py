@@ -62,7 +62,7 @@ def _limited(situation: Situation, job: Workload) -> Course:
 
 
 def _find(situation: Situation, job: Workload) -> Course:
-    if job.managed_by:
+    if job.managed_by or _was_done_elsewhere(situation, job):
         return _elsewhere(job)
     if job.end:
         return _after_end(situation, job)
@@ -84,8 +84,14 @@ def _suspended(situation: Situation, job: Workload) -> Course:
     return Course(Phase("Queued", "WaitingForQuota", message), (*allow, *move))
 
 
+def _was_done_elsewhere(situation: Situation, job: Workload) -> bool:
+    """Return whether a Job of a queue is complete of which no pod was ever seen: to train again would be in vain."""
+    complete = job.end is not None and job.end.type == "Complete"
+    return bool(job.queue) and complete and not situation.tally.attempts.started
+
+
 def _elsewhere(job: Workload) -> Course:
-    message = _ELSEWHERE.format(queue=job.queue or "of the Job", manager=job.managed_by)
+    message = _ELSEWHERE.format(queue=job.queue or "of the Job", manager=job.managed_by or "MultiKueue")
     return Course(phases.waits("QueueNotSupported", message))
 
 

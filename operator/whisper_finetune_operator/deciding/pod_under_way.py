@@ -4,13 +4,14 @@ import math
 from dataclasses import replace
 from datetime import timedelta
 
-from whisper_finetune_operator.deciding import companions, pod_phases
+from whisper_finetune_operator.deciding import companions, conditions, pod_phases
 from whisper_finetune_operator.deciding.actions import DeleteWorkload, LookForObstacle
 from whisper_finetune_operator.deciding.course import Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
-from whisper_finetune_operator.phases import NOT_STARTED
+from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads import waiting
 from whisper_finetune_operator.workloads.pods import Pod
+from whisper_finetune_operator.world import without_numbers
 
 #: A pod that has a node and does not begin for so long is asked why.
 _BEGUN_AFTER = timedelta(seconds=30)
@@ -29,7 +30,7 @@ def find(situation: Situation, pod: Pod) -> Course:
 
 def _on_its_way(situation: Situation, pod: Pod) -> Course:
     """Return what a pod waits for by its own status, else by Events, which are asked for ever more seldom."""
-    lacking = waiting.find(pod.waiting) if pod.waiting else None
+    lacking = _unless_numbers_changed(situation, waiting.find(pod.waiting)) if pod.waiting else None
     if lacking or pod.node is None:
         return Course(lacking or pod_phases.of_pod(situation, NOT_STARTED.reason, NOT_STARTED.message))
     phase = waiting.obstructed(situation.obstacle) if situation.obstacle else NOT_STARTED
@@ -38,6 +39,15 @@ def _on_its_way(situation: Situation, pod: Pod) -> Course:
         return Course(phase, recheck_seconds=still_early.total_seconds())
     again_seconds = retry_seconds(situation.now - pod.created, situation.run.uid)
     return Course(phase, (LookForObstacle(pod.uid),), again_seconds)
+
+
+def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase | None:
+    """Return the phase in the words of before where they differ in numbers alone: the scheduler counts nodes anew."""
+    told = conditions.find(situation.previous.conditions, "Succeeded")
+    if found is None or told is None or told.reason != found.reason:
+        return found
+    same = without_numbers(told.message) == without_numbers(conditions.printable(found.message))
+    return replace(found, message=told.message) if same else found
 
 
 def _after_its_trainer(situation: Situation, pod: Pod) -> Course:
