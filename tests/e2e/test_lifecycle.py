@@ -43,6 +43,7 @@ def test_status_holds_the_rates_before_and_after(good: dict[str, Any]) -> None:
         "Stalled": "False",
         "Suspended": "False",
         "Running": "False",
+        "Finished": "True",
     }
 
 
