@@ -132,6 +132,7 @@ def test_texts_of_another_column_refuse_the_data_set(volume: Path, what: str, te
 UNSPOKEN = {
     "hold tags or markup, which the model will learn to write, such as: ciao <unk>": "ciao <unk>",
     "hold tags or markup, which the model will learn to write, such as: pane &amp; vino": "pane &amp; vino",
+    "hold control characters, such as: ciao\\x00": "ciao\0",
     "are UTF-8 that was read as another encoding, such as: perchÃ©": "perchÃ©",
     "hold letters that were lost (\ufffd), such as: perch\ufffd": "perch\ufffd",
 }

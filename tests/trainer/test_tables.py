@@ -47,6 +47,7 @@ BROKEN = {
     "opened in a text": ('a.wav,"ciao', OPEN),
     "closed too early": ('a.wav,"ciao" disse', """is no line of a table (',' expected after '"')"""),
     "escaped as in C": (r'a.wav,"disse \"ciao\" a me"', """is no line of a table (',' expected after '"')"""),
+    "a NUL": ("a.wav,ciao\0", "is no line of a table (line contains NUL)"),
     "more cells": ("a.wav,ciao, bella", "has 3 cells, and the header 2"),
     "a cell of a megabyte": (
         f"a.wav,{'x' * 1_000_000}",

@@ -34,6 +34,7 @@ def _is_misread(text: str) -> bool:
 _UNSPOKEN: Mapping[str, Callable[[str], bool]] = {
     "hold tags or markup, which the model will learn to write": lambda text: bool(_MARKUP.search(text)),
     "are UTF-8 that was read as another encoding": _is_misread,
+    "hold control characters": lambda text: any(ord(letter) < ord(" ") and not letter.isspace() for letter in text),
     "hold letters that were lost (\ufffd)": lambda text: "\ufffd" in text,
 }
 

@@ -38,7 +38,10 @@ class _Format(NamedTuple):
     has_quotes: bool
 
     def cells(self, line: str) -> List[str]:
-        """Return the cells of a line; csv.Error where its quotation marks are not in pairs."""
+        """Return the cells of a line; csv.Error where its quotation marks are not in pairs, or it holds a NUL."""
+        if "\0" in line:
+            # Only older versions of Python say so.
+            raise csv.Error("line contains NUL")
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.has_quotes else csv.QUOTE_NONE
         text = line.rstrip(" \r\n")
         # Strict: without it, a mark that is never closed, and letters behind one that is, are passed over.
