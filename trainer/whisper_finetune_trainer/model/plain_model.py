@@ -31,7 +31,7 @@ def made_of(folder: Path, mount: Mount, address: str, scratch_folder: str) -> It
 
     ModelNotFound, or ConfigInvalid where a file lies outside of `mount` or asks for what is not read here.
     """
-    names = _names(folder, address)
+    names = _names(folder, mount, address)
     with tempfile.TemporaryDirectory(prefix="model-", dir=scratch_folder) as made:
         for name in names:
             _bring(name, _resolved(folder / name, mount), Path(made, name), address)
@@ -39,7 +39,7 @@ def made_of(folder: Path, mount: Mount, address: str, scratch_folder: str) -> It
         yield Path(made)
 
 
-def _names(folder: Path, address: str) -> List[str]:
+def _names(folder: Path, mount: Mount, address: str) -> List[str]:
     """Return the files to load; ModelNotFound, or ConfigInvalid for weights that must not be read here."""
     if not folder.is_dir():
         raise TrainerError("ModelNotFound", f"model: {address} is no folder of its volume")
@@ -50,6 +50,9 @@ def _names(folder: Path, address: str) -> List[str]:
         raise TrainerError("ModelNotFound", f"model: {address} has no {CONFIG}; it holds {held}{more}")
     if not set(_WEIGHTS).intersection(found):
         more = foreign_models.of_folder(found)
+        if not more:
+            # What a model is goes before what it lacks.
+            _of_network(_parsed(_resolved(folder / CONFIG, mount), CONFIG, address), address)
         raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected{more}")
     names = [name for name in model_files.needed(found) if not name.startswith("adapter_")]
     if any(name.endswith(".bin") for name in names):
