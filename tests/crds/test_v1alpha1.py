@@ -10,6 +10,7 @@ from whisper_finetune_api import addresses, languages, models
 from whisper_finetune_api.run import Accelerator
 from whisper_finetune_api.run_plan import for_older_trainers, make_run_plan, make_schedule
 from whisper_finetune_api.v1alpha1 import (
+    ClipSubset,
     Metric,
     Result,
     Training,
@@ -84,6 +85,28 @@ def test_a_result_in_words(before: str | None, metric: Metric | None, words: str
     baseline = WordErrorRate(score=before, wer="0.00", normalized_wer="0.00") if before else None
     result = Result(score="21.60", wer="0.00", normalized_wer="0.00")
     assert result.compared_with(baseline, metric) == words
+
+
+@pytest.mark.parametrize(
+    ("interval", "rest", "may_be_chance"),
+    [
+        (("-11.63", "-0.29"), None, False),
+        (("-11.63", "-0.29"), ("-11.38", "0.00"), True),
+        (("-11.63", "-0.29"), ("-11.38", "-0.10"), False),
+        (("-1.00", "0.40"), None, True),
+    ],
+    ids=["certain", "certain by a loop", "certain without loops too", "holds zero"],
+)
+def test_no_verdict_hangs_on_a_loop(
+    interval: tuple[str, str],
+    rest: tuple[str, str] | None,
+    may_be_chance: bool,  # noqa: FBT001 (a table's column)
+) -> None:
+    without = rest and ClipSubset(
+        clips=9, baseline="2.00", result="1.00", difference_low=rest[0], difference_high=rest[1]
+    )
+    ends = {"difference_low": interval[0], "difference_high": interval[1]}
+    assert Result(wer="0.00", normalized_wer="0.00", without_loops=without, **ends).may_be_chance is may_be_chance
 
 
 def test_language_code_of_an_unknown_language() -> None:

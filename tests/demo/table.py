@@ -68,6 +68,9 @@ def loops(before: WordErrorRate, after: Result) -> list[str]:
 
 def chances(after: Result) -> list[str]:
     intervals = [("all held-out clips", after.difference_low, after.difference_high)]
+    if after.without_loops:
+        rest = after.without_loops
+        intervals.append(("clips without loops", rest.difference_low, rest.difference_high))
     if after.unseen_texts:
         texts = after.unseen_texts
         intervals.append(("texts that do not occur in train", texts.difference_low, texts.difference_high))

@@ -77,7 +77,9 @@ def test_the_whole_card() -> None:
 def test_an_interval_that_holds_zero_is_said() -> None:
     config = tiny_whisper.config(Path("/nowhere"), CHANGES)
     result = RESULT.model_copy(update={"difference_high": "0.40"})
-    assert "It holds zero: the difference may be chance." in model_card.model_card(config, REPORT, 100, result)
+    assert "An interval that holds zero means that the difference may be chance." in model_card.model_card(
+        config, REPORT, 100, result
+    )
 
 
 def test_a_checkpoint_that_was_not_measured_claims_nothing() -> None:

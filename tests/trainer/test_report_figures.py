@@ -66,6 +66,16 @@ def test_the_verdict_says_no_more_than_the_interval(
     assert figures.verdict.replace("\N{MINUS SIGN}", "-") == expected
 
 
+def test_a_verdict_does_not_hang_on_clips_that_loop() -> None:
+    figures = dataclasses.replace(headline(40, 30, -12, -1), without_loops=Interval(-11, 0))
+    assert not figures.is_certain
+    assert figures.verdict.replace("\N{MINUS SIGN}", "-") == (
+        "10.00 points lower: 25 % fewer errors. The 95 % interval of the difference, -12.00 to -1.00 points, "
+        "is -11.00 to 0.00 without the clips that loop, which holds zero: chance may explain the difference."
+    )
+    assert dataclasses.replace(figures, without_loops=Interval(-11, -2)).is_certain
+
+
 def test_where_nothing_changed_the_verdict_says_so() -> None:
     assert headline(0, 0, 0, 0).verdict == "No difference. Its 95 % interval is 0.00 to 0.00 points."
 

@@ -148,6 +148,14 @@ class Result(WordErrorRate):
         None, description="The same without clips that loop before or after."
     )
 
+    @property
+    def may_be_chance(self) -> bool:
+        """Say whether an interval of the difference holds zero: that of all clips, or of those that never loop."""
+        rest = self.without_loops
+        intervals = [(self.difference_low, self.difference_high)]
+        intervals += [(rest.difference_low, rest.difference_high)] if rest else []
+        return any(low is None or high is None or float(low) <= 0 <= float(high) for low, high in intervals)
+
     def compared_with(self, before: Optional[WordErrorRate], metric: Optional[Metric]) -> str:
         """Return the scores before and after in words; a model that became worse is called so."""
         name = metric.words if metric else "score"

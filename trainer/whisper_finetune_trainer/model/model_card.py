@@ -19,7 +19,11 @@ print(recognize("speech.wav")["text"])
 ```
 """
 #: What a row of the table means.
-_LOOPS = "A loop is a text that never ends or repeats its end; nothing of it counts as heard."
+_LOOPS = (
+    "A loop is a text that never ends or repeats its end; nothing of it counts as heard. Without clips that loop, the "
+    "interval is {} to {}."
+)
+_CHANCE = " An interval that holds zero means that the difference may be chance."
 
 
 def model_card(config: TrainerConfig, report: TrainerReport, step: int, result: Optional[Result]) -> str:
@@ -87,9 +91,10 @@ def _comparison(score: str, before: WordErrorRate, after: Result) -> List[str]:
     low, high = after.difference_low, after.difference_high
     is_worse = float(after.score or 0) > float(before.score or 0)
     worse = "**This model is worse than the one it was made from.** " if is_worse else ""
-    surely = "" if float(low) > 0 or float(high) < 0 else " It holds zero: the difference may be chance."
+    surely = _CHANCE if after.may_be_chance else ""
     interval = f"between {low} and {high} points (95 %, paired bootstrap over clips)"
-    loops = [] if after.without_loops is None else [_LOOPS]
+    rest = after.without_loops
+    loops = [] if rest is None else [_LOOPS.format(rest.difference_low, rest.difference_high)]
     return [f"{worse}The difference of the {score} is {interval}.{surely}", *loops]
 
 

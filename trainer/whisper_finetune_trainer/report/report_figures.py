@@ -20,6 +20,8 @@ class Headline:
     difference: Interval
     clips: int
     words: int
+    #: The difference without the clips that loop, where there are some.
+    without_loops: Optional[Interval] = None
 
     @property
     def points(self) -> float:
@@ -29,7 +31,7 @@ class Headline:
     @property
     def is_certain(self) -> bool:
         """Whether chance does not explain the difference."""
-        return self.difference.low > 0 or self.difference.high < 0
+        return not any(map(_holds_zero, filter(None, (self.difference, self.without_loops))))
 
     @property
     def verdict(self) -> str:
@@ -38,8 +40,11 @@ class Headline:
         if not self.points:
             return f"No difference. Its 95 % interval is {interval} points."
         where = "lies on one side of zero: chance does not explain the difference"
-        if not self.is_certain:
+        if _holds_zero(self.difference):
             where = "holds zero: chance may explain the difference"
+        elif self.without_loops and not self.is_certain:
+            rest = _range(self.without_loops.low, self.without_loops.high)
+            where = f"is {rest} without the clips that loop, which holds zero: chance may explain the difference"
         return f"{self._change()}. The 95 % interval of the difference, {interval} points, {where}."
 
     def _change(self) -> str:
@@ -73,7 +78,10 @@ def headline(before: Measurement, after: Measurement) -> Optional[Headline]:
     if difference is None or rates[0] is None or rates[1] is None:
         return None
     words = before.scored.words
-    return Headline(rates[0], rates[1], difference, clips=sum(each > 0 for each in words), words=sum(words))
+    looped = {*before.loops, *after.loops}
+    others = [place for place in range(len(words)) if place not in looped]
+    rest = intervals.of_difference(before.scored, after.scored, others) if looped else None
+    return Headline(rates[0], rates[1], difference, sum(each > 0 for each in words), sum(words), rest)
 
 
 def rows(before: Measurement, after: Measurement, result: Optional[Result]) -> Tuple[FigureRow, ...]:
@@ -101,6 +109,10 @@ def interval_rows(total: Headline, lengths: Sequence[LengthGroup]) -> List[Row]:
 def length_words(group: LengthGroup) -> str:
     """Return a group's lengths as text."""
     return f"{group.shortest:.1f} to {group.longest:.1f} s"
+
+
+def _holds_zero(interval: Interval) -> bool:
+    return interval.low <= 0 <= interval.high
 
 
 def _row(name: str, before: ClipErrors, after: ClipErrors) -> Optional[FigureRow]:

@@ -45,8 +45,11 @@ def describe(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> 
     if result.difference_low is None or result.difference_high is None:
         return f"{text}; their texts hold no word to compare"
     text += f", difference {result.difference_low} to {result.difference_high} (95 % interval over clips)"
-    holds_zero = float(result.difference_low) <= 0 <= float(result.difference_high)
-    return f"{text}; the interval holds zero, so chance may explain the difference" if holds_zero else text
+    if not result.may_be_chance:
+        return text
+    rest = result.without_loops
+    of_rest = f" ({rest.difference_low} to {rest.difference_high} without clips that loop)" if rest else ""
+    return f"{text}; an interval{of_rest} holds zero, so chance may explain the difference"
 
 
 def _loops(baseline: Evaluation, result: Result) -> str:
