@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from whisper_finetune_api.v1alpha1.spec import Output
 from whisper_finetune_trainer.output import hub_storage
 from whisper_finetune_trainer.output.hub_storage import HubStorage
 from whisper_finetune_trainer.output.uploads import Uploads
@@ -18,7 +17,7 @@ REPOSITORY = "team/whisper-it"
 @pytest.fixture
 def storage(tmp_path: Path) -> HubStorage:
     store = object_store.open_store(f"hf://{REPOSITORY}", "output.uri")
-    return HubStorage(store, REPOSITORY, "it-12345678", tmp_path, Output(uri=f"hf://{REPOSITORY}"), Uploads())
+    return HubStorage(store, REPOSITORY, "it-12345678", tmp_path, kept_models=1, uploads=Uploads())
 
 
 def answer_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:

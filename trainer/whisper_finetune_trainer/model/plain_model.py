@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import foreign_models, model_files, pickled_weights
 from whisper_finetune_trainer.quoting import listed, quoted, words_of
+from whisper_finetune_trainer.stores import volumes
 from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError
 
 CONFIG = "config.json"
@@ -52,7 +53,7 @@ def _names(folder: Path, mount: Mount, address: str) -> List[str]:
         more = foreign_models.of_folder(found)
         if not more:
             # What a model is goes before what it lacks.
-            _of_network(_parsed(_resolved(folder / CONFIG, mount), CONFIG, address), address)
+            _of_network(_read(_resolved(folder / CONFIG, mount), CONFIG, address), address)
         raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected{more}")
     names = [name for name in model_files.needed(found) if not name.startswith("adapter_")]
     if any(name.endswith(".bin") for name in names):
@@ -78,13 +79,18 @@ def _bring(name: str, source: str, target: Path, address: str) -> None:
     if keep is None and not name.endswith(_INDEX):
         target.symlink_to(source)
         return
-    values = _parsed(source, name, address)
+    values = _read(source, name, address)
     target.write_text(json.dumps(keep(values, address) if keep else values), encoding="utf-8")
 
 
-def _parsed(source: str, name: str, address: str) -> Dict[str, Any]:
+def _read(source: str, name: str, address: str) -> Dict[str, Any]:
+    with volumes.open_plain(source) as file:
+        return _parsed(file.read(), name, address)
+
+
+def _parsed(content: bytes, name: str, address: str) -> Dict[str, Any]:
     try:
-        values = json.loads(Path(source).read_text(encoding="utf-8"))
+        values = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise TrainerError(
             "ConfigInvalid", f"model: {quoted(name)} of {address} is not JSON: {words_of(error)}"
@@ -127,7 +133,7 @@ _KEPT: Mapping[str, Callable[[Mapping[str, Any], str], Dict[str, Any]]] = {
 def _require_shards(made: Path, names: List[str], address: str) -> None:
     """Raise ConfigInvalid for an index that names what is no file of its folder."""
     for index in (name for name in names if name.endswith(_INDEX)):
-        weights = _parsed(str(made / index), index, address).get("weight_map")
+        weights = _parsed((made / index).read_bytes(), index, address).get("weight_map")
         shards = weights.values() if isinstance(weights, dict) else [weights]
         missing = next((shard for shard in shards if not isinstance(shard, str) or shard not in names), None)
         if missing is not None or not isinstance(weights, dict):

@@ -10,7 +10,6 @@ from typing import Callable, ContextManager, Iterable, List, Mapping, Optional, 
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from whisper_finetune_api.v1alpha1.spec import Output
 from whisper_finetune_trainer.output import output_faults, scratch_room
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
@@ -31,15 +30,23 @@ class HubStorage:
     outlives_the_pod = False
 
     def __init__(
-        self, store: Store, repository: str, run: str, staging: Path, settings: Output, uploads: Uploads
+        self,
+        store: Store,
+        repository: str,
+        run: str,
+        staging: Path,
+        kept_models: int,
+        uploads: Uploads,
+        *,
+        takes_report: bool = False,
     ) -> None:
-        """`run` is the folder's name; as many models as are kept lie in the scratch space beside the one in work."""
+        """`run` is the folder's name; `kept_models` lie in the scratch space beside the one that is being written."""
         self._store = store
         self._repository = repository
         self._run = run
         self._staging = staging
-        self._kept_models = settings.keep_checkpoints
-        self._beside = (_RESULT, *(_REPORT if settings.takes_report else ()))
+        self._kept_models = kept_models
+        self._beside = (_RESULT, *(_REPORT if takes_report else ()))
         self._local = VolumeStorage(staging, writer=run)
         self._uploads = uploads
 

@@ -39,6 +39,14 @@ def _storage(config: TrainerConfig, name: str, stop: StopRequest) -> Storage:
         # The Hub's library takes long to load, and few runs write there.
         hub_storage = importlib.import_module("whisper_finetune_trainer.output.hub_storage")
         repository, settings = f"{parsed.place}/{parsed.path}", config.spec.output
-        storage: Storage = hub_storage.HubStorage(store, repository, name, staging, settings, uploads)
+        storage: Storage = hub_storage.HubStorage(
+            store,
+            repository,
+            name,
+            staging,
+            settings.keep_checkpoints,
+            uploads,
+            takes_report=settings.takes_report,
+        )
         return storage
     return ObjectStorage(store, staging, uploads)

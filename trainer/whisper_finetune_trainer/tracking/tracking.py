@@ -9,8 +9,8 @@ import threading
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import redaction
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
+from whisper_finetune_trainer.redaction import without_secrets
 from whisper_finetune_trainer.tracking import tracked_values
 from whisper_finetune_trainer.tracking.tracked_values import Point
 from whisper_finetune_trainer.tracking.tracker import Tracker
@@ -130,9 +130,7 @@ def _wandb(config: TrainerConfig, environment: Mapping[str, str]) -> Optional[Tr
 
 
 def _tracking(name: str, tracker: Tracker, config: TrainerConfig, environment: Mapping[str, str]) -> Tracking:
-    return Tracking(
-        name, tracker, tracked_values.parameters(config), lambda text: redaction.without_secrets(text, environment)
-    )
+    return Tracking(name, tracker, tracked_values.parameters(config), lambda text: without_secrets(text, environment))
 
 
 def _is_there(name: str, library: str) -> bool:
