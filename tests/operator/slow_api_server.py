@@ -112,6 +112,8 @@ class SlowApiServer:
         return response
 
     def _show(self, request: web.Request, plural: str) -> web.Response:
+        if request.path.startswith("/openapi/"):
+            return _status(404)
         if plural in ("api", "apis", "v1", "v1alpha1"):
             return web.json_response(_discovery(request.path))
         name = request.path.rpartition("/")[2]
