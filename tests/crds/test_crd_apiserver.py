@@ -174,7 +174,8 @@ def test_crd_is_small_and_accepted_without_warnings(api: client.ApiClient, insta
     assert conditions["Established"] == "True"
     assert "NonStructuralSchema" not in conditions
     sent = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text(encoding="utf-8"))
-    assert len(json.dumps(sent, separators=(",", ":"))) < 30_000, "as JSON, which is how clients and etcd have it"
+    # As JSON, which is how clients and etcd have it: a quarter of what `kubectl apply` may keep in an annotation.
+    assert len(json.dumps(sent, separators=(",", ":"))) < 65_536
 
 
 def test_the_file_can_be_applied_by_a_user(api: client.ApiClient, install_crd: None) -> None:
