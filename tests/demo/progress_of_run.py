@@ -32,7 +32,7 @@ class Sight:
 
     @property
     def is_under_way(self) -> bool:
-        return self.state in {"Preparing", "Evaluating", "Training"}
+        return self.state in {"Running", "Preparing", "Evaluating", "Training"}
 
     @property
     def is_training(self) -> bool:
