@@ -197,7 +197,7 @@ class Operator:
         return None if self._has_begun else "waiting for the API server: see the log"
 
     def _check_watches(self) -> str | None:
-        return self._ages.check_of_life(self._api.answering_since)
+        return self._ages.check_of_life(self._api.answering_since, self._api.answered_at)
 
     def _check_queue(self) -> str | None:
         stalled = self._queue.stalled_seconds()

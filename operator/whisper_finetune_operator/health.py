@@ -19,8 +19,8 @@ Check = Callable[[], str | None]
 CONNECTIONS_MAX = 128
 #: So many are accepted before any of them is answered.
 _BACKLOG = 32
-#: For so long everybody gets the same figures.
-FIGURES_HOLD_SECONDS = 1.0
+#: Figures are computed for so much of the time at most: meanwhile everybody gets the last ones.
+FIGURES_SHARE_OF_TIME = 0.05
 
 
 class WatchAges:
@@ -48,10 +48,12 @@ class WatchAges:
         dead = [f"{watch} for {age:.0f} s" for watch, age in ages.items() if age > self._stale_seconds]
         return f"no sign of life from the watch of {', '.join(dead)}" if dead else None
 
-    def check_of_life(self, answering_since: float | None) -> str | None:
+    def check_of_life(self, answering_since: float | None, answered_at: float) -> str | None:
         """Return what a new start would mend: a watch that is dead although the API server answers all the time."""
-        answers = answering_since is not None and asyncio.get_running_loop().time() - answering_since
-        return self.check() if answers and answers > self._stale_seconds else None
+        now = asyncio.get_running_loop().time()
+        answers_now = now - answered_at < self._stale_seconds / 2
+        answers_long = answering_since is not None and now - answering_since > self._stale_seconds
+        return self.check() if answers_now and answers_long else None
 
 
 class HealthServer:
@@ -80,10 +82,11 @@ class HealthServer:
         await self._runner.cleanup()
 
     async def _show_figures(self, _: web.Request) -> web.Response:
-        now = asyncio.get_running_loop().time()
-        if now >= self._figures_until:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        if began >= self._figures_until:
             self._figures = self._metrics.text()
-            self._figures_until = now + FIGURES_HOLD_SECONDS
+            self._figures_until = began + (clock() - began) / FIGURES_SHARE_OF_TIME
         return web.Response(body=self._figures, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

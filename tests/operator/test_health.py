@@ -70,7 +70,7 @@ class CountedMetrics(Metrics):
 
 
 async def test_figures_are_computed_once_for_many_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "FIGURES_HOLD_SECONDS", 3600)
+    monkeypatch.setattr(health, "FIGURES_SHARE_OF_TIME", 1e-9)
     metrics = CountedMetrics()
     async with served(metrics=metrics) as port:
         answers = await asyncio.gather(*[ask(port, "/metrics") for _ in range(50)])
@@ -95,9 +95,10 @@ def test_dead_watch_is_a_reason_to_end_only_while_the_server_answers() -> None:
         ages.expect(["jobs"])
         await asyncio.sleep(200)
         assert ages.check() == "no sign of life from the watch of jobs for 200 s"
-        return [ages.check_of_life(since) is not None for since in (None, 1100.0, 1000.0)]
+        answers = ((None, 1200.0), (1100.0, 1200.0), (1000.0, 1100.0), (1000.0, 1190.0))
+        return [ages.check_of_life(since, at) is not None for since, at in answers]
 
-    assert in_simulated_time(main()) == [False, False, True]
+    assert in_simulated_time(main()) == [False, False, False, True]
 
 
 async def test_watch_without_a_sign_of_life_is_named() -> None:

@@ -102,6 +102,8 @@ class ApiServer:
         self._pace = pace
         #: Since when every request had an answer that was no fault of the server's; None: the last one had not.
         self.answering_since: float | None = None
+        #: The last of these answers.
+        self.answered_at = float("-inf")
 
     async def find(self, resource: Resource, namespace: str, name: str) -> KubernetesObject | None:
         """Return the object, or None where there is none."""
@@ -194,16 +196,22 @@ class ApiServer:
             answer = await self._connection.send(_METHODS[verb], path, body=body, headers=headers, **query)
         except UnreachableError as problem:
             self._requests.labels(verb, resource.plural, "none").inc()
-            self.answering_since = None
+            self._note_answer(is_fault=True)
             raise _no_answer(problem) from problem
         self._requests.labels(verb, resource.plural, str(answer.code)).inc()
-        if answer.code >= _FIRST_FAULT:
-            self.answering_since = None
-        elif self.answering_since is None:
-            self.answering_since = asyncio.get_running_loop().time()
+        self._note_answer(is_fault=answer.code >= _FIRST_FAULT)
         if self._pace and answer.retry_after_seconds is not None and answer.code >= _FIRST_FAILURE:
             self._pace.hold(answer.retry_after_seconds)
         return _meaning(f"{verb} {path}", answer)
+
+    def _note_answer(self, *, is_fault: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        if is_fault:
+            self.answering_since = None
+            return
+        self.answered_at = now
+        if self.answering_since is None:
+            self.answering_since = now
 
 
 def _no_answer(problem: UnreachableError) -> ClusterError:
