@@ -152,6 +152,8 @@ async def test_what_is_not_understood_is_left_out_and_said_once(
     assert asked.report is not None
     assert asked.report.progress is not None
     assert asked.report.progress.percent == 30
+    # A stage that is not known is not the first one.
+    assert asked.report.stage == (None if "stage" in more else "Training")
     assert (asked.report.baseline, asked.report.checkpoints) == (None, ())
     assert asked.refused == {}
     (line,) = [message for message in caplog.messages if "left out" in message]

@@ -1,5 +1,6 @@
 """Read what a trainer reports: nothing malformed, non-finite, foreign or outside the run's folder passes."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 from whisper_finetune_api import addresses, reading
@@ -18,6 +19,9 @@ def read_report(answer: bytes) -> Reading[TrainerReport]:
     found = reading.read_json(TrainerReport, answer, _ESSENTIAL)
     if not _is_understood(found.model):
         raise ValueError("the trainer is newer than this operator: upgrade the operator")
+    if any(part.path == ("stage",) for part in found.left_out):
+        # Left out, it would be the first stage.
+        return replace(found, model=found.model.model_copy(update={"stage": None}))
     return found
 
 
