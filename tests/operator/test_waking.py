@@ -117,6 +117,15 @@ def test_the_first_look_at_a_run_that_waits_leaves_the_line_as_it_is() -> None:
     assert [run.uid for run in before.waiting] == ["uid-1"]
 
 
+def test_a_run_that_may_start_again_stands_in_the_line() -> None:
+    book = PartitionBook(lambda run: partition_need.find(run, OFFERED), OFFERED.inventory)
+    shown = []
+    for status in ({}, {"nextAttemptTime": time(600)}, {}):
+        book.note_run(dataclasses.replace(stored(1), status=status))
+        shown.append(len(book.line().waiting))
+    assert shown == [1, 0, 1]
+
+
 def test_a_run_with_a_workload_or_a_pod_stands_in_no_line() -> None:
     store = Store(PartitionBook(lambda run: partition_need.find(run, OFFERED), OFFERED.inventory))
     store.put_run(run_object({"model": "openai/whisper-small", "runtime": "pod16", "ipus": 4}))

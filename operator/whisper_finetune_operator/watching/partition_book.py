@@ -87,7 +87,12 @@ class PartitionBook:
     def note_run(self, run: Run) -> None:
         """Let the run stand in the line, or not, as it is now."""
         status = run.status
-        pinned = status.get("runtime"), status.get("ipus"), status.get("partitionBackOff")
+        pinned = (
+            status.get("runtime"),
+            status.get("ipus"),
+            status.get("partitionBackOff"),
+            status.get("nextAttemptTime"),
+        )
         reasons = tuple(
             each.get("reason") for each in status.get("conditions") or () if each.get("type") == "Succeeded"
         )
