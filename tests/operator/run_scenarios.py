@@ -158,6 +158,12 @@ def on_node(pod: dict[str, Any]) -> dict[str, Any]:
     return {**pod, "spec": {"nodeName": "worker-3"}}
 
 
+def set_up(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod once its node has mounted its volumes and made its network."""
+    ready = {"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": time(60)}
+    return {**pod, "status": {**pod["status"], "conditions": [ready]}}
+
+
 def unready(pod: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
     """Return the pod as the node controller leaves it that hears nothing of its node: it gives no reason."""
     named = {"reason": reason} if reason else {}
@@ -948,6 +954,12 @@ SCENARIOS: dict[str, Scenario] = {
         'a volume cannot be attached or mounted: Multi-Attach error for volume "pvc-7"',
         ("look at the pod",),
         True,
+    ),
+    "its volume was mounted after all, and its image is being pulled": Scenario(
+        (CREATED, JOB, Moment(900, job(), (set_up(CREATING),), obstacle="MountVolume.SetUp failed for volume")),
+        "Pending",
+        "Pending",
+        "has not started",
     ),
     "its node makes no network for it": Scenario(
         (CREATED, JOB, Moment(40, job(), (CREATING,), obstacle="Failed to create pod sandbox: no address")),

@@ -31,7 +31,8 @@ def find(situation: Situation, pod: Pod) -> Course:
 def _on_its_way(situation: Situation, pod: Pod) -> Course:
     """Return what a pod waits for by its own status, else by Events, which are asked for ever more seldom."""
     lacking = _unless_numbers_changed(situation, waiting.find(pod.waiting)) if pod.waiting else None
-    if lacking or pod.node is None:
+    if lacking or pod.node is None or pod.set_up:
+        # An Event outlasts by an hour what it tells of: a volume that was mounted at the second try is no obstacle.
         return Course(lacking or pod_phases.of_pod(situation, NOT_STARTED.reason, NOT_STARTED.message))
     phase = waiting.obstructed(situation.obstacle) if situation.obstacle else NOT_STARTED
     still_early = _BEGUN_AFTER - (situation.now - pod.created)

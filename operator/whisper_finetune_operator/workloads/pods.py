@@ -47,6 +47,8 @@ class Pod:
     #: The trainer's container runs at this moment.
     running: bool
     waiting: Waiting | None
+    #: Its node has mounted its volumes and made its network.
+    set_up: bool
     started_at: datetime | None
     finished_at: datetime | None
     exit_code: int | None
@@ -102,6 +104,7 @@ def read(pod: KubernetesObject) -> Pod:
         last_known_at=_last_known_at(conditions) or _time(metadata.get("deletionTimestamp")),
         running="running" in state,
         waiting=_init_waiting(state, status) or _waiting(state, conditions),
+        set_up=conditions.get("PodReadyToStartContainers", {}).get("status") == "True",
         started_at=_time(began.get("startedAt")),
         finished_at=_time(terminated.get("finishedAt")),
         exit_code=terminated.get("exitCode"),
