@@ -1265,6 +1265,19 @@ SCENARIOS: dict[str, Scenario] = {
         "VersionMismatch",
         actions=("delete",),
     ),
+    "its trainer was too old, and a proxy runs on": Scenario(
+        (CREATED, JOB, Moment(60, job(), (not_yet_over(TOO_OLD, beside="istio-proxy"),))),
+        "Pending",
+        "VersionMismatch",
+        "it knows no weightDecay",
+        rechecks=True,
+    ),
+    "its trainer was too old ten minutes ago, and a proxy runs on": Scenario(
+        (CREATED, JOB, Moment(606, job(), (not_yet_over(TOO_OLD, beside="istio-proxy"),))),
+        "Pending",
+        "VersionMismatch",
+        actions=("delete",),
+    ),
     "its trainer is of contract 0 and too old": Scenario(
         (CREATED, JOB, Moment(8, job(job_failed(7, "PodFailurePolicy", _MATCHED_64)), (OF_CONTRACT_0,))),
         "Pending",

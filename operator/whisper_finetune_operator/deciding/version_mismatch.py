@@ -1,6 +1,6 @@
 """What to do about a run whose trainer and operator do not understand each other: wait, and try again. Pure."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from whisper_finetune_api.causes import EXIT_VERSIONS
 from whisper_finetune_operator import phases
@@ -23,13 +23,22 @@ def find(situation: Situation, workload: Workload) -> Course | None:
     if pod and endings.awaits_operator(pod, situation.run.uid):
         # The pod holds the only result, and stays with whatever other containers it has.
         return Course(phase(situation, pod), situation.giving_back)
-    if workload.end is None or not ended_by(situation, workload):
+    ended_at = _ended_at(situation, workload)
+    if ended_at is None or not ended_by(situation, workload):
         return None
-    wait = workload.end.at + RETRY_AFTER - situation.now
+    wait = ended_at + RETRY_AFTER - situation.now
     if wait > timedelta():
         return Course(phase(situation, pod), situation.giving_back, wait.total_seconds())
     delete = DeleteWorkload(workload.kind, workload.name, workload.uid, "its image may be of another version by now")
     return Course(phase(situation, pod), (delete,))
+
+
+def _ended_at(situation: Situation, workload: Workload) -> datetime | None:
+    """Return when it was over, or when its trainer was, beside which others run on: without the wait, for nothing."""
+    if workload.end:
+        return workload.end.at
+    pod = situation.at_work
+    return pod.finished_at if pod and pod.over and pod.companions else None
 
 
 def ended_by(situation: Situation, workload: Workload) -> bool:
