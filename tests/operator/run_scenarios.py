@@ -144,6 +144,15 @@ def with_native_sidecar(pod: dict[str, Any]) -> dict[str, Any]:
     return {**pod, "status": {**pod["status"], "initContainerStatuses": [native]}}
 
 
+def without_times(ended_pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod as a node shows it that started anew and found a proxy alone."""
+    lost = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    shown = not_yet_over(ended_pod, beside="istio-proxy")
+    trainer, proxy = shown["status"]["containerStatuses"]
+    containers = [{**trainer, "state": {"terminated": lost}}, proxy]
+    return {**shown, "status": {**shown["status"], "containerStatuses": containers}}
+
+
 def with_failed_proxy(pod: dict[str, Any]) -> dict[str, Any]:
     """Return the pod with another container that has ended badly: it is no longer ready, and its trainer is."""
     proxy = {"name": "istio-proxy", "ready": False, "state": {"terminated": {"exitCode": 1}}}
@@ -349,6 +358,13 @@ SCENARIOS: dict[str, Scenario] = {
         "Failed",
         "RetriesExhausted",
         "1 attempts failed",
+    ),
+    "its node lost it at an unknown time, and a proxy runs on for long": Scenario(
+        (CREATED, JOB, TRAINING, Moment(129, job(), (without_times(ended(2, 5, 99, 137)),))),
+        "Pending",
+        "Retrying",
+        "its pod is being ended",
+        ("delete",),
     ),
     "its data is broken, and a proxy runs on": Scenario(
         (

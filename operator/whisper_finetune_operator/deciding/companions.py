@@ -27,6 +27,7 @@ def _left(pod: Pod, now: datetime) -> float:
         return 0.0
     if not pod.companions:
         return math.inf
-    since = pod.finished_at or now
+    # A node that has lost a container knows no time of its end.
+    since = pod.finished_at or pod.created
     # The node's clock may be ahead of this one.
     return max(0.0, min(since + _PATIENCE - now, _PATIENCE).total_seconds())
