@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ipu_scenarios import IPU_JOB, WORKER, as_ipu_job, worker
 from repository import ROOT
 from run_objects import (
     BASELINE,
@@ -15,7 +16,9 @@ from run_objects import (
     complete,
     ended,
     failure,
+    ipu_job,
     job,
+    not_yet_over,
     progress,
     run_object,
     running,
@@ -197,6 +200,28 @@ def test_what_a_failed_attempt_reached_stays_when_the_next_knows_less() -> None:
     assert [checkpoint.step for checkpoint in status.checkpoints] == [40]
     assert (status.progress and status.progress.percent, status.running_seconds) == (0, 60)
     assert status.start_time == "2026-11-22T10:00:05Z"
+
+
+def test_the_last_words_hold_while_another_container_runs_on() -> None:
+    asked = progress(52, checkpoints=KEPT)
+    newest = {"step": 55, "path": "resume/checkpoint-55"}
+    says = {**failure(None, "stopped"), "checkpoints": [*KEPT, newest], "progress": None}
+    pods = (not_yet_over(ended(2, 5, 99, 75, says), beside="istio-proxy"),)
+    before = Moment(90, job(), (running(2, 5),), asked)
+    status = last_status(CREATED, JOB, before, Moment(100, job(), pods, asked), Moment(105, job(), pods, asked))
+    assert [checkpoint.step for checkpoint in status.checkpoints] == [40, 55]
+
+
+@pytest.mark.parametrize(("heard", "shown"), [(205, 50), (60, 80)], ids=["the next pod", "the same pod"])
+def test_progress_goes_back_with_the_pod_alone_though_all_pods_of_an_ipu_job_have_one_name(
+    heard: float, shown: int
+) -> None:
+    first, second = WORKER, worker(running(200, 201, job_uid="ipu-job-2"))
+    told = as_ipu_job(50, ipu_job(), (first,), progress(80))
+    later = as_ipu_job(heard, ipu_job(), (second if heard > 200 else first,), progress(50))
+    status = last_status(as_ipu_job(1), IPU_JOB, told, later)
+    assert status.progress is not None
+    assert status.progress.step == shown
 
 
 def test_a_good_end_leaves_the_checkpoints_that_it_names() -> None:

@@ -84,7 +84,9 @@ def _reports(situation: Situation) -> list[TrainerReport]:
     """Return what is new: the endings that were just counted, oldest first, then the trainer at work."""
     uid = situation.run.uid
     last_words = (results.read_ending(pod.termination_message, uid) for pod in situation.tally.added)
-    reports: list[TrainerReport | None] = [*last_words, situation.report if situation.at_work else None]
+    pod = situation.at_work
+    # What a trainer answered is older than its last words, and its pod may outlast it.
+    reports: list[TrainerReport | None] = [*last_words, situation.report if pod and not pod.over else None]
     return [report for report in reports if report]
 
 
@@ -110,7 +112,7 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
     if new is None or new is old:
         return old
     # Within one pod nothing goes back: such news is older than what stands there, whoever brought it.
-    if old and status.pod_name == situation.previous.pod_name and new.step < old.step:
+    if old and new.step < old.step and _is_of_the_same_pod(old, situation):
         return old
     shown = new.model_copy(update={"percent": min(new.percent, _LARGEST_PERCENT_UNDER_WAY), "summary": _summary(new)})
     beside = _beside_progress(status) == _beside_progress(situation.previous)
@@ -119,6 +121,13 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
     if old and same and not (_is_due(old, situation.now) and _moved(old, new, situation)):
         return old
     return shown.model_copy(update={"update_time": changed_at})
+
+
+def _is_of_the_same_pod(old: Progress, situation: Situation) -> bool:
+    """Return whether the progress is the newest pod's; an IPUJob's pods all have one name."""
+    pod = situation.pods[-1] if situation.pods else None
+    is_earlier = pod is not None and old.update_time is not None and timestamps.parse(old.update_time) < pod.created
+    return situation.tally.pod_name == situation.previous.pod_name and not is_earlier
 
 
 def _percents(progress: Progress) -> tuple[int, int | None]:
