@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import soundfile
 from pyarrow import parquet
 
 import data_layouts
@@ -31,6 +32,7 @@ def load_with(volume: Path, row: dict[str, Any] | str) -> Clips:
     folder = volume / "clips"
     write_sounds(folder)
     (folder / "loop.wav").symlink_to("loop.wav")
+    soundfile.write(folder / "one-sample.wav", [0.5], 48_000)
     rows = [json.dumps({"audio": f"{number}.wav", "text": shards.text(number)}) for number in range(CLIPS)]
     added = row if isinstance(row, str) else json.dumps(row)
     (folder / "train.jsonl").write_text("\n".join([*rows, added]), encoding="utf-8")
@@ -47,6 +49,7 @@ ROWS: dict[str, tuple[dict[str, Any] | str, str]] = {
     "half a character in the text": ({"audio": "1.wav", "text": "ciao \ud800"}, "broken line"),
     "offset of 400 digits": ({"audio": "1.wav", "text": "ciao", "offset": 10**400}, "broken line"),
     "offset of 308 digits": ({"audio": "1.wav", "text": "ciao", "offset": 10**308}, "outside of its recording"),
+    "less sound than a sample at 16 kHz": ({"audio": "one-sample.wav", "text": "ciao"}, "unreadable audio"),
     "two texts of one name": ('{"audio": "1.wav", "text": "ciao", "text": "addio"}', "broken line"),
     "a number for a text": ({"audio": "1.wav", "text": 5}, "broken line"),
     "a text of 2,001 characters": ({"audio": "1.wav", "text": "a" * 2_001}, "text too long"),

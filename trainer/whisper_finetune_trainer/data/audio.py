@@ -155,7 +155,7 @@ def _resampled(samples: Samples, rate: int) -> Samples:
 
 
 def _channels(place: AudioPlace) -> Tuple[Samples, int]:
-    """Return samples (n, channels) at the sound's own rate, n above zero."""
+    """Return samples (n, channels) at the sound's own rate, at least one of them left at 16 kHz."""
     try:
         with source_files.explained(place.file):
             found, rate = _decoded(place)
@@ -165,7 +165,7 @@ def _channels(place: AudioPlace) -> Tuple[Samples, int]:
         raise UndecodableError(
             f"audio file {audio_places.describe(place)} cannot be decoded: {printable(str(error))}"
         ) from error
-    if not len(found):
+    if len(found) * SAMPLE_RATE < rate:
         raise UndecodableError(f"audio file {audio_places.describe(place)} holds no sound: it may be cut off")
     if not np.isfinite(found).all():
         raise UndecodableError(f"audio file {audio_places.describe(place)} holds samples that are no numbers")

@@ -9,6 +9,7 @@ from typing import List, Optional, Tuple, Union
 from whisper_finetune_trainer.data import audio, manifest, reader_threads, row_sounds, segments
 from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Part, Sound, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.recordings import Recordings
 from whisper_finetune_trainer.data.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.splits import Split
@@ -140,7 +141,8 @@ def _with_length(
     except OutsideError as error:
         return Drop("outside of its recording", f"{line}: {quoted(sound.name)} {error}")
     name = row.name or (f"{sound.name} {segment}" if isinstance(place, Part) else sound.name)
-    if seconds <= 0:
+    # Less than one sample of what a model hears is nothing once it is resampled.
+    if seconds * SAMPLE_RATE < 1:
         return Drop("unreadable audio", f"{line}: audio file {quoted(sound.name)} holds no sound")
     if seconds > rules.max_clip_seconds:
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
