@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 import data_layouts
 from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
 from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.data_folder import DataFolder
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
 from whisper_finetune_trainer.stores import volumes
@@ -260,3 +262,14 @@ def test_the_number_of_a_shard_leads_to_no_other_folder(tmp_path: Path, claim: P
     manifest.write_text(text, encoding="utf-8")
     found = load(claim, maxDroppedFraction="0.9")
     assert dict(found.dropped) == {"broken line": 5}
+
+
+def test_a_folder_is_resolved_once_however_many_files_it_holds(claim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        (claim / f"{number}.wav").touch()
+    resolved: list[str] = []
+    resolve = Mount.resolve
+    monkeypatch.setattr(Mount, "resolve", lambda mount, path: resolved.append(path) or resolve(mount, path))
+    folder = DataFolder(LocalFileSystem(), str(claim), "pvc://speech", mount=Mount(str(claim), "claim speech"))
+    assert len(folder.names()) == 50
+    assert resolved == [str(claim)]

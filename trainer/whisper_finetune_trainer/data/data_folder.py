@@ -86,13 +86,14 @@ class DataFolder:
         return entry.kind if entry else None
 
     def _list(self, path: str) -> Mapping[str, _Entry]:
+        full = self._full(path)
         try:
-            found = self._filesystem.ls(self._full(path), detail=True)
+            found = self._filesystem.ls(full, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return {}
         entries = ((posixpath.basename(entry["name"].rstrip("/")), entry) for entry in found)
         # A store may list the folder itself, as the empty object that some tools leave there.
-        kept = ((name, entry) for name, entry in entries if entry["name"].rstrip("/") != self._full(path))
+        kept = ((name, entry) for name, entry in entries if entry["name"].rstrip("/") != full)
         return {name: _Entry(self._kind_of(entry), entry.get("size") or 0) for name, entry in sorted(kept, key=_name)}
 
     def _kind_of(self, entry: Mapping[str, Any]) -> Kind:
