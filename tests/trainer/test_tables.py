@@ -34,6 +34,7 @@ GOOD = {
     "a blank behind the mark": ('a.wav,"ciao" ', ["a.wav", "ciao"]),
     "carriage return": ("a.wav,ciao\r", ["a.wav", "ciao"]),
     "cut at its end": ("a.wav", ["a.wav"]),
+    "empty cells beyond the header": ("a.wav,ciao,, ", ["a.wav", "ciao"]),
 }
 
 

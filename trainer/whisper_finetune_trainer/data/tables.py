@@ -136,7 +136,8 @@ def _row(
         )
     if not any(map(str.strip, cells)):
         return None
-    if len(cells) > len(columns):
+    # Some programs end each line with a delimiter.
+    if any(map(str.strip, cells[len(columns) :])):
         return TableRow(number, dict.fromkeys(columns), f"has {len(cells)} cells, and the header {len(columns)}")
     # Programs leave out empty cells at a line's end.
     return TableRow(number, dict(zip(columns, cells)))
