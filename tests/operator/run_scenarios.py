@@ -347,6 +347,34 @@ SCENARIOS: dict[str, Scenario] = {
         "its pod is being ended, in which other containers run on: istio-proxy",
         ("delete",),
     ),
+    "its trainer failed for the last time, and its pod is not yet over": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(100, job(spec__backoffLimit=0), (not_yet_over(ended(2, 5, 99, 1)),), spec={"retries": 0}),
+        ),
+        "Pending",
+        "Ending",
+        "1 attempts failed and spec.retries is 0",
+    ),
+    "its trainer failed for the last time, and a proxy runs on for long": Scenario(
+        (
+            CREATED,
+            JOB,
+            TRAINING,
+            Moment(
+                129,
+                job(spec__backoffLimit=0),
+                (not_yet_over(ended(2, 5, 99, 1), beside="istio-proxy"),),
+                spec={"retries": 0},
+            ),
+        ),
+        "Pending",
+        "Ending",
+        "1 attempts failed and spec.retries is 0",
+        ("end",),
+    ),
     "its trainer failed, and its Job went for a proxy": Scenario(
         (
             CREATED,

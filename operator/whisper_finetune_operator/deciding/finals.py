@@ -95,7 +95,8 @@ def _job_failed(situation: Situation) -> Phase | None:
 
 def _retries_exhausted(situation: Situation) -> Phase | None:
     # spec.retries may be lowered while a pod is at work: that attempt was granted.
-    exhausted = situation.at_work is None and situation.tally.attempts.failed > situation.spec.retries
+    at_work = situation.at_work is not None and not situation.at_work.over
+    exhausted = not at_work and situation.tally.attempts.failed > situation.spec.retries
     return _retries(situation) if exhausted else None
 
 
