@@ -202,6 +202,15 @@ def test_what_a_failed_attempt_reached_stays_when_the_next_knows_less() -> None:
     assert status.start_time == "2026-11-22T10:00:05Z"
 
 
+@pytest.mark.parametrize(("beside", "says"), [(None, "; the next attempt starts about"), ("istio-proxy", "")])
+def test_the_next_attempt_has_a_time_where_nothing_else_keeps_the_pod(beside: str | None, says: str) -> None:
+    pods = (not_yet_over(ended(2, 5, 65, 1), beside=beside),)
+    told = conditions.find(last_status(CREATED, JOB, Moment(70, job(), pods)).conditions, "Succeeded")
+    assert told is not None
+    assert told.message.partition("retries left: 2")[2].startswith(says)
+    assert ("about" in told.message) == bool(says)
+
+
 def test_the_last_words_hold_while_another_container_runs_on() -> None:
     asked = progress(52, checkpoints=KEPT)
     newest = {"step": 55, "path": "resume/checkpoint-55"}

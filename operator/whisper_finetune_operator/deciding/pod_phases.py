@@ -34,6 +34,9 @@ def _next(situation: Situation, pod: Pod) -> str:
     job = situation.workload
     if job is None or job.kind != "Job" or job.uid != pod.owner_uid or job.suspended or pod.finished_at is None:
         return ""
+    if pod.companions:
+        # It makes none before these have ended.
+        return ""
     failures = max(1, situation.tally.attempts.failed - job.failed_before)
     return f"; the next attempt starts about {timestamps.render(pod.finished_at + jobs.back_off(failures))}"
 
