@@ -69,6 +69,11 @@ def test_a_runtime_without_rights_on_the_node_is_open_to_all(tmp_path: Path) -> 
         pytest.param(f"{CPU}, colour: red}}]", "runtimes.0.colour: Extra inputs are not permitted", id="unknown field"),
         pytest.param(f"{CPU}, scratchLimit: lots}}]", "runtimes.0.scratchLimit: String should match", id="quantity"),
         pytest.param(f"{CPU}, modelCache: {{}}}}]", "must be one volume source", id="no volume source"),
+        *(
+            pytest.param(f"{CPU}, modelCache: {{emptyDir: {{sizeLimit: {size}}}}}}}]", "emptyDir.sizeLimit is", id=size)
+            for size in ("20 GB", "1Pi", "1e10", "[1]")
+        ),
+        pytest.param(f"{CPU}, executableCache: {{emptyDir: 20Gi}}}}]", "emptyDir must be an object", id="a bare size"),
         pytest.param(f"{CPU}, resource: x/y}}]", "accelerator cpu takes no resource", id="resource for a CPU"),
         pytest.param(
             f"{CPU}, env: {{WHISPER_FINETUNE_CONFIG: x}}}}]", "env must not set WHISPER_FINETUNE_CONFIG", id="our env"

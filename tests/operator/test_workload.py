@@ -192,8 +192,15 @@ DISKS: dict[str, tuple[dict[str, Any], str, str]] = {
     "more scratch": ({"scratchLimit": "1500Mi"}, "4572Mi", "4572Mi"),
     "the admin's limit": ({"resources": {"limits": {"ephemeral-storage": "5Gi"}}}, "5Gi", "5Gi"),
     "the admin's request": ({"resources": {"requests": {"ephemeral-storage": "1Gi"}}}, "1Gi", "13312Mi"),
+    "a request above what it may write": (
+        {"resources": {"requests": {"ephemeral-storage": "20Gi"}}},
+        "20Gi",
+        "20480Mi",
+    ),
     "a cache that ends with the pod": ({"modelCache": {"emptyDir": {"sizeLimit": "4Gi"}}}, "17408Mi", "17408Mi"),
     "one without a limit": ({"executableCache": {"emptyDir": {}}}, "23552Mi", "23552Mi"),
+    "one whose limit is not said": ({"modelCache": {"emptyDir": {"sizeLimit": None}}}, "23552Mi", "23552Mi"),
+    "one of a number": ({"modelCache": {"emptyDir": {"sizeLimit": 4294967296}}}, "17408Mi", "17408Mi"),
     "one in memory": ({"modelCache": {"emptyDir": {"medium": "Memory"}}}, "13312Mi", "13312Mi"),
     "one on a claim": ({"modelCache": {"persistentVolumeClaim": {"claimName": "hub"}}}, "13312Mi", "13312Mi"),
 }

@@ -1,5 +1,6 @@
 """The admin's file: what the cluster offers to run trainers on, and who may use it."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -37,6 +38,14 @@ class RuntimesError(Exception):
 def _one_source(volume: dict[str, Any]) -> dict[str, Any]:
     if len(volume) != 1:
         raise ValueError("must be one volume source, such as {persistentVolumeClaim: {claimName: caches}}")
+    source = volume.get("emptyDir") or {}
+    is_object = isinstance(source, dict)
+    if not is_object:
+        raise ValueError("emptyDir must be an object, such as {sizeLimit: 20Gi}")
+    size = source.get("sizeLimit")
+    if size is not None and not re.fullmatch(quantities.PATTERN, str(size)):
+        # What a pod may write to its node's disk is reckoned from it.
+        raise ValueError(f"emptyDir.sizeLimit is {size}: it must be a quantity, such as 20Gi")
     return volume
 
 

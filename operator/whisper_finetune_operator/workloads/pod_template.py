@@ -106,12 +106,16 @@ def _resources(plan: TrainingPlan) -> dict[str, Any]:
 
 
 def _disk_limit(runtime: Runtime) -> str:
-    """Return what a pod may write to its node's disk in all: it is ended where it writes more, and no neighbour is."""
+    """Return what a pod may write to its node's disk in all: it is ended where it writes more, and no neighbour is.
+
+    The API server refuses a limit below the request.
+    """
     if given := runtime.resources.limits.get(_DISK):
         return given
     caches = (_cache_limit(cache, runtime) for cache in (runtime.model_cache, runtime.executable_cache))
     limits = (runtime.scratch_limit, _TMP_LIMIT, _LOG_LIMIT, *caches)
-    return f"{math.ceil(sum(map(quantities.parse, limits)) / _MEBIBYTE)}Mi"
+    asked = quantities.parse(runtime.resources.requests.get(_DISK, "0"))
+    return f"{math.ceil(max(asked, sum(map(quantities.parse, limits))) / _MEBIBYTE)}Mi"
 
 
 def _cache_limit(cache: dict[str, Any] | None, runtime: Runtime) -> str:
@@ -119,7 +123,7 @@ def _cache_limit(cache: dict[str, Any] | None, runtime: Runtime) -> str:
     if not cache or "emptyDir" not in cache:
         return "0"
     source = cache["emptyDir"] or {}
-    return "0" if source.get("medium") == "Memory" else str(source.get("sizeLimit", runtime.scratch_limit))
+    return "0" if source.get("medium") == "Memory" else str(source.get("sizeLimit") or runtime.scratch_limit)
 
 
 def _volumes(plan: TrainingPlan) -> list[tuple[dict[str, Any], dict[str, Any]]]:
