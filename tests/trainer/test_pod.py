@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tiny_whisper
+from repository import ROOT
 from trainer_configs import UID
 from trainer_pod import Pod
 
@@ -68,3 +70,26 @@ def test_a_trainer_that_is_stopped_while_it_loads_ends_at_once(pod: Pod) -> None
     # Its root file system may be read-only: whatever else it writes goes to the scratch folder.
     assert {path.name for path in pod.folder.iterdir()} <= {"it", "scratch", "log", "termination-log"}
     assert (pod.folder / "scratch/huggingface").is_dir()
+
+
+#: Imported in the place of a library, while the trainer starts: a stop comes just then.
+_STOPPED_AT_START = """
+import os, signal, sys
+os.kill(os.getpid(), signal.SIGTERM)
+sys.path.remove(os.path.dirname(os.path.dirname(__file__)))
+del sys.modules["yaml"]
+import yaml
+"""
+
+
+def test_a_stop_while_the_trainer_starts_is_not_lost(pod: Pod, tmp_path: Path) -> None:
+    package = tmp_path / "stand-ins/yaml"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(_STOPPED_AT_START, encoding="utf-8")
+    folders = [package.parent, ROOT / "crds", ROOT / "trainer"]
+    # With a secret the process begins twice.
+    pod.environment = {"PYTHONPATH": os.pathsep.join(map(str, folders)), "HF_TOKEN": "hf_TOPSECRET"}
+    pod.start()
+    assert pod.process is not None
+    assert pod.process.wait(timeout=60) == 75
+    assert pod.message().message == "stopped by SIGTERM before the first checkpoint"

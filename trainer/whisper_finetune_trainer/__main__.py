@@ -4,10 +4,11 @@ import faulthandler
 import sys
 from typing import Sequence
 
-from whisper_finetune_trainer import secret_environment
+from whisper_finetune_trainer import secret_environment, stopping
 
 if __name__ == "__main__":
-    # Before anything else is loaded: the process may begin anew.
+    # Before anything else is loaded: that takes a while, and the process may begin anew.
+    stopping.hold()
     secret_environment.hide(sys.argv[1:])
 
 from whisper_finetune_trainer import arguments, ending, logs, pod, workstation
@@ -21,6 +22,9 @@ def main(command_line: Sequence[str]) -> int:
     faulthandler.enable()
     if given.command == "run":
         return workstation.run(given)
+    if given.command in ("plan", "compile"):
+        # Nothing is to be saved.
+        stopping.release()
     if given.command == "plan":
         return workstation.plan(given)
     if given.command == "compile":

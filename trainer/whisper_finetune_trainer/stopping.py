@@ -20,6 +20,20 @@ def seconds_to_write(grace_seconds: int) -> float:
     return grace_seconds - min(_LEFT_SECONDS, grace_seconds / 3)
 
 
+def hold() -> None:
+    """Have SIGTERM wait until `StopRequest.listen` or `release`, also where the process begins anew.
+
+    The first process of a container has no other one to be ended by: unheard, a stop would be lost, and the pod killed
+    at the end of its grace period.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def release() -> None:
+    """Let SIGTERM in again, and the one that waits."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
 class StopRequest:
     """Remembers the request; raises Stopped in the middle of the work only where `interruptible()` says so."""
 
@@ -33,6 +47,7 @@ class StopRequest:
         """Take SIGTERM and SIGINT from now on; the main thread alone may call it."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        release()
 
     def check(self) -> None:
         """Raise Stopped where the end was asked for."""
