@@ -12,9 +12,10 @@ from trainer_configs import make_config, make_spec
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import Stage, TrainerConfig
 from whisper_finetune_trainer import attempt, ending, hardware_faults
+from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.hardware_faults import CardMemory
 from whisper_finetune_trainer.progress.progress import Reporter
-from whisper_finetune_trainer.stopping import StopRequest
+from whisper_finetune_trainer.stopping import Stopped, StopRequest
 
 GIBIBYTE = 1 << 30
 #: As PyTorch says it.
@@ -184,3 +185,25 @@ def test_an_attempt_that_runs_out_of_memory_says_in_which_stage(
         "take a smaller model, or a runtime with a larger card"
     )
     assert "in train\n" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [TrainerError("DatasetInvalid", "no clip"), Stopped(), RuntimeError("of the program")]
+)
+def test_a_card_is_asked_for_its_memory_only_where_that_ran_out(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object) -> None:
+        raise error
+
+    def asked() -> None:
+        raise AssertionError("a card takes seconds to begin, and need not be there")
+
+    monkeypatch.setattr("whisper_finetune_trainer.training.train.train", train)
+    monkeypatch.setattr("whisper_finetune_trainer.pytorch.device.card_memory", asked)
+    config = config_on("cuda").model_copy(
+        update={"volumes": {"speech": str(tmp_path)}, "scratch_folder": str(tmp_path)}
+    )
+    with pytest.raises(type(error)) as caught:
+        attempt.make(config, Reporter(), StopRequest())
+    assert caught.value is error

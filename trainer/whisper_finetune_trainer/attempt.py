@@ -61,7 +61,7 @@ def _make(
 def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) -> Optional[TrainerError]:
     """Return in words what befell the accelerator, None for any other error; the log has where in the program."""
     card = None
-    if config.accelerator == "cuda":
+    if config.accelerator == "cuda" and hardware_faults.is_out_of_memory(error):
         # PyTorch is loaded by now, and takes seconds where it is not.
         card = importlib.import_module("whisper_finetune_trainer.pytorch.device").card_memory()
     explained = hardware_faults.explain(error, reporter.report().stage or "Preparing", config, card)

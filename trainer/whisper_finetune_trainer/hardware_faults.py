@@ -60,6 +60,11 @@ class CardMemory:
         return self.foreign_bytes >= max(_LEAST_FOREIGN_BYTES, self.total_bytes // 10)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an accelerator's memory did not do, by the words of the error."""
+    return bool(_OUT_OF_MEMORY.search(_line(error)))
+
+
 def explain(
     error: BaseException, stage: Stage, config: TrainerConfig, card: Optional[CardMemory]
 ) -> Optional[TrainerError]:
@@ -69,14 +74,18 @@ def explain(
     """
     if config.accelerator == "cpu" or isinstance(error, TrainerError):
         return None
-    text = " ".join(str(error).split())
-    if _OUT_OF_MEMORY.search(text):
+    text = _line(error)
+    if is_out_of_memory(error):
         return _out_of_memory(text, stage, config, card)
     advice = next((advice for words, advice in _UNUSABLE if words in text), None)
     if advice is None:
         return None
     begun = f"accelerator {config.accelerator}, while {_DOING[stage]}: {text[:400]}"
     return TrainerError("AcceleratorUnavailable", f"{begun}; {advice}")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _out_of_memory(text: str, stage: Stage, config: TrainerConfig, card: Optional[CardMemory]) -> TrainerError:
