@@ -27,7 +27,11 @@ def hide(command_line: Sequence[str]) -> None:
 
 
 def _begin_anew(secrets: Mapping[str, str], command_line: Sequence[str]) -> None:
-    file = os.memfd_create("secrets", 0)
+    try:
+        file = os.memfd_create("secrets", 0)
+    except OSError:
+        # Some systems allow no such file, and nothing may be known of secrets that lie on a disk.
+        return
     with os.fdopen(file, "wb", closefd=False) as opened:
         opened.write(json.dumps(secrets).encode())
     plain = {name: value for name, value in os.environ.items() if name not in secrets}
