@@ -202,8 +202,10 @@ def test_the_same_object_has_the_same_folder_and_another_one_has_not(plan: Plann
         ("- a", "run.yaml: must hold exactly one WhisperFineTune object"),
         ("metadata: demo", "run.yaml: metadata must be an object with a name"),
         ("\x00", "run.yaml: is not YAML: unacceptable character"),
+        ("[" * 10_000, "run.yaml: is not YAML: "),
+        ("metadata: {name: 2026-02-30}", "run.yaml: is not YAML: day is out of range for month"),
     ],
-    ids=["broken", "empty", "two", "a list", "metadata", "binary"],
+    ids=["broken", "empty", "two", "a list", "metadata", "binary", "deep", "a day that is none"],
 )
 def test_a_file_that_is_no_object_gets_one_line(plan: Planner, tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "run.yaml"
@@ -229,6 +231,20 @@ def test_each_wrong_field_gets_its_own_line(plan: Planner, tmp_path: Path) -> No
         "FILE: spec.training.steps: Input should be greater than or equal to 1",
         "FILE: spec.training.learningRate: String should match pattern '^[0-9]+(\\.[0-9]+)?([eE]-?[0-9]{1,2})?$'",
         "FILE: spec.training.stepz: Extra inputs are not permitted",
+    ]
+
+
+def test_what_yaml_takes_for_no_text_is_to_be_quoted(plan: Planner, tmp_path: Path) -> None:
+    # Norwegian, as it is written without quotes.
+    path = write_object(tmp_path, make_spec(language=False, training={"learningRate": 1e-5}))
+    ended = plan(path)
+    assert ended.returncode == 64
+    assert [line.replace(str(path), "FILE") for line in lines_of(ended)] == [
+        (
+            "FILE: spec.language: without quotes, YAML takes words such as no, off, yes and on for true or false; "
+            "write it in quotes"
+        ),
+        "FILE: spec.training.learningRate: without quotes, YAML takes it for a number; write it in quotes",
     ]
 
 

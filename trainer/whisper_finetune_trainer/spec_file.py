@@ -46,7 +46,8 @@ def _one_object(path: Path) -> Dict[str, Any]:
         documents = [document for document in yaml.safe_load_all(path.read_text("utf-8-sig")) if document is not None]
     except OSError as error:
         raise _refused(path, [f"cannot be read: {error.strerror}"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A ValueError is also said of a day that no calendar has.
         raise _refused(path, [f"is not YAML: {' '.join(str(error).split())}"]) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise _refused(path, [f"must hold exactly one {KIND} object, and holds {len(documents)} documents"])
