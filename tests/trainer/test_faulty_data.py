@@ -157,6 +157,13 @@ def test_a_list_of_broken_lines_alone_says_what_is_wrong_with_them(tmp_path: Pat
     assert "train.jsonl has broken lines alone, such as line 1 is not JSON (Expecting value" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["train.jsonl", "train.json", "train.csv", "train-0.tar", "train-0.parquet"])
+def test_what_git_left_in_the_place_of_a_file_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / name).write_text(shards.GIT_LFS_POINTER, encoding="utf-8")
+    assert refused(tmp_path) == f"{name} is a pointer of Git LFS, not the file: run `git lfs pull`"
+
+
 def test_a_table_of_broken_lines_alone_counts_them(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/train.csv").write_text('path,text\na.wav,"ciao\n', encoding="utf-8")

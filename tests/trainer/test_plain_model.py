@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import shards
 import tiny_whisper
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import model, plain_model
@@ -94,6 +95,19 @@ def test_settings_that_make_no_sense_are_not_tried_again(volume: Path, changes: 
 def test_broken_settings_are_not_tried_again(volume: Path, name: str, content: str) -> None:
     (volume / "model" / name).write_bytes(content.encode(errors="surrogateescape"))
     assert refusal(volume).reason == "ConfigInvalid"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json", "config.json"])
+def test_what_git_left_in_the_place_of_a_file_is_named(volume: Path, name: str) -> None:
+    (volume / "model/model.safetensors").rename(volume / "model" / name)
+    (volume / "model" / name).write_text(shards.GIT_LFS_POINTER, encoding="utf-8")
+    if name.endswith(".json"):
+        (volume / "model/model.safetensors").touch()
+    error = refusal(volume)
+    assert (error.reason, error.message) == (
+        "ConfigInvalid",
+        f"model: {name} of pvc://speech/model is a pointer of Git LFS, not the file: run `git lfs pull`",
+    )
 
 
 def _shard(volume: Path, shard: str, place: Path) -> None:

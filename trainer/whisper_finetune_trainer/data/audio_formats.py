@@ -3,6 +3,7 @@
 from typing import Callable, Optional, Tuple
 
 from whisper_finetune_trainer.data import wav_chunks
+from whisper_finetune_trainer.stores import volumes
 
 #: Bytes that are enough to tell.
 HEAD_BYTES = wav_chunks.HEAD_BYTES
@@ -21,7 +22,7 @@ _OTHERS: Tuple[Tuple[str, Callable[[bytes], bool]], ...] = (
     ("it is a page of HTML, not sound", lambda head: head.lstrip()[:9].lower() in {b"<!doctype", b"<html><he"}),
     (
         "it is a pointer of Git LFS, not sound: run `git lfs pull`",
-        lambda head: head.startswith(b"version https://"),
+        lambda head: head.startswith(volumes.GIT_LFS),
     ),
 )
 

@@ -62,4 +62,11 @@ def opened(file: str) -> Any:
 @lru_cache(maxsize=16)
 def _open(file: str, _process: int) -> Any:
     with whole(file):
-        return parquet.ParquetFile(source_files.open_file(file, _BLOCK_BYTES), pre_buffer=False)
+        opened = source_files.open_file(file, _BLOCK_BYTES)
+        try:
+            return parquet.ParquetFile(opened, pre_buffer=False)
+        except pa.ArrowInvalid:
+            # Not before: of a store, a file's start is a request that nothing else needs.
+            opened.seek(0)
+            source_files.require_content(opened, file)
+            raise

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import posixpath
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -93,11 +94,20 @@ def read_range(file: str, offset: int, size: int) -> bytes:
         return opened.read(size)
 
 
+def require_content(opened: BinaryIO, name: str) -> None:
+    """Raise DatasetInvalid where git left a pointer in the place of an opened file."""
+    if opened.read(len(volumes.GIT_LFS)) == volumes.GIT_LFS:
+        raise TrainerError("DatasetInvalid", f"{quoted(posixpath.basename(name))} {volumes.IS_OF_GIT_LFS}")
+    opened.seek(0)
+
+
 def open_text(file: str) -> io.TextIOWrapper:
     """Return a file of UTF-8 text whose lines end at line feeds only; a byte-order mark is left out."""
     # utf-8-sig: files written on Windows begin with a byte-order mark, which would be part of the first key.
     # newline: JSON allows other separators inside of a string, and csv wants the line ends as they are.
-    return io.TextIOWrapper(open_file(file, 1024 * 1024), encoding="utf-8-sig", newline="\n")
+    opened = open_file(file, 1024 * 1024)
+    require_content(opened, file)
+    return io.TextIOWrapper(opened, encoding="utf-8-sig", newline="\n")
 
 
 @contextmanager

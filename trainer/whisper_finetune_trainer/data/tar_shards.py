@@ -64,7 +64,7 @@ def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) 
     """Yield the files of a shard from a byte on, the texts with their content; else sound is passed over."""
     block = {"block_bytes": _STREAM_BLOCK_BYTES} if with_sound else {}
     try:
-        with source_files.open_file(file, **block) as opened, _archive(opened, start) as archive:
+        with source_files.open_file(file, **block) as opened, _archive(opened, start, path) as archive:
             for entry in archive:
                 # Only plain files: a link could name what lies outside of the shard.
                 if entry.isreg():
@@ -80,7 +80,9 @@ def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) 
         ) from error
 
 
-def _archive(opened: BinaryIO, start: int) -> tarfile.TarFile:
+def _archive(opened: BinaryIO, start: int, path: str) -> tarfile.TarFile:
+    if start == 0:
+        source_files.require_content(opened, path)
     # tarfile begins where the file stands.
     opened.seek(start)
     return tarfile.open(fileobj=opened, mode="r:")

@@ -75,6 +75,9 @@ def _resolved(path: Path, mount: Mount) -> str:
 
 def _bring(name: str, source: str, target: Path, address: str) -> None:
     """Link a file, or write settings anew without what they must not choose."""
+    with volumes.open_plain(source) as file:
+        if file.read(len(volumes.GIT_LFS)) == volumes.GIT_LFS:
+            raise TrainerError("ConfigInvalid", f"model: {quoted(name)} of {address} {volumes.IS_OF_GIT_LFS}")
     keep = _KEPT.get(name)
     if keep is None and not name.endswith(_INDEX):
         target.symlink_to(source)

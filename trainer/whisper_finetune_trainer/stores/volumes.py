@@ -17,6 +17,11 @@ from whisper_finetune_trainer.quoting import quoted
 _REASONS = {"dataset.source": "DatasetInvalid", "output.uri": "OutputNotWritable"}
 
 
+#: How a file begins that git leaves in the place of a large one, and what is said of it.
+GIT_LFS = b"version https://git-lfs."
+IS_OF_GIT_LFS = "is a pointer of Git LFS, not the file: run `git lfs pull`"
+
+
 class RefusedFileError(TrainerError):
     """Something that is there and is not opened: a link out of its claim, a device, a pipe."""
 
