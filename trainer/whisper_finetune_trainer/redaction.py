@@ -23,13 +23,14 @@ _PART = re.compile(r"(?:AccountKey|SharedAccessSignature|sig)=([^;&\s]+)")
 _SECRET_FIELDS = ("private_key", "private_key_id", "client_secret", "refresh_token")
 _PARAMETERS = "sig|Signature|[Xx]-[Aa]mz-(?:Signature|Security-Token|Credential)|AWSAccessKeyId|access_token|token"
 _FIELDS = "secret_access_key|session_token|account_key|api_key|password|private_key"
+#: None seeks its end from each of n places in a text: that would cost n².
 _PATTERNS = tuple(
     re.compile(pattern, re.DOTALL)
     for pattern in (
-        r"(?P<kept>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@\"'<>]+(?=@)",
+        r"(?P<kept>\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^\s/@\"'<>]+(?=@)",
         r"(?P<kept>)\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
         r"(?P<kept>)\b(?:hf|gh[pousr]|api_org)_[A-Za-z0-9]{16,}",
-        r"(?P<kept>)\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
+        r"(?P<kept>)(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",
         r"(?P<kept>)\bya29\.[\w.-]{16,}",
         r"(?P<kept>-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)",
         r"(?P<kept>(?i:authorization)[\"']?\s*[:=]\s*[\"']?)(?:(?i:basic|bearer|token)\s+)?[^\s\"',]+",
