@@ -191,3 +191,17 @@ def test_the_hours_of_all_devices_count() -> None:
 def test_figures_of_letters_are_called_so() -> None:
     assert report_figures.metric_name(wer.metric("zh", {})) == "Character error rate"
     assert report_figures.metric_name(wer.metric("it", {})) == "Word error rate"
+
+
+def test_the_report_and_the_status_say_the_same_of_the_clips_that_never_loop() -> None:
+    # Clips without a word are in no figure, and must not make one surer.
+    references = [*map(str, range(12)), *["..."] * 12]
+    before = wer.measure(references, [""] * 24, "it", {}, loops=(5,))
+    after = wer.measure(references, [*map(str, range(8)), *[""] * 16], "it", {})
+    figures, rest = report_figures.headline(before, after), wer.without_loops(before, after)
+    assert figures is not None
+    assert figures.without_loops is not None
+    assert rest is not None
+    assert rest.clips == 11
+    shown = (wer.points_text(figures.without_loops.low), wer.points_text(figures.without_loops.high))
+    assert shown == (rest.difference_low, rest.difference_high)
