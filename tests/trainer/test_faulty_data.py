@@ -157,6 +157,13 @@ def test_a_list_of_broken_lines_alone_says_what_is_wrong_with_them(tmp_path: Pat
     assert "train.jsonl has broken lines alone, such as line 1 is not JSON (Expecting value" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("indented", [{"data": [{"audio": "a.wav", "text": "ciao"}]}, {"audio": "a.wav", "text": "x"}])
+def test_json_that_is_neither_lines_nor_an_array_is_told_what_is_read(tmp_path: Path, indented: Any) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/train.json").write_text(json.dumps(indented, indent=1), encoding="utf-8")
+    assert refused(tmp_path).endswith("; what is read is an object in each line, or one array of them")
+
+
 @pytest.mark.parametrize("name", ["train.jsonl", "train.json", "train.csv", "train-0.tar", "train-0.parquet"])
 def test_what_git_left_in_the_place_of_a_file_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "clips").mkdir()

@@ -25,6 +25,7 @@ from whisper_finetune_trainer.quoting import quoted
 
 #: Rows that are looked at for their columns: not every row of JSON lines has every key.
 _LOOKED_AT = 100
+_OF_JSON = "; what is read is an object in each line, or one array of them"
 #: Common Voice's folder of sound files, and a column that its tables have and few others do.
 _COMMON_VOICE_FOLDER = "clips"
 _COMMON_VOICE_COLUMN = "client_id"
@@ -80,7 +81,8 @@ def _columns(files: SplitFiles, rows: Sequence[Row], audio: Sequence[str], text:
         return manifest.find_columns(rows, audio, text, files.name)
     except MissingColumnError as error:
         if rows and all(row.broken for row in rows):
-            faults = f"line {rows[0].number} {rows[0].broken}"
+            advice = _OF_JSON if files.name.endswith((".json", ".jsonl")) else ""
+            faults = f"line {rows[0].number} {rows[0].broken}{advice}"
             raise TrainerError(
                 error.reason, f"{quoted(files.name)} has broken lines alone, such as {faults}"
             ) from error
