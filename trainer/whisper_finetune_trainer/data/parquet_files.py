@@ -36,13 +36,18 @@ def _is_of_the_content(error: OSError) -> bool:
 
 
 def require_columns(schema: Any, columns: Columns, name: str) -> None:
-    """Raise DatasetInvalid for a shard that lacks a column, or whose sounds are in no form that is known."""
+    """Raise DatasetInvalid for a shard that has not one column of each name, or sounds in a form that is not known."""
     for column in (columns.audio, columns.text):
         if column not in schema.names:
             raise TrainerError(
                 "DatasetInvalid",
                 f"{quoted(name)} has no column {quoted(column)}; its columns are {listed(schema.names)}, and all "
                 "shards of a split must have the same",
+            )
+        if schema.names.count(column) > 1:
+            raise TrainerError(
+                "DatasetInvalid",
+                f"{quoted(name)} has {schema.names.count(column)} columns {quoted(column)}: rename all but one",
             )
     kind = schema.field(columns.audio).type
     fields = [field.name for field in kind] if pa.types.is_struct(kind) else ["bytes"]
