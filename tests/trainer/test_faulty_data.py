@@ -107,6 +107,16 @@ def test_a_shard_without_the_audio_column_is_refused(tmp_path: Path) -> None:
     assert "train-1.parquet has no column audio; its columns are sound, text" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("twice", ["audio", "text"])
+def test_a_shard_with_two_columns_of_one_name_is_refused(tmp_path: Path, twice: str) -> None:
+    columns = {"audio": embedded(), "text": ["ciao"] * CLIPS}
+    names = [*columns, twice]
+    (tmp_path / "clips").mkdir()
+    table = pa.Table.from_arrays([pa.array(columns[name]) for name in names], names)
+    parquet.write_table(table, tmp_path / "clips/train.parquet")
+    assert f"train.parquet has 2 columns {twice}: rename all but one" in refused(tmp_path)
+
+
 def test_a_shard_of_decoded_arrays_is_refused(tmp_path: Path) -> None:
     write_shard(tmp_path / "clips/train.parquet", [{"array": [0.1] * 10, "sampling_rate": 16_000}] * CLIPS)
     assert "column audio of train.parquet holds array and sampling_rate, and no bytes" in refused(tmp_path)
@@ -210,3 +220,14 @@ def test_a_clip_of_a_shard_has_one_sound(tmp_path: Path) -> None:
     assert "a of train-0.tar has 2 sounds (a.1.wav, a.2.wav): what is before the first dot" in found.examples[0]
     assert "b of train-0.tar has no sound beside b.txt: the files of a clip follow each other" in found.examples[1]
     assert "c of train-0.tar has a text that cannot be read" in found.examples[2]
+
+
+def test_what_macos_and_editors_hide_in_a_shard_is_no_clip(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    members = [(f"./{name}", content) for name, content in shards.tar_members(range(CLIPS))]
+    hidden = [(f"./._{name[2:]}", b"\0\5\x16\7") for name, _ in members]
+    mixed = [each for pair in zip(hidden, members, strict=True) for each in pair]
+    data_layouts.write_tar(tmp_path / "clips/train-0.tar", [("./.DS_Store", b"x"), *mixed])
+    found = layout_checks.load(tmp_path)
+    assert dict(found.dropped) == {}
+    assert len(found.train) + len(found.evaluation) == CLIPS

@@ -66,8 +66,9 @@ def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) 
     try:
         with source_files.open_file(file, **block) as opened, _archive(opened, start, path) as archive:
             for entry in archive:
-                # Only plain files: a link could name what lies outside of the shard.
-                if entry.isreg():
+                # Only plain files: a link could name what lies outside of the shard. Hidden ones, such as macOS puts
+                # before each file, are nobody's clips.
+                if entry.isreg() and not posixpath.basename(entry.name).startswith("."):
                     content = _content(archive, entry) or (_sound(opened, entry) if with_sound else b"")
                     yield _Found(Member(file, entry.offset_data, entry.size, entry.name), content, archive.offset)
                 # tarfile remembers every header; a shard may have a hundred thousand.
