@@ -273,6 +273,12 @@ def test_pickled_weights_are_read_as_weights_only(volume: Path) -> None:
     assert not proof.exists()
 
 
+def test_a_model_without_a_token_for_padding_takes_its_tokenizers(volume: Path) -> None:
+    edit_json(volume / "model/config.json", pad_token_id=None)
+    loaded = load(volume)
+    assert loaded.network.config.pad_token_id == loaded.tokenizer.pad_token_id == 256
+
+
 def test_the_saved_folder_is_whole_and_names_no_path(volume: Path) -> None:
     folder = volume / "saved"
     folder.mkdir()

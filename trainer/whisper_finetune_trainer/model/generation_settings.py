@@ -41,6 +41,9 @@ def complete(
         settings.lang_to_id = _language_tokens(network.generation_config, tokenizer)
         _set_language(settings, tokenizer, language_code, task)
     network.generation_config = settings
+    if network.config.pad_token_id is None:
+        # The training asks config.json for it, and some have none.
+        network.config.pad_token_id = settings.pad_token_id
     # Old folders have these in config.json too, where they would win over the settings or contradict them.
     network.config.forced_decoder_ids = None
     network.config.suppress_tokens = None
