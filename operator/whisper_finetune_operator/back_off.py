@@ -1,13 +1,22 @@
 """How long to wait after what failed, longer each time, and spread."""
 
+from datetime import timedelta
+
 FIRST_SECONDS = 0.5
 LAST_SECONDS = 60.0
+#: More of them change nothing.
+_MOST_DOUBLINGS = 16
+
+
+def doubled(first: timedelta, times: int, last: timedelta) -> timedelta:
+    """Return the wait after so many times: the first one, twice as long each time, and never longer than the last."""
+    return min(first * (1 << min(max(times, 1) - 1, _MOST_DOUBLINGS)), last)
 
 
 def seconds_after(failures: int, fraction: float) -> float:
     """Return the wait after so many failures in a row; `fraction` in [0, 1) spreads those that fail together."""
-    doubled = FIRST_SECONDS * 2.0 ** min(failures - 1, 16)
-    return min(doubled, LAST_SECONDS) * (0.5 + fraction / 2)
+    wait = doubled(timedelta(seconds=FIRST_SECONDS), failures, timedelta(seconds=LAST_SECONDS))
+    return wait.total_seconds() * (0.5 + fraction / 2)
 
 
 class BackOff:

@@ -7,6 +7,7 @@ gets further from one to the next may be drained as often as its cluster likes.
 from datetime import datetime, timedelta
 
 from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
@@ -17,14 +18,12 @@ from whisper_finetune_operator.workloads.workload_facts import Workload
 #: So many in a row cost no time: a cluster that is drained node by node moves a pod more than once.
 _AT_ONCE = 2
 _FIRST_WAIT, _LAST_WAIT = timedelta(minutes=1), timedelta(hours=1)
-#: More of them do not matter.
-_DOUBLINGS = 6
 
 
 def wait_after(in_vain: int) -> timedelta:
     """Return how long a run waits that was stopped so many times in a row without getting further."""
     beyond = in_vain - _AT_ONCE
-    return min(_FIRST_WAIT * (1 << min(beyond - 1, _DOUBLINGS)), _LAST_WAIT) if beyond > 0 else timedelta()
+    return doubled(_FIRST_WAIT, beyond, _LAST_WAIT) if beyond > 0 else timedelta()
 
 
 def next_attempt(situation: Situation) -> datetime | None:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.deciding import interruptions, pod_phases, pod_under_way
 from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload
 from whisper_finetune_operator.deciding.course import Course
@@ -10,10 +11,8 @@ from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads.workload_facts import Workload
 
-#: As a Job's controller waits between its pods.
+#: Between the pods of a run, as a Job's controller does it, and no longer than this at last.
 _FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=6)
-#: More of them do not matter.
-_DOUBLINGS = 6
 
 
 def find(situation: Situation, ipu_job: Workload) -> Course:
@@ -34,7 +33,7 @@ def find(situation: Situation, ipu_job: Workload) -> Course:
 
 def back_off(attempts: int) -> timedelta:
     """Return how long the end of so many attempts lies back at least when the next one begins."""
-    return min(_FIRST_BACK_OFF * (1 << min(max(attempts, 1) - 1, _DOUBLINGS)), _LAST_BACK_OFF)
+    return doubled(_FIRST_BACK_OFF, attempts, _LAST_BACK_OFF)
 
 
 def stop(ipu_job: Workload) -> tuple[Action, ...]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
 from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.deciding import conditions
 from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload
 from whisper_finetune_operator.deciding.course import Course
@@ -20,8 +21,6 @@ PATIENCE = timedelta(minutes=5)
 PATIENCE_WITHOUT_A_CAUSE = timedelta(hours=1)
 #: So long a run then stands out of the line, twice as long each time.
 FIRST_BACK_OFF, LAST_BACK_OFF = timedelta(minutes=5), timedelta(hours=1)
-#: More of them do not matter.
-_DOUBLINGS = 6
 _CAUSES = (
     "PodRefused",
     "VolumeNotFound",
@@ -68,7 +67,7 @@ def kept(situation: Situation, course: Course) -> PartitionBackOff | None:
 
 def back_off_after(times: int) -> timedelta:
     """Return how long a run stands out of the line that gave its partition back so many times."""
-    return min(FIRST_BACK_OFF * (1 << min(max(times, 1) - 1, _DOUBLINGS)), LAST_BACK_OFF)
+    return doubled(FIRST_BACK_OFF, times, LAST_BACK_OFF)
 
 
 def _runs(situation: Situation) -> bool:

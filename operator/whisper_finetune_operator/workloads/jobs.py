@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from whisper_finetune_api.v1alpha1 import GROUP
 from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
@@ -16,8 +17,6 @@ FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
 STARTED_ANNOTATION = f"{GROUP}/started"
 #: How a Job's controller waits between the pods of one Job, whatever they ended by.
 _FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=10)
-#: More of them do not matter.
-_DOUBLINGS = 6
 #: What spec.managedBy names where it names what every cluster has.
 _JOB_CONTROLLER = "kubernetes.io/job-controller"
 
@@ -60,7 +59,7 @@ def _number(text: str | None) -> int:
 
 def back_off(ends: int) -> timedelta:
     """Return how long after so many ends of its pods a Job's controller makes the next one."""
-    return min(_FIRST_BACK_OFF * (1 << min(ends - 1, _DOUBLINGS)), _LAST_BACK_OFF)
+    return doubled(_FIRST_BACK_OFF, ends, _LAST_BACK_OFF)
 
 
 def _end(status: KubernetesObject) -> End | None:
