@@ -160,6 +160,15 @@ class TestOperator:
         assert ONLY_RUNS in said
         client.BatchV1Api(api).delete_namespaced_job("foreign", team)
 
+    def test_what_earlier_runtimes_made_is_still_ended(
+        self, api: client.ApiClient, operator: client.BatchV1Api, team: str
+    ) -> None:
+        old = job({"0.image": "registry.example.com/another:1", "hostNetwork": True, "metadata.name": "old"})
+        client.BatchV1Api(api).create_namespaced_job(team, old)
+        for spec in ({"activeDeadlineSeconds": 1}, {"ttlSecondsAfterFinished": 60}, {"backoffLimit": 2}):
+            assert refusal(lambda spec=spec: operator.patch_namespaced_job("old", team, {"spec": spec})) == ""
+        assert refusal(lambda: operator.delete_namespaced_job("old", team)) == ""
+
     def test_others_are_not_held_to_it(self, api: client.ApiClient, team: str) -> None:
         foreign = job({"metadata.ownerReferences": None, "0.image": "another:1"})
         assert refusal(lambda: client.BatchV1Api(api).create_namespaced_job(team, foreign, dry_run="All")) == ""
