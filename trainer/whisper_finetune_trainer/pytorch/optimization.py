@@ -31,6 +31,10 @@ class Optimizer:
 
     def step(self, rate: float) -> None:
         """Apply the gradients and clear them; TrainingDiverged where they are not finite, before any change."""
+        for weight in self._weights.values():
+            if weight.grad is None:
+                # Of a layer that config.json has dropped in this step: all weights have moments of as many steps.
+                weight.grad = torch.zeros_like(weight)
         norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), _LARGEST_GRADIENT_NORM)
         if not math.isfinite(norm):
             raise TrainerError("TrainingDiverged", f"the gradient's norm is {norm.item()}; lower training.learningRate")
