@@ -59,6 +59,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "kernels": {"_attn_implementation": "evil/kernel", "attn_implementation": "evil/kernel", "use_kernels": True},
     "code": {"auto_map": {"AutoConfig": "evil.M", "AutoModelForSpeechSeq2Seq": "evil/repo--evil.M"}},
     "no quantization": {"quantization_config": None},
+    "other forms of outputs": {"return_dict": False, "torchscript": True, "output_attentions": True},
 }
 
 
@@ -68,6 +69,8 @@ def test_what_a_network_may_not_choose_is_passed_over(volume: Path, changes: dic
     loaded = model.load_model(tiny_whisper.config(volume, {}))
     assert type(loaded.network).__module__.startswith("transformers.")
     assert loaded.network.config._attn_implementation in {"sdpa", "eager"}
+    features = torch.zeros(1, 80, 200)
+    assert loaded.network.model.encoder(features).last_hidden_state.shape == (1, 100, 64)
 
 
 SENSELESS: dict[str, Any] = {
@@ -86,6 +89,25 @@ def test_settings_that_make_no_sense_are_not_tried_again(volume: Path, changes: 
     error = refusal(volume)
     assert error.reason == "ConfigInvalid"
     assert "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" not in error.message
+
+
+@pytest.mark.parametrize("name", ["dropout", "encoder_layerdrop", "mask_time_prob"])
+@pytest.mark.parametrize("value", [1.5, -0.1, "0.1", None])
+def test_a_probability_is_one(volume: Path, name: str, value: Any) -> None:
+    edit(volume / "model/config.json", **{name: value})
+    error = refusal(volume)
+    assert (error.reason, error.message) == (
+        "ConfigInvalid",
+        f"model: {name} in config.json of pvc://speech/model is {value}, and must be a number from 0 to 1",
+    )
+
+
+@pytest.mark.parametrize("content", ['["colour"]', '{"colour": 5}', "{"])
+def test_spellings_are_words_for_words(volume: Path, content: str) -> None:
+    (volume / "model/normalizer.json").write_text(content, encoding="utf-8")
+    error = refusal(volume)
+    assert error.reason == "ConfigInvalid"
+    assert error.message.startswith("model: normalizer.json of pvc://speech/model is no")
 
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"])

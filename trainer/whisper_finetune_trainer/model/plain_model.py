@@ -17,10 +17,22 @@ from whisper_finetune_trainer.stores import volumes
 from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError
 
 CONFIG = "config.json"
+_SPELLINGS = "normalizer.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _INDEX = ".index.json"
 #: Of a network: code and kernels from the Hub, and how attention is computed, which is the trainer's to say.
 _CODE = frozenset(("auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal"))
+#: Of a network: in which form it gives what it computed, which is the caller's to say.
+_FORMS = frozenset(("return_dict", "torchscript", "output_attentions", "output_hidden_states"))
+_PROBABILITIES = (
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "encoder_layerdrop",
+    "decoder_layerdrop",
+    "mask_time_prob",
+    "mask_feature_prob",
+)
 #: Weights that other libraries read.
 _QUANTIZED = ("quantization_config", "compression_config")
 _GENERATION = frozenset(("auto_map", "custom_generate", "cache_implementation", "cache_config", "compile_config"))
@@ -114,12 +126,30 @@ def _of_network(values: Mapping[str, Any], address: str) -> Dict[str, Any]:
             f"model: {CONFIG} of {address} has {quantized[0]}: quantized weights are not trained; take the model that "
             "they were made of",
         )
-    return {key: value for key, value in values.items() if key not in _CODE and key not in _QUANTIZED}
+    _require_probabilities(values, address)
+    return {key: value for key, value in values.items() if key not in {*_CODE, *_FORMS, *_QUANTIZED}}
+
+
+def _require_probabilities(values: Mapping[str, Any], address: str) -> None:
+    """Raise ConfigInvalid here: the first step of the training would fail, and be tried again."""
+    for name in _PROBABILITIES:
+        value = values.get(name, 0)
+        if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise TrainerError(
+                "ConfigInvalid",
+                f"model: {name} in {CONFIG} of {address} is {quoted(value)}, and must be a number from 0 to 1",
+            )
 
 
 def _of_tokenizer(values: Mapping[str, Any], _address: str) -> Dict[str, Any]:
     # Names of files anywhere on the machine, which transformers 4.29 opens in place of the folder's own.
     return {key: value for key, value in values.items() if key != "auto_map" and not key.endswith("_file")}
+
+
+def _of_spellings(values: Mapping[str, Any], address: str) -> Dict[str, Any]:
+    if not all(isinstance(value, str) for value in values.values()):
+        raise TrainerError("ConfigInvalid", f"model: {_SPELLINGS} of {address} is no list of words and their spellings")
+    return dict(values)
 
 
 def _of_generation(values: Mapping[str, Any], _address: str) -> Dict[str, Any]:
@@ -130,6 +160,7 @@ _KEPT: Mapping[str, Callable[[Mapping[str, Any], str], Dict[str, Any]]] = {
     CONFIG: _of_network,
     "tokenizer_config.json": _of_tokenizer,
     "generation_config.json": _of_generation,
+    _SPELLINGS: _of_spellings,
 }
 
 
