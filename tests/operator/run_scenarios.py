@@ -1455,6 +1455,20 @@ SCENARIOS: dict[str, Scenario] = {
     "nothing answers, and it ends well": Scenario(
         (CREATED, JOB, PREPARING, UNHEARD, Moment(400, job(), (ended(2, 5, 399, 0, DONE),))), "Succeeded", "Succeeded"
     ),
+    "nothing answers for long, and the operator that has just started was not answered yet": Scenario(
+        (
+            CREATED,
+            JOB,
+            PREPARING,
+            UNHEARD,
+            PREPARING._replace(seconds=210),
+            PREPARING._replace(seconds=230, silent=225),
+        ),
+        "Running",
+        "Running",
+        "has not told its progress since 2026-11-22T10:00:15Z",
+        rechecks=True,
+    ),
     # training that stands still, on a runtime that tells it after ten minutes
     "a step not long ago": Scenario(
         (GPU, GPU_TRAINING, GPU_TRAINING._replace(seconds=650, changed=60)), "Training", "Training", rechecks=True
@@ -1464,6 +1478,18 @@ SCENARIOS: dict[str, Scenario] = {
         "Training",
         "NoProgress",
         "step 40 of 100 since 2026-11-22T10:01:00Z; nothing is ended by that",
+    ),
+    "no step for long, and one question is not answered": Scenario(
+        (
+            GPU,
+            GPU_TRAINING,
+            GPU_TRAINING._replace(seconds=660, changed=60),
+            GPU_TRAINING._replace(seconds=675, changed=60, silent=674),
+        ),
+        "Training",
+        "NoProgress",
+        "since 2026-11-22T10:01:00Z",
+        rechecks=True,
     ),
     "no step for long, and the operator has just started": Scenario(
         (

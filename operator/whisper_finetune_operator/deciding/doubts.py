@@ -42,6 +42,7 @@ def told(situation: Situation, course: Course, stall_seconds: int | None) -> Cou
     pod, phase = situation.at_work, course.phase
     if pod is None or phase.state not in RUNNING_STATES or phase.reason != phase.state:
         return course
+    course = course.rechecked(_seconds_until_silent(situation))
     return _silent(situation, course, pod) or _stalled(situation, course, pod, stall_seconds) or course
 
 
@@ -60,18 +61,21 @@ def _of_node(pod: Pod) -> str:
     return f"{what}: {_WHAT_TO_DO}"
 
 
+def _seconds_until_silent(situation: Situation) -> float | None:
+    """Return when a trainer is called silent that does not answer now; None for one that answers, or is called so."""
+    left = situation.silence.since + _SILENT - situation.now if situation.silence else timedelta()
+    return left.total_seconds() if left > timedelta() else None
+
+
 def _silent(situation: Situation, course: Course, pod: Pod) -> Course | None:
     """Return the course of a run whose trainer does not answer: what it does is not known, only that it runs."""
     silence, before = situation.silence, conditions.find(situation.previous.conditions, "Succeeded")
-    if silence is None:
-        # The operator may just have started: it has not asked yet.
-        still = situation.report is None and course.phase.state == "Running"
-        return replace(course, phase=Phase("Running", "Running", before.message)) if still and before else None
-    left = silence.since + _SILENT - situation.now
-    if left > timedelta():
-        return course.rechecked(left.total_seconds())
-    message = _NOT_HEARD.format(pod=pod.name, since=timestamps.render(silence.since))
-    return replace(course, phase=Phase("Running", "Running", message))
+    if silence and _seconds_until_silent(situation) is None:
+        message = _NOT_HEARD.format(pod=pod.name, since=timestamps.render(silence.since))
+        return replace(course, phase=Phase("Running", "Running", message))
+    # An operator that has just started has not asked for long: what the one before it told holds.
+    still = situation.report is None and course.phase.state == "Running"
+    return replace(course, phase=Phase("Running", "Running", before.message)) if still and before else None
 
 
 def _stalled(situation: Situation, course: Course, pod: Pod, stall_seconds: int | None) -> Course | None:
