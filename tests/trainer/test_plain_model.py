@@ -206,6 +206,29 @@ def test_links_inside_of_the_claim_are_followed_as_the_hubs_cache_has_them(volum
     assert model.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
 
 
+def test_a_model_of_the_hubs_cache_may_lie_on_another_disk(
+    volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, other_disk = tmp_path / "hub", tmp_path / "other-disk"
+    commit = other_disk / "snapshots/0f3c"
+    commit.mkdir(parents=True)
+    (other_disk / "blobs").mkdir()
+    for path in (volume / "model").iterdir():
+        shutil.copy(path, other_disk / "blobs" / path.name)
+        (commit / path.name).symlink_to(f"../../blobs/{path.name}")
+    cache.mkdir()
+    (cache / "models--openai--whisper-tiny").symlink_to(other_disk)
+    found = cache / "models--openai--whisper-tiny/snapshots/0f3c"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("whisper_finetune_trainer.model.hub_model.download", lambda *_: found)
+    config = tiny_whisper.config(volume, {"model": "openai/whisper-tiny"})
+    assert model.load_model(config).dimensions.width == 64
+    (commit / "config.json").unlink()
+    (commit / "config.json").symlink_to(volume / "model/config.json")
+    with pytest.raises(TrainerError, match="leads outside of the Hub's cache of the model"):
+        model.load_model(config)
+
+
 @pytest.fixture
 def pickled(volume: Path) -> Path:
     weights = load_file(volume / "model/model.safetensors")

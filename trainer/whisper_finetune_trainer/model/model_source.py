@@ -40,8 +40,8 @@ def _found(config: TrainerConfig) -> Iterator[Tuple[Path, Mount]]:
     if parsed is None:
         with _hub_cache(config.scratch_folder) as cache:
             folder = hub_model.download(spec.model, config.hub_commits.model or spec.model_revision, cache)
-            # A snapshot is made of links to the cache's files.
-            yield folder, Mount(cache or constants.HF_HUB_CACHE, "the cache of the Hub")
+            # A snapshot, snapshots/COMMIT, is made of links to the model's other files in the cache.
+            yield folder, Mount(str(folder.parent.parent), "the Hub's cache of the model")
         return
     if spec.model_revision is not None:
         raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {spec.model}")
