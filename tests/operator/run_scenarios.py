@@ -1152,7 +1152,7 @@ SCENARIOS: dict[str, Scenario] = {
         (Moment(1, labels=QUEUE), Moment(7200, queued(complete(7100)), labels=QUEUE)),
         "Pending",
         "QueueNotSupported",
-        "queue speech sends the Job to another cluster (MultiKueue)",
+        "its Job is complete, and no pod of it was ever seen in this cluster: if queue speech sends Jobs to another",
     ),
     "its Job names the controller that every cluster has": Scenario(
         (CREATED, Moment(60, job(spec__managedBy="kubernetes.io/job-controller"), (running(2, 5),))),

@@ -42,6 +42,11 @@ _ELSEWHERE = (
     "queue {queue} sends the Job to another cluster ({manager}), whose pod cannot be read from here, nor its result; "
     "suspend the run, label it with another queue, and resume it"
 )
+_DONE_UNSEEN = (
+    "its Job is complete, and no pod of it was ever seen in this cluster: if queue {queue} sends Jobs to another one "
+    "(MultiKueue), whose results cannot be read from here, suspend the run, label it with another queue, and resume "
+    "it; if the Job ran here, suspend and resume the run: the next attempt reports what is done"
+)
 _SUSPENDED_ON_PARTITION = (
     "somebody suspended its Job, by hand or as Kueue does with manageJobsWithoutQueueName, and has to resume it; to "
     "stop a run, set spec.suspend"
@@ -91,7 +96,8 @@ def _was_done_elsewhere(situation: Situation, job: Workload) -> bool:
 
 
 def _elsewhere(job: Workload) -> Course:
-    message = _ELSEWHERE.format(queue=job.queue or "of the Job", manager=job.managed_by or "MultiKueue")
+    told = _ELSEWHERE if job.managed_by else _DONE_UNSEEN
+    message = told.format(queue=job.queue or "of the Job", manager=job.managed_by)
     return Course(phases.waits("QueueNotSupported", message))
 
 
