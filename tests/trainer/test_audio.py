@@ -158,16 +158,35 @@ def test_a_wav_file_that_goes_on_behind_its_end_is_not_read_in_part(tmp_path: Pa
     assert "`ffmpeg -ignore_length 1 -i INPUT.wav OUTPUT.wav`" in str(caught.value)
 
 
+@pytest.mark.parametrize("said", [64_000, 1_000_000_000])
+def test_a_wav_file_that_was_cut_off_is_not_trained_on_with_its_whole_text(tmp_path: Path, said: int) -> None:
+    with pytest.raises(audio.UnreadableSoundError) as caught:
+        audio.seconds(wav_with_size(tmp_path / "a.wav", said))
+    assert str(caught.value) == (
+        f"its header tells of {said:,} bytes of sound, but 32,000 are there: it was cut off; copy it again"
+    )
+
+
 @pytest.mark.parametrize(
     ("said", "more"),
     [
         (0xFFFFFFFF, b""),
         (0x7FFFFFFF, b""),
+        (0x7FFFF000, b""),
+        (32_044, b""),
         (None, b"LIST" + (40_000).to_bytes(4, "little") + bytes(40_000)),
         (None, b"\0LIST" + (40_000).to_bytes(4, "little") + bytes(40_000)),
         (None, b"ID3" + bytes(1_000)),
     ],
-    ids=["from a pipe", "from another pipe", "a chunk", "a chunk at an odd byte", "a tag"],
+    ids=[
+        "from a pipe",
+        "from another pipe",
+        "of espeak's",
+        "with its header",
+        "a chunk",
+        "a chunk at an odd byte",
+        "a tag",
+    ],
 )
 def test_a_wav_file_is_as_long_as_its_sound(tmp_path: Path, said: int | None, more: bytes) -> None:
     assert audio.seconds(wav_with_size(tmp_path / "a.wav", said, more)) == pytest.approx(1.0, abs=0.01)

@@ -36,7 +36,9 @@ _MOST_PER_SECOND = 8 * 48_000
 _WAV = frozenset(("WAV", "WAVEX"))
 #: What libsndfile says of a FLAC file that does not tell its length.
 _UNKNOWN_FRAMES = 2**62
-#: Bytes behind the samples of a WAV file that no header tells of, and that may be neglected all the same.
+#: From here on the size in a WAV file's header is what programs write into a pipe: they do not know it yet.
+_UNKNOWN_BYTES = 0x7FF0_0000
+#: Bytes that a WAV file may have more or less than its header tells of: programs count them in different ways.
 _FEW_BYTES = 4096
 
 
@@ -224,10 +226,15 @@ def _require_size(channel_count: int, rate: int) -> None:
 
 
 def _require_its_end(opened: BinaryIO) -> None:
-    """Raise UnreadableSoundError for a WAV file that goes on behind the samples that its header tells of."""
+    """Raise UnreadableSoundError for a WAV file that holds less or more samples than its header tells of."""
     opened.seek(0)
     data = wav_chunks.data(opened.read(wav_chunks.HEAD_BYTES))
     more = 0 if data is None else opened.seek(0, io.SEEK_END) - data.start - data.size
+    if data is not None and more < -_FEW_BYTES and data.size < _UNKNOWN_BYTES:
+        raise UnreadableSoundError(
+            f"its header tells of {data.size:,} bytes of sound, but {data.size + more:,} are there: it was cut off; "
+            "copy it again"
+        )
     if data is None or more <= (max(_FEW_BYTES, data.size // 10) if data.size else 0):
         return
     opened.seek(data.start + data.size)
