@@ -1,6 +1,7 @@
 """What keeps a run from IPUs, and what is worked around: each ends with the reason, exit code and words for it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
+from whisper_finetune_trainer.quoting import quoted
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +218,7 @@ def test_a_cache_that_cannot_be_written_is_not_used(
 
 def test_a_clip_that_breaks_while_training(speech: Path, tmp_path: Path) -> None:
     tiny_model.write_clips(tmp_path / "clips", 20)
-    (tmp_path / "model").symlink_to(speech / "model")
+    shutil.copytree(speech / "model", tmp_path / "model")
     run = ipu_runs.Run(IpuVolume(tmp_path, tmp_path).config(steps=2))
     for audio in (tmp_path / "clips/audio").iterdir():
         audio.write_bytes(b"no sound")
@@ -235,7 +237,7 @@ def test_another_clip_stands_in_for_one_that_breaks_while_training(
         monkeypatch.setattr("whisper_finetune_trainer.cpu_count.available_cpus", lambda cpus=cpus: cpus)
         folder = tmp_path / f"{cpus}-cpus"
         tiny_model.write_clips(folder / "clips", 20)
-        (folder / "model").symlink_to(speech / "model")
+        shutil.copytree(speech / "model", folder / "model")
         run = ipu_runs.Run(IpuVolume(folder, tmp_path).config(steps=8))
         Path(run.clips.train[3].audio.file).write_bytes(b"no sound")
         run.backend.train(0, lambda _: True)
@@ -271,7 +273,7 @@ def test_what_befalls_a_clip_is_known_after_it_crossed_from_a_loaders_process(
         next(iter(DataLoader(Examples([clip], ExampleMaker(run.loaded, "float32")), num_workers=1)))
     cause = ended.value.cause()
     assert cause.reason == "DatasetInvalid"
-    assert cause.message.startswith(f"audio file {broken} cannot be decoded: ")
+    assert cause.message.startswith(f"audio file {quoted(broken)} cannot be decoded: ")
 
 
 def test_a_loaders_process_reads_a_store_that_its_parent_has_read(volume: IpuVolume, denied: Clip) -> None:

@@ -172,7 +172,7 @@ def test_the_report_is_whole_whenever_another_thread_reads_it() -> None:
 @pytest.mark.usefixtures("frequent_switches")
 def test_what_one_thread_tells_is_not_lost_to_another() -> None:
     reporter = Reporter()
-    taken = queue.SimpleQueue[int]()
+    taken: queue.SimpleQueue[int] = queue.SimpleQueue()
     done = threading.Event()
 
     def train() -> None:
