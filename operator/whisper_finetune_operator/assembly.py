@@ -114,7 +114,7 @@ class Operator:
         self._may_see_ipu_jobs = finds is not None
 
     def _warn_of_unseen_ipu_jobs(self) -> None:
-        names = sorted(children.ipu_job_of(pod) or "" for _, pod in self._store.attempts() if children.ipu_job_of(pod))
+        names = sorted(children.ipu_job_of(pod) or "" for pod in self._store.pods() if children.ipu_job_of(pod))
         if names and not self._may_see_ipu_jobs:
             logger.warning(
                 "no right to IPUJobs, which runs still have (%s): these runs cannot be suspended or ended; set the "

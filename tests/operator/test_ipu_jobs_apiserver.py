@@ -114,6 +114,8 @@ def test_a_run_becomes_an_ipu_job_and_succeeds_by_its_pod(runs: IpuRuns, start: 
         "failed": 0,
         "outOfMemory": 0,
         "unreadable": 0,
+        "interrupted": 0,
+        "interruptedInVain": 0,
         "countedUntil": "",
         "seenUntil": "",
     }

@@ -188,21 +188,21 @@ def test_the_example_runtimes_are_the_ones_the_tests_use() -> None:
 
 
 DISKS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "by itself": ({}, "13312Mi", "13312Mi"),
+    "by itself": ({}, "13Gi", "13Gi"),
     "more scratch": ({"scratchLimit": "1500Mi"}, "4572Mi", "4572Mi"),
     "the admin's limit": ({"resources": {"limits": {"ephemeral-storage": "5Gi"}}}, "5Gi", "5Gi"),
-    "the admin's request": ({"resources": {"requests": {"ephemeral-storage": "1Gi"}}}, "1Gi", "13312Mi"),
+    "the admin's request": ({"resources": {"requests": {"ephemeral-storage": "1Gi"}}}, "1Gi", "13Gi"),
     "a request above what it may write": (
         {"resources": {"requests": {"ephemeral-storage": "20Gi"}}},
         "20Gi",
-        "20480Mi",
+        "20Gi",
     ),
-    "a cache that ends with the pod": ({"modelCache": {"emptyDir": {"sizeLimit": "4Gi"}}}, "17408Mi", "17408Mi"),
-    "one without a limit": ({"executableCache": {"emptyDir": {}}}, "23552Mi", "23552Mi"),
-    "one whose limit is not said": ({"modelCache": {"emptyDir": {"sizeLimit": None}}}, "23552Mi", "23552Mi"),
-    "one of a number": ({"modelCache": {"emptyDir": {"sizeLimit": 4294967296}}}, "17408Mi", "17408Mi"),
-    "one in memory": ({"modelCache": {"emptyDir": {"medium": "Memory"}}}, "13312Mi", "13312Mi"),
-    "one on a claim": ({"modelCache": {"persistentVolumeClaim": {"claimName": "hub"}}}, "13312Mi", "13312Mi"),
+    "a cache that ends with the pod": ({"modelCache": {"emptyDir": {"sizeLimit": "4Gi"}}}, "17Gi", "17Gi"),
+    "one without a limit": ({"executableCache": {"emptyDir": {}}}, "23Gi", "23Gi"),
+    "one whose limit is not said": ({"modelCache": {"emptyDir": {"sizeLimit": None}}}, "23Gi", "23Gi"),
+    "one of a number": ({"modelCache": {"emptyDir": {"sizeLimit": 4294967296}}}, "17Gi", "17Gi"),
+    "one in memory": ({"modelCache": {"emptyDir": {"medium": "Memory"}}}, "13Gi", "13Gi"),
+    "one on a claim": ({"modelCache": {"persistentVolumeClaim": {"claimName": "hub"}}}, "13Gi", "13Gi"),
 }
 
 

@@ -1,5 +1,6 @@
 """Quantities as Kubernetes writes them, such as `10Gi` or `500m`."""
 
+import math
 import re
 
 #: Both the pattern that the admin's file is checked with and the one that is read here.
@@ -13,3 +14,10 @@ def parse(quantity: str) -> float:
     """Return the number that a quantity stands for: bytes, cores, or a count."""
     number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr]  # by PATTERN
     return float(number) * _FACTORS[unit]
+
+
+def of_bytes(number: float) -> str:
+    """Return a number of bytes, in whole mebibytes, as the API server itself writes it: `23Gi`, not `23552Mi`."""
+    mebibytes = math.ceil(number / _FACTORS["Mi"])
+    units = ((unit, int(_FACTORS[unit] / _FACTORS["Mi"])) for unit in ("Ti", "Gi", "Mi"))
+    return next(f"{mebibytes // size}{unit}" for unit, size in units if mebibytes % size == 0)

@@ -1,6 +1,5 @@
 """Build the pod of a plan: one container that can do no more than train."""
 
-import math
 from typing import Any
 
 from whisper_finetune_api import contract
@@ -21,7 +20,6 @@ _CERTIFICATES_ENV = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 _DISK = "ephemeral-storage"
 #: What libraries put there although TMPDIR is in the scratch space; and the container's log with all else of its own.
 _TMP_LIMIT, _LOG_LIMIT = "2Gi", "1Gi"
-_MEBIBYTE = 1024**2
 #: Freed buffers stay in the process: on a CPU, page faults cost up to a third of a step.
 _CPU_MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
@@ -115,7 +113,7 @@ def _disk_limit(runtime: Runtime) -> str:
     caches = (_cache_limit(cache, runtime) for cache in (runtime.model_cache, runtime.executable_cache))
     limits = (runtime.scratch_limit, _TMP_LIMIT, _LOG_LIMIT, *caches)
     asked = quantities.parse(runtime.resources.requests.get(_DISK, "0"))
-    return f"{math.ceil(max(asked, sum(map(quantities.parse, limits))) / _MEBIBYTE)}Mi"
+    return quantities.of_bytes(max(asked, sum(map(quantities.parse, limits))))
 
 
 def _cache_limit(cache: dict[str, Any] | None, runtime: Runtime) -> str:
