@@ -5,6 +5,8 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +59,22 @@ def refusal(request: Callable[[], Any]) -> str:
     return ""
 
 
-def wait_until_refused(request: Callable[[], Any], message: str, seconds: float = 60) -> None:
-    """A policy works from some moment after it was made."""
+def wait_until(request: Callable[[], Any], *, is_told: Callable[[str], bool], seconds: float = 60) -> None:
+    """A policy works from some moment after it was made, and for some moments after it was deleted."""
     deadline = time.monotonic() + seconds
-    while message not in (said := refusal(request)):
-        assert time.monotonic() < deadline, f"not refused within {seconds} s, but: {said or 'taken'}"
+    while not is_told(said := refusal(request)):
+        assert time.monotonic() < deadline, f"after {seconds} s still: {said or 'taken'}"
         time.sleep(0.2)
+
+
+@contextmanager
+def enforced(kubeconfig: Path, made: list[dict[str, Any]], request: Callable[[], Any], message: str) -> Iterator[None]:
+    """Have the policies, which refuse the request with that message, for as long as the block lasts."""
+    kubectl(kubeconfig, "apply", made)
+    wait_until(request, is_told=lambda said: message in said)
+    yield
+    kubectl(kubeconfig, "delete", made)
+    wait_until(request, is_told=lambda said: said == "")
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +115,10 @@ class TestOperator:
     @classmethod
     def policed(cls, control_plane: Path, team: str, operator: client.BatchV1Api) -> Iterator[None]:
         made = policies({**MODEST, "admissionPolicies": {"operator": True}})
-        kubectl(control_plane, "apply", made)
         foreign = job({"metadata.ownerReferences": None})
-        wait_until_refused(
-            lambda: operator.create_namespaced_job(team, foreign, dry_run="All"), "WhisperFineTunes alone"
-        )
-        yield
-        kubectl(control_plane, "delete", made)
+        request = partial(operator.create_namespaced_job, team, foreign, dry_run="All")
+        with enforced(control_plane, made, request, ONLY_RUNS):
+            yield
 
     def test_a_runs_job_is_made(self, operator: client.BatchV1Api, team: str) -> None:
         assert refusal(lambda: operator.create_namespaced_job(team, job(), dry_run="All")) == ""
@@ -163,7 +172,10 @@ class TestOperator:
     def test_what_earlier_runtimes_made_is_still_ended(
         self, api: client.ApiClient, operator: client.BatchV1Api, team: str
     ) -> None:
+        owner = make_run(api, {}, dry_run=False)["metadata"]
         old = job({"0.image": "registry.example.com/another:1", "hostNetwork": True, "metadata.name": "old"})
+        # What has an owner that is not there is deleted by the garbage collector.
+        old["metadata"]["ownerReferences"][0] |= {"name": owner["name"], "uid": owner["uid"]}
         client.BatchV1Api(api).create_namespaced_job(team, old)
         for spec in ({"activeDeadlineSeconds": 1}, {"ttlSecondsAfterFinished": 60}, {"backoffLimit": 2}):
             assert refusal(lambda spec=spec: operator.patch_namespaced_job("old", team, {"spec": spec})) == ""
@@ -180,13 +192,10 @@ class TestOperatorWithEveryRuntime:
     def policed(cls, control_plane: Path, team: str, operator: client.BatchV1Api) -> Iterator[None]:
         made = policies({**EXAMPLE, "admissionPolicies": {"operator": True}})
         assert len(made) == 4, "of Jobs and of IPUJobs"
-        kubectl(control_plane, "apply", made)
         foreign = job({"metadata.ownerReferences": None})
-        wait_until_refused(
-            lambda: operator.create_namespaced_job(team, foreign, dry_run="All"), "WhisperFineTunes alone"
-        )
-        yield
-        kubectl(control_plane, "delete", made)
+        request = partial(operator.create_namespaced_job, team, foreign, dry_run="All")
+        with enforced(control_plane, made, request, ONLY_RUNS):
+            yield
 
     @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
     def test_every_job_that_the_operator_makes_passes(
@@ -197,12 +206,16 @@ class TestOperatorWithEveryRuntime:
         assert refusal(lambda: operator.create_namespaced_job(team, made, dry_run="All")) == ""
 
 
-def make_run(api: client.ApiClient, changes: dict[str, Any]) -> None:
+def make_run(api: client.ApiClient, changes: dict[str, Any], *, dry_run: bool = True) -> dict[str, Any]:
     version = f"{v1alpha1.GROUP}/{v1alpha1.VERSION}"
-    body = {"apiVersion": version, "kind": v1alpha1.KIND, "metadata": {"name": "italian"}}
+    body = {"apiVersion": version, "kind": v1alpha1.KIND, "metadata": {"generateName": "italian-"}}
     spec = with_changes(MINIMAL, changes)
     place = (v1alpha1.GROUP, v1alpha1.VERSION, TEAM, v1alpha1.PLURAL)
-    client.CustomObjectsApi(api).create_namespaced_custom_object(*place, {**body, "spec": spec}, dry_run="All")
+    options = {"dry_run": "All"} if dry_run else {}
+    made: dict[str, Any] = client.CustomObjectsApi(api).create_namespaced_custom_object(
+        *place, {**body, "spec": spec}, **options
+    )
+    return made
 
 
 class TestRuns:
@@ -210,13 +223,12 @@ class TestRuns:
     @classmethod
     def policed(cls, control_plane: Path, api: client.ApiClient, team: str) -> Iterator[None]:
         made = policies({"watchNamespace": team, "admissionPolicies": {"runs": {"enabled": True}}})
-        kubectl(control_plane, "apply", made)
-        wait_until_refused(lambda: make_run(api, {}), "no params found")
-        limits = {"metadata": {"name": CONFIG_MAP}, "data": LIMITS}
-        client.CoreV1Api(api).create_namespaced_config_map(team, limits)
-        wait_until_refused(lambda: make_run(api, {"model": "pvc://private/model"}), f"ConfigMap {team}/{CONFIG_MAP}")
-        yield
-        kubectl(control_plane, "delete", made)
+        with enforced(control_plane, made, partial(make_run, api, {}), "no params found"):
+            limits = {"metadata": {"name": CONFIG_MAP}, "data": LIMITS}
+            client.CoreV1Api(api).create_namespaced_config_map(team, limits)
+            unlisted = partial(make_run, api, {"model": "pvc://private/model"})
+            wait_until(unlisted, is_told=lambda said: f"ConfigMap {team}/{CONFIG_MAP}" in said)
+            yield
 
     @pytest.mark.parametrize(
         ("changes", "message"),
