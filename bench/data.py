@@ -115,8 +115,9 @@ def _write_files(folder: Path, clips: int, sounds: list[bytes]) -> None:
 def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     """Load the data set of a folder, read every sound once in training's order, and return megabytes and seconds."""
     # Not for the process that writes.
-    from whisper_finetune_trainer.data import audio, dataset  # noqa: PLC0415
-    from whisper_finetune_trainer.data.streams import streaming  # noqa: PLC0415
+    from whisper_finetune_trainer.data import dataset  # noqa: PLC0415
+    from whisper_finetune_trainer.data.audio import decoding  # noqa: PLC0415
+    from whisper_finetune_trainer.data.streams import stream_limits  # noqa: PLC0415
     from whisper_finetune_trainer.pytorch.batches import StepSize  # noqa: PLC0415 -- the same
     from whisper_finetune_trainer.pytorch.train_steps import ListedSteps, StreamedSteps  # noqa: PLC0415 -- the same
 
@@ -124,7 +125,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     config = config.model_copy(update={"scratch_limit_bytes": 10**12})
     start_mb = _peak_mb()
     started = time.monotonic()
-    limits = streaming.StreamLimits(listed_bytes=0) if streamed else streaming.LIMITS
+    limits = stream_limits.StreamLimits(listed_bytes=0) if streamed else stream_limits.LIMITS
     found = dataset.load_clips(config, limits)
     load_s = time.monotonic() - started
     size = StepSize(config.spec.training.batch_size, config.schedule.micro_batch_size)
@@ -134,7 +135,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     with steps.after(0) as following:
         for step in itertools.takewhile(lambda step: step.mark.cursor.epoch == 0, following):
             for clip in (clip for batch in step.micro_batches for clip in batch.clips):
-                audio.read(clip.audio)
+                decoding.read(clip.audio)
                 read += 1
             if read >= len(found.train) and not streamed:
                 break

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from whisper_finetune_trainer.data import datasets_table
-from whisper_finetune_trainer.data.datasets_table import KnownDataset
-from whisper_finetune_trainer.data.text_rules import RULES
+from whisper_finetune_trainer.data.hub import known_datasets
+from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
+from whisper_finetune_trainer.data.text.text_rules import RULES
 
 HEADER = ("data set", "`dataset.source`", "languages", "text", "Parquet files", "checked against")
 RULES_HEADER = ("rule", "what it does", "data sets")
@@ -35,7 +35,7 @@ _SECRETS = """  secretRefs:
 
 def rows() -> Iterator[tuple[str, ...]]:
     """Yield the row of each data set."""
-    for known in datasets_table.KNOWN:
+    for known in known_datasets.KNOWN:
         sources = ", ".join(f"`{name}`" for name in known.hub_ids)
         gated = " (gated: accept its terms)" if known.gated else ""
         languages = ", ".join(sorted(known.configs))
@@ -45,12 +45,12 @@ def rows() -> Iterator[tuple[str, ...]]:
 def rule_rows() -> Iterator[tuple[str, ...]]:
     """Yield the row of each rule of texts."""
     for name, rule in RULES.items():
-        yield name, rule.meaning, ", ".join(known.name for known in datasets_table.KNOWN if name in known.rules)
+        yield name, rule.meaning, ", ".join(known.name for known in known_datasets.KNOWN if name in known.rules)
 
 
 def specs() -> str:
     """Return a ready spec for each data set."""
-    return "\n".join(spec(known) for known in datasets_table.KNOWN)
+    return "\n".join(spec(known) for known in known_datasets.KNOWN)
 
 
 def spec(known: KnownDataset) -> str:

@@ -9,7 +9,7 @@ import yaml
 from repository import ROOT
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.data import datasets_table
+from whisper_finetune_trainer.data.hub import known_datasets
 
 TEXT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 SPECS: dict[str, dict[str, Any]] = {
@@ -26,11 +26,11 @@ def test_a_spec_is_valid(name: str) -> None:
 
 def test_every_data_set_of_the_table_has_a_spec() -> None:
     sources = {spec["spec"]["dataset"]["source"] for spec in SPECS.values()}
-    assert {known.hub_ids[0] for known in datasets_table.KNOWN} <= sources
+    assert {known.hub_ids[0] for known in known_datasets.KNOWN} <= sources
 
 
-@pytest.mark.parametrize("known", datasets_table.KNOWN, ids=lambda known: known.name)
-def test_a_spec_gives_what_the_data_set_needs(known: datasets_table.KnownDataset) -> None:
+@pytest.mark.parametrize("known", known_datasets.KNOWN, ids=lambda known: known.name)
+def test_a_spec_gives_what_the_data_set_needs(known: known_datasets.KnownDataset) -> None:
     spec = next(found["spec"] for found in SPECS.values() if found["spec"]["dataset"]["source"] == known.hub_ids[0])
     configs = known.configs[spec["language"]]
     assert spec["dataset"].get("config", configs[0]) in configs

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import data_layouts
 import layout_checks
 from fuzz.fuzzing import SIGNIFICANT_PIECES, damaged, for_a_while, json_line, objects, texts
-from whisper_finetune_trainer.data import mp3_frames
+from whisper_finetune_trainer.data.audio import mp3_frames
 from whisper_finetune_trainer.errors import TrainerError
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tiny_whisper
 import trainer_configs
 from fuzz.fuzzing import damaged, for_a_while, json_values, objects, texts
-from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import model

@@ -10,7 +10,7 @@ from trainer_attempts import Volume
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import backends
 from whisper_finetune_trainer.data import dataset
-from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.model import clip_fitting, model
 

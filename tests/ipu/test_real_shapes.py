@@ -15,7 +15,7 @@ from transformers.modeling_utils import no_init_weights
 
 from whisper_finetune_api import run_plan
 from whisper_finetune_api.models import DIMENSIONS
-from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.ipu import assembly, schedule, train_data
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.model.model import LoadedModel

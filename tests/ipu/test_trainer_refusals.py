@@ -24,7 +24,7 @@ from object_store import fault_proxy
 from repository import ROOT
 from trainer_configs import make_spec
 from whisper_finetune_api.models import DIMENSIONS
-from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import schedule

@@ -17,7 +17,7 @@ from transformers import (
 from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
 from whisper_finetune_api import languages
-from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.data.audio import features
 
 TEXTS = ("uno", "due", "tre", "ciao", "gatto", "sole", "mare", "luna")
 END = "<|endoftext|>"

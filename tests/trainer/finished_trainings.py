@@ -10,9 +10,9 @@ from trainer_configs import make_config, make_spec
 from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
-from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.data.normalizers import normalizer_for
+from whisper_finetune_trainer.data.text.normalizers import normalizer_for
 from whisper_finetune_trainer.evaluation import intervals, loops, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.transcripts import Transcript

@@ -13,7 +13,8 @@ import specs
 import trainer_configs
 from data_layouts import SPOKEN
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import audio, dataset
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.errors import TrainerError
 
@@ -49,7 +50,7 @@ def check(found: Clips) -> None:
 
 def _check_sound(clip: Clip) -> None:
     name = next(name for name, text in SPOKEN.items() if text == clip.text)
-    written, read = data_layouts.samples(name), audio.read(clip.audio)
+    written, read = data_layouts.samples(name), decoding.read(clip.audio)
     # MP3 pads: 26 ms at both ends, and is not the same to the last bit.
     assert clip.seconds == pytest.approx(data_layouts.seconds(name), abs=0.08)
     assert len(read) == pytest.approx(len(written), abs=1_300)

@@ -18,7 +18,7 @@ from trainer_configs import make_config, make_spec
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
-from whisper_finetune_trainer.data.streams.streaming import StreamLimits
+from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 #: All shards are too large to be listed, and a block holds a few clips of one second in 16 bit.

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from tiny_whisper import tone
-from whisper_finetune_trainer.data import audio
-from whisper_finetune_trainer.data.audio_places import Member, WholeFile
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.audio_sources import Member, WholeFile
 from whisper_finetune_trainer.errors import TrainerError
 
 
@@ -16,24 +16,24 @@ from whisper_finetune_trainer.errors import TrainerError
 def test_files_of_any_format_are_read_as_mono_float32(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"clip.{suffix}"
     soundfile.write(path, tone(0, 1.0), 16_000)
-    samples = audio.read(WholeFile(str(path)))
+    samples = decoding.read(WholeFile(str(path)))
     assert samples.dtype == np.float32
     assert samples.ndim == 1
-    assert audio.seconds(WholeFile(str(path))) == pytest.approx(1.0, abs=0.1)
+    assert decoding.seconds(WholeFile(str(path))) == pytest.approx(1.0, abs=0.1)
     assert len(samples) == pytest.approx(16_000, abs=1_600)
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = tone(0, 0.5), tone(1, 0.5)
     soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
-    np.testing.assert_allclose(audio.read(WholeFile(str(tmp_path / "stereo.wav"))), (left + right) / 2, atol=1e-6)
+    np.testing.assert_allclose(decoding.read(WholeFile(str(tmp_path / "stereo.wav"))), (left + right) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100])
 def test_other_rates_are_resampled_with_the_pitch_kept(tmp_path: Path, rate: int) -> None:
     wave = np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", wave, rate)
-    samples = audio.read(WholeFile(str(tmp_path / "a.wav")))
+    samples = decoding.read(WholeFile(str(tmp_path / "a.wav")))
     assert len(samples) == 16_000
     assert np.abs(np.fft.rfft(samples)).argmax() == 440
 
@@ -43,14 +43,14 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
     soundfile.write(path, tone(0, 2.0), 16_000)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(TrainerError, match=r"cut\.flac") as caught:
-        audio.read(WholeFile(str(path)))
+        decoding.read(WholeFile(str(path)))
     assert caught.value.reason == "DatasetInvalid"
 
 
 def test_a_file_without_sound_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), 16_000)
     with pytest.raises(TrainerError, match=r"empty\.wav holds no sound"):
-        audio.read(WholeFile(str(tmp_path / "empty.wav")))
+        decoding.read(WholeFile(str(tmp_path / "empty.wav")))
 
 
 #: Format to ffmpeg's arguments; libsndfile reads those of the first list.
@@ -86,8 +86,8 @@ def converted(folder: Path, arguments: list[str]) -> WholeFile:
 @pytest.mark.parametrize("arguments", READ.values(), ids=READ)
 def test_formats_that_ffmpeg_writes(tmp_path: Path, arguments: list[str]) -> None:
     place = converted(tmp_path, arguments)
-    samples = audio.read(place)
-    assert audio.seconds(place) == pytest.approx(2.0, abs=0.1)
+    samples = decoding.read(place)
+    assert decoding.seconds(place) == pytest.approx(2.0, abs=0.1)
     assert len(samples) == pytest.approx(32_000, abs=1_600)
     # The pitch of the tone, in hertz: half a second from the middle has steps of 2 Hz.
     assert 2 * np.abs(np.fft.rfft(samples[8_000:16_000])).argmax() == pytest.approx(220, abs=4)
@@ -97,16 +97,16 @@ def test_formats_that_ffmpeg_writes(tmp_path: Path, arguments: list[str]) -> Non
 @pytest.mark.parametrize(("arguments", "says"), FOREIGN.values(), ids=FOREIGN)
 def test_formats_that_are_not_read_are_named(tmp_path: Path, arguments: list[str], says: str) -> None:
     with pytest.raises(TrainerError) as caught:
-        audio.read(converted(tmp_path, arguments))
+        decoding.read(converted(tmp_path, arguments))
     assert says in caught.value.message
-    with pytest.raises(audio.UnreadableSoundError):
-        audio.seconds(WholeFile(str(tmp_path / arguments[-1])))
+    with pytest.raises(decoding.UnreadableSoundError):
+        decoding.seconds(WholeFile(str(tmp_path / arguments[-1])))
 
 
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
     with pytest.raises(TrainerError, match="a pointer of Git LFS, not sound: run `git lfs pull`"):
-        audio.read(WholeFile(str(tmp_path / "a.wav")))
+        decoding.read(WholeFile(str(tmp_path / "a.wav")))
 
 
 def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
     content = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "many").write_bytes(b"before" + content + b"after")
     place = Member(str(tmp_path / "many"), 6, len(content), "a.flac")
-    np.testing.assert_array_equal(audio.read(place), audio.read(WholeFile(str(tmp_path / "a.flac"))))
-    assert audio.seconds(place) == 0.5
+    np.testing.assert_array_equal(decoding.read(place), decoding.read(WholeFile(str(tmp_path / "a.flac"))))
+    assert decoding.seconds(place) == 0.5
 
 
 CODECS = {
@@ -133,8 +133,8 @@ CODECS = {
 @pytest.mark.parametrize(("codec", "arguments"), CODECS.items(), ids=CODECS)
 def test_codecs_in_wav_that_are_not_read_are_named(tmp_path: Path, codec: str, arguments: list[str]) -> None:
     place = converted(tmp_path, arguments)
-    with pytest.raises(audio.UnreadableSoundError) as caught:
-        audio.seconds(place)
+    with pytest.raises(decoding.UnreadableSoundError) as caught:
+        decoding.seconds(place)
     said = f"WAV with {codec} is not read here; convert it, such as by `ffmpeg -i INPUT -ar 16000 -ac 1 OUTPUT.flac`"
     assert str(caught.value) == said
 
@@ -152,16 +152,16 @@ def wav_with_size(path: Path, said: int | None, more: bytes = b"") -> WholeFile:
 
 @pytest.mark.parametrize(("said", "missing"), [(0, "32,000"), (3_200, "28,800")])
 def test_a_wav_file_that_goes_on_behind_its_end_is_not_read_in_part(tmp_path: Path, said: int, missing: str) -> None:
-    with pytest.raises(audio.UnreadableSoundError) as caught:
-        audio.seconds(wav_with_size(tmp_path / "a.wav", said))
+    with pytest.raises(decoding.UnreadableSoundError) as caught:
+        decoding.seconds(wav_with_size(tmp_path / "a.wav", said))
     assert str(caught.value).startswith(f"its header tells of {said:,} bytes of sound, but {missing} follow")
     assert "`ffmpeg -ignore_length 1 -i INPUT.wav OUTPUT.wav`" in str(caught.value)
 
 
 @pytest.mark.parametrize("said", [64_000, 1_000_000_000])
 def test_a_wav_file_that_was_cut_off_is_not_trained_on_with_its_whole_text(tmp_path: Path, said: int) -> None:
-    with pytest.raises(audio.UnreadableSoundError) as caught:
-        audio.seconds(wav_with_size(tmp_path / "a.wav", said))
+    with pytest.raises(decoding.UnreadableSoundError) as caught:
+        decoding.seconds(wav_with_size(tmp_path / "a.wav", said))
     assert str(caught.value) == (
         f"its header tells of {said:,} bytes of sound, but 32,000 are there: it was cut off; copy it again"
     )
@@ -189,7 +189,7 @@ def test_a_wav_file_that_was_cut_off_is_not_trained_on_with_its_whole_text(tmp_p
     ],
 )
 def test_a_wav_file_is_as_long_as_its_sound(tmp_path: Path, said: int | None, more: bytes) -> None:
-    assert audio.seconds(wav_with_size(tmp_path / "a.wav", said, more)) == pytest.approx(1.0, abs=0.01)
+    assert decoding.seconds(wav_with_size(tmp_path / "a.wav", said, more)) == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_flac_file_from_a_pipe_says_what_it_lacks(tmp_path: Path) -> None:
@@ -201,6 +201,6 @@ def test_a_flac_file_from_a_pipe_says_what_it_lacks(tmp_path: Path) -> None:
     content[22:26] = bytes(4)
     path.write_bytes(content)
     with pytest.raises(
-        audio.UnreadableSoundError, match=r"its header does not tell its length.*`ffmpeg -i INPUT\.flac"
+        decoding.UnreadableSoundError, match=r"its header does not tell its length.*`ffmpeg -i INPUT\.flac"
     ):
-        audio.seconds(WholeFile(str(path)))
+        decoding.seconds(WholeFile(str(path)))

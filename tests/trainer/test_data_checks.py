@@ -13,8 +13,9 @@ import soundfile
 
 import tiny_whisper
 from whisper_finetune_api.languages import LANGUAGES
-from whisper_finetune_trainer.data import dataset, writing_scripts
+from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.text import writing_scripts
 from whisper_finetune_trainer.errors import TrainerError
 
 RATE = tiny_whisper.SAMPLE_RATE

@@ -13,7 +13,7 @@ import pytest
 from trainer_configs import UID
 from whisper_finetune_api.v1alpha1.status import Metric
 from whisper_finetune_trainer.backend import Backend
-from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.model.model import LoadedModel

@@ -8,7 +8,7 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor
 
 from repository import ROOT
-from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.data.audio import features
 
 
 def speech(seconds: float, amplitude: float = 0.3) -> np.ndarray[Any, np.dtype[np.float32]]:

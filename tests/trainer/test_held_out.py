@@ -9,7 +9,7 @@ import pytest
 from layout_checks import load
 from test_segments import write_nemo
 from whisper_finetune_trainer.data import held_out
-from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.errors import TrainerError
 

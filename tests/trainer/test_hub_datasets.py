@@ -14,7 +14,7 @@ import pytest
 import hub_dataset_double
 import hub_sets
 from repository import ROOT
-from whisper_finetune_trainer.data import datasets_table
+from whisper_finetune_trainer.data.hub import known_datasets
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.slow
 LOAD = """
 import json, os, sys
 import tiny_whisper
-from whisper_finetune_trainer.data import audio, dataset
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.errors import TrainerError
 answers = {}
 for name, (changes, token) in json.load(sys.stdin).items():
@@ -30,7 +31,7 @@ for name, (changes, token) in json.load(sys.stdin).items():
     try:
         found = dataset.load_clips(tiny_whisper.config(sys.argv[1], changes))
         for clip in found.train:
-            audio.read(clip.audio)
+            decoding.read(clip.audio)
         texts = sorted(clip.text for clip in (*found.train, *found.evaluation))
         answers[name] = {"texts": texts, "train": len(found.train), "dropped": dict(found.dropped)}
     except TrainerError as error:
@@ -163,7 +164,7 @@ def test_known_sets_need_a_source_and_a_language_only(answers: dict[str, Any], n
 
 
 def test_every_set_of_the_table_is_tried() -> None:
-    assert {known.name for known in datasets_table.KNOWN} <= set(KNOWN)
+    assert {known.name for known in known_datasets.KNOWN} <= set(KNOWN)
 
 
 def test_splits_that_are_given(answers: dict[str, Any]) -> None:

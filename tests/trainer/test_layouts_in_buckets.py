@@ -16,10 +16,12 @@ from layout_checks import check, config, load, refusal
 from object_store import fault_proxy, versitygw
 from object_store.versitygw import ObjectStore
 from tones import SAMPLE_RATE, tone
-from whisper_finetune_trainer.data import audio, clip_reader, data_source, splits
+from whisper_finetune_trainer.data import clip_reader, data_source
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import Rules
-from whisper_finetune_trainer.data.text_rules import TextRules
-from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.data.layouts import splits
+from whisper_finetune_trainer.data.text.text_rules import TextRules
 from whisper_finetune_trainer.errors import TrainerError
 
 pytestmark = pytest.mark.slow
@@ -94,7 +96,7 @@ def test_rights_that_end_while_training_are_named(
         found = load(tmp_path, "s3://speech/nemo")
         proxy.refuse(lambda request: ".wav" in request.path, 403, "AccessDenied")
         with pytest.raises(TrainerError) as caught:
-            audio.read(found.train[0].audio)
+            decoding.read(found.train[0].audio)
         assert caught.value.reason == "AccessDenied"
         assert refusal(tmp_path, "s3://speech/nemo").reason == "AccessDenied"
 
@@ -109,7 +111,7 @@ def test_a_token_that_expires_after_it_was_good_is_for_the_next_attempt(
         found = load(tmp_path, "s3://speech/nemo")
         proxy.refuse(lambda _: True, 400, "ExpiredToken")
         with pytest.raises(PermissionError, match="ExpiredToken"):
-            audio.read(found.train[0].audio)
+            decoding.read(found.train[0].audio)
         with pytest.raises(PermissionError, match="ExpiredToken"):
             load(tmp_path, "s3://speech/nemo")
         monkeypatch.setenv("AWS_SESSION_TOKEN", "of another Secret")
@@ -133,7 +135,7 @@ def test_the_headers_alone_are_fetched_to_list_clips(
         assert [clip.seconds for clip in found] == [25.0] * 4
         listed = proxy.sent_bytes
         assert listed < len(found) * len(sound) / 2
-        audio.read(found[0].audio)
+        decoding.read(found[0].audio)
         assert proxy.sent_bytes - listed < 1.2 * len(sound)
 
 

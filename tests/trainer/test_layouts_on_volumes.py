@@ -12,7 +12,7 @@ import data_layouts
 from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
 from whisper_finetune_trainer.data import dataset
-from whisper_finetune_trainer.data.audio_places import Cell, Member
+from whisper_finetune_trainer.data.audio.audio_sources import Cell, Member
 
 
 @pytest.mark.parametrize("write", LAYOUTS.values(), ids=LAYOUTS.keys())
@@ -134,7 +134,7 @@ def test_a_row_of_a_tar_without_sound_is_counted(tmp_path: Path) -> None:
 
 def test_row_groups_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_layouts.parquet_of_bytes(tmp_path / "clips")
-    monkeypatch.setattr("whisper_finetune_trainer.data.parquet_shards._LARGEST_GROUP_BYTES", 1_000)
+    monkeypatch.setattr("whisper_finetune_trainer.data.layouts.parquet_shards._LARGEST_GROUP_BYTES", 1_000)
     assert "write it again with smaller ones (row_group_size=100" in refusal(tmp_path).message
 
 

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from whisper_finetune_trainer.data.normalizers import (
+from whisper_finetune_trainer.data.text.normalizers import (
     LETTER_LANGUAGES,
     _without_brackets,
     basic,

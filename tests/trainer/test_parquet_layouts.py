@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from whisper_finetune_trainer.data.parquet_layouts import Layout, of_conversion, of_repository
+from whisper_finetune_trainer.data.hub.hub_files import Layout, of_conversion, of_repository
 
 OWN: dict[str, tuple[list[str], Any, dict[str, dict[str, list[str]]]]] = {
     "one configuration": (

@@ -14,7 +14,7 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipe
 
 import tiny_whisper
 from whisper_finetune_trainer.data import dataset
-from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.model.transcripts import Transcript

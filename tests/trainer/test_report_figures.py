@@ -12,7 +12,7 @@ import yaml
 import finished_trainings
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
-from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import clip_lengths, intervals, wer
 from whisper_finetune_trainer.evaluation.intervals import Interval, Rate

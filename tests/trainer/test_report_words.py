@@ -6,7 +6,7 @@ import random
 
 import jiwer
 
-from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import clip_changes, wer, word_alignment
 from whisper_finetune_trainer.evaluation.word_alignment import AlignedWord

@@ -13,7 +13,7 @@ from pyarrow import parquet
 import shards
 import tiny_whisper
 from layout_checks import load
-from whisper_finetune_trainer.data import row_languages
+from whisper_finetune_trainer.data.text import row_languages
 
 SAID: dict[str, tuple[list[object], str]] = {
     "the run's": (["it", "it-IT", "it_it", "Italian", " IT ", None, ""], ""),

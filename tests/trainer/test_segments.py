@@ -16,12 +16,12 @@ import layout_checks
 from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer import quoting
-from whisper_finetune_trainer.data import audio, audio_places, segments
-from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio import audio_sources, decoding, segments
+from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
+from whisper_finetune_trainer.data.audio.recordings import Recordings
+from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.data.recordings import Recordings
-from whisper_finetune_trainer.data.segments import MalformedSegmentError, OutsideError, Segment
-from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.evaluation import evaluations
 from whisper_finetune_trainer.report import clip_sounds
@@ -123,9 +123,9 @@ def test_a_part_is_what_the_whole_has_there(tmp_path: Path, suffix: str, start: 
     whole, rate = soundfile.read(path, dtype="float32")
     part, seconds = Recordings().find(WholeFile(str(path)), Segment(start, start + 5), UnpackedSounds(str(tmp_path), 0))
     assert isinstance(part, Part)
-    assert seconds == audio.seconds(part) == 5.0
+    assert seconds == decoding.seconds(part) == 5.0
     first = round(start * rate)
-    np.testing.assert_allclose(audio.read(part), whole[first : first + 5 * rate], atol=1e-6)
+    np.testing.assert_allclose(decoding.read(part), whole[first : first + 5 * rate], atol=1e-6)
 
 
 def test_a_part_of_a_member_at_another_rate_and_in_stereo(tmp_path: Path) -> None:
@@ -134,11 +134,11 @@ def test_a_part_of_a_member_at_another_rate_and_in_stereo(tmp_path: Path) -> Non
     content = (tmp_path / "talk.wav").read_bytes()
     (tmp_path / "many").write_bytes(b"before" + content + b"after")
     part = Part(Member(str(tmp_path / "many"), 6, len(content), "talk.wav"), 2 * 32_000, 32_000, 32_000)
-    assert len(audio.read(part)) == RATE
-    assert audio.loudness(part).sample_rate == 32_000
+    assert len(decoding.read(part)) == RATE
+    assert decoding.loudness(part).sample_rate == 32_000
     loudest = np.abs((left + right)[2 * 32_000 : 3 * 32_000] / 2).max()
-    assert audio.loudness(part).peak == pytest.approx(float(loudest), abs=0.02)
-    assert audio_places.describe(part) == f"2.00 s to 3.00 s of talk.wav of {quoting.quoted(tmp_path / 'many')}"
+    assert decoding.loudness(part).peak == pytest.approx(float(loudest), abs=0.02)
+    assert audio_sources.describe(part) == f"2.00 s to 3.00 s of talk.wav of {quoting.quoted(tmp_path / 'many')}"
 
 
 def test_a_recording_that_is_cut_after_it_was_listed_is_named(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_recording_that_is_cut_after_it_was_listed_is_named(tmp_path: Path) ->
     part, _ = Recordings().find(WholeFile(str(path)), Segment(10, 15), UnpackedSounds(str(tmp_path), 0))
     path.write_bytes(path.read_bytes()[: 12 * 2 * RATE])
     with pytest.raises(TrainerError, match=r"10.00 s to 15.00 s of .*talk.wav cannot be decoded: .*ends before") as cut:
-        audio.read(part)
+        decoding.read(part)
     assert cut.value.reason == "DatasetInvalid"
 
 
@@ -164,8 +164,8 @@ def test_segments_are_the_single_clips_to_the_bit(tmp_path: Path, write: Any) ->
         assert isinstance(clip.audio, Part)
         (tmp_path / "single.flac").write_bytes(data_layouts.encoded(single[clip.text]))
         alone = WholeFile(str(tmp_path / "single.flac"))
-        np.testing.assert_array_equal(audio.read(clip.audio), audio.read(alone))
-        assert clip.seconds == audio.seconds(alone)
+        np.testing.assert_array_equal(decoding.read(clip.audio), decoding.read(alone))
+        assert clip.seconds == decoding.seconds(alone)
 
 
 def test_what_segments_go_by(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_copies_among_segments_are_found(tmp_path: Path) -> None:
 def test_the_report_lets_each_segment_be_heard(tmp_path: Path) -> None:
     data_layouts.kaldi_segments(tmp_path / "clips")
     found = load(tmp_path)
-    sounds = clip_sounds.data_uris(found.evaluation, lambda clip: audio.read(clip.audio))
+    sounds = clip_sounds.data_uris(found.evaluation, lambda clip: decoding.read(clip.audio))
     assert set(sounds) == {clip.identifier for clip in found.evaluation}
     assert len(set(sounds.values())) == len(sounds)
 
@@ -309,15 +309,15 @@ def test_the_report_lets_each_segment_be_heard(tmp_path: Path) -> None:
 def test_a_broken_segment_is_like_no_other_sound(tmp_path: Path) -> None:
     whole = WholeFile(str(tmp_path / "talk.wav"))
     write_talk(tmp_path / "talk.wav", 20)
-    digests = {audio.digest(Part(whole, start, RATE, RATE)) for start in (0, RATE, 30 * RATE, 40 * RATE)}
+    digests = {decoding.digest(Part(whole, start, RATE, RATE)) for start in (0, RATE, 30 * RATE, 40 * RATE)}
     assert len(digests) == 4
-    assert audio.digest(Part(whole, RATE, RATE, RATE)) in digests
+    assert decoding.digest(Part(whole, RATE, RATE, RATE)) in digests
 
 
 def test_recordings_beyond_those_remembered_are_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whisper_finetune_trainer.data.recordings._REMEMBERED", 1)
+    monkeypatch.setattr("whisper_finetune_trainer.data.audio.recordings._REMEMBERED", 1)
     data_layouts.nemo_segments(tmp_path / "clips")
     assert len(identifiers(load(tmp_path))) == 10
 

@@ -17,8 +17,9 @@ from object_store import fault_proxy, versitygw
 from object_store.fault_proxy import FaultProxy
 from object_store.versitygw import ObjectStore
 from tones import SAMPLE_RATE, tone
-from whisper_finetune_trainer.data import audio, dataset
-from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.errors import TrainerError
 
@@ -101,7 +102,7 @@ def test_a_recording_is_fetched_once_whatever_the_number_of_its_clips(
     before = len(proxy.requests)
     for clip in every(found)[:5]:
         assert isinstance(part_of(clip).recording, Member)
-        np.testing.assert_allclose(audio.read(clip.audio), samples_of(folder, suffix, clip), atol=1e-6)
+        np.testing.assert_allclose(decoding.read(clip.audio), samples_of(folder, suffix, clip), atol=1e-6)
     assert len(proxy.requests) == before
 
 
@@ -118,7 +119,7 @@ def test_without_room_segments_are_sought_in_the_store(
     for clip in every(found)[:3]:
         assert isinstance(part_of(clip).recording, WholeFile)
         before = proxy.sent_bytes
-        np.testing.assert_allclose(audio.read(clip.audio), samples_of(folder, suffix, clip), atol=1e-6)
+        np.testing.assert_allclose(decoding.read(clip.audio), samples_of(folder, suffix, clip), atol=1e-6)
         assert proxy.sent_bytes - before < size / 2
 
 
@@ -167,7 +168,7 @@ def test_a_recording_that_comes_up_again_is_not_fetched_again(
     proxy: FaultProxy, bucket: ObjectStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows go to and fro between two recordings, and one is remembered at a time."""
-    monkeypatch.setattr("whisper_finetune_trainer.data.recordings._REMEMBERED", 1)
+    monkeypatch.setattr("whisper_finetune_trainer.data.audio.recordings._REMEMBERED", 1)
     rows = [
         {"audio_filepath": f"{number % 2}.ogg", "offset": number, "duration": 4.0, "text": "uno"}
         for number in range(SEGMENTS)

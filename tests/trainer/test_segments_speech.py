@@ -17,8 +17,8 @@ from demo.folders import DemoFolders, default_root
 from demo.stopwatch import Stopwatch
 from layout_checks import config, load
 from repository import ROOT
-from whisper_finetune_trainer.data import audio
-from whisper_finetune_trainer.data.audio_places import Part
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.audio_sources import Part
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.model import examples
 
@@ -29,9 +29,10 @@ PAUSE_SECONDS = 0.7
 DIGESTS = """
 import hashlib, json, sys
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import audio, dataset
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.audio import decoding
 found = dataset.load_clips(TrainerConfig.model_validate_json(sys.stdin.read()))
-digest = lambda clip: hashlib.sha256(audio.read(clip.audio).tobytes()).hexdigest()
+digest = lambda clip: hashlib.sha256(decoding.read(clip.audio).tobytes()).hexdigest()
 print(json.dumps({clip.text: digest(clip) for clip in (*found.train, *found.evaluation)}))
 """
 
@@ -128,5 +129,5 @@ def test_python_3_8_reads_the_same_samples(volume: Path) -> None:
     )
     single = by_text(load(volume, "pvc://speech/single"))
     assert json.loads(process.stdout) == {
-        text: hashlib.sha256(audio.read(clip.audio).tobytes()).hexdigest() for text, clip in single.items()
+        text: hashlib.sha256(decoding.read(clip.audio).tobytes()).hexdigest() for text, clip in single.items()
     }

@@ -13,7 +13,7 @@ import torch
 
 import tiny_whisper
 from whisper_finetune_trainer.data import dataset
-from whisper_finetune_trainer.data.audio_places import WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import model

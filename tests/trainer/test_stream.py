@@ -8,9 +8,9 @@ import pytest
 
 import shards
 from data_layouts import write_tar
-from whisper_finetune_trainer.data import audio
-from whisper_finetune_trainer.data.audio_places import Held, Member
-from whisper_finetune_trainer.data.streams import streaming
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.audio_sources import Held, Member
+from whisper_finetune_trainer.data.streams import stream_limits
 from whisper_finetune_trainer.data.streams.stream_blocks import Cursor
 
 CLIPS = 60
@@ -30,7 +30,7 @@ def source(request: pytest.FixtureRequest) -> str:
 
 
 def test_an_epoch_has_every_clip_once_but_those_held_out(speech: Path, source: str) -> None:
-    listed = shards.load(speech, source, streaming.LIMITS)
+    listed = shards.load(speech, source, stream_limits.LIMITS)
     everything = {clip.identifier for clip in (*listed.train, *listed.evaluation)}
     assert len(everything) == CLIPS
     clips = shards.load(speech, source, maxEvalClips=CLIPS)
@@ -44,8 +44,8 @@ def test_every_attempt_and_every_seed_hold_out_the_same_clips(speech: Path, sour
     first = shards.load(speech, source)
     other = shards.load(speech, source, training={"seed": 7})
     assert [clip.identifier for clip in other.evaluation] == [clip.identifier for clip in first.evaluation]
-    assert [audio.content(clip.audio) for clip in other.evaluation] == [
-        audio.content(clip.audio) for clip in first.evaluation
+    assert [decoding.content(clip.audio) for clip in other.evaluation] == [
+        decoding.content(clip.audio) for clip in first.evaluation
     ]
 
 
@@ -109,13 +109,13 @@ def test_a_block_has_clips_of_several_shards(speech: Path, source: str) -> None:
 
 
 def test_streamed_clips_are_those_that_are_listed(speech: Path, source: str) -> None:
-    listed = shards.load(speech, source, streaming.LIMITS)
+    listed = shards.load(speech, source, stream_limits.LIMITS)
     by_name = {clip.identifier: clip for clip in (*listed.train, *listed.evaluation)}
     for block in shards.epoch(shards.stream_of(shards.load(speech, source))):
         for clip in block.clips:
             known = by_name[clip.identifier]
             assert (clip.text, clip.seconds) == (known.text, known.seconds)
-            assert audio.content(clip.audio) == audio.content(known.audio)
+            assert decoding.content(clip.audio) == decoding.content(known.audio)
 
 
 def test_held_out_clips_are_not_kept_in_memory(speech: Path, source: str) -> None:
@@ -138,7 +138,7 @@ def test_an_eval_split_of_its_own_is_listed_and_nothing_else_is_held_out(tmp_pat
 
 
 def test_small_shards_are_listed(speech: Path, source: str) -> None:
-    clips = shards.load(speech, source, streaming.LIMITS)
+    clips = shards.load(speech, source, stream_limits.LIMITS)
     assert clips.stream is None
     assert clips.split == "Fraction"
 

@@ -18,7 +18,8 @@ from object_store import fault_proxy, versitygw
 from object_store.fault_proxy import FaultProxy, Gate
 from object_store.versitygw import ObjectStore
 from trainer_attempts import Volume
-from whisper_finetune_trainer.data import audio, dataset
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block
 from whisper_finetune_trainer.errors import TrainerError
@@ -60,7 +61,7 @@ def gets(proxy: FaultProxy) -> Counter[str]:
 
 
 def sounds(blocks: list[Block]) -> dict[str, bytes]:
-    return {clip.identifier: audio.content(clip.audio) for block in blocks for clip in block.clips}
+    return {clip.identifier: decoding.content(clip.audio) for block in blocks for clip in block.clips}
 
 
 @pytest.mark.parametrize(("source", "requests"), [("tar", 1), ("parquet", 3)])

@@ -14,8 +14,8 @@ import tiny_whisper
 from data_layouts import write_tar
 from tones import SAMPLE_RATE, tone
 from trainer_attempts import Volume
+from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.streams import streamed_clips
-from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
 
 #: The look sees a few clips only, and the training meets the others.

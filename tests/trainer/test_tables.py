@@ -8,8 +8,8 @@ import pytest
 
 import tiny_whisper
 from layout_checks import load, refusal
-from whisper_finetune_trainer.data import tables
-from whisper_finetune_trainer.data.tables import NoTableError
+from whisper_finetune_trainer.data.layouts import tables
+from whisper_finetune_trainer.data.layouts.tables import NoTableError
 
 OPEN = "opens a quotation mark and does not close it: a cell is in one line, and a mark inside of it is written twice"
 

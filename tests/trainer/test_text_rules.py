@@ -6,10 +6,12 @@ import pytest
 
 import data_layouts
 import tiny_whisper
-from whisper_finetune_trainer.data import clip_reader, data_source, datasets_table, splits
+from whisper_finetune_trainer.data import clip_reader, data_source
+from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import Rules
-from whisper_finetune_trainer.data.text_rules import RULES, Outcome, RuleName, TextRules
-from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.data.hub import known_datasets
+from whisper_finetune_trainer.data.layouts import splits
+from whisper_finetune_trainer.data.text.text_rules import RULES, Outcome, RuleName, TextRules
 
 CASES: dict[RuleName, tuple[str, str | None]] = {
     "NoSpeech": (" <SIL> ", None),
@@ -53,12 +55,12 @@ def test_the_normalizer_comes_after_the_rules() -> None:
 
 
 def test_a_set_is_found_by_its_id_in_any_case_and_by_its_files() -> None:
-    found = datasets_table.find("mlcommons/Peoples_Speech")
+    found = known_datasets.find("mlcommons/Peoples_Speech")
     assert found is not None
-    assert found is datasets_table.find("hf://MLCommons/peoples_speech/clean")
-    assert datasets_table.find("pvc://speech/openslr/openslr") is None
-    assert datasets_table.has_left_the_hub("mozilla-foundation/common_voice_17_0") is not None
-    assert datasets_table.has_left_the_hub("mozilla/common") is None
+    assert found is known_datasets.find("hf://MLCommons/peoples_speech/clean")
+    assert known_datasets.find("pvc://speech/openslr/openslr") is None
+    assert known_datasets.has_left_the_hub("mozilla-foundation/common_voice_17_0") is not None
+    assert known_datasets.has_left_the_hub("mozilla/common") is None
 
 
 def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
     source = data_source.open_source(tiny_whisper.config(tmp_path, {}))
     split = splits.open_split(source.find("train", is_train=True), ("audio",), ("text",))
-    known = datasets_table.find("speechcolab/gigaspeech")
+    known = known_datasets.find("speechcolab/gigaspeech")
     assert known is not None
     read = clip_reader.read_clips(split, Rules(30, TextRules(known.rules, str.strip), UnpackedSounds(str(tmp_path), 0)))
     assert [clip.text for clip in read.clips] == ["one, two", "three", "four"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import small_disks
-from whisper_finetune_trainer.data import audio
-from whisper_finetune_trainer.data.audio_places import Cell, Member
-from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.audio_sources import Cell, Member
+from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 
 MIB = 1024 * 1024
 
@@ -33,7 +33,7 @@ def test_cells_are_kept_until_there_is_no_room(tmp_path: Path, caplog: pytest.Lo
     assert (sounds.used_bytes, sounds.left_out) == (2_500, 2)
     sounds.close()
     assert "2 clips found no room in the scratch folder" in caplog.text
-    assert [audio.content(place) for place in places[:2]] == [content(0), content(1)]
+    assert [decoding.content(place) for place in places[:2]] == [content(0), content(1)]
 
 
 def test_files_are_kept_by_several_readers_at_a_time(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_files_are_kept_by_several_readers_at_a_time(tmp_path: Path) -> None:
     sounds = UnpackedSounds(str(tmp_path / "scratch"), 1_000 * MIB)
     with ThreadPoolExecutor(8) as readers:
         places = list(readers.map(sounds.keep_file, [str(tmp_path / f"{number}.wav") for number in range(16)]))
-    assert [place and audio.content(place) for place in places] == [
+    assert [place and decoding.content(place) for place in places] == [
         content(number, 5 * MIB + number) for number in range(16)
     ]
     assert sounds.used_bytes == 16 * 5 * MIB + sum(range(16))
@@ -60,5 +60,5 @@ def test_a_full_disk_leaves_the_rest_where_it_is(tmp_path: Path, caplog: pytest.
         assert (sounds.used_bytes, sounds.left_out, sounds.recordings_left_out) == (1_000, 1, 1)
         with caplog.at_level(logging.WARNING):
             sounds.close()
-        assert audio.content(kept) == content(1)
+        assert decoding.content(kept) == content(1)
     assert "1 recordings found no room in the scratch folder" in caplog.text

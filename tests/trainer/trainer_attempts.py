@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from trainer_configs import FOLDER, make_config, make_spec
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import attempt, ending
-from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.ending import Ending
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 from whisper_finetune_trainer.stopping import StopRequest

@@ -8,7 +8,7 @@ from typing import Optional
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.checkpoints import reached
-from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.output import run_output
 from whisper_finetune_trainer.output.run_folder import RunFolder

@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import List, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import audio, manifest, reader_threads, row_sounds, segments
-from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Part, Sound, WholeFile
+from whisper_finetune_trainer.data import reader_threads, row_sounds
+from whisper_finetune_trainer.data.audio import decoding, segments
+from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Part, Sound, WholeFile
+from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
+from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
+from whisper_finetune_trainer.data.audio.recordings import Recordings
+from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.features import SAMPLE_RATE
-from whisper_finetune_trainer.data.recordings import Recordings
-from whisper_finetune_trainer.data.segments import MalformedSegmentError, OutsideError, Segment
-from whisper_finetune_trainer.data.splits import Split
-from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
-from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.data.layouts import manifest
+from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.text.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.quoting import printable, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
@@ -136,7 +138,7 @@ def _with_length(
         place, seconds = _measured(sound, segment, rules)
     except FileNotFoundError:
         return Drop("missing audio file", f"{line}: audio file {quoted(sound.name)} does not exist")
-    except (audio.UnreadableSoundError, IsADirectoryError, RefusedFileError) as error:
+    except (decoding.UnreadableSoundError, IsADirectoryError, RefusedFileError) as error:
         return _unreadable(f"{line}: audio file {quoted(sound.name)}", error)
     except OutsideError as error:
         return Drop("outside of its recording", f"{line}: {quoted(sound.name)} {error}")
@@ -153,7 +155,7 @@ def _with_length(
 def _unreadable(what: str, error: Exception) -> Drop:
     if isinstance(error, IsADirectoryError):
         return Drop("unreadable audio", f"{what} is a folder")
-    reason = "MP3 without its length" if isinstance(error, audio.UnknownLengthError) else "unreadable audio"
+    reason = "MP3 without its length" if isinstance(error, decoding.UnknownLengthError) else "unreadable audio"
     return Drop(reason, f"{what} cannot be read: {printable(str(error))}")
 
 
@@ -161,11 +163,11 @@ def _measured(sound: Sound, segment: Optional[Segment], rules: Rules) -> Tuple[A
     if segment is not None and isinstance(sound.place, WholeFile):
         return rules.recordings.find(sound.place, segment, rules.unpacked)
     place = _unpacked(sound, rules.unpacked)
-    return place, audio.seconds(place)
+    return place, decoding.seconds(place)
 
 
 def _unpacked(sound: Sound, unpacked: UnpackedSounds) -> AudioPlace:
     # Training asks for clips in random order, and a cell alone costs the whole row group that it lies in.
     if not isinstance(sound.place, Cell):
         return sound.place
-    return unpacked.keep(sound.place, audio.content(sound.place))
+    return unpacked.keep(sound.place, decoding.content(sound.place))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Container, Dict, FrozenSet, Iterable, List, Ma
 from typing_extensions import Literal
 
 from whisper_finetune_api.v1alpha1.status import DataSummary
-from whisper_finetune_trainer.data.audio_places import AudioPlace
-from whisper_finetune_trainer.data.streams.tally import Tally
+from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace
+from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.errors import TrainerError
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from typing import Callable, List, Mapping, Sequence, Tuple
 
 from whisper_finetune_api.languages import LANGUAGES, text_language_code
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.data import clips, sound_check, writing_scripts
+from whisper_finetune_trainer.data import clips, sound_check
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.sound_check import Findings
+from whisper_finetune_trainer.data.text import writing_scripts
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 

@@ -11,10 +11,11 @@ from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import language_code
 from whisper_finetune_api.run import HubCommits, TrainerConfig
 from whisper_finetune_api.v1alpha1 import Dataset
-from whisper_finetune_trainer.data import hub_dataset, split_files
-from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.hub_dataset import HubDataset
-from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.hub import hub_dataset
+from whisper_finetune_trainer.data.hub.hub_dataset import HubDataset
+from whisper_finetune_trainer.data.layouts import split_files
+from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.stores import object_store, volumes
 from whisper_finetune_trainer.stores.volumes import Mount

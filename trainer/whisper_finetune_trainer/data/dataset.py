@@ -9,28 +9,19 @@ from typing import FrozenSet, Iterator, List, Sequence, Tuple
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import (
-    clip_reader,
-    clips,
-    data_checks,
-    data_source,
-    datasets_table,
-    duplicates,
-    held_out,
-    manifest,
-    normalizers,
-    row_languages,
-    splits,
-)
+from whisper_finetune_trainer.data import clip_reader, clips, data_checks, data_source, duplicates, held_out
+from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.data_source import DataSource
-from whisper_finetune_trainer.data.split_files import SplitFiles
-from whisper_finetune_trainer.data.splits import Split
-from whisper_finetune_trainer.data.streams import streamed_dataset, streaming
-from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
-from whisper_finetune_trainer.data.text_rules import TextRules
-from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.data.hub import known_datasets
+from whisper_finetune_trainer.data.layouts import manifest, splits
+from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.streams import stream_limits, streamed_dataset
+from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.text import normalizers, row_languages
+from whisper_finetune_trainer.data.text.text_rules import TextRules
 from whisper_finetune_trainer.quoting import quoted
 from whisper_finetune_trainer.stores import object_store, volumes
 
@@ -63,7 +54,7 @@ def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS, words: Froz
         source = data_source.open_source(config)
         files = source.find(config.spec.dataset.train_split, is_train=True)
         rules = _rules(config, unpacked, words)
-        load = _load_stream if streaming.is_streamed(files, limits) else _load_list
+        load = _load_stream if stream_limits.is_streamed(files, limits) else _load_list
         found = load(source, files, config, rules, limits)
     for warning in found.warnings:
         logger.warning("%s", warning)
@@ -128,7 +119,7 @@ def _explained(config: TrainerConfig) -> Iterator[None]:
 
 def _rules(config: TrainerConfig, unpacked: UnpackedSounds, words: FrozenSet[str]) -> Rules:
     dataset, code = config.spec.dataset, text_language_code(config.spec.language, config.spec.task)
-    known = datasets_table.find(dataset.source)
+    known = known_datasets.find(dataset.source)
     normalize = normalizers.label_normalizer(dataset.text_normalization, code)
     rules = known.rules if known and dataset.text_rules == "Known" else ()
     between_words = "" if code in normalizers.LETTER_LANGUAGES else " "
@@ -163,7 +154,7 @@ def _read_given(source: DataSource, config: TrainerConfig, rules: Rules) -> Clip
 
 def _open(files: SplitFiles, config: TrainerConfig) -> Split:
     dataset = config.spec.dataset
-    known = datasets_table.find(dataset.source)
+    known = known_datasets.find(dataset.source)
     return splits.open_split(
         files,
         manifest.names_of(dataset.audio_column, known.audio_column if known else None, manifest.AUDIO_COLUMNS),

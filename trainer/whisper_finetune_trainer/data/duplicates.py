@@ -2,7 +2,7 @@
 
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Set
 
-from whisper_finetune_trainer.data import audio
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clip
 
 #: Pairs of clips with one length and one text that are compared without being asked to.
@@ -38,5 +38,5 @@ def _same_sound(suspects: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Cl
     held_out: Dict[float, Set[bytes]] = {}
     for clip in evaluation:
         if clip.seconds in lengths:
-            held_out.setdefault(clip.seconds, set()).add(audio.digest(clip.audio))
-    return [clip for clip in suspects if audio.digest(clip.audio) in held_out[clip.seconds]]
+            held_out.setdefault(clip.seconds, set()).add(decoding.digest(clip.audio))
+    return [clip for clip in suspects if decoding.digest(clip.audio) in held_out[clip.seconds]]

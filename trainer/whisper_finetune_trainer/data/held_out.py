@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 
-from whisper_finetune_trainer.data.audio_places import Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 

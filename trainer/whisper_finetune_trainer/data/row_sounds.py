@@ -4,11 +4,11 @@ import posixpath
 import re
 from typing import Optional, Union
 
-from whisper_finetune_trainer.data import manifest
-from whisper_finetune_trainer.data.audio_places import Sound, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import Sound, WholeFile
 from whisper_finetune_trainer.data.clips import Drop
-from whisper_finetune_trainer.data.manifest import Row
-from whisper_finetune_trainer.data.splits import Split
+from whisper_finetune_trainer.data.layouts import manifest
+from whisper_finetune_trainer.data.layouts.manifest import Row
+from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.quoting import quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 

@@ -5,10 +5,11 @@ from collections import Counter
 from itertools import islice
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from whisper_finetune_trainer.data import audio, clips, reader_threads
-from whisper_finetune_trainer.data.audio import Loudness
+from whisper_finetune_trainer.data import clips, reader_threads
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.decoding import Loudness
+from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 
@@ -86,7 +87,7 @@ def _look(found: Sequence[Clip]) -> List[Look]:
 
 def _look_at(clip: Clip) -> Look:
     try:
-        return Look(clip, audio.loudness(clip.audio), "")
+        return Look(clip, decoding.loudness(clip.audio), "")
     except TrainerError as error:
         if error.reason != "DatasetInvalid":
             raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
 from whisper_finetune_trainer.backend import Backend
-from whisper_finetune_trainer.data.audio_places import Part
+from whisper_finetune_trainer.data.audio.audio_sources import Part
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, loops, wer
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord

@@ -8,7 +8,7 @@ words that were said are missed, and none is added.
 import math
 from typing import Sequence, Tuple
 
-from whisper_finetune_trainer.data.normalizers import basic
+from whisper_finetune_trainer.data.text.normalizers import basic
 from whisper_finetune_trainer.model.transcripts import Transcript
 
 #: How often a text's end repeats in a loop, and how many letters all of that is.

@@ -6,7 +6,7 @@ from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
 import jiwer
 
 from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, WordErrorRate
-from whisper_finetune_trainer.data.normalizers import LETTER_LANGUAGES, basic, normalizer_for
+from whisper_finetune_trainer.data.text.normalizers import LETTER_LANGUAGES, basic, normalizer_for
 from whisper_finetune_trainer.evaluation import intervals
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors
 

@@ -10,7 +10,7 @@ from whisper_finetune_api import run_plan
 from whisper_finetune_api.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import cpu_count
-from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.ipu import library_arguments, network, schedule
 from whisper_finetune_trainer.ipu.examples import Collator
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache

@@ -8,7 +8,7 @@ import torch
 from optimum.graphcore.models.whisper import feature_extraction_whisper
 from torch.utils.data import Dataset
 
-from whisper_finetune_trainer.data import audio, features
+from whisper_finetune_trainer.data.audio import decoding, features
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model.examples import IGNORED, Samples
@@ -36,7 +36,7 @@ class ClipError(Exception):
 
 def as_it_is(clip: Clip) -> Tuple[Clip, Samples]:
     """Return a clip and its samples (n,); TrainerError."""
-    return clip, audio.read(clip.audio)
+    return clip, decoding.read(clip.audio)
 
 
 class ExampleMaker:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Sequence
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips, normalizers, special_tokens
+from whisper_finetune_trainer.data import clips
+from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
-from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
+from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.model import generation_settings, prompt
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.quoting import quoted

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from typing_extensions import TypeAlias
 
-from whisper_finetune_trainer.data import audio, features
+from whisper_finetune_trainer.data.audio import decoding, features
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.model import prompt
 from whisper_finetune_trainer.model.model import LoadedModel
@@ -18,7 +18,7 @@ IGNORED = -100
 
 def read(clip: Clip) -> Samples:
     """Return the samples (n,) of a clip; DatasetInvalid for sound that cannot be read."""
-    return audio.read(clip.audio)
+    return decoding.read(clip.audio)
 
 
 def features_of(

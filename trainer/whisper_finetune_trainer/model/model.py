@@ -11,7 +11,7 @@ from whisper_finetune_api import models
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import (
     foreign_models,

@@ -8,7 +8,7 @@ from typing import Any, Mapping
 from safetensors import torch as safetensors_torch
 from transformers import WhisperFeatureExtractor
 
-from whisper_finetune_trainer.data import features
+from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.model import tokenizer_files
 
 _READABLE_BY_ALL = 0o644

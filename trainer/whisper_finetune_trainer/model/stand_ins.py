@@ -8,10 +8,11 @@ from typing import Callable, Dict, Iterator, Sequence, Tuple
 
 import torch
 
-from whisper_finetune_trainer.data import audio, clips
-from whisper_finetune_trainer.data.audio import UndecodableError
+from whisper_finetune_trainer.data import clips
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.decoding import UndecodableError
+from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model.examples import Samples
 from whisper_finetune_trainer.quoting import quoted
@@ -49,7 +50,7 @@ class StandIns:
         """
         try:
             taken = self.of(clip)
-            return taken, audio.read(taken.audio)
+            return taken, decoding.read(taken.audio)
         except UndecodableError as error:
             if not self._train:
                 raise
@@ -58,7 +59,7 @@ class StandIns:
         for following in self._following(place):
             other = self._train[following]
             try:
-                samples = audio.read(other.audio)
+                samples = decoding.read(other.audio)
             except UndecodableError as error:
                 self._note(following, error)
                 continue

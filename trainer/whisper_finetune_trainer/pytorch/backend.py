@@ -16,8 +16,8 @@ from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.checkpoints import random_state
-from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel

@@ -5,7 +5,7 @@ from typing import Any, Iterator
 
 import torch
 
-from whisper_finetune_trainer.data.features import POSITIONS_PER_SECOND
+from whisper_finetune_trainer.data.audio.features import POSITIONS_PER_SECOND
 
 
 @contextmanager

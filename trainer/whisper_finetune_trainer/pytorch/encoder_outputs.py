@@ -4,8 +4,8 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 import torch
 
+from whisper_finetune_trainer.data.audio.features import POSITIONS_PER_SECOND
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.features import POSITIONS_PER_SECOND
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.examples import Samples
 from whisper_finetune_trainer.pytorch import encoder

@@ -8,8 +8,8 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence
 import numpy as np
 import soundfile
 
+from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.features import SAMPLE_RATE
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted, words_of
 

@@ -7,7 +7,7 @@ from typing import Iterator
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import cpu_count
-from whisper_finetune_trainer.data import audio
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.report import clip_sounds, report_data, report_page, tensorboard_events
 from whisper_finetune_trainer.report.report_data import FinishedTraining
@@ -41,7 +41,7 @@ def devices(config: TrainerConfig) -> int:
 def _page(finished: FinishedTraining) -> str:
     data = report_data.gather(finished)
     shown = [change.clip for change in data.changes.shown_in_turn()]
-    return report_page.render(data, clip_sounds.data_uris(shown, lambda clip: audio.read(clip.audio)))
+    return report_page.render(data, clip_sounds.data_uris(shown, lambda clip: decoding.read(clip.audio)))
 
 
 @contextlib.contextmanager

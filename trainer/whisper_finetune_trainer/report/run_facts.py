@@ -9,8 +9,8 @@ from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
+from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.data.streams.tally import Tally
 
 _DEVICES = {"ipu": "IPU", "cuda": "GPU", "cpu": "CPU"}
 _SPLITS = {

@@ -10,9 +10,10 @@ from whisper_finetune_trainer import backends
 from whisper_finetune_trainer.checkpoints import checkpoint_state
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
-from whisper_finetune_trainer.data import dataset, normalizers, special_tokens
+from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.data.streams.streaming import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.ipu import schedule

@@ -9,11 +9,12 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from whisper_finetune_trainer.data import parquet_shards, source_files, tar_shards
 from whisper_finetune_trainer.data.clips import Drop
-from whisper_finetune_trainer.data.manifest import Row
-from whisper_finetune_trainer.data.split_files import SplitFiles
-from whisper_finetune_trainer.data.splits import Split
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.layouts import parquet_shards, tar_shards
+from whisper_finetune_trainer.data.layouts.manifest import Row
+from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.errors import TrainerError
 
 _UNITS = {"tar": "byte", "parquet": "row"}

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any, List, Mapping, Tuple
 
 from whisper_finetune_trainer.data import clips
-from whisper_finetune_trainer.data.audio_places import Held
+from whisper_finetune_trainer.data.audio.audio_sources import Held
+from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams.shard_stream import Position
 from whisper_finetune_trainer.data.streams.streamed_clips import StreamedClip
-from whisper_finetune_trainer.data.streams.tally import Tally
 
 #: What a clip takes in memory beside its sound.
 BYTES_OF_A_CLIP = 1_000

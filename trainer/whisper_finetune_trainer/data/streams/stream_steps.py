@@ -3,8 +3,8 @@
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Generic, Iterator, Mapping, NamedTuple, Sequence, Tuple, TypeVar
 
+from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
-from whisper_finetune_trainer.data.streams.tally import Tally
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 Step = TypeVar("Step")

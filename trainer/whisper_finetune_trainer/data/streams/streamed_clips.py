@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import audio, clip_reader, reader_threads
-from whisper_finetune_trainer.data.audio_places import Held
+from whisper_finetune_trainer.data import clip_reader, reader_threads
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.audio_sources import Held
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
-from whisper_finetune_trainer.data.text_rules import ChangedBy
+from whisper_finetune_trainer.data.text.text_rules import ChangedBy
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 
@@ -115,7 +116,7 @@ def copy(clip: Clip) -> Drop:
 
 def sound_digest(clip: Clip) -> bytes:
     """Return the digest of a clip's sound."""
-    return audio.digest(clip.audio)
+    return decoding.digest(clip.audio)
 
 
 def without_sound(clip: Clip) -> Clip:
@@ -125,7 +126,7 @@ def without_sound(clip: Clip) -> Clip:
 
 def _undecodable(clip: Clip) -> Optional[Drop]:
     try:
-        audio.require_decodable(clip.audio)
+        decoding.require_decodable(clip.audio)
     except TrainerError as error:
         if error.reason != "DatasetInvalid":
             raise

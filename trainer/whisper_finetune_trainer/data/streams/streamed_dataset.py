@@ -5,17 +5,25 @@ from dataclasses import replace
 from typing import FrozenSet, List, Tuple
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips, data_checks, parquet_shards, reader_threads, row_languages
+from whisper_finetune_trainer.data import clips, data_checks, reader_threads
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
-from whisper_finetune_trainer.data.split_files import SplitFiles
-from whisper_finetune_trainer.data.splits import Split
-from whisper_finetune_trainer.data.streams import stream_blocks, stream_look, streamed_clips, streaming, train_stream
+from whisper_finetune_trainer.data.layouts import parquet_shards
+from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.streams import (
+    stream_blocks,
+    stream_limits,
+    stream_sample,
+    streamed_clips,
+    train_stream,
+)
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
-from whisper_finetune_trainer.data.streams.stream_look import Look
+from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
+from whisper_finetune_trainer.data.streams.stream_sample import Look
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
-from whisper_finetune_trainer.data.streams.streaming import StreamLimits
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
+from whisper_finetune_trainer.data.text import row_languages
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 
@@ -30,8 +38,8 @@ def require_streamable(files: SplitFiles, split: Split, limits: StreamLimits) ->
     if files.format == "parquet" and not parquet_shards.is_embedded(files.folder, files.paths[0], split.columns.audio):
         raise TrainerError(
             "DatasetInvalid",
-            f"{quoted(files.name)} of {files.folder.address}: {streaming.total_bytes(files) / 1e9:.1f} GB of shards "
-            f"are more than the {limits.listed_bytes / 1e9:.0f} GB that are listed clip by clip, and column "
+            f"{quoted(files.name)} of {files.folder.address}: {stream_limits.total_bytes(files) / 1e9:.1f} GB of "
+            f"shards are more than the {limits.listed_bytes / 1e9:.0f} GB that are listed clip by clip, and column "
             f"{quoted(split.columns.audio)} holds paths; a stream is read from shards that hold the sounds: embed "
             "them, or give the paths in a manifest",
         )
@@ -43,11 +51,11 @@ def load(
     """Return a data set whose train clips are a stream; `given` has the clips of evalSplit, none without one."""
     dataset = config.spec.dataset
     fraction = 0.0 if dataset.eval_split is not None else float(dataset.eval_fraction)
-    gigabytes = streaming.total_bytes(files) / 1e9
+    gigabytes = stream_limits.total_bytes(files) / 1e9
     logger.info("%s: %.1f GB in %d shards are read as a stream", files.name, gigabytes, len(files.paths))
     shards = ShardStream(files, split, limits.lanes)
     checks = ClipChecks(rules, fraction)
-    look = stream_look.look(shards, checks, limits, dataset.max_eval_clips)
+    look = stream_sample.look(shards, checks, limits, dataset.max_eval_clips)
     clips.refuse_too_many(look.drops, look.rows, dataset.max_dropped_fraction)
     _log(look, files)
     clips.log_left_out([*given.drops, *look.drops])

@@ -7,10 +7,10 @@ import tarfile
 from itertools import groupby
 from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
-from whisper_finetune_trainer.data import source_files
-from whisper_finetune_trainer.data.audio_places import Held, Member, Sound
-from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.manifest import Row
+from whisper_finetune_trainer.data.audio.audio_sources import Held, Member, Sound
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.layouts.manifest import Row
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import listed, quoted, words_of
 

@@ -8,11 +8,12 @@ from typing import Any, Iterator, Mapping, Sequence, Tuple
 import pyarrow as pa
 from pyarrow import parquet
 
-from whisper_finetune_trainer.data import parquet_files, source_files
-from whisper_finetune_trainer.data.audio_places import Cell, Held, Sound
-from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.manifest import Columns, Row
-from whisper_finetune_trainer.data.segments import MANIFEST_COLUMNS as SEGMENT_COLUMNS
+from whisper_finetune_trainer.data.audio.audio_sources import Cell, Held, Sound
+from whisper_finetune_trainer.data.audio.segments import MANIFEST_COLUMNS as SEGMENT_COLUMNS
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.layouts import parquet_files
+from whisper_finetune_trainer.data.layouts.manifest import Columns, Row
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
 
 _GIB = 1024**3
 _MIB = 1024**2

@@ -5,13 +5,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import List, Optional, Set, Tuple
 
-from whisper_finetune_trainer.data import audio
-from whisper_finetune_trainer.data.audio_places import Cell
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.audio_sources import Cell
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream
+from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks, Found, HeldOut
-from whisper_finetune_trainer.data.streams.streaming import StreamLimits
 
 #: The order of the shards in the look; it is that of no epoch, and the same for every seed.
 _KEY = "look"
@@ -83,5 +83,5 @@ def _to_be_read_again(clip: Clip, checks: ClipChecks) -> Clip:
     """Return a held-out clip that is read in every evaluation: one of a Parquet file lies in the scratch folder."""
     plain = streamed_clips.without_sound(clip)
     if isinstance(plain.audio, Cell):
-        return replace(plain, audio=checks.rules.unpacked.keep(plain.audio, audio.content(clip.audio)))
+        return replace(plain, audio=checks.rules.unpacked.keep(plain.audio, decoding.content(clip.audio)))
     return plain

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Dict, Iterator, Sequence
 
-from whisper_finetune_trainer.data import (
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.layouts import (
     folder_shapes,
     kaldi,
     line_index,
     manifest,
     nemo_tars,
     parquet_shards,
-    row_languages,
     split_files,
     tar_shards,
 )
-from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.manifest import Columns, MissingColumnError, Row
-from whisper_finetune_trainer.data.split_files import SplitFiles, SplitFolders
+from whisper_finetune_trainer.data.layouts.manifest import Columns, MissingColumnError, Row
+from whisper_finetune_trainer.data.layouts.split_files import SplitFiles, SplitFolders
+from whisper_finetune_trainer.data.text import row_languages
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Iterator, Mapping, Sequence
 
-from whisper_finetune_trainer.data import tar_shards
-from whisper_finetune_trainer.data.audio_places import Member, Sound
-from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.manifest import Row
+from whisper_finetune_trainer.data.audio.audio_sources import Member, Sound
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.layouts import tar_shards
+from whisper_finetune_trainer.data.layouts.manifest import Row
 from whisper_finetune_trainer.quoting import quoted
 
 _SHARD = "shard_id"

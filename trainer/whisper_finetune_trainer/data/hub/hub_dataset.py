@@ -9,11 +9,12 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 from whisper_finetune_api.run import HubCommits
 from whisper_finetune_api.v1alpha1 import Dataset
-from whisper_finetune_trainer.data import datasets_table, parquet_layouts, source_files
-from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.datasets_table import KnownDataset
-from whisper_finetune_trainer.data.parquet_layouts import CONVERSION, Layout, Shards
-from whisper_finetune_trainer.data.split_files import SplitFiles
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.hub import hub_files, known_datasets
+from whisper_finetune_trainer.data.hub.hub_files import CONVERSION, Layout, Shards
+from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
+from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import listed
 from whisper_finetune_trainer.stores import hub
@@ -33,7 +34,7 @@ class _Tree(NamedTuple):
 def newest_commits(source: str, revision: Optional[str]) -> HubCommits:
     """Return the commits that a data set's revision and conversion are at now; DatasetNotFound or AccessDenied."""
     with _explained(source, revision):
-        left = datasets_table.has_left_the_hub(source)
+        left = known_datasets.has_left_the_hub(source)
         if left is not None:
             raise TrainerError("DatasetNotFound", f"dataset.source: {left}")
         own = HfApi().dataset_info(source, revision=revision).sha
@@ -48,7 +49,7 @@ class HubDataset:
         self._dataset = dataset
         self._language = language
         self._commits = commits
-        self._known: Optional[KnownDataset] = datasets_table.find(dataset.source)
+        self._known: Optional[KnownDataset] = known_datasets.find(dataset.source)
         self._own = lru_cache(maxsize=1)(self._read_own)
         self._conversion = lru_cache(maxsize=1)(self._read_conversion)
 
@@ -95,7 +96,7 @@ class HubDataset:
         info = HfApi().dataset_info(self._dataset.source, revision=commit)
         card = dict(info.card_data.__dict__) if info.card_data else {}
         files = [entry.rfilename for entry in info.siblings or []]
-        layout = parquet_layouts.of_repository(files, card.get("configs"))
+        layout = hub_files.of_repository(files, card.get("configs"))
         return _Tree(str(commit), layout, is_conversion=False)
 
     def _read_conversion(self) -> Optional[_Tree]:
@@ -104,7 +105,7 @@ class HubDataset:
             return None
         info = HfApi().dataset_info(self._dataset.source, revision=commit)
         files = [entry.rfilename for entry in info.siblings or []]
-        return _Tree(commit, parquet_layouts.of_conversion(files), is_conversion=True)
+        return _Tree(commit, hub_files.of_conversion(files), is_conversion=True)
 
     def _wanted_config(self) -> Optional[str]:
         if self._dataset.config is not None:

@@ -7,8 +7,8 @@ from typing import FrozenSet, Iterable, List, Optional, Tuple
 
 from typing_extensions import Literal
 
-from whisper_finetune_trainer.data import folder_shapes, line_index, manifest
-from whisper_finetune_trainer.data.data_folder import DataFolder
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.layouts import folder_shapes, line_index, manifest
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import listed, quoted
 

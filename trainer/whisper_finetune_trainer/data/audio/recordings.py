@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import audio, segments, source_files
-from whisper_finetune_trainer.data.audio import Header
-from whisper_finetune_trainer.data.audio_places import Member, Part, WholeFile
-from whisper_finetune_trainer.data.segments import Segment
-from whisper_finetune_trainer.data.unpacked_sounds import UnpackedSounds
+from whisper_finetune_trainer.data.audio import decoding, segments
+from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.decoding import Header
+from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
+from whisper_finetune_trainer.data.audio.segments import Segment
+from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
@@ -21,7 +22,7 @@ _REMEMBERED = 10_000
 _READ_THROUGH = frozenset(("MP3",))
 #: A recording of no more costs little more to read through than its clip does.
 _SHORT_SECONDS = 60.0
-_FAULTS = (FileNotFoundError, IsADirectoryError, audio.UnreadableSoundError, RefusedFileError)
+_FAULTS = (FileNotFoundError, IsADirectoryError, decoding.UnreadableSoundError, RefusedFileError)
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Recordings:
     def _header(look: _Look, recording: WholeFile) -> Header:
         if look.found is None:
             try:
-                look.found = audio.header(recording)
+                look.found = decoding.header(recording)
             except _FAULTS as error:
                 # Each of its clips would ask the store again for what is not there.
                 look.found = error

@@ -5,8 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO, Tuple
 
-from whisper_finetune_trainer.data import row_languages, source_files, tables
-from whisper_finetune_trainer.data.segments import Segment
+from whisper_finetune_trainer.data.audio.segments import Segment
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.layouts import tables
+from whisper_finetune_trainer.data.text import row_languages
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import listed, printable, quoted, words_of
 

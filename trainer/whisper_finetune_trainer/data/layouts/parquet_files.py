@@ -8,8 +8,8 @@ from typing import Any, Iterator
 import pyarrow as pa
 from pyarrow import parquet
 
-from whisper_finetune_trainer.data import source_files
-from whisper_finetune_trainer.data.manifest import Columns
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.layouts.manifest import Columns
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import listed, quoted, words_of
 

@@ -8,9 +8,10 @@ import posixpath
 import re
 from typing import Dict, Iterable, Iterator, Tuple
 
-from whisper_finetune_trainer.data import segments, source_files
-from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.manifest import Row
+from whisper_finetune_trainer.data.audio import segments
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.layouts.manifest import Row
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import quoted
 

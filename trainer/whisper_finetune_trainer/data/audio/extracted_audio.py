@@ -11,8 +11,8 @@ import tempfile
 import threading
 from typing import Iterable, Optional
 
-from whisper_finetune_trainer.data import source_files
-from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Member
+from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Member
+from whisper_finetune_trainer.data.files import source_files
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: Bytes of a recording that are in memory, and that one request fetches.

@@ -3,9 +3,9 @@
 import posixpath
 from typing import Iterator, Sequence
 
-from whisper_finetune_trainer.data import source_files
-from whisper_finetune_trainer.data.data_folder import DataFolder
-from whisper_finetune_trainer.data.manifest import Row
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.layouts.manifest import Row
 
 _SOUND = ".wav"
 

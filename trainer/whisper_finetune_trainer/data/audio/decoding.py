@@ -8,19 +8,13 @@ import numpy as np
 import soundfile
 import soxr
 
-from whisper_finetune_trainer.data import (
-    audio_formats,
-    audio_places,
-    channels,
-    mp3_frames,
-    parquet_shards,
-    source_files,
-    wav_chunks,
-)
-from whisper_finetune_trainer.data.audio_places import AudioPlace, Cell, Held, Member, Part, WholeFile
-from whisper_finetune_trainer.data.channels import Samples
-from whisper_finetune_trainer.data.features import SAMPLE_RATE
-from whisper_finetune_trainer.data.file_part import FilePart
+from whisper_finetune_trainer.data.audio import audio_formats, audio_sources, channels, mp3_frames, wav_chunks
+from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Held, Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.channels import Samples
+from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
+from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.files.byte_range import FilePart
+from whisper_finetune_trainer.data.layouts import parquet_shards
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.quoting import printable
 
@@ -162,15 +156,15 @@ def _channels(place: AudioPlace) -> Tuple[Samples, int]:
         with source_files.explained(place.file):
             found, rate = _decoded(place)
     except FileNotFoundError as error:
-        raise TrainerError("DatasetInvalid", f"audio file {audio_places.describe(place)} is gone") from error
+        raise TrainerError("DatasetInvalid", f"audio file {audio_sources.describe(place)} is gone") from error
     except UnreadableSoundError as error:
         raise UndecodableError(
-            f"audio file {audio_places.describe(place)} cannot be decoded: {printable(str(error))}"
+            f"audio file {audio_sources.describe(place)} cannot be decoded: {printable(str(error))}"
         ) from error
     if len(found) * SAMPLE_RATE < rate:
-        raise UndecodableError(f"audio file {audio_places.describe(place)} holds no sound: it may be cut off")
+        raise UndecodableError(f"audio file {audio_sources.describe(place)} holds no sound: it may be cut off")
     if not np.isfinite(found).all():
-        raise UndecodableError(f"audio file {audio_places.describe(place)} holds samples that are no numbers")
+        raise UndecodableError(f"audio file {audio_sources.describe(place)} holds samples that are no numbers")
     return found, int(rate)
 
 

@@ -6,7 +6,7 @@ from typing import Callable, Dict, FrozenSet, Optional, Tuple
 
 from typing_extensions import Literal
 
-from whisper_finetune_trainer.data import special_tokens
+from whisper_finetune_trainer.data.text import special_tokens
 
 RuleName = Literal["PunctuationTags", "NoSpeech", "LowerCase", "UnknownWords", "NotScored", "SpacedApostrophes"]
 #: What changed a text: a rule of its data set, or the one that is for all.

@@ -2,7 +2,7 @@
 
 from typing import Callable, Optional, Tuple
 
-from whisper_finetune_trainer.data import wav_chunks
+from whisper_finetune_trainer.data.audio import wav_chunks
 from whisper_finetune_trainer.stores import volumes
 
 #: Bytes that are enough to tell.

@@ -1,0 +1,1 @@
+"""The layouts that data sets come in: their files and their rows."""
