@@ -16,7 +16,7 @@ help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: environment ## From nothing to a word error rate: local cluster, operator, a fine-tune, a table (RUNTIME=ipu-emulated: on emulated IPUs; OUTPUT=s3: from bucket to bucket).
-	$(VENV)/python tests/demo run --runtime $(RUNTIME) --output $(OUTPUT)
+	$(VENV)/python local/demo run --runtime $(RUNTIME) --output $(OUTPUT)
 
 test: environment ## All tests: units, the real API server, real pods, real speech.
 	@failed=0; \
@@ -39,17 +39,17 @@ verify: check ## For continuous integration, on a clean checkout: check, and tha
 	git diff --exit-code
 
 generate: environment ## Write the CRD, the chart's copy of it and the docs' tables from the types.
-	PYTHONPATH=crds:operator:trainer $(VENV)/python docs/generate.py
+	PYTHONPATH=crds:operator:trainer $(VENV)/python docs/generate
 	PYTHONPATH=crds:operator $(VENV)/python charts/generate.py
 
 cluster-up: ## Start the local Kubernetes (CLUSTER_NAME=wft) and load the images into it.
-	$(PYTHON) tests/cluster up --name $(CLUSTER_NAME)
+	$(PYTHON) local/cluster up --name $(CLUSTER_NAME)
 
 cluster-down: ## End the local Kubernetes.
-	$(PYTHON) tests/cluster down --name $(CLUSTER_NAME)
+	$(PYTHON) local/cluster down --name $(CLUSTER_NAME)
 
 images: ## Build the operator's and the trainer's images for the local cluster.
-	$(PYTHON) tests/images build all
+	$(PYTHON) local/images build all
 
 bench: bench-operator bench-trainer ## Measure both sides.
 

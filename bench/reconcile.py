@@ -65,7 +65,7 @@ class Measurement:
 @contextmanager
 def control_plane(name: str) -> Iterator[Path]:
     """Start a fresh control plane and yield its kubeconfig."""
-    program = [sys.executable, str(ROOT / "tests" / "cluster")]
+    program = [sys.executable, str(ROOT / "local" / "cluster")]
     subprocess.run([*program, "up", "--no-node", "--name", name], check=True, capture_output=True)
     printed = subprocess.run([*program, "kubeconfig", "--name", name], check=True, capture_output=True, text=True)
     try:

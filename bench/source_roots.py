@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / folder) for folder in ("crds", "operator", "trainer", "tests")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("crds", "operator", "trainer", "local", "tests")]
 
 from whisper_finetune_trainer.pytorch import thread_waiting  # noqa: E402 -- the line above finds it
 

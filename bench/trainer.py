@@ -44,7 +44,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     demo = folders.DemoFolders(folders.default_root())
     if not (demo.model / "config.json").exists() or not (demo.speech / "manifest.jsonl").exists():
-        print(f"error: the demo's model and speech are not in {demo.root}; `python tests/demo data` fetches them")
+        print(f"error: the demo's model and speech are not in {demo.root}; `python local/demo data` fetches them")
         return 1
     with tempfile.TemporaryDirectory() as scratch:
         print(json.dumps(measure(_config(arguments, demo, scratch), demo.model)))

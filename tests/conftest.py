@@ -17,7 +17,7 @@ from repository import ROOT
 
 #: Python 3.8's: test_python38.py runs them there.
 collect_ignore = ["ipu", "poptorch_emulation"]
-CLUSTER_PROGRAM = ROOT / "tests" / "cluster"
+CLUSTER_PROGRAM = ROOT / "local" / "cluster"
 #: Each of its tests is a whole file of other tests, on another Python.
 FILES_IN_A_FILE = "tests/test_python38.py"
 

@@ -90,7 +90,7 @@ def test_columns_read_fields_that_exist() -> None:
 
 def test_examples_are_valid() -> None:
     objects = [
-        yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "tests/examples").glob("*.yaml"))
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "docs/examples").glob("*.yaml"))
     ]
     runs = [found for found in objects if found.get("kind") == v1alpha1.KIND]
     assert runs

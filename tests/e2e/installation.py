@@ -16,13 +16,13 @@ VALUES = Path(__file__).parent / "values.yaml"
 
 
 def cluster_program(*arguments: str) -> str:
-    """Run `tests/cluster` and return what it prints; its own progress goes to the terminal."""
-    return output_of(sys.executable, str(ROOT / "tests" / "cluster"), *arguments)
+    """Run `local/cluster` and return what it prints; its own progress goes to the terminal."""
+    return output_of(sys.executable, str(ROOT / "local" / "cluster"), *arguments)
 
 
 def images_program(*arguments: str) -> str:
-    """Run `tests/images` and return what it prints."""
-    return output_of(sys.executable, str(ROOT / "tests" / "images"), *arguments)
+    """Run `local/images` and return what it prints."""
+    return output_of(sys.executable, str(ROOT / "local" / "images"), *arguments)
 
 
 def output_of(*command: str) -> str:
@@ -30,7 +30,7 @@ def output_of(*command: str) -> str:
 
 
 def is_up(cluster: str) -> bool:
-    status = [sys.executable, str(ROOT / "tests" / "cluster"), "status", "--name", cluster]
+    status = [sys.executable, str(ROOT / "local" / "cluster"), "status", "--name", cluster]
     return subprocess.run(status, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 

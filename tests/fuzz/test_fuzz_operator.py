@@ -71,7 +71,7 @@ def _versioned(known: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_runtimes_file(tmp_path: Path) -> None:
-    good = yaml.safe_load((ROOT / "tests/examples/runtimes.yaml").read_text(encoding="utf-8"))
+    good = yaml.safe_load((ROOT / "docs/examples/runtimes.yaml").read_text(encoding="utf-8"))
     file = tmp_path / "runtimes.yaml"
 
     def load(content: bytes) -> None:

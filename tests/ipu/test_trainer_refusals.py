@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 
 import small_disks
 import specs
-from object_store import fault_proxy
 from repository import ROOT
+from store_doubles import fault_proxy
 from trainer_configs import make_spec
 from whisper_finetune_api.models import DIMENSIONS
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile

@@ -26,7 +26,7 @@ from cluster.isolation import INSIDE, belongs_to
 from cluster.processes import end_processes, processes_where
 from repository import ROOT
 
-PROGRAM = ROOT / "tests" / "cluster"
+PROGRAM = ROOT / "local" / "cluster"
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_only_processes_of_the_own_plan_belong_to_a_cluster() -> None:
     held = ["unshare", "--net", "--fork", sys.executable, str(INSIDE), str(mine)]
     assert belongs_to(held, mine)
     assert belongs_to(held[-3:], mine)
-    assert belongs_to([sys.executable, "/another/checkout/tests/cluster/inside.py", str(mine)], mine)
+    assert belongs_to([sys.executable, "/another/checkout/local/cluster/inside.py", str(mine)], mine)
     assert not belongs_to(held, other)
     assert not belongs_to(["tail", "-f", str(mine)], mine)
     assert not belongs_to([str(mine)], mine)

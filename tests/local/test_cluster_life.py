@@ -25,7 +25,7 @@ from repository import ROOT
 
 pytestmark = pytest.mark.cluster
 
-PROGRAM = ROOT / "tests" / "cluster"
+PROGRAM = ROOT / "local" / "cluster"
 FOLDERS = ClusterFolders("life")
 IMAGE = "localhost/probe:1"
 SIMULATED: dict[str, Any] = {

@@ -26,7 +26,7 @@ OPERATOR_ADDS_MEGABYTES = 60
 def checkout(tmp_path: Path) -> Path:
     """A copy of everything that an image can be made of."""
     names = ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements", "crds", "operator", "trainer")
-    for name in (*names, *(name for name in STAND_IN if name.startswith("tests/"))):
+    for name in (*names, *(name for name in STAND_IN if not name.startswith("requirements/"))):
         source, target = REPOSITORY / name, tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
@@ -48,7 +48,7 @@ def keys(checkout: Path) -> dict[str, str]:
         ("requirements/torch-ipu.txt", {"trainer-ipu"}),
         ("requirements/trainer-ipu.txt", {"trainer-ipu"}),
         ("tests/poptorch_emulation/poptorch/device.py", {"trainer-ipu"}),
-        ("tests/images/poplar/Dockerfile", {"trainer-ipu"}),
+        ("local/images/poplar/Dockerfile", {"trainer-ipu"}),
         ("tests/cuda_stubs.py", {"trainer", "trainer-ipu"}),
         ("Dockerfile", set(TARGETS)),
         ("requirements/dev.txt", set()),
@@ -209,7 +209,7 @@ def test_without_python_38_all_images_are_those_of_this_python(
 
 def test_an_unknown_image_is_refused() -> None:
     ran = subprocess.run(
-        [sys.executable, "tests/images", "build", "trainr"], cwd=REPOSITORY, check=False, capture_output=True, text=True
+        [sys.executable, "local/images", "build", "trainr"], cwd=REPOSITORY, check=False, capture_output=True, text=True
     )
     assert ran.returncode == 2
     assert "invalid choice: 'trainr'" in ran.stderr
@@ -236,7 +236,7 @@ class Image:
 @pytest.fixture(scope="module")
 def built() -> dict[str, Image]:
     """All images, built unless they are there unchanged."""
-    command = [sys.executable, "tests/images", "build", "all"]
+    command = [sys.executable, "local/images", "build", "all"]
     printed = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     # Without Python 3.8 there is no emulated trainer, which comes last.
     return {target: Image(Path(archive)) for target, archive in zip(TARGETS, printed, strict=False)}

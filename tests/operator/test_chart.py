@@ -234,7 +234,7 @@ class TestSources:
 
     def test_an_admins_runtimes_file_is_a_values_file(self) -> None:
         schema = json.loads((CHART / "values.schema.json").read_text())
-        jsonschema.validate(yaml.safe_load((ROOT / "tests" / "examples" / "runtimes.yaml").read_text()), schema)
+        jsonschema.validate(yaml.safe_load((ROOT / "docs" / "examples" / "runtimes.yaml").read_text()), schema)
 
     def test_values_with_everything_name_every_setting_that_the_templates_read(self) -> None:
         text = "".join(file.read_text() for file in (CHART / "templates").iterdir())
@@ -317,7 +317,7 @@ class TestRendering:
         assert six["ipBlock"] == {"cidr": "::/0", "except": ["fd00:ec2::254/128", "fd00:ec2::23/128"]}
 
     def test_trainers_in_their_hosts_network_are_reached_too(self) -> None:
-        offered = yaml.safe_load((ROOT / "tests" / "examples" / "runtimes.yaml").read_text())
+        offered = yaml.safe_load((ROOT / "docs" / "examples" / "runtimes.yaml").read_text())
         rendered = render({**offered, "networkPolicy": {"enabled": True}})
         egress = rendered["NetworkPolicy", RELEASE]["spec"]["egress"]
         of_pool, of_ipu_jobs = ({"ports": [{"port": 8080, "endPort": last}]} for last in (8082, 9079))

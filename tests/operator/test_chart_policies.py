@@ -24,7 +24,7 @@ from whisper_finetune_api import v1alpha1
 pytestmark = pytest.mark.apiserver
 TEAM = "policed"
 CONFIG_MAP = "whisper-finetune-limits"
-EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "tests" / "examples" / "runtimes.yaml").read_text(encoding="utf-8"))
+EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "examples" / "runtimes.yaml").read_text(encoding="utf-8"))
 MODEST = {"defaultRuntime": "cpu", "runtimes": EXAMPLE["runtimes"][:1]}
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("job-*.yaml"))
 MINIMAL_JOB = run_objects.golden_job(ROOT / "tests" / "golden" / "job-minimal.yaml")

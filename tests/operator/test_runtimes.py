@@ -8,7 +8,7 @@ from repository import ROOT
 from whisper_finetune_operator.planning import quantities, runtimes
 from whisper_finetune_operator.planning.runtimes import RuntimesError
 
-EXAMPLE = ROOT / "tests" / "examples" / "runtimes.yaml"
+EXAMPLE = ROOT / "docs" / "examples" / "runtimes.yaml"
 CPU = "runtimes: [{name: cpu, accelerator: cpu, image: trainer"
 
 

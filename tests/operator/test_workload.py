@@ -18,7 +18,7 @@ from whisper_finetune_operator.workloads import jobs, workload
 from whisper_finetune_operator.world import Run
 
 HERE = ROOT / "tests"
-EXAMPLES = {path.stem: path for path in (HERE / "examples").glob("*.yaml") if path.stem != "runtimes"}
+EXAMPLES = {path.stem: path for path in (ROOT / "docs" / "examples").glob("*.yaml") if path.stem != "runtimes"}
 GOLDEN = {
     "job-minimal": ("minimal", "cpu"),
     "job-decoder-with-checkpoints": ("decoder-with-checkpoints", "cpu"),
@@ -184,7 +184,7 @@ def test_caches_are_mounted_where_the_libraries_look() -> None:
 
 
 def test_the_example_runtimes_are_the_ones_the_tests_use() -> None:
-    assert runtimes.load(HERE / "examples" / "runtimes.yaml") == RUNTIMES
+    assert runtimes.load(ROOT / "docs" / "examples" / "runtimes.yaml") == RUNTIMES
 
 
 DISKS: dict[str, tuple[dict[str, Any], str, str]] = {

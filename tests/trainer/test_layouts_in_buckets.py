@@ -13,8 +13,9 @@ import soundfile
 import data_layouts
 from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
-from object_store import fault_proxy, versitygw
+from object_store import versitygw
 from object_store.versitygw import ObjectStore
+from store_doubles import fault_proxy
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import clip_reader, data_source
 from whisper_finetune_trainer.data.audio import decoding

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import tiny_whisper
-from object_store import fault_proxy, versitygw
-from object_store.fault_proxy import FaultProxy
+from object_store import versitygw
 from object_store.versitygw import ObjectStore
+from store_doubles import fault_proxy
+from store_doubles.fault_proxy import FaultProxy
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.model import model
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from object_store import fault_proxy, versitygw
+from object_store import versitygw
 from object_store.versitygw import ObjectStore
+from store_doubles import fault_proxy
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.stores import hub, object_store, store_options
 

@@ -13,8 +13,8 @@ import pytest
 
 import locked_environment
 from locked_environment import ROOT
-from object_store import emulators
-from object_store.emulators import Emulator
+from store_doubles import emulators
+from store_doubles.emulators import Emulator
 from stored_run import NAME, STATE_BYTES
 
 pytestmark = pytest.mark.slow

@@ -20,10 +20,11 @@ from safetensors.torch import load
 
 import small_disks
 import tiny_whisper
-from object_store import fault_proxy, versitygw
-from object_store.fault_proxy import FaultProxy, Request
+from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from repository import ROOT
+from store_doubles import fault_proxy
+from store_doubles.fault_proxy import FaultProxy, Request
 from trainer_attempts import Volume
 from trainer_configs import FOLDER, UID
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 
 import tiny_whisper
-from object_store import fault_proxy, versitygw
-from object_store.fault_proxy import FaultProxy
+from object_store import versitygw
+from store_doubles import fault_proxy
+from store_doubles.fault_proxy import FaultProxy
 from trainer_pod import Pod
 
 pytestmark = pytest.mark.slow

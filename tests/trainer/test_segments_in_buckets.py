@@ -13,9 +13,10 @@ import pytest
 import soundfile
 
 from layout_checks import config
-from object_store import fault_proxy, versitygw
-from object_store.fault_proxy import FaultProxy
+from object_store import versitygw
 from object_store.versitygw import ObjectStore
+from store_doubles import fault_proxy
+from store_doubles.fault_proxy import FaultProxy
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding

@@ -14,9 +14,10 @@ import torch
 import shards
 import tiny_whisper
 from layout_checks import config
-from object_store import fault_proxy, versitygw
-from object_store.fault_proxy import FaultProxy, Gate
+from object_store import versitygw
 from object_store.versitygw import ObjectStore
+from store_doubles import fault_proxy
+from store_doubles.fault_proxy import FaultProxy, Gate
 from trainer_attempts import Volume
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding

@@ -36,7 +36,7 @@ def buildable(options: argparse.Namespace) -> Iterator[recipes.Recipe]:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python3 tests/images", description=__doc__)
+    top = argparse.ArgumentParser(prog="python3 local/images", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     image = argparse.ArgumentParser(add_help=False)
     image.add_argument("image", choices=[*(recipes.Recipe(target).name for target in recipes.TARGETS), "all"])

@@ -1,4 +1,4 @@
-"""The demo: `python tests/demo COMMAND`, with `--help` for the commands."""
+"""The demo: `python local/demo COMMAND`, with `--help` for the commands."""
 
 import argparse
 import os
@@ -51,7 +51,7 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python tests/demo", description=__doc__)
+    top = argparse.ArgumentParser(prog="python local/demo", description=__doc__)
     top.add_argument("--root", type=Path, default=default_root(), help="the demo's folder (default: %(default)s)")
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("data", help="fetch Whisper base and Italian speech, and make model and data set of them")

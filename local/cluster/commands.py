@@ -58,7 +58,7 @@ def use_or_end(cluster: Cluster, options: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python3 tests/cluster", description=__doc__)
+    top = argparse.ArgumentParser(prog="python3 local/cluster", description=__doc__)
     common = argparse.ArgumentParser(add_help=False)
     name = os.environ.get("CLUSTER_NAME") or "wft"
     common.add_argument("--name", default=name, help="the cluster's name (default: CLUSTER_NAME, or wft)")

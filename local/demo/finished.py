@@ -34,7 +34,7 @@ def find(cluster: str, scenario: Scenario) -> FinishedRun:
         found = DemoCluster(api).run(scenario.run_name)
     status = WhisperFineTuneStatus.model_validate(found.get("status", {}) if found else {})
     if not (status.model and status.result and status.ran_on):
-        raise DemoError(f"the run {scenario.run_name} has no result: `python tests/demo run` makes one")
+        raise DemoError(f"the run {scenario.run_name} has no result: `python local/demo run` makes one")
     return FinishedRun(WhisperFineTuneSpec.model_validate(scenario.run["spec"]), status, shared(cluster, scenario))
 
 

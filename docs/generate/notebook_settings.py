@@ -12,7 +12,7 @@ from whisper_finetune_api.v1alpha1.spec import Dataset
 from whisper_finetune_operator.workloads.ipu_environment import EXECUTABLE_CACHE_FOLDER
 from whisper_finetune_trainer.ipu import executable_cache, library_arguments
 
-LOCK = Path(__file__).parent.parent / "requirements" / "trainer-ipu.txt"
+LOCK = Path(__file__).parents[2] / "requirements" / "trainer-ipu.txt"
 HEADER = ("cell", "notebook", "here", "default")
 #: The notebook's own size: NUM_AVAILABLE_IPU, or 4.
 IPUS = 4

@@ -18,7 +18,7 @@ def text(kubeconfig: Path, cluster: str, model: Path, scenario: Scenario) -> str
         f"kubectl logs --namespace {NAMESPACE} deployment/{RELEASE}": "the operator's log",
         f"ls {model}": "the model, for transformers.pipeline",
         **verification(scenario),
-        f"python3 tests/cluster down --name {cluster}": "end the cluster, which is left up",
+        f"python3 local/cluster down --name {cluster}": "end the cluster, which is left up",
     }
     width = max(map(len, commands))
     environment = f"  export KUBECONFIG={kubeconfig} PATH={programs}:$PATH"
@@ -30,4 +30,4 @@ def verification(scenario: Scenario) -> dict[str, str]:
     """Return the command that measures the scenario's model anew; none where it has learned from tones."""
     option = " --output s3" if scenario.in_bucket else ""
     what = "its word error rate, measured without our own code"
-    return {f".venv/bin/python tests/demo verify{option}": what} if scenario.verifiable else {}
+    return {f".venv/bin/python local/demo verify{option}": what} if scenario.verifiable else {}

@@ -66,7 +66,7 @@ def fill_emulated(folders: DemoFolders, shared: Path) -> None:
 
 SCENARIOS = {
     "cpu": Scenario(
-        example=REPOSITORY / "tests" / "examples" / "demo.yaml",
+        example=REPOSITORY / "docs" / "examples" / "demo.yaml",
         trainer=Recipe("trainer"),
         runtime={
             "name": "cpu",
@@ -78,7 +78,7 @@ SCENARIOS = {
         verifiable=True,
     ),
     "ipu-emulated": Scenario(
-        example=REPOSITORY / "tests" / "demo" / "ipu-emulated.yaml",
+        example=REPOSITORY / "local" / "demo" / "ipu-emulated.yaml",
         trainer=Recipe("trainer-ipu"),
         runtime={
             "name": "ipu-emulated",
@@ -100,7 +100,7 @@ SCENARIOS = {
 """By the runtime's name."""
 
 IN_BUCKET = {
-    "cpu": replace(SCENARIOS["cpu"], example=REPOSITORY / "tests" / "demo" / "s3.yaml", in_bucket=True),
+    "cpu": replace(SCENARIOS["cpu"], example=REPOSITORY / "local" / "demo" / "s3.yaml", in_bucket=True),
 }
 """The same, from a bucket to a bucket."""
 

@@ -30,7 +30,7 @@ CODE = {
 }
 """What it copies of ours."""
 GIGABYTES_TO_BUILD = {"operator": 4, "trainer": 15, "trainer-ipu": 15}
-STAND_IN = ("requirements/torch-ipu.txt", "tests/cuda_stubs.py", "tests/poptorch_emulation", "tests/images/poplar")
+STAND_IN = ("requirements/torch-ipu.txt", "tests/cuda_stubs.py", "tests/poptorch_emulation", "local/images/poplar")
 """What stands in for the image of the Poplar SDK: torch, and an emulation in PopTorch's place."""
 
 

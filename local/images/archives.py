@@ -64,7 +64,7 @@ def require_what_a_build_needs(recipe: Recipe) -> None:
     if os.geteuid() != 0:
         raise ClusterError("building images needs root: use sudo, or build the Dockerfile with an engine of yours")
     debian_packages.install_missing(NEEDED_PROGRAMS)
-    purpose = f"building the {recipe.name}'s image (`python3 tests/images clean` forgets older ones)"
+    purpose = f"building the {recipe.name}'s image (`python3 local/images clean` forgets older ones)"
     require_free_disk(folder(), GIGABYTES_TO_BUILD[recipe.target], purpose)
 
 

@@ -1,0 +1,211 @@
+"""Write everything that is made from the types: the CRD, the chart's copy of it, and the tables of the docs."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dataset_specs
+import ipu_sizes
+import notebook_settings
+from markdown import table
+from whisper_finetune_api import crd
+from whisper_finetune_api.causes import CAUSES
+from whisper_finetune_api.v1alpha1.rules import MUTABLE_FIELDS, RULES
+from whisper_finetune_operator.planning.runtimes import Runtimes
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CRD = ROOT / "crds" / "whisperfinetunes.yaml"
+CHART_CRD = ROOT / "charts" / "whisper-finetune-operator" / "files" / "whisperfinetunes.yaml"
+API = ROOT / "docs" / "api.md"
+RUNTIMES = ROOT / "docs" / "runtimes.md"
+IPUS = ROOT / "docs" / "ipus.md"
+DATA = ROOT / "docs" / "data.md"
+DATA_TEMPLATE = HERE / "data.template.md"
+IPUS_TEMPLATE = HERE / "ipus.template.md"
+EXAMPLE = ROOT / "docs" / "examples" / "runtimes.yaml"
+
+_LONGEST_LIST = 12
+_BOUNDS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "maxLength": "at most {} characters",
+    "maxItems": "at most {} items",
+}
+_API_TEXT = """# The WhisperFineTune object
+
+Generated from `crds/whisper_finetune_api` by `make generate`; the same types make the CRD, so
+`kubectl explain wft.spec` says the same.
+
+## Spec
+
+Only {mutable} may change after creation.
+Everything else defines the run: for another run, make another object.
+
+{spec}
+
+Rules over several fields:
+
+{rules}
+
+## Status
+
+{status}
+
+## Causes
+
+A *final* cause ends the run (`Succeeded=False`, `Stalled=True`). What *waits* goes on by itself when it is mended.
+What is *retried* costs one of `spec.retries`. The reason and a message that says what to do stand in the condition
+`Succeeded`.
+
+{causes}
+"""
+
+_RUNTIMES_TEXT = """# Runtimes: what a trainer pod may be
+
+Generated from `operator/whisper_finetune_operator/planning/runtimes.py` by `make generate`.
+
+Users name a model, a language and a data set. Image, accelerator, resources and rights of the pod are the cluster
+admin's to say: in a file that the operator reads at its start, and refuses with one line where it is wrong. The chart
+writes it from its value `runtimes`. A run takes the runtime that its spec names, else `defaultRuntime`, and keeps it.
+
+`accelerator: ipu` runs Graphcore's recipe, see [ipus.md](ipus.md): no IPU has run it yet, an emulation has. `cuda` runs
+the code of `cpu`, which no GPU has run yet.
+
+{table}
+
+## Kueue
+
+A run's labels `kueue.x-k8s.io/queue-name`, `priority-class` and `max-exec-time-seconds` go to its Job. While Kueue
+keeps the Job suspended the run is `Queued`, the message names the queue, and a changed `queue-name` moves the Job. What
+Kueue takes back saves a checkpoint, costs no retry, and goes on when it is admitted again; the condition `Admitted`
+says whether it is. Queues that send Jobs to other clusters (MultiKueue) are not supported: progress and result are read
+from the pod, so such a run says `QueueNotSupported`. Pools of partitions and IPUJobs have lines of their own and take
+no queue.
+
+Each pod asks for `ephemeral-storage`: a ClusterQueue must cover it (`coveredResources`), or Kueue's configuration
+leave it out (`resources.excludeResourcePrefixes`).
+
+## Stores behind an authority of your own
+
+A store, tracker or mirror of the Hub whose certificate is signed by an authority that the image does not know ends a
+run with `ConfigInvalid`. `caBundle` names a ConfigMap of the run's namespace, with the certificates in PEM:
+`caBundle: {{configMap: company-ca, key: ca.crt}}`. The trainer gets it as `AWS_CA_BUNDLE` (S3), `REQUESTS_CA_BUNDLE`
+(MLflow, Weights & Biases, the Hub on IPUs) and `SSL_CERT_FILE` (the Hub, GCS, Azure). It stands in the place of the
+image's own, so it must hold the public authorities too where public hosts are asked, as trust-manager's bundles do
+with `useDefaultCAs: true`. A run whose namespace lacks the ConfigMap waits.
+
+## NVIDIA cards
+
+- A run uses one card: let `resource: nvidia.com/gpu` stand alone, which asks for one. Where a pod has more (by
+  `extraResources`, or a device plugin that gives all of a node), the others stay idle; the log warns, and `ranOn` says
+  `1 of 8`.
+- The image's PyTorch is built for CUDA 13: it needs compute capability 7.5 (Turing: T4) or more, and driver 580
+  or newer on the node. Volta (V100) and older cannot run it; their runs fail with `AcceleratorUnavailable`.
+- `training.precision` is by itself what the card does well: `Half` (bfloat16) from compute capability 8.0 (Ampere) on,
+  else `Float`. `Half` on an older card, or on a CPU without bfloat16, is refused: it would be emulated, and slow.
+  `Float` multiplies in TF32 from 8.0 on, with 10 bits of mantissa, and in float32 on older cards and on CPUs.
+- A card that is too small for model and batch ends the run at once with `OutOfMemory`, the numbers, and what to lower.
+  Where other processes hold a part of the card, the run is tried again instead (`AcceleratorUnavailable`).
+
+## An example
+
+```yaml
+{example}```
+"""
+
+
+def fields(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Yield (dotted path, schema, required) for each field, depth first."""
+    for name, node in schema.get("properties", {}).items():
+        path = f"{prefix}{name}"
+        yield path, node, name in schema.get("required", [])
+        inner = node.get("items", node)
+        yield from fields(inner, f"{path}{'[]' if 'items' in node else ''}.")
+
+
+def field_row(path: str, node: dict[str, Any], *, required: bool) -> tuple[str, ...]:
+    """Return the row of one field: name, type and bounds, default, meaning."""
+    default = "required" if required else f"`{node['default']}`" if node.get("default", {}) != {} else ""
+    return f"`{path}`", kind(node), default, node.get("description", "")
+
+
+def kind(node: dict[str, Any]) -> str:
+    """Return a field's type and bounds in words."""
+    if "enum" in node and len(node["enum"]) <= _LONGEST_LIST:
+        return " or ".join(f"`{value}`" for value in node["enum"])
+    if "enum" in node:
+        return f"one of {len(node['enum'])}"
+    name = "number in quotation marks" if _is_number_as_text(node) else node["type"]
+    return ", ".join([name, *[words.format(node[key]) for key, words in _BOUNDS.items() if key in node]])
+
+
+def _is_number_as_text(node: dict[str, Any]) -> bool:
+    """Return whether a field is a fraction, which the Kubernetes API keeps as a string."""
+    pattern = node.get("pattern", "")
+    matched = [text for text in ("0.1", "a", "1Gi") if re.search(pattern, text)]
+    return node["type"] == "string" and matched == ["0.1"]
+
+
+def api_text() -> str:
+    """Return docs/api.md."""
+    properties = crd.custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    header = ("field", "type", "default", "meaning")
+    spec, status = (
+        table(header, [field_row(path, node, required=required) for path, node, required in fields(properties[part])])
+        for part in ("spec", "status")
+    )
+    causes = [
+        (f"`{cause.reason}`", cause.kind, "" if cause.exit_code is None else str(cause.exit_code), cause.meaning)
+        for cause in CAUSES
+    ]
+    return _API_TEXT.format(
+        mutable=", ".join(f"`{field}`" for field in MUTABLE_FIELDS),
+        spec=spec,
+        rules="\n".join(f"- {found.message}" for found in RULES),
+        status=status,
+        causes=table(("reason", "kind", "trainer's exit code", "meaning"), causes),
+    )
+
+
+def runtimes_text() -> str:
+    """Return docs/runtimes.md."""
+    rows = [field_row(path, node, required=required) for path, node, required in fields(crd.structural(Runtimes))]
+    return _RUNTIMES_TEXT.format(
+        table=table(("field", "type", "default", "meaning"), rows), example=EXAMPLE.read_text(encoding="utf-8")
+    )
+
+
+def ipus_text() -> str:
+    """Return docs/ipus.md."""
+    text = IPUS_TEMPLATE.read_text(encoding="utf-8")
+    text = text.replace("<!-- sizes -->", table(ipu_sizes.HEADER, ipu_sizes.rows()))
+    return text.replace("<!-- settings -->", table(notebook_settings.HEADER, notebook_settings.rows()))
+
+
+def data_text() -> str:
+    """Return docs/data.md."""
+    text = DATA_TEMPLATE.read_text(encoding="utf-8")
+    text = text.replace("<!-- datasets -->", table(dataset_specs.HEADER, dataset_specs.rows()))
+    text = text.replace("<!-- rules -->", table(dataset_specs.RULES_HEADER, dataset_specs.rule_rows()))
+    return text.replace("<!-- specs -->", dataset_specs.specs())
+
+
+def main() -> None:
+    """Write all files."""
+    files = {
+        CRD: crd.render(),
+        CHART_CRD: crd.render(),
+        API: api_text(),
+        RUNTIMES: runtimes_text(),
+        IPUS: ipus_text(),
+        DATA: data_text(),
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
