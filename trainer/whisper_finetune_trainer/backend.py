@@ -1,5 +1,6 @@
 """What a backend does: transcribe, take optimizer steps, give and take its state. One per kind of accelerator."""
 
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Protocol, Sequence, Tuple
 
 import torch
@@ -8,24 +9,19 @@ from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.model.transcripts import Transcript
 
 
-class StepDone(Protocol):
-    """One optimizer step; `loss` is finite, else the backend has raised TrainerError(TrainingDiverged)."""
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step, as the training loop is told of it."""
 
-    @property
-    def step(self) -> int:
-        """Number of the step, from 1."""
-
-    @property
-    def loss(self) -> float:
-        """Mean loss over the step's clips."""
-
-    @property
-    def learning_rate(self) -> float:
-        """The rate that the step was taken with."""
-
-    @property
-    def seconds(self) -> float:
-        """How long the step took."""
+    #: From 1.
+    step: int
+    #: Mean over the step's tokens. On IPUs that of each replica's last micro-batch, which is all that they return.
+    #: It is finite, else the backend has raised TrainerError(TrainingDiverged).
+    loss: float
+    #: The rate that the step was taken with.
+    learning_rate: float
+    #: How long the step took.
+    seconds: float
 
 
 #: Told of every step while nothing is pending; returns whether to go on. What it raises ends the training.

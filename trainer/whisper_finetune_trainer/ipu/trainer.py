@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -10,22 +9,12 @@ import torch
 import transformers
 from optimum.graphcore import IPUSeq2SeqTrainer
 
-from whisper_finetune_trainer.backend import AfterStep
+from whisper_finetune_trainer.backend import AfterStep, StepDone
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu.order import Order
 
 #: A seed, and the words of the generators of every IPU.
 RandomState = List[int]
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """One optimizer step; the loss is that of each replica's last micro-batch, which is all that IPUs return."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    seconds: float
 
 
 class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no types

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import math
 import time
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, Generator, List, Mapping, Sequence, Tuple
 
 import torch
@@ -14,7 +13,7 @@ from whisper_finetune_api import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer.backend import AfterStep
+from whisper_finetune_trainer.backend import AfterStep, StepDone
 from whisper_finetune_trainer.checkpoints import random_state
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.files import source_files
@@ -33,16 +32,6 @@ from whisper_finetune_trainer.pytorch.windows import window_for
 
 _PREFETCHED_STEPS = 4
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """One optimizer step: its number from 1, the mean loss over its tokens, its learning rate and its time."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    seconds: float
 
 
 class TorchBackend:

@@ -1,6 +1,6 @@
 """The optimizer steps of an attempt, and what happens between them: evaluations, checkpoints, patience, a stop."""
 
-from typing import List, Optional
+from typing import List
 
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.backend import Backend, StepDone
@@ -42,57 +42,69 @@ class TrainingLoop:
         self._step = first_step
         self._history = self._stored_history(first_step)
         try:
-            if self._is_to_go_on():
-                self._backend.train(first_step, self._after_step)
+            # An attempt that was stopped in an evaluation left it to this one.
+            self._evaluate_if_due()
+            self._save_if_due()
+            if not self._is_over():
+                self._begin_step()
+                self._backend.train(first_step, self._on_step)
         except Stopped:
             self._checkpoints.save_last_state(self._step)
             raise
         self._reporter.finish(self._step, self._schedule.steps)
         return self._history
 
-    def _after_step(self, done: StepDone) -> bool:
+    def _on_step(self, done: StepDone) -> bool:
+        """Do what is due after a step, and return whether another one is to be taken."""
         self._step = done.step
         self._checkpoints.record(done)
         self._reporter.step_done(done.step, self._schedule.steps, done.loss, done.learning_rate, done.seconds)
-        if self._checkpoints.seconds_since_state() >= self._training.resume_every_seconds:
-            self._checkpoints.save_state(done.step)
-        return self._is_to_go_on()
-
-    def _is_to_go_on(self) -> bool:
-        """Do what is due at the step reached, and return whether there is another one to take."""
-        self._keep_milestones(self._step, self._history)
-        if self._step >= self._schedule.steps or self._is_patience_exhausted(self._history):
+        self._save_state_if_due()
+        self._evaluate_if_due()
+        self._save_if_due()
+        if self._is_over():
             return False
+        self._begin_step()
+        return True
+
+    def _is_over(self) -> bool:
+        is_last = self._step >= self._schedule.steps
+        return is_last or milestones.is_patience_exhausted(self._history, self._training.patience)
+
+    def _begin_step(self) -> None:
         self._stop.check()
         if self._reporter.report().stage != "Training":
             self._reporter.enter("Training")
-        return True
+
+    def _save_state_if_due(self) -> None:
+        if self._checkpoints.seconds_since_state() >= self._training.resume_every_seconds:
+            self._checkpoints.save_state(self._step)
+
+    def _evaluate_if_due(self) -> None:
+        if self._is_measured() or not milestones.is_evaluation_due(self._schedule, self._step):
+            return
+        # First, so that whatever ends the evaluation costs no step.
+        self._checkpoints.save_state(self._step)
+        made = self._evaluations.make(self._step)
+        if self._schedule.eval_every_steps is not None:
+            best = milestones.best_of([*self._history, made])
+            self._checkpoints.save_model(self._step, made.measurement.to_report(), also_keep=best.step)
+        # Last: an evaluation that is stored has its model.
+        self._evaluations.store(made)
+        self._history.append(made)
+
+    def _save_if_due(self) -> None:
+        """Save the model for the user where the schedule says so; where there are evaluations, each saves its own."""
+        if not milestones.is_checkpoint_due(self._schedule, self._step) or self._is_measured():
+            return
+        if self._checkpoints.model_of(self._step) is None:
+            self._checkpoints.save_state(self._step)
+            best = milestones.best_of(self._history).step if self._history else None
+            self._checkpoints.save_model(self._step, figures=None, also_keep=best)
+
+    def _is_measured(self) -> bool:
+        return any(evaluation.step == self._step for evaluation in self._history)
 
     def _stored_history(self, step: int) -> List[Evaluation]:
         stored = (self._evaluations.stored(done) for done in milestones.evaluation_steps(self._schedule, step))
         return [evaluation for evaluation in stored if evaluation is not None]
-
-    def _keep_milestones(self, step: int, history: List[Evaluation]) -> None:
-        is_measured = any(evaluation.step == step for evaluation in history)
-        if milestones.is_evaluation_due(self._schedule, step) and not is_measured:
-            # First, so that whatever ends the evaluation costs no step.
-            self._checkpoints.save_state(step)
-            history.append(self._evaluate(step, history))
-        elif milestones.is_checkpoint_due(self._schedule, step) and self._checkpoints.model_of(step) is None:
-            self._checkpoints.save_state(step)
-            self._checkpoints.save_model(step, figures=None, also_keep=self._best_step(history))
-
-    def _evaluate(self, step: int, history: List[Evaluation]) -> Evaluation:
-        made = self._evaluations.make(step)
-        if self._schedule.eval_every_steps is not None:
-            figures = made.measurement.to_report()
-            self._checkpoints.save_model(step, figures, also_keep=self._best_step([*history, made]))
-        # Last: an evaluation that is stored has its model.
-        self._evaluations.store(made)
-        return made
-
-    def _best_step(self, history: List[Evaluation]) -> Optional[int]:
-        return milestones.best_of(history).step if history else None
-
-    def _is_patience_exhausted(self, history: List[Evaluation]) -> bool:
-        return milestones.is_patience_exhausted(history, self._training.patience)
