@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from run_objects import DONE, UID, at, complete, ended, job, not_yet_over, pod, running, time
+from run_objects import DONE, at, complete, ended, job, not_yet_over, pod, running, time
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import accounting, interruptions
@@ -22,7 +22,7 @@ def count(
     seconds: float = 4000,
 ) -> Tally:
     live = jobs.read(owner) if owner else None
-    return accounting.count(previous, tuple(map(pods.read, shown)), live, UID, at(seconds))
+    return accounting.count(previous, tuple(map(pods.read, shown)), live, at(seconds))
 
 
 def written(tally: Tally) -> WhisperFineTuneStatus:

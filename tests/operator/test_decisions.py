@@ -3,7 +3,9 @@
 import dataclasses
 import itertools
 import random
+from collections import Counter
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from whisper_finetune_operator.deciding import actions, decisions
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
-from whisper_finetune_operator.workloads import pods
+from whisper_finetune_operator.workloads import pods, results, workloads
 from whisper_finetune_operator.world import Run, World
 
 KSTATUS = {
@@ -93,6 +95,27 @@ def test_deciding_again_changes_nothing(scenario: Scenario) -> None:
         repeated = again(world, decision)
         assert repeated.status == decision.status
         assert not repeated.changed
+
+
+@every_scenario
+def test_each_object_is_read_once_in_a_decision(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: Counter[str] = Counter()
+
+    def counted(module: ModuleType, reader: str) -> None:
+        of_module = getattr(module, reader)
+
+        def read_and_count(found: Any, *others: Any) -> Any:
+            key = found["metadata"]["name"] if isinstance(found, dict) else found
+            read[f"{module.__name__} {key}"] += 1
+            return of_module(found, *others)
+
+        monkeypatch.setattr(module, reader, read_and_count)
+
+    shown = tell(scenario.moments)[-1][0]
+    for module, reader in ((pods, "read"), (results, "read_last_words"), (workloads, "read")):
+        counted(module, reader)
+    decisions.decide(shown, RUNTIMES)
+    assert {count for _, count in read.most_common()} <= {1}
 
 
 @every_scenario

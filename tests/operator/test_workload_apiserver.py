@@ -141,7 +141,7 @@ def wait_for(holds_true: Callable[[], bool], seconds: float = 30) -> None:
 @pytest.mark.parametrize("end", ENDS)
 def test_the_job_controller_reads_an_end_as_the_operator_does(api: client.ApiClient, end: str) -> None:
     pod, meaning = ENDS[end]
-    assert endings.meaning(pods.read(pod), jobs.read(run_objects.job()), run_objects.UID) is meaning
+    assert endings.meaning(pods.read(pod), jobs.read(run_objects.job())) is meaning
     job = RealJob(api, end)
     job.end_pod(pod["status"])
     if meaning in (Meaning.RESULT, Meaning.UNREADABLE):
@@ -174,7 +174,7 @@ def test_the_job_controller_counts_no_end_under_a_suspended_job_and_nor_does_the
         job.resume()
     job.end_pod(run_objects.ended(2, 5, 9, exit_code, "no JSON")["status"])
     shown = pods.read(_raw(api, job.pods()[0]))
-    assert endings.meaning(shown, job.read(), run_objects.UID) is Meaning.INTERRUPTED
+    assert endings.meaning(shown, job.read()) is Meaning.INTERRUPTED
     client.CoreV1Api(api).delete_namespaced_pod(first, NAMESPACE, grace_period_seconds=0)
     if not resumed_first:
         job.resume()

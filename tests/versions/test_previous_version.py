@@ -108,7 +108,7 @@ def test_what_the_trainer_before_cannot_do_waits(previous: Path) -> None:
     ((code, reason, message),) = ask_previous(previous, ("trainer_reads_config", sent))
     says = {"stage": "Preparing", "reason": reason, "message": message}
     pod = ended(2, 5, 6, code, says)
-    assert endings.meaning(pods.read(pod), None, UID) is Meaning.MISMATCH
+    assert endings.meaning(pods.read(pod), None) is Meaning.MISMATCH
     over = job(job_failed(7, "PodFailurePolicy", f"Container trainer failed with exit code {code} matching"))
     decided = decisions.decide(world(run_object(), 8, job=over, pods=(pod,)), RUNTIMES)
     (told,) = [each for each in decided.status.conditions if each.type == "Succeeded"]
@@ -119,8 +119,9 @@ def test_what_the_trainer_before_cannot_do_waits(previous: Path) -> None:
 def test_this_operator_takes_the_result_of_the_trainer_before(previous: Path) -> None:
     (schemas,) = ask_previous(previous, ("schemas", None))
     known = {key: value for key, value in DONE.items() if key in schemas["TrainingResult"]["properties"]}
-    assert results.read_result(json.dumps(known), UID) is not None
-    assert results.remark(json.dumps(known), UID) == ""
+    last_words = results.read_last_words(json.dumps(known), UID)
+    assert last_words.result is not None
+    assert last_words.remark == ""
 
 
 # this trainer, the operator before

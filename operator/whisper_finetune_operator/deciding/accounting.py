@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.workloads import endings, results
+from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload
@@ -41,23 +41,21 @@ class Tally:
         return replace(self, attempts=self.attempts.model_copy(update={"interrupted_in_vain": 0}))
 
 
-def count(
-    previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload | None, uid: str, now: datetime
-) -> Tally:
+def count(previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload | None, now: datetime) -> Tally:
     """Return the totals; `pods` are the run's own, oldest first, `job` its live workload."""
     before = previous.attempts or Attempts()
     until = timestamps.parse(before.counted_until) if before.counted_until else None
-    added = tuple(pod for pod in pods if pod.over and _is_after(pod.created, until) and not _is_open(pod, job, uid))
-    meanings = [endings.meaning(pod, job, uid) for pod in added]
+    added = tuple(pod for pod in pods if pod.over and _is_after(pod.created, until) and not _is_open(pod, job))
+    meanings = [endings.meaning(pod, job) for pod in added]
     complete = job if job and job.end and job.end.type == "Complete" else None
     completing = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
     result_lost = complete is not None and not completing and _is_overdue(complete, until, now)
     # From here on the pod may go before its Job, and its result is not lost by that.
-    closed = complete if result_lost or any(pod.ended and not _is_open(pod, job, uid) for pod in completing) else None
+    closed = complete if result_lost or any(pod.ended and not _is_open(pod, job) for pod in completing) else None
     seen = _newly_seen(before.seen_until, previous.pod_name, pods)
     vanished = _vanished(before, pods, job)
     interrupted = tuple(pod for pod, meaning in zip(added, meanings, strict=True) if _was_stopped(pod, meaning))
-    reached = _reached(previous, interrupted, uid) if interrupted else before.reached_step
+    reached = _reached(previous, interrupted) if interrupted else before.reached_step
     attempts = Attempts(
         started=before.started + len(seen),
         failed=before.failed + sum(meaning in (Meaning.FAILED, Meaning.FINAL) for meaning in meanings) + bool(vanished),
@@ -87,8 +85,8 @@ def _was_stopped(pod: Pod, meaning: Meaning) -> bool:
     return meaning is Meaning.INTERRUPTED and (pod.started_at is not None or pod.disrupted)
 
 
-def _reached(previous: WhisperFineTuneStatus, interrupted: tuple[Pod, ...], uid: str) -> int:
-    endings_read = (results.read_ending(pod.termination_message, uid) for pod in interrupted)
+def _reached(previous: WhisperFineTuneStatus, interrupted: tuple[Pod, ...]) -> int:
+    endings_read = (pod.last_words.ending for pod in interrupted)
     told = (checkpoint.step for ending in endings_read if ending for checkpoint in ending.checkpoints)
     return max((*told, *(checkpoint.step for checkpoint in previous.checkpoints)), default=0)
 
@@ -114,11 +112,11 @@ def _lacked_memory(pod: Pod, meaning: Meaning) -> bool:
     return pod.killed_for_memory and meaning is not Meaning.INTERRUPTED
 
 
-def _is_open(pod: Pod, job: Workload | None, uid: str) -> bool:
+def _is_open(pod: Pod, job: Workload | None) -> bool:
     """Return whether what is to come decides how this pod is counted: the Job's end at once, or a newer operator."""
-    if endings.awaits_operator(pod, uid):
+    if endings.awaits_operator(pod):
         return True
-    unreadable = endings.meaning(pod, job, uid) is Meaning.UNREADABLE
+    unreadable = endings.meaning(pod, job) is Meaning.UNREADABLE
     return unreadable and job is not None and job.kind == "Job" and job.uid == pod.owner_uid and job.end is None
 
 

@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.deciding import (
     conditions,
     doubts,
     finals,
-    giving_back,
     partition_patience,
     situation,
     status,
@@ -16,11 +14,10 @@ from whisper_finetune_operator.deciding import (
     under_way,
 )
 from whisper_finetune_operator.deciding.actions import Action
-from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.deciding.situation import Facts, Situation
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.workloads import results
-from whisper_finetune_operator.world import Run, World
+from whisper_finetune_operator.world import World
 
 
 @dataclass(frozen=True)
@@ -39,31 +36,31 @@ class Decision:
 
 def decide(world: World, runtimes: Runtimes) -> Decision:
     """Return what is to be done about the run; the same world and status give the same decision."""
-    found = reading.read(WhisperFineTuneStatus, world.run.status)
-    decision = _decide(world, found.model, runtimes)
-    return replace(decision, remarks=(f"status: {found.remark()}", *decision.remarks)) if found.left_out else decision
+    facts = situation.read_facts(world)
+    decision = _decide(world, facts, runtimes)
+    return replace(decision, remarks=(f"status: {facts.remark}", *decision.remarks)) if facts.remark else decision
 
 
-def _decide(world: World, previous: WhisperFineTuneStatus, runtimes: Runtimes) -> Decision:
-    run = world.run
+def _decide(world: World, facts: Facts, runtimes: Runtimes) -> Decision:
+    run, previous = facts.run, facts.previous
     if run.deletion:
         # Its children go with it, by their owner references.
-        return Decision(previous, changed=False, actions=giving_back.where_idle(world))
-    if _is_over(run):
+        return Decision(previous, changed=False, actions=facts.giving_back)
+    if facts.is_over:
         understood = conditions.find(previous.conditions, "Succeeded") is not None
         # Written anew without it, the run would begin again.
-        return _finished(world, previous, status.observe(previous, run.generation) if understood else previous)
-    seen = situation.read(world, previous)
-    last_words = (results.remark(pod.termination_message, run.uid) for pod in seen.tally.added)
+        return _finished(facts, status.observe(previous, run.generation) if understood else previous)
+    seen = situation.read(world, facts)
+    last_words = (pod.last_words.remark for pod in seen.tally.added)
     remarks = tuple(f"termination message: {remark}" for remark in last_words if remark)
-    return replace(_decide_course(world, seen, runtimes), remarks=remarks)
+    return replace(_decide_course(facts, seen, runtimes), remarks=remarks)
 
 
-def _decide_course(world: World, seen: Situation, runtimes: Runtimes) -> Decision:
+def _decide_course(facts: Facts, seen: Situation, runtimes: Runtimes) -> Decision:
     final = finals.find(seen)
     if final and (final.state == "Succeeded" or not _could_go_on(seen, final)):
         derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
-        return _finished(world, seen.previous, derived)
+        return _finished(facts, derived)
     course = under_way.end(seen, final) if final else under_way.find(seen, runtimes)
     runtime = runtimes.named(seen.previous.runtime) if seen.previous.runtime else None
     course = doubts.told(seen, course, runtime.stall_seconds if runtime else None)
@@ -79,14 +76,8 @@ def _could_go_on(seen: Situation, final: Phase) -> bool:
     return seen.at_work is not None or not by_itself
 
 
-def _finished(world: World, previous: WhisperFineTuneStatus, derived: WhisperFineTuneStatus) -> Decision:
-    return Decision(derived, derived != previous, *tidying.find(world, derived))
-
-
-def _is_over(run: Run) -> bool:
-    # By the raw status: whatever else another version says there, a run that is over stays so.
-    told = run.status.get("conditions") or ()
-    return any(each.get("type") == "Succeeded" and each.get("status") in ("True", "False") for each in told)
+def _finished(facts: Facts, derived: WhisperFineTuneStatus) -> Decision:
+    return Decision(derived, derived != facts.previous, *tidying.find(facts, derived))
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:

@@ -45,7 +45,7 @@ def result_pod(situation: Situation) -> Pod | None:
 
 def _succeeded(situation: Situation) -> Phase | None:
     pod = result_pod(situation)
-    ending = results.read_result(pod.termination_message, situation.run.uid) if pod else None
+    ending = pod.last_words.result if pod else None
     if ending is None or ending.result is None or ending.model is None:
         return None
     scores = ending.result.compared_with(ending.baseline, ending.metric)
@@ -57,8 +57,8 @@ def _final_exit_code(situation: Situation) -> Phase | None:
     pod = _newest(situation, Meaning.FINAL)
     if pod is None or pod.exit_code is None:
         return None
-    ending = results.read_ending(pod.termination_message, situation.run.uid)
-    return _by_exit_code(pod.exit_code, ending.reason if ending else None, endings.describe(pod, situation.run.uid))
+    ending = pod.last_words.ending
+    return _by_exit_code(pod.exit_code, ending.reason if ending else None, endings.describe(pod))
 
 
 def _out_of_memory(situation: Situation) -> Phase | None:
@@ -131,7 +131,7 @@ def _by_exit_code(exit_code: int, reason: str | None, message: str) -> Phase | N
 def _retries(situation: Situation) -> Phase:
     failed, retries = situation.tally.attempts.failed, situation.spec.retries
     pod = next((pod for pod in reversed(situation.pods) if pod.over), None)
-    last = f"; the last one: {endings.describe(pod, situation.run.uid)}" if pod else ""
+    last = f"; the last one: {endings.describe(pod)}" if pod else ""
     end = situation.workload.end if situation.workload else None
     if end and failed <= retries:
         seen = f"{failed} of its pods were seen to fail, the others went without an end"
@@ -147,9 +147,8 @@ def _deadline(situation: Situation) -> Phase:
 
 
 def _newest(situation: Situation, meaning: Meaning) -> Pod | None:
-    job, uid = situation.workload, situation.run.uid
     over = (pod for pod in reversed(situation.pods) if pod.over)
-    return next((pod for pod in over if endings.meaning(pod, job, uid) is meaning), None)
+    return next((pod for pod in over if endings.meaning(pod, situation.workload) is meaning), None)
 
 
 def _end_is_shown(situation: Situation) -> bool:

@@ -63,7 +63,7 @@ def with_job(situation: Situation, job: Workload) -> tuple[Action, ...]:
     newest = situation.pods[-1] if situation.pods else None
     if newest is None or not newest.over or newest.owner_uid != job.uid or job.queue:
         return ()
-    interrupted = endings.meaning(newest, job, situation.run.uid) is Meaning.INTERRUPTED
+    interrupted = endings.meaning(newest, job) is Meaning.INTERRUPTED
     return (_withdrawn(job),) if interrupted else ()
 
 

@@ -15,11 +15,8 @@ def find(run: Run, runtimes: Runtimes) -> Waiting | None:
     out_of_line = out_of_line or "nextAttemptTime" in run.status
     if out_of_line or not runtimes.have_pools:
         return None
-    spec = plan.read_spec(run)
-    if isinstance(spec, Phase):
-        return None
     pinned = Pinned(run.status.get("runtime"), run.status.get("ipus"))
-    planned = plan.make_plan(run, spec, pinned, runtimes)
+    planned = plan.plan_run(run, pinned, runtimes)
     return None if isinstance(planned, Phase) else of(planned)
 
 

@@ -15,12 +15,12 @@ def retrying(situation: Situation) -> Phase | None:
     pod = situation.pods[-1] if situation.pods else None
     if pod is None or not pod.over:
         return None
-    meaning = endings.meaning(pod, situation.workload, situation.run.uid)
-    told = endings.describe(pod, situation.run.uid)
+    meaning = endings.meaning(pod, situation.workload)
+    told = endings.describe(pod)
     if meaning is Meaning.INTERRUPTED:
         return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}{_queued(situation)}")
     if meaning is Meaning.MISMATCH:
-        return version_mismatch.phase(situation, pod)
+        return version_mismatch.phase(pod)
     if meaning is Meaning.UNREADABLE:
         return phases.waits(phases.RETRYING, "the result could not be read; the next attempt reports it again")
     cause = endings.cause_of(pod.exit_code) if pod.exit_code else None

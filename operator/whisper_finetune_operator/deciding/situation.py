@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from whisper_finetune_api import reading
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
 from whisper_finetune_operator.deciding import accounting, giving_back
@@ -11,13 +15,62 @@ from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.partitions.partition_line import Line
-from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.planning import plan
-from whisper_finetune_operator.planning.plan import Handling
 from whisper_finetune_operator.workloads import ipu_jobs, names, pods, workloads
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload
 from whisper_finetune_operator.world import Refusal, Run, Silence, World
+
+
+class Handling(BaseModel):
+    """What of a spec the operator itself follows: it is read where the whole is not understood."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+    suspend: bool = False
+    retries: int = WhisperFineTuneSpec.model_fields["retries"].default
+    active_deadline_seconds: int | None = None
+    ttl_seconds_after_finished: int | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the world shows of a run: each of its objects is read here once, and nowhere else in a decision."""
+
+    run: Run
+    spec: Handling
+    previous: WhisperFineTuneStatus
+    #: What of the previous status is not understood, in one line; empty where nothing is left out.
+    remark: str
+    #: The run has its result or its final cause.
+    is_over: bool
+    #: Those with the run's label, whoever owns them now, oldest first.
+    pods: tuple[Pod, ...]
+    #: What has the child's name, whoever owns it; it may be being deleted.
+    child: Workload | None
+    #: Of the partitions that the run has.
+    leases: tuple[PartitionLease, ...]
+    now: datetime
+
+    @property
+    def workload(self) -> Workload | None:
+        """The run's live workload; None where there is none, or it is being deleted, or it is somebody else's."""
+        child = self.child
+        return child if child and child.owner_uid == self.run.uid and not child.deleted else None
+
+    @property
+    def busy(self) -> tuple[Pod, ...]:
+        """Pods that may still be running, oldest first."""
+        return tuple(pod for pod in self.pods if not pod.ended)
+
+    @property
+    def giving_back(self) -> tuple[GiveBackPartition, ...]:
+        """What gives all partitions back: nothing while a pod may run, or a workload may make another.
+
+        A pod on a node that does not answer may still run, and so may one of a workload that is being deleted.
+        """
+        child = self.child
+        could_make_another = child is not None and child.owner_uid == self.run.uid and child.end is None
+        return () if could_make_another or self.busy else giving_back.of(self.leases)
 
 
 @dataclass(frozen=True)
@@ -25,10 +78,7 @@ class Situation:
     """One run at one moment, in typed facts."""
 
     run: Run
-    #: What of the spec the operator itself follows.
     spec: Handling
-    #: The whole spec, or why it cannot be understood.
-    wanted: WhisperFineTuneSpec | Phase
     previous: WhisperFineTuneStatus
     #: The run's live workload; None where there is none, or it is being deleted, or it is somebody else's.
     workload: Workload | None
@@ -72,37 +122,55 @@ class Situation:
         return ended + max(timedelta(), self.now - self.at_work.started_at)
 
 
-def read(world: World, previous: WhisperFineTuneStatus) -> Situation:
-    """Return the situation that the world shows."""
-    run = world.run
-    labelled = tuple(sorted(map(pods.read, world.pods), key=lambda pod: pod.created))
-    child = workloads.read(world.workload, labelled) if world.workload else None
-    workload = child if child and child.owner_uid == run.uid and not child.deleted else None
+def read_facts(world: World) -> Facts:
+    """Return all that the world shows, in typed facts."""
+    found = reading.read(WhisperFineTuneStatus, world.run.status)
+    shown = tuple(sorted(map(pods.read, world.pods), key=lambda pod: pod.created))
+    return Facts(
+        run=world.run,
+        spec=reading.read(Handling, world.run.spec).model,
+        previous=found.model,
+        remark=found.remark(),
+        is_over=_is_over(world.run),
+        pods=shown,
+        child=workloads.read(world.workload, shown) if world.workload else None,
+        leases=tuple(map(partition_leases.read, world.leases)),
+        now=world.now,
+    )
+
+
+def _is_over(run: Run) -> bool:
+    # By the raw status: whatever else another version says there, a run that is over stays so.
+    told = run.status.get("conditions") or ()
+    return any(each.get("type") == "Succeeded" and each.get("status") in ("True", "False") for each in told)
+
+
+def read(world: World, facts: Facts) -> Situation:
+    """Return the situation of a run that is not over."""
+    run, workload, previous = facts.run, facts.workload, facts.previous
     child_name = names.child_name(run.name, run.uid)
     # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
     worker = ipu_jobs.worker_name(child_name)
-    own = tuple(pod for pod in labelled if pod.owner_name == child_name or pod.name == worker)
-    spec = plan.read_handling(run)
-    tally = accounting.count(previous, own, workload, run.uid, world.now)
+    own = tuple(pod for pod in facts.pods if pod.owner_name == child_name or pod.name == worker)
+    tally = accounting.count(previous, own, workload, facts.now)
     return Situation(
         run=run,
-        spec=spec,
-        wanted=plan.read_spec(run),
+        spec=facts.spec,
         previous=previous,
         workload=workload,
-        blocked_by=child if workload is None else None,
+        blocked_by=facts.child if workload is None else None,
         pods=own,
-        busy=tuple(pod for pod in labelled if not pod.ended),
+        busy=facts.busy,
         # What its user stops is not stopped in vain.
-        tally=tally.forgiven() if spec.suspend else tally,
+        tally=tally.forgiven() if facts.spec.suspend else tally,
         report=_trusted(world.report, run),
         report_changed_at=world.report_changed_at,
         silence=world.silence,
         obstacle=world.obstacle,
         refusal=world.refusal,
-        now=world.now,
-        leases=tuple(map(partition_leases.read, world.leases)),
-        giving_back=giving_back.where_idle(world),
+        now=facts.now,
+        leases=facts.leases,
+        giving_back=facts.giving_back,
         line=world.line,
     )
 

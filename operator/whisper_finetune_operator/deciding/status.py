@@ -82,8 +82,7 @@ def _first_start(situation: Situation) -> str | None:
 
 def _reports(situation: Situation) -> list[TrainerReport]:
     """Return what is new: the endings that were just counted, oldest first, then the trainer at work."""
-    uid = situation.run.uid
-    last_words = (results.read_ending(pod.termination_message, uid) for pod in situation.tally.added)
+    last_words = (pod.last_words.ending for pod in situation.tally.added)
     pod = situation.at_work
     # What a trainer answered is older than its last words, and its pod may outlast it.
     reports: list[TrainerReport | None] = [*last_words, situation.report if pod and not pod.over else None]
@@ -165,7 +164,7 @@ def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineT
     completion = ended.finished_at if ended and ended.finished_at else situation.now
     changes: dict[str, object] = {"completion_time": timestamps.render(completion)}
     pod = finals.result_pod(situation)
-    ending = results.read_result(pod.termination_message, situation.run.uid) if pod else None
+    ending = pod.last_words.result if pod else None
     if ending:
         changes |= _result(ending, status.progress, results.folder(situation.run))
     return status.model_copy(update=changes)

@@ -21,7 +21,7 @@ from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, D
 from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
-from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, make_plan
+from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, plan_run
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads import waiting, workload
 from whisper_finetune_operator.workloads.workload_facts import Kind, Workload
@@ -100,8 +100,7 @@ def _blocked(situation: Situation, other: Workload) -> Course:
 
 def _create(situation: Situation, runtimes: Runtimes) -> Course:
     pinned = Pinned(situation.previous.runtime, situation.previous.ipus)
-    spec = situation.wanted
-    plan = spec if isinstance(spec, Phase) else make_plan(situation.run, spec, pinned, runtimes)
+    plan = plan_run(situation.run, pinned, runtimes)
     if isinstance(plan, Phase):
         # A partition is of no use to a run that cannot go on with it.
         return Course(plan, situation.giving_back)

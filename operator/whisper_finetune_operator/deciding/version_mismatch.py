@@ -20,17 +20,17 @@ RETRY_AFTER = timedelta(minutes=10)
 def find(situation: Situation, workload: Workload) -> Course | None:
     """Return the course of a run whose trainer ended by that; None for any other."""
     pod = _newest(situation, workload)
-    if pod and endings.awaits_operator(pod, situation.run.uid):
+    if pod and endings.awaits_operator(pod):
         # The pod holds the only result, and stays with whatever other containers it has.
-        return Course(phase(situation, pod), situation.giving_back)
+        return Course(phase(pod), situation.giving_back)
     ended_at = _ended_at(situation, workload)
     if ended_at is None or not ended_by(situation, workload):
         return None
     wait = ended_at + RETRY_AFTER - situation.now
     if wait > timedelta():
-        return Course(phase(situation, pod), situation.giving_back, wait.total_seconds())
+        return Course(phase(pod), situation.giving_back, wait.total_seconds())
     delete = DeleteWorkload(workload.kind, workload.name, workload.uid, "its image may be of another version by now")
-    return Course(phase(situation, pod), (delete,))
+    return Course(phase(pod), (delete,))
 
 
 def _ended_at(situation: Situation, workload: Workload) -> datetime | None:
@@ -45,16 +45,16 @@ def ended_by(situation: Situation, workload: Workload) -> bool:
     """Return whether a workload that is over came to nothing but that, by its newest pod, else by its own words."""
     pod = _newest(situation, workload)
     if pod:
-        return endings.meaning(pod, workload, situation.run.uid) is Meaning.MISMATCH
+        return endings.meaning(pod, workload) is Meaning.MISMATCH
     return workload.end is not None and f"exit code {EXIT_VERSIONS} " in f"{workload.end.message} "
 
 
-def phase(situation: Situation, pod: Pod | None) -> Phase:
+def phase(pod: Pod | None) -> Phase:
     """Return what the run waits for."""
-    if pod and endings.awaits_operator(pod, situation.run.uid):
+    if pod and endings.awaits_operator(pod):
         text = "its training is done, and its trainer is newer than this operator, which cannot read the result"
         return phases.waits("VersionMismatch", f"{text}: upgrade the operator")
-    told = f": {endings.describe(pod, situation.run.uid)}" if pod else ""
+    told = f": {endings.describe(pod)}" if pod else ""
     minutes = RETRY_AFTER // timedelta(minutes=1)
     text = f"the trainer's image and this operator are of versions that do not go together, tried every {minutes} min"
     return phases.waits("VersionMismatch", f"{text}{told}")

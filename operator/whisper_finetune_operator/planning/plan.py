@@ -5,10 +5,9 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 
-from whisper_finetune_api import addresses, reading, run_plan
+from whisper_finetune_api import addresses, run_plan
 from whisper_finetune_api.run import VOLUMES_FOLDER, TrainerConfig
 from whisper_finetune_api.run_plan import RunPlan
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
@@ -72,21 +71,6 @@ class TrainingPlan:
         return replace(self, config=config, partition=partition)
 
 
-class Handling(BaseModel):
-    """What of a spec the operator follows while a workload is there: it is read where the whole is not understood."""
-
-    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
-
-    suspend: bool = False
-    retries: int = WhisperFineTuneSpec.model_fields["retries"].default
-    active_deadline_seconds: int | None = None
-
-
-def read_handling(run: Run) -> Handling:
-    """Return what can be read of it; what cannot is as its default."""
-    return reading.read(Handling, run.spec).model
-
-
 def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
     """Return the run's typed spec, or the phase of one that the API server takes and this operator does not.
 
@@ -102,6 +86,12 @@ def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
 
 def _in_words(fault: Any) -> str:
     return "it does not know this field" if fault["type"] == "extra_forbidden" else str(fault["msg"])
+
+
+def plan_run(run: Run, pinned: Pinned, runtimes: Runtimes) -> TrainingPlan | Phase:
+    """Return the plan of a run, or the phase of one whose spec is not understood, or cannot be planned (yet)."""
+    spec = read_spec(run)
+    return spec if isinstance(spec, Phase) else make_plan(run, spec, pinned, runtimes)
 
 
 def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Runtimes) -> TrainingPlan | Phase:

@@ -13,7 +13,6 @@ from whisper_finetune_api.causes import (
     Cause,
 )
 from whisper_finetune_api.run import CONFIG_ENV
-from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload
 
@@ -29,33 +28,33 @@ class Meaning(Enum):
     FAILED = "it counts against spec.retries"
 
 
-def meaning(pod: Pod, job: Workload | None, uid: str) -> Meaning:
-    """Return what the end of a pod means; `job` is the run's live workload, `uid` the run's."""
-    if pod.exit_code == EXIT_DONE and results.read_result(pod.termination_message, uid):
+def meaning(pod: Pod, job: Workload | None) -> Meaning:
+    """Return what the end of a pod means; `job` is the run's live workload."""
+    if pod.exit_code == EXIT_DONE and pod.last_words.result:
         return Meaning.RESULT
     if _was_let_go(pod, job):
         return Meaning.INTERRUPTED
     if pod.phase == "Succeeded" or (pod.exit_code == EXIT_DONE and not pod.ended):
-        return Meaning.MISMATCH if awaits_operator(pod, uid) else Meaning.UNREADABLE
+        return Meaning.MISMATCH if awaits_operator(pod) else Meaning.UNREADABLE
     if pod.disrupted or pod.exit_code == EXIT_STOPPED:
         return Meaning.INTERRUPTED
     if pod.exit_code in (*FINAL_EXIT_CODES, EXIT_VERSIONS):
-        return Meaning.MISMATCH if _refuses_config(pod, uid) else Meaning.FINAL
+        return Meaning.MISMATCH if _refuses_config(pod) else Meaning.FINAL
     # Its Job was deleted under it: no Job counts this end as a failure.
     lost_its_job = pod.deleted and not pod.killed_for_memory and not _belongs(pod, job)
     return Meaning.INTERRUPTED if lost_its_job else Meaning.FAILED
 
 
-def awaits_operator(pod: Pod, uid: str) -> bool:
+def awaits_operator(pod: Pod) -> bool:
     """Return whether the pod ended well with a result that only a newer operator can read."""
-    return pod.exit_code == EXIT_DONE and results.is_of_a_later_contract(pod.termination_message, uid)
+    return pod.exit_code == EXIT_DONE and pod.last_words.is_of_a_later_contract
 
 
-def _refuses_config(pod: Pod, uid: str) -> bool:
+def _refuses_config(pod: Pod) -> bool:
     if pod.exit_code != EXIT_CONFIG:
         return pod.exit_code == EXIT_VERSIONS
     # A trainer of contract 0 has no word for it: to it, a configuration that it does not know is an invalid one.
-    ending = results.read_ending(pod.termination_message, uid)
+    ending = pod.last_words.ending
     return ending is not None and ending.message.startswith(f"${CONFIG_ENV}: ")
 
 
@@ -67,9 +66,9 @@ def cause_of(exit_code: int, reason: str | None = None) -> Cause | None:
     return next((cause for cause in CAUSES if cause.exit_code == exit_code), None)
 
 
-def describe(pod: Pod, uid: str) -> str:
+def describe(pod: Pod) -> str:
     """Return in words how a pod ended, by what its trainer said, else by what the cluster says."""
-    ending = results.read_ending(pod.termination_message, uid)
+    ending = pod.last_words.ending
     if ending and ending.message:
         return ending.message
     if pod.killed_for_memory:

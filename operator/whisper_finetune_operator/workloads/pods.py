@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.workloads import results
+from whisper_finetune_operator.workloads.results import LastWords
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 TRAINER_CONTAINER = "trainer"
@@ -57,8 +60,7 @@ class Pod:
     killed_for_memory: bool
     #: Drained, preempted or evicted: not the trainer's doing.
     disrupted: bool
-    #: What the trainer wrote to its termination log.
-    termination_message: str
+    last_words: LastWords
     #: What the cluster says about the pod's end, such as `Evicted: The node was low on resource: memory.`
     remark: str
 
@@ -111,9 +113,15 @@ def read(pod: KubernetesObject) -> Pod:
         companions=tuple(name for name, other in states.items() if "terminated" not in other),
         killed_for_memory=terminated.get("reason") == "OOMKilled",
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
-        termination_message=terminated.get("message", ""),
+        last_words=_last_words(terminated.get("message", ""), metadata),
         remark=_remark(status, conditions),
     )
+
+
+def _last_words(message: str, metadata: KubernetesObject) -> LastWords:
+    if not message:
+        return LastWords()
+    return results.read_last_words(message, (metadata.get("labels") or {}).get(UID_LABEL, ""))
 
 
 def _container_states(status: KubernetesObject) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Read what a trainer reports: nothing malformed, non-finite, foreign or outside the run's folder passes."""
 
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
 from whisper_finetune_api import addresses, reading
 from whisper_finetune_api.contract import CONTRACT
@@ -25,37 +24,34 @@ def read_report(answer: bytes) -> Reading[TrainerReport]:
     return found
 
 
-def read_ending(termination_message: str, uid: str) -> TrainingResult | None:
-    """Return what a trainer said at its end, good or bad; None where it said nothing that can be read."""
-    found = _read(termination_message, uid)
-    return found.model if found and _is_understood(found.model) else None
+@dataclass(frozen=True)
+class LastWords:
+    """What a trainer wrote to its termination log."""
+
+    #: What it said at its end, good or bad; None where it said nothing that can be read.
+    ending: TrainingResult | None = None
+    #: Only a newer operator can read them.
+    is_of_a_later_contract: bool = False
+    #: What of them is not understood, in one line; empty where nothing is left out.
+    remark: str = ""
+
+    @property
+    def result(self) -> TrainingResult | None:
+        """What a trainer that ended well reports, with error rates and a model; None where it is unreadable."""
+        ending = self.ending
+        return ending if ending and ending.reason is None and ending.result and ending.model else None
 
 
-def remark(termination_message: str, uid: str) -> str:
-    """Return what of a trainer's last words is not understood, in one line; empty where nothing is left out."""
-    found = _read(termination_message, uid)
-    return found.remark() if found else ""
-
-
-def is_of_a_later_contract(termination_message: str, uid: str) -> bool:
-    """Return whether a trainer's last words wait for a newer operator."""
-    found = _read(termination_message, uid)
-    return found is not None and not _is_understood(found.model)
-
-
-def read_result(termination_message: str, uid: str) -> TrainingResult | None:
-    """Return the result of a trainer that ended well, with error rates and a model; None where it is unreadable."""
-    ending = read_ending(termination_message, uid)
-    return ending if ending and ending.reason is None and ending.result and ending.model else None
-
-
-@lru_cache(maxsize=1024)
-def _read(termination_message: str, uid: str) -> Reading[TrainingResult] | None:
+def read_last_words(termination_message: str, uid: str) -> LastWords:
+    """Return what the trainer of a run of that UID said at its end: nothing where it cannot be read."""
     try:
         found = reading.read_json(TrainingResult, termination_message, _ESSENTIAL)
     except ValueError:
-        return None
-    return found if found.model.uid in (None, uid) else None
+        return LastWords()
+    if found.model.uid not in (None, uid):
+        return LastWords()
+    is_understood = _is_understood(found.model)
+    return LastWords(found.model if is_understood else None, not is_understood, found.remark())
 
 
 def _is_understood(report: TrainerReport) -> bool:
