@@ -9,8 +9,9 @@ OUTPUT ?= pvc
 # Tests that run at a time. Those with a cluster run one by one: they share its node, and wait for what happens there.
 TEST_WORKERS ?= 2
 WITH_CLUSTER := apiserver or cluster or browser or speech
+GOLDEN_TESTS := tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
-.PHONY: help demo test test-unit check verify generate cluster-up cluster-down images bench bench-trainer bench-operator lock environment
+.PHONY: help demo test test-unit check verify generate golden cluster-up cluster-down images bench bench-trainer bench-operator lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ verify: check ## For continuous integration, on a clean checkout: check, and tha
 generate: environment ## Write the CRD, the chart's copy of it and the docs' tables from the types.
 	PYTHONPATH=crds:operator:trainer $(VENV)/python docs/generate
 	PYTHONPATH=crds:operator $(VENV)/python charts/generate.py
+
+golden: environment ## Write tests/golden anew: read what changed, then commit it.
+	RENEW_GOLDEN=1 $(VENV)/python -m pytest -q -k golden $(GOLDEN_TESTS)
 
 cluster-up: ## Start the local Kubernetes (CLUSTER_NAME=wft) and load the images into it.
 	$(PYTHON) local/cluster up --name $(CLUSTER_NAME)

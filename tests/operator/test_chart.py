@@ -18,6 +18,7 @@ from kubernetes import client
 
 from chart_release import CHART, NAMESPACE, RELEASE, Objects, helm, render
 from cluster import binaries
+from golden_files import check_golden_objects
 from repository import ROOT
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator import preflight
@@ -25,7 +26,6 @@ from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.preflight import Right
 from whisper_finetune_operator.settings import read_settings
 
-GOLDEN = ROOT / "tests" / "golden" / "chart.yaml"
 CRD = "whisperfinetunes.whisperfinetune.dev"
 WATCHED = "speech-team"
 PARTITIONS = "ipus"
@@ -248,11 +248,10 @@ class TestRendering:
         linted = helm("lint", "--strict", str(CHART))
         assert linted.returncode == 0, linted.stdout
 
-    def test_defaults_render_as_they_always_did(self) -> None:
+    def test_defaults_render_the_golden_chart(self) -> None:
         rendered = render()
         crd = rendered.pop(("CustomResourceDefinition", CRD))
-        golden = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(GOLDEN.read_text())}
-        assert rendered == golden
+        check_golden_objects("chart.yaml", *rendered.values())
         source = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text())
         assert crd["spec"] == source["spec"]
         assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}

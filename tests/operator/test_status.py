@@ -3,10 +3,9 @@
 from typing import Any
 
 import pytest
-import yaml
 
+from golden_files import check_golden_objects
 from ipu_scenarios import IPU_JOB, WORKER, as_ipu_job, worker
-from repository import ROOT
 from run_objects import (
     BASELINE,
     DONE,
@@ -31,7 +30,6 @@ from whisper_finetune_operator.deciding import conditions
 from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.world import Run
 
-GOLDEN = ROOT / "tests" / "golden"
 KEPT = [{"step": 40, "path": "resume/checkpoint-40", "sha256": SHA256}]
 MEASURED = Moment(50, job(), (running(2, 5),), progress(10, baseline=BASELINE))
 STORIES: dict[str, tuple[Moment, ...]] = {
@@ -70,8 +68,7 @@ def last_status(*moments: Moment) -> WhisperFineTuneStatus:
 
 @pytest.mark.parametrize("golden", STORIES)
 def test_the_status_is_the_golden_one(golden: str) -> None:
-    expected = yaml.safe_load((GOLDEN / f"{golden}.yaml").read_text(encoding="utf-8"))
-    assert last_status(*STORIES[golden]).to_json_object() == expected
+    check_golden_objects(f"{golden}.yaml", last_status(*STORIES[golden]).to_json_object())
 
 
 def writes(*moments: Moment) -> list[bool]:

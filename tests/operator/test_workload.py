@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import run_objects
+from golden_files import check_golden_objects
 from repository import ROOT
 from run_objects import RUNTIMES, run_object
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig
@@ -17,7 +18,6 @@ from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
 from whisper_finetune_operator.workloads import jobs, workload
 from whisper_finetune_operator.world import Run
 
-HERE = ROOT / "tests"
 EXAMPLES = {path.stem: path for path in (ROOT / "docs" / "examples").glob("*.yaml") if path.stem != "runtimes"}
 GOLDEN = {
     "job-minimal": ("minimal", "cpu"),
@@ -71,8 +71,7 @@ def readable(job: dict[str, Any]) -> dict[str, Any]:
 def test_the_job_is_the_golden_one(golden: str) -> None:
     name, runtime = GOLDEN[golden]
     offered = RUNTIMES.model_copy(update={"default_runtime": runtime})
-    expected = yaml.safe_load((HERE / "golden" / f"{golden}.yaml").read_text(encoding="utf-8"))
-    assert readable(built(example(name), offered=offered)) == expected
+    check_golden_objects(f"{golden}.yaml", readable(built(example(name), offered=offered)))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

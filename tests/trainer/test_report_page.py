@@ -6,16 +6,14 @@ import dataclasses
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
 import finished_trainings
-from repository import ROOT
+from golden_files import check_golden_text
 from whisper_finetune_trainer.report import report_data, report_page
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 
-GOLDEN = ROOT / "tests" / "golden" / "report.html"
 SCRIPT = "<script>document.title = 'it ran'</script>"
 IMAGE = '"><img src=x onerror="document.title = 1">'
 SOUND = {"clips/000.wav": "data:audio/mpeg;base64,AAAA"}
@@ -44,16 +42,13 @@ def render(finished: FinishedTraining) -> str:
     return report_page.render(report_data.gather(finished), SOUND)
 
 
-def test_the_page_is_the_golden_one(tmp_path: Path) -> None:
+def test_the_page_is_the_golden_one() -> None:
     rendered = render(finished_trainings.make(clips=9))
     # Looks may change without a change of what is said.
     found = re.sub(
         r"(?s)<style>.*</style>", "<style></style>", re.sub(r"'sha256-[^']*'|&#39;sha256-.*?&#39;", "", rendered)
     )
-    written = tmp_path / "report.html"
-    written.write_text(found, encoding="utf-8")
-    expected = GOLDEN.read_text(encoding="utf-8") if GOLDEN.exists() else ""
-    assert found == expected, f"look at {written}; if it is what it should be, copy it to {GOLDEN}"
+    check_golden_text("report.html", found)
 
 
 def in_a_text(text: str) -> FinishedTraining:
