@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from demo import folders
-from whisper_finetune_api import run_plan
+from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from whisper_finetune_api import run_plan
+from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 

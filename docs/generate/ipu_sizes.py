@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from whisper_finetune_api import ipu_layout, ipu_planning, models, run_plan
-from whisper_finetune_api.ipu_plan import IpuPlan
-from whisper_finetune_api.ipu_refusals import IpuPlanError
-from whisper_finetune_api.models import Dimensions
+from whisper_finetune_api.planning import ipu_layout, ipu_planning, model_dimensions, run_plan
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
+from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.v1alpha1 import Training
 
 HEADER = (
@@ -20,7 +20,7 @@ Row = tuple[str, ...]
 
 def rows() -> Iterator[Row]:
     """Yield the rows; sizes that are refused alike stand in one."""
-    for model, dimensions in models.DIMENSIONS.items():
+    for model, dimensions in model_dimensions.DIMENSIONS.items():
         made = [row_of(model, dimensions, ipus) for ipus in ipu_layout.PARTITION_SIZES]
         for _, alike in groupby(made, key=lambda row: (row[1:], "")[row[1] != ""] or row):
             group = list(alike)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from whisper_finetune_api import run_plan
+from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.spec import Dataset

@@ -3,11 +3,11 @@
 import pytest
 
 from specs import MINIMAL
-from whisper_finetune_api import ipu_layout, ipu_memory, ipu_planning, models
-from whisper_finetune_api.ipu_plan import IpuPlan
-from whisper_finetune_api.ipu_refusals import IpuPlanError
-from whisper_finetune_api.models import Dimensions
-from whisper_finetune_api.run_plan import Loader, make_run_plan, make_schedule
+from whisper_finetune_api.planning import ipu_layout, ipu_planning, model_dimensions, training_memory
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
+from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.model_dimensions import Dimensions
+from whisper_finetune_api.planning.run_plan import Loader, make_run_plan, make_schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
 
@@ -32,7 +32,9 @@ NOTEBOOK = {
 
 
 def plan_of(model: str, ipus: int, training: Training | None = None, overrides: IpuConfig | None = None) -> IpuPlan:
-    return ipu_planning.make_ipu_plan(model, models.DIMENSIONS[model], ipus, training or Training(), overrides)
+    return ipu_planning.make_ipu_plan(
+        model, model_dimensions.DIMENSIONS[model], ipus, training or Training(), overrides
+    )
 
 
 def refusal(model: str, ipus: int, training: Training | None = None, **overrides: object) -> str:
@@ -91,7 +93,7 @@ def test_whisper_tiny_has_the_published_settings() -> None:
 def test_other_models_follow_from_the_same_rules(
     model: str, training: tuple[int, ...], transcribing: tuple[int, ...]
 ) -> None:
-    smallest = ipu_planning.smallest_partition(models.DIMENSIONS[model])
+    smallest = ipu_planning.smallest_partition(model_dimensions.DIMENSIONS[model])
     plan = plan_of(model, smallest, Training(batch_size=64))
     assert (plan.layers_per_ipu, plan.inference_layers_per_ipu) == (training, transcribing)
     assert smallest == len(training)
@@ -101,7 +103,7 @@ def test_other_models_follow_from_the_same_rules(
 def test_projection_factor_divides_the_vocabulary(model: str, factor: int) -> None:
     plan = plan_of(model, 4)
     assert plan.projection_serialization_factor == factor
-    assert models.DIMENSIONS[model].vocabulary % factor == 0
+    assert model_dimensions.DIMENSIONS[model].vocabulary % factor == 0
 
 
 def test_overrides_replace_the_plans_values() -> None:
@@ -180,15 +182,15 @@ def test_estimate_grows_with_what_is_kept() -> None:
     assert sum(plain.bytes_per_ipu) < sum(plan_of(SMALL, 4, Training(precision="Float")).bytes_per_ipu)
     assert sum(plain.bytes_per_ipu) > sum(plan_of(SMALL, 4, Training(trainable="Decoder")).bytes_per_ipu)
     kept = plan_of(SMALL, 4, overrides=IpuConfig(recompute_checkpoint_every_layer=False))
-    assert max(kept.bytes_per_ipu) > ipu_memory.BYTES_OF_IPU
+    assert max(kept.bytes_per_ipu) > training_memory.BYTES_OF_IPU
     assert "spread the layers" in kept.warnings[0]
 
 
 def test_estimate_counts_every_weight_once() -> None:
-    for model, dimensions in models.DIMENSIONS.items():
+    for model, dimensions in model_dimensions.DIMENSIONS.items():
         layers = ipu_layout.even_layers(dimensions.encoder_layers, dimensions.decoder_layers, 4)
         shares = ipu_layout.shares(layers, dimensions)
-        placed = sum(sum(ipu_memory.parameters(share, dimensions)) for share in shares)
+        placed = sum(sum(training_memory.parameters(share, dimensions)) for share in shares)
         assert placed == dimensions.parameters, model
 
 

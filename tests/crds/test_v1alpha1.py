@@ -6,9 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from specs import CASES, MINIMAL, Case, with_changes
-from whisper_finetune_api import addresses, languages, models
+from whisper_finetune_api import addresses, languages
+from whisper_finetune_api.planning import model_dimensions
+from whisper_finetune_api.planning.run_plan import for_older_trainers, make_run_plan, make_schedule
 from whisper_finetune_api.run import Accelerator
-from whisper_finetune_api.run_plan import for_older_trainers, make_run_plan, make_schedule
 from whisper_finetune_api.v1alpha1 import (
     ClipSubset,
     Metric,
@@ -149,7 +150,7 @@ def test_hub_id_has_no_address() -> None:
     ],
 )
 def test_parameters_are_those_that_the_models_have(model: str, parameters: int) -> None:
-    assert models.DIMENSIONS[model].parameters == parameters
+    assert model_dimensions.DIMENSIONS[model].parameters == parameters
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from repository import ROOT
-from whisper_finetune_api import ipu_layout, models
+from whisper_finetune_api.planning import ipu_layout, model_dimensions
 
 TEXT = (ROOT / "docs" / "ipus.md").read_text(encoding="utf-8")
 #: What Graphcore's notebook gives IPUConfig.from_dict on 4 IPUs, the nested generation settings among the others.
@@ -90,7 +90,7 @@ def test_every_model_has_a_row_for_every_partition_size() -> None:
     found = [
         (row[0].strip("`"), int(size)) for row in rows("Every model on every partition") for size in row[1].split(",")
     ]
-    assert found == [(model, size) for model in models.DIMENSIONS for size in ipu_layout.PARTITION_SIZES]
+    assert found == [(model, size) for model in model_dimensions.DIMENSIONS for size in ipu_layout.PARTITION_SIZES]
 
 
 def test_the_notebooks_own_case_is_its_row() -> None:

@@ -18,7 +18,7 @@ from ipu_runs import IpuVolume
 from optimum.graphcore import IPUConfig, IPUSeq2SeqTrainer, IPUSeq2SeqTrainingArguments
 from optimum.graphcore.trainer import IPUTrainer
 
-from whisper_finetune_api import run_plan
+from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.ipu import library_arguments

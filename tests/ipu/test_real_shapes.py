@@ -13,8 +13,8 @@ from test_notebook import default_config
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 from transformers.modeling_utils import no_init_weights
 
-from whisper_finetune_api import run_plan
-from whisper_finetune_api.models import DIMENSIONS
+from whisper_finetune_api.planning import run_plan
+from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
 from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.ipu import assembly, schedule, train_data
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache

@@ -23,7 +23,7 @@ import specs
 from repository import ROOT
 from store_doubles import fault_proxy
 from trainer_configs import make_spec
-from whisper_finetune_api.models import DIMENSIONS
+from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.errors import TrainerError

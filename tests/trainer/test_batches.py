@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from trainer_configs import make_config, make_spec
-from whisper_finetune_api import models
+from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.pytorch import batches
 
@@ -39,7 +39,7 @@ def test_the_trainer_plans_its_own_micro_batches_whatever_it_is_told() -> None:
     told = told.model_copy(
         update={"schedule": told.schedule.model_copy(update={"micro_batch_size": 1, "gradient_accumulation_steps": 17})}
     )
-    planned = schedule.of_model(told, models.DIMENSIONS["openai/whisper-base"]).schedule
+    planned = schedule.of_model(told, model_dimensions.DIMENSIONS["openai/whisper-base"]).schedule
     assert (planned.micro_batch_size, planned.gradient_accumulation_steps) == (6, 3)
     assert planned.steps == told.schedule.steps
 

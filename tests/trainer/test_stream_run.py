@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 import shards
 import tiny_whisper
 from trainer_attempts import Volume, stop_at
-from whisper_finetune_api import run_plan
+from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.streams.streamed_clips import is_held_out

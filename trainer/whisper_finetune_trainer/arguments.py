@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn, Optional, Sequence, Tuple
 
-from whisper_finetune_api import causes, ipu_layout
+from whisper_finetune_api import causes
+from whisper_finetune_api.planning import ipu_layout
 from whisper_finetune_api.run import CONFIG_ENV, TERMINATION_LOG
 
 _DESCRIPTION = f"""\

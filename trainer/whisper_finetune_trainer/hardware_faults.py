@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import List, Optional
 
-from whisper_finetune_api import run_plan
+from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import Stage, TrainerConfig
 from whisper_finetune_trainer.errors import TrainerError
 

@@ -6,12 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from whisper_finetune_api import addresses, models, run_plan
-from whisper_finetune_api.ipu_plan import IpuPlan
-from whisper_finetune_api.ipu_refusals import IpuPlanError
-from whisper_finetune_api.models import Dimensions
+from whisper_finetune_api import addresses
+from whisper_finetune_api.planning import model_dimensions, run_plan
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
+from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.model_dimensions import Dimensions
+from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_api.run_plan import RunPlan
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import library_arguments
 from whisper_finetune_trainer.quoting import quoted, words_of
@@ -73,7 +74,7 @@ def dimensions_of(model_config: Dict[str, Any]) -> Dimensions:
 def _read_model_config(config: TrainerConfig) -> Optional[Dict[str, Any]]:
     model = config.spec.model
     if addresses.parse(model) is None:
-        return None if models.dimensions_of(model) else _read_from_hub(model, config.spec.model_revision)
+        return None if model_dimensions.dimensions_of(model) else _read_from_hub(model, config.spec.model_revision)
     if addresses.claim_of(model) not in config.volumes:
         return None
     path = volumes.local_path(model, "model", config) / _CONFIG_FILE

@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from whisper_finetune_api.ipu_layout import PARTITION_SIZES
+from whisper_finetune_api.planning.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.v1alpha1.model import ApiModel
 
 _HASH_LENGTH = 8

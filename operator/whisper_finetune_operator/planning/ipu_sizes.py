@@ -1,9 +1,9 @@
 """How many IPUs a run gets: what its spec says, else the fewest that its model and its runtime allow. Pure."""
 
-from whisper_finetune_api import ipu_planning, run_plan
-from whisper_finetune_api.ipu_refusals import IpuPlanError
-from whisper_finetune_api.models import dimensions_of
-from whisper_finetune_api.run_plan import RunPlan
+from whisper_finetune_api.planning import ipu_planning, run_plan
+from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.model_dimensions import dimensions_of
+from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_operator import phases
 from whisper_finetune_operator.phases import Phase

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from whisper_finetune_api import addresses, run_plan
+from whisper_finetune_api import addresses
+from whisper_finetune_api.planning import run_plan
+from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.run import VOLUMES_FOLDER, TrainerConfig
-from whisper_finetune_api.run_plan import RunPlan
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_operator import phases
 from whisper_finetune_operator.partitions.pools import PoolPartition

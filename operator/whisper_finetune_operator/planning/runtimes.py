@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from whisper_finetune_api import reading
 from whisper_finetune_api.contract import CONTRACT_ENV
-from whisper_finetune_api.ipu_layout import PARTITION_SIZES
+from whisper_finetune_api.planning.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator
 from whisper_finetune_api.v1alpha1.model import ApiModel
 from whisper_finetune_operator.partitions import pools

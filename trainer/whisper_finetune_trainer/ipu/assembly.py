@@ -6,8 +6,8 @@ from typing import Any
 
 from optimum.graphcore import IPUConfig, IPUSeq2SeqTrainingArguments
 
-from whisper_finetune_api import run_plan
-from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.planning import run_plan
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import cpu_count
 from whisper_finetune_trainer.data.audio import features

@@ -14,7 +14,7 @@ import poptorch
 import torch
 import transformers
 
-from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep

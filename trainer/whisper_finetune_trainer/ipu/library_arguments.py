@@ -2,8 +2,8 @@
 
 from typing import Any, Dict, Optional
 
-from whisper_finetune_api import run_plan
-from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.planning import run_plan
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 
 #: Fewer where the machine has fewer CPUs or little shared memory.

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Sized
 
-from whisper_finetune_api.ipu_plan import IpuPlan
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream

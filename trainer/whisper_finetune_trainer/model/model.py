@@ -7,8 +7,8 @@ from typing import Any, Mapping, Optional, Tuple
 
 import transformers
 
-from whisper_finetune_api import models
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
+from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import features
@@ -33,7 +33,7 @@ class LoadedModel:
     network: Any
     tokenizer: Any
     feature_settings: features.FeatureSettings
-    dimensions: models.Dimensions
+    dimensions: model_dimensions.Dimensions
     prompt_ids: Tuple[int, ...]
     #: Code of the language that is written: what is to be translated is spoken in another one.
     text_language_code: str
@@ -132,11 +132,11 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
 
 def _is_english_only(network: Any) -> bool:
     multilingual = getattr(network.generation_config, "is_multilingual", None)
-    return multilingual is False or network.config.vocab_size == models.ENGLISH_VOCABULARY
+    return multilingual is False or network.config.vocab_size == model_dimensions.ENGLISH_VOCABULARY
 
 
-def _dimensions(config: Any) -> models.Dimensions:
-    return models.Dimensions(
+def _dimensions(config: Any) -> model_dimensions.Dimensions:
+    return model_dimensions.Dimensions(
         config.d_model,
         config.encoder_layers,
         config.decoder_layers,

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Generator, List, Mapping, Sequence, Tupl
 import torch
 from torch.nn.functional import cross_entropy
 
-from whisper_finetune_api import run_plan
+from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.status import RanOn

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import List, Sequence, Tuple
 
-from whisper_finetune_api.models import Dimensions
+from whisper_finetune_api.planning.model_dimensions import Dimensions
 
 #: Sizes that a V-IPU partition can have.
 PARTITION_SIZES = (1, 2, 4, 8, 16, 32, 64)

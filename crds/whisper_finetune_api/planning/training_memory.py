@@ -7,9 +7,9 @@ largest of the others. Not counted are code and the exchange's buffers.
 from dataclasses import dataclass
 from typing import Sequence, Tuple
 
-from whisper_finetune_api import ipu_layout
-from whisper_finetune_api.ipu_layout import Share
-from whisper_finetune_api.models import AUDIO_POSITIONS, Dimensions
+from whisper_finetune_api.planning import ipu_layout
+from whisper_finetune_api.planning.ipu_layout import Share
+from whisper_finetune_api.planning.model_dimensions import AUDIO_POSITIONS, Dimensions
 
 #: In-Processor-Memory of a GC200 and of a Bow IPU.
 BYTES_OF_IPU = 900_000_000

@@ -6,9 +6,10 @@ from typing import Optional
 from pydantic import Field
 from typing_extensions import Literal
 
-from whisper_finetune_api import addresses, ipu_planning
-from whisper_finetune_api.ipu_plan import IpuPlan
-from whisper_finetune_api.models import AUDIO_POSITIONS, Dimensions, dimensions_of
+from whisper_finetune_api import addresses
+from whisper_finetune_api.planning import ipu_planning
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
+from whisper_finetune_api.planning.model_dimensions import AUDIO_POSITIONS, Dimensions, dimensions_of
 from whisper_finetune_api.run import Accelerator, Schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.model import ApiModel

@@ -5,10 +5,10 @@ whisper-small on 4 IPUs is the notebook's own layout; every other one follows fr
 
 from typing import Optional, Sequence, Tuple
 
-from whisper_finetune_api import ipu_layout, ipu_memory, ipu_refusals
-from whisper_finetune_api.ipu_plan import IpuPlan
-from whisper_finetune_api.ipu_refusals import IpuPlanError
-from whisper_finetune_api.models import Dimensions
+from whisper_finetune_api.planning import ipu_layout, ipu_refusals, training_memory
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
+from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
 
@@ -53,7 +53,7 @@ def make_ipu_plan(
         bytes_per_ipu=(),
     )
     ipu_refusals.refuse_impossible(model, dimensions, plan, training)
-    needed = ipu_memory.bytes_per_ipu(layers, dimensions, _memory_numbers(plan, training))
+    needed = training_memory.bytes_per_ipu(layers, dimensions, _memory_numbers(plan, training))
     complete = plan.model_copy(update={"bytes_per_ipu": needed})
     return complete.model_copy(update={"warnings": _warnings(model, dimensions, complete)})
 
@@ -82,7 +82,7 @@ def _fitting_layers(dimensions: Dimensions, bytes_of_parameter: int) -> Tuple[in
             break
         found = ipu_layout.even_layers(dimensions.encoder_layers, dimensions.decoder_layers, ipus)
         shares = ipu_layout.shares(found, dimensions)
-        fullest = max(sum(ipu_memory.parameters(share, dimensions)) for share in shares)
+        fullest = max(sum(training_memory.parameters(share, dimensions)) for share in shares)
         if fullest * bytes_of_parameter <= _BYTES_FOR_WEIGHTS:
             break
     return found
@@ -110,8 +110,8 @@ def _projection_factor(model: str, dimensions: Dimensions) -> int:
     )
 
 
-def _memory_numbers(plan: IpuPlan, training: Training) -> ipu_memory.Numbers:
-    return ipu_memory.Numbers(
+def _memory_numbers(plan: IpuPlan, training: Training) -> training_memory.Numbers:
+    return training_memory.Numbers(
         float_bytes=_FLOAT_BYTES if training.precision == "Float" else _HALF_BYTES,
         trains_encoder=training.trainable == "All",
         optimizer_offchip=plan.optimizer_state_offchip,
@@ -127,8 +127,8 @@ def _warnings(model: str, dimensions: Dimensions, plan: IpuPlan) -> Tuple[str, .
     place = plan.bytes_per_ipu.index(fullest)
     found = {
         f"IPU {place} of each replica is estimated to need {fullest // 10**6} MB of its "
-        f"{ipu_memory.BYTES_OF_IPU // 10**6} MB; spread the layers over more IPUs with ipuConfig.layersPerIpu": fullest
-        > ipu_memory.BYTES_OF_IPU,
+        f"{training_memory.BYTES_OF_IPU // 10**6} MB; spread the layers over more IPUs with "
+        "ipuConfig.layersPerIpu": fullest > training_memory.BYTES_OF_IPU,
         f"{model} on IPUs is experimental: nobody has published a fine-tune of more than "
         f"{_PROVEN_LAYERS} layers there": dimensions.decoder_layers > _PROVEN_LAYERS,
         f"{plan.replication_factor} replicas are untested: learning rate x {plan.replication_factor}, without "

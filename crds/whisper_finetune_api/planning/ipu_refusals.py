@@ -2,9 +2,9 @@
 
 from typing import Callable, Optional, Tuple
 
-from whisper_finetune_api import ipu_layout
-from whisper_finetune_api.ipu_plan import IpuPlan
-from whisper_finetune_api.models import CANTONESE_VOCABULARY, Dimensions
+from whisper_finetune_api.planning import ipu_layout
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
+from whisper_finetune_api.planning.model_dimensions import CANTONESE_VOCABULARY, Dimensions
 from whisper_finetune_api.v1alpha1 import Training
 
 
