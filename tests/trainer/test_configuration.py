@@ -10,7 +10,7 @@ from trainer_configs import make_config, make_spec
 from whisper_finetune_api import contract
 from whisper_finetune_api.contract import CONTRACT, CONTRACT_ENV
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig, TrainerReport, TrainingResult
-from whisper_finetune_trainer import configuration, ending, result
+from whisper_finetune_trainer.entrypoints import configuration, ending, result
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.progress import progress_server
 from whisper_finetune_trainer.progress.progress import Reporter

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from whisper_finetune_trainer import cpu_count
+from whisper_finetune_trainer.machine import cpu_count
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ import torch
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import Stage, TrainerConfig
-from whisper_finetune_trainer import attempt, ending, hardware_faults
+from whisper_finetune_trainer import hardware_faults
+from whisper_finetune_trainer.entrypoints import attempt, ending
 from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.hardware_faults import CardMemory
+from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.progress.progress import Reporter
-from whisper_finetune_trainer.stopping import Stopped, StopRequest
 
 GIBIBYTE = 1 << 30
 #: As PyTorch says it.

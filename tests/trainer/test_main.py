@@ -16,7 +16,7 @@ import yaml
 from repository import ROOT
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api.run import CONFIG_ENV, TrainingResult
-from whisper_finetune_trainer import arguments, workstation
+from whisper_finetune_trainer.entrypoints import arguments, workstation
 
 
 def run_trainer(*arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from whisper_finetune_trainer import redaction
+from whisper_finetune_trainer.messages import redaction
 
 KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 PRIVATE_KEY = (

@@ -13,12 +13,11 @@ import pytest
 import small_disks
 from trainer_configs import UID, make_config, make_spec
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
-from whisper_finetune_trainer import identity
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.output import folder_manifest, output_faults, run_output
+from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_trainer.output import folder_manifest, output_faults, run_identity, run_output
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
-from whisper_finetune_trainer.stopping import StopRequest
 
 FIELDS = "f" * 64
 FIGURES = WordErrorRate(score="7.25", wer="9.50", normalized_wer="7.25")
@@ -257,7 +256,7 @@ def test_an_output_that_is_not_at_hand_is_bad_configuration(tmp_path: Path, outp
 
 def test_the_training_fields_are_those_that_decide_the_weights() -> None:
     def digest(**training: Any) -> str:
-        return identity.training_fields_digest(make_config(make_spec(training=training)).spec)
+        return run_identity.training_fields_digest(make_config(make_spec(training=training)).spec)
 
     assert digest() == digest(steps=1000) == digest(resumeEverySeconds=5)
     assert digest() != digest(steps=999)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from repository import ROOT
-from whisper_finetune_trainer import secret_environment
+from whisper_finetune_trainer.entrypoints import secret_environment
 
 #: In the place of the trainer's own module, so that no training is needed to look at its environment.
 _PROGRAM = """
 import os, sys
-from whisper_finetune_trainer import secret_environment
+from whisper_finetune_trainer.entrypoints import secret_environment
 secret_environment.hide(sys.argv[1:])
 shown = open("/proc/self/environ", "rb").read().decode()
 print(os.getpid(), sys.argv[1:], os.environ.get("HF_TOKEN"), os.environ.get("AWS_SECRET_ACCESS_KEY"))
@@ -32,7 +32,9 @@ def test_secrets_are_variables_of_the_process_and_not_in_its_environ_file(tmp_pa
     own = ROOT / "trainer/whisper_finetune_trainer"
     (package / "__init__.py").write_text("", encoding="utf-8")
     (package / "__main__.py").write_text(_PROGRAM, encoding="utf-8")
-    for name in ("secret_environment.py", "redaction.py"):
+    for name in ("entrypoints/secret_environment.py", "messages/redaction.py"):
+        (package / name).parent.mkdir()
+        (package / Path(name).parent / "__init__.py").write_text("", encoding="utf-8")
         (package / name).write_text((own / name).read_text("utf-8"), encoding="utf-8")
     environment = {
         "PATH": os.environ["PATH"],

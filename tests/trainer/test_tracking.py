@@ -20,7 +20,7 @@ import locked_environment
 from repository import ROOT
 from tracked_runs import config, result, snapshot
 from trainer_configs import UID
-from whisper_finetune_trainer import redaction
+from whisper_finetune_trainer.messages import redaction
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.tracking import tracked_values, tracking
 from whisper_finetune_trainer.tracking.tracked_values import Point

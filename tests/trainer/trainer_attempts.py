@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 
 from trainer_configs import FOLDER, make_config, make_spec
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import attempt, ending
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
-from whisper_finetune_trainer.ending import Ending
+from whisper_finetune_trainer.entrypoints import attempt, ending
+from whisper_finetune_trainer.entrypoints.ending import Ending
+from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
-from whisper_finetune_trainer.stopping import StopRequest
 
 _SMALL = {"batchSize": 4, "precision": "Float", "learningRate": "5e-3", "maxLabelTokens": 32}
 

@@ -3,10 +3,10 @@
 usage: python other_version.py < '[["ask", argument], ...]' > '[answer, ...]'
 """
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +16,48 @@ from whisper_finetune_api.run import TrainerConfig, TrainerReport, TrainingResul
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
 
 
+def known_as(*names: str) -> Any:
+    """Return the first of these (`module:name`) that the version has; the newest name stands first."""
+    module, _, name = names[0].partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ModuleNotFoundError, AttributeError):
+        if not names[1:]:
+            raise
+    return known_as(*names[1:])
+
+
 def trainer_reads_config(environment: Mapping[str, str]) -> list[Any]:
     """Return the exit code and reason that the trainer ends with, and its message; 0 where it would begin."""
-    from whisper_finetune_trainer import configuration, ending
-    from whisper_finetune_trainer.progress.progress import Reporter
+    from_environment = known_as(
+        "whisper_finetune_trainer.entrypoints.configuration:from_environment",
+        "whisper_finetune_trainer.configuration:from_environment",
+    )
+    of_attempt = known_as(
+        "whisper_finetune_trainer.entrypoints.ending:of_attempt", "whisper_finetune_trainer.ending:of_attempt"
+    )
+    reporter = known_as("whisper_finetune_trainer.progress.progress:Reporter")
 
     def attempt() -> TrainingResult:
-        configuration.from_environment(environment)
+        from_environment(environment)
         return TrainingResult()
 
-    ended = ending.of_attempt(attempt, Reporter())
+    ended = of_attempt(attempt, reporter())
     return [ended.exit_code, ended.result.reason, ended.result.message]
 
 
 def operator_reads_result(sent: list[str]) -> bool:
     """Return whether the operator takes a termination message for the run's result."""
     # As the version before has it: this one parses a message elsewhere.
-    results: Any = import_module("whisper_finetune_operator.workloads.results")
-    return results.read_result(*sent) is not None
+    read_result = known_as("whisper_finetune_operator.workloads.results:read_result")
+    return read_result(*sent) is not None
 
 
 def operator_reads_progress(sent: list[str]) -> bool:
     """Return whether the operator takes an answer of /progress."""
-    from whisper_finetune_operator import progress_client
-
+    read_report = known_as("whisper_finetune_operator.progress_client:read_report")
     try:
-        progress_client.read_report(sent[0].encode(), sent[1])
+        read_report(sent[0].encode(), sent[1])
     except Exception as refused:
         if type(refused).__name__ != "RefusedAnswerError":
             raise
@@ -60,23 +76,25 @@ def operator_reads_status(status: Mapping[str, Any]) -> bool:
 
 def trainer_digests_spec(spec: Mapping[str, Any]) -> str:
     """Return what the trainer knows the run's checkpoints by."""
-    from whisper_finetune_trainer import identity
-
-    return identity.training_fields_digest(WhisperFineTuneSpec.model_validate(spec))
+    digest: str = known_as(
+        "whisper_finetune_trainer.output.run_identity:training_fields_digest",
+        "whisper_finetune_trainer.identity:training_fields_digest",
+    )(WhisperFineTuneSpec.model_validate(spec))
+    return digest
 
 
 def trainer_reads_manifest(content: str) -> bool:
     """Return whether the trainer takes a folder with that manifest."""
-    from whisper_finetune_trainer.output import folder_manifest
-
-    return folder_manifest.parse(content.encode()) is not None
+    parse = known_as("whisper_finetune_trainer.output.folder_manifest:parse")
+    return parse(content.encode()) is not None
 
 
 def trainer_writes_manifest(folder: str) -> str:
     """Return the manifest that the trainer writes for a folder."""
-    from whisper_finetune_trainer.output import folder_manifest
-
-    return folder_manifest.render(folder_manifest.describe(Path(folder), "uid", "f" * 64, 7)).decode()
+    describe = known_as("whisper_finetune_trainer.output.folder_manifest:describe")
+    render = known_as("whisper_finetune_trainer.output.folder_manifest:render")
+    written: str = render(describe(Path(folder), "uid", "f" * 64, 7)).decode()
+    return written
 
 
 def schemas(_: object) -> dict[str, Any]:

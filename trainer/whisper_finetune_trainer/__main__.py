@@ -4,14 +4,16 @@ import faulthandler
 import sys
 from typing import Sequence
 
-from whisper_finetune_trainer import secret_environment, stopping
+from whisper_finetune_trainer.entrypoints import secret_environment
+from whisper_finetune_trainer.machine import stopping
 
 if __name__ == "__main__":
     # Before anything else is loaded: that takes a while, and the process may begin anew.
     stopping.hold()
     secret_environment.hide(sys.argv[1:])
 
-from whisper_finetune_trainer import arguments, ending, logs, pod, workstation
+from whisper_finetune_trainer.entrypoints import arguments, ending, pod, workstation
+from whisper_finetune_trainer.messages import logs
 
 
 def main(command_line: Sequence[str]) -> int:

@@ -9,13 +9,13 @@ from optimum.graphcore import IPUConfig, IPUSeq2SeqTrainingArguments
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import cpu_count
 from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.ipu import library_arguments, network, schedule
 from whisper_finetune_trainer.ipu.examples import Collator
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.train_data import TrainData
 from whisper_finetune_trainer.ipu.trainer import IpuTrainer
+from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.model.model import LoadedModel
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- where loaders' processes hand over their batches

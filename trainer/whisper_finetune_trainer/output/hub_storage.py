@@ -10,11 +10,11 @@ from typing import Callable, ContextManager, Iterable, List, Mapping, Optional, 
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from whisper_finetune_trainer.machine.scratch_shares import OutputNeed
 from whisper_finetune_trainer.output import output_faults, scratch_room
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
-from whisper_finetune_trainer.scratch_shares import OutputNeed
 from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 

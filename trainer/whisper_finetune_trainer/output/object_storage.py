@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
 
+from whisper_finetune_trainer.machine.scratch_shares import OutputNeed
 from whisper_finetune_trainer.output import folder_manifest, output_faults, s3_calls, scratch_room
 from whisper_finetune_trainer.output.objects import Objects
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
-from whisper_finetune_trainer.scratch_shares import OutputNeed
 from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Optional
 
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
-from whisper_finetune_trainer import scratch_shares
+from whisper_finetune_trainer.machine import scratch_shares
+from whisper_finetune_trainer.machine.scratch_shares import ScratchShares
 from whisper_finetune_trainer.output import folder_manifest, stored_folder, written_run
 from whisper_finetune_trainer.output.storage import Storage
 from whisper_finetune_trainer.output.stored_folder import StoredFolder
 from whisper_finetune_trainer.output.written_run import CHECKPOINTS, RESUME, WrittenRun
-from whisper_finetune_trainer.scratch_shares import ScratchShares
 
 MODEL = "model"
 LATEST_FILE = "latest.json"

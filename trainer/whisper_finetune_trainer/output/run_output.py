@@ -6,13 +6,13 @@ from pathlib import Path
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import identity
+from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_trainer.output import run_identity
 from whisper_finetune_trainer.output.object_storage import ObjectStorage
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.output.storage import Storage
 from whisper_finetune_trainer.output.uploads import Uploads
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
-from whisper_finetune_trainer.stopping import StopRequest
 from whisper_finetune_trainer.stores import object_store, volumes
 
 
@@ -22,7 +22,7 @@ def open_run_folder(config: TrainerConfig, stop: StopRequest) -> RunFolder:
     After a stop its waiting ends with Stopped in time for the termination message.
     """
     name = config.run_folder_name
-    fields = identity.training_fields_digest(config.spec)
+    fields = run_identity.training_fields_digest(config.spec)
     return RunFolder(_storage(config, name, stop), name, config.spec.output.uri, config.uid, fields)
 
 

@@ -6,8 +6,8 @@ import time
 from typing import Iterator
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import cpu_count
 from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.report import clip_sounds, report_data, report_page, tensorboard_events
 from whisper_finetune_trainer.report.report_data import FinishedTraining

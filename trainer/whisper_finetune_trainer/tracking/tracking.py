@@ -9,8 +9,8 @@ import threading
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_trainer.messages.redaction import without_secrets
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
-from whisper_finetune_trainer.redaction import without_secrets
 from whisper_finetune_trainer.tracking import tracked_values
 from whisper_finetune_trainer.tracking.tracked_values import Point
 from whisper_finetune_trainer.tracking.tracker import Tracker

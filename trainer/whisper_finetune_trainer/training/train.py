@@ -17,14 +17,14 @@ from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.machine.scratch_shares import ScratchShares
+from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model import clip_fitting, model, model_card, model_folder
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.report import report
 from whisper_finetune_trainer.report.report_data import FinishedTraining
-from whisper_finetune_trainer.scratch_shares import ScratchShares
-from whisper_finetune_trainer.stopping import StopRequest
 from whisper_finetune_trainer.training import finished_run, hub_commits, milestones, outcome
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
 

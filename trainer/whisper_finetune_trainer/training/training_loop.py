@@ -6,8 +6,8 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.backend import Backend, StepDone
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
+from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.progress.progress import Reporter
-from whisper_finetune_trainer.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.training import milestones
 
 

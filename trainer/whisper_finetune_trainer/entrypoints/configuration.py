@@ -13,9 +13,10 @@ from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
 from whisper_finetune_api.reading import Reading
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator, TrainerConfig
-from whisper_finetune_trainer import field_errors, identity
+from whisper_finetune_trainer.entrypoints import field_errors
+from whisper_finetune_trainer.entrypoints.spec_file import SpecFile
 from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.spec_file import SpecFile
+from whisper_finetune_trainer.output import run_identity
 
 #: Caches take at most this part of what is free in the scratch folder.
 _SCRATCH_PART = 2
@@ -80,7 +81,7 @@ def of_workstation(
     return TrainerConfig(
         name=described.name,
         namespace=described.namespace,
-        uid=identity.workstation_uid(described.name, spec),
+        uid=run_identity.workstation_uid(described.name, spec),
         spec=spec,
         accelerator=accelerator,
         ipus=size,

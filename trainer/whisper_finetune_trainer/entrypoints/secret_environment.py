@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Mapping, Sequence
 
-from whisper_finetune_trainer import redaction
+from whisper_finetune_trainer.messages import redaction
 
 #: Number of the open file, while one process hands its secrets to the next.
 _HANDED_OVER = "WHISPER_FINETUNE_SECRETS_FILE"

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from whisper_finetune_api import contract
 from whisper_finetune_api.run import TrainingResult
-from whisper_finetune_trainer import attempt, configuration, ending, scratch
+from whisper_finetune_trainer.entrypoints import attempt, configuration, ending
+from whisper_finetune_trainer.machine import scratch
+from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.progress import progress_server
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.progress.progress_display import ProgressLog
-from whisper_finetune_trainer.stopping import StopRequest
 
 
 def run(termination_log: Path) -> int:
