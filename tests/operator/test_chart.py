@@ -45,7 +45,7 @@ EVERYTHING = {
         "deniedCIDRs": ["169.254.169.254/32", "fd00:ec2::254/128"],
         "metricsFrom": [{"namespaceSelector": {}}],
     },
-    "admissionPolicies": {"operator": True, "runs": {"enabled": True, "configMapNamespace": WATCHED}},
+    "admissionPolicies": {"operator": True, "runs": {"enabled": True, "required": False}},
     "imagePullSecrets": [{"name": "registry"}],
     "podAnnotations": {"example.com/a": "b"},
     "podLabels": {"example.com/c": "d"},

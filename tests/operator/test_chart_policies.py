@@ -23,17 +23,17 @@ from whisper_finetune_api import v1alpha1
 
 pytestmark = pytest.mark.apiserver
 TEAM = "policed"
-CONFIG_MAP = "whisper-finetune-limits"
+NOTHING = "may use the claims [] alone"
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "examples" / "runtimes.yaml").read_text(encoding="utf-8"))
 MODEST = {"defaultRuntime": "cpu", "runtimes": EXAMPLE["runtimes"][:1]}
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("job-*.yaml"))
 MINIMAL_JOB = run_objects.golden_job(ROOT / "tests" / "golden" / "job-minimal.yaml")
 ONLY_RUNS = "workloads of WhisperFineTunes alone"
 LIMITS = {
-    "secrets": "hub\nstore",
-    "claims": "speech",
-    "sources": "openai s3://open/",
-    "outputs": "pvc://speech/runs s3://models/team",
+    "whisperfinetune.dev/allowed-secrets": "hub\nstore",
+    "whisperfinetune.dev/allowed-claims": "speech",
+    "whisperfinetune.dev/allowed-sources": "openai s3://open/",
+    "whisperfinetune.dev/allowed-outputs": "pvc://speech/runs s3://models/team",
 }
 
 
@@ -218,17 +218,28 @@ def make_run(api: client.ApiClient, changes: dict[str, Any], *, dry_run: bool = 
     return made
 
 
+def limit(api: client.ApiClient, annotations: dict[str, str | None]) -> None:
+    client.CoreV1Api(api).patch_namespace(TEAM, {"metadata": {"annotations": annotations}})
+
+
+@pytest.fixture
+def limits(api: client.ApiClient) -> Iterator[None]:
+    """The namespace says what its runs may name."""
+    limit(api, dict(LIMITS))
+    yield
+    limit(api, dict.fromkeys(LIMITS))
+
+
 class TestRuns:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def policed(cls, control_plane: Path, api: client.ApiClient, team: str) -> Iterator[None]:
         made = policies({"watchNamespace": team, "admissionPolicies": {"runs": {"enabled": True}}})
-        with enforced(control_plane, made, partial(make_run, api, {}), "no params found"):
-            limits = {"metadata": {"name": CONFIG_MAP}, "data": LIMITS}
-            client.CoreV1Api(api).create_namespaced_config_map(team, limits)
-            unlisted = partial(make_run, api, {"model": "pvc://private/model"})
-            wait_until(unlisted, is_told=lambda said: f"ConfigMap {team}/{CONFIG_MAP}" in said)
+        with enforced(control_plane, made, partial(make_run, api, {}), NOTHING):
             yield
+
+    def test_without_limits_there_are_no_runs(self, api: client.ApiClient) -> None:
+        assert NOTHING in refusal(lambda: make_run(api, {}))
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -253,6 +264,30 @@ class TestRuns:
         ],
         ids=str,
     )
+    @pytest.mark.usefixtures("limits")
     def test_a_run_names_what_is_allowed(self, api: client.ApiClient, changes: dict[str, Any], message: str) -> None:
-        said = refusal(lambda: make_run(api, changes))
-        assert message in said if message else said == ""
+        wait_until(partial(make_run, api, changes), is_told=lambda said: message in said if message else said == "")
+
+    @pytest.mark.usefixtures("limits")
+    def test_a_refusal_names_the_annotation_and_the_namespace(self, api: client.ApiClient) -> None:
+        told = f"by the annotation whisperfinetune.dev/allowed-claims of the Namespace {TEAM}"
+        wait_until(partial(make_run, api, {"model": "pvc://private/model"}), is_told=lambda said: told in said)
+
+
+class TestRunsWhereLimitsAreNotRequired:
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def policed(cls, control_plane: Path, api: client.ApiClient, team: str) -> Iterator[None]:
+        values = {"watchNamespace": team, "admissionPolicies": {"runs": {"enabled": True, "required": False}}}
+        limit(api, {"whisperfinetune.dev/allowed-secrets": "hub"})
+        with enforced(control_plane, policies(values), partial(make_run, api, {}), NOTHING):
+            yield
+
+    def test_a_namespace_without_any_is_free(self, api: client.ApiClient) -> None:
+        limit(api, {"whisperfinetune.dev/allowed-secrets": None})
+        wait_until(partial(make_run, api, {"model": "pvc://private/model"}), is_told=lambda said: said == "")
+
+    def test_with_one_the_others_allow_nothing(self, api: client.ApiClient) -> None:
+        limit(api, {"whisperfinetune.dev/allowed-secrets": "hub"})
+        wait_until(partial(make_run, api, {}), is_told=lambda said: NOTHING in said)
+        limit(api, {"whisperfinetune.dev/allowed-secrets": None})
