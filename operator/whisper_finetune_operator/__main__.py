@@ -6,16 +6,16 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_CONFIG
-from whisper_finetune_operator import logs
 from whisper_finetune_operator.api import connection
 from whisper_finetune_operator.api.connection import Access, AccessError, Connection
-from whisper_finetune_operator.api.lease import LeaseLostError
+from whisper_finetune_operator.api.leader_election import LeaseLostError
+from whisper_finetune_operator.api.preflight import StartError
 from whisper_finetune_operator.assembly import Operator
+from whisper_finetune_operator.observability import logs
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes, RuntimesError
-from whisper_finetune_operator.preflight import StartError
 from whisper_finetune_operator.settings import Settings, SettingsError, read_settings
-from whisper_finetune_operator.watching.sweep import RestoredError
+from whisper_finetune_operator.watching.resync import RestoredError
 
 EXIT_LEASE_LOST = 1
 #: So the process begins anew, and reads everything again.

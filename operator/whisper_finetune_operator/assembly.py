@@ -8,31 +8,30 @@ from functools import partial
 from typing import Any
 
 from whisper_finetune_api.causes import EXIT_CONFIG
-from whisper_finetune_operator import preflight
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.acting.neighbours import Neighbours
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
-from whisper_finetune_operator.api import patience
+from whisper_finetune_operator.api import patience, preflight
 from whisper_finetune_operator.api.api_server import ApiServer, ClusterError, RefusedError
 from whisper_finetune_operator.api.connection import Connection
-from whisper_finetune_operator.api.lease import Leadership, LeaseTerms
+from whisper_finetune_operator.api.leader_election import Leadership, LeaseTerms
 from whisper_finetune_operator.api.pace import Pace
+from whisper_finetune_operator.api.preflight import StartError
 from whisper_finetune_operator.deciding import partition_need
-from whisper_finetune_operator.health import HealthServer, WatchAges
-from whisper_finetune_operator.installations import Installation
-from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.partitions.partition_line import Waiting
+from whisper_finetune_operator.observability.health import HealthServer, WatchAges
+from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.partitions.partition_queue import Waiting
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.preflight import StartError
-from whisper_finetune_operator.progress_client import ProgressClient
+from whisper_finetune_operator.progress.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.watching import own_watches, waking, watches
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching import kopf_watches, own_watches, waking
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
-from whisper_finetune_operator.watching.sweep import Sweep
+from whisper_finetune_operator.watching.resync import Sweep
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads import children
 from whisper_finetune_operator.world import Run
 
@@ -140,7 +139,7 @@ class Operator:
         await patience.until_answered("listing what there is", self._fill)
         self._warn_of_unseen_ipu_jobs()
         take_signals = partial(listen_to_signals, stop)
-        await watches.watch(self._settings, self._access, self._store, self._queue, self._ages, take_signals)
+        await kopf_watches.watch(self._settings, self._access, self._store, self._queue, self._ages, take_signals)
 
     async def _fill(self) -> None:
         for own in self._own_watches:

@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.acting import adoption
-from whisper_finetune_operator.acting.acting import Actor
+from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.acting.neighbours import Neighbours
-from whisper_finetune_operator.acting.partition_acting import PartitionActor
+from whisper_finetune_operator.acting.partition_actor import PartitionActor
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
 from whisper_finetune_operator.api.api_server import ClusterError, ConflictError, RefusedError
-from whisper_finetune_operator.api.lease import LeaseLostError
+from whisper_finetune_operator.api.leader_election import LeaseLostError
 from whisper_finetune_operator.deciding import announcements, decisions
 from whisper_finetune_operator.deciding.decisions import Decision
-from whisper_finetune_operator.installations import Installation
-from whisper_finetune_operator.logs import about
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.logs import about
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.workloads.children import has_ended, run_uid_of
 from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.workloads.workload_facts import KINDS, Kind

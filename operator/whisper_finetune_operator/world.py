@@ -8,7 +8,7 @@ from typing import Any
 
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line
 
 #: An object of the Kubernetes API as it came: camelCase keys, JSON values.
 KubernetesObject = dict[str, Any]

@@ -9,7 +9,7 @@ from kubernetes import client
 
 from specs import MINIMAL
 from whisper_finetune_api import v1alpha1
-from whisper_finetune_operator.preflight import Right
+from whisper_finetune_operator.api.preflight import Right
 
 VERSION = f"{v1alpha1.GROUP}/{v1alpha1.VERSION}"
 

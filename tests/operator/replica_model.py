@@ -8,18 +8,18 @@ from typing import Any
 from api_server_model import Door, Server
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.acting.neighbours import Neighbours
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
 from whisper_finetune_operator.api.api_server import ClusterError
-from whisper_finetune_operator.api.lease import LeaseLostError
+from whisper_finetune_operator.api.leader_election import LeaseLostError
 from whisper_finetune_operator.deciding import partition_need
-from whisper_finetune_operator.installations import Installation
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.reconcile import Reconciler
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.workloads.children import labels_of, uid_of
 
 NAMESPACE = "speech"

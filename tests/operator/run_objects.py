@@ -12,7 +12,7 @@ from repository import ROOT
 from specs import MINIMAL, with_changes
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes

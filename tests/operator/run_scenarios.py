@@ -27,7 +27,7 @@ from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import Progress
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
-from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.world import Refusal, World
 

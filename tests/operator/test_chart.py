@@ -21,9 +21,9 @@ from cluster import binaries
 from golden_files import check_golden_objects
 from repository import ROOT
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator import preflight
+from whisper_finetune_operator.api import preflight
+from whisper_finetune_operator.api.preflight import Right
 from whisper_finetune_operator.planning import runtimes
-from whisper_finetune_operator.preflight import Right
 from whisper_finetune_operator.settings import read_settings
 
 CRD = "whisperfinetunes.whisperfinetune.dev"

@@ -25,11 +25,11 @@ from whisper_finetune_operator.api.api_server import (
 )
 from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.deciding.announcements import Announcement
-from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
-from whisper_finetune_operator.watching.sweep import Sweep
+from whisper_finetune_operator.watching.resync import Sweep
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.world import Run
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]

@@ -13,11 +13,11 @@ from run_objects import CHILD, NAME, UID, ended, job, pod, run_object, running, 
 from specs import MINIMAL
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import NAME_LABEL, UID_LABEL
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
-from whisper_finetune_operator.partitions.partition_line import Waiting
+from whisper_finetune_operator.partitions.partition_queue import Waiting
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
 from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.world import Run

@@ -9,9 +9,9 @@ import pytest
 
 from operator_process import Proxy, Start, free_port, until
 from simulated_time import in_simulated_time
-from whisper_finetune_operator import health
-from whisper_finetune_operator.health import Check, HealthServer, WatchAges
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability import health
+from whisper_finetune_operator.observability.health import Check, HealthServer, WatchAges
+from whisper_finetune_operator.observability.metrics import Metrics
 
 
 @asynccontextmanager

@@ -12,10 +12,10 @@ from replica_model import NAMESPACE, WITHOUT_POOL, Replica
 from run_objects import run_object
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.api.api_server import ApiServer
 from whisper_finetune_operator.api.connection import Connection, find_access
-from whisper_finetune_operator.installations import Installation
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.world import STATUS_MANAGER, Run
 
 FIRST, SECOND = Installation("a", "wft"), Installation("b", "wft")

@@ -14,7 +14,7 @@ import ipu_operator
 from namespace_view import Namespace
 from operator_process import Start, until
 from run_objects import DONE
-from whisper_finetune_operator import preflight
+from whisper_finetune_operator.api import preflight
 from whisper_finetune_operator.workloads.names import child_name
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]

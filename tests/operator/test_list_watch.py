@@ -12,15 +12,15 @@ from replica_model import NAMESPACE
 from run_objects import RUNTIMES, ipu_job, run_object
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import LEASES, ApiServer, RefusedError, Resource
-from whisper_finetune_operator.api.list_watch import Keeper, ListWatch
 from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import own_watches
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.list_watch import Keeper, ListWatch
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads.children import uid_of
 from whisper_finetune_operator.world import KubernetesObject
 

@@ -3,7 +3,7 @@
 import json
 import logging
 
-from whisper_finetune_operator.logs import JsonLines
+from whisper_finetune_operator.observability.logs import JsonLines
 
 
 def test_a_line_steers_no_terminal_and_loses_nothing() -> None:

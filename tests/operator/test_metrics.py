@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from run_objects import run_object
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.world import Run
 
 HOUR_AGO = timestamps.render(datetime.now(UTC) - timedelta(hours=1))

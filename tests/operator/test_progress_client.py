@@ -11,16 +11,16 @@ from aiohttp import web
 
 from operator_process import free_port
 from run_objects import NAME, NAMESPACE, UID, at, run_object, running
-from test_store import pod_version, version
+from test_object_cache import pod_version, version
 from whisper_finetune_api.contract import CONTRACT
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator import pod_answer, progress_client
-from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.progress_client import ProgressClient, trainer_of
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.progress import pod_answer, progress_client
+from whisper_finetune_operator.progress.progress_client import ProgressClient, trainer_of
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads.names import child_name
 
 GOOD = {"uid": UID, "stage": "Training", "progress": {"step": 30, "totalSteps": 100, "percent": 30}}

@@ -9,12 +9,12 @@ import pytest
 
 from run_objects import CHILD, UID, at, job, pod, run_object, time
 from simulated_time import in_simulated_time
-from test_store import pod_version, version
+from test_object_cache import pod_version, version
 from whisper_finetune_operator.acting.refusals import OF_PODS, Refusals, refusal_in
 from whisper_finetune_operator.deciding.course import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, retry_seconds
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.world import Refusal
 
 

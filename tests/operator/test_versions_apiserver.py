@@ -17,12 +17,12 @@ from operator_process import until
 from repository import ROOT
 from run_objects import RUNTIMES, START
 from whisper_finetune_api.causes import EXIT_UNAVAILABLE
-from whisper_finetune_operator import preflight
 from whisper_finetune_operator.acting.cluster import Cluster
+from whisper_finetune_operator.api import preflight
 from whisper_finetune_operator.api.api_server import ApiServer
 from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.deciding import decisions
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.world import Run, World
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]

@@ -7,9 +7,9 @@ from run_objects import ended, job, run_object, running, time
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.watching import waking
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.world import KubernetesObject, Run
 
 WAITING = 1000

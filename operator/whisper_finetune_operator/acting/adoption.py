@@ -3,8 +3,8 @@
 import logging
 
 from whisper_finetune_operator.acting.cluster import Cluster
-from whisper_finetune_operator.logs import about
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.observability.logs import about
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.workloads import workload
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 from whisper_finetune_operator.workloads.workload_facts import Kind

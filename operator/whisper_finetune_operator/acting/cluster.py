@@ -6,6 +6,7 @@ from typing import Any
 from whisper_finetune_api import reading, v1alpha1
 from whisper_finetune_api.v1alpha1 import UID_LABEL, WhisperFineTuneStatus
 from whisper_finetune_operator.acting import refusals
+from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.acting.refusals import Refusals
 from whisper_finetune_operator.api.api_server import (
     APPLY_PATCH,
@@ -18,7 +19,6 @@ from whisper_finetune_operator.api.api_server import (
     NotFoundError,
     Resource,
 )
-from whisper_finetune_operator.installations import Installation
 from whisper_finetune_operator.workloads import jobs
 from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
 from whisper_finetune_operator.workloads.jobs import STARTED_ANNOTATION

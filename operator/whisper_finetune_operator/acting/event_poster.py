@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_operator.api.api_server import EVENTS, ApiServer, ClusterError, ConflictError, RefusedError
 from whisper_finetune_operator.deciding.announcements import Announcement
-from whisper_finetune_operator.logs import about
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.logs import about
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.world import KubernetesObject, Run
 
 logger = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 import logging
 
 from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.deciding.announcements import Announcement
-from whisper_finetune_operator.installations import Installation
-from whisper_finetune_operator.logs import about
+from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.world import Run
 
 logger = logging.getLogger(__name__)

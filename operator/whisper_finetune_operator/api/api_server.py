@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_operator.api.connection import Answer, Connection, UnreachableError, UntrustedError
 from whisper_finetune_operator.api.pace import Pace
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.world import KubernetesObject
 
 JSON = "application/json"

@@ -9,7 +9,7 @@ from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload, S
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_line import Waiting
+from whisper_finetune_operator.partitions.partition_queue import Waiting
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan

@@ -1,6 +1,6 @@
 """Which runs wait for a V-IPU partition: by their specs alone, so that one not looked at yet keeps its place. Pure."""
 
-from whisper_finetune_operator.partitions.partition_line import Waiting
+from whisper_finetune_operator.partitions.partition_queue import Waiting
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning import plan
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan

@@ -14,7 +14,7 @@ from whisper_finetune_operator.deciding.accounting import Tally
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
-from whisper_finetune_operator.partitions.partition_line import Line
+from whisper_finetune_operator.partitions.partition_queue import Line
 from whisper_finetune_operator.workloads import ipu_jobs, names, pods, workloads
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_facts import Workload

@@ -7,10 +7,10 @@ from typing import Any
 import kopf
 
 from whisper_finetune_api.v1alpha1 import GROUP, PLURAL, UID_LABEL, VERSION
-from whisper_finetune_operator.health import WatchAges
+from whisper_finetune_operator.observability.health import WatchAges
 from whisper_finetune_operator.watching import waking
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 from whisper_finetune_operator.world import KubernetesObject
 

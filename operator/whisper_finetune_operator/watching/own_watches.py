@@ -4,12 +4,12 @@ from functools import partial
 
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import IPU_JOBS, LEASES, ApiServer
-from whisper_finetune_operator.api.list_watch import Keeper, ListWatch
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import waking
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.list_watch import Keeper, ListWatch
+from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads.children import run_uid_of
 from whisper_finetune_operator.world import KubernetesObject
 

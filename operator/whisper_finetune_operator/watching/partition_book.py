@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_line import EMPTY_LINE, Line, Waiting
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line, Waiting
 from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory
 from whisper_finetune_operator.watching.object_versions import ObjectVersions
 from whisper_finetune_operator.world import KubernetesObject, Run

@@ -1,7 +1,7 @@
 """Which waiting runs are looked at when a partition is taken or given back: never all of them."""
 
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue, Work
 from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.watching.workqueue import KeyedQueue, Work
 
 #: So many at the head of the line are told their new place soon; the others at the next comparison with the server.
 TOLD_SOON = 10

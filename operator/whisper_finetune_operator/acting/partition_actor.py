@@ -7,10 +7,10 @@ from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
 from whisper_finetune_operator.api.api_server import ConflictError, NotFoundError
 from whisper_finetune_operator.deciding import actions, giving_back
-from whisper_finetune_operator.logs import about
+from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.workloads import children
 from whisper_finetune_operator.world import KubernetesObject, Run, controller_of
 

@@ -7,14 +7,14 @@ from api_server_model import Server
 from replica_model import NAMESPACE, OFFERED, Replica
 from run_objects import complete, time
 from specs import MINIMAL
-from whisper_finetune_operator.acting.acting import Actor
+from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.acting.partition_acting import PartitionActor
+from whisper_finetune_operator.acting.partition_actor import PartitionActor
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
 from whisper_finetune_operator.deciding import giving_back
 from whisper_finetune_operator.deciding.actions import Action, GiveBackPartition, StartWorkload
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.workloads.children import uid_of
 

@@ -21,8 +21,8 @@ from whisper_finetune_operator.api.api_server import (
     RefusedError,
     Resource,
 )
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from run_objects import CHILD, NAMESPACE, UID, at, ended, job, pod, progress, ru
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.watching import object_versions
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
 from whisper_finetune_operator.world import Refusal, Silence, World
 
 CONFIGURATION = {"name": CONFIG_ENV, "value": '{"progressPort": 8080}'}

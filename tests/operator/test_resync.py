@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from run_objects import run_object
-from test_store import version
+from test_object_cache import version
 from whisper_finetune_operator.api.api_server import ApiServer
 from whisper_finetune_operator.api.connection import Answer
-from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.store import Store
-from whisper_finetune_operator.watching.sweep import RestoredError, Sweep
+from whisper_finetune_operator.watching.resync import RestoredError, Sweep
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 
 
 class Lists:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from run_objects import START
-from whisper_finetune_operator.partitions.partition_line import Line, Waiting
+from whisper_finetune_operator.partitions.partition_queue import Line, Waiting
 from whisper_finetune_operator.partitions.pools import Inventory, Partition, Partitions
 
 POOL = Partitions(

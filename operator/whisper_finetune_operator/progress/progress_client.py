@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from whisper_finetune_api.reading import Reading
 from whisper_finetune_api.run import PROGRESS_PATH, TrainerReport
-from whisper_finetune_operator import pod_answer
-from whisper_finetune_operator.logs import about
-from whisper_finetune_operator.metrics import Metrics
-from whisper_finetune_operator.pod_answer import RefusedAnswerError
-from whisper_finetune_operator.progress_turns import MANY, ProgressTurns, Trainer
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.observability.logs import about
+from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.progress import pod_answer
+from whisper_finetune_operator.progress.pod_answer import RefusedAnswerError
+from whisper_finetune_operator.progress.progress_turns import MANY, ProgressTurns, Trainer
+from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.workloads.children import trainer_settings_of
 from whisper_finetune_operator.world import KubernetesObject, Silence

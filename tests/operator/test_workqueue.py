@@ -9,14 +9,14 @@ import pytest
 
 from simulated_time import in_simulated_time
 from whisper_finetune_operator import back_off
-from whisper_finetune_operator.watching import keyed_queue
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
+from whisper_finetune_operator.watching import workqueue
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 
 Failures = list[tuple[str, str, float]]
 
 
 @asynccontextmanager
-async def running(work: keyed_queue.Work, workers: int = 4) -> AsyncIterator[tuple[KeyedQueue, Failures]]:
+async def running(work: workqueue.Work, workers: int = 4) -> AsyncIterator[tuple[KeyedQueue, Failures]]:
     failures: Failures = []
     queue = KeyedQueue(work, lambda key, problem, again: failures.append((key, str(problem), again)), workers=workers)
     task = asyncio.create_task(queue.run())

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from whisper_finetune_operator.acting import adoption
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.acting.partition_acting import PartitionActor
+from whisper_finetune_operator.acting.partition_actor import PartitionActor
 from whisper_finetune_operator.api.api_server import ConflictError, NotFoundError, RefusedError
 from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.announcements import Announcement
-from whisper_finetune_operator.logs import about
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.logs import about
+from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import partition_of
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.workloads import jobs
 from whisper_finetune_operator.workloads.children import has_ended
 from whisper_finetune_operator.workloads.names import child_name

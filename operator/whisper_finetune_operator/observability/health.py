@@ -10,7 +10,7 @@ from functools import partial
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from whisper_finetune_operator.metrics import Metrics
+from whisper_finetune_operator.observability.metrics import Metrics
 
 #: Says in one line what is wrong; None where nothing is.
 Check = Callable[[], str | None]

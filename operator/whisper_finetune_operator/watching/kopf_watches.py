@@ -17,11 +17,11 @@ from whisper_finetune_operator import back_off
 from whisper_finetune_operator.api.api_server import PAGE
 from whisper_finetune_operator.api.connection import Access
 from whisper_finetune_operator.back_off import BackOff
-from whisper_finetune_operator.health import WatchAges
+from whisper_finetune_operator.observability.health import WatchAges
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import handlers
-from whisper_finetune_operator.watching.keyed_queue import KeyedQueue
-from whisper_finetune_operator.watching.store import Store
+from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
 
 logger = logging.getLogger(__name__)
 
