@@ -6,12 +6,12 @@ VENV := .venv/bin
 CLUSTER_NAME ?= wft
 RUNTIME ?= cpu
 OUTPUT ?= pvc
-# Tests that run at a time. Those with a cluster run one by one: they share its node, and wait for what happens there.
-TEST_WORKERS ?= 2
-WITH_CLUSTER := apiserver or cluster or browser or speech
+PARTS ?=
+FUZZ_SECONDS ?= 600
+FUZZ_SEED ?= 0
 GOLDEN_TESTS := tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
-.PHONY: help demo test test-unit check verify generate golden cluster-up cluster-down images bench bench-trainer bench-operator lock environment
+.PHONY: help demo test test-unit fuzz check verify generate golden cluster-up cluster-down images bench bench-trainer bench-operator lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,14 +19,14 @@ help: ## Show this help.
 demo: environment ## From nothing to a word error rate: local cluster, operator, a fine-tune, a table (RUNTIME=ipu-emulated: on emulated IPUs; OUTPUT=s3: from bucket to bucket).
 	$(VENV)/python local/demo run --runtime $(RUNTIME) --output $(OUTPUT)
 
-test: environment ## All tests: units, the real API server, real pods, real speech.
-	@failed=0; \
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest tests -n $(TEST_WORKERS) -m "not ($(WITH_CLUSTER))" || failed=1; \
-	$(VENV)/python -m pytest tests -m "$(WITH_CLUSTER)" || failed=1; \
-	exit $$failed
+test: environment ## All tests: units, the real API server, real pods, real speech (PARTS="units apiserver": some of them).
+	@$(VENV)/python tests/parts.py $(PARTS)
 
 test-unit: environment ## The quick tests: no cluster, no browser, no training. About a minute.
 	$(VENV)/python -m pytest tests -m "not apiserver and not cluster and not speech and not browser and not slow"
+
+fuzz: environment ## Look for input that a reader trips over, FUZZ_SECONDS=600 for each reader, beginning with FUZZ_SEED=0.
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(VENV)/python -m pytest tests/fuzz
 
 check: generate ## Linters, types and layers, on work in progress too: under a minute.
 	$(VENV)/ruff check .

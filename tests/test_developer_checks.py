@@ -2,14 +2,19 @@
 
 import re
 import subprocess
+import sys
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from _pytest.mark.expression import Expression
 
+import parts
 from repository import ROOT
 
+MARKERS = ("slow", "apiserver", "cluster", "browser", "speech")
 PRE_COMMIT = ROOT / ".venv" / "bin" / "pre-commit"
 TOOLS = re.compile(r"(?:PYTHONPATH=\S+ )?\.venv/bin/(?:ruff check|ruff format|mypy|lint-imports|yamllint|shellcheck)")
 
@@ -52,8 +57,34 @@ def test_tests_run_on_work_in_progress_and_continuous_integration_verifies_what_
     assert steps == ["make verify", "exec make test"]
 
 
-def test_every_test_runs_once_two_at_a_time_or_one_by_one() -> None:
-    together, one_by_one = re.findall(r"-m pytest tests (.*)-m \"(.+)\"", commands_of("test"))
-    assert together[0].startswith("-n ")
-    assert one_by_one[0] == ""
-    assert together[1] == f"not ({one_by_one[1]})"
+@pytest.mark.parametrize("markers", [some for count in range(6) for some in combinations(MARKERS, count)], ids="-".join)
+def test_every_test_is_in_one_part(markers: tuple[str, ...]) -> None:
+    assert "tests/parts.py" in commands_of("test")
+    choosing = [part for part in parts.PARTS if Expression.compile(part.markers).evaluate(lambda name: name in markers)]
+    assert len(choosing) == 1
+
+
+def test_a_part_that_fails_stops_none_and_each_says_how_it_went(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(part: parts.Part, report: Path) -> list[str]:
+        cases = '<testcase classname="a" name="quick" time="1"/>'
+        if part.name == "units":
+            cases += '<testcase classname="b" name="slow" time="7.4"><failure/></testcase>'
+        write = "import sys; open(sys.argv[1], 'w').write(sys.argv[2]); sys.exit('failure' in sys.argv[2])"
+        return [sys.executable, "-c", write, str(report), f"<testsuites>{cases}</testsuites>"]
+
+    monkeypatch.setattr(parts, "pytest_command", run)
+    assert parts.main([]) == 1
+    said = re.sub(r"\d+ s, slowest", "N s, slowest", capsys.readouterr().out)
+    assert said.splitlines() == [
+        "units: 2 tests, 1 failed, N s, slowest 7 s b::slow",
+        "apiserver: 1 tests, passed, N s, slowest 1 s a::quick",
+        "cluster: 1 tests, passed, N s, slowest 1 s a::quick",
+    ]
+    assert parts.main(["cluster"]) == 0
+
+
+def test_a_part_without_any_tests_or_report_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "pytest_command", lambda *_: [sys.executable, "-c", "raise SystemExit(4)"])
+    assert parts.main(["units"]) == 1
