@@ -20,7 +20,7 @@ import data_layouts
 import layout_checks
 from fuzz.fuzzing import SIGNIFICANT_PIECES, damaged, for_a_while, json_line, objects, texts
 from whisper_finetune_trainer.data.audio import mp3_frames
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ import trainer_configs
 from fuzz.fuzzing import damaged, for_a_while, json_values, objects, texts
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.transcripts import Transcript

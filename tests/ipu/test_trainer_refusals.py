@@ -26,10 +26,10 @@ from trainer_configs import make_spec
 from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 
 @pytest.fixture(scope="module")

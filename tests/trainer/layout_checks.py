@@ -16,7 +16,7 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 
 def config(volume: Path, source: str, **changes: Any) -> TrainerConfig:

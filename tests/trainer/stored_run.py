@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output.object_storage import ObjectStorage
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.output.uploads import Uploads

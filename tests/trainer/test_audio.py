@@ -9,7 +9,7 @@ import soundfile
 from tiny_whisper import tone
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Member, WholeFile
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])

@@ -17,7 +17,7 @@ import tiny_whisper
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.pytorch import batches, device, encoder
 from whisper_finetune_trainer.pytorch.backend import TorchBackend

@@ -11,7 +11,7 @@ from whisper_finetune_api import contract
 from whisper_finetune_api.contract import CONTRACT, CONTRACT_ENV
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig, TrainerReport, TrainingResult
 from whisper_finetune_trainer.entrypoints import configuration, ending, result
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress import progress_server
 from whisper_finetune_trainer.progress.progress import Reporter
 

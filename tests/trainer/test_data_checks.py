@@ -16,7 +16,7 @@ from whisper_finetune_api.languages import LANGUAGES
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.text import writing_scripts
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 RATE = tiny_whisper.SAMPLE_RATE
 

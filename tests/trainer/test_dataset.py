@@ -11,7 +11,7 @@ from tiny_whisper import write_clips
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.text import special_tokens
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
 
 

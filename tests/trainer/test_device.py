@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.pytorch import device
 from whisper_finetune_trainer.pytorch.device import Card, Precision
 

@@ -16,7 +16,7 @@ import data_layouts
 import layout_checks
 import shards
 from whisper_finetune_trainer.data.clips import Clips
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 CLIPS = 20
 

@@ -13,9 +13,9 @@ from whisper_finetune_api import causes
 from whisper_finetune_api.run import Stage, TrainerConfig
 from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.entrypoints import attempt, ending
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.hardware_faults import CardMemory
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
 
 GIBIBYTE = 1 << 30

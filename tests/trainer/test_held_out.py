@@ -11,7 +11,7 @@ from test_segments import write_nemo
 from whisper_finetune_trainer.data import held_out
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 RATE = 100
 FIRST_OF_40 = [0, 27, 12, 21, 29, 15, 38, 34]

@@ -15,7 +15,7 @@ MODEL = "team/whisper"
 FETCH = """
 import sys
 from whisper_finetune_trainer.model import hub_model
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 try:
     print(hub_model.download(sys.argv[1], sys.argv[2] or None))
 except TrainerError as error:

@@ -24,7 +24,7 @@ import json, os, sys
 import tiny_whisper
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 answers = {}
 for name, (changes, token) in json.load(sys.stdin).items():
     os.environ["HF_TOKEN"] = token

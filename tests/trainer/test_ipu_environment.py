@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import environment
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 
 class FakePopTorch:

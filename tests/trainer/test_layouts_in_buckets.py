@@ -23,7 +23,7 @@ from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.layouts import splits
 from whisper_finetune_trainer.data.text.text_rules import TextRules
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
 from whisper_finetune_trainer.stores import volumes
 from whisper_finetune_trainer.stores.volumes import Mount

@@ -15,7 +15,7 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipe
 import tiny_whisper
 from repository import ROOT
 from whisper_finetune_api.planning.model_dimensions import Dimensions
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model, model_folder, prompt
 
 OLD_PYTHON = ROOT / ".venv38" / "bin" / "python"

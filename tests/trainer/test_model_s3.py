@@ -13,7 +13,7 @@ from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
 from store_doubles.fault_proxy import FaultProxy
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.stores import hub, object_store, store_options
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import shards
 import tiny_whisper
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model, plain_model
 from whisper_finetune_trainer.stores.volumes import Mount
 

@@ -10,7 +10,7 @@ import pytest
 
 import data_layouts
 from layout_checks import refusal
-from whisper_finetune_trainer import quoting
+from whisper_finetune_trainer.messages import quoting
 
 #: Of 300 characters, each three of which are found nowhere else in it.
 LONG = "".join(f"{number:03d}" for number in range(100))

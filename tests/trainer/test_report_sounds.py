@@ -12,7 +12,7 @@ import soundfile
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE as RATE
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.report import clip_sounds
 
 

@@ -16,9 +16,9 @@ from whisper_finetune_api import causes
 from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainingResult
 from whisper_finetune_trainer.entrypoints import ending, result
 from whisper_finetune_trainer.entrypoints.ending import Ending
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.machine import stopping
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
 
 BASELINE = {"score": "28.00", "wer": "31.20", "normalizedWer": "28.00"}

@@ -13,8 +13,8 @@ import pytest
 import small_disks
 from trainer_configs import UID, make_config, make_spec
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import folder_manifest, output_faults, run_identity, run_output
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage

@@ -2,9 +2,9 @@
 
 import pytest
 
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.machine import scratch_shares
 from whisper_finetune_trainer.machine.scratch_shares import OutputNeed, ScratchShares
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 BUCKET = OutputNeed(folder_bytes=100, least_folders=1, most_folders=2)
 HUB = OutputNeed(folder_bytes=33, least_folders=4, most_folders=4)

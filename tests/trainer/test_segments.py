@@ -15,15 +15,15 @@ import data_layouts
 import layout_checks
 from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
-from whisper_finetune_trainer import quoting
 from whisper_finetune_trainer.data.audio import audio_sources, decoding, segments
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.audio.recordings import Recordings
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.evaluation import evaluations
+from whisper_finetune_trainer.messages import quoting
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.report import clip_sounds
 
 RATE = SAMPLE_RATE

@@ -22,7 +22,7 @@ from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 pytestmark = pytest.mark.slow
 

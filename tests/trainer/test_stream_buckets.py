@@ -23,7 +23,7 @@ from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Snapshot
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from tones import SAMPLE_RATE, tone
 from trainer_attempts import Volume
 from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.streams import streamed_clips
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: The look sees a few clips only, and the training meets the others.
 LIMITS = replace(shards.LIMITS, least_looked_at=6, most_looked_at=8, held_out_clips=1, lanes=1)

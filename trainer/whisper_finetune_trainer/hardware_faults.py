@@ -6,7 +6,7 @@ from typing import List, Optional
 
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import Stage, TrainerConfig
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: PyTorch's and CUDA's words, and those of PopTorch's compiler.
 _OUT_OF_MEMORY = re.compile(

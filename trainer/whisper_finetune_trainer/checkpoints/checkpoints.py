@@ -13,7 +13,7 @@ from whisper_finetune_trainer.backend import Backend, StepDone
 from whisper_finetune_trainer.checkpoints import checkpoint_state, reached
 from whisper_finetune_trainer.checkpoints.checkpoint_state import State
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model, model_card
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output import folder_manifest

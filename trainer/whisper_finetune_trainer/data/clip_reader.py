@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.layouts import manifest
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.data.text.text_rules import Outcome, TextRules
-from whisper_finetune_trainer.quoting import printable, quoted
+from whisper_finetune_trainer.messages.quoting import printable, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 #: Opening files waits for the disk, or for the network behind a volume or a store.

@@ -10,7 +10,7 @@ from typing_extensions import Literal
 from whisper_finetune_api.v1alpha1.status import DataSummary
 from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace
 from whisper_finetune_trainer.data.clip_statistics import Tally
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 if TYPE_CHECKING:
     # It is made of clips itself.

@@ -9,8 +9,8 @@ from whisper_finetune_trainer.data import clips, sound_check
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.sound_check import Findings
 from whisper_finetune_trainer.data.text import writing_scripts
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 #: A data set may hold loan words and names, but not mostly texts that nobody who writes the language could read.
 _REFUSED_ABOVE = 0.5

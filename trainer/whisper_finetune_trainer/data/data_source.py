@@ -16,7 +16,7 @@ from whisper_finetune_trainer.data.hub import hub_dataset
 from whisper_finetune_trainer.data.hub.hub_dataset import HubDataset
 from whisper_finetune_trainer.data.layouts import split_files
 from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.stores import object_store, volumes
 from whisper_finetune_trainer.stores.volumes import Mount
 

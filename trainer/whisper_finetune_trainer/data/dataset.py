@@ -22,7 +22,7 @@ from whisper_finetune_trainer.data.streams import stream_limits, streamed_datase
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text import normalizers, row_languages
 from whisper_finetune_trainer.data.text.text_rules import TextRules
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.stores import object_store, volumes
 
 _OVERLAPS = "overlaps a held-out segment"

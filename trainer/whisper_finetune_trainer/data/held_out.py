@@ -9,7 +9,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from whisper_finetune_trainer.data.audio.audio_sources import Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: The held-out fraction is drawn with this seed in every run, whatever training.seed is: results stay comparable.
 _SEED = 0

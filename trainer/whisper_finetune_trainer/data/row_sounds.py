@@ -9,7 +9,7 @@ from whisper_finetune_trainer.data.clips import Drop
 from whisper_finetune_trainer.data.layouts import manifest
 from whisper_finetune_trainer.data.layouts.manifest import Row
 from whisper_finetune_trainer.data.layouts.splits import Split
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 _OUTSIDE = "path outside of the source"

@@ -15,7 +15,7 @@ from whisper_finetune_api.reading import Reading
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator, TrainerConfig
 from whisper_finetune_trainer.entrypoints import field_errors
 from whisper_finetune_trainer.entrypoints.spec_file import SpecFile
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import run_identity
 
 #: Caches take at most this part of what is free in the scratch folder.

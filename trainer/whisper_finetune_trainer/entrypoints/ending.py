@@ -10,11 +10,10 @@ from typing import Callable, NoReturn, Optional
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import TrainingResult
-from whisper_finetune_trainer import quoting
 from whisper_finetune_trainer.entrypoints import result
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.machine.stopping import Stopped
-from whisper_finetune_trainer.messages import redaction
+from whisper_finetune_trainer.messages import quoting, redaction
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
 
 #: Neither the user's to mend nor a stop: tried again.

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.rules import NAME_MAX_LENGTH
 from whisper_finetune_trainer.entrypoints import field_errors
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 _API_VERSION = f"{GROUP}/{VERSION}"
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")

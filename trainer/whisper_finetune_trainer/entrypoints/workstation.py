@@ -15,10 +15,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import Accelerator, TrainerConfig, TrainingResult
 from whisper_finetune_trainer.entrypoints import attempt, configuration, ending, planning, result, spec_file
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.messages import logs
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.progress.progress_display import ProgressBar
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from typing import Any, Optional
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: The Poplar SDK that optimum-graphcore 0.7.1 is made for.
 SDK_VERSION = "3.3"

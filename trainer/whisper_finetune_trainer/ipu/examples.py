@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from whisper_finetune_trainer.data.audio import decoding, features
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model.examples import IGNORED, Samples
 from whisper_finetune_trainer.model.model import LoadedModel
 

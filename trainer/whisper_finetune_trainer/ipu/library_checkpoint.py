@@ -14,7 +14,7 @@ import torch
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, WEIGHTS_NAME
 
 from whisper_finetune_trainer.checkpoints import random_state, tensor_trees
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
 _RANDOM_FILE = "rng_state.pth"

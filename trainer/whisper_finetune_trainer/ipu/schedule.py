@@ -5,7 +5,7 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 
 def make_plan(config: TrainerConfig, dimensions: Dimensions) -> IpuPlan:

@@ -10,8 +10,8 @@ import transformers
 from optimum.graphcore import IPUSeq2SeqTrainer
 
 from whisper_finetune_trainer.backend import AfterStep, StepDone
-from whisper_finetune_trainer.errors import TrainerError
 from whisper_finetune_trainer.ipu.order import Order
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: A seed, and the words of the generators of every IPU.
 RandomState = List[int]

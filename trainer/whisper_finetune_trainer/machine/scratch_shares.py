@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 _GIGABYTE = 1e9
 

@@ -7,8 +7,7 @@ import threading
 import traceback
 from typing import Any, Iterable, TextIO, cast
 
-from whisper_finetune_trainer import quoting
-from whisper_finetune_trainer.messages import redaction
+from whisper_finetune_trainer.messages import quoting, redaction
 
 _LINE = "%(asctime)s %(levelname)s %(message)s"
 #: Their lines at INFO tell about themselves, not about the run.

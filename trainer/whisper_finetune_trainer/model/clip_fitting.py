@@ -10,9 +10,9 @@ from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.data.text import normalizers, special_tokens
+from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.model import generation_settings, prompt
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.quoting import quoted
 
 logger = logging.getLogger(__name__)
 

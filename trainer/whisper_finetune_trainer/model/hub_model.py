@@ -5,9 +5,9 @@ from typing import ContextManager, Optional
 
 from huggingface_hub import HfApi, snapshot_download
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed
 from whisper_finetune_trainer.model import foreign_models, model_files
-from whisper_finetune_trainer.quoting import listed
 from whisper_finetune_trainer.stores import hub
 
 _CONFIG = "config.json"

@@ -12,7 +12,8 @@ from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import features
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed, words_of
 from whisper_finetune_trainer.model import (
     foreign_models,
     generation_settings,
@@ -22,7 +23,6 @@ from whisper_finetune_trainer.model import (
     plain_model,
     prompt,
 )
-from whisper_finetune_trainer.quoting import listed, words_of
 from whisper_finetune_trainer.stores import volumes
 
 

@@ -10,9 +10,9 @@ from huggingface_hub import constants
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed
 from whisper_finetune_trainer.model import foreign_models, hub_model, model_files, plain_model
-from whisper_finetune_trainer.quoting import listed
 from whisper_finetune_trainer.stores import object_store, volumes
 from whisper_finetune_trainer.stores.transfer_log import TransferLog
 from whisper_finetune_trainer.stores.volumes import Mount

@@ -7,7 +7,7 @@ from typing import Iterator
 
 import torch
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: PyTorch reads it at each torch.load; transformers 4.29 itself does not ask for weights only.
 _WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
 from whisper_finetune_trainer.model import foreign_models, model_files, pickled_weights
-from whisper_finetune_trainer.quoting import listed, quoted, words_of
 from whisper_finetune_trainer.stores import volumes
 from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError
 

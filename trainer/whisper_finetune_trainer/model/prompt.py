@@ -3,7 +3,7 @@
 from typing import Any, List, Optional, Tuple
 
 from whisper_finetune_api.languages import LANGUAGES
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 
 def prompt_ids(tokenizer: Any, language_code: Optional[str], task: str) -> Tuple[int, ...]:

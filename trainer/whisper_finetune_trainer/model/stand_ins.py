@@ -13,9 +13,9 @@ from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import UndecodableError
 from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.model.examples import Samples
-from whisper_finetune_trainer.quoting import quoted
 
 #: Clips that are named in the log.
 _NAMED = 20

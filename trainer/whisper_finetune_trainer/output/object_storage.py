@@ -13,11 +13,11 @@ from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, T
 
 from whisper_finetune_trainer.machine.scratch_shares import OutputNeed
 from whisper_finetune_trainer.output import folder_manifest, output_faults, s3_calls, scratch_room
-from whisper_finetune_trainer.output.objects import Objects
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
 from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
+from whisper_finetune_trainer.stores.objects import Objects
 
 _PROBE_NAME = ".write-probe"
 _MEGABYTE = 1e6
@@ -125,7 +125,7 @@ class ObjectStorage:
     def remove_folder(self, folder: str) -> None:
         """Remove a folder's objects, the manifest first."""
         self._uploaded.pop(folder, None)
-        self._objects.remove_folder(folder)
+        self._objects.remove_folder(folder, first=folder_manifest.NAME)
 
     @contextlib.contextmanager
     def reading(self, folder: str, names: Iterable[str]) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1.model import ApiModel
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 FORMAT = 1
 

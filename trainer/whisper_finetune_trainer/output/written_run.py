@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import folder_manifest, stored_folder
 from whisper_finetune_trainer.output.storage import Fault, Storage
 from whisper_finetune_trainer.output.stored_folder import OpenedFolder, StoredFolder

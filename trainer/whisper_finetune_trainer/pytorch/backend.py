@@ -17,7 +17,7 @@ from whisper_finetune_trainer.backend import AfterStep, StepDone
 from whisper_finetune_trainer.checkpoints import random_state
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.stand_ins import StandIns

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Tuple
 import torch
 
 from whisper_finetune_api.run import Schedule
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 _LARGEST_GRADIENT_NORM = 1.0
 _WEIGHTS, _FIRST, _SECOND = "weights/", "first_moment/", "second_moment/"

@@ -10,8 +10,8 @@ import soundfile
 
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted, words_of
 
 #: Characters of one clip and of all; base64 makes four of three bytes.
 _LARGEST_CLIP = 133_000

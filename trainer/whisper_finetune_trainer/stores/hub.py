@@ -12,8 +12,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import words_of
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import words_of
 from whisper_finetune_trainer.stores import store_faults
 
 _DENIED = (401, 403)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 from whisper_finetune_api import addresses
-from whisper_finetune_trainer import quoting
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages import quoting
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.stores import store_faults, store_options
 
 #: Scheme to the library that opens it, and the extra of this package that brings the library.

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Callable, Dict, Mapping
 
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: Any of them means that somebody has given credentials; without, what is public can still be read.
 _AWS_CREDENTIALS = (

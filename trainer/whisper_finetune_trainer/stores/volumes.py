@@ -10,8 +10,8 @@ from typing import BinaryIO, Iterator
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 #: What it means that an address of the spec leads out of its claim; elsewhere the configuration is at fault.
 _REASONS = {"dataset.source": "DatasetInvalid", "output.uri": "OutputNotWritable"}

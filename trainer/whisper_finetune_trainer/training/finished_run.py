@@ -5,7 +5,7 @@ import logging
 from typing import Any, Dict, Iterator, Optional
 
 from whisper_finetune_api.run import TrainerConfig, TrainerReport, TrainingResult
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, LATEST_FILE, MODEL, RESUME, RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 

@@ -5,7 +5,7 @@ A file is a path of this machine, or an address such as s3://bucket/key: nothing
 
 from typing import NamedTuple, Union
 
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.quoting import quoted
 
 
 class WholeFile(NamedTuple):

@@ -15,8 +15,8 @@ from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.byte_range import FilePart
 from whisper_finetune_trainer.data.layouts import parquet_shards
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import printable
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import printable
 
 #: Samples from here on count as clipped.
 _FULL_SCALE = 0.999

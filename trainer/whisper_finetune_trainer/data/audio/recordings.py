@@ -12,8 +12,8 @@ from whisper_finetune_trainer.data.audio.decoding import Header
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.audio.segments import Segment
 from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 #: Recordings whose headers are remembered: rows of one lie beside each other in most manifests.

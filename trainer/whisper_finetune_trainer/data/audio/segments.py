@@ -3,7 +3,7 @@
 import math
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.quoting import quoted
 
 #: How far a segment may go beyond its recording's end: Kaldi's own tools cut it there, and refuse more.
 _OVERSHOOT_SECONDS = 0.5

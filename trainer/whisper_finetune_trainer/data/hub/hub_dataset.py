@@ -15,8 +15,8 @@ from whisper_finetune_trainer.data.hub import hub_files, known_datasets
 from whisper_finetune_trainer.data.hub.hub_files import CONVERSION, Layout, Shards
 from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
 from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import listed
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed
 from whisper_finetune_trainer.stores import hub
 
 _KIND = "dataset"

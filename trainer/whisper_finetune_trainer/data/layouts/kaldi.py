@@ -12,8 +12,8 @@ from whisper_finetune_trainer.data.audio import segments
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts.manifest import Row
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 #: What the rows have, broken ones too.
 COLUMNS = ("audio", "text")

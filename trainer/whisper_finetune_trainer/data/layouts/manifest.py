@@ -9,8 +9,8 @@ from whisper_finetune_trainer.data.audio.segments import Segment
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.layouts import tables
 from whisper_finetune_trainer.data.text import row_languages
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import listed, printable, quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed, printable, quoted, words_of
 
 AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")

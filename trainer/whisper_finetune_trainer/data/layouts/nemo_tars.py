@@ -9,7 +9,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import Member, Sound
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts import tar_shards
 from whisper_finetune_trainer.data.layouts.manifest import Row
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.quoting import quoted
 
 _SHARD = "shard_id"
 #: A manifest goes through the shards one after the other.

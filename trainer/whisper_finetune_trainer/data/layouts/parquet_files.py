@@ -10,8 +10,8 @@ from pyarrow import parquet
 
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.layouts.manifest import Columns
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import listed, quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
 
 _BLOCK_BYTES = 1024 * 1024
 

@@ -14,8 +14,8 @@ from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts import parquet_files
 from whisper_finetune_trainer.data.layouts.manifest import Columns, Row
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 #: A row group is read as a whole, and two are held: the one that is read and the one before it.
 _LARGEST_GROUP_BYTES = 512 * 1024 * 1024

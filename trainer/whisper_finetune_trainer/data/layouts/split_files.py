@@ -9,8 +9,8 @@ from typing_extensions import Literal
 
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts import folder_shapes, line_index, manifest
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import listed, quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed, quoted
 
 Format = Literal["manifest", "kaldi", "line index", "tar", "parquet"]
 #: Kaldi's list of recordings; the texts lie beside it.

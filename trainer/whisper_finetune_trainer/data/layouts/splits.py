@@ -20,8 +20,8 @@ from whisper_finetune_trainer.data.layouts import (
 from whisper_finetune_trainer.data.layouts.manifest import Columns, MissingColumnError, Row
 from whisper_finetune_trainer.data.layouts.split_files import SplitFiles, SplitFolders
 from whisper_finetune_trainer.data.text import row_languages
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 #: Rows that are looked at for their columns: not every row of JSON lines has every key.
 _LOOKED_AT = 100

@@ -11,8 +11,8 @@ from whisper_finetune_trainer.data.audio.audio_sources import Held, Member, Soun
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts.manifest import Row
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import listed, quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
 
 _SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])
 _TEXTS = frozenset(["lab", "text", "transcript", "txt"])

@@ -15,7 +15,7 @@ from whisper_finetune_trainer.data.layouts import parquet_shards, tar_shards
 from whisper_finetune_trainer.data.layouts.manifest import Row
 from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
 from whisper_finetune_trainer.data.layouts.splits import Split
-from whisper_finetune_trainer.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError
 
 _UNITS = {"tar": "byte", "parquet": "row"}
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
 from whisper_finetune_trainer.data.text.text_rules import ChangedBy
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 #: Decoding lets go of Python's lock.
 _CHECKERS = 4

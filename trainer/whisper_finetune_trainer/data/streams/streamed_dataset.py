@@ -24,8 +24,8 @@ from whisper_finetune_trainer.data.streams.stream_sample import Look
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.data.text import row_languages
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 #: Of a data set that is too large to be listed, less than this holds out more clips than are measured.
 _LARGEST_USUAL_FRACTION = 0.02

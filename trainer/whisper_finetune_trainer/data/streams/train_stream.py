@@ -21,8 +21,8 @@ from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor, Filling
 from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
-from whisper_finetune_trainer.errors import TrainerError
-from whisper_finetune_trainer.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from whisper_finetune_trainer.output import folder_manifest
 from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 from whisper_finetune_trainer.stores.transfer_log import TransferLog
@@ -64,14 +63,13 @@ class Objects:
         """Remove an object."""
         self._store.filesystem.rm_file(self._store.path(path))
 
-    def remove_folder(self, folder: str) -> None:
-        """Remove a folder's objects, the manifest first; nothing happens where there are none."""
+    def remove_folder(self, folder: str, first: str) -> None:
+        """Remove a folder's objects, the one of the name `first` before all others; nothing where there are none."""
         remote = self._store.path(folder)
         found = self._store.filesystem.find(remote)
-        manifest = f"{remote}/{folder_manifest.NAME}"
-        if manifest in found:
-            self._store.filesystem.rm_file(manifest)
-        others = [name for name in found if name != manifest]
+        if f"{remote}/{first}" in found:
+            self._store.filesystem.rm_file(f"{remote}/{first}")
+        others = [name for name in found if name != f"{remote}/{first}"]
         if others:
             self._store.filesystem.rm(others)
 
