@@ -41,6 +41,8 @@ def load_with(volume: Path, row: dict[str, Any] | str) -> Clips:
 
 ROWS: dict[str, tuple[dict[str, Any] | str, str]] = {
     "name too long": ({"audio": "x" * 300 + ".wav", "text": "ciao"}, "missing audio file"),
+    "folder too long": ({"audio": "x" * 300 + "/1.wav", "text": "ciao"}, "missing audio file"),
+    "a folder's name of two lines": ({"audio": "9" * 300 + "/\n/1.wav", "text": "ciao"}, "missing audio file"),
     "file as folder": ({"audio": "1.wav/b.wav", "text": "ciao"}, "missing audio file"),
     "link to itself": ({"audio": "loop.wav", "text": "ciao"}, "missing audio file"),
     "segment of a link to itself": ({"audio": "loop.wav", "text": "ciao", "offset": 0.1}, "missing audio file"),
@@ -65,6 +67,21 @@ def test_a_row_that_names_no_clip_is_counted(tmp_path: Path, case: tuple[dict[st
     found = load_with(tmp_path, row)
     assert dict(found.dropped) == {reason: 1}
     assert len(found.train) + len(found.evaluation) == CLIPS
+
+
+def test_a_table_whose_paths_are_too_long_is_read_all_the_same(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "clips")
+    lines = [
+        "path,sentence",
+        *(f"{number}.wav,{shards.text(number)}" for number in range(CLIPS)),
+        "9" * 300 + "/a.wav,ciao",
+    ]
+    (tmp_path / "clips/train.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert dict(layout_checks.load(tmp_path).dropped) == {"missing audio file": 1}
+
+
+def test_a_source_whose_name_is_too_long_is_not_there(tmp_path: Path) -> None:
+    assert layout_checks.refusal(tmp_path, "pvc://speech/" + "x" * 300).reason == "DatasetNotFound"
 
 
 def refused(volume: Path) -> str:

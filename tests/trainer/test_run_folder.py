@@ -230,6 +230,12 @@ def test_a_file_in_the_place_of_the_folder_is_not_writable(tmp_path: Path) -> No
     assert raised.value.reason == "OutputNotWritable"
 
 
+def test_a_name_that_is_too_long_is_not_writable(tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="File name too long") as raised:
+        make_folder(tmp_path / ("x" * 300) / "runs")
+    assert raised.value.reason == "OutputNotWritable"
+
+
 def test_only_failures_that_stay_count_as_not_writable() -> None:
     assert output_faults.cannot_write(OSError(errno.ENOSPC, "full")) == "No space left on device"
     rust = RuntimeError('Error while serializing: I/O error: Os { "No space left on device (os error 28)" }')

@@ -54,7 +54,7 @@ def made_of(folder: Path, mount: Mount, address: str, scratch_folder: str) -> It
 
 def _names(folder: Path, mount: Mount, address: str) -> List[str]:
     """Return the files to load; ModelNotFound, or ConfigInvalid for weights that must not be read here."""
-    if not folder.is_dir():
+    if not volumes.is_folder(folder):
         raise TrainerError("ModelNotFound", f"model: {address} is no folder of its volume")
     found = sorted(path.name for path in folder.iterdir())
     if CONFIG not in found:

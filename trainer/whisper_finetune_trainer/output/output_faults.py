@@ -16,6 +16,8 @@ CANNOT_WRITE = frozenset(
         errno.ENOTDIR,
         errno.EISDIR,
         errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
     )
 )
 #: safetensors is written in Rust and keeps the number in its text only.

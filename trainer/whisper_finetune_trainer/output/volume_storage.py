@@ -52,7 +52,9 @@ class VolumeStorage:
         """Return what lies in a folder; nothing where there is none."""
         try:
             return tuple(sorted(path.name for path in self._path(folder).iterdir()))
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if not volumes.says_nothing_is_there(error):
+                raise
             return ()
 
     def sizes(self, folder: str) -> Mapping[str, int]:
@@ -66,7 +68,9 @@ class VolumeStorage:
         try:
             with volumes.open_plain(str(self._path(path))) as file:
                 return file.read()
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if not volumes.says_nothing_is_there(error):
+                raise
             return None
 
     def write_bytes(self, path: str, content: bytes) -> None:
@@ -142,7 +146,7 @@ class VolumeStorage:
         """Everything is written already."""
 
     def _free_bytes(self) -> int:
-        existing = next(path for path in (self._root, *self._root.parents) if path.exists())
+        existing = next(path for path in (self._root, *self._root.parents) if os.path.exists(path))  # noqa: PTH110 (as above)
         return shutil.disk_usage(existing).free
 
     def _path(self, relative: str) -> Path:

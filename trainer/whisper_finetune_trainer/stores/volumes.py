@@ -17,9 +17,26 @@ from whisper_finetune_trainer.messages.quoting import quoted
 _REASONS = {"dataset.source": "DatasetInvalid", "output.uri": "OutputNotWritable"}
 
 
+#: What a disk says of a path at which nothing can be, besides what Python has classes for: a link to itself.
+_NOTHING_CAN_BE_THERE = frozenset((errno.ENAMETOOLONG, errno.ELOOP))
 #: How a file begins that git leaves in the place of a large one, and what is said of it.
 GIT_LFS = b"version https://git-lfs."
 IS_OF_GIT_LFS = "is a pointer of Git LFS, not the file: run `git lfs pull`"
+
+
+def says_nothing_is_there(error: OSError) -> bool:
+    """Return whether a disk's refusal says that there is nothing at a path, and cannot be."""
+    return isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno in _NOTHING_CAN_BE_THERE
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder, also for one that pathlib raises for; PermissionError as `stat` raises it."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        if not says_nothing_is_there(error):
+            raise
+        return False
 
 
 class RefusedFileError(TrainerError):

@@ -6,6 +6,7 @@ from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from typing_extensions import Literal
 
+from whisper_finetune_trainer.stores import volumes
 from whisper_finetune_trainer.stores.volumes import Mount
 
 Kind = Literal["file", "folder"]
@@ -57,7 +58,9 @@ class DataFolder:
         """Return what lies at a path, if anything does."""
         try:
             found = self._filesystem.info(self._full(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if not volumes.says_nothing_is_there(error):
+                raise
             return None
         return self._kind_of({**found, "name": self._full(path)})
 
@@ -89,7 +92,9 @@ class DataFolder:
         full = self._full(path)
         try:
             found = self._filesystem.ls(full, detail=True)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if not volumes.says_nothing_is_there(error):
+                raise
             return {}
         entries = ((posixpath.basename(entry["name"].rstrip("/")), entry) for entry in found)
         # A store may list the folder itself, as the empty object that some tools leave there.

@@ -16,8 +16,6 @@ from whisper_finetune_trainer.stores import object_store, volumes
 _FIELD = "dataset.source"
 #: Bytes that one request fetches where a file is read piece by piece: a header, or the foot of a Parquet file.
 _BLOCK_BYTES = 64 * 1024
-#: What a disk says of a path at which no file can be: a name too long, a file for a folder, a link to itself.
-_NO_SUCH_FILE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
 
 
 def is_local(file: str) -> bool:
@@ -61,7 +59,7 @@ def _open_path(path: str) -> BinaryIO:
     try:
         return volumes.open_plain(path)
     except OSError as error:
-        if error.errno not in _NO_SUCH_FILE:
+        if not volumes.says_nothing_is_there(error):
             raise
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
 
