@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 0
 GOLDEN_TESTS := tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
-.PHONY: help demo test test-unit fuzz check verify generate golden cluster-up cluster-down images bench bench-trainer bench-operator lock environment
+.PHONY: help demo test test-unit fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +36,11 @@ check: generate ## Linters, types and layers, on work in progress too: under a m
 	$(VENV)/yamllint --strict .
 	$(VENV)/shellcheck $$(git ls-files '*.sh' .ci/run)
 
-verify: check ## For continuous integration, on a clean checkout: check, and that what is generated is committed.
+verify: check figures ## For continuous integration, on a clean checkout: check, and that what is generated is committed.
 	git diff --exit-code
+
+figures: environment ## Print the figures of the code, and fail where one is worse than figures/figure_bounds.py allows.
+	$(VENV)/python figures
 
 generate: environment ## Write the CRD, the chart's copy of it and the docs' tables from the types.
 	PYTHONPATH=crds:operator:trainer $(VENV)/python docs/generate

@@ -1,0 +1,31 @@
+"""What one clip goes through, from a manifest of JSON lines to the first step of a training on the CPU."""
+
+import tempfile
+from pathlib import Path
+
+import tiny_whisper
+from call_tracing import trace
+from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.model import clip_fitting, model
+from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.pytorch.backend import TorchBackend
+
+_CLIPS = 12
+_TRAINING = {"training.steps": 2, "training.batchSize": 4, "training.precision": "Float"}
+
+
+def modules_of_one_clip() -> frozenset[str]:
+    """Return the own modules that are entered; the model is loaded before."""
+    with tempfile.TemporaryDirectory() as folder:
+        volume = Path(folder)
+        tiny_whisper.build(volume / "model")
+        tiny_whisper.write_clips(volume / "clips", _CLIPS)
+        config = tiny_whisper.config(volume, _TRAINING).model_copy(update={"scratch_folder": folder})
+        loaded = model.load_model(config)
+        return trace(lambda: _take_one_step(config, loaded)).modules
+
+
+def _take_one_step(config: TrainerConfig, loaded: LoadedModel) -> None:
+    clips = clip_fitting.fit_clips(dataset.load_clips(config), loaded, config)
+    next(iter(TorchBackend(config, loaded, clips).steps(0)))

@@ -1,0 +1,84 @@
+"""How each figure must be today, and how it is to be: a change that makes one worse fails `make figures`."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from decision_figures import Pass
+from shape_figures import function_lines, imported_by_one_sibling, largest_folder, unique_percent
+from source_modules import Module
+
+
+@dataclass(frozen=True)
+class House:
+    """All that the figures are counted from."""
+
+    #: By the folder that each of the three packages lies in.
+    packages: Mapping[str, tuple[Module, ...]]
+    #: The last decision of each story.
+    passes: tuple[Pass, ...]
+    #: Modules that one clip enters.
+    clip: frozenset[str]
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """Of all packages."""
+        return tuple(module for modules in self.packages.values() for module in modules)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and what it may be. Less is better, where nothing else is said."""
+
+    name: str
+    #: No worse than this. It follows what is reached, until that is the target.
+    allowed: float
+    target: float
+    count: Callable[[House], float]
+    more_is_better: bool = False
+
+    def allows(self, value: float) -> bool:
+        """Return whether a value is no worse than what is allowed."""
+        return value >= self.allowed if self.more_is_better else value <= self.allowed
+
+
+FIGURES = (
+    Figure("lines of the longest module", 350, 350, lambda house: max(each.lines for each in house.modules)),
+    Figure("lines of the longest function", 50, 40, lambda house: max(function_lines(house.modules))),
+    Figure("modules in the largest folder", 24, 12, lambda house: largest_folder(house.modules)[1]),
+    Figure(
+        "modules that one sibling alone imports, in a hundred", 22, 10,
+        lambda house: 100 * len(imported_by_one_sibling(house.modules)) / len(house.modules),
+    ),
+    Figure(
+        "public names that one module of a package alone has, in a hundred", 85, 90,
+        lambda house: unique_percent(house.packages.values()), more_is_better=True,
+    ),
+    Figure(
+        "modules that one decision enters, at the median of all stories", 27, 12,
+        lambda house: statistics.median(len(each.modules) for each in house.passes),
+    ),
+    Figure("modules that one clip enters, from its manifest to the first step", 52, 25, lambda house: len(house.clip)),
+    Figure("parses of one pod in a decision", 1, 1, lambda house: max(each.pod_parses for each in house.passes)),
+    Figure(
+        "parses of one termination message in a decision", 1, 1,
+        lambda house: max(each.message_parses for each in house.passes),
+    ),
+)  # fmt: skip
+
+
+def table(values: Mapping[Figure, float]) -> str:
+    """Return the figures beside what is allowed and what is to be reached."""
+    rows = [("", "is", "allowed", "target")]
+    rows += [(each.name, *map(_text, (value, each.allowed, each.target))) for each, value in values.items()]
+    width = max(len(row[0]) for row in rows)
+    return "\n".join(f"{name:{width}}" + "".join(f"{cell:>9}" for cell in cells) for name, *cells in rows)
+
+
+def broken(values: Mapping[Figure, float]) -> Iterable[Figure]:
+    """Return the figures that are worse than they may be."""
+    return [each for each, value in values.items() if not each.allows(value)]
+
+
+def _text(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

@@ -1,0 +1,45 @@
+"""Figures of modules as their files have them: no code of theirs is run."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from source_modules import Module, importers
+
+
+def function_lines(modules: Iterable[Module]) -> list[int]:
+    """Return how many lines each function and method has."""
+    return [lines for module in modules for lines in module.function_lines]
+
+
+def nine_of_ten(values: Iterable[int]) -> int:
+    """Return what nine of ten values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * 9 // 10)]
+
+
+def largest_folder(modules: Sequence[Module]) -> tuple[str, int]:
+    """Return the folder with the most modules, and how many it has."""
+    [found] = Counter(module.folder for module in modules).most_common(1)
+    return found
+
+
+def imported_by_one_sibling(modules: Sequence[Module]) -> list[str]:
+    """Return the modules that one other module imports and nobody else, where that one lies in the same folder."""
+    by_name = importers(modules)
+    folders = {module.name: module.folder for module in modules}
+    return sorted(name for name, found in by_name.items() if [each.folder for each in found] == [folders[name]])
+
+
+def shared_names(modules: Sequence[Module]) -> dict[str, int]:
+    """Return public names that stand in more than one module of a package, and in how many."""
+    counts = Counter(name for module in modules for name in module.public_names)
+    return {name: count for name, count in sorted(counts.items()) if count > 1}
+
+
+def unique_percent(packages: Iterable[Sequence[Module]]) -> float:
+    """Return how many in a hundred public names stand in one module of their package alone."""
+    shared = total = 0
+    for modules in packages:
+        shared += sum(shared_names(modules).values())
+        total += sum(len(module.public_names) for module in modules)
+    return 100 * (total - shared) / total

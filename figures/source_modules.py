@@ -1,0 +1,86 @@
+"""The modules of the three packages as their files have them: lines, functions, names, and who imports whom."""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {
+    "crds": ROOT / "crds" / "whisper_finetune_api",
+    "operator": ROOT / "operator" / "whisper_finetune_operator",
+    "trainer": ROOT / "trainer" / "whisper_finetune_trainer",
+}
+#: A package's own file of fewer lines only says what the folder is.
+_LINES_OF_A_SIGN = 6
+
+
+@dataclass(frozen=True)
+class Module:
+    """One file of Python."""
+
+    #: As it is imported.
+    name: str
+    path: Path
+    lines: int
+    #: How many lines each of its functions and methods has.
+    function_lines: tuple[int, ...]
+    #: Functions and classes at its top level, without those that begin with an underscore.
+    public_names: tuple[str, ...]
+    #: Own modules and packages that it imports, by their names.
+    imports: frozenset[str]
+
+    @property
+    def folder(self) -> str:
+        """The package that it lies in."""
+        return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
+
+
+def read_modules(package: Path) -> tuple[Module, ...]:
+    """Return a package's modules; those that only say what their folder is are left out."""
+    found = (_read_module(path, package.parent) for path in sorted(package.rglob("*.py")))
+    return tuple(each for each in found if each.path.name != "__init__.py" or each.lines >= _LINES_OF_A_SIGN)
+
+
+def _read_module(path: Path, source_root: Path) -> Module:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    parts = path.relative_to(source_root).with_suffix("").parts
+    return Module(
+        name=".".join(parts).removesuffix(".__init__"),
+        path=path,
+        lines=len(text.splitlines()),
+        function_lines=tuple(_function_lines(tree)),
+        public_names=tuple(_public_names(tree)),
+        imports=frozenset(_imports(tree)),
+    )
+
+
+def _function_lines(tree: ast.Module) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def _public_names(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Yield all that could be a module: `from a import b` names `a` and `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def importers(modules: Iterable[Module]) -> Mapping[str, frozenset[Module]]:
+    """Return for each module's name the modules that import it."""
+    everything = tuple(modules)
+    return {
+        module.name: frozenset(other for other in everything if module.name in other.imports) for module in everything
+    }
