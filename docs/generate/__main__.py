@@ -80,9 +80,10 @@ the code of `cpu`, which no GPU has run yet.
 A run's labels `kueue.x-k8s.io/queue-name`, `priority-class` and `max-exec-time-seconds` go to its Job. While Kueue
 keeps the Job suspended the run is `Queued`, the message names the queue, and a changed `queue-name` moves the Job. What
 Kueue takes back saves a checkpoint, costs no retry, and goes on when it is admitted again; the condition `Admitted`
-says whether it is. Queues that send Jobs to other clusters (MultiKueue) are not supported: progress and result are read
-from the pod, so such a run says `QueueNotSupported`. Pools of partitions and IPUJobs have lines of their own and take
-no queue.
+says whether it is.
+
+Queues that send Jobs to other clusters (MultiKueue) are not supported: progress and result are read from the pod, so
+such a run says `QueueNotSupported`. Pools of partitions and IPUJobs have queues of their own and take none of Kueue's.
 
 Each pod asks for `ephemeral-storage`: a ClusterQueue must cover it (`coveredResources`), or Kueue's configuration
 leave it out (`resources.excludeResourcePrefixes`).
@@ -91,18 +92,19 @@ leave it out (`resources.excludeResourcePrefixes`).
 
 A store, tracker or mirror of the Hub whose certificate is signed by an authority that the image does not know ends a
 run with `ConfigInvalid`. `caBundle` names a ConfigMap of the run's namespace, with the certificates in PEM:
-`caBundle: {{configMap: company-ca, key: ca.crt}}`. The trainer gets it as `AWS_CA_BUNDLE` (S3), `REQUESTS_CA_BUNDLE`
-(MLflow, Weights & Biases, the Hub on IPUs) and `SSL_CERT_FILE` (the Hub, GCS, Azure). It stands in the place of the
-image's own, so it must hold the public authorities too where public hosts are asked, as trust-manager's bundles do
-with `useDefaultCAs: true`. A run whose namespace lacks the ConfigMap waits.
+`caBundle: {{configMap: company-ca, key: ca.crt}}`. A run whose namespace lacks the ConfigMap waits.
+
+The trainer gets it as `AWS_CA_BUNDLE` (S3), `REQUESTS_CA_BUNDLE` (MLflow, Weights & Biases, the Hub on IPUs) and
+`SSL_CERT_FILE` (the Hub, GCS, Azure). It takes the place of the image's own authorities, so it must hold the public
+ones too where public hosts are asked, as trust-manager's bundles do with `useDefaultCAs: true`.
 
 ## NVIDIA cards
 
 - A run uses one card: let `resource: nvidia.com/gpu` stand alone, which asks for one. Where a pod has more (by
-  `extraResources`, or a device plugin that gives all of a node), the others stay idle; the log warns, and `ranOn` says
+  `extraResources`, or a device plugin that gives all of a node), the others stay idle. The log warns, and `ranOn` says
   `1 of 8`.
 - The image's PyTorch is built for CUDA 13: it needs compute capability 7.5 (Turing: T4) or more, and driver 580
-  or newer on the node. Volta (V100) and older cannot run it; their runs fail with `AcceleratorUnavailable`.
+  or newer on the node. Volta (V100) and older cannot run it. Their runs fail with `AcceleratorUnavailable`.
 - `training.precision` is by itself what the card does well: `Half` (bfloat16) from compute capability 8.0 (Ampere) on,
   else `Float`. `Half` on an older card, or on a CPU without bfloat16, is refused: it would be emulated, and slow.
   `Float` multiplies in TF32 from 8.0 on, with 10 bits of mantissa, and in float32 on older cards and on CPUs.
