@@ -8,11 +8,11 @@ from typing import Any, Iterator, Mapping, Sequence, Tuple
 import pyarrow as pa
 from pyarrow import parquet
 
+from whisper_finetune_trainer.data.audio import parquet_cells
 from whisper_finetune_trainer.data.audio.audio_sources import Cell, Held, Sound
 from whisper_finetune_trainer.data.audio.segments import MANIFEST_COLUMNS as SEGMENT_COLUMNS
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts import parquet_files
 from whisper_finetune_trainer.data.layouts.manifest import Columns, Row
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
@@ -29,7 +29,7 @@ _reading = threading.RLock()
 
 def column_names(folder: DataFolder, path: str) -> Tuple[str, ...]:
     """Return the columns of a shard; DatasetInvalid for a file that is none."""
-    return tuple(parquet_files.opened(folder.file(path)).schema_arrow.names)
+    return tuple(parquet_cells.opened(folder.file(path)).schema_arrow.names)
 
 
 def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator[Row]:
@@ -37,9 +37,9 @@ def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator
     number = 0
     for path in paths:
         file = folder.file(path)
-        parquet_files.require_columns(parquet_files.opened(file).schema_arrow, columns, path)
-        for group in range(parquet_files.opened(file).num_row_groups):
-            with parquet_files.whole(path):
+        parquet_cells.require_columns(parquet_cells.opened(file).schema_arrow, columns, path)
+        for group in range(parquet_cells.opened(file).num_row_groups):
+            with parquet_cells.whole(path):
                 names, texts = _names_and_texts(file, group, columns)
                 places = _more(file, group, columns, len(texts))
             for row, (name, text, place) in enumerate(zip(names, texts, places)):
@@ -59,9 +59,9 @@ def rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int)
     A row group is read by its pages, so its size does not matter. DatasetInvalid for a file that is no whole shard.
     """
     file, first = folder.file(path), 0
-    with parquet_files.whole(path), source_files.open_file(file, _STREAM_BLOCK_BYTES) as opened:
+    with parquet_cells.whole(path), source_files.open_file(file, _STREAM_BLOCK_BYTES) as opened:
         shard = parquet.ParquetFile(opened, buffer_size=_PAGE_BYTES, pre_buffer=False)
-        parquet_files.require_columns(shard.schema_arrow, columns, path)
+        parquet_cells.require_columns(shard.schema_arrow, columns, path)
         for group in range(shard.num_row_groups):
             after = first + shard.metadata.row_group(group).num_rows
             if start < after:
@@ -97,7 +97,7 @@ def _sound_in_memory(path: str, cell: Cell, value: Any) -> Sound:
 def content(cell: Cell) -> bytes:
     """Return the sound file in a cell, empty where there is none; the rest of its row group is held for the next."""
     # One at a time: readers that ask for rows of one group together would each read all of it.
-    with _reading, parquet_files.whole(cell.file):
+    with _reading, parquet_cells.whole(cell.file):
         value = _sounds(cell.file, cell.row_group, cell.column)[cell.row].as_py()
     found = value.get("bytes") if isinstance(value, dict) else value
     return found if isinstance(found, bytes) else b""
@@ -116,19 +116,19 @@ def _name_of(name: Any, path: str, cell: Cell) -> str:
 
 
 def _is_embedded(file: str, column: str) -> bool:
-    kind = parquet_files.opened(file).schema_arrow.field(column).type
+    kind = parquet_cells.opened(file).schema_arrow.field(column).type
     return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence[Any], Sequence[Any]]":
-    kind = parquet_files.opened(file).schema_arrow.field(columns.audio).type
+    kind = parquet_cells.opened(file).schema_arrow.field(columns.audio).type
     has_names = pa.types.is_struct(kind) and "path" in [field.name for field in kind]
     name = f"{columns.audio}.path" if has_names else None
     if not _is_embedded(file, columns.audio):
         name = columns.audio
     wanted = [columns.text, *([name] if name else [])]
     with _reading:
-        table = parquet_files.opened(file).read_row_group(group, columns=wanted, use_threads=False)
+        table = parquet_cells.opened(file).read_row_group(group, columns=wanted, use_threads=False)
     texts = table.column(columns.text).to_pylist()
     if name is None:
         return [None] * len(texts), texts
@@ -139,17 +139,17 @@ def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence
 def _more(file: str, group: int, columns: Columns, rows: int) -> Sequence[Mapping[str, Any]]:
     """Return what each row says of its language and, where its sound lies elsewhere, of the part of its recording."""
     wanted = [columns.language, *([] if _is_embedded(file, columns.audio) else SEGMENT_COLUMNS)]
-    present = [name for name in wanted if name in parquet_files.opened(file).schema_arrow.names]
+    present = [name for name in wanted if name in parquet_cells.opened(file).schema_arrow.names]
     if not present:
         return [{}] * rows
     with _reading:
-        found = parquet_files.opened(file).read_row_group(group, columns=present, use_threads=False).to_pylist()
+        found = parquet_cells.opened(file).read_row_group(group, columns=present, use_threads=False).to_pylist()
     return list(found)
 
 
 @lru_cache(maxsize=_GROUPS_HELD)
 def _sounds(file: str, group: int, column: str) -> Any:
-    opened = parquet_files.opened(file)
+    opened = parquet_cells.opened(file)
     size = _column_bytes(opened, group, column)
     if size > _LARGEST_GROUP_BYTES:
         raise TrainerError(
