@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "DatasetNotFound",
         "train.jsonl is one manifest and all of it is the train split",
     ),
-    "no manifest": ({"source": "pvc://speech/clips/audio/train-0000.wav"}, "DatasetInvalid", "is no manifest"),
+    "no manifest": ({"source": "pvc://speech/clips/audio/train-0000.wav"}, "DatasetInvalid", "is not a manifest"),
     "column": ({"textColumn": "said"}, "DatasetInvalid", "no column said in train.jsonl; its columns are audio, text"),
     "nothing held out": ({"evalFraction": "0.01"}, "DatasetInvalid", "leaves 10 to train on and 0 to measure on"),
 }

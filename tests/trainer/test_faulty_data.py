@@ -152,12 +152,12 @@ def test_a_listed_shard_with_a_broken_page_is_refused(tmp_path: Path, column: in
     content = bytearray(path.read_bytes())
     content[chunk.data_page_offset : chunk.data_page_offset + 20] = b"\xff" * 20
     path.write_bytes(content)
-    assert "train.parquet is no whole Parquet file" in refused(tmp_path)
+    assert "train.parquet is not a whole Parquet file" in refused(tmp_path)
 
 
 def test_a_null_sound_of_a_stream_is_one_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Stands for a row group of more than 512 MB, which a stream reads by its pages.
-    monkeypatch.setattr("whisper_finetune_trainer.data.layouts.parquet_shards._LARGEST_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("whisper_finetune_trainer.data.audio.parquet_cells._LARGEST_GROUP_BYTES", 100_000)
     rows = embedded()
     rows[7]["bytes"] = None
     write_shard(tmp_path / "clips/train.parquet", rows)

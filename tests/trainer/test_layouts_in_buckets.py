@@ -22,6 +22,7 @@ from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.layouts import splits
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.text.text_rules import TextRules
 from whisper_finetune_trainer.messages.errors import TrainerError
 
@@ -130,7 +131,7 @@ def test_the_headers_alone_are_fetched_to_list_clips(
         for name, value in bucket.behind(proxy.endpoint).environment.items():
             monkeypatch.setenv(name, value)
         source = data_source.open_source(config(tmp_path, f"s3://speech/long-{layout}"))
-        split = splits.open_split(source.find("train", is_train=True), ("audio",), ("text",))
+        split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
         rules = Rules(30, TextRules((), str.strip), UnpackedSounds(str(tmp_path), 0))
         found = clip_reader.read_clips(split, rules).clips
         assert [clip.seconds for clip in found] == [25.0] * 4

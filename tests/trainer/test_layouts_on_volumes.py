@@ -40,8 +40,8 @@ BROKEN: dict[str, tuple[dict[str, bytes], str, str]] = {
         "wav.scp line 1: u1 is the output of a command (sox a.sph -t wav - |), and commands from a data set are never",
     ),
     "no texts": ({"wav.scp": b"u1 a.wav\n"}, "DatasetInvalid", "text with its texts is missing"),
-    "no tar": ({"train-0.tar": b"this is no tar file" * 100}, "DatasetInvalid", "train-0.tar is no whole plain tar"),
-    "no Parquet": ({"train.parquet": b"PAR1 this is none PAR1"}, "DatasetInvalid", "is no whole Parquet file"),
+    "no tar": ({"train-0.tar": b"this is no tar file" * 100}, "DatasetInvalid", "train-0.tar is not a whole plain tar"),
+    "no Parquet": ({"train.parquet": b"PAR1 this is none PAR1"}, "DatasetInvalid", "is not a whole Parquet file"),
     "not a table": (
         {"train.csv": b'audio,text\n"a.wav,uno' + b"x" * 200_000},
         "DatasetInvalid",
@@ -134,7 +134,7 @@ def test_a_row_of_a_tar_without_sound_is_counted(tmp_path: Path) -> None:
 
 def test_row_groups_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_layouts.parquet_of_bytes(tmp_path / "clips")
-    monkeypatch.setattr("whisper_finetune_trainer.data.layouts.parquet_shards._LARGEST_GROUP_BYTES", 1_000)
+    monkeypatch.setattr("whisper_finetune_trainer.data.audio.parquet_cells._LARGEST_GROUP_BYTES", 1_000)
     assert "write it again with smaller ones (row_group_size=100" in refusal(tmp_path).message
 
 

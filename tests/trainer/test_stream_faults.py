@@ -116,7 +116,7 @@ def test_a_parquet_shard_with_a_broken_page_costs_its_rest_alone(
     tally = read(tmp_path, maxDroppedFraction="0.5")
     assert dict(tally.dropped) == {"broken shard": 1}
     assert whole.clips - 20 < tally.clips < whole.clips
-    assert "the rest of a shard is left out: train-00002.parquet is no whole Parquet file" in caplog.text
+    assert "the rest of a shard is left out: train-00002.parquet is not a whole Parquet file" in caplog.text
 
 
 def test_faults_beyond_the_fraction_end_the_run(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.hub import known_datasets
 from whisper_finetune_trainer.data.layouts import splits
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.text.text_rules import RULES, Outcome, RuleName, TextRules
 
 CASES: dict[RuleName, tuple[str, str | None]] = {
@@ -71,7 +72,7 @@ def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
     }
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
     source = data_source.open_source(tiny_whisper.config(tmp_path, {}))
-    split = splits.open_split(source.find("train", is_train=True), ("audio",), ("text",))
+    split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
     known = known_datasets.find("speechcolab/gigaspeech")
     assert known is not None
     read = clip_reader.read_clips(split, Rules(30, TextRules(known.rules, str.strip), UnpackedSounds(str(tmp_path), 0)))

@@ -14,7 +14,7 @@ from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.audio.recordings import Recordings
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.layouts import manifest
+from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.data.text.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.messages.quoting import printable, quoted
@@ -60,7 +60,7 @@ class ClipsRead:
 def read_clips(split: Split, rules: Rules) -> ClipsRead:
     """Return the clips of a split; the header of each sound is read. Faults of the network pass through."""
 
-    def read(row: manifest.Row) -> Tuple[Union[Clip, Drop], Outcome]:
+    def read(row: Row) -> Tuple[Union[Clip, Drop], Outcome]:
         return read_clip(split, row, rules)
 
     found = ClipsRead(language_column=split.columns.language or "")
@@ -74,7 +74,7 @@ def read_clips(split: Split, rules: Rules) -> ClipsRead:
     return found
 
 
-def read_clip(split: Split, row: manifest.Row, rules: Rules) -> Tuple[Union[Clip, Drop], Outcome]:
+def read_clip(split: Split, row: Row, rules: Rules) -> Tuple[Union[Clip, Drop], Outcome]:
     """Return the clip of a row, or why it is left out, and what became of its text."""
     text = row.values.get(split.columns.text)
     # What is too long is left out before any rule looks at it.
@@ -91,7 +91,7 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
         logger.info("%s: %d clips looked at", name, found.rows)
 
 
-def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Union[Clip, Drop]:
+def _clip(split: Split, row: Row, outcome: Outcome, rules: Rules) -> Union[Clip, Drop]:
     line = f"{quoted(split.name)} {split.unit} {row.number}"
     text = row.values.get(split.columns.text)
     if row.broken or not isinstance(text, (str, type(None))):
@@ -102,7 +102,7 @@ def _clip(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules) -> Un
     return _clip_of_text(split, row, outcome, rules, line)
 
 
-def _clip_of_text(split: Split, row: manifest.Row, outcome: Outcome, rules: Rules, line: str) -> Union[Clip, Drop]:
+def _clip_of_text(split: Split, row: Row, outcome: Outcome, rules: Rules, line: str) -> Union[Clip, Drop]:
     sound = row_sounds.of_row(split, row, line)
     if isinstance(sound, Drop):
         return sound
@@ -120,7 +120,7 @@ def _clip_of_text(split: Split, row: manifest.Row, outcome: Outcome, rules: Rule
     return _with_length(sound, row, segment, outcome.text, line, rules)
 
 
-def _segment(row: manifest.Row, sound: Sound, line: str) -> Union[Segment, Drop, None]:
+def _segment(row: Row, sound: Sound, line: str) -> Union[Segment, Drop, None]:
     """Return the part of its recording that a row is, None for a sound of its own, or what is wrong with it."""
     if not isinstance(sound.place, WholeFile):
         # It was cut when it was packed, whatever the list says that it was packed by.
@@ -132,7 +132,7 @@ def _segment(row: manifest.Row, sound: Sound, line: str) -> Union[Segment, Drop,
 
 
 def _with_length(
-    sound: Sound, row: manifest.Row, segment: Optional[Segment], text: str, line: str, rules: Rules
+    sound: Sound, row: Row, segment: Optional[Segment], text: str, line: str, rules: Rules
 ) -> Union[Clip, Drop]:
     try:
         place, seconds = _measured(sound, segment, rules)

@@ -15,7 +15,7 @@ from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.hub import hub_dataset
 from whisper_finetune_trainer.data.hub.hub_dataset import HubDataset
 from whisper_finetune_trainer.data.layouts import split_files
-from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.layout import SplitFiles
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.stores import object_store, volumes
 from whisper_finetune_trainer.stores.volumes import Mount
@@ -35,8 +35,8 @@ class FolderSource:
     def find(self, split: str, *, is_train: bool) -> SplitFiles:
         """Return the files of a split; DatasetNotFound or DatasetInvalid."""
         if self.file_name is not None:
-            return split_files.of_file(self.folder, self.file_name, split, is_train=is_train)
-        return split_files.find(self.folder, split, is_train=is_train, held_out=self.held_out)
+            return split_files.files_of_one(self.folder, self.file_name, split, is_train=is_train)
+        return split_files.find_split_files(self.folder, split, is_train=is_train, held_out=self.held_out)
 
 
 DataSource = Union[FolderSource, HubDataset]

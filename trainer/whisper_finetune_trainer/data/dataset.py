@@ -15,10 +15,12 @@ from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.data_source import DataSource
 from whisper_finetune_trainer.data.hub import known_datasets
-from whisper_finetune_trainer.data.layouts import manifest, splits
-from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts import row_columns, splits
+from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.data.streams import stream_limits, streamed_dataset
+from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text import normalizers, row_languages
 from whisper_finetune_trainer.data.text.text_rules import TextRules
@@ -54,30 +56,36 @@ def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS, words: Froz
         source = data_source.open_source(config)
         files = source.find(config.spec.dataset.train_split, is_train=True)
         rules = _rules(config, unpacked, words)
-        load = _load_stream if stream_limits.is_streamed(files, limits) else _load_list
-        found = load(source, files, config, rules, limits)
+        reader = stream_limits.stream_reader(files, limits)
+        if reader is None:
+            found = _load_list(source, files, config, rules)
+        else:
+            found = _load_stream(source, files, reader, config, rules, limits)
     for warning in found.warnings:
         logger.warning("%s", warning)
     return found
 
 
 def _load_stream(
-    source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules, limits: StreamLimits
+    source: DataSource,
+    files: SplitFiles,
+    reader: ShardReader,
+    config: TrainerConfig,
+    rules: Rules,
+    limits: StreamLimits,
 ) -> Clips:
     # Its first shard tells the columns.
     split = _open(replace(files, paths=files.paths[:1]), config)
-    streamed_dataset.require_streamable(files, split, limits)
+    streamed_dataset.require_sounds(files, reader, split, limits)
     given = _read_given(source, config, rules)
     readable, undecodable = data_checks.held_out_sounds(given.clips, given.rows, config.spec)
     given = replace(given, clips=readable, drops=[*given.drops, *undecodable])
-    found = streamed_dataset.load(config, files, split, rules, limits, given)
+    found = streamed_dataset.load(config, ShardStream(files, reader, split, limits.lanes), rules, limits, given)
     rules.unpacked.close()
     return found
 
 
-def _load_list(
-    source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules, _limits: StreamLimits
-) -> Clips:
+def _load_list(source: DataSource, files: SplitFiles, config: TrainerConfig, rules: Rules) -> Clips:
     dataset, unpacked = config.spec.dataset, rules.unpacked
     found = _read_both(source, files, config, rules)
     unpacked.close()
@@ -155,11 +163,12 @@ def _read_given(source: DataSource, config: TrainerConfig, rules: Rules) -> Clip
 def _open(files: SplitFiles, config: TrainerConfig) -> Split:
     dataset = config.spec.dataset
     known = known_datasets.find(dataset.source)
-    return splits.open_split(
-        files,
-        manifest.names_of(dataset.audio_column, known.audio_column if known else None, manifest.AUDIO_COLUMNS),
-        manifest.names_of(dataset.text_column, known.text_column if known else None, manifest.TEXT_COLUMNS),
+    names = row_columns.names_to_look_for(
+        dataset.audio_column,
+        dataset.text_column,
+        ColumnNames((known.audio_column,), (known.text_column,)) if known else None,
     )
+    return splits.open_split(files, names)
 
 
 def _read_split(files: SplitFiles, config: TrainerConfig, rules: Rules) -> ClipsRead:

@@ -6,8 +6,8 @@ from typing import Optional, Union
 
 from whisper_finetune_trainer.data.audio.audio_sources import Sound, WholeFile
 from whisper_finetune_trainer.data.clips import Drop
-from whisper_finetune_trainer.data.layouts import manifest
-from whisper_finetune_trainer.data.layouts.manifest import Row
+from whisper_finetune_trainer.data.layouts import row_columns
+from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
@@ -22,7 +22,7 @@ def of_row(split: Split, row: Row, line: str) -> Union[Sound, Drop]:
     value = row.values.get(split.columns.audio)
     if isinstance(value, Sound):
         return value if is_unicode(value.name) else _half(value.name, line)
-    path = manifest.path_of(value)
+    path = row_columns.path_of(value)
     if path is None:
         return Drop("broken line", f"{line} has no path in column {quoted(split.columns.audio)}")
     if "\0" in path:

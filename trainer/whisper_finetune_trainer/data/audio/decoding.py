@@ -8,13 +8,19 @@ import numpy as np
 import soundfile
 import soxr
 
-from whisper_finetune_trainer.data.audio import audio_formats, audio_sources, channels, mp3_frames, wav_chunks
+from whisper_finetune_trainer.data.audio import (
+    audio_formats,
+    audio_sources,
+    channels,
+    mp3_frames,
+    parquet_cells,
+    wav_chunks,
+)
 from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Held, Member, Part, WholeFile
 from whisper_finetune_trainer.data.audio.channels import Samples
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.byte_range import FilePart
-from whisper_finetune_trainer.data.layouts import parquet_shards
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import printable
 
@@ -119,7 +125,7 @@ def content(place: AudioPlace) -> bytes:
     if isinstance(place, WholeFile):
         return source_files.read_bytes(place.file)
     if isinstance(place, Cell):
-        return parquet_shards.content(place)
+        return parquet_cells.read_cell(place)
     return source_files.read_range(place.file, place.offset, place.size)
 
 

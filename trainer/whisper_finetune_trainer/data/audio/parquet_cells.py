@@ -1,6 +1,7 @@
-"""Parquet files, opened: which columns they must have, and what is said of one that is broken."""
+"""Parquet files, opened, and the sound in a cell of one."""
 
 import os
+import threading
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Iterator
@@ -8,17 +9,22 @@ from typing import Any, Iterator
 import pyarrow as pa
 from pyarrow import parquet
 
+from whisper_finetune_trainer.data.audio.audio_sources import Cell
 from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.layouts.manifest import Columns
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
+from whisper_finetune_trainer.messages.quoting import quoted, words_of
 
 _BLOCK_BYTES = 1024 * 1024
+#: A row group is read as a whole, and two are cached: the one that is read and the one before it.
+_LARGEST_GROUP_BYTES = 512 * 1024 * 1024
+_GROUPS_CACHED = 2
+#: Taken while a file that is opened once for all readers is read.
+READING = threading.RLock()
 
 
 @contextmanager
-def whole(name: str) -> Iterator[None]:
-    """Turn what pyarrow says of a broken file into DatasetInvalid; what a disk or a store says passes through."""
+def broken_file_refused(name: str) -> Iterator[None]:
+    """Turn what pyarrow says of a broken file into DatasetInvalid. What a disk or a store says passes through."""
     try:
         yield
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
@@ -26,7 +32,7 @@ def whole(name: str) -> Iterator[None]:
             raise
         said = words_of(error)
         raise TrainerError(
-            "DatasetInvalid", f"{quoted(name)} is no whole Parquet file: {said}; copy it again"
+            "DatasetInvalid", f"{quoted(name)} is not a whole Parquet file: {said}; copy it again"
         ) from error
 
 
@@ -35,38 +41,14 @@ def _is_of_the_content(error: OSError) -> bool:
     return type(error) is OSError and error.errno is None
 
 
-def require_columns(schema: Any, columns: Columns, name: str) -> None:
-    """Raise DatasetInvalid for a shard that has not one column of each name, or sounds in a form that is not known."""
-    for column in (columns.audio, columns.text):
-        if column not in schema.names:
-            raise TrainerError(
-                "DatasetInvalid",
-                f"{quoted(name)} has no column {quoted(column)}; its columns are {listed(schema.names)}, and all "
-                "shards of a split must have the same",
-            )
-        if schema.names.count(column) > 1:
-            raise TrainerError(
-                "DatasetInvalid",
-                f"{quoted(name)} has {schema.names.count(column)} columns {quoted(column)}: rename all but one",
-            )
-    kind = schema.field(columns.audio).type
-    fields = [field.name for field in kind] if pa.types.is_struct(kind) else ["bytes"]
-    if "bytes" not in fields:
-        raise TrainerError(
-            "DatasetInvalid",
-            f"column {quoted(columns.audio)} of {quoted(name)} holds {quoted(' and '.join(fields))}, and no bytes; "
-            "write each sound as a file, in bytes, or in a struct of bytes and path",
-        )
-
-
-def opened(file: str) -> Any:
-    """Return an open Parquet file; its foot is read once in each process: a forked one shares the place in a file."""
+def open_parquet(file: str) -> Any:
+    """Return an open Parquet file. Its foot is read once in each process: a fork shares the position in a file."""
     return _open(file, os.getpid())
 
 
 @lru_cache(maxsize=16)
 def _open(file: str, _process: int) -> Any:
-    with whole(file):
+    with broken_file_refused(file):
         opened = source_files.open_file(file, _BLOCK_BYTES)
         try:
             return parquet.ParquetFile(opened, pre_buffer=False)
@@ -75,3 +57,35 @@ def _open(file: str, _process: int) -> Any:
             opened.seek(0)
             source_files.require_content(opened, file)
             raise
+
+
+def read_cell(cell: Cell) -> bytes:
+    """Return the sound file in a cell, empty where there is none. The rest of its row group is cached for the next."""
+    # One at a time: readers that ask for rows of one group together would each read all of it.
+    with READING, broken_file_refused(cell.file):
+        value = _sounds(cell.file, cell.row_group, cell.column)[cell.row].as_py()
+    found = value.get("bytes") if isinstance(value, dict) else value
+    return found if isinstance(found, bytes) else b""
+
+
+@lru_cache(maxsize=_GROUPS_CACHED)
+def _sounds(file: str, group: int, column: str) -> Any:
+    opened = open_parquet(file)
+    size = _column_bytes(opened, group, column)
+    if size > _LARGEST_GROUP_BYTES:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{quoted(file)}: row group {group} holds {size / 1e6:.0f} MB of sound, more than "
+            f"{_LARGEST_GROUP_BYTES / 1e6:.0f} MB, and must be read as a whole for each clip; "
+            "write it again with smaller ones (row_group_size=100 in pyarrow's write_table)",
+        )
+    # Without the path, which is a second column in the file.
+    kind = opened.schema_arrow.field(column).type
+    name = f"{column}.bytes" if pa.types.is_struct(kind) else column
+    return opened.read_row_group(group, columns=[name], use_threads=False).column(column)
+
+
+def _column_bytes(opened: Any, group: int, column: str) -> int:
+    chunks = opened.metadata.row_group(group)
+    found = (chunks.column(position) for position in range(chunks.num_columns))
+    return sum(chunk.total_uncompressed_size for chunk in found if chunk.path_in_schema.split(".")[0] == column)

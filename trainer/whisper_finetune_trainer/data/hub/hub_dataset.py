@@ -14,7 +14,8 @@ from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.hub import hub_files, known_datasets
 from whisper_finetune_trainer.data.hub.hub_files import CONVERSION, Layout, Shards
 from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
-from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.layout import SplitFiles
+from whisper_finetune_trainer.data.layouts.parquet_shards import PARQUET
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed
 from whisper_finetune_trainer.stores import hub
@@ -71,7 +72,7 @@ class HubDataset:
             tree.commit,
             " (the Hub's conversion)" if tree.is_conversion else "",
         )
-        return SplitFiles(self._folder(tree.commit), "parquet", shards.paths)
+        return SplitFiles(self._folder(tree.commit), PARQUET, shards.paths)
 
     def _folder(self, commit: str) -> DataFolder:
         root = f"datasets/{self._dataset.source}@{commit}"

@@ -6,34 +6,64 @@ An utterance is a sound of its own, or, where there is a file `segments`, a part
 import logging
 import posixpath
 import re
-from typing import Dict, Iterable, Iterator, Tuple
+from typing import Dict, Iterable, Iterator, Sequence, Tuple
 
 from whisper_finetune_trainer.data.audio import segments
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts.manifest import Row
+from whisper_finetune_trainer.data.layouts import layout
+from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, SplitFiles
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
+#: The list of sounds, or of recordings; the texts lie beside it.
+_WAV_SCP = "wav.scp"
 #: What the rows have, broken ones too.
-COLUMNS = ("audio", "text")
+_COLUMNS = ("audio", "text")
 _SEGMENTS = "segments"
 _BLANKS = re.compile(r"[ \t]+")
 #: The end of a segment that goes to the end of its recording.
-logger = logging.getLogger(__name__)
 _TO_THE_END = re.compile(r"-1(\.0*)?")
+logger = logging.getLogger(__name__)
 
 
-def list_path(folder: DataFolder, path: str) -> str:
+def _is_file(name: str) -> bool:
+    return name == _WAV_SCP
+
+
+def _find_named(folder: DataFolder, split: str) -> Tuple[str, ...]:
+    paths = (f"{split}/{_WAV_SCP}", f"data/{split}/{_WAV_SCP}")
+    return tuple(filter(folder.is_file, paths))[:1]
+
+
+def _find_unnamed(folder: DataFolder, _splits: Sequence[str]) -> Tuple[str, ...]:
+    return (_WAV_SCP,) if folder.is_file(_WAV_SCP) else ()
+
+
+def _base_folder(_files: SplitFiles, _first: Row) -> str:
+    # Paths start where the recipe ran, which is the folder that the data set was made in.
+    return ""
+
+
+def _list_name(files: SplitFiles) -> str:
+    return posixpath.basename(_list_path(files.folder, files.paths[0]))
+
+
+def _list_path(folder: DataFolder, path: str) -> str:
     """Return the file that has a line for each utterance beside a `wav.scp`: `segments`, or itself."""
     beside = posixpath.join(posixpath.dirname(path), _SEGMENTS)
     return beside if folder.is_file(beside) else path
 
 
-def rows(folder: DataFolder, path: str) -> Iterator[Row]:
-    """Yield the utterances of a `wav.scp`; DatasetInvalid where its texts are missing or it needs commands run."""
+def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
+    return layout.with_columns(files, _rows(files.folder, files.paths[0]), names, _COLUMNS)
+
+
+def _rows(folder: DataFolder, path: str) -> Iterator[Row]:
+    """Yield the utterances of a `wav.scp`. DatasetInvalid where its texts are missing or commands would have to run."""
     texts = _texts(folder, posixpath.join(posixpath.dirname(path), "text"))
-    listed = list_path(folder, path)
+    listed = _list_path(folder, path)
     if listed != path:
         yield from _segment_rows(folder, listed, _recordings(folder, path), texts)
     else:
@@ -125,3 +155,15 @@ def _lines(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]
             word, *rest = _BLANKS.split(line.strip(), maxsplit=1)
             if word:
                 yield number, (word, rest[0] if rest else "")
+
+
+KALDI = Layout(
+    endings=(_WAV_SCP,),
+    is_file=_is_file,
+    open_rows=_open_rows,
+    examples=(f"{{split}}/{_WAV_SCP}",),
+    find_named=_find_named,
+    find_unnamed=_find_unnamed,
+    base_folder=_base_folder,
+    list_name=_list_name,
+)

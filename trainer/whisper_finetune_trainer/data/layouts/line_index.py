@@ -1,22 +1,38 @@
 """OpenSLR's own downloads: `line_index.tsv`, or one for each gender, names the sound file and the text of each line."""
 
 import posixpath
-from typing import Iterator, Sequence
+from typing import Iterator, Sequence, Tuple
 
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts.manifest import Row
+from whisper_finetune_trainer.data.layouts import layout
+from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, SplitFiles
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
 
 _SOUND = ".wav"
 
 
-def is_one(name: str) -> bool:
-    """Return whether a file is such a list by its name."""
+def _is_file(name: str) -> bool:
     return name.startswith("line_index") and name.endswith(".tsv")
 
 
-def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
-    """Yield the lines of all lists; paths are relative to the source, and the sounds lie beside their list."""
+def _find_unnamed(folder: DataFolder, _splits: Sequence[str]) -> Tuple[str, ...]:
+    """Return those at the top, and those in the folders that OpenSLR's archives are unpacked to."""
+    folders = ["", *(name for name in folder.names() if folder.is_folder(name))]
+    return tuple(posixpath.join(beside, name) for beside in folders for name in folder.names(beside) if _is_file(name))
+
+
+def _base_folder(_files: SplitFiles, _first: Row) -> str:
+    # Each list has its own, which is in the paths already.
+    return ""
+
+
+def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
+    return layout.with_columns(files, _rows(files.folder, files.paths), names)
+
+
+def _rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
+    """Yield the lines of all lists. Paths are relative to the source, and the sounds lie beside their list."""
     number = 0
     for path in paths:
         with source_files.open_text(folder.file(path)) as lines, source_files.in_utf8(path):
@@ -31,3 +47,12 @@ def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
 
 def _row(number: int, path: str, text: str) -> Row:
     return Row(number, {"audio": path, "text": text}) if text else Row(number, {}, "has no text after its name")
+
+
+LINE_INDEX = Layout(
+    endings=("line_index.tsv",),
+    is_file=_is_file,
+    open_rows=_open_rows,
+    find_unnamed=_find_unnamed,
+    base_folder=_base_folder,
+)

@@ -1,66 +1,83 @@
-"""Read manifests: JSON lines, a JSON array or a table, one clip a row, without holding them whole in memory."""
+"""Manifests: JSON lines, a JSON array or a table, one clip a row, read without holding them whole in memory.
+
+Those of Common Voice, audiofolder and NeMo are told apart by the names of their files and columns alone.
+"""
 
 import json
+import posixpath
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, TextIO, Tuple
+from itertools import chain, islice
+from typing import Any, Dict, Iterator, List, Optional, Sequence, TextIO, Tuple
 
-from whisper_finetune_trainer.data.audio.segments import Segment
 from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.layouts import tables
-from whisper_finetune_trainer.data.text import row_languages
+from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.layouts import layout, split_names, tables, tar_shards
+from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, SplitFiles
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed, printable, quoted, words_of
+from whisper_finetune_trainer.messages.quoting import quoted, words_of
 
-AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
-TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")
-SUFFIXES = (".jsonl", ".json", *tables.SUFFIXES)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One clip as a data set has it: its number there, and its values or what is wrong with it."""
-
-    number: int
-    values: Mapping[str, Any]
-    broken: Optional[str] = None
-    #: The part of the recording that it is, where its layout says so beside the values.
-    segment: Optional[Segment] = None
-    #: What the clip goes by, where that is not the name of its file.
-    name: Optional[str] = None
+_ENDINGS = (".jsonl", ".json", *tables.SUFFIXES)
+#: Lists of all clips, whatever splits there are.
+_LISTS_OF_ALL = ("manifest.jsonl", "manifest.json", "metadata.jsonl", "metadata.csv")
+#: NeMo's list of sounds in tar files.
+_TARRED = "tarred_audio_manifest.json"
+_NEMO = "_manifest.json"
+#: Common Voice's folder of sound files, and a column that its tables have and few others do.
+_COMMON_VOICE_FOLDER = "clips"
+_COMMON_VOICE_COLUMN = "client_id"
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Names of the columns that hold the sound, or its path, the text, and the language where one says it."""
-
-    audio: str
-    text: str
-    language: Optional[str] = None
+def _is_file(name: str) -> bool:
+    return name.endswith(_ENDINGS)
 
 
-class MissingColumnError(TrainerError):
-    """DatasetInvalid of a list without a column for the sounds, or for the texts."""
-
-    def __init__(self, message: str, columns: Tuple[str, ...]) -> None:
-        """`columns` are those that there are."""
-        super().__init__("DatasetInvalid", message)
-        self.columns = columns
+def _find_named(folder: DataFolder, split: str) -> Tuple[str, ...]:
+    names = [f"{split}.{ending}" for ending in ("jsonl", "csv", "tsv", "json")]
+    names += [f"{split}{_NEMO}", f"{split}/{_TARRED}", f"{split}/metadata.jsonl", f"{split}/metadata.csv"]
+    return _first_file(folder, [*names, f"{split}/manifest.jsonl", f"{split}/manifest.json"])
 
 
-def is_manifest(name: str) -> bool:
-    """Return whether a file is a manifest by its name."""
-    return name.endswith(SUFFIXES)
+def _find_list_of_all(folder: DataFolder) -> Tuple[str, ...]:
+    return _first_file(folder, _LISTS_OF_ALL)
 
 
-def path_of(value: Any) -> Optional[str]:
-    """Return the path in a cell, which some write as an object that holds it; None where there is none."""
-    path = value.get("path") if isinstance(value, Mapping) else value
-    return path.strip() or None if isinstance(path, str) else None
+def _find_unnamed(folder: DataFolder, _splits: Sequence[str]) -> Tuple[str, ...]:
+    return _first_file(folder, [_TARRED])
 
 
-def read(file: str, name: str) -> Iterator[Row]:
-    """Yield the rows of a manifest, broken ones too; DatasetInvalid for a file that is none."""
+def _first_file(folder: DataFolder, names: Sequence[str]) -> Tuple[str, ...]:
+    found = next(filter(folder.is_file, names), None)
+    return () if found is None else (found,)
+
+
+def _split_named_by(name: str) -> Optional[str]:
+    """Return the split that a file may be the list of, by its name: other tables, and JSON, may be anything."""
+    if name in {*_LISTS_OF_ALL, _TARRED}:
+        return None
+    if name.endswith(_NEMO):
+        return split_names.split_named_by(name[: -len(_NEMO)] + ".json")
+    is_one = not _is_file(name) or name.endswith(".jsonl") or split_names.begins_with_usual_name(name)
+    return split_names.split_named_by(name) if is_one else None
+
+
+def _base_folder(files: SplitFiles, first: Row) -> str:
+    beside = posixpath.dirname(files.paths[0])
+    sounds = posixpath.join(beside, _COMMON_VOICE_FOLDER)
+    return sounds if _COMMON_VOICE_COLUMN in first.values and files.folder.is_folder(sounds) else beside
+
+
+def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
+    columns, rows = layout.with_columns(files, read_manifest(files.folder.file(files.paths[0]), files.name), names)
+    head = list(islice(rows, 1))
+    rows, beside = chain(head, rows), posixpath.dirname(files.paths[0])
+    if tar_shards.are_named_by(head, files.folder, beside):
+        rows = tar_shards.with_sounds(rows, files.folder, beside, columns.audio)
+    return OpenedRows(columns, rows)
+
+
+def read_manifest(file: str, name: str) -> Iterator[Row]:
+    """Yield the rows of a manifest, broken ones too. DatasetInvalid for a file that is not one."""
     suffix = "." + name.rsplit(".", 1)[-1]
     with source_files.open_text(file) as text, source_files.in_utf8(name):
         yield from _table_rows(text, suffix, name) if suffix in tables.SUFFIXES else _json_rows(text, name)
@@ -70,7 +87,7 @@ def _table_rows(text: TextIO, suffix: str, name: str) -> Iterator[Row]:
     try:
         yield from (Row(*row) for row in tables.rows(text, suffix))
     except tables.NoTableError as error:
-        raise TrainerError("DatasetInvalid", f"{quoted(name)} is no table: {words_of(error)}") from error
+        raise TrainerError("DatasetInvalid", f"{quoted(name)} is not a table: {words_of(error)}") from error
 
 
 def _json_rows(text: TextIO, name: str) -> Iterator[Row]:
@@ -110,7 +127,7 @@ def _parsed(text: str) -> Any:
 
 
 def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    """Return an object; ValueError for one with two values of one name, of which the first would be lost."""
+    """Return an object. ValueError where two values have one name: the first would be lost."""
     values = dict(pairs)
     if len(values) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
@@ -118,39 +135,14 @@ def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     return values
 
 
-def find_columns(rows: Sequence[Row], audio: Sequence[str], text: Sequence[str], name: str) -> Columns:
-    """Return the first names of each list that the rows have; MissingColumnError says which columns there are.
-
-    One that is there but for its case, or for blanks around it, is taken where none is there as it is.
-    """
-    present: Dict[str, None] = {}
-    for row in rows:
-        present.update(dict.fromkeys(row.values))
-    return Columns(
-        _column(present, audio, "dataset.audioColumn", name),
-        _column(present, text, "dataset.textColumn", name),
-        row_languages.column_of(present),
-    )
-
-
-def _column(present: Mapping[str, None], wanted: Sequence[str], field: str, name: str) -> str:
-    alike = {_folded(column): column for column in reversed(list(present))}
-    for column in wanted:
-        if column in present:
-            return column
-    for column in wanted:
-        if _folded(column) in alike:
-            return alike[_folded(column)]
-    raise MissingColumnError(
-        f"{field}: no column {printable(' or '.join(wanted))} in {quoted(name)}; its columns are {listed(present)}",
-        tuple(present),
-    )
-
-
-def _folded(column: str) -> str:
-    return column.strip().casefold()
-
-
-def names_of(wanted: Optional[str], known: Optional[str], usual: Tuple[str, ...]) -> Tuple[str, ...]:
-    """Return the column names to look for: the spec's alone, else the known data set's and then the usual ones."""
-    return (wanted,) if wanted else tuple(dict.fromkeys([known, *usual] if known else usual))
+MANIFEST = Layout(
+    endings=_ENDINGS,
+    is_file=_is_file,
+    open_rows=_open_rows,
+    examples=("{split}.jsonl", "{split}.csv", "{split}/metadata.csv"),
+    find_named=_find_named,
+    find_list_of_all=_find_list_of_all,
+    find_unnamed=_find_unnamed,
+    split_named_by=_split_named_by,
+    base_folder=_base_folder,
+)

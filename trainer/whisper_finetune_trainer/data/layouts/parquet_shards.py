@@ -1,8 +1,6 @@
-"""Parquet files with embedded audio, as the Hub has them: rows without their sound, and the sound of one row."""
+"""Parquet shards, as the Hub has them: with the sounds in their cells, or with paths."""
 
 import posixpath
-import threading
-from functools import lru_cache
 from typing import Any, Iterator, Mapping, Sequence, Tuple
 
 import pyarrow as pa
@@ -13,55 +11,67 @@ from whisper_finetune_trainer.data.audio.audio_sources import Cell, Held, Sound
 from whisper_finetune_trainer.data.audio.segments import MANIFEST_COLUMNS as SEGMENT_COLUMNS
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts.manifest import Columns, Row
+from whisper_finetune_trainer.data.layouts import layout, split_names
+from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, ShardReader, SplitFiles
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.quoting import listed, quoted
 
-#: A row group is read as a whole, and two are held: the one that is read and the one before it.
-_LARGEST_GROUP_BYTES = 512 * 1024 * 1024
-_GROUPS_HELD = 2
+_ENDING = ".parquet"
 #: Where a shard is read from end to end: bytes of one request, of a column's pages at a time, and rows at a time.
 _STREAM_BLOCK_BYTES = 4 * 1024 * 1024
 _PAGE_BYTES = 1024 * 1024
 _STREAM_ROWS = 16
-_reading = threading.RLock()
 
 
-def column_names(folder: DataFolder, path: str) -> Tuple[str, ...]:
-    """Return the columns of a shard; DatasetInvalid for a file that is none."""
-    return tuple(parquet_cells.opened(folder.file(path)).schema_arrow.names)
+def _is_file(name: str) -> bool:
+    return name.endswith(_ENDING)
 
 
-def rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator[Row]:
-    """Yield the rows of all shards: the text, and where the sound is. One row group's texts are held at a time."""
+def _find_named(folder: DataFolder, split: str) -> Tuple[str, ...]:
+    return split_names.find_named_shards(folder, split, _ENDING)
+
+
+def _find_unnamed(folder: DataFolder, splits: Sequence[str]) -> Tuple[str, ...]:
+    # Beside files that are named after splits, others are not the train split.
+    return () if splits else split_names.find_numbered_shards(folder, _ENDING)
+
+
+def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
+    present = parquet_cells.open_parquet(files.folder.file(files.paths[0])).schema_arrow.names
+    columns = layout.require_columns(files, [Row(0, dict.fromkeys(present))], names)
+    return OpenedRows(columns, _rows(files.folder, files.paths, columns))
+
+
+def _rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator[Row]:
+    """Yield the rows of all shards: the text, and where the sound is. One row group's texts are in memory at a time."""
     number = 0
     for path in paths:
         file = folder.file(path)
-        parquet_cells.require_columns(parquet_cells.opened(file).schema_arrow, columns, path)
-        for group in range(parquet_cells.opened(file).num_row_groups):
-            with parquet_cells.whole(path):
+        _require_columns(parquet_cells.open_parquet(file).schema_arrow, columns, path)
+        for group in range(parquet_cells.open_parquet(file).num_row_groups):
+            with parquet_cells.broken_file_refused(path):
                 names, texts = _names_and_texts(file, group, columns)
-                places = _more(file, group, columns, len(texts))
-            for row, (name, text, place) in enumerate(zip(names, texts, places)):
+                more = _more(file, group, columns, len(texts))
+            for row, (name, text, values) in enumerate(zip(names, texts, more)):
                 number += 1
                 sound = _sound(name, path, Cell(file, group, row, columns.audio))
-                yield Row(number, {**place, columns.audio: sound, columns.text: text})
+                yield Row(number, {**values, columns.audio: sound, columns.text: text})
 
 
-def is_embedded(folder: DataFolder, path: str, column: str) -> bool:
-    """Return whether a shard holds the sounds themselves, and not their paths."""
-    return _is_embedded(folder.file(path), column)
+def _holds_sounds(files: SplitFiles, columns: Columns) -> bool:
+    return _is_embedded(files.folder.file(files.paths[0]), columns.audio)
 
 
-def rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int) -> Iterator[Tuple[Row, int]]:
+def _rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int) -> Iterator[Tuple[Row, int]]:
     """Yield the rows of a shard from a row on, their sounds in memory, each with the row that is next.
 
-    A row group is read by its pages, so its size does not matter. DatasetInvalid for a file that is no whole shard.
+    A row group is read by its pages, so its size does not matter. DatasetInvalid for a file that is not a whole shard.
     """
     file, first = folder.file(path), 0
-    with parquet_cells.whole(path), source_files.open_file(file, _STREAM_BLOCK_BYTES) as opened:
+    with parquet_cells.broken_file_refused(path), source_files.open_file(file, _STREAM_BLOCK_BYTES) as opened:
         shard = parquet.ParquetFile(opened, buffer_size=_PAGE_BYTES, pre_buffer=False)
-        parquet_cells.require_columns(shard.schema_arrow, columns, path)
+        _require_columns(shard.schema_arrow, columns, path)
         for group in range(shard.num_row_groups):
             after = first + shard.metadata.row_group(group).num_rows
             if start < after:
@@ -70,6 +80,30 @@ def rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int)
                     sound = _sound_in_memory(path, cell, values[columns.audio])
                     yield Row(first + row, {**values, columns.audio: sound}), first + row + 1
             first = after
+
+
+def _require_columns(schema: Any, columns: Columns, name: str) -> None:
+    """Raise DatasetInvalid for a shard that has not one column of each name, or sounds in a form that is not known."""
+    for column in (columns.audio, columns.text):
+        if column not in schema.names:
+            raise TrainerError(
+                "DatasetInvalid",
+                f"{quoted(name)} has no column {quoted(column)}; its columns are {listed(schema.names)}, and all "
+                "shards of a split must have the same",
+            )
+        if schema.names.count(column) > 1:
+            raise TrainerError(
+                "DatasetInvalid",
+                f"{quoted(name)} has {schema.names.count(column)} columns {quoted(column)}: rename all but one",
+            )
+    kind = schema.field(columns.audio).type
+    fields = [field.name for field in kind] if pa.types.is_struct(kind) else ["bytes"]
+    if "bytes" not in fields:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"column {quoted(columns.audio)} of {quoted(name)} holds {quoted(' and '.join(fields))}, and no bytes; "
+            "write each sound as a file, in bytes, or in a struct of bytes and path",
+        )
 
 
 def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Iterator[Tuple[int, Mapping[str, Any]]]:
@@ -81,26 +115,17 @@ def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Itera
     wanted = [*(f"{columns.audio}.{name}" for name in parts), *names[1 if parts else 0 :]]
     row = 0
     for batch in shard.iter_batches(_STREAM_ROWS, row_groups=[group], columns=wanted, use_threads=False):
-        for place in range(batch.num_rows):
+        for position in range(batch.num_rows):
             if row >= start:
-                yield row, {name: batch.column(name)[place].as_py() for name in names}
+                yield row, {name: batch.column(name)[position].as_py() for name in names}
             row += 1
 
 
 def _sound_in_memory(path: str, cell: Cell, value: Any) -> Sound:
     found = value if isinstance(value, dict) else {"bytes": value}
     content, name = found.get("bytes"), found.get("path")
-    # Also where there is none: a cell's place alone would be read with all of its row group.
+    # Also where there is none: a cell alone would be read with all of its row group.
     return Sound(Held(content if isinstance(content, bytes) else b"", cell), _name_of(name, path, cell))
-
-
-def content(cell: Cell) -> bytes:
-    """Return the sound file in a cell, empty where there is none; the rest of its row group is held for the next."""
-    # One at a time: readers that ask for rows of one group together would each read all of it.
-    with _reading, parquet_cells.whole(cell.file):
-        value = _sounds(cell.file, cell.row_group, cell.column)[cell.row].as_py()
-    found = value.get("bytes") if isinstance(value, dict) else value
-    return found if isinstance(found, bytes) else b""
 
 
 def _sound(name: Any, path: str, cell: Cell) -> Any:
@@ -116,19 +141,20 @@ def _name_of(name: Any, path: str, cell: Cell) -> str:
 
 
 def _is_embedded(file: str, column: str) -> bool:
-    kind = parquet_cells.opened(file).schema_arrow.field(column).type
+    """Return whether a shard holds the sounds themselves, and not their paths."""
+    kind = parquet_cells.open_parquet(file).schema_arrow.field(column).type
     return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence[Any], Sequence[Any]]":
-    kind = parquet_cells.opened(file).schema_arrow.field(columns.audio).type
+    kind = parquet_cells.open_parquet(file).schema_arrow.field(columns.audio).type
     has_names = pa.types.is_struct(kind) and "path" in [field.name for field in kind]
     name = f"{columns.audio}.path" if has_names else None
     if not _is_embedded(file, columns.audio):
         name = columns.audio
     wanted = [columns.text, *([name] if name else [])]
-    with _reading:
-        table = parquet_cells.opened(file).read_row_group(group, columns=wanted, use_threads=False)
+    with parquet_cells.READING:
+        table = parquet_cells.open_parquet(file).read_row_group(group, columns=wanted, use_threads=False)
     texts = table.column(columns.text).to_pylist()
     if name is None:
         return [None] * len(texts), texts
@@ -137,34 +163,22 @@ def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence
 
 
 def _more(file: str, group: int, columns: Columns, rows: int) -> Sequence[Mapping[str, Any]]:
-    """Return what each row says of its language and, where its sound lies elsewhere, of the part of its recording."""
+    """Return what each row says of its language and, where its sound lies elsewhere, of its segment."""
     wanted = [columns.language, *([] if _is_embedded(file, columns.audio) else SEGMENT_COLUMNS)]
-    present = [name for name in wanted if name in parquet_cells.opened(file).schema_arrow.names]
+    present = [name for name in wanted if name in parquet_cells.open_parquet(file).schema_arrow.names]
     if not present:
         return [{}] * rows
-    with _reading:
-        found = parquet_cells.opened(file).read_row_group(group, columns=present, use_threads=False).to_pylist()
+    with parquet_cells.READING:
+        found = parquet_cells.open_parquet(file).read_row_group(group, columns=present, use_threads=False).to_pylist()
     return list(found)
 
 
-@lru_cache(maxsize=_GROUPS_HELD)
-def _sounds(file: str, group: int, column: str) -> Any:
-    opened = parquet_cells.opened(file)
-    size = _column_bytes(opened, group, column)
-    if size > _LARGEST_GROUP_BYTES:
-        raise TrainerError(
-            "DatasetInvalid",
-            f"{quoted(file)}: row group {group} holds {size / 1e6:.0f} MB of sound, more than "
-            f"{_LARGEST_GROUP_BYTES / 1e6:.0f} MB, and must be read as a whole for each clip; "
-            "write it again with smaller ones (row_group_size=100 in pyarrow's write_table)",
-        )
-    # Without the path, which is a second column in the file.
-    kind = opened.schema_arrow.field(column).type
-    name = f"{column}.bytes" if pa.types.is_struct(kind) else column
-    return opened.read_row_group(group, columns=[name], use_threads=False).column(column)
-
-
-def _column_bytes(opened: Any, group: int, column: str) -> int:
-    chunks = opened.metadata.row_group(group)
-    found = (chunks.column(place) for place in range(chunks.num_columns))
-    return sum(chunk.total_uncompressed_size for chunk in found if chunk.path_in_schema.split(".")[0] == column)
+PARQUET = Layout(
+    endings=(_ENDING,),
+    is_file=_is_file,
+    open_rows=_open_rows,
+    examples=(f"{{split}}-*{_ENDING}",),
+    find_named=_find_named,
+    find_unnamed=_find_unnamed,
+    shards=ShardReader("row", _rows_with_sound, _holds_sounds),
+)

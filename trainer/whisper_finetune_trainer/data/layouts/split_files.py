@@ -1,80 +1,43 @@
-"""Which files a split of a folder is made of, by the layouts that speech data sets come in."""
+"""Which files a split of a data set is made of: the first layout counts that has any."""
 
-import posixpath
-import re
-from dataclasses import dataclass
-from typing import FrozenSet, Iterable, List, Optional, Tuple
-
-from typing_extensions import Literal
+from typing import Iterable, Iterator, Optional, Tuple
 
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts import folder_shapes, line_index, manifest
+from whisper_finetune_trainer.data.layouts import folder_shapes, split_names
+from whisper_finetune_trainer.data.layouts.kaldi import KALDI
+from whisper_finetune_trainer.data.layouts.layout import Layout, SplitFiles, SplitFolders
+from whisper_finetune_trainer.data.layouts.line_index import LINE_INDEX
+from whisper_finetune_trainer.data.layouts.manifest import MANIFEST
+from whisper_finetune_trainer.data.layouts.parquet_shards import PARQUET
+from whisper_finetune_trainer.data.layouts.tar_shards import TAR
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, quoted
 
-Format = Literal["manifest", "kaldi", "line index", "tar", "parquet"]
-#: Kaldi's list of recordings; the texts lie beside it.
-WAV_SCP = "wav.scp"
-#: Lists of all clips, whatever splits there are.
-_LISTS_OF_ALL = ("manifest.jsonl", "manifest.json", "metadata.jsonl", "metadata.csv")
-#: What splits are called that nobody trains on, and what others are.
-_HELD_OUT_NAMES = frozenset(("test", "dev", "val", "valid", "validation", "eval", "evaluation"))
-_SPLIT_NAMES = _HELD_OUT_NAMES | {"train", "training", "validated", "invalidated", "other"}
+#: In order of precedence. A further layout is a module of its own, its line here, its fixture in the tests, and its row
+#: in docs/generate/data.template.md.
+LAYOUTS: Tuple[Layout, ...] = (LINE_INDEX, MANIFEST, KALDI, TAR, PARQUET)
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tgz")
-#: NeMo's list of sounds in tar files.
-_TARRED = "tarred_audio_manifest.json"
-_NUMBERED = r"([-_.]?[0-9][0-9A-Za-z_-]*)?"
 
 
-@dataclass(frozen=True)
-class SplitFolders:
-    """Which rows of a list a split is, by the folders that their sounds lie in."""
-
-    #: The only folder, None for all but the other ones.
-    only: Optional[str]
-    others: FrozenSet[str] = frozenset()
-
-    def hold(self, path: str) -> bool:
-        """Return whether a sound is of the split."""
-        found = path.replace("\\", "/").split("/")[:-1]
-        return self.only in found if self.only is not None else self.others.isdisjoint(found)
-
-
-@dataclass(frozen=True)
-class SplitFiles:
-    """Files of one split, by their paths in the folder: one manifest, one wav.scp, all line indexes, or all shards."""
-
-    folder: DataFolder
-    format: Format
-    paths: Tuple[str, ...]
-    #: Of a list of all clips, the names of folders that tell its splits.
-    folders: Optional[SplitFolders] = None
-
-    @property
-    def name(self) -> str:
-        """Return what messages call the split's files."""
-        first = posixpath.basename(self.paths[0])
-        return first if len(self.paths) == 1 else f"{first} and {len(self.paths) - 1} more"
-
-
-def find(folder: DataFolder, split: str, *, is_train: bool, held_out: Optional[str] = None) -> SplitFiles:
-    """Return the files of a split; DatasetNotFound says what there is instead.
+def find_split_files(folder: DataFolder, split: str, *, is_train: bool, held_out: Optional[str] = None) -> SplitFiles:
+    """Return the files of a split. DatasetNotFound says what there is instead.
 
     The train split may also be all that the folder holds, under no split's name: all of a list of clips but those in a
     folder of another split. So the split that is held out may be the rows of that list in a folder of its name.
     """
-    found = _by_name(folder, split)
+    found = _find_named(folder, split)
     if found is None and is_train:
-        found = _without_a_name(folder, (_HELD_OUT_NAMES | {held_out or split}) - {split})
+        others = (split_names.HELD_OUT_NAMES | {held_out or split}) - {split}
+        found = _find_list_of_all(folder, SplitFolders(only=None, others=others)) or _find_unnamed(folder)
     if found is None and not is_train:
-        found = _list_of_all(folder, SplitFolders(only=split))
+        found = _find_list_of_all(folder, SplitFolders(only=split))
     if found is None:
-        raise missing(folder, split)
+        raise missing_split(folder, split)
     return found
 
 
-def of_file(folder: DataFolder, name: str, split: str, *, is_train: bool) -> SplitFiles:
-    """Return a source that is one file: all of it is the train split; DatasetNotFound, DatasetInvalid."""
+def files_of_one(folder: DataFolder, name: str, split: str, *, is_train: bool) -> SplitFiles:
+    """Return a source that is one file. All of it is the train split. DatasetNotFound, DatasetInvalid."""
     address = f"{folder.address}/{name}"
     if not is_train:
         raise TrainerError(
@@ -82,127 +45,67 @@ def of_file(folder: DataFolder, name: str, split: str, *, is_train: bool) -> Spl
             f"dataset.evalSplit {split}: {address} is one manifest and all of it is the train split; "
             "let dataset.source name the folder that holds both splits",
         )
-    kind = _format(name)
-    if kind is None:
-        known = ", ".join((*manifest.SUFFIXES, ".parquet", ".tar", WAV_SCP))
+    found = next((layout for layout in LAYOUTS if layout.is_file(name)), None)
+    if found is None:
+        known = ", ".join(ending for layout in LAYOUTS for ending in layout.endings)
         advice = "; it is compressed: unpack it first" if name.endswith(_COMPRESSED) else ""
-        raise TrainerError("DatasetInvalid", f"{quoted(name)} is no manifest; one of {known} is expected{advice}")
-    return SplitFiles(folder, kind, (name,))
+        raise TrainerError("DatasetInvalid", f"{quoted(name)} is not a manifest; one of {known} is expected{advice}")
+    return SplitFiles(folder, found, (name,))
 
 
-def _format(name: str) -> Optional[Format]:
-    if name == WAV_SCP:
-        return "kaldi"
-    if line_index.is_one(name):
-        return "line index"
-    if name.endswith(".tar"):
-        return "tar"
-    if name.endswith(".parquet"):
-        return "parquet"
-    return "manifest" if manifest.is_manifest(name) else None
-
-
-def _by_name(folder: DataFolder, split: str) -> Optional[SplitFiles]:
-    for path in _manifests(split):
-        if folder.is_file(path):
-            return SplitFiles(folder, "manifest", (path,))
-    for path in (f"{split}/{WAV_SCP}", f"data/{split}/{WAV_SCP}"):
-        if folder.is_file(path):
-            return SplitFiles(folder, "kaldi", (path,))
-    return _shards_by_name(folder, split)
-
-
-def _shards_by_name(folder: DataFolder, split: str) -> Optional[SplitFiles]:
-    named = re.compile(f"^{re.escape(split)}{_NUMBERED}$")
-    for place in ("", "data", "audio"):
-        found = _shards(folder, place, named)
-        if found:
-            return found
-    return _shards(folder, split) or _shards(folder, f"data/{split}")
-
-
-def _shards(folder: DataFolder, place: str, named: Optional["re.Pattern[str]"] = None) -> Optional[SplitFiles]:
-    """Return the shards in a folder; `named` is what their names without suffix must match."""
-    formats: Tuple[Format, Format] = ("parquet", "tar")
-    for kind in formats:
-        stems = [name[: -len(kind) - 1] for name in folder.names(place) if name.endswith(f".{kind}")]
-        kept = [f"{stem}.{kind}" for stem in stems if named is None or named.match(stem)]
-        if kept:
-            return SplitFiles(folder, kind, tuple(posixpath.join(place, name) for name in kept))
-    return None
-
-
-def _list_of_all(folder: DataFolder, folders: SplitFolders) -> Optional[SplitFiles]:
-    path = next(filter(folder.is_file, _LISTS_OF_ALL), None)
-    return None if path is None else SplitFiles(folder, "manifest", (path,), folders)
-
-
-def _without_a_name(folder: DataFolder, other_splits: FrozenSet[str]) -> Optional[SplitFiles]:
-    found = _list_of_all(folder, SplitFolders(only=None, others=other_splits))
-    if found is not None:
-        return found
-    if folder.is_file(_TARRED):
-        return SplitFiles(folder, "manifest", (_TARRED,))
-    if folder.is_file(WAV_SCP):
-        return SplitFiles(folder, "kaldi", (WAV_SCP,))
-    indexes = _line_indexes(folder)
-    if indexes:
-        return SplitFiles(folder, "line index", indexes)
-    # Shards that are named after other splits are not the train split's.
-    return _shards(folder, "", re.compile("^[0-9]")) if not splits_of(folder) else None
-
-
-def _line_indexes(folder: DataFolder) -> Tuple[str, ...]:
-    """Return those at the top, and those in the folders that OpenSLR's archives are unpacked to."""
-    places = ["", *(name for name in folder.names() if folder.is_folder(name))]
-    return tuple(
-        posixpath.join(place, name) for place in places for name in folder.names(place) if line_index.is_one(name)
-    )
-
-
-def _manifests(split: str) -> List[str]:
-    names = [f"{split}.{suffix}" for suffix in ("jsonl", "csv", "tsv", "json")]
-    names += [f"{split}_manifest.json", f"{split}/{_TARRED}", f"{split}/metadata.jsonl", f"{split}/metadata.csv"]
-    return [*names, f"{split}/manifest.jsonl", f"{split}/manifest.json"]
-
-
-def splits_of(folder: DataFolder) -> Tuple[str, ...]:
+def list_splits(folder: DataFolder) -> Tuple[str, ...]:
     """Return the splits that a folder has by the names in it."""
-    stems = (re.sub(f"{_NUMBERED}$", "", name.rsplit(".", 1)[0]) for name in _named(folder))
-    return tuple(sorted({stem for stem in stems if stem and _by_name(folder, stem)}))
+    names = (*folder.names(), *folder.names("data"))
+    return tuple(sorted({split for layout in LAYOUTS for split in _splits_of_layout(layout, folder, names)}))
 
 
-def _named(folder: DataFolder) -> Iterable[str]:
-    yield from (name for name in (*folder.names(), *folder.names("data")) if _format(name) != "manifest")
-    yield from (name.replace("_manifest.json", ".json") for name in folder.names() if _is_named_after_a_split(name))
-
-
-def _is_named_after_a_split(name: str) -> bool:
-    """Return whether a file is the list of a split by its name: other tables, and JSON, may be anything."""
-    if _format(name) != "manifest" or name in {*_LISTS_OF_ALL, _TARRED}:
-        return False
-    return name.endswith((".jsonl", "_manifest.json")) or _is_of_a_split(name)
-
-
-def _is_of_a_split(name: str) -> bool:
-    return re.split("[-_.]", name, maxsplit=1)[0] in _SPLIT_NAMES
-
-
-def missing(folder: DataFolder, split: str) -> TrainerError:
+def missing_split(folder: DataFolder, split: str) -> TrainerError:
     """Return what is said where a folder has no such split: which ones it has, what it looks like, what it holds."""
-    splits = splits_of(folder)
+    splits = list_splits(folder)
     if splits:
-        are_parts = len(splits) > 1 and not any(map(_is_of_a_split, splits))
+        are_parts = len(splits) > 1 and not any(map(split_names.begins_with_usual_name, splits))
         advice = "; if these are parts of one split, put their lines into one train.jsonl" if are_parts else ""
         said = f"split {split}: {folder.address} has the splits {listed(splits)}{advice}"
         return TrainerError("DatasetNotFound", said)
-    said = folder_shapes.of_folder(folder) or (
-        f"no layout that is read here is in it, such as {split}.jsonl, {split}.csv, {split}/metadata.csv, "
-        f"{split}/{WAV_SCP}, {split}-*.tar or {split}-*.parquet"
-    )
-    others = [name for name in folder.names() if _format(name) == "manifest" and name not in _LISTS_OF_ALL]
-    more = f"; if {quoted(others[0])} is a list of clips, let dataset.source name it" if others else ""
     held = listed(folder.names()) if folder.names() else "nothing"
+    said = _without_name(folder, split) or folder_shapes.of_folder(folder) or _no_layout(folder, split)
     return TrainerError(
-        "DatasetNotFound", f"split {split}: {folder.address} holds {held}: {said}{more}; docs/data.md has all layouts"
+        "DatasetNotFound", f"split {split}: {folder.address} holds {held}: {said}; docs/data.md has all layouts"
     )
+
+
+def _find_named(folder: DataFolder, split: str) -> Optional[SplitFiles]:
+    found = (SplitFiles(folder, layout, layout.find_named(folder, split)) for layout in LAYOUTS)
+    return next((files for files in found if files.paths), None)
+
+
+def _find_list_of_all(folder: DataFolder, folders: SplitFolders) -> Optional[SplitFiles]:
+    found = (SplitFiles(folder, layout, layout.find_list_of_all(folder), folders) for layout in LAYOUTS)
+    return next((files for files in found if files.paths), None)
+
+
+def _find_unnamed(folder: DataFolder) -> Optional[SplitFiles]:
+    splits = list_splits(folder)
+    found = (SplitFiles(folder, layout, layout.find_unnamed(folder, splits)) for layout in LAYOUTS)
+    return next((files for files in found if files.paths), None)
+
+
+def _splits_of_layout(layout: Layout, folder: DataFolder, names: Iterable[str]) -> Iterator[str]:
+    stems = filter(None, map(layout.split_named_by, names))
+    yield from (stem for stem in set(stems) if layout.find_named(folder, stem))
+
+
+def _without_name(folder: DataFolder, split: str) -> Optional[str]:
+    """Return why what is there is not the split, where it is all under no split's name."""
+    files = _find_list_of_all(folder, SplitFolders(only=split))
+    if files is not None:
+        return f"{quoted(files.name)} lists no clip in a folder {quoted(split)}"
+    files = _find_unnamed(folder)
+    return None if files is None else f"{quoted(files.name)} names no split, so all of it is the train split"
+
+
+def _no_layout(folder: DataFolder, split: str) -> str:
+    *examples, last = (example.format(split=split) for layout in LAYOUTS for example in layout.examples)
+    others = [name for name in folder.names() if any(layout.is_file(name) for layout in LAYOUTS)]
+    more = f"; if {quoted(others[0])} is a list of clips, let dataset.source name it" if others else ""
+    return f"no layout that is read here is in it, such as {', '.join(examples)} or {last}{more}"

@@ -1,19 +1,27 @@
-"""WebDataset's tar shards: a clip is the members that share a name up to its first dot, and lie beside each other."""
+"""Sounds in tar files: WebDataset's shards, and those that a manifest of NeMo names by `shard_id`.
+
+In a shard of WebDataset a clip is the members that share a name up to its first dot, and lie beside each other.
+"""
 
 import json
 import logging
 import posixpath
 import tarfile
+from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
-from typing import Any, BinaryIO, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from whisper_finetune_trainer.data.audio.audio_sources import Held, Member, Sound
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts.manifest import Row
+from whisper_finetune_trainer.data.layouts import layout, split_names
+from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, ShardReader, SplitFiles
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
 
+_ENDING = ".tar"
 _SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])
 _TEXTS = frozenset(["lab", "text", "transcript", "txt"])
 _JSON = "json"
@@ -24,6 +32,9 @@ _LARGEST_SOUND_BYTES = 48 * 1024 * 1024
 #: Bytes that one request fetches where a shard is read from end to end.
 _STREAM_BLOCK_BYTES = 4 * 1024 * 1024
 _END = bytes(tarfile.BLOCKSIZE)
+#: What a manifest of NeMo names its tar files by, one after another, and how many of these are remembered.
+_SHARD_ID = "shard_id"
+_SHARDS_REMEMBERED = 4
 logger = logging.getLogger(__name__)
 
 
@@ -35,8 +46,55 @@ class _Found(NamedTuple):
     end: int
 
 
-def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
-    """Yield the clips of all shards in order; DatasetInvalid for a shard that is no plain tar file."""
+def _is_file(name: str) -> bool:
+    return name.endswith(_ENDING)
+
+
+def _find_named(folder: DataFolder, split: str) -> Tuple[str, ...]:
+    return split_names.find_named_shards(folder, split, _ENDING)
+
+
+def _find_unnamed(folder: DataFolder, splits: Sequence[str]) -> Tuple[str, ...]:
+    # Beside files that are named after splits, others are not the train split.
+    return () if splits else split_names.find_numbered_shards(folder, _ENDING)
+
+
+def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
+    return layout.with_columns(files, _rows(files.folder, files.paths), names)
+
+
+def are_named_by(first: Sequence[Row], folder: DataFolder, beside: str) -> bool:
+    """Return whether the first rows of a manifest in the folder `beside` name a tar file that is there."""
+    shard = first[0].values.get(_SHARD_ID) if first else None
+    return shard is not None and folder.is_file(_path_of_shard(beside, shard))
+
+
+def with_sounds(rows: Iterator[Row], folder: DataFolder, beside: str, column: str) -> Iterator[Row]:
+    """Yield the rows of a manifest with their sounds in the tar files beside it instead of paths."""
+
+    @lru_cache(maxsize=_SHARDS_REMEMBERED)
+    def members(path: str) -> Mapping[str, Member]:
+        return {found.member.name: found.member for found in _members(folder.file(path), path)}
+
+    for row in rows:
+        if row.broken:
+            yield row
+            continue
+        path, name = _path_of_shard(beside, row.values.get(_SHARD_ID)), row.values.get(column)
+        member = members(path).get(str(name)) if folder.is_file(path) else None
+        values = {**row.values, column: Sound(member, f"{path}/{name}") if member else name}
+        yield replace(
+            row, values=values, broken=None if member else f"names {quoted(name)}, which is not in {quoted(path)}"
+        )
+
+
+def _path_of_shard(beside: str, shard: Any) -> str:
+    # A number, which leads to no other folder.
+    return posixpath.join(beside, f"audio_{str(shard).replace('/', '-')}{_ENDING}")
+
+
+def _rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
+    """Yield the clips of all shards in order. DatasetInvalid for a shard that is not a plain tar file."""
     number = 0
     for path in paths:
         for key, members in groupby(_members(folder.file(path), path), key=_key_of):
@@ -44,7 +102,7 @@ def rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
             yield _row(number, path, key, list(members))
 
 
-def rows_with_sound(folder: DataFolder, path: str, start: int) -> Iterator[Tuple[Row, int]]:
+def _rows_with_sound(folder: DataFolder, path: str, _columns: Columns, start: int) -> Iterator[Tuple[Row, int]]:
     """Yield the clips of a shard from a byte on, their sounds in memory, each with the byte that the next begins at.
 
     A row's number is the byte that its clip begins at. DatasetInvalid for a shard that is cut or broken.
@@ -55,9 +113,8 @@ def rows_with_sound(folder: DataFolder, path: str, start: int) -> Iterator[Tuple
         start = members[-1].end
 
 
-def members_by_name(folder: DataFolder, path: str) -> Dict[str, Member]:
-    """Return every file of a shard by its name; DatasetInvalid for a shard that is no plain tar file."""
-    return {found.member.name: found.member for found in _members(folder.file(path), path)}
+def _holds_sounds(_files: SplitFiles, _columns: Columns) -> bool:
+    return True
 
 
 def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) -> Iterator[_Found]:
@@ -77,7 +134,7 @@ def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) 
     except tarfile.TarError as error:
         raise TrainerError(
             "DatasetInvalid",
-            f"{quoted(path)} is no whole plain tar file ({words_of(error)}); compressed ones must be unpacked first",
+            f"{quoted(path)} is not a whole plain tar file ({words_of(error)}); compressed ones must be unpacked first",
         ) from error
 
 
@@ -170,3 +227,14 @@ def _key(name: str) -> str:
 
 def _suffix(name: str) -> str:
     return name.rsplit(".", 1)[-1].lower()
+
+
+TAR = Layout(
+    endings=(_ENDING,),
+    is_file=_is_file,
+    open_rows=_open_rows,
+    examples=(f"{{split}}-*{_ENDING}",),
+    find_named=_find_named,
+    find_unnamed=_find_unnamed,
+    shards=ShardReader("byte", _rows_with_sound, _holds_sounds),
+)

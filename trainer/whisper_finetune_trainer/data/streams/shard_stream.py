@@ -11,13 +11,11 @@ from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
 
 from whisper_finetune_trainer.data.clips import Drop
 from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.layouts import parquet_shards, tar_shards
-from whisper_finetune_trainer.data.layouts.manifest import Row
-from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
+from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.messages.errors import TrainerError
 
-_UNITS = {"tar": "byte", "parquet": "row"}
 logger = logging.getLogger(__name__)
 
 
@@ -56,9 +54,10 @@ class StreamedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardStream:
-    """Reads the shards of a split; `split` has their columns."""
+    """Reads the shards of a split. `split` has their columns."""
 
     files: SplitFiles
+    reader: ShardReader
     split: Split
     lanes: int
 
@@ -87,7 +86,7 @@ class ShardStream:
     def _lane(self, paths: Sequence[str], start: Place) -> "Iterator[_Read]":
         at = start.at
         for number in range(start.shard, len(paths)):
-            split = replace(self.split, name=paths[number], unit=_UNITS[self.files.format])
+            split = replace(self.split, name=paths[number], unit=self.reader.position_unit)
             try:
                 for row, after in self._shard(paths[number], at):
                     yield _Read(split, row, None, Place(number, after))
@@ -101,10 +100,7 @@ class ShardStream:
     def _shard(self, path: str, start: int) -> Iterator[Tuple[Row, int]]:
         folder = self.files.folder
         with source_files.explained(folder.file(path)):
-            if self.files.format == "tar":
-                yield from tar_shards.rows_with_sound(folder, path, start)
-            else:
-                yield from parquet_shards.rows_with_sound(folder, path, self.split.columns, start)
+            yield from self.reader.rows_with_sound(folder, path, self.split.columns, start)
 
 
 class _Read(NamedTuple):

@@ -1,8 +1,9 @@
 """When a data set is read as a stream, and the bounds of one. Pure."""
 
 from dataclasses import dataclass
+from typing import Optional
 
-from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 
 _GIB = 1024**3
 _MIB = 1024**2
@@ -28,11 +29,6 @@ class StreamLimits:
 LIMITS = StreamLimits()
 
 
-def is_streamed(files: SplitFiles, limits: StreamLimits) -> bool:
-    """Return whether a split is read as a stream: shards that are too large together to be listed."""
-    return files.format in {"tar", "parquet"} and total_bytes(files) > limits.listed_bytes
-
-
-def total_bytes(files: SplitFiles) -> int:
-    """Return the size of a split's files."""
-    return sum(files.folder.size_bytes(path) for path in files.paths)
+def stream_reader(files: SplitFiles, limits: StreamLimits) -> Optional[ShardReader]:
+    """Return what reads a split as a stream, None for one that is listed: shards are listed up to a size."""
+    return files.layout.shards if files.size_bytes > limits.listed_bytes else None

@@ -8,12 +8,10 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import clips, data_checks, reader_threads
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
-from whisper_finetune_trainer.data.layouts import parquet_shards
-from whisper_finetune_trainer.data.layouts.split_files import SplitFiles
+from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.data.streams import (
     stream_blocks,
-    stream_limits,
     stream_sample,
     streamed_clips,
     train_stream,
@@ -33,27 +31,24 @@ _READERS = 8
 logger = logging.getLogger(__name__)
 
 
-def require_streamable(files: SplitFiles, split: Split, limits: StreamLimits) -> None:
-    """Raise DatasetInvalid for a data set that must be a stream and cannot be one, with what to do."""
-    if files.format == "parquet" and not parquet_shards.is_embedded(files.folder, files.paths[0], split.columns.audio):
+def require_sounds(files: SplitFiles, reader: ShardReader, split: Split, limits: StreamLimits) -> None:
+    """Raise DatasetInvalid for a data set that must be a stream and whose shards hold no sounds, with what to do."""
+    if not reader.holds_sounds(files, split.columns):
         raise TrainerError(
             "DatasetInvalid",
-            f"{quoted(files.name)} of {files.folder.address}: {stream_limits.total_bytes(files) / 1e9:.1f} GB of "
+            f"{quoted(files.name)} of {files.folder.address}: {files.size_bytes / 1e9:.1f} GB of "
             f"shards are more than the {limits.listed_bytes / 1e9:.0f} GB that are listed clip by clip, and column "
             f"{quoted(split.columns.audio)} holds paths; a stream is read from shards that hold the sounds: embed "
             "them, or give the paths in a manifest",
         )
 
 
-def load(
-    config: TrainerConfig, files: SplitFiles, split: Split, rules: Rules, limits: StreamLimits, given: ClipsRead
-) -> Clips:
+def load(config: TrainerConfig, shards: ShardStream, rules: Rules, limits: StreamLimits, given: ClipsRead) -> Clips:
     """Return a data set whose train clips are a stream; `given` has the clips of evalSplit, none without one."""
     dataset = config.spec.dataset
     fraction = 0.0 if dataset.eval_split is not None else float(dataset.eval_fraction)
-    gigabytes = stream_limits.total_bytes(files) / 1e9
-    logger.info("%s: %.1f GB in %d shards are read as a stream", files.name, gigabytes, len(files.paths))
-    shards = ShardStream(files, split, limits.lanes)
+    files = shards.files
+    logger.info("%s: %.1f GB in %d shards are read as a stream", files.name, files.size_bytes / 1e9, len(files.paths))
     checks = ClipChecks(rules, fraction)
     look = stream_sample.look(shards, checks, limits, dataset.max_eval_clips)
     clips.refuse_too_many(look.drops, look.rows, dataset.max_dropped_fraction)
@@ -62,7 +57,9 @@ def load(
     evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
     warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
     languages = look.languages + given.languages
-    warnings += row_languages.warnings(languages, split.columns.language or given.language_column, config.spec.language)
+    warnings += row_languages.warnings(
+        languages, shards.split.columns.language or given.language_column, config.spec.language
+    )
     look.held_out_sounds.update(_sounds(given))
     copies, more = _copies(look, leave_out=dataset.remove_duplicates)
     warnings += more + _unused(fraction, evaluation) + data_checks.of_sounds(look.sample, config.spec).warnings
