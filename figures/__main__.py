@@ -54,7 +54,7 @@ def lists(house: House) -> Iterable[str]:
     yield _titled("Imported by one sibling alone", shape_figures.imported_by_one_sibling(house.modules))
     for package, modules in house.packages.items():
         shared = shape_figures.shared_names(modules).items()
-        yield _titled(f"Names in several modules of {package}", (f"{name} ({count})" for name, count in shared))
+        yield _titled(f"Public functions of one name in {package}", (f"{name} ({count})" for name, count in shared))
     yield _titled(f"Entered by a decision at the median ({middle.story})", sorted(middle.modules))
     yield _titled("Entered by one clip", sorted(house.clip))
 

@@ -31,15 +31,15 @@ def imported_by_one_sibling(modules: Sequence[Module]) -> list[str]:
 
 
 def shared_names(modules: Sequence[Module]) -> dict[str, int]:
-    """Return public names that stand in more than one module of a package, and in how many."""
-    counts = Counter(name for module in modules for name in module.public_names)
+    """Return names of public functions that several modules of a package have, and how many do."""
+    counts = Counter(name for module in modules for name in module.public_functions)
     return {name: count for name, count in sorted(counts.items()) if count > 1}
 
 
 def unique_percent(packages: Iterable[Sequence[Module]]) -> float:
-    """Return how many in a hundred public names stand in one module of their package alone."""
+    """Return how many in a hundred public functions have a name that no other module of their package has."""
     shared = total = 0
     for modules in packages:
         shared += sum(shared_names(modules).values())
-        total += sum(len(module.public_names) for module in modules)
+        total += sum(len(module.public_functions) for module in modules)
     return 100 * (total - shared) / total

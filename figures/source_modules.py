@@ -25,8 +25,8 @@ class Module:
     lines: int
     #: How many lines each of its functions and methods has.
     function_lines: tuple[int, ...]
-    #: Functions and classes at its top level, without those that begin with an underscore.
-    public_names: tuple[str, ...]
+    #: Names of the functions at its top level, without those that begin with an underscore.
+    public_functions: tuple[str, ...]
     #: Own modules and packages that it imports, by their names.
     imports: frozenset[str]
 
@@ -51,7 +51,7 @@ def _read_module(path: Path, source_root: Path) -> Module:
         path=path,
         lines=len(text.splitlines()),
         function_lines=tuple(_function_lines(tree)),
-        public_names=tuple(_public_names(tree)),
+        public_functions=tuple(_public_functions(tree)),
         imports=frozenset(_imports(tree)),
     )
 
@@ -62,9 +62,9 @@ def _function_lines(tree: ast.Module) -> Iterator[int]:
             yield (node.end_lineno or node.lineno) - node.lineno + 1
 
 
-def _public_names(tree: ast.Module) -> Iterator[str]:
+def _public_functions(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
             yield node.name
 
 
