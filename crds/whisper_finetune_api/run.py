@@ -8,7 +8,7 @@ from typing_extensions import Annotated
 from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.reading import printable
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_api.v1alpha1.status import (
     Count,
     DataSummary,

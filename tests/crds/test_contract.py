@@ -8,7 +8,7 @@ from pydantic import Field
 
 from whisper_finetune_api import contract
 from whisper_finetune_api.contract import CONTRACT, CONTRACT_ENV, LATER
-from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
 
 class Part(ApiModel):

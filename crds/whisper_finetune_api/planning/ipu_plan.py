@@ -4,7 +4,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from pydantic import Field
 
-from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
 
 class IpuPlan(ApiModel):

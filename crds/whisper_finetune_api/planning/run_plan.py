@@ -12,7 +12,7 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.planning.model_dimensions import AUDIO_POSITIONS, Dimensions, dimensions_of
 from whisper_finetune_api.run import Accelerator, Schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
 #: Largest micro-batch by accelerator: more clips at a time gain nothing there and cost memory.
 _LARGEST_MICRO_BATCH = {"cpu": 8, "cuda": 16, "ipu": 1}

@@ -5,7 +5,7 @@ from typing import Optional, Tuple
 from pydantic import Field
 from typing_extensions import Annotated
 
-from whisper_finetune_api.v1alpha1.model import ATOMIC_LIST, ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel
 
 Layers = Annotated[int, Field(ge=0, le=64)]
 Proportion = Annotated[str, Field(pattern=r"^(0\.[0-9]{1,4}|1\.0)$", max_length=6)]

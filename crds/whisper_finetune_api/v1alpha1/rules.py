@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Callable, List, Optional
 
 from pydantic.config import JsonDict, JsonValue
 
-from whisper_finetune_api.v1alpha1.model import rule
+from whisper_finetune_api.v1alpha1.api_model import rule
 
 if TYPE_CHECKING:
     from whisper_finetune_api.v1alpha1.spec import Training, WhisperFineTuneSpec

@@ -8,8 +8,8 @@ from typing_extensions import Annotated
 
 from whisper_finetune_api.addresses import MODEL_PATTERN, NO_PARENT_RULE, OUTPUT_PATTERN, SOURCE_PATTERN
 from whisper_finetune_api.languages import LANGUAGE_NAMES
+from whisper_finetune_api.v1alpha1.api_model import ApiModel, list_map, rule
 from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
-from whisper_finetune_api.v1alpha1.model import ApiModel, list_map, rule
 from whisper_finetune_api.v1alpha1.rules import RULES, SPEC_RULES
 
 _NO_PARENT: JsonDict = {

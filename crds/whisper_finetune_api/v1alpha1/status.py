@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Annotated
 
 from whisper_finetune_api.contract import LATER
-from whisper_finetune_api.v1alpha1.model import ATOMIC_LIST, ApiModel, list_map
+from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, list_map
 
 Percent = Annotated[str, Field(pattern=r"^[0-9]{1,5}\.[0-9]{2}$", max_length=8)]
 Points = Annotated[str, Field(pattern=r"^-?[0-9]{1,5}\.[0-9]{2}$", max_length=9)]

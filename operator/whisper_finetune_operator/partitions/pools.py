@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from whisper_finetune_api.planning.ipu_layout import PARTITION_SIZES
-from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
 _HASH_LENGTH = 8
 #: A Lease's name is a label of pods too: 63 characters.

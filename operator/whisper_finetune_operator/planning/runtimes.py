@@ -12,7 +12,7 @@ from whisper_finetune_api import reading
 from whisper_finetune_api.contract import CONTRACT_ENV
 from whisper_finetune_api.planning.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator
-from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_operator.partitions import pools
 from whisper_finetune_operator.partitions.pools import Inventory, Partitions
 from whisper_finetune_operator.planning import quantities

@@ -8,7 +8,7 @@ from typing import Dict, Mapping, Optional
 import pydantic_core
 from pydantic import Field, field_validator
 
-from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_api.v1alpha1.status import Digest, Percent, WordErrorRate
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.record import Record

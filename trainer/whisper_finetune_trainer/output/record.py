@@ -9,7 +9,7 @@ from typing import Optional, Type, TypeVar
 from pydantic import Field, ValidationError
 
 from whisper_finetune_api import reading
-from whisper_finetune_api.v1alpha1.model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 FORMAT = 1
@@ -43,7 +43,7 @@ def read(kind: Type[SomeRecord], found: object) -> Optional[SomeRecord]:
 def understood(kind: Type[Model], found: object) -> Optional[Model]:
     """Return what the JSON says without fields that are not known; None where anything else is not as it must be."""
     try:
-        whole = reading.read(kind, found)
+        whole = reading.read_leniently(kind, found)
     except ValidationError:
         return None
     return whole.model if all(part.is_unknown_field for part in whole.left_out) else None
