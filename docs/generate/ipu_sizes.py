@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from whisper_finetune_api.planning import ipu_layout, ipu_planning, model_dimensions, run_plan
-from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.v1alpha1 import Training
 

@@ -4,12 +4,10 @@ import pytest
 
 from specs import MINIMAL
 from whisper_finetune_api.planning import ipu_layout, ipu_planning, model_dimensions, training_memory
-from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.planning.run_plan import Loader, make_run_plan, make_schedule
-from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
+from whisper_finetune_api.v1alpha1 import IpuConfig, Training, WhisperFineTuneSpec
 
 SMALL, TINY, BASE = "openai/whisper-small", "openai/whisper-tiny", "openai/whisper-base"
 #: Cell for cell what Graphcore's notebook gives IPUConfig.from_dict, but for the cache of executables.
@@ -190,7 +188,7 @@ def test_estimate_counts_every_weight_once() -> None:
     for model, dimensions in model_dimensions.DIMENSIONS.items():
         layers = ipu_layout.even_layers(dimensions.encoder_layers, dimensions.decoder_layers, 4)
         shares = ipu_layout.shares(layers, dimensions)
-        placed = sum(sum(training_memory.parameters(share, dimensions)) for share in shares)
+        placed = sum(sum(training_memory.parameters_of_share(share, dimensions)) for share in shares)
         assert placed == dimensions.parameters, model
 
 

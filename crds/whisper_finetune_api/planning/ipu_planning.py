@@ -5,12 +5,10 @@ whisper-small on 4 IPUs is the notebook's own layout; every other one follows fr
 
 from typing import Optional, Sequence, Tuple
 
-from whisper_finetune_api.planning import ipu_layout, ipu_refusals, training_memory
-from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning import ipu_layout, ipu_plan, training_memory
+from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
-from whisper_finetune_api.v1alpha1 import Training
-from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
+from whisper_finetune_api.v1alpha1 import IpuConfig, Training
 
 #: Weights and gradients in float16 take at most this much of an IPU: then whisper-small needs the notebook's 4 IPUs.
 _BYTES_FOR_WEIGHTS = 600_000_000
@@ -28,7 +26,7 @@ def make_ipu_plan(
     model: str, dimensions: Dimensions, ipus: int, training: Training, overrides: Optional[IpuConfig] = None
 ) -> IpuPlan:
     """Return the plan; IpuPlanError says in numbers what cannot be, and what would do. `model` is for its messages."""
-    ipu_refusals.refuse_cantonese(model, dimensions)
+    ipu_plan.refuse_cantonese(model, dimensions)
     wanted = overrides or IpuConfig()
     layers = wanted.layers_per_ipu or _training_layers(dimensions)
     plan = IpuPlan(
@@ -52,8 +50,8 @@ def make_ipu_plan(
         else wanted.on_device_generation_steps,
         bytes_per_ipu=(),
     )
-    ipu_refusals.refuse_impossible(model, dimensions, plan, training)
-    needed = training_memory.bytes_per_ipu(layers, dimensions, _memory_numbers(plan, training))
+    ipu_plan.refuse_impossible(model, dimensions, plan, training)
+    needed = training_memory.bytes_per_ipu(layers, dimensions, _memory_factors(plan, training))
     complete = plan.model_copy(update={"bytes_per_ipu": needed})
     return complete.model_copy(update={"warnings": _warnings(model, dimensions, complete)})
 
@@ -82,7 +80,7 @@ def _fitting_layers(dimensions: Dimensions, bytes_of_parameter: int) -> Tuple[in
             break
         found = ipu_layout.even_layers(dimensions.encoder_layers, dimensions.decoder_layers, ipus)
         shares = ipu_layout.shares(found, dimensions)
-        fullest = max(sum(training_memory.parameters(share, dimensions)) for share in shares)
+        fullest = max(sum(training_memory.parameters_of_share(share, dimensions)) for share in shares)
         if fullest * bytes_of_parameter <= _BYTES_FOR_WEIGHTS:
             break
     return found
@@ -110,8 +108,8 @@ def _projection_factor(model: str, dimensions: Dimensions) -> int:
     )
 
 
-def _memory_numbers(plan: IpuPlan, training: Training) -> training_memory.Numbers:
-    return training_memory.Numbers(
+def _memory_factors(plan: IpuPlan, training: Training) -> training_memory.IpuMemoryFactors:
+    return training_memory.IpuMemoryFactors(
         float_bytes=_FLOAT_BYTES if training.precision == "Float" else _HALF_BYTES,
         trains_encoder=training.trainable == "All",
         optimizer_offchip=plan.optimizer_state_offchip,

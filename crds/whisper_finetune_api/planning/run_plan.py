@@ -10,6 +10,7 @@ from whisper_finetune_api import addresses
 from whisper_finetune_api.planning import ipu_planning
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.planning.model_dimensions import AUDIO_POSITIONS, Dimensions, dimensions_of
+from whisper_finetune_api.planning.training_memory import device_bytes
 from whisper_finetune_api.run import Accelerator, Schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
@@ -25,11 +26,6 @@ BATCHES_OF_PROCESS = 2
 #: Log-mel frames of the window of 30 s that IPUs are given.
 _FRAMES = 2 * AUDIO_POSITIONS
 _BYTES_OF_FEATURE = {"Half": 2, "Float": 4}
-_BYTES_OF_WEIGHT = 4
-#: Gradient and AdamW's two moments, all in float32.
-_BYTES_OF_TRAINED_WEIGHT = 4 + 4 + 4
-#: Activations that the backward pass keeps per layer and position, in floats per unit of width.
-_KEPT_PER_LAYER = 34
 
 
 class Loader(ApiModel):
@@ -80,7 +76,7 @@ def make_run_plan(
         parameters=known.parameters,
         trained_parameters=trained,
         loader=_ipu_loader(spec.training, known, schedule) if ipu else _loader(spec, accelerator),
-        memory_bytes=None if ipu else _memory_bytes(known, trained, spec.training, schedule.micro_batch_size),
+        memory_bytes=None if ipu else device_bytes(known, trained, spec.training, schedule.micro_batch_size),
         ipu=ipu,
     )
 
@@ -152,11 +148,3 @@ def _parts(number: int, largest: int) -> int:
 
 def _divided(every_steps: Optional[int], replicas: int) -> Optional[int]:
     return None if every_steps is None else max(1, every_steps // replicas)
-
-
-def _memory_bytes(dimensions: Dimensions, trained: int, training: Training, micro_batch_size: int) -> int:
-    weights = dimensions.parameters * _BYTES_OF_WEIGHT + trained * _BYTES_OF_TRAINED_WEIGHT
-    encoder_layers = dimensions.encoder_layers if training.trainable == "All" else 0
-    positions = encoder_layers * AUDIO_POSITIONS + dimensions.decoder_layers * training.max_label_tokens
-    logits = training.max_label_tokens * dimensions.vocabulary * 3
-    return weights + micro_batch_size * _BYTES_OF_WEIGHT * (positions * dimensions.width * _KEPT_PER_LAYER + logits)

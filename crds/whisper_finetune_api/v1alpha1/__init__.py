@@ -1,12 +1,12 @@
 """The WhisperFineTune API, version v1alpha1: what a user writes (spec) and what the operator reports (status)."""
 
+from whisper_finetune_api.v1alpha1.rules import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.spec import (
     Dataset,
     IpuConfig,
     Output,
     SecretReference,
     Training,
-    WhisperFineTuneSpec,
 )
 from whisper_finetune_api.v1alpha1.status import (
     Attempts,

@@ -1,14 +1,13 @@
 """Rules that no single field can say: each in CEL for the API server and in Python for a spec that never meets one."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, List, Optional
+from typing import Callable, List, Optional
 
+from pydantic import ConfigDict, model_validator
 from pydantic.config import JsonDict, JsonValue
 
 from whisper_finetune_api.v1alpha1.api_model import rule
-
-if TYPE_CHECKING:
-    from whisper_finetune_api.v1alpha1.spec import Training, WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1.spec import SpecFields, Training
 
 #: The fields that may change after creation; every other one is compared, its presence too.
 MUTABLE_FIELDS = ("suspend", "retries", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
@@ -25,10 +24,10 @@ class SpecRule:
 
     cel: str
     message: str
-    holds: "Callable[[WhisperFineTuneSpec], bool]"
+    holds: Callable[[SpecFields], bool]
 
 
-def _not_above_steps(field: str, value: "Callable[[Training], Optional[int]]") -> SpecRule:
+def _not_above_steps(field: str, value: Callable[[Training], Optional[int]]) -> SpecRule:
     path = f"self.training.{field}"
     return SpecRule(
         f"!has({path}) || {path} <= self.training.steps",
@@ -89,3 +88,16 @@ SPEC_RULES: List[JsonValue] = [
 NAME_RULE = rule(
     f"self.metadata.name.size() <= {NAME_MAX_LENGTH}", f"metadata.name must have at most {NAME_MAX_LENGTH} characters"
 )
+
+
+class WhisperFineTuneSpec(SpecFields):
+    """The fine-tuning run to make. Only suspend, retries, the deadline and the TTL may change after creation."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": SPEC_RULES})
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> "WhisperFineTuneSpec":
+        broken = [spec_rule.message for spec_rule in RULES if not spec_rule.holds(self)]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self

@@ -2,15 +2,13 @@
 
 from typing import Literal, Optional, Tuple
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic.config import JsonDict
 from typing_extensions import Annotated
 
 from whisper_finetune_api.addresses import MODEL_PATTERN, NO_PARENT_RULE, OUTPUT_PATTERN, SOURCE_PATTERN
 from whisper_finetune_api.languages import LANGUAGE_NAMES
-from whisper_finetune_api.v1alpha1.api_model import ApiModel, list_map, rule
-from whisper_finetune_api.v1alpha1.ipu_config import IpuConfig
-from whisper_finetune_api.v1alpha1.rules import RULES, SPEC_RULES
+from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, list_map, rule
 
 _NO_PARENT: JsonDict = {
     "x-kubernetes-validations": [rule(NO_PARENT_RULE, "must not hold . or .. as a part of its path")]
@@ -39,6 +37,8 @@ Language = Annotated[
 Fraction = Annotated[str, Field(pattern=r"^0\.[0-9]{1,4}$", max_length=6)]
 HeldOutFraction = Annotated[str, Field(pattern=r"^0\.0{0,3}[1-9][0-9]{0,3}$", max_length=6)]
 IpuCount = Literal[1, 2, 4, 8, 16, 32, 64]
+Layers = Annotated[int, Field(ge=0, le=64)]
+Proportion = Annotated[str, Field(pattern=r"^(0\.[0-9]{1,4}|1\.0)$", max_length=6)]
 
 SecretKey = Literal[
     "HF_TOKEN",
@@ -126,6 +126,43 @@ class Training(ApiModel):
     )
 
 
+class IpuConfig(ApiModel):
+    """Overrides of the IPU plan, by the names of optimum-graphcore's IPUConfig in camelCase."""
+
+    layers_per_ipu: Optional[Tuple[Layers, ...]] = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        json_schema_extra=ATOMIC_LIST,
+        description="Layers on each IPU of one replica.",
+    )
+    inference_layers_per_ipu: Optional[Tuple[Layers, ...]] = Field(
+        None, min_length=1, max_length=64, json_schema_extra=ATOMIC_LIST, description="The same for evaluation."
+    )
+    matmul_proportion: Optional[Tuple[Proportion, ...]] = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        json_schema_extra=ATOMIC_LIST,
+        description="Memory for matrix products, per IPU.",
+    )
+    gradient_accumulation_steps: Optional[int] = Field(
+        None, ge=1, le=4096, description="Micro-batches of one step; at least the stages of the pipeline."
+    )
+    projection_serialization_factor: Optional[int] = Field(
+        None, ge=1, le=65536, description="Pieces of the output projection; must divide the vocabulary."
+    )
+    inference_projection_serialization_factor: Optional[int] = Field(
+        None, ge=1, le=65536, description="The same for evaluation."
+    )
+    optimizer_state_offchip: Optional[bool] = Field(None, description="Keep the optimizer's state in streaming memory.")
+    recompute_checkpoint_every_layer: Optional[bool] = Field(None, description="Trade time for memory.")
+    enable_half_partials: Optional[bool] = Field(None, description="Sum matrix products in float16.")
+    on_device_generation_steps: Optional[int] = Field(
+        None, ge=0, le=448, description="Tokens generated on the IPU before the host looks."
+    )
+
+
 class Output(ApiModel):
     """Where the run writes: everything lies in one folder of its own below `uri`."""
 
@@ -160,8 +197,8 @@ class SecretReference(ApiModel):
     )
 
 
-class WhisperFineTuneSpec(ApiModel):
-    """The fine-tuning run to make. Only suspend, retries, the deadline and the TTL may change after creation."""
+class SpecFields(ApiModel):
+    """The fields of a run's spec. `rules.WhisperFineTuneSpec` is what holds together, and what everybody uses."""
 
     model: Annotated[str, AfterValidator(_without_parents)] = Field(
         min_length=1,
@@ -199,15 +236,3 @@ class WhisperFineTuneSpec(ApiModel):
     ttl_seconds_after_finished: Optional[int] = Field(
         None, ge=0, le=31_536_000, description="The finished Job and its pod go after this time; this object stays."
     )
-
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": SPEC_RULES})
-
-    @model_validator(mode="after")
-    def _keep_rules(self) -> "WhisperFineTuneSpec":
-        broken = [spec_rule.message for spec_rule in RULES if not spec_rule.holds(self)]
-        if broken:
-            raise ValueError("; ".join(broken))
-        return self
-
-
-__all__ = ["Dataset", "IpuConfig", "Output", "SecretReference", "Training", "WhisperFineTuneSpec"]

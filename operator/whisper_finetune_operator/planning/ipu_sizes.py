@@ -1,7 +1,7 @@
 """How many IPUs a run gets: what its spec says, else the fewest that its model and its runtime allow. Pure."""
 
 from whisper_finetune_api.planning import ipu_planning, run_plan
-from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.ipu_plan import IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import dimensions_of
 from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec

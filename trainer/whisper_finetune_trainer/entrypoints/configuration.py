@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from whisper_finetune_api import contract, reading
 from whisper_finetune_api.planning import run_plan
-from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.ipu_plan import IpuPlanError
 from whisper_finetune_api.reading import Reading
 from whisper_finetune_api.run import CONFIG_ENV, Accelerator, TrainerConfig
 from whisper_finetune_trainer.entrypoints import field_errors

@@ -8,8 +8,7 @@ from typing import Any, Dict, Optional
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.planning import model_dimensions, run_plan
-from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.run import TrainerConfig

@@ -1,8 +1,7 @@
 """The IPU plan of a run whose model has been read, and the schedule that follows from it."""
 
 from whisper_finetune_api.planning import ipu_planning, run_plan
-from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.planning.ipu_refusals import IpuPlanError
+from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.messages.errors import TrainerError
