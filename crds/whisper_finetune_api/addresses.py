@@ -1,4 +1,4 @@
-"""Addresses of models, data sets and outputs: a Hub id, or one scheme, one place and one path below it."""
+"""Addresses of models, data sets and outputs: a Hub id, or `scheme://authority/path`."""
 
 import re
 from dataclasses import dataclass
@@ -17,37 +17,43 @@ OUTPUT_PATTERN = f"^({_CLAIM}{_PATH}|{_BUCKET}{_PATH}|{_REPOSITORY})$"
 #: No part of a path may lead upwards; RE2 has no way to say so in the patterns above.
 NO_PARENT_RULE = "!self.split('/').exists(part, part == '..' || part == '.')"
 
-_SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)://(?P<place>[^/]+)(?P<path>.*)$")
+_SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)://(?P<authority>[^/]+)(?P<path>.*)$")
 
 
 @dataclass(frozen=True)
 class Address:
-    """`scheme://place/path`; `place` is a claim for pvc, a bucket or container for the others."""
+    """The parts of `scheme://authority/path`.
+
+    The authority is a claim for pvc, an owner for hf, and a bucket or container for the others.
+    """
 
     scheme: str
-    place: str
+    authority: str
     path: str
 
     def child(self, relative: str) -> str:
         """Return the address of `relative` below this one, as text."""
-        return "/".join(part for part in (f"{self.scheme}://{self.place}", self.path, relative) if part)
+        return "/".join(part for part in (f"{self.scheme}://{self.authority}", self.path, relative) if part)
 
 
-def parse(text: str) -> Optional[Address]:
+def parse_address(text: str) -> Optional[Address]:
     """Return the parts of an address, or None for a Hub id."""
     found = _SCHEME.match(text)
-    return Address(found["scheme"], found["place"], found["path"].strip("/")) if found else None
+    return Address(found["scheme"], found["authority"], found["path"].strip("/")) if found else None
 
 
 def claim_of(text: str) -> Optional[str]:
-    """Return the PersistentVolumeClaim that an address names, or None."""
-    address = parse(text)
-    return address.place if address and address.scheme == "pvc" else None
+    """Return the PersistentVolumeClaim that an address names, or None where it names none."""
+    address = parse_address(text)
+    return address.authority if address and address.scheme == "pvc" else None
 
 
 def local_path(text: str, volumes: Mapping[str, str]) -> str:
-    """Return the folder of a `pvc://` address, given where claims are mounted; KeyError names one that is not."""
-    address = parse(text)
+    """Return the folder of a `pvc://` address, given where claims are mounted.
+
+    KeyError names a claim that is not mounted. ValueError says that it is no pvc address.
+    """
+    address = parse_address(text)
     if address is None or address.scheme != "pvc":
         raise ValueError(f"{text} is not a pvc:// address")
-    return str(PurePosixPath(volumes[address.place]) / address.path)
+    return str(PurePosixPath(volumes[address.authority]) / address.path)

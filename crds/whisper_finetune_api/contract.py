@@ -34,7 +34,7 @@ class Later:
 LATER = Later()
 
 
-def of_environment(environment: Mapping[str, str]) -> int:
+def number_in_environment(environment: Mapping[str, str]) -> int:
     """Return the number of the operator that made the pod."""
     number = environment.get(CONTRACT_ENV, "")
     return int(number) if number.isdecimal() else 0
@@ -50,7 +50,7 @@ def without_later_defaults(model: BaseModel) -> Dict[str, Any]:
     return _written(model, lambda field, value: value != field.default)
 
 
-def answer(report: BaseModel, operators: Optional[int]) -> Dict[str, Any]:
+def answer_for_operator(report: BaseModel, operators: Optional[int]) -> Dict[str, Any]:
     """Return a trainer's report or result as JSON for an operator that speaks that contract; None: no operator."""
     if operators is None:
         return _written(report, lambda *_: True)

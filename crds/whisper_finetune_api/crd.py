@@ -53,7 +53,7 @@ class StructuralSchema(GenerateJsonSchema):
         return False
 
 
-def structural(model: Type[BaseModel]) -> Dict[str, Any]:
+def structural_schema(model: Type[BaseModel]) -> Dict[str, Any]:
     """Return a model's schema with all references written out and without what a CRD refuses."""
     schema = model.model_json_schema(by_alias=True, schema_generator=StructuralSchema)
     definitions = schema.pop("$defs", {})
@@ -104,7 +104,7 @@ def custom_resource_definition() -> Dict[str, Any]:
 
 
 def _version() -> Dict[str, Any]:
-    status = {**structural(v1alpha1.WhisperFineTuneStatus), "default": {"observedGeneration": -1}}
+    status = {**structural_schema(v1alpha1.WhisperFineTuneStatus), "default": {"observedGeneration": -1}}
     return {
         "name": v1alpha1.VERSION,
         "served": True,
@@ -129,7 +129,7 @@ def _version() -> Dict[str, Any]:
                     "kind": {"type": "string", "maxLength": 63, "description": v1alpha1.KIND},
                     # The API server describes it, and refuses a CRD that does.
                     "metadata": {"type": "object"},
-                    "spec": structural(v1alpha1.WhisperFineTuneSpec),
+                    "spec": structural_schema(v1alpha1.WhisperFineTuneSpec),
                     "status": status,
                 },
             }
@@ -151,7 +151,7 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def render() -> str:
+def render_crd() -> str:
     """Return the CRD as YAML."""
     text: str = yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
     return _HEADER + text
@@ -159,4 +159,4 @@ def render() -> str:
 
 if __name__ == "__main__":
     for path in sys.argv[1:]:
-        Path(path).write_text(render(), encoding="utf-8")
+        Path(path).write_text(render_crd(), encoding="utf-8")

@@ -11,7 +11,7 @@ import pydantic_core
 from pydantic import BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
-#: Keys and places, from the outermost object inwards.
+#: Keys and indexes, from the outermost object inwards.
 Path = Tuple[Union[str, int], ...]
 #: Messages name so many parts at most, each in so many characters.
 _NAMED_PARTS, _NAMED_CHARACTERS = 5, 120
@@ -26,7 +26,7 @@ class LeftOut:
     is_unknown_field: bool
 
     def __str__(self) -> str:
-        text = printable(".".join(map(str, self.path)) + f": {self.why}")
+        text = printable_text(".".join(map(str, self.path)) + f": {self.why}")
         return text if len(text) <= _NAMED_CHARACTERS else text[: _NAMED_CHARACTERS - 1] + "…"
 
 
@@ -44,7 +44,7 @@ class Reading(Generic[Model]):
         return f"{named}; and {more} more" if more > 0 else named
 
 
-def read(kind: Type[Model], found: Any, essential: Collection[str] = ()) -> Reading[Model]:
+def read_leniently(kind: Type[Model], found: Any, essential: Collection[str] = ()) -> Reading[Model]:
     """Return the model without the parts that are not understood, each the smallest that its type can do without.
 
     ValidationError where what remains is none of this kind, or where a field of the name in `essential` is malformed.
@@ -57,22 +57,22 @@ def read(kind: Type[Model], found: Any, essential: Collection[str] = ()) -> Read
         if not parts or smaller == found or any(part.path[0] in essential for part in parts):
             raise
         try:
-            rest = read(kind, smaller, essential)
+            rest = read_leniently(kind, smaller, essential)
         except ValidationError:
             # The first fault is the one to tell: the next ones come of what was left out.
             raise error from None
     return Reading(rest.model, (*parts, *rest.left_out))
 
 
-def read_json(kind: Type[Model], text: Union[str, bytes], essential: Collection[str] = ()) -> Reading[Model]:
+def read_json_leniently(kind: Type[Model], text: Union[str, bytes], essential: Collection[str] = ()) -> Reading[Model]:
     """Return the model that somebody's JSON holds, as `read` does; ValueError where it is no JSON either.
 
     Every string in it comes out `printable`; NaN and infinities are no JSON.
     """
-    return read(kind, _printable_strings(pydantic_core.from_json(text, allow_inf_nan=False)), essential)
+    return read_leniently(kind, _printable_strings(pydantic_core.from_json(text, allow_inf_nan=False)), essential)
 
 
-def printable(text: str) -> str:
+def printable_text(text: str) -> str:
     """Return the text with a space for each character that steers a terminal or a page.
 
     Those are control characters, ESC and C1 among them, marks that turn the direction of writing, line and paragraph
@@ -81,7 +81,9 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def kept_unknown(found: Mapping[str, Any], reading: Reading[Model], written: Mapping[str, Any]) -> Dict[str, Any]:
+def keep_unknown_fields(
+    found: Mapping[str, Any], reading: Reading[Model], written: Mapping[str, Any]
+) -> Dict[str, Any]:
     """Return what is `written` with the unknown fields of what was `found`, where the object that held each remains.
 
     Those within lists are not kept: nothing says which item they would belong to now.
@@ -113,8 +115,8 @@ def _without(value: Any, paths: Collection[Path], here: Path = ()) -> Any:
         kept = ((key, each) for key, each in value.items() if (*here, key) not in paths)
         return {key: _without(each, paths, (*here, key)) for key, each in kept}
     if isinstance(value, (list, tuple)):
-        items = ((place, each) for place, each in enumerate(value) if (*here, place) not in paths)
-        return [_without(each, paths, (*here, place)) for place, each in items]
+        items = ((index, each) for index, each in enumerate(value) if (*here, index) not in paths)
+        return [_without(each, paths, (*here, index)) for index, each in items]
     return value
 
 
@@ -135,7 +137,7 @@ def _with(value: Mapping[str, Any], path: Path, part: Any) -> Dict[str, Any]:
 
 def _printable_strings(value: Any) -> Any:
     if isinstance(value, str):
-        return printable(value)
+        return printable_text(value)
     if isinstance(value, dict):
         return {key: _printable_strings(each) for key, each in value.items()}
     if isinstance(value, list):

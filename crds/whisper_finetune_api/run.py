@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 from typing_extensions import Annotated
 
 from whisper_finetune_api.contract import LATER
-from whisper_finetune_api.reading import printable
+from whisper_finetune_api.reading import printable_text
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_api.v1alpha1.status import (
@@ -145,7 +145,7 @@ class TrainingResult(TrainerReport):
     @field_validator("message")
     @classmethod
     def _printable(cls, text: str) -> str:
-        return printable(text)
+        return printable_text(text)
 
 
 def run_folder_name(name: str, uid: str) -> str:

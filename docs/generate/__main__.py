@@ -173,7 +173,9 @@ def api_text() -> str:
 
 def runtimes_text() -> str:
     """Return docs/runtimes.md."""
-    rows = [field_row(path, node, required=required) for path, node, required in fields(crd.structural(Runtimes))]
+    rows = [
+        field_row(path, node, required=required) for path, node, required in fields(crd.structural_schema(Runtimes))
+    ]
     return _RUNTIMES_TEXT.format(
         table=table(("field", "type", "default", "meaning"), rows), example=EXAMPLE.read_text(encoding="utf-8")
     )
@@ -197,8 +199,8 @@ def data_text() -> str:
 def main() -> None:
     """Write all files."""
     files = {
-        CRD: crd.render(),
-        CHART_CRD: crd.render(),
+        CRD: crd.render_crd(),
+        CHART_CRD: crd.render_crd(),
         API: api_text(),
         RUNTIMES: runtimes_text(),
         IPUS: ipus_text(),

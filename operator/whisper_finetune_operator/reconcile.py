@@ -149,7 +149,7 @@ class Reconciler:
 
     async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
         self._store.put_run(await self._cluster.apply_status(run, status))
-        before = reading.read(WhisperFineTuneStatus, run.status).model
+        before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
         announcement = announcements.announce(before, status)
         if announcement:
             self._poster.post(run, announcement)

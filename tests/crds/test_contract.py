@@ -39,18 +39,22 @@ def test_a_trainer_gets_a_later_field_only_where_it_is_set() -> None:
 
 
 def test_an_operator_of_contract_0_gets_no_later_field_at_all() -> None:
-    assert contract.answer(PLAIN, 0) == OLD_PLAIN
-    assert contract.answer(ASKED, 0) == {"part": {"oldField": 1}, "parts": [{"oldField": 1}], "folders": {}}
+    assert contract.answer_for_operator(PLAIN, 0) == OLD_PLAIN
+    assert contract.answer_for_operator(ASKED, 0) == {
+        "part": {"oldField": 1},
+        "parts": [{"oldField": 1}],
+        "folders": {},
+    }
 
 
 @pytest.mark.parametrize("whole", [PLAIN, ASKED], ids=["plain", "asked"])
 def test_an_operator_with_a_number_gets_all_and_the_number(whole: Whole) -> None:
-    assert contract.answer(whole, CONTRACT) == {**whole.to_json_object(), "contract": CONTRACT}
-    assert contract.answer(whole, CONTRACT + 1)["contract"] == CONTRACT
+    assert contract.answer_for_operator(whole, CONTRACT) == {**whole.to_json_object(), "contract": CONTRACT}
+    assert contract.answer_for_operator(whole, CONTRACT + 1)["contract"] == CONTRACT
 
 
 @pytest.mark.parametrize(
     ("environment", "number"), [({}, 0), ({CONTRACT_ENV: "1"}, 1), ({CONTRACT_ENV: "12"}, 12), ({CONTRACT_ENV: "-"}, 0)]
 )
 def test_number_of_the_operator(environment: dict[str, str], number: int) -> None:
-    assert contract.of_environment(environment) == number
+    assert contract.number_in_environment(environment) == number

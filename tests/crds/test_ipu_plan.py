@@ -186,8 +186,8 @@ def test_estimate_grows_with_what_is_kept() -> None:
 
 def test_estimate_counts_every_weight_once() -> None:
     for model, dimensions in model_dimensions.DIMENSIONS.items():
-        layers = ipu_layout.even_layers(dimensions.encoder_layers, dimensions.decoder_layers, 4)
-        shares = ipu_layout.shares(layers, dimensions)
+        layers = ipu_layout.spread_layers(dimensions.encoder_layers, dimensions.decoder_layers, 4)
+        shares = ipu_layout.shares_of_ipus(layers, dimensions)
         placed = sum(sum(training_memory.parameters_of_share(share, dimensions)) for share in shares)
         assert placed == dimensions.parameters, model
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from specs import CASES, MINIMAL, Case, with_changes
 from whisper_finetune_api import addresses, languages
 from whisper_finetune_api.planning import model_dimensions
-from whisper_finetune_api.planning.run_plan import for_older_trainers, make_run_plan, make_schedule
+from whisper_finetune_api.planning.run_plan import make_run_plan, make_schedule, schedule_for_older_trainers
 from whisper_finetune_api.run import Accelerator
 from whisper_finetune_api.v1alpha1 import (
     ClipSubset,
@@ -129,13 +129,13 @@ def test_local_path_of_a_claim_that_is_not_mounted() -> None:
 
 
 def test_child_address() -> None:
-    address = addresses.parse("s3://bucket/runs/")
+    address = addresses.parse_address("s3://bucket/runs/")
     assert address is not None
     assert address.child("model") == "s3://bucket/runs/model"
 
 
 def test_hub_id_has_no_address() -> None:
-    assert addresses.parse("openai/whisper-base") is None
+    assert addresses.parse_address("openai/whisper-base") is None
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_batch_is_as_few_nearly_equal_micro_batches_as_can_be(
 @pytest.mark.parametrize("batch", [1, 11, 16, 17, 36, 113, 1024])
 def test_older_trainers_are_told_micro_batches_that_make_up_the_batch(accelerator: Accelerator, batch: int) -> None:
     planned = make_schedule(Training(batch_size=batch), accelerator)
-    told = for_older_trainers(planned, batch)
+    told = schedule_for_older_trainers(planned, batch)
     assert told.micro_batch_size * told.gradient_accumulation_steps == batch
     assert told.micro_batch_size <= planned.micro_batch_size
 

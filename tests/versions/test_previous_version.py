@@ -135,16 +135,16 @@ def test_this_trainer_takes_the_configuration_of_the_operator_before(previous: P
 def test_an_operator_without_a_contract_takes_all_that_this_trainer_may_answer(without_contract: Path) -> None:
     """Where this fails, a field or a word is new: see LATER in contract.py."""
     good_end = {"uid": UID, "reason": None}
-    whole = TrainingResult.model_validate({**filled(crd.structural(TrainingResult), "text"), **good_end})
-    told = TrainerReport.model_validate({**filled(crd.structural(TrainerReport), "text"), "uid": UID})
-    ending = json.dumps(contract.answer(whole, 0))
-    progress = json.dumps(contract.answer(told, 0))
+    whole = TrainingResult.model_validate({**filled(crd.structural_schema(TrainingResult), "text"), **good_end})
+    told = TrainerReport.model_validate({**filled(crd.structural_schema(TrainerReport), "text"), "uid": UID})
+    ending = json.dumps(contract.answer_for_operator(whole, 0))
+    progress = json.dumps(contract.answer_for_operator(told, 0))
     asked = (("operator_reads_result", [ending, UID]), ("operator_reads_progress", [progress, UID]))
     assert ask_previous(without_contract, *asked) == [True, True]
 
 
 def test_an_operator_without_a_contract_gets_no_number(without_contract: Path) -> None:
-    assert set(map(contract.of_environment, told_to_trainers(without_contract))) == {0}
+    assert set(map(contract.number_in_environment, told_to_trainers(without_contract))) == {0}
 
 
 # the status and the volumes outlive both

@@ -26,7 +26,7 @@ class Share:
     has_embedding: bool
 
 
-def even_layers(encoder_layers: int, decoder_layers: int, ipus: int) -> Tuple[int, ...]:
+def spread_layers(encoder_layers: int, decoder_layers: int, ipus: int) -> Tuple[int, ...]:
     """Return the layers on each of `ipus` IPUs, an even number of them."""
     return (*_half(encoder_layers, ipus // 2), *_half(decoder_layers, ipus // 2))
 
@@ -39,25 +39,25 @@ def _half(layers: int, ipus: int) -> List[int]:
     return [max(0, shares[0] - _LAYERS_OF_FIRST_IPU), *shares[1:]]
 
 
-def shares(layers_per_ipu: Sequence[int], dimensions: Dimensions) -> Tuple[Share, ...]:
+def shares_of_ipus(layers_per_ipu: Sequence[int], dimensions: Dimensions) -> Tuple[Share, ...]:
     """Return what each IPU holds, as optimum-graphcore's `parallelize` places it."""
     ends = list(accumulate(layers_per_ipu))
     first_decoder = first_decoder_ipu(layers_per_ipu, dimensions.encoder_layers)
     found = []
-    for place, (layers, end) in enumerate(zip(layers_per_ipu, ends)):
+    for index, (layers, end) in enumerate(zip(layers_per_ipu, ends)):
         of_encoder = max(0, min(end, dimensions.encoder_layers) - (end - layers))
-        found.append(Share(of_encoder, layers - of_encoder, place == 0, place == first_decoder))
+        found.append(Share(of_encoder, layers - of_encoder, index == 0, index == first_decoder))
     return tuple(found)
 
 
 def first_decoder_ipu(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
-    """Return the place of the IPU with the first decoder layer: the embedding and the projection lie there too."""
-    return next(place for place, end in enumerate(accumulate(layers_per_ipu)) if end > encoder_layers)
+    """Return the index of the IPU with the first decoder layer, where the embedding and the projection lie too."""
+    return next(index for index, end in enumerate(accumulate(layers_per_ipu)) if end > encoder_layers)
 
 
 def forward_stages(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
     """Return the stages of the forward pass: one per IPU in use, and back to the embedding for the projection."""
-    used = [place for place, layers in enumerate(layers_per_ipu) if layers or place == 0]
+    used = [index for index, layers in enumerate(layers_per_ipu) if layers or index == 0]
     back = used[-1] != first_decoder_ipu(layers_per_ipu, encoder_layers)
     return len(used) + (1 if back else 0)
 
@@ -78,6 +78,6 @@ def is_partition_size(number: int) -> bool:
     return number in PARTITION_SIZES
 
 
-def rounded_up(ipus: int) -> int:
+def partition_size_for(ipus: int) -> int:
     """Return the smallest partition size with so many IPUs; more than the largest where there is none."""
     return next((size for size in PARTITION_SIZES if size >= ipus), 2 * PARTITION_SIZES[-1])

@@ -70,7 +70,7 @@ def refuse_cantonese(model: str, dimensions: Dimensions) -> None:
         )
 
 
-def refuse_impossible(model: str, dimensions: Dimensions, plan: IpuPlan, training: Training) -> None:
+def refuse_impossible_plan(model: str, dimensions: Dimensions, plan: IpuPlan, training: Training) -> None:
     """Raise IpuPlanError with every fault of the plan that does not follow from another."""
     asked = (model, dimensions, plan, training)
     for rules in (_FIRST, _SECOND):
@@ -137,7 +137,7 @@ def _batch(_model: str, _dimensions: Dimensions, plan: IpuPlan, training: Traini
 
 def _partition_size(model: str, _dimensions: Dimensions, plan: IpuPlan, _: Training) -> Optional[str]:
     transcribing = len(plan.inference_layers_per_ipu)
-    smallest = ipu_layout.rounded_up(max(plan.ipus_per_replica, transcribing))
+    smallest = ipu_layout.partition_size_for(max(plan.ipus_per_replica, transcribing))
     if plan.ipus >= smallest:
         return None
     return (

@@ -50,7 +50,7 @@ def make_ipu_plan(
         else wanted.on_device_generation_steps,
         bytes_per_ipu=(),
     )
-    ipu_plan.refuse_impossible(model, dimensions, plan, training)
+    ipu_plan.refuse_impossible_plan(model, dimensions, plan, training)
     needed = training_memory.bytes_per_ipu(layers, dimensions, _memory_factors(plan, training))
     complete = plan.model_copy(update={"bytes_per_ipu": needed})
     return complete.model_copy(update={"warnings": _warnings(model, dimensions, complete)})
@@ -61,7 +61,7 @@ def smallest_partition(dimensions: Dimensions, overrides: Optional[IpuConfig] = 
     wanted = overrides or IpuConfig()
     training = len(wanted.layers_per_ipu or _training_layers(dimensions))
     transcribing = len(wanted.inference_layers_per_ipu or _inference_layers(dimensions))
-    return ipu_layout.rounded_up(max(training, transcribing))
+    return ipu_layout.partition_size_for(max(training, transcribing))
 
 
 def _training_layers(dimensions: Dimensions) -> Tuple[int, ...]:
@@ -78,8 +78,8 @@ def _fitting_layers(dimensions: Dimensions, bytes_of_parameter: int) -> Tuple[in
     for ipus in ipu_layout.PARTITION_SIZES[1:]:
         if ipus // 2 > min(dimensions.encoder_layers, dimensions.decoder_layers):
             break
-        found = ipu_layout.even_layers(dimensions.encoder_layers, dimensions.decoder_layers, ipus)
-        shares = ipu_layout.shares(found, dimensions)
+        found = ipu_layout.spread_layers(dimensions.encoder_layers, dimensions.decoder_layers, ipus)
+        shares = ipu_layout.shares_of_ipus(found, dimensions)
         fullest = max(sum(training_memory.parameters_of_share(share, dimensions)) for share in shares)
         if fullest * bytes_of_parameter <= _BYTES_FOR_WEIGHTS:
             break
@@ -122,9 +122,9 @@ def _memory_factors(plan: IpuPlan, training: Training) -> training_memory.IpuMem
 
 def _warnings(model: str, dimensions: Dimensions, plan: IpuPlan) -> Tuple[str, ...]:
     fullest = max(plan.bytes_per_ipu)
-    place = plan.bytes_per_ipu.index(fullest)
+    index = plan.bytes_per_ipu.index(fullest)
     found = {
-        f"IPU {place} of each replica is estimated to need {fullest // 10**6} MB of its "
+        f"IPU {index} of each replica is estimated to need {fullest // 10**6} MB of its "
         f"{training_memory.BYTES_OF_IPU // 10**6} MB; spread the layers over more IPUs with "
         "ipuConfig.layersPerIpu": fullest > training_memory.BYTES_OF_IPU,
         f"{model} on IPUs is experimental: nobody has published a fine-tune of more than "

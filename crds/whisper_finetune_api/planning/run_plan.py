@@ -125,7 +125,7 @@ def make_schedule(training: Training, accelerator: Accelerator, ipu: Optional[Ip
     )
 
 
-def for_older_trainers(schedule: Schedule, batch_size: int) -> Schedule:
+def schedule_for_older_trainers(schedule: Schedule, batch_size: int) -> Schedule:
     """Return the schedule in micro-batches that divide the batch: older trainers take their product for the batch.
 
     Newer ones plan their own micro-batches, whatever they are told.

@@ -62,8 +62,8 @@ def bytes_per_ipu(layers_per_ipu: Sequence[int], dimensions: Dimensions, factors
     """Return the estimate for each IPU of a replica while it trains."""
     stages = ipu_layout.forward_stages(layers_per_ipu, dimensions.encoder_layers)
     return tuple(
-        _weight_bytes(share, dimensions, factors) + _activation_bytes(share, dimensions, factors, stages - 1 - place)
-        for place, share in enumerate(ipu_layout.shares(layers_per_ipu, dimensions))
+        _weight_bytes(share, dimensions, factors) + _activation_bytes(share, dimensions, factors, stages - 1 - index)
+        for index, share in enumerate(ipu_layout.shares_of_ipus(layers_per_ipu, dimensions))
     )
 
 

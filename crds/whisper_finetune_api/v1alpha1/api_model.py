@@ -25,6 +25,6 @@ def list_map(key: str) -> JsonDict:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
-def rule(expression: str, message: str) -> JsonDict:
+def cel_rule(expression: str, message: str) -> JsonDict:
     """Return one CEL rule of `x-kubernetes-validations`."""
     return {"rule": expression, "message": message}

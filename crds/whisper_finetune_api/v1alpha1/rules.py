@@ -6,7 +6,7 @@ from typing import Callable, List, Optional
 from pydantic import ConfigDict, model_validator
 from pydantic.config import JsonDict, JsonValue
 
-from whisper_finetune_api.v1alpha1.api_model import rule
+from whisper_finetune_api.v1alpha1.api_model import cel_rule
 from whisper_finetune_api.v1alpha1.spec import SpecFields, Training
 
 #: The fields that may change after creation; every other one is compared, its presence too.
@@ -78,14 +78,14 @@ def _immutable(field: str) -> JsonDict:
     same = f"self.{field} == oldSelf.{field}"
     if field in OPTIONAL_FIELDS:
         same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
-    return rule(same, f"{field} cannot change after creation; make a new WhisperFineTune")
+    return cel_rule(same, f"{field} cannot change after creation; make a new WhisperFineTune")
 
 
 SPEC_RULES: List[JsonValue] = [
     *[_immutable(field) for field in PRESENT_FIELDS + OPTIONAL_FIELDS],
-    *[rule(spec_rule.cel, spec_rule.message) for spec_rule in RULES],
+    *[cel_rule(spec_rule.cel, spec_rule.message) for spec_rule in RULES],
 ]
-NAME_RULE = rule(
+NAME_RULE = cel_rule(
     f"self.metadata.name.size() <= {NAME_MAX_LENGTH}", f"metadata.name must have at most {NAME_MAX_LENGTH} characters"
 )
 

@@ -8,10 +8,10 @@ from typing_extensions import Annotated
 
 from whisper_finetune_api.addresses import MODEL_PATTERN, NO_PARENT_RULE, OUTPUT_PATTERN, SOURCE_PATTERN
 from whisper_finetune_api.languages import LANGUAGE_NAMES
-from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, list_map, rule
+from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, cel_rule, list_map
 
 _NO_PARENT: JsonDict = {
-    "x-kubernetes-validations": [rule(NO_PARENT_RULE, "must not hold . or .. as a part of its path")]
+    "x-kubernetes-validations": [cel_rule(NO_PARENT_RULE, "must not hold . or .. as a part of its path")]
 }
 _SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 

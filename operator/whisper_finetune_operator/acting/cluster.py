@@ -43,9 +43,9 @@ class Cluster:
         What was written under another name, by an earlier version or an installation that was taken over, becomes this
         one's: an apply of nothing under that name takes away what that one alone had written, and its name.
         """
-        before = reading.read(WhisperFineTuneStatus, run.status)
+        before = reading.read_leniently(WhisperFineTuneStatus, run.status)
         # An apply takes away what this manager wrote before, by whichever version of it, and leaves out now.
-        whole = {"status": reading.kept_unknown(run.status, before, status.to_json_object())}
+        whole = {"status": reading.keep_unknown_fields(run.status, before, status.to_json_object())}
         written = await self._apply(run, run.resource_version, whole, self._installation.manager)
         for left in self._installation.managers_left(run):
             written = await self._apply(run, written["metadata"]["resourceVersion"], {}, left)

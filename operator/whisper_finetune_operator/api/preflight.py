@@ -145,7 +145,7 @@ async def _require_definition(api: ApiServer, namespace: str | None) -> None:
 
 async def _require_fields(api: ApiServer) -> None:
     """Look whether the CRD takes all that a status may hold: for one field too many, the server refuses the whole."""
-    wanted = crd.structural(v1alpha1.WhisperFineTuneStatus)
+    wanted = crd.structural_schema(v1alpha1.WhisperFineTuneStatus)
     for wait_seconds in (*_LOOKED_AGAIN_AFTER_SECONDS, None):
         try:
             lacking = list(lacking_fields(wanted, await _served_status(api)))

@@ -72,7 +72,7 @@ def observe(previous: tuple[Condition, ...], generation: int) -> tuple[Condition
 
 def printable(message: str) -> str:
     """Return a message as a condition or an Event takes it: one line, nothing unprintable, at most 1,024 characters."""
-    line = " ".join(reading.printable(message).split())
+    line = " ".join(reading.printable_text(message).split())
     return line if len(line) <= _MESSAGE_MAX_LENGTH else f"{line[: _MESSAGE_MAX_LENGTH - 1]}…"
 
 

@@ -124,11 +124,11 @@ class Situation:
 
 def read_facts(world: World) -> Facts:
     """Return all that the world shows, in typed facts."""
-    found = reading.read(WhisperFineTuneStatus, world.run.status)
+    found = reading.read_leniently(WhisperFineTuneStatus, world.run.status)
     shown = tuple(sorted(map(pods.read, world.pods), key=lambda pod: pod.created))
     return Facts(
         run=world.run,
-        spec=reading.read(Handling, world.run.spec).model,
+        spec=reading.read_leniently(Handling, world.run.spec).model,
         previous=found.model,
         remark=found.remark(),
         is_over=_is_over(world.run),

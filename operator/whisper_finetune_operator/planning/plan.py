@@ -117,7 +117,7 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
         accelerator=runtime.accelerator,
         ipus=ipus,
         ipu_wait_seconds=runtime.ipu_wait_seconds,
-        schedule=run_plan.for_older_trainers(run_planned.schedule, spec.training.batch_size),
+        schedule=run_plan.schedule_for_older_trainers(run_planned.schedule, spec.training.batch_size),
         volumes={claim.name: claim.folder for claim in claims},
         progress_port=_progress_port(run, runtime),
         grace_seconds=runtime.grace_seconds,
@@ -141,7 +141,7 @@ def _progress_port(run: Run, runtime: Runtime) -> int:
 
 def _warnings(spec: WhisperFineTuneSpec, planned: RunPlan) -> tuple[str, ...]:
     of_ipus = planned.ipu.warnings if planned.ipu else ()
-    output = addresses.parse(spec.output.uri)
+    output = addresses.parse_address(spec.output.uri)
     return (*of_ipus, _NO_RESUME) if output and output.scheme == "hf" else of_ipus
 
 

@@ -32,7 +32,7 @@ class RuntimesError(Exception):
     """The file cannot be used; the text is one line for the admin."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(reading.printable(text))
+        super().__init__(reading.printable_text(text))
 
 
 def _one_source(volume: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _ESSENTIAL = ("contract", "uid", "reason")
 
 def read_report(answer: bytes) -> Reading[TrainerReport]:
     """Return what a trainer answers; ValueError where it cannot be read, or is of a later contract."""
-    found = reading.read_json(TrainerReport, answer, _ESSENTIAL)
+    found = reading.read_json_leniently(TrainerReport, answer, _ESSENTIAL)
     if not _is_understood(found.model):
         raise ValueError("the trainer is newer than this operator: upgrade the operator")
     if any(part.path == ("stage",) for part in found.left_out):
@@ -45,7 +45,7 @@ class LastWords:
 def read_last_words(termination_message: str, uid: str) -> LastWords:
     """Return what the trainer of a run of that UID said at its end: nothing where it cannot be read."""
     try:
-        found = reading.read_json(TrainingResult, termination_message, _ESSENTIAL)
+        found = reading.read_json_leniently(TrainingResult, termination_message, _ESSENTIAL)
     except ValueError:
         return LastWords()
     if found.model.uid not in (None, uid):
@@ -61,7 +61,7 @@ def _is_understood(report: TrainerReport) -> bool:
 def folder(run: Run) -> str:
     """Return the address that everything of a run lies under; a Hub repository is the run's folder itself."""
     output = run.spec["output"]["uri"].rstrip("/")
-    address = addresses.parse(output)
+    address = addresses.parse_address(output)
     if address is None or address.scheme == "hf":
         return str(output)
     return address.child(run_folder_name(run.name, run.uid))

@@ -45,7 +45,7 @@ DataSource = Union[FolderSource, HubDataset]
 def open_source(config: TrainerConfig) -> DataSource:
     """Return the source of a run's data; ConfigInvalid or DatasetNotFound."""
     dataset = config.spec.dataset
-    address = addresses.parse(dataset.source)
+    address = addresses.parse_address(dataset.source)
     if address is None:
         commits = newest_commits(dataset) if config.hub_commits.dataset is None else config.hub_commits
         return HubDataset(dataset, language_code(config.spec.language), commits)
@@ -68,12 +68,12 @@ def open_source(config: TrainerConfig) -> DataSource:
 
 def newest_commits(dataset: Dataset) -> HubCommits:
     """Return the commits that are read where no earlier attempt has chosen any; raises what the Hub refuses."""
-    address = addresses.parse(dataset.source)
+    address = addresses.parse_address(dataset.source)
     if address is None:
         return hub_dataset.newest_commits(dataset.source, dataset.revision)
     if address.scheme != "hf":
         return HubCommits()
-    repository = f"{address.place}/{address.path.split('/', 1)[0]}"
+    repository = f"{address.authority}/{address.path.split('/', 1)[0]}"
     return HubCommits(dataset=hub_dataset.newest_commits(repository, None).dataset)
 
 

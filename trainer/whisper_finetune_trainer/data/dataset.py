@@ -114,7 +114,7 @@ def _load_list(source: DataSource, files: SplitFiles, config: TrainerConfig, rul
 def _explained(config: TrainerConfig) -> Iterator[None]:
     """Turn the refusals of whatever holds the data into TrainerErrors."""
     source = config.spec.dataset.source
-    address = addresses.parse(source)
+    address = addresses.parse_address(source)
     if address is None:
         yield
     elif address.scheme == "pvc":

@@ -36,7 +36,7 @@ def from_environment(environment: Mapping[str, str]) -> TrainerConfig:
             f"${CONFIG_ENV} is not set: in a pod the operator sets it; "
             "on a workstation use `python -m whisper_finetune_trainer run SPEC.yaml --volume CLAIM=FOLDER`",
         )
-    theirs = contract.of_environment(environment)
+    theirs = contract.number_in_environment(environment)
     if theirs > contract.CONTRACT:
         numbers = f"the operator speaks contract {theirs} and this image {contract.CONTRACT}"
         raise TrainerError("VersionMismatch", f"this trainer is older than its operator ({numbers}): {_MEND}")
@@ -49,7 +49,7 @@ def from_environment(environment: Mapping[str, str]) -> TrainerConfig:
 def _understood(text: str) -> Reading[TrainerConfig]:
     """Return the configuration without what a trainer may pass over: fields that it does not know, outside of spec."""
     try:
-        found = reading.read(TrainerConfig, pydantic_core.from_json(text))
+        found = reading.read_leniently(TrainerConfig, pydantic_core.from_json(text))
     except ValidationError as error:
         raise _too_new(field_errors.lines(error)) from None
     except ValueError as error:

@@ -72,7 +72,7 @@ def dimensions_of(model_config: Dict[str, Any]) -> Dimensions:
 
 def _read_model_config(config: TrainerConfig) -> Optional[Dict[str, Any]]:
     model = config.spec.model
-    if addresses.parse(model) is None:
+    if addresses.parse_address(model) is None:
         return None if model_dimensions.dimensions_of(model) else _read_from_hub(model, config.spec.model_revision)
     if addresses.claim_of(model) not in config.volumes:
         return None

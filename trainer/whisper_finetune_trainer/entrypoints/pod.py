@@ -20,12 +20,12 @@ def run(termination_log: Path) -> int:
     reporter = Reporter()
     reporter.listen(ProgressLog())
     ended = ending.of_attempt(lambda: _attempt(reporter, stop), reporter)
-    ending.write_termination_message(termination_log, ended, contract.of_environment(os.environ))
+    ending.write_termination_message(termination_log, ended, contract.number_in_environment(os.environ))
     return ended.exit_code
 
 
 def _attempt(reporter: Reporter, stop: StopRequest) -> TrainingResult:
     config = configuration.from_environment(os.environ)
     scratch.use(config.scratch_folder)
-    progress_server.serve(config, reporter, operators=contract.of_environment(os.environ))
+    progress_server.serve(config, reporter, operators=contract.number_in_environment(os.environ))
     return attempt.make(config, reporter, stop)

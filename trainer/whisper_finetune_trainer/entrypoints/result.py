@@ -24,7 +24,9 @@ def cut(text: str, length: int) -> str:
 
 def render(result: TrainingResult, operators: Optional[int] = None) -> bytes:
     """Return the result as one line of JSON in the operator's contract, without regard to its size."""
-    return json.dumps(contract.answer(result, operators), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(
+        contract.answer_for_operator(result, operators), ensure_ascii=False, separators=(",", ":")
+    ).encode()
 
 
 def termination_message(

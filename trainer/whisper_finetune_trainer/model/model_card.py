@@ -42,9 +42,9 @@ def _front_matter(spec: WhisperFineTuneSpec) -> str:
     # Only what the Hub understands: it reads a base model and a data set by their ids alone.
     lines = ["---", f"language: {language_code(spec.language)}", "library_name: transformers"]
     lines += ["pipeline_tag: automatic-speech-recognition", "tags: [whisper]"]
-    if addresses.parse(spec.model) is None:
+    if addresses.parse_address(spec.model) is None:
         lines.append(f"base_model: {spec.model}")
-    if addresses.parse(spec.dataset.source) is None:
+    if addresses.parse_address(spec.dataset.source) is None:
         lines.append(f"datasets: [{spec.dataset.source}]")
     return "\n".join([*lines, "---", ""])
 

@@ -36,7 +36,7 @@ def opened(config: TrainerConfig) -> Iterator[Path]:
 def _found(config: TrainerConfig) -> Iterator[Tuple[Path, Mount]]:
     """Yield where the model's files are, and the folder that their links may lead to."""
     spec = config.spec
-    parsed = addresses.parse(spec.model)
+    parsed = addresses.parse_address(spec.model)
     if parsed is None:
         with _hub_cache(config.scratch_folder) as cache:
             folder = hub_model.download(spec.model, config.hub_commits.model or spec.model_revision, cache)

@@ -28,7 +28,7 @@ def open_run_folder(config: TrainerConfig, stop: StopRequest) -> RunFolder:
 
 def _storage(config: TrainerConfig, name: str, stop: StopRequest) -> Storage:
     uri = config.spec.output.uri
-    parsed = addresses.parse(uri)
+    parsed = addresses.parse_address(uri)
     if parsed is None or parsed.scheme == "pvc":
         path = volumes.local_path(uri, "output.uri", config)
         return VolumeStorage(path, writer=name, mount=volumes.mount_of(uri, config))
@@ -38,7 +38,7 @@ def _storage(config: TrainerConfig, name: str, stop: StopRequest) -> Storage:
     if parsed.scheme == "hf":
         # The Hub's library takes long to load, and few runs write there.
         hub_storage = importlib.import_module("whisper_finetune_trainer.output.hub_storage")
-        repository, settings = f"{parsed.place}/{parsed.path}", config.spec.output
+        repository, settings = f"{parsed.authority}/{parsed.path}", config.spec.output
         storage: Storage = hub_storage.HubStorage(
             store,
             repository,

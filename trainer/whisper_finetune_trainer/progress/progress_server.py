@@ -83,7 +83,9 @@ def _listening(
 
 def progress_json(config: TrainerConfig, report: TrainerReport, operators: Optional[int] = None) -> bytes:
     """Return the answer to GET /progress: the report with the run's UID, in the operator's contract."""
-    return json.dumps({**contract.answer(report, operators), "uid": config.uid}, ensure_ascii=False).encode()
+    return json.dumps(
+        {**contract.answer_for_operator(report, operators), "uid": config.uid}, ensure_ascii=False
+    ).encode()
 
 
 def _handler(

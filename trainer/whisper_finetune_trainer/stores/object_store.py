@@ -140,7 +140,7 @@ class Store:
 
 def open_store(address: str, field: str) -> Store:
     """Return the opened address; ConfigInvalid where it is none of an object store. Nothing is sent yet."""
-    parsed = addresses.parse(address)
+    parsed = addresses.parse_address(address)
     if parsed is None or parsed.scheme not in _LIBRARIES:
         raise TrainerError("ConfigInvalid", f"{field}: {address} is no address of an object store (s3, gs, az or hf)")
     library, extra = _LIBRARIES[parsed.scheme]
@@ -150,7 +150,7 @@ def open_store(address: str, field: str) -> Store:
             f"{field}: {parsed.scheme}:// needs {library}, which is not in this image; "
             f"build one with the extra `{extra}` (docs/storage.md), or take another address",
         )
-    place = f"datasets/{parsed.place}" if parsed.scheme == "hf" else parsed.place
+    place = f"datasets/{parsed.authority}" if parsed.scheme == "hf" else parsed.authority
     return Store(address, field, parsed.scheme, "/".join(part for part in (place, parsed.path) if part))
 
 

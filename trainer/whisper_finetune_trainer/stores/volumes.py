@@ -130,19 +130,19 @@ def local_path(address: str, field: str, config: TrainerConfig) -> Path:
 
     RefusedFileError for one whose links lead out of the claim.
     """
-    parsed = addresses.parse(address)
+    parsed = addresses.parse_address(address)
     if parsed is None or parsed.scheme != "pvc":
         kind = "a Hub id" if parsed is None else f"{parsed.scheme}://"
         raise TrainerError(
             "ConfigInvalid",
             f"{field}: {kind} is not supported by this version; copy {address} to a volume and use pvc://claim/path",
         )
-    if parsed.place not in config.volumes:
+    if parsed.authority not in config.volumes:
         mounted = ", ".join(sorted(config.volumes)) or "none"
         raise TrainerError(
             "ConfigInvalid",
-            f"{field}: claim {parsed.place} is not mounted here (mounted: {mounted}); "
-            f"on a workstation pass --volume {parsed.place}=FOLDER",
+            f"{field}: claim {parsed.authority} is not mounted here (mounted: {mounted}); "
+            f"on a workstation pass --volume {parsed.authority}=FOLDER",
         )
     path = addresses.local_path(address, config.volumes)
     try:

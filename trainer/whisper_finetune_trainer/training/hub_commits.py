@@ -45,6 +45,6 @@ def _recorded(folder: RunFolder) -> Optional[HubCommits]:
 def _newest(config: TrainerConfig) -> HubCommits:
     spec = config.spec
     commits = data_source.newest_commits(spec.dataset)
-    if addresses.parse(spec.model) is not None:
+    if addresses.parse_address(spec.model) is not None:
         return commits
     return commits.model_copy(update={"model": hub_model.newest_commit(spec.model, spec.model_revision)})
