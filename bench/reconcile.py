@@ -29,10 +29,9 @@ import source_roots  # noqa: F401 -- finds the packages below
 import yaml
 
 from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.planning import plan
+from whisper_finetune_operator.planning import manifest, plan
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.workloads import workload
 from whisper_finetune_operator.world import Run
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +89,7 @@ def job_template() -> dict[str, Any]:
     runtimes = Runtimes.model_validate(RUNTIMES)
     planned = plan.make_plan(run, spec, Pinned(runtimes.default_runtime), runtimes)
     assert isinstance(planned, TrainingPlan), planned
-    return workload.build(planned, failed_before=0)
+    return manifest.build(planned, failed_before=0)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.workloads.children import has_ended, run_uid_of
 from whisper_finetune_operator.workloads.names import child_name
-from whisper_finetune_operator.workloads.workload_facts import KINDS, Kind
+from whisper_finetune_operator.workloads.workload_kind import KINDS, Kind
 from whisper_finetune_operator.world import Run, controller_of
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from run_scenarios import QUEUE, Moment, Scenario, unready
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
 from whisper_finetune_operator.partitions.partition_queue import Line, Waiting
 from whisper_finetune_operator.partitions.pools import Partitions
-from whisper_finetune_operator.workloads.jobs import FAILED_BEFORE_ANNOTATION
+from whisper_finetune_operator.workloads.job_kind import FAILED_BEFORE_ANNOTATION
 from whisper_finetune_operator.world import Refusal
 
 SMALL = "openai/whisper-small"

@@ -10,7 +10,7 @@ from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import accounting, interruptions
 from whisper_finetune_operator.deciding.accounting import Tally
-from whisper_finetune_operator.workloads import jobs, pods
+from whisper_finetune_operator.workloads import job_kind, pods
 
 NEW = WhisperFineTuneStatus()
 
@@ -21,7 +21,7 @@ def count(
     owner: dict[str, Any] | None = None,
     seconds: float = 4000,
 ) -> Tally:
-    live = jobs.read(owner) if owner else None
+    live = job_kind.read(owner) if owner else None
     return accounting.count(previous, tuple(map(pods.read, shown)), live, at(seconds))
 
 

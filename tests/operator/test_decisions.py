@@ -20,7 +20,7 @@ from whisper_finetune_operator.deciding import actions, decisions
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
-from whisper_finetune_operator.workloads import pods, results, workloads
+from whisper_finetune_operator.workloads import kinds, pods, results
 from whisper_finetune_operator.world import Run, World
 
 KSTATUS = {
@@ -112,7 +112,7 @@ def test_each_object_is_read_once_in_a_decision(scenario: Scenario, monkeypatch:
         monkeypatch.setattr(module, reader, read_and_count)
 
     shown = tell(scenario.moments)[-1][0]
-    for module, reader in ((pods, "read"), (results, "read_last_words"), (workloads, "read")):
+    for module, reader in ((pods, "read"), (results, "read_last_words"), (kinds, "read")):
         counted(module, reader)
     decisions.decide(shown, RUNTIMES)
     assert {count for _, count in read.most_common()} <= {1}

@@ -11,9 +11,9 @@ from kubernetes import client
 
 import run_objects
 from repository import ROOT
-from whisper_finetune_operator.workloads import endings, jobs, pods
+from whisper_finetune_operator.workloads import endings, job_kind, pods
 from whisper_finetune_operator.workloads.endings import Meaning
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 pytestmark = pytest.mark.apiserver
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("job-*.yaml"))
@@ -93,7 +93,7 @@ class RealJob:
         client.BatchV1Api(api).create_namespaced_job(NAMESPACE, manifest)
 
     def read(self) -> Workload:
-        return jobs.read(self._raw())
+        return job_kind.read(self._raw())
 
     def failures(self) -> int:
         return int(self._raw()["status"].get("failed", 0))
@@ -141,7 +141,7 @@ def wait_for(holds_true: Callable[[], bool], seconds: float = 30) -> None:
 @pytest.mark.parametrize("end", ENDS)
 def test_the_job_controller_reads_an_end_as_the_operator_does(api: client.ApiClient, end: str) -> None:
     pod, meaning = ENDS[end]
-    assert endings.meaning(pods.read(pod), jobs.read(run_objects.job())) is meaning
+    assert endings.meaning(pods.read(pod), job_kind.read(run_objects.job())) is meaning
     job = RealJob(api, end)
     job.end_pod(pod["status"])
     if meaning in (Meaning.RESULT, Meaning.UNREADABLE):

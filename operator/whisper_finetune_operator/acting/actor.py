@@ -17,10 +17,10 @@ from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import partition_of
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.watching.object_cache import Store
-from whisper_finetune_operator.workloads import jobs
+from whisper_finetune_operator.workloads import job_kind
 from whisper_finetune_operator.workloads.children import has_ended
 from whisper_finetune_operator.workloads.names import child_name
-from whisper_finetune_operator.workloads.workload_facts import Kind
+from whisper_finetune_operator.workloads.workload_kind import Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, controller_of
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Actor:
         if job is None or controller_of(job).get("uid") != run.uid:
             return False
         self._store.put_workload("Job", job)
-        return jobs.read(job).end is None and partition_of(job) in (None, lease_name)
+        return job_kind.read(job).end is None and partition_of(job) in (None, lease_name)
 
     async def _has_pods_on(self, run: Run, lease_name: str) -> bool:
         """Ask the server itself for pods that may run there, whatever the store makes of them."""

@@ -19,10 +19,10 @@ from whisper_finetune_operator.api.api_server import (
     NotFoundError,
     Resource,
 )
-from whisper_finetune_operator.workloads import jobs
+from whisper_finetune_operator.workloads import job_kind
 from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
-from whisper_finetune_operator.workloads.jobs import STARTED_ANNOTATION
-from whisper_finetune_operator.workloads.workload_facts import Kind
+from whisper_finetune_operator.workloads.job_kind import STARTED_ANNOTATION
+from whisper_finetune_operator.workloads.workload_kind import Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
 
 _RESOURCES: dict[Kind, Resource] = {"Job": JOBS, "IPUJob": IPU_JOBS}
@@ -108,7 +108,7 @@ class Cluster:
     async def has_unfinished_jobs(self, namespace: str, run_uid: str) -> bool:
         """Return whether the server has a Job of the run that is neither complete nor failed."""
         found = self._api.all_of(JOBS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")
-        return any([jobs.read(job).end is None async for job in found])
+        return any([job_kind.read(job).end is None async for job in found])
 
     async def has_run(self, namespace: str, name: str, uid: str) -> bool:
         """Return whether the server still has the run."""

@@ -16,7 +16,7 @@ from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 #: Pods and Jobs are watched apart: a Job's end may be seen before its pod's. So long the pod's end is waited for.
 SETTLE_TIME = timedelta(seconds=10)

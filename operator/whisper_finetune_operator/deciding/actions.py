@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from whisper_finetune_operator.workloads.workload_facts import Kind
+from whisper_finetune_operator.workloads.workload_kind import Kind
 from whisper_finetune_operator.world import KubernetesObject
 
 

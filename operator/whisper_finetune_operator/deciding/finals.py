@@ -13,7 +13,7 @@ from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.workloads import endings, results
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 _OUT_OF_MEMORY_LIMIT = 2
 _UNREADABLE_LIMIT = 2

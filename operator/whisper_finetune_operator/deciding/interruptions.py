@@ -13,7 +13,7 @@ from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 #: So many in a row cost no time: a cluster that is drained node by node moves a pod more than once.
 _AT_ONCE = 2

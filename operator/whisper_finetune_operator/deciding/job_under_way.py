@@ -24,7 +24,7 @@ from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.workloads import job_manifest, waiting
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 #: A Job that wants a pod for so long and has none is asked why.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)

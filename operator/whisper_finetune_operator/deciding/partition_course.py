@@ -13,7 +13,7 @@ from whisper_finetune_operator.partitions.partition_queue import Waiting
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 
 def held(situation: Situation, wanted: Waiting) -> PoolPartition | None:

@@ -5,7 +5,7 @@ from whisper_finetune_operator import phases, timestamps
 from whisper_finetune_operator.deciding import version_mismatch
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.workloads import endings, jobs
+from whisper_finetune_operator.workloads import endings, job_kind
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
 

@@ -9,7 +9,7 @@ from whisper_finetune_operator.deciding import companions, conditions, finals, u
 from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload, KeepFor
 from whisper_finetune_operator.deciding.situation import Facts
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 Tidying = tuple[tuple[Action, ...], float | None]
 

@@ -21,10 +21,11 @@ from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, D
 from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
+from whisper_finetune_operator.planning import manifest
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, plan_run
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.workloads import waiting, workload
-from whisper_finetune_operator.workloads.workload_facts import Kind, Workload
+from whisper_finetune_operator.workloads import waiting
+from whisper_finetune_operator.workloads.workload_kind import Kind, Workload
 
 #: A workload that was refused is tried again at each look; a refusal this old is no longer of this attempt.
 _REFUSAL_HOLDS = timedelta(minutes=10)
@@ -116,7 +117,7 @@ def _create(situation: Situation, runtimes: Runtimes) -> Course:
 def _create_workload(situation: Situation, plan: TrainingPlan) -> Course:
     used = plan.partition.lease_name if plan.partition else ""
     create = CreateWorkload(
-        workload.build(plan, situation.tally.attempts.failed),
+        manifest.build(plan, situation.tally.attempts.failed),
         look_first=situation.previous.job_name is not None,
         lease=used or None,
         warnings=plan.warnings,

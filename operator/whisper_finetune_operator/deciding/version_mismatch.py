@@ -11,7 +11,7 @@ from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 #: An image may be mended under its name, which nothing tells of; a trainer that refuses its configuration ends at once.
 RETRY_AFTER = timedelta(minutes=10)

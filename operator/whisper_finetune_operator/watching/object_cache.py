@@ -20,7 +20,7 @@ from whisper_finetune_operator.workloads.children import (
     uid_of,
 )
 from whisper_finetune_operator.workloads.names import child_name
-from whisper_finetune_operator.workloads.workload_facts import KINDS, Kind
+from whisper_finetune_operator.workloads.workload_kind import KINDS, Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, Silence, World, controller_of
 
 

@@ -8,10 +8,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import GROUP, NAME_LABEL, UID_LABEL
-from whisper_finetune_operator.workloads.ipu_jobs import worker_name
+from whisper_finetune_operator.workloads.ipu_job_kind import worker_name
 from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
-from whisper_finetune_operator.workloads.workload_facts import KINDS, Kind
+from whisper_finetune_operator.workloads.workload_kind import KINDS, Kind
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 

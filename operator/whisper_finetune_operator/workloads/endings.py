@@ -14,7 +14,7 @@ from whisper_finetune_api.causes import (
 )
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_facts import Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 
 class Meaning(Enum):

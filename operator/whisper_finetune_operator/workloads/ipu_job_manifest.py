@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from whisper_finetune_operator.planning import pod_template
 from whisper_finetune_operator.planning.plan import TrainingPlan
-from whisper_finetune_operator.workloads import pod_template
 
 
 def spec(plan: TrainingPlan, labels: dict[str, str]) -> dict[str, Any]:

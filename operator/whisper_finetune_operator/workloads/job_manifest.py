@@ -3,9 +3,9 @@
 from typing import Any
 
 from whisper_finetune_api.causes import EXIT_STOPPED, EXIT_VERSIONS, FINAL_EXIT_CODES
+from whisper_finetune_operator.planning import pod_template
 from whisper_finetune_operator.planning.plan import TrainingPlan
-from whisper_finetune_operator.workloads import pod_template
-from whisper_finetune_operator.workloads.jobs import FAILED_BEFORE_ANNOTATION
+from whisper_finetune_operator.workloads.job_kind import FAILED_BEFORE_ANNOTATION
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
 
 API_VERSION = "batch/v1"

@@ -5,7 +5,7 @@ Its status has no fixed words, and its controller is closed: how its one pod end
 
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_facts import End, Workload
+from whisper_finetune_operator.workloads.workload_kind import End, Workload
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 API_VERSION = "graphcore.ai/v1alpha1"

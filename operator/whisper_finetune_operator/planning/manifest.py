@@ -5,7 +5,7 @@ from typing import Any
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, MANAGED_BY, MANAGED_BY_LABEL, NAME_LABEL, UID_LABEL, VERSION
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
 from whisper_finetune_operator.planning.plan import TrainingPlan
-from whisper_finetune_operator.workloads import ipu_job_manifest, ipu_jobs, job_manifest, names
+from whisper_finetune_operator.workloads import ipu_job_kind, ipu_job_manifest, job_manifest, names
 from whisper_finetune_operator.world import Run
 
 
@@ -14,7 +14,7 @@ def build(plan: TrainingPlan, failed_before: int) -> dict[str, Any]:
     if plan.runtime.workload == "IPUJob":
         labels = labels_of(plan.run)
         metadata = {**_metadata(plan), "labels": labels}
-        parts = {"apiVersion": ipu_jobs.API_VERSION, "kind": "IPUJob", "metadata": metadata}
+        parts = {"apiVersion": ipu_job_kind.API_VERSION, "kind": "IPUJob", "metadata": metadata}
         return {**parts, "spec": ipu_job_manifest.spec(plan, labels)}
     labels = {**labels_of(plan.run), **_partition_label(plan)}
     metadata = {

@@ -8,7 +8,7 @@ from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
-from whisper_finetune_operator.workloads.workload_facts import End, Workload
+from whisper_finetune_operator.workloads.workload_kind import End, Workload
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 #: On each Job: the failed attempts before it, so that a changed spec.retries can be turned into its backoffLimit.
