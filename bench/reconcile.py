@@ -89,7 +89,7 @@ def job_template() -> dict[str, Any]:
     runtimes = Runtimes.model_validate(RUNTIMES)
     planned = plan.make_plan(run, spec, Pinned(runtimes.default_runtime), runtimes)
     assert isinstance(planned, TrainingPlan), planned
-    return manifest.build(planned, failed_before=0)
+    return manifest.build_workload(planned, failed_before=0)
 
 
 @contextmanager

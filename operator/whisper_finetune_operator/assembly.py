@@ -32,7 +32,8 @@ from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.resync import Sweep
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
-from whisper_finetune_operator.workloads import children
+from whisper_finetune_operator.workloads import children, kinds
+from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 from whisper_finetune_operator.world import Run
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class Operator:
         self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
         leases = own_watches.of_leases(settings, self._partition_namespace, self._api, self._store, self._queue)
         self._own_watches = [leases]
-        self._may_see_ipu_jobs = True
+        #: Kinds of workload that the operator has no right to.
+        self._unseen_kinds: list[WorkloadKind] = []
         self._ages = WatchAges(settings.watch_stale_seconds)
         self._has_begun = False
 
@@ -90,8 +92,9 @@ class Operator:
 
     async def _live(self, stop: Callable[[], None]) -> None:
         lease_namespace = self._lease_terms().namespace if self._leadership else None
+        added = filter(self._offered.make, kinds.added())
         rights = preflight.needed_rights(
-            self._settings.namespace, lease_namespace, self._partition_namespace, ipu_jobs=self._offered.make_ipu_jobs
+            self._settings.namespace, lease_namespace, self._partition_namespace, added=added
         )
         await preflight.check(self._api, self._settings.namespace, rights)
         self._has_begun = True
@@ -102,24 +105,33 @@ class Operator:
         await _until_the_first_ends(*keep_lease, self._work(stop))
 
     async def _work(self, stop: Callable[[], None]) -> None:
-        await patience.until_answered("looking for IPUJobs", self._find_ipu_jobs)
+        for kind in kinds.added():
+            await patience.until_answered(f"looking for {kind.name}s", partial(self._find_workloads, kind))
         await _until_the_first_ends(*self._parts(), self._watch(stop))
 
-    async def _find_ipu_jobs(self) -> None:
-        """Watch IPUJobs where a runtime makes them, and where runs have some of a runtime that is no longer offered."""
-        finds = self._offered.make_ipu_jobs or await preflight.finds_ipu_jobs(self._api, self._settings.namespace)
+    async def _find_workloads(self, kind: WorkloadKind) -> None:
+        """Watch a kind that a runtime makes, or that runs still have of a runtime that is no longer offered."""
+        finds = self._offered.make(kind) or await preflight.finds_workloads(self._api, kind, self._settings.namespace)
         if finds:
-            self._own_watches.append(own_watches.of_ipu_jobs(self._settings, self._api, self._store, self._queue))
-        self._may_see_ipu_jobs = finds is not None
-
-    def _warn_of_unseen_ipu_jobs(self) -> None:
-        names = sorted(children.ipu_job_of(pod) or "" for pod in self._store.pods() if children.ipu_job_of(pod))
-        if names and not self._may_see_ipu_jobs:
-            logger.warning(
-                "no right to IPUJobs, which runs still have (%s): these runs cannot be suspended or ended; set the "
-                "chart's rbac.keepIPUJobs, or give the right to ipujobs of graphcore.ai, until they are over",
-                ", ".join(names),
+            self._own_watches.append(
+                own_watches.of_workloads(kind, self._settings, self._api, self._store, self._queue)
             )
+        if finds is None:
+            self._unseen_kinds.append(kind)
+
+    def _warn_of_unseen_workloads(self) -> None:
+        for kind in self._unseen_kinds:
+            makers = (children.maker_of(pod, kind.name) for pod in self._store.pods())
+            if names := sorted(filter(None, makers)):
+                logger.warning(
+                    "no right to %ss, which runs still have (%s): these runs cannot be suspended or ended; set the "
+                    "chart's rbac.keep%ss, or give the right to %s of %s, until they are over",
+                    kind.name,
+                    ", ".join(names),
+                    kind.name,
+                    kind.plural,
+                    kind.group,
+                )
 
     async def _serve(self) -> HealthServer:
         server = HealthServer(
@@ -137,7 +149,7 @@ class Operator:
 
     async def _watch(self, stop: Callable[[], None]) -> None:
         await patience.until_answered("listing what there is", self._fill)
-        self._warn_of_unseen_ipu_jobs()
+        self._warn_of_unseen_workloads()
         take_signals = partial(listen_to_signals, stop)
         await kopf_watches.watch(self._settings, self._access, self._store, self._queue, self._ages, take_signals)
 

@@ -22,9 +22,10 @@ from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import has_ended, run_uid_of
+from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.names import child_name
-from whisper_finetune_operator.workloads.workload_kind import KINDS, Kind
 from whisper_finetune_operator.world import Run, controller_of
 
 logger = logging.getLogger(__name__)
@@ -133,16 +134,16 @@ class Reconciler:
         try:
             current = await self._cluster.find(kind, run.namespace, child_name(run.name, run.uid))
         except RefusedError:
-            if kind == "Job":
+            if KINDS[kind] in kinds.built_in():
                 raise
-            # The right to IPUJobs may be gone with the last runtime that made some: the pod alone tells of the attempt.
+            # The right to it may be gone with the last runtime that made some: the pod alone tells of the attempt.
             return
         if current is not None:
             await adoption.note_found(self._store, self._cluster, run, kind, current)
         elif known is not None:
             self._store.forget_workload(kind, known)
 
-    def _kind_at_work(self, run: Run) -> Kind | None:
+    def _kind_at_work(self, run: Run) -> str | None:
         """Return the kind of what made the pod that may be running."""
         kinds = {controller_of(pod).get("kind") for pod in self._store.pods_of(run) if not has_ended(pod)}
         return next((kind for kind in KINDS if kind in kinds), None)

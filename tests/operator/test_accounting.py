@@ -21,7 +21,7 @@ def count(
     owner: dict[str, Any] | None = None,
     seconds: float = 4000,
 ) -> Tally:
-    live = job_kind.read(owner) if owner else None
+    live = job_kind.read_job(owner) if owner else None
     return accounting.count(previous, tuple(map(pods.read, shown)), live, at(seconds))
 
 

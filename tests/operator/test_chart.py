@@ -25,6 +25,7 @@ from whisper_finetune_operator.api import preflight
 from whisper_finetune_operator.api.preflight import Right
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.settings import read_settings
+from whisper_finetune_operator.workloads import kinds
 
 CRD = "whisperfinetunes.whisperfinetune.dev"
 WATCHED = "speech-team"
@@ -279,7 +280,7 @@ class TestRendering:
         offered = [{"name": "eidf", "accelerator": "ipu", "image": "trainer-ipu:1", "workload": "IPUJob"}]
         made = {"defaultRuntime": None, "runtimes": offered}
         rendered = render({"rbac": {"keepIPUJobs": True}} if keep else made)
-        asked = preflight.needed_rights(None, NAMESPACE, NAMESPACE, ipu_jobs=True)
+        asked = preflight.needed_rights(None, NAMESPACE, NAMESPACE, added=kinds.added())
         plain = set(preflight.needed_rights(None, NAMESPACE, NAMESPACE))
         more = {as_written(right) for right in asked if right not in plain}
         assert {resource for _, _, resource in more} == {"ipujobs"}

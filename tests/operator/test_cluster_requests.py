@@ -15,13 +15,13 @@ from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.api.api_server import (
     EVENTS,
-    JOBS,
     RUNS,
     ApiServer,
     ClusterError,
     ConflictError,
     RefusedError,
     UnauthorizedError,
+    resource_of,
 )
 from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.deciding.announcements import Announcement
@@ -30,6 +30,7 @@ from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.resync import Sweep
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.workloads.job_kind import JOB
 from whisper_finetune_operator.world import Run
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]
@@ -131,15 +132,15 @@ async def test_job_is_changed_by_its_uid_alone(server: ApiServer, place: Namespa
 
 async def test_taken_name_is_a_conflict(server: ApiServer, place: Namespace) -> None:
     manifest = {**job("one"), "metadata": {**job("one")["metadata"], "namespace": place.name}}
-    await server.create(JOBS, manifest)
+    await server.create(resource_of(JOB), manifest)
     with pytest.raises(ConflictError):
-        await server.create(JOBS, manifest)
+        await server.create(resource_of(JOB), manifest)
 
 
 async def test_refusal_is_told_in_the_servers_words(server: ApiServer, place: Namespace) -> None:
     manifest = {**job("one"), "metadata": {"name": "No Name", "namespace": place.name}}
     with pytest.raises(RefusedError, match="No Name"):
-        await server.create(JOBS, manifest)
+        await server.create(resource_of(JOB), manifest)
 
 
 async def test_newest_refusal_of_a_jobs_pod(server: ApiServer, place: Namespace) -> None:
@@ -149,7 +150,7 @@ async def test_newest_refusal_of_a_jobs_pod(server: ApiServer, place: Namespace)
     manifest = job("one")
     manifest["spec"]["suspend"] = False
     manifest["metadata"]["namespace"] = place.name
-    made = await server.create(JOBS, manifest)
+    made = await server.create(resource_of(JOB), manifest)
     cluster = Cluster(server)
     until(
         lambda: place.core.list_namespaced_event(place.name, field_selector="reason=FailedCreate").items, what="events"
@@ -192,7 +193,7 @@ async def test_sweep_forgets_what_is_gone_and_looks_at_what_is_under_way(server:
     finished = PENDING.model_copy(update={"completion_time": "2026-11-22T10:00:00Z"})
     store.put_run(await Cluster(server).apply_status(over, finished))
     manifest = {**job("one"), "metadata": {**job("one")["metadata"], "namespace": place.name}}
-    made = await server.create(JOBS, manifest)
+    made = await server.create(resource_of(JOB), manifest)
     store.put_workload("Job", made)
     place.delete_run("goes")
     place.delete_job("one")

@@ -41,11 +41,11 @@ def described(action: Action) -> str:
     match action:
         case actions.CreateWorkload(_, look_first):
             words = "create again" if look_first else "create"
-        case actions.AllowRetries(_, _, backoff_limit):
+        case actions.AllowRetries(_, _, _, backoff_limit):
             words = f"allow {backoff_limit}"
-        case actions.MoveToQueue(_, _, queue):
+        case actions.MoveToQueue(_, _, _, queue):
             words = f"move to {queue}"
-        case actions.KeepFor(_, _, seconds):
+        case actions.KeepFor(_, _, _, seconds):
             words = f"keep for {seconds}"
         case actions.TakePartition(lease):
             words = f"take {lease['metadata']['annotations'][PARTITION_ID_ANNOTATION]}"
@@ -112,7 +112,7 @@ def test_each_object_is_read_once_in_a_decision(scenario: Scenario, monkeypatch:
         monkeypatch.setattr(module, reader, read_and_count)
 
     shown = tell(scenario.moments)[-1][0]
-    for module, reader in ((pods, "read"), (results, "read_last_words"), (kinds, "read")):
+    for module, reader in ((pods, "read"), (results, "read_last_words"), (kinds, "read_workload")):
         counted(module, reader)
     decisions.decide(shown, RUNTIMES)
     assert {count for _, count in read.most_common()} <= {1}

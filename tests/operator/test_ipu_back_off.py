@@ -8,7 +8,7 @@ from ipu_scenarios import AT_WORK, IPU_JOB, as_ipu_job, ended_worker
 from run_objects import ipu_job
 from run_scenarios import tell
 from whisper_finetune_operator.deciding.actions import DeleteWorkload
-from whisper_finetune_operator.deciding.ipu_job_under_way import back_off
+from whisper_finetune_operator.workloads import ipu_job_kind
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from whisper_finetune_operator.deciding.ipu_job_under_way import back_off
     [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 320), (7, 360), (8, 360), (10_000, 360)],
 )
 def test_it_doubles_up_to_six_minutes(attempts: int, seconds: int) -> None:
-    assert back_off(attempts) == timedelta(seconds=seconds)
+    assert ipu_job_kind.IPU_JOB.back_off(attempts) == timedelta(seconds=seconds)
 
 
 def test_the_next_attempt_waits_and_the_status_does_not_count_down() -> None:

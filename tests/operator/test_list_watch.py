@@ -22,6 +22,7 @@ from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads.children import uid_of
+from whisper_finetune_operator.workloads.ipu_job_kind import IPU_JOB
 from whisper_finetune_operator.world import KubernetesObject
 
 
@@ -35,7 +36,7 @@ class Lists:
         settings = Settings(runtimes=Path("runtimes.yaml"))
         api: ApiServer = Door(self.server)  # type: ignore[assignment] # the model of it
         self.leases = own_watches.of_leases(settings, NAMESPACE, api, self.store, self.queue)
-        self.ipu_jobs = own_watches.of_ipu_jobs(settings, api, self.store, self.queue)
+        self.ipu_jobs = own_watches.of_workloads(IPU_JOB, settings, api, self.store, self.queue)
 
     async def _work(self, _: str) -> None:
         """Do nothing."""

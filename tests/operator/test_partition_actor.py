@@ -17,6 +17,7 @@ from whisper_finetune_operator.deciding.actions import Action, GiveBackPartition
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.workloads.children import uid_of
+from whisper_finetune_operator.workloads.job_kind import JOB
 
 
 class Scene:
@@ -112,7 +113,7 @@ async def test_no_job_is_started_whose_lease_is_no_longer_what_the_store_shows()
     job["spec"]["suspend"] = True
     scene.server.changed(job)
     names = job["metadata"]["name"], job["metadata"]["uid"], job["metadata"]["resourceVersion"]
-    start = StartWorkload(*names, lease["metadata"]["name"])
+    start = StartWorkload(JOB.name, *names, lease["metadata"]["name"])
     scene.server.changed(lease)
     assert not await scene.act(start)
     assert job["spec"]["suspend"]

@@ -10,11 +10,12 @@ import pytest
 from run_objects import CHILD, UID, at, job, pod, run_object, time
 from simulated_time import in_simulated_time
 from test_object_cache import pod_version, version
-from whisper_finetune_operator.acting.refusals import OF_PODS, Refusals, refusal_in
+from whisper_finetune_operator.acting.refusals import OF_PODS, Refusals, of_workloads, refusal_in
 from whisper_finetune_operator.deciding.course import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, retry_seconds
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.workloads.job_kind import JOB
 from whisper_finetune_operator.world import Refusal
 
 
@@ -53,7 +54,7 @@ def test_three_hundred_refused_runs_cost_few_lists_and_hold_up_no_other() -> Non
 
     async def main() -> None:
         api: Any = events
-        refusals = Refusals(api)
+        refusals = Refusals(api, of_workloads(JOB.name))
         clock = asyncio.get_running_loop().time
 
         async def look(key: str) -> float | None:
@@ -85,7 +86,7 @@ def test_jobs_of_two_namespaces_are_read_apart() -> None:
     async def main() -> int:
         events = SlowEvents(jobs=1, list_seconds=0.1)
         api: Any = events
-        refusals = Refusals(api)
+        refusals = Refusals(api, of_workloads(JOB.name))
         await asyncio.gather(*[refusals.of(name, "uid-of-job-0") for name in ("a", "b", "a", "b")])
         return events.lists
 

@@ -43,7 +43,7 @@ def built(run: Run, *, failed_before: int = 0, offered: Runtimes = RUNTIMES) -> 
     planned = plan.make_plan(run, spec, Pinned(offered.default_runtime), offered)
     assert not isinstance(planned, Phase)
     pool = planned.runtime.partitions
-    return manifest.build(planned.on(pool.members[1]) if pool else planned, failed_before)
+    return manifest.build_workload(planned.on(pool.members[1]) if pool else planned, failed_before)
 
 
 def on(runtime: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def test_earlier_failures_are_taken_from_the_retries(failed_before: int, limit: 
 )
 def test_what_anybody_may_write_on_a_job_is_read_where_it_is_a_number(annotation: str, failed_before: int) -> None:
     made = run_objects.job(metadata__annotations={"whisperfinetune.dev/failed-before": annotation})
-    assert job_kind.read(made).failed_before == failed_before
+    assert job_kind.read_job(made).failed_before == failed_before
 
 
 def test_no_value_of_a_secret_can_reach_the_job_and_no_secret_is_taken_whole() -> None:

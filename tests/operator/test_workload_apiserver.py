@@ -93,7 +93,7 @@ class RealJob:
         client.BatchV1Api(api).create_namespaced_job(NAMESPACE, manifest)
 
     def read(self) -> Workload:
-        return job_kind.read(self._raw())
+        return job_kind.read_job(self._raw())
 
     def failures(self) -> int:
         return int(self._raw()["status"].get("failed", 0))
@@ -141,7 +141,7 @@ def wait_for(holds_true: Callable[[], bool], seconds: float = 30) -> None:
 @pytest.mark.parametrize("end", ENDS)
 def test_the_job_controller_reads_an_end_as_the_operator_does(api: client.ApiClient, end: str) -> None:
     pod, meaning = ENDS[end]
-    assert endings.meaning(pods.read(pod), job_kind.read(run_objects.job())) is meaning
+    assert endings.meaning(pods.read(pod), job_kind.read_job(run_objects.job())) is meaning
     job = RealJob(api, end)
     job.end_pod(pod["status"])
     if meaning in (Meaning.RESULT, Meaning.UNREADABLE):

@@ -15,12 +15,12 @@ from whisper_finetune_operator.deciding.announcements import Announcement
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import partition_of
-from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.watching.object_cache import Store
-from whisper_finetune_operator.workloads import job_kind
+from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import has_ended
+from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.names import child_name
-from whisper_finetune_operator.workloads.workload_kind import Kind
+from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, controller_of
 
 logger = logging.getLogger(__name__)
@@ -76,14 +76,14 @@ class Actor:
                 return await self._start(run, action)
             case actions.DeleteWorkload():
                 await self._delete(run, action)
-            case actions.EndWorkload(name, uid):
-                await self._patch_job(run, name, uid, {"activeDeadlineSeconds": 1})
-            case actions.AllowRetries(name, uid, backoff_limit):
-                await self._patch_job(run, name, uid, {"backoffLimit": backoff_limit})
+            case actions.EndWorkload():
+                await self._patch(run, action, {"activeDeadlineSeconds": 1})
+            case actions.AllowRetries():
+                await self._patch(run, action, {"backoffLimit": action.backoff_limit})
             case actions.MoveToQueue():
                 return await self._move(run, action)
-            case actions.KeepFor(name, uid, seconds):
-                await self._patch_job(run, name, uid, {"ttlSecondsAfterFinished": seconds})
+            case actions.KeepFor():
+                await self._patch(run, action, {"ttlSecondsAfterFinished": action.seconds})
             case actions.GiveBackPartition():
                 return await self._give_back(run, action)
             case actions.LookForRefusal() | actions.LookForObstacle() | actions.TakePartition():
@@ -93,7 +93,7 @@ class Actor:
     async def _look_for_refusal(self, run: Run, look: actions.LookForRefusal) -> bool:
         """Read why the Job has no pod; say whether that is news."""
         known = self._store.refusal_of(run)
-        refusal = await self._cluster.refusal_of(run.namespace, look.uid)
+        refusal = await self._cluster.refusal_of(look.kind, run.namespace, look.uid)
         self._store.keep_refusal(run, refusal)
         kept = self._store.refusal_of(run)
         return (kept and kept.message) != (known and known.message)
@@ -135,21 +135,23 @@ class Actor:
             return False
         self._require_leadership()
         try:
-            job = await self._cluster.start_job(run.namespace, wanted.name, wanted.uid, wanted.resource_version)
+            started = await self._cluster.start_workload(
+                wanted.kind, run.namespace, wanted.name, wanted.uid, wanted.resource_version
+            )
         except (ConflictError, NotFoundError):
-            await self._read_anew(run, "Job", wanted.name)
+            await self._read_anew(run, wanted.kind, wanted.name)
             return False
-        self._store.put_workload("Job", job)
+        self._store.put_workload(wanted.kind, started)
         return True
 
     async def _move(self, run: Run, wanted: actions.MoveToQueue) -> bool:
         labels = {QUEUE_LABEL: wanted.queue}
         try:
-            job = await self._cluster.relabel("Job", run.namespace, wanted.name, wanted.uid, labels)
+            moved = await self._cluster.relabel(wanted.kind, run.namespace, wanted.name, wanted.uid, labels)
         except (ConflictError, NotFoundError):
-            await self._read_anew(run, "Job", wanted.name)
+            await self._read_anew(run, wanted.kind, wanted.name)
             return False
-        self._store.put_workload("Job", job)
+        self._store.put_workload(wanted.kind, moved)
         return True
 
     async def _finds_unseen_pods(self, run: Run) -> bool:
@@ -159,13 +161,16 @@ class Actor:
         ]
         return bool(news)
 
-    async def _has_job_for(self, run: Run, lease_name: str) -> bool:
-        """Ask the server itself for a Job that has a pod there or could be started late, whatever the store shows."""
-        job = await self._cluster.find("Job", run.namespace, child_name(run.name, run.uid))
-        if job is None or controller_of(job).get("uid") != run.uid:
-            return False
-        self._store.put_workload("Job", job)
-        return job_kind.read(job).end is None and partition_of(job) in (None, lease_name)
+    async def _has_workload_for(self, run: Run, lease_name: str) -> bool:
+        """Ask the server itself for what has a pod there or could be started late, whatever the store shows."""
+        for kind in kinds.on_partitions():
+            found = await self._cluster.find(kind.name, run.namespace, child_name(run.name, run.uid))
+            if found is None or controller_of(found).get("uid") != run.uid:
+                continue
+            self._store.put_workload(kind.name, found)
+            if kind.read(found, ()).end is None and partition_of(found) in (None, lease_name):
+                return True
+        return False
 
     async def _has_pods_on(self, run: Run, lease_name: str) -> bool:
         """Ask the server itself for pods that may run there, whatever the store makes of them."""
@@ -175,7 +180,7 @@ class Actor:
         # A run that two leaders took a partition for works on one of them and gives the other back.
         return any(not has_ended(pod) and partition_of(pod) in (None, lease_name) for pod in pods)
 
-    async def _read_anew(self, run: Run, kind: Kind, name: str) -> None:
+    async def _read_anew(self, run: Run, kind: str, name: str) -> None:
         found = await self._cluster.find(kind, run.namespace, name)
         if found is not None:
             await adoption.note_found(self._store, self._cluster, run, kind, found)
@@ -188,20 +193,23 @@ class Actor:
         if going is not None:
             self._store.put_workload(wanted.kind, going)
 
-    async def _patch_job(self, run: Run, name: str, uid: str, spec: KubernetesObject) -> None:
-        job = await self._cluster.patch_job(run.namespace, name, uid, spec)
-        if job is not None:
-            self._store.put_workload("Job", job)
+    async def _patch(
+        self, run: Run, wanted: actions.EndWorkload | actions.AllowRetries | actions.KeepFor, spec: KubernetesObject
+    ) -> None:
+        patched = await self._cluster.patch_workload(wanted.kind, run.namespace, wanted.name, wanted.uid, spec)
+        if patched is not None:
+            self._store.put_workload(wanted.kind, patched)
 
     async def _give_back(self, run: Run, lease: actions.GiveBackPartition) -> bool:
         # In this order: a Job that is over makes no pod after that.
-        if await self._has_job_for(run, lease.name) or await self._has_pods_on(run, lease.name):
+        if await self._has_workload_for(run, lease.name) or await self._has_pods_on(run, lease.name):
             return False
         self._require_leadership()
         return await self._partitions.give_back(lease)
 
 
 def _why(refused: Exception, manifest: KubernetesObject) -> str:
-    if isinstance(refused, NotFoundError) and manifest["kind"] == "IPUJob":
-        return "it knows no IPUJob of graphcore.ai/v1alpha1; install Graphcore's IPU operator, or take another runtime"
-    return str(refused)
+    kind = KINDS[manifest["kind"]]
+    if not isinstance(refused, NotFoundError) or kind.controller is None:
+        return str(refused)
+    return f"it knows no {kind.name} of {kind.api_version}; install {kind.controller}, or take another runtime"

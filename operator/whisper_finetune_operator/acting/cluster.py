@@ -10,22 +10,18 @@ from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.acting.refusals import Refusals
 from whisper_finetune_operator.api.api_server import (
     APPLY_PATCH,
-    IPU_JOBS,
-    JOBS,
     METADATA_ONLY,
     PODS,
     RUNS,
     ApiServer,
     NotFoundError,
-    Resource,
+    resource_of,
 )
-from whisper_finetune_operator.workloads import job_kind
+from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
 from whisper_finetune_operator.workloads.job_kind import STARTED_ANNOTATION
-from whisper_finetune_operator.workloads.workload_kind import Kind
+from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
-
-_RESOURCES: dict[Kind, Resource] = {"Job": JOBS, "IPUJob": IPU_JOBS}
 
 
 class Cluster:
@@ -34,7 +30,7 @@ class Cluster:
     def __init__(self, api: ApiServer, installation: Installation = Installation()) -> None:  # noqa: B008 (it is frozen)
         self._api = api
         self._installation = installation
-        self._refusals = Refusals(api, refusals.OF_JOBS)
+        self._refusals = {kind.name: Refusals(api, refusals.of_workloads(kind.name)) for kind in KINDS.values()}
         self._obstacles = Refusals(api, refusals.OF_PODS)
 
     async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
@@ -61,63 +57,70 @@ class Cluster:
         return await self._api.ask("apply", RUNS, path, body=body, content_type=APPLY_PATCH, **query)
 
     async def create(self, workload: KubernetesObject) -> KubernetesObject:
-        """Create the Job or IPUJob; ConflictError where its name is taken, NotFoundError where the kind is unknown."""
-        return await self._api.create(_RESOURCES[workload["kind"]], workload)
+        """Create the workload; ConflictError where its name is taken, NotFoundError where the kind is unknown."""
+        return await self._api.create(resource_of(KINDS[workload["kind"]]), workload)
 
-    async def find(self, kind: Kind, namespace: str, name: str) -> KubernetesObject | None:
-        """Return the Job or IPUJob of that name, whoever owns it."""
-        return await self._api.find(_RESOURCES[kind], namespace, name)
+    async def find(self, kind: str, namespace: str, name: str) -> KubernetesObject | None:
+        """Return the workload of that name, whoever owns it."""
+        return await self._api.find(resource_of(KINDS[kind]), namespace, name)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> KubernetesObject | None:
+    async def delete(self, kind: str, namespace: str, name: str, uid: str) -> KubernetesObject | None:
         """Delete it once its pods are gone; return it as it waits for that, None where it is gone already."""
         options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
-        resource = _RESOURCES[kind]
+        resource = resource_of(KINDS[kind])
         try:
             answer = await self._api.ask("delete", resource, resource.path(namespace, name), body=options)
         except NotFoundError:
             return None
         return answer if answer["kind"] == kind else None
 
-    async def patch_job(self, namespace: str, name: str, uid: str, spec: Mapping[str, Any]) -> KubernetesObject | None:
-        """Change fields of the Job's spec and return it, None where it is gone; refused where the name is another's."""
+    async def patch_workload(
+        self, kind: str, namespace: str, name: str, uid: str, spec: Mapping[str, Any]
+    ) -> KubernetesObject | None:
+        """Change fields of its spec and return it, None where it is gone; refused where the name is another's."""
+        body = {"metadata": {"uid": uid}, "spec": spec}
         try:
-            return await self._api.patch(JOBS, namespace, name, {"metadata": {"uid": uid}, "spec": spec})
+            return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)
         except NotFoundError:
             return None
 
     async def relabel(
-        self, kind: Kind, namespace: str, name: str, uid: str, labels: Mapping[str, str]
+        self, kind: str, namespace: str, name: str, uid: str, labels: Mapping[str, str]
     ) -> KubernetesObject:
         """Set the labels and return it; ConflictError or NotFoundError where it is not the one that was seen.
 
         A patch that merges: one that applies would make what is gone meanwhile.
         """
         body = {"metadata": {"uid": uid, "labels": dict(labels)}}
-        return await self._api.patch(_RESOURCES[kind], namespace, name, body)
+        return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)
 
-    async def start_job(self, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
-        """Let a suspended Job have its pod; ConflictError or NotFoundError where it is not the one that was seen."""
+    async def start_workload(self, kind: str, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
+        """Let a suspended one have its pod; ConflictError or NotFoundError where it is not the one that was seen."""
         metadata = {"uid": uid, "resourceVersion": version, "annotations": {STARTED_ANNOTATION: "true"}}
-        return await self._api.patch(JOBS, namespace, name, {"metadata": metadata, "spec": {"suspend": False}})
+        body = {"metadata": metadata, "spec": {"suspend": False}}
+        return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)
 
     async def pods_of(self, namespace: str, run_name: str, run_uid: str) -> list[KubernetesObject]:
         """Return the run's attempts as the server itself has them, not as a watch may still show them."""
         labelled = self._api.all_of(PODS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")
         return [pod async for pod in labelled if is_attempt_of(pod, run_name, run_uid)]
 
-    async def has_unfinished_jobs(self, namespace: str, run_uid: str) -> bool:
-        """Return whether the server has a Job of the run that is neither complete nor failed."""
-        found = self._api.all_of(JOBS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")
-        return any([job_kind.read(job).end is None async for job in found])
+    async def has_unfinished_workloads(self, namespace: str, run_uid: str) -> bool:
+        """Return whether the server has a workload of the run, of a kind that uses partitions, that is not over."""
+        for kind in kinds.on_partitions():
+            found = self._api.all_of(resource_of(kind), namespace, labelSelector=f"{UID_LABEL}={run_uid}")
+            if any([kind.read(workload, ()).end is None async for workload in found]):
+                return True
+        return False
 
     async def has_run(self, namespace: str, name: str, uid: str) -> bool:
         """Return whether the server still has the run."""
         runs = self._api.all_of(RUNS, namespace, accept=METADATA_ONLY, fieldSelector=f"metadata.name={name}")
         return any([uid_of(run) == uid async for run in runs])
 
-    async def refusal_of(self, namespace: str, job_uid: str) -> Refusal | None:
-        """Return why the Job's pod could not be made, by the newest Event that says so."""
-        return await self._refusals.of(namespace, job_uid)
+    async def refusal_of(self, kind: str, namespace: str, uid: str) -> Refusal | None:
+        """Return why the workload's pod could not be made, by the newest Event that says so."""
+        return await self._refusals[kind].of(namespace, uid)
 
     async def obstacle_of(self, namespace: str, pod_uid: str) -> Refusal | None:
         """Return why the pod's node cannot begin it, by the newest Event that says so."""

@@ -90,7 +90,7 @@ class PartitionActor:
         namespace, uid = lease.run_namespace, lease.run_uid
         if await self._cluster.has_run(namespace, lease.run_name, uid):
             return True
-        if await self._cluster.has_unfinished_jobs(namespace, uid):
+        if await self._cluster.has_unfinished_workloads(namespace, uid):
             return True
         pods = await self._cluster.pods_of(namespace, lease.run_name, uid)
         return not all(map(children.has_ended, pods))

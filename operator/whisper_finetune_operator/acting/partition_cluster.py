@@ -7,8 +7,8 @@ from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL, PartitionLease
 from whisper_finetune_operator.partitions.pools import Inventory, is_name_for
+from whisper_finetune_operator.planning.pod_template import PARTITION_ID_VARIABLE
 from whisper_finetune_operator.workloads import children
-from whisper_finetune_operator.workloads.ipu_environment import PARTITION_ID_VARIABLE
 from whisper_finetune_operator.world import KubernetesObject
 
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"

@@ -32,8 +32,11 @@ class Kind:
     reasons: tuple[str, ...]
 
 
-#: Of the Job: its controller cannot make a pod.
-OF_JOBS = Kind("reason=FailedCreate,involvedObject.kind=Job", ("FailedCreate",))
+def of_workloads(kind: str) -> Kind:
+    """Return those of a kind of workload: its controller cannot make a pod."""
+    return Kind(f"reason=FailedCreate,involvedObject.kind={kind}", ("FailedCreate",))
+
+
 #: Of the pod: its node cannot begin it.
 OF_PODS = Kind(
     "type=Warning,involvedObject.kind=Pod",
@@ -51,7 +54,7 @@ class _Reading:
 class Refusals:
     """What the newest Event of each object tells, as of the namespace's last list."""
 
-    def __init__(self, api: ApiServer, kind: Kind = OF_JOBS) -> None:
+    def __init__(self, api: ApiServer, kind: Kind) -> None:
         self._api = api
         self._kind = kind
         self._readings: dict[str, _Reading] = {}

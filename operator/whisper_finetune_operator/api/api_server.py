@@ -9,6 +9,7 @@ from whisper_finetune_api import v1alpha1
 from whisper_finetune_operator.api.connection import Answer, Connection, UnreachableError, UntrustedError
 from whisper_finetune_operator.api.pace import Pace
 from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 from whisper_finetune_operator.world import KubernetesObject
 
 JSON = "application/json"
@@ -84,13 +85,16 @@ class Resource:
 
 
 RUNS = Resource("apis", f"{v1alpha1.GROUP}/{v1alpha1.VERSION}", v1alpha1.PLURAL)
-JOBS = Resource("apis", "batch/v1", "jobs")
-IPU_JOBS = Resource("apis", "graphcore.ai/v1alpha1", "ipujobs")
 PODS = Resource("api", "v1", "pods")
 CORE_EVENTS = Resource("api", "v1", "events")
 EVENTS = Resource("apis", "events.k8s.io/v1", "events")
 LEASES = Resource("apis", "coordination.k8s.io/v1", "leases")
 ACCESS_REVIEWS = Resource("apis", "authorization.k8s.io/v1", "selfsubjectaccessreviews")
+
+
+def resource_of(kind: WorkloadKind) -> Resource:
+    """Return where workloads of that kind are."""
+    return Resource("apis", kind.api_version, kind.plural)
 
 
 class ApiServer:

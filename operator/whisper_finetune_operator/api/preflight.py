@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,6 @@ from whisper_finetune_operator.api.api_server import (
     ACCESS_REVIEWS,
     CORE_EVENTS,
     EVENTS,
-    IPU_JOBS,
-    JOBS,
     LEASES,
     PODS,
     RUNS,
@@ -24,7 +22,10 @@ from whisper_finetune_operator.api.api_server import (
     Resource,
     UnauthorizedError,
     UntrustedServerError,
+    resource_of,
 )
+from whisper_finetune_operator.workloads import kinds
+from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 
 logger = logging.getLogger(__name__)
 
@@ -61,23 +62,22 @@ def needed_rights(
     lease_namespace: str | None,
     partition_namespace: str,
     *,
-    ipu_jobs: bool = False,
+    added: Iterable[WorkloadKind] = (),
 ) -> list[Right]:
     """Return all rights: in the watched namespace (None: all), over the Lease of the election, and partitions'.
 
-    Those over partitions without a pool too: runs may be at work on one that was taken out of the file.
+    Those over `added` kinds of workload are needed where a runtime makes some; those over partitions without a pool
+    too, for runs may be at work on one that was taken out of the file.
     """
     everywhere = {
         RUNS: ("list", "watch"),
-        JOBS: ("get", "list", "watch", "create", "patch", "delete"),
         PODS: ("list", "watch"),
         CORE_EVENTS: ("list",),
         EVENTS: ("create", "get", "patch"),
     }
     rights = [Right(verb, resource, namespace) for resource, verbs in everywhere.items() for verb in verbs]
     rights.append(Right("patch", RUNS, namespace, part="status"))
-    if ipu_jobs:
-        rights += _over_ipu_jobs(namespace)
+    rights += [right for kind in (*kinds.built_in(), *added) for right in _over_workloads(kind, namespace)]
     if lease_namespace:
         rights += [Right(verb, LEASES, lease_namespace) for verb in ("get", "create", "update")]
     verbs = ("get", "list", "watch", "create", "update", "delete")
@@ -85,16 +85,17 @@ def needed_rights(
     return list(dict.fromkeys(rights))
 
 
-def _over_ipu_jobs(namespace: str | None) -> list[Right]:
-    return [Right(verb, IPU_JOBS, namespace) for verb in ("get", "list", "watch", "create", "patch", "delete")]
+def _over_workloads(kind: WorkloadKind, namespace: str | None) -> list[Right]:
+    resource = resource_of(kind)
+    return [Right(verb, resource, namespace) for verb in ("get", "list", "watch", "create", "patch", "delete")]
 
 
-async def finds_ipu_jobs(api: ApiServer, namespace: str | None) -> bool | None:
-    """Return whether IPUJobs of runs are left; None where the operator may not look."""
-    if not all(await asyncio.gather(*(_is_allowed(api, right) for right in _over_ipu_jobs(namespace)))):
+async def finds_workloads(api: ApiServer, kind: WorkloadKind, namespace: str | None) -> bool | None:
+    """Return whether runs have workloads of that kind left; None where the operator may not look."""
+    if not all(await asyncio.gather(*(_is_allowed(api, right) for right in _over_workloads(kind, namespace)))):
         return None
     try:
-        async for _ in api.all_of(IPU_JOBS, namespace, labelSelector=v1alpha1.UID_LABEL):
+        async for _ in api.all_of(resource_of(kind), namespace, labelSelector=v1alpha1.UID_LABEL):
             return True
     except NotFoundError:
         # There is no such kind.

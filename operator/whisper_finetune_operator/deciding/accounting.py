@@ -117,7 +117,13 @@ def _is_open(pod: Pod, job: Workload | None) -> bool:
     if endings.awaits_operator(pod):
         return True
     unreadable = endings.meaning(pod, job) is Meaning.UNREADABLE
-    return unreadable and job is not None and job.kind == "Job" and job.uid == pod.owner_uid and job.end is None
+    return (
+        unreadable
+        and job is not None
+        and job.kind.is_retried_by_its_controller
+        and job.uid == pod.owner_uid
+        and job.end is None
+    )
 
 
 def _is_overdue(complete: Workload, until: datetime | None, now: datetime) -> bool:
@@ -144,11 +150,11 @@ def _newly_seen(seen_until: str | None, known: str | None, pods: tuple[Pod, ...]
 
 
 def _vanished(before: Attempts, pods: tuple[Pod, ...], workload: Workload | None) -> datetime | None:
-    """Return when the pod of a live IPUJob was made that was seen, and went without an end that was seen.
+    """Return when the pod of a live workload was made that was seen, and went without an end that was seen.
 
-    A Job's controller counts such a pod and makes another; an IPUJob's does neither.
+    A controller that tries again counts such a pod and makes another; one that does not does neither.
     """
-    if workload is None or workload.kind != "IPUJob" or before.seen_until is None:
+    if workload is None or workload.kind.is_retried_by_its_controller or before.seen_until is None:
         return None
     seen = timestamps.parse(before.seen_until)
     counted = before.counted_until is not None and timestamps.parse(before.counted_until) >= seen

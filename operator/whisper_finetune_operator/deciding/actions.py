@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from whisper_finetune_operator.workloads.workload_kind import Kind
+from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import KubernetesObject
 
 
@@ -22,8 +22,9 @@ class CreateWorkload:
 
 @dataclass(frozen=True)
 class StartWorkload:
-    """Let a Job have its pod that was made suspended, if it is still the one that was seen: by UID and version."""
+    """Let a workload have its pod that was made suspended, if it is still the one seen: by UID and version."""
 
+    kind: str
     name: str
     uid: str
     resource_version: str
@@ -35,7 +36,7 @@ class StartWorkload:
 class DeleteWorkload:
     """Delete it in the foreground (it stays in sight until its pods are gone), after the status is written."""
 
-    kind: Kind
+    kind: str
     name: str
     uid: str
     reason: str
@@ -43,16 +44,18 @@ class DeleteWorkload:
 
 @dataclass(frozen=True)
 class EndWorkload:
-    """Set the Job's activeDeadlineSeconds to 1: the Job controller ends its pod, and the Job stays to be read."""
+    """Set its activeDeadlineSeconds to 1: its controller ends its pod, and the workload stays to be read."""
 
+    kind: str
     name: str
     uid: str
 
 
 @dataclass(frozen=True)
 class AllowRetries:
-    """Set the Job's backoffLimit: spec.retries was changed while the Job is at work."""
+    """Set its backoffLimit: spec.retries was changed while the workload is at work."""
 
+    kind: str
     name: str
     uid: str
     backoff_limit: int
@@ -60,8 +63,9 @@ class AllowRetries:
 
 @dataclass(frozen=True)
 class MoveToQueue:
-    """Label the Job with another queue of Kueue's: the run's label was changed while the Job waits."""
+    """Label it with another queue of Kueue's: the run's label was changed while the workload waits."""
 
+    kind: str
     name: str
     uid: str
     queue: str
@@ -69,8 +73,9 @@ class MoveToQueue:
 
 @dataclass(frozen=True)
 class KeepFor:
-    """Set ttlSecondsAfterFinished on a Job whose result is in the status; None takes it away."""
+    """Set ttlSecondsAfterFinished on a workload whose result is in the status; None takes it away."""
 
+    kind: str
     name: str
     uid: str
     seconds: int | None
@@ -78,8 +83,9 @@ class KeepFor:
 
 @dataclass(frozen=True)
 class LookForRefusal:
-    """Read the Job's FailedCreate events; where they tell something new, decide again before anything is written."""
+    """Read its FailedCreate events; where they tell something new, decide again before anything is written."""
 
+    kind: str
     name: str
     uid: str
 
@@ -105,6 +111,11 @@ class GiveBackPartition:
     name: str
     uid: str
     resource_version: str
+
+
+def delete_workload(workload: Workload, reason: str) -> DeleteWorkload:
+    """Return what deletes the workload, and why, for the log."""
+    return DeleteWorkload(workload.kind.name, workload.name, workload.uid, reason)
 
 
 Action = (

@@ -26,7 +26,7 @@ def find(situation: Situation) -> Phase | None:
 
 def ends_job(job: Workload, reason: str, failed: int) -> bool:
     """Return whether what ended the run has ended its workload, or is about to: a Job controller sees the same pod."""
-    if job.end or job.kind == "IPUJob":
+    if job.end or not job.kind.is_retried_by_its_controller:
         return job.end is not None
     if reason == "RetriesExhausted":
         return failed - job.failed_before > job.backoff_limit

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_operator import phases, timestamps
 from whisper_finetune_operator.back_off import doubled
-from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload
+from whisper_finetune_operator.deciding.actions import Action, delete_workload
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.workloads import endings
@@ -68,4 +68,4 @@ def with_job(situation: Situation, job: Workload) -> tuple[Action, ...]:
 
 
 def _withdrawn(workload: Workload) -> Action:
-    return DeleteWorkload(workload.kind, workload.name, workload.uid, "its pod was stopped from outside")
+    return delete_workload(workload, "its pod was stopped from outside")

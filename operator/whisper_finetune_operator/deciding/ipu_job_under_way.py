@@ -3,16 +3,12 @@
 from datetime import datetime, timedelta
 
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.deciding import interruptions, pod_phases, pod_under_way
-from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload
+from whisper_finetune_operator.deciding.actions import Action, delete_workload
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads.workload_kind import Workload
-
-#: Between the pods of a run, as a Job's controller does it, and no longer than this at last.
-_FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=6)
 
 
 def find(situation: Situation, ipu_job: Workload) -> Course:
@@ -23,22 +19,17 @@ def find(situation: Situation, ipu_job: Workload) -> Course:
     over_since = _over_since(situation, ipu_job)
     if over_since is None:
         return Course(phase or _not_started(ipu_job))
-    wait = over_since + back_off(situation.tally.attempts.failed) - situation.now
+    wait = over_since + ipu_job.kind.back_off(situation.tally.attempts.failed) - situation.now
     if wait > timedelta() and not interruptions.with_job(situation, ipu_job):
         # Its pod stays as long, with its log.
         return Course(phase or NOT_STARTED, recheck_seconds=wait.total_seconds())
-    delete = DeleteWorkload("IPUJob", ipu_job.name, ipu_job.uid, "its pod is over: another attempt needs another one")
+    delete = delete_workload(ipu_job, "its pod is over: another attempt needs another one")
     return Course(phase or NOT_STARTED, (delete,))
-
-
-def back_off(attempts: int) -> timedelta:
-    """Return how long the end of so many attempts lies back at least when the next one begins."""
-    return doubled(_FIRST_BACK_OFF, attempts, _LAST_BACK_OFF)
 
 
 def stop(ipu_job: Workload) -> tuple[Action, ...]:
     """Return what ends its pod; one that has ended stays to be read."""
-    return () if ipu_job.end else (DeleteWorkload("IPUJob", ipu_job.name, ipu_job.uid, "the run is over"),)
+    return () if ipu_job.end else (delete_workload(ipu_job, "the run is over"),)
 
 
 def _over_since(situation: Situation, ipu_job: Workload) -> datetime | None:
@@ -51,4 +42,6 @@ def _over_since(situation: Situation, ipu_job: Workload) -> datetime | None:
 
 def _not_started(ipu_job: Workload) -> Phase:
     told = f": {ipu_job.remark}" if ipu_job.remark else ""
-    return Phase("Pending", "Pending", f"Graphcore's IPU operator has not made the trainer's pod yet{told}")
+    return Phase(
+        "Pending", "Pending", f"{ipu_job.kind.controller or 'its controller'} has not made the trainer's pod yet{told}"
+    )

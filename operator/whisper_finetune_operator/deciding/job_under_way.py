@@ -14,17 +14,16 @@ from whisper_finetune_operator.deciding import (
 from whisper_finetune_operator.deciding.actions import (
     Action,
     AllowRetries,
-    DeleteWorkload,
     EndWorkload,
     LookForRefusal,
     MoveToQueue,
+    delete_workload,
 )
 from whisper_finetune_operator.deciding.course import Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
-from whisper_finetune_operator.planning.plan import QUEUE_LABEL
-from whisper_finetune_operator.workloads import job_manifest, waiting
-from whisper_finetune_operator.workloads.workload_kind import Workload
+from whisper_finetune_operator.workloads import job_kind, waiting
+from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, Workload
 
 #: A Job that wants a pod for so long and has none is asked why.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)
@@ -84,7 +83,7 @@ def _suspended(situation: Situation, job: Workload) -> Course:
     if job.partition:
         return Course(Phase("Queued", "WaitingForQuota", _SUSPENDED_ON_PARTITION), allow)
     queue = situation.run.labels.get(QUEUE_LABEL, job.queue)
-    move = (MoveToQueue(job.name, job.uid, queue),) if queue and queue != job.queue else ()
+    move = (MoveToQueue(job.kind.name, job.name, job.uid, queue),) if queue and queue != job.queue else ()
     message = _IN_QUEUE.format(queue=queue, namespace=situation.run.namespace) if queue else _BY_HAND
     return Course(Phase("Queued", "WaitingForQuota", message), (*allow, *move))
 
@@ -106,7 +105,7 @@ def _after_end(situation: Situation, job: Workload) -> Course:
     until = situation.tally.attempts.counted_until
     counted = until is not None and job.end is not None and job.end.at <= timestamps.parse(until)
     if counted and job.end and job.end.type == "Complete":
-        delete = DeleteWorkload(job.kind, job.name, job.uid, "its result cannot be read: another attempt reports it")
+        delete = delete_workload(job, "its result cannot be read: another attempt reports it")
         return Course(pod_phases.retrying(situation) or NOT_STARTED, (delete,))
     # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
     pod = situation.at_work
@@ -117,7 +116,7 @@ def _after_end(situation: Situation, job: Workload) -> Course:
 def _without_pod(situation: Situation, job: Workload) -> Course:
     allow = _allow_retries(situation, job)
     newest = situation.pods[-1] if situation.pods else None
-    look = LookForRefusal(job.name, job.uid)
+    look = LookForRefusal(job.kind.name, job.name, job.uid)
     if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
         again = retry_seconds(situation.now - situation.refusal.refused_since, situation.run.uid)
         return Course(waiting.refused(situation.refusal), (*allow, look), again)
@@ -136,8 +135,8 @@ def _without_pod(situation: Situation, job: Workload) -> Course:
 def _allow_retries(situation: Situation, job: Workload) -> tuple[Action, ...]:
     # Lowered below what has failed already, the Job would end the attempt at work.
     retries = max(situation.spec.retries, situation.tally.attempts.failed)
-    limit = job_manifest.backoff_limit(retries, job.failed_before)
-    return () if limit == job.backoff_limit else (AllowRetries(job.name, job.uid, limit),)
+    limit = job_kind.backoff_limit(retries, job.failed_before)
+    return () if limit == job.backoff_limit else (AllowRetries(job.kind.name, job.name, job.uid, limit),)
 
 
 def stop(job: Workload) -> tuple[Action, ...]:
@@ -146,5 +145,5 @@ def stop(job: Workload) -> tuple[Action, ...]:
         return ()
     if job.suspended:
         # A suspended Job's deadline does not run, and Kueue could start it.
-        return (DeleteWorkload(job.kind, job.name, job.uid, "the run is over"),)
-    return (EndWorkload(job.name, job.uid),)
+        return (delete_workload(job, "the run is over"),)
+    return (EndWorkload(job.kind.name, job.name, job.uid),)

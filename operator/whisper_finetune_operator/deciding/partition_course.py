@@ -5,7 +5,7 @@ cannot start it any more once the partition went to another run (docs/architectu
 """
 
 from whisper_finetune_operator.deciding import giving_back, pod_phases
-from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload, StartWorkload, TakePartition
+from whisper_finetune_operator.deciding.actions import Action, StartWorkload, TakePartition, delete_workload
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.partitions import partition_leases
@@ -51,7 +51,7 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
     # Under a name that the file does not lead to, its partition may be another run's by now.
     is_known = job.partition in situation.line.inventory.names
     if job.suspended or not is_known or job.partition in situation.line.taken:
-        delete = DeleteWorkload(job.kind, job.name, job.uid, "its partition is another run's")
+        delete = delete_workload(job, "its partition is another run's")
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
         return Course(pod_phases.of_pod(situation, RETRYING, message), (delete,))
     # Somebody deleted the Lease under a Job at work.
@@ -61,7 +61,7 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
 
 
 def _started(situation: Situation, job: Workload, lease: str) -> Course:
-    start = StartWorkload(job.name, job.uid, job.resource_version, lease)
+    start = StartWorkload(job.kind.name, job.name, job.uid, job.resource_version, lease)
     return Course(pod_phases.retrying(situation) or NOT_STARTED, (start,))
 
 

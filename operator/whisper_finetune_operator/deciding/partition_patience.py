@@ -10,7 +10,7 @@ from whisper_finetune_api.v1alpha1 import PartitionBackOff
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.deciding import conditions
-from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload
+from whisper_finetune_operator.deciding.actions import Action, delete_workload
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
@@ -100,4 +100,4 @@ def _withdrawn(situation: Situation) -> tuple[Action, ...]:
     workload = situation.workload
     if workload is None:
         return situation.giving_back
-    return (DeleteWorkload(workload.kind, workload.name, workload.uid, "no pod of it gets to run on its partition"),)
+    return (delete_workload(workload, "no pod of it gets to run on its partition"),)

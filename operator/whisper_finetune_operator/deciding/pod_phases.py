@@ -5,7 +5,7 @@ from whisper_finetune_operator import phases, timestamps
 from whisper_finetune_operator.deciding import version_mismatch
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.workloads import endings, job_kind
+from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
 
@@ -32,13 +32,19 @@ def retrying(situation: Situation) -> Phase | None:
 def _next(situation: Situation, pod: Pod) -> str:
     """Return in words when the Job's controller makes the next pod, where that is known."""
     job = situation.workload
-    if job is None or job.kind != "Job" or job.uid != pod.owner_uid or job.suspended or pod.finished_at is None:
+    if (
+        job is None
+        or not job.kind.is_retried_by_its_controller
+        or job.uid != pod.owner_uid
+        or job.suspended
+        or pod.finished_at is None
+    ):
         return ""
     if pod.companions:
         # It makes none before these have ended.
         return ""
     failures = max(1, situation.tally.attempts.failed - job.failed_before)
-    return f"; the next attempt starts about {timestamps.render(pod.finished_at + jobs.back_off(failures))}"
+    return f"; the next attempt starts about {timestamps.render(pod.finished_at + job.kind.back_off(failures))}"
 
 
 def _queued(situation: Situation) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from whisper_finetune_operator.deciding import companions, conditions, pod_phases
-from whisper_finetune_operator.deciding.actions import DeleteWorkload, LookForObstacle
+from whisper_finetune_operator.deciding.actions import LookForObstacle, delete_workload
 from whisper_finetune_operator.deciding.course import Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
@@ -57,5 +57,5 @@ def _after_its_trainer(situation: Situation, pod: Pod) -> Course:
     if left > 0 or live is None:
         return Course(phase, recheck_seconds=left if left < math.inf else None)
     message = f"{phase.message}; its pod is being ended, in which other containers run on: {', '.join(pod.companions)}"
-    delete = DeleteWorkload(live.kind, live.name, live.uid, "its trainer has ended, and another container runs on")
+    delete = delete_workload(live, "its trainer has ended, and another container runs on")
     return Course(replace(phase, message=message), (delete,))

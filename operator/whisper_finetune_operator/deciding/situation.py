@@ -15,7 +15,7 @@ from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.partitions.partition_queue import Line
-from whisper_finetune_operator.workloads import ipu_job_kind, kinds, names, pods
+from whisper_finetune_operator.workloads import kinds, names, pods
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import Refusal, Run, Silence, World
@@ -133,7 +133,7 @@ def read_facts(world: World) -> Facts:
         remark=found.remark(),
         is_over=_is_over(world.run),
         pods=shown,
-        child=kinds.read(world.workload, shown) if world.workload else None,
+        child=kinds.read_workload(world.workload, shown) if world.workload else None,
         leases=tuple(map(partition_leases.read, world.leases)),
         now=world.now,
     )
@@ -150,8 +150,8 @@ def read(world: World, facts: Facts) -> Situation:
     run, workload, previous = facts.run, facts.workload, facts.previous
     child_name = names.child_name(run.name, run.uid)
     # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
-    worker = ipu_job_kind.worker_name(child_name)
-    own = tuple(pod for pod in facts.pods if pod.owner_name == child_name or pod.name == worker)
+    by_name = kinds.fixed_pod_names(child_name)
+    own = tuple(pod for pod in facts.pods if pod.owner_name == child_name or pod.name in by_name)
     tally = accounting.count(previous, own, workload, facts.now)
     return Situation(
         run=run,

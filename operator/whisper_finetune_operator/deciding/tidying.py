@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import companions, conditions, finals, under_way
-from whisper_finetune_operator.deciding.actions import Action, DeleteWorkload, KeepFor
+from whisper_finetune_operator.deciding.actions import Action, KeepFor, delete_workload
 from whisper_finetune_operator.deciding.situation import Facts
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
@@ -34,17 +34,17 @@ def _until_it_ends(workload: Workload, busy: tuple[Pod, ...], derived: WhisperFi
 
 
 def _goes_in_time(facts: Facts, workload: Workload, derived: WhisperFineTuneStatus) -> Tidying:
-    """Return what makes it go when the user says so: a Job goes by its own TTL, an IPUJob has none."""
+    """Return what makes it go when the user says so: some kinds go by their own TTL."""
     seconds = facts.spec.ttl_seconds_after_finished
-    if workload.kind == "Job":
+    if workload.kind.goes_by_its_own_ttl:
         kept = seconds == workload.ttl_seconds_after_finished
-        return () if kept else (KeepFor(workload.name, workload.uid, seconds),), None
+        return () if kept else (KeepFor(workload.kind.name, workload.name, workload.uid, seconds),), None
     if seconds is None or derived.completion_time is None:
         return (), None
     left = timestamps.parse(derived.completion_time) + timedelta(seconds=seconds) - facts.now
     if left > timedelta():
         return (), left.total_seconds()
-    return (DeleteWorkload(workload.kind, workload.name, workload.uid, "ttlSecondsAfterFinished"),), None
+    return (delete_workload(workload, "ttlSecondsAfterFinished"),), None
 
 
 def _ends_by_itself(workload: Workload, derived: WhisperFineTuneStatus) -> bool:

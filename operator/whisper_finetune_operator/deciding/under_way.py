@@ -17,15 +17,15 @@ from whisper_finetune_operator.deciding import (
     pod_phases,
     version_mismatch,
 )
-from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, DeleteWorkload
+from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, delete_workload
 from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.planning import manifest
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, plan_run
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.workloads import waiting
-from whisper_finetune_operator.workloads.workload_kind import Kind, Workload
+from whisper_finetune_operator.workloads import kinds, waiting
+from whisper_finetune_operator.workloads.workload_kind import Workload
 
 #: A workload that was refused is tried again at each look; a refusal this old is no longer of this attempt.
 _REFUSAL_HOLDS = timedelta(minutes=10)
@@ -33,17 +33,15 @@ _REFUSAL_HOLDS = timedelta(minutes=10)
 _LAST_CREATION_SECONDS = 180.0
 
 
-class WorkloadKind(NamedTuple):
-    """What differs between the kinds while a run is under way."""
+class NextAttempts(NamedTuple):
+    """What differs by who makes the next attempt, while a run is under way."""
 
     find: Callable[[Situation, Workload], Course]
     stop: Callable[[Workload], tuple[Action, ...]]
 
 
-_KINDS: dict[Kind, WorkloadKind] = {
-    "Job": WorkloadKind(job_under_way.find, job_under_way.stop),
-    "IPUJob": WorkloadKind(ipu_job_under_way.find, ipu_job_under_way.stop),
-}
+_BY_ITS_CONTROLLER = NextAttempts(job_under_way.find, job_under_way.stop)
+_BY_THE_OPERATOR = NextAttempts(ipu_job_under_way.find, ipu_job_under_way.stop)
 
 
 def find(situation: Situation, runtimes: Runtimes) -> Course:
@@ -56,7 +54,9 @@ def find(situation: Situation, runtimes: Runtimes) -> Course:
         waits = version_mismatch.find(situation, situation.workload)
         return waits or _of(situation.workload).find(situation, situation.workload)
     if pod := situation.at_work:
-        message = f"its {pod.owner_kind} is gone; the next attempt starts when pod {pod.name} has ended"
+        message = (
+            f"its {pod.owner_kind or kinds.DEFAULT.name} is gone; the next attempt starts when pod {pod.name} has ended"
+        )
         return Course(pod_phases.of_pod(situation, phases.RETRYING, message))
     if situation.blocked_by:
         return _blocked(situation, situation.blocked_by)
@@ -66,7 +66,7 @@ def find(situation: Situation, runtimes: Runtimes) -> Course:
 def end(situation: Situation, final: Phase) -> Course:
     """Return the course of a run whose pod and workload must end before the final phase holds."""
     live = situation.workload
-    message = f"its {live.kind if live else 'pod'} is being ended: {final.message}"
+    message = f"its {live.kind.name if live else 'pod'} is being ended: {final.message}"
     phase = pod_phases.of_pod(situation, phases.ENDING, message)
     left = companions.seconds_left(situation.busy, situation.now)
     if live is None or left > 0:
@@ -79,13 +79,13 @@ def stop(workload: Workload) -> tuple[Action, ...]:
     return _of(workload).stop(workload)
 
 
-def _of(workload: Workload) -> WorkloadKind:
-    return _KINDS[workload.kind]
+def _of(workload: Workload) -> NextAttempts:
+    return _BY_ITS_CONTROLLER if workload.kind.is_retried_by_its_controller else _BY_THE_OPERATOR
 
 
 def _suspend(situation: Situation) -> Course:
     live = situation.workload
-    delete = (DeleteWorkload(live.kind, live.name, live.uid, "spec.suspend"),) if live else ()
+    delete = (delete_workload(live, "spec.suspend"),) if live else ()
     if live or situation.at_work:
         return Course(pod_phases.stopping(situation, ""), delete)
     message = "set spec.suspend to false to go on from the newest checkpoint"
@@ -95,7 +95,7 @@ def _suspend(situation: Situation) -> Course:
 def _blocked(situation: Situation, other: Workload) -> Course:
     if other.owner_uid == situation.run.uid:
         return Course(pod_phases.retrying(situation) or NOT_STARTED)
-    message = f"delete {other.kind} {other.name}: it is somebody else's and has the name of this run's own"
+    message = f"delete {other.kind.name} {other.name}: it is somebody else's and has the name of this run's own"
     return Course(phases.waits("NameConflict", message), situation.giving_back, UNWATCHED_RECHECK_SECONDS)
 
 
@@ -117,7 +117,7 @@ def _create(situation: Situation, runtimes: Runtimes) -> Course:
 def _create_workload(situation: Situation, plan: TrainingPlan) -> Course:
     used = plan.partition.lease_name if plan.partition else ""
     create = CreateWorkload(
-        manifest.build(plan, situation.tally.attempts.failed),
+        manifest.build_workload(plan, situation.tally.attempts.failed),
         look_first=situation.previous.job_name is not None,
         lease=used or None,
         warnings=plan.warnings,

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.causes import EXIT_VERSIONS
 from whisper_finetune_operator import phases
-from whisper_finetune_operator.deciding.actions import DeleteWorkload
+from whisper_finetune_operator.deciding.actions import delete_workload
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
@@ -29,7 +29,7 @@ def find(situation: Situation, workload: Workload) -> Course | None:
     wait = ended_at + RETRY_AFTER - situation.now
     if wait > timedelta():
         return Course(phase(pod), situation.giving_back, wait.total_seconds())
-    delete = DeleteWorkload(workload.kind, workload.name, workload.uid, "its image may be of another version by now")
+    delete = delete_workload(workload, "its image may be of another version by now")
     return Course(phase(pod), (delete,))
 
 

@@ -1,38 +1,38 @@
-"""Build the workload of a plan: a Job, or an IPUJob where the runtime says so."""
+"""Build the workload of a plan, of the kind that the runtime says."""
 
 from typing import Any
 
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, MANAGED_BY, MANAGED_BY_LABEL, NAME_LABEL, UID_LABEL, VERSION
-from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.planning import pod_template
 from whisper_finetune_operator.planning.plan import TrainingPlan
-from whisper_finetune_operator.workloads import ipu_job_kind, ipu_job_manifest, job_manifest, names
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.workloads import names
+from whisper_finetune_operator.workloads.workload_kind import WorkloadOrder
+from whisper_finetune_operator.world import KubernetesObject, Run
 
 
-def build(plan: TrainingPlan, failed_before: int) -> dict[str, Any]:
-    """Return the Job or IPUJob; `failed_before` attempts of earlier ones are taken from spec.retries."""
-    if plan.runtime.workload == "IPUJob":
-        labels = labels_of(plan.run)
-        metadata = {**_metadata(plan), "labels": labels}
-        parts = {"apiVersion": ipu_job_kind.API_VERSION, "kind": "IPUJob", "metadata": metadata}
-        return {**parts, "spec": ipu_job_manifest.spec(plan, labels)}
-    labels = {**labels_of(plan.run), **_partition_label(plan)}
-    metadata = {
-        **_metadata(plan),
-        "labels": {**labels, **plan.labels},
-        "annotations": {**job_manifest.annotations(failed_before), **_partition_annotation(plan)},
-    }
-    parts = {"apiVersion": job_manifest.API_VERSION, "kind": "Job", "metadata": metadata}
-    return {**parts, "spec": job_manifest.spec(plan, labels, failed_before)}
+def build_workload(plan: TrainingPlan, failed_before: int) -> KubernetesObject:
+    """Return the whole object; `failed_before` attempts of earlier ones are taken from spec.retries."""
+    labels = {**labels_of_run(plan.run), **_partition_label(plan)}
+    order = WorkloadOrder(
+        metadata=_metadata(plan.run),
+        labels=labels,
+        queue_labels=plan.labels,
+        pod_template=pod_template.build(plan, labels),
+        retries=plan.config.spec.retries,
+        failed_before=failed_before,
+        ipus=plan.config.ipus,
+        partition=plan.partition,
+    )
+    return plan.runtime.kind.build(order)
 
 
-def labels_of(run: Run) -> dict[str, str]:
+def labels_of_run(run: Run) -> dict[str, str]:
     """Return the labels that every object of a run carries."""
     return {UID_LABEL: run.uid, NAME_LABEL: run.name, MANAGED_BY_LABEL: MANAGED_BY}
 
 
-def _metadata(plan: TrainingPlan) -> dict[str, Any]:
-    run = plan.run
+def _metadata(run: Run) -> dict[str, Any]:
     return {
         "name": names.child_name(run.name, run.uid),
         "namespace": run.namespace,
@@ -42,10 +42,6 @@ def _metadata(plan: TrainingPlan) -> dict[str, Any]:
 
 def _partition_label(plan: TrainingPlan) -> dict[str, str]:
     return {PARTITION_LABEL: plan.partition.lease_name} if plan.partition else {}
-
-
-def _partition_annotation(plan: TrainingPlan) -> dict[str, str]:
-    return {PARTITION_ID_ANNOTATION: plan.partition.id} if plan.partition else {}
 
 
 def _owner(run: Run) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning import ipu_sizes, quantities
 from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
+from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL
 from whisper_finetune_operator.world import Run
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 #: The only labels of a run that its Job gets: a copied instance label would have Argo CD prune the Job.
 _COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/max-exec-time-seconds")
 #: The rest of the scratch space is for temporary copies.
@@ -131,9 +131,9 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
 def _progress_port(run: Run, runtime: Runtime) -> int:
     """Return the pod's own port, or with its host's network one of the run's own: several may share a host.
 
-    A pool's partition has a port of its own instead (TrainingPlan.on). IPUJobs always have the host's network.
+    A pool's partition has a port of its own instead (TrainingPlan.on).
     """
-    if not runtime.host_network and runtime.workload == "Job":
+    if not runtime.shares_host_network:
         return runtime.progress_port
     ports = min(HOST_PORTS, _LAST_PORT - runtime.progress_port + 1)
     return runtime.progress_port + zlib.crc32(run.uid.encode()) % ports
@@ -170,8 +170,9 @@ def _choose(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: R
     if spec.ipus is not None and runtime.accelerator != "ipu":
         text = f"ipus is {spec.ipus}, but runtime {name} has no IPUs"
         return phases.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
-    if QUEUE_LABEL in run.labels and (runtime.partitions or runtime.workload == "IPUJob"):
-        why = "has its own line" if runtime.partitions else "makes an IPUJob, which Kueue does not know"
+    if QUEUE_LABEL in run.labels and (runtime.partitions or not runtime.kind.is_queued_by_kueue):
+        makes = f"makes workloads of kind {runtime.workload}, which Kueue does not know"
+        why = "has its own line" if runtime.partitions else makes
         text = f"runtime {name} {why}; take the label {QUEUE_LABEL} away, or take another runtime"
         return phases.waits("QueueNotSupported", text)
     return runtime

@@ -8,11 +8,12 @@ from whisper_finetune_api.run import CONFIG_ENV, SCRATCH_FOLDER, TERMINATION_LOG
 from whisper_finetune_operator.planning import quantities
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtime, Security
-from whisper_finetune_operator.workloads import ipu_environment
-from whisper_finetune_operator.workloads.ipu_environment import EXECUTABLE_CACHE_FOLDER
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
 
 MODEL_CACHE_FOLDER = "/caches/models"
+EXECUTABLE_CACHE_FOLDER = "/caches/executables"
+#: The V-IPU partition that the trainer attaches to.
+PARTITION_ID_VARIABLE = "IPUOF_VIPU_API_PARTITION_ID"
 _CERTIFICATES_FOLDER, _CERTIFICATES_FILE = "/certificates", "ca-bundle.crt"
 _CERTIFICATES = f"{_CERTIFICATES_FOLDER}/{_CERTIFICATES_FILE}"
 #: Where the libraries of stores, trackers and the Hub look: botocore; requests; OpenSSL, and so aiohttp, httpx and Go.
@@ -29,7 +30,7 @@ _CPU_MALLOC = {
 
 
 def build(plan: TrainingPlan, labels: dict[str, str]) -> dict[str, Any]:
-    """Return the pod template of a Job or IPUJob."""
+    """Return the pod template of a workload."""
     runtime, volumes = plan.runtime, _volumes(plan)
     return {
         "metadata": {"labels": labels},
@@ -61,9 +62,8 @@ def _container(plan: TrainingPlan, mounts: list[dict[str, Any]]) -> dict[str, An
     }
     if runtime.image_pull_policy:
         container["imagePullPolicy"] = runtime.image_pull_policy
-    if not runtime.host_network and runtime.workload == "Job":
-        # With the host's network, which Graphcore's IPU operator sets too, a declared port would become a port of the
-        # host for the scheduler.
+    if not runtime.shares_host_network:
+        # With it, a declared port would become a port of the host for the scheduler.
         container["ports"] = [{"name": "progress", "containerPort": plan.config.progress_port}]
     return container
 
@@ -75,7 +75,7 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
     plain = {
         "HOME": SCRATCH_FOLDER,
         "HF_HOME": MODEL_CACHE_FOLDER if runtime.model_cache else f"{SCRATCH_FOLDER}/huggingface",
-        **ipu_environment.build(plan),
+        **_ipu_environment(plan),
         **({"OMP_NUM_THREADS": str(max(1, int(quantities.parse(cores))))} if cores else {}),
         **(dict.fromkeys(_CERTIFICATES_ENV, _CERTIFICATES) if runtime.ca_bundle else {}),
         **(_CPU_MALLOC if runtime.accelerator == "cpu" else {}),
@@ -90,6 +90,32 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
             source = {"name": reference.name, "key": key, "optional": False}
             variables[key] = {"name": key, "valueFrom": {"secretKeyRef": source}}
     return list(variables.values())
+
+
+def _ipu_environment(plan: TrainingPlan) -> dict[str, str]:
+    """Return what the IPU software reads, by name; nothing without IPUs."""
+    if plan.config.accelerator != "ipu":
+        return {}
+    cache = EXECUTABLE_CACHE_FOLDER if plan.runtime.executable_cache else None
+    caches = {"POPLAR_EXECUTABLE_CACHE_DIR": cache, "POPTORCH_CACHE_DIR": cache} if cache else {}
+    return {
+        "NUM_AVAILABLE_IPU": str(plan.config.ipus),
+        # libibverbs is not safe to fork without it, and data loaders fork.
+        "RDMAV_FORK_SAFE": "1",
+        **caches,
+        **_vipu_partition(plan),
+    }
+
+
+def _vipu_partition(plan: TrainingPlan) -> dict[str, str]:
+    """Return where the run's partition is; with Graphcore's IPU operator that is its to say."""
+    if plan.partition is None:
+        return {}
+    return {
+        "IPUOF_VIPU_API_HOST": plan.partition.api_host,
+        "IPUOF_VIPU_API_PORT": str(plan.partition.api_port),
+        PARTITION_ID_VARIABLE: plan.partition.id,
+    }
 
 
 def _resources(plan: TrainingPlan) -> dict[str, Any]:

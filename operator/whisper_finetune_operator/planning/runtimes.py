@@ -16,6 +16,9 @@ from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_operator.partitions import pools
 from whisper_finetune_operator.partitions.pools import Inventory, Partitions
 from whisper_finetune_operator.planning import quantities
+from whisper_finetune_operator.workloads import kinds
+from whisper_finetune_operator.workloads.kinds import KINDS
+from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 _OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
@@ -79,6 +82,16 @@ class CaBundle(ApiModel):
     key: str = Field("ca.crt", pattern=r"^[-._a-zA-Z0-9]{1,253}$", description="Its key with the certificates in PEM.")
 
 
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(f"must be {' or '.join(KINDS)}")
+    return kind
+
+
+#: A kind of workload, by its name.
+KindName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(KINDS)})]
+
+
 class Runtime(ApiModel):
     """One way to run a trainer."""
 
@@ -87,7 +100,7 @@ class Runtime(ApiModel):
     image: str = Field(min_length=1, description="The trainer's image.")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     image_pull_secrets: tuple[str, ...] = ()
-    workload: Literal["Job", "IPUJob"] = "Job"
+    workload: KindName = kinds.DEFAULT.name
     resource: str | None = Field(None, description="Extended resource of a device plugin, such as nvidia.com/gpu.")
     partitions: Partitions | None = None
     ipu_sizes: tuple[Literal[1, 2, 4, 8, 16, 32, 64], ...] = Field(
@@ -143,20 +156,32 @@ class Runtime(ApiModel):
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
         ipu, cuda = self.accelerator == "ipu", self.accelerator == "cuda"
-        ways = [self.partitions is not None, self.resource is not None, self.workload == "IPUJob"]
-        for_ipus = self.partitions is not None or self.workload == "IPUJob"
+        brings_ipus = self.kind.brings_ipus
+        ways = [self.partitions is not None, self.resource is not None, brings_ipus]
+        for_ipus = self.partitions is not None or brings_ipus
+        kind = f"workload: {' or '.join(kind.name for kind in KINDS.values() if kind.brings_ipus)}"
         rules = {
-            "accelerator ipu needs one of partitions, resource or workload: IPUJob": not ipu or sum(ways) == 1,
+            f"accelerator ipu needs one of partitions, resource or {kind}": not ipu or sum(ways) == 1,
             "accelerator cuda needs resource, such as nvidia.com/gpu": not cuda or self.resource is not None,
             "accelerator cpu takes no resource": ipu or cuda or self.resource is None,
-            "partitions and workload: IPUJob are for accelerator ipu": ipu or not for_ipus,
-            "ipuSizes is for workload: IPUJob and for a resource of IPUs": not self.ipu_sizes
+            f"partitions and {kind} are for accelerator ipu": ipu or not for_ipus,
+            f"ipuSizes is for {kind} and for a resource of IPUs": not self.ipu_sizes
             or (ipu and self.partitions is None),
             **{f"env must not set {name}: it is the operator's own": name not in self.env for name in _OWN_ENV},
         }
         if broken := [rule for rule, holds in rules.items() if not holds]:
             raise ValueError("; ".join(broken))
         return self
+
+    @property
+    def kind(self) -> WorkloadKind:
+        """What its runs become."""
+        return KINDS[self.workload]
+
+    @property
+    def shares_host_network(self) -> bool:
+        """Return whether its pods have their host's network, and so its ports."""
+        return self.host_network or self.kind.shares_host_network
 
     def rights_on_node(self) -> tuple[str, ...]:
         """Return what of it reaches beyond a pod, by its fields; nothing of a runtime that any tenant may have."""
@@ -230,10 +255,9 @@ class Runtimes(ApiModel):
         """Return whether any runtime has partitions of its own."""
         return any(runtime.partitions for runtime in self.runtimes)
 
-    @property
-    def make_ipu_jobs(self) -> bool:
-        """Return whether any runtime leaves its runs to Graphcore's IPU operator."""
-        return any(runtime.workload == "IPUJob" for runtime in self.runtimes)
+    def make(self, kind: WorkloadKind) -> bool:
+        """Return whether any runtime's runs become workloads of that kind."""
+        return any(runtime.kind == kind for runtime in self.runtimes)
 
     def named(self, name: str) -> Runtime | None:
         """Return the runtime of that name, or None."""

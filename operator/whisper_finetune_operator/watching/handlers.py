@@ -11,15 +11,17 @@ from whisper_finetune_operator.observability.health import WatchAges
 from whisper_finetune_operator.watching import waking
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 from whisper_finetune_operator.world import KubernetesObject
 
 Selector = tuple[str, str] | tuple[str, str, str]
 RUNS = (GROUP, VERSION, PLURAL)
-JOBS = ("batch", "v1", "jobs")
+#: Of the kinds of workload that every cluster knows, by name.
+WORKLOADS: dict[str, Selector] = {kind.name: (kind.group, kind.version, kind.plural) for kind in kinds.built_in()}
 PODS = ("v1", "pods")
 #: The server sends only those that have the label, whatever its value.
-LABEL_SELECTORS: dict[Selector, str] = {JOBS: UID_LABEL, PODS: UID_LABEL}
+LABEL_SELECTORS: dict[Selector, str] = dict.fromkeys((*WORKLOADS.values(), PODS), UID_LABEL)
 
 
 #: A Job and its pod change several times in a row: one look, so much later, is for all of them.
@@ -37,14 +39,9 @@ def register(registry: kopf.OperatorRegistry, store: Store, queue: KeyedQueue, a
         waking.wake(store.partitions, queue)
 
     _register(registry, RUNS, store.put_run, lambda run: store.forget_run(uid_of(run)), ages, look_at_run)
-    _register(
-        registry,
-        JOBS,
-        partial(store.put_workload, "Job"),
-        partial(store.forget_workload, "Job"),
-        ages,
-        _by(run_uid_of, look_soon),
-    )
+    for kind, resource in WORKLOADS.items():
+        put, forget = partial(store.put_workload, kind), partial(store.forget_workload, kind)
+        _register(registry, resource, put, forget, ages, _by(run_uid_of, look_soon))
     _register(registry, PODS, store.put_pod, store.forget_pod, ages, _by(run_uid_of, look_soon))
 
 

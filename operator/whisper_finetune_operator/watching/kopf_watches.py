@@ -46,7 +46,7 @@ async def watch(
     kopf takes the process's signals for itself each time it begins; `take_signals` takes them back.
     """
     broken = BackOff(HEALTHY_SECONDS)
-    ages.expect(resource[-1] for resource in (handlers.RUNS, handlers.JOBS, handlers.PODS))
+    ages.expect(resource[-1] for resource in (handlers.RUNS, *handlers.WORKLOADS.values(), handlers.PODS))
     while True:
         began = asyncio.get_running_loop().time()
         try:

@@ -19,8 +19,8 @@ from whisper_finetune_operator.workloads.children import (
     slim_workload,
     uid_of,
 )
+from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.names import child_name
-from whisper_finetune_operator.workloads.workload_kind import KINDS, Kind
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, Silence, World, controller_of
 
 
@@ -32,7 +32,7 @@ class Store:
         #: Whether a run is this installation's to follow.
         self._is_ours = is_ours
         self._runs: dict[str, Run] = {}
-        self._workloads: dict[tuple[Kind, str, str], KubernetesObject] = {}
+        self._workloads: dict[tuple[str, str, str], KubernetesObject] = {}
         #: By the run's UID that they are labelled with, then by their own: whose they are is `pods_of`'s to say.
         self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
         #: Pods that ended and are gone, until their end was decided upon.
@@ -54,7 +54,7 @@ class Store:
         """Yield every run; the store must not change meanwhile."""
         return iter(self._runs.values())
 
-    def workloads(self, kind: Kind) -> Iterator[KubernetesObject]:
+    def workloads(self, kind: str) -> Iterator[KubernetesObject]:
         """Yield every workload of that kind; the store must not change meanwhile."""
         return (workload for (each, _, _), workload in self._workloads.items() if each == kind)
 
@@ -91,7 +91,7 @@ class Store:
         )
 
     def workload_of(self, run: Run) -> KubernetesObject | None:
-        """Return the Job or IPUJob under the name of the run's child: its own, else whose ever there is."""
+        """Return the workload under the name of the run's child: its own, else whose ever there is."""
         place = run.namespace, child_name(run.name, run.uid)
         found = [workload for kind in KINDS if (workload := self._workloads.get((kind, *place)))]
         own = (workload for workload in found if _is_child_of(workload, run))
@@ -114,8 +114,8 @@ class Store:
         self.partitions.note_run(kept)
         return True
 
-    def put_workload(self, kind: Kind, workload: Mapping[str, Any]) -> bool:
-        """Keep the Job or IPUJob; say whether it is news."""
+    def put_workload(self, kind: str, workload: Mapping[str, Any]) -> bool:
+        """Keep the workload; say whether it is news."""
         place = kind, *place_of(workload)
         known = self._workloads.get(place)
         # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
@@ -127,8 +127,8 @@ class Store:
                 self._note_work(_owner_of(each))
         return True
 
-    def put_found(self, kind: Kind, workload: Mapping[str, Any]) -> None:
-        """Keep the Job or IPUJob that the server has just shown when it was asked for that one."""
+    def put_found(self, kind: str, workload: Mapping[str, Any]) -> None:
+        """Keep the workload that the server has just shown when it was asked for that one."""
         self._versions.note_found(uid_of(workload))
         self.put_workload(kind, workload)
 
@@ -194,7 +194,7 @@ class Store:
         self.partitions.forget_run(uid)
         self.drop_departed(list(self._pods.get(uid, {}).values()))
 
-    def forget_workload(self, kind: Kind, workload: Mapping[str, Any]) -> None:
+    def forget_workload(self, kind: str, workload: Mapping[str, Any]) -> None:
         self._versions.remember_deletion(uid_of(workload))
         place = kind, *place_of(workload)
         known = self._workloads.get(place)

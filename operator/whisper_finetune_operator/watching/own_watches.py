@@ -1,9 +1,9 @@
-"""The watches that are not kopf's: the partitions' Leases in the operator's own namespace, and IPUJobs."""
+"""The watches that are not kopf's: partitions' Leases in the operator's own namespace, and workloads of added kinds."""
 
 from functools import partial
 
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator.api.api_server import IPU_JOBS, LEASES, ApiServer
+from whisper_finetune_operator.api.api_server import LEASES, ApiServer, resource_of
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import waking
@@ -11,9 +11,10 @@ from whisper_finetune_operator.watching.list_watch import Keeper, ListWatch
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads.children import run_uid_of
+from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 from whisper_finetune_operator.world import KubernetesObject
 
-#: An IPUJob and its pod change several times in a row: one look, so much later, is for all of them.
+#: A workload and its pod change several times in a row: one look, so much later, is for all of them.
 SETTLE_SECONDS = 0.1
 
 
@@ -23,10 +24,10 @@ def of_leases(settings: Settings, namespace: str, api: ApiServer, store: Store, 
     return ListWatch(api, LEASES, namespace, PARTITION_LABEL, keeper, seconds=settings.watch_seconds)
 
 
-def of_ipu_jobs(settings: Settings, api: ApiServer, store: Store, queue: KeyedQueue) -> ListWatch:
-    """Return the watch of IPUJobs: for an operator that makes some, or that made some that are left."""
-    keeper = _keeper_of_ipu_jobs(store, queue)
-    return ListWatch(api, IPU_JOBS, settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds)
+def of_workloads(kind: WorkloadKind, settings: Settings, api: ApiServer, store: Store, queue: KeyedQueue) -> ListWatch:
+    """Return the watch of an added kind: for an operator that makes some, or that made some that are left."""
+    keeper = _keeper_of_workloads(kind.name, store, queue)
+    return ListWatch(api, resource_of(kind), settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds)
 
 
 def _keeper_of_leases(store: Store, queue: KeyedQueue) -> Keeper:
@@ -39,9 +40,9 @@ def _keeper_of_leases(store: Store, queue: KeyedQueue) -> Keeper:
     return Keeper(book.put_lease, book.forget_lease, book.leases, tell, partial(waking.wake, book, queue))
 
 
-def _keeper_of_ipu_jobs(store: Store, queue: KeyedQueue) -> Keeper:
-    def tell(ipu_job: KubernetesObject) -> None:
-        queue.add_after(run_uid_of(ipu_job), SETTLE_SECONDS)
+def _keeper_of_workloads(kind: str, store: Store, queue: KeyedQueue) -> Keeper:
+    def tell(workload: KubernetesObject) -> None:
+        queue.add_after(run_uid_of(workload), SETTLE_SECONDS)
 
-    put, forget = partial(store.put_workload, "IPUJob"), partial(store.forget_workload, "IPUJob")
-    return Keeper(put, forget, partial(store.workloads, "IPUJob"), tell, lambda: None)
+    put, forget = partial(store.put_workload, kind), partial(store.forget_workload, kind)
+    return Keeper(put, forget, partial(store.workloads, kind), tell, lambda: None)

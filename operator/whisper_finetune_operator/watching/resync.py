@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import (
-    JOBS,
     METADATA_ONLY,
     PODS,
     RUNS,
@@ -20,9 +19,11 @@ from whisper_finetune_operator.api.api_server import (
     ClusterError,
     RefusedError,
     Resource,
+    resource_of,
 )
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
 logger = logging.getLogger(__name__)
@@ -53,8 +54,9 @@ class Sweep:
 
     async def fill(self) -> None:
         """Fill the store with the Jobs and pods that there are, before the watches tell of the first run."""
-        async for job in self._api.all_of(JOBS, self._namespace, labelSelector=UID_LABEL):
-            self._store.put_workload("Job", job)
+        for kind in kinds.built_in():
+            async for found in self._api.all_of(resource_of(kind), self._namespace, labelSelector=UID_LABEL):
+                self._store.put_workload(kind.name, found)
         async for pod in self._api.all_of(PODS, self._namespace, labelSelector=UID_LABEL):
             self._store.put_pod(pod)
 
@@ -73,8 +75,9 @@ class Sweep:
         store = self._store
         await self._require_no_restoration()
         await self._forget(RUNS, {run.uid: run.uid for run in store.runs()}, store.forget_run)
-        jobs = {uid_of(job): job for job in store.workloads("Job") if run_uid_of(job)}
-        await self._forget(JOBS, jobs, partial(store.forget_workload, "Job"))
+        for kind in kinds.built_in():
+            labelled = {uid_of(each): each for each in store.workloads(kind.name) if run_uid_of(each)}
+            await self._forget(resource_of(kind), labelled, partial(store.forget_workload, kind.name))
         await self._forget(PODS, {uid_of(pod): pod for pod in store.pods()}, store.forget_pod)
         for run in store.runs():
             if "completionTime" not in run.status:

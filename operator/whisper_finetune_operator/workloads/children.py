@@ -8,10 +8,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import GROUP, NAME_LABEL, UID_LABEL
-from whisper_finetune_operator.workloads.ipu_job_kind import worker_name
+from whisper_finetune_operator.workloads import kinds
+from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
-from whisper_finetune_operator.workloads.workload_kind import KINDS, Kind
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 
@@ -51,7 +51,7 @@ def is_attempt_of(pod: KubernetesObject, run_name: str, run_uid: str) -> bool:
         return trainer_settings_of(pod).uid == run_uid
     child = child_name(run_name, run_uid)
     by_name = owner.get("kind") in KINDS and owner.get("name") == child
-    return by_name or pod["metadata"]["name"] == worker_name(child)
+    return by_name or pod["metadata"]["name"] in kinds.fixed_pod_names(child)
 
 
 def trainer_environment_of(pod: KubernetesObject) -> Mapping[str, str]:
@@ -96,8 +96,8 @@ def slim_run(run: Mapping[str, Any]) -> KubernetesObject:
     return kept
 
 
-def slim_workload(kind: Kind, workload: Mapping[str, Any]) -> KubernetesObject:
-    """Return the Job or IPUJob without what no decision reads: thousands of them stay in memory."""
+def slim_workload(kind: str, workload: Mapping[str, Any]) -> KubernetesObject:
+    """Return the workload without what no decision reads: thousands of them stay in memory."""
     spec = {key: value for key, value in workload["spec"].items() if key not in ("template", "workers")}
     status = workload.get("status") or {}
     kept: KubernetesObject = interned(
@@ -120,10 +120,10 @@ def has_ended(pod: Mapping[str, Any]) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def ipu_job_of(pod: KubernetesObject) -> str | None:
-    """Return the name of the IPUJob that made the pod; None where it has ended, or something else did."""
+def maker_of(pod: KubernetesObject, kind: str) -> str | None:
+    """Return the name of the workload of that kind that made the pod; None where it has ended, or another did."""
     owner = controller_of(pod)
-    return None if has_ended(pod) or owner.get("kind") != "IPUJob" else owner["name"]
+    return None if has_ended(pod) or owner.get("kind") != kind else owner["name"]
 
 
 def _slim_container(container: Mapping[str, Any]) -> KubernetesObject:

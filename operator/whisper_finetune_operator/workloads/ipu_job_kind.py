@@ -1,28 +1,43 @@
-"""Read an IPUJob of Graphcore's IPU operator: raw object in, the few facts that decisions need out.
+"""An IPUJob of Graphcore's IPU operator, built and read: one worker on a partition that Graphcore's operator makes.
 
 Its status has no fixed words, and its controller is closed: how its one pod ended is all that counts.
 """
 
+from datetime import timedelta
+
 from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_kind import End, Workload
+from whisper_finetune_operator.workloads.workload_kind import End, Workload, WorkloadKind, WorkloadOrder
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
-API_VERSION = "graphcore.ai/v1alpha1"
+#: Between the pods of a run, as a Job's controller does it, and no longer than this at last.
+_FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=6)
 
 
-def worker_name(name: str) -> str:
-    """Return the name of an IPUJob's pod, which is the same for each attempt."""
-    return f"{name}-worker-0"
+def build_ipu_job(order: WorkloadOrder) -> KubernetesObject:
+    """Return the IPUJob of an order: one attempt, whose pod stays to be read."""
+    return {
+        "apiVersion": IPU_JOB.api_version,
+        "kind": IPU_JOB.name,
+        "metadata": {**order.metadata, "labels": order.labels},
+        "spec": {
+            "jobInstances": 1,
+            "ipusPerJobInstance": str(order.ipus),
+            "cleanPodPolicy": "None",
+            "restartPolicy": {"type": "Never"},
+            "workers": {"replicas": 1, "template": order.pod_template},
+        },
+    }
 
 
-def read(ipu_job: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
-    """Return the facts of a raw IPUJob; `pods` are those labelled with the run's UID."""
+def read_ipu_job(ipu_job: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
+    """Return the facts of a raw IPUJob; `pods` are those labelled with the run's UID, oldest first."""
     metadata, status = ipu_job["metadata"], ipu_job.get("status") or {}
     created = timestamps.parse(metadata["creationTimestamp"])
-    own = [pod for pod in pods if pod.name == worker_name(metadata["name"]) and pod.created >= created]
+    own = [pod for pod in pods if pod.name == _worker_name(metadata["name"]) and pod.created >= created]
     return Workload(
-        kind="IPUJob",
+        kind=IPU_JOB,
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata.get("resourceVersion", ""),
@@ -36,3 +51,30 @@ def read(ipu_job: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
 
 def _end(pod: Pod) -> End:
     return End("Spent", "PodEnded", f"pod {pod.name} has ended", pod.finished_at or pod.created)
+
+
+def _worker_name(name: str) -> str:
+    return f"{name}-worker-0"
+
+
+def _back_off(attempts: int) -> timedelta:
+    return doubled(_FIRST_BACK_OFF, attempts, _LAST_BACK_OFF)
+
+
+IPU_JOB = WorkloadKind(
+    name="IPUJob",
+    api_version="graphcore.ai/v1alpha1",
+    plural="ipujobs",
+    build=build_ipu_job,
+    read=read_ipu_job,
+    back_off=_back_off,
+    is_retried_by_its_controller=False,
+    goes_by_its_own_ttl=False,
+    is_queued_by_kueue=False,
+    takes_partitions=False,
+    brings_ipus=True,
+    # Graphcore's IPU operator sets it.
+    shares_host_network=True,
+    pod_name=_worker_name,
+    controller="Graphcore's IPU operator",
+)

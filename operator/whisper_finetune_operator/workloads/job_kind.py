@@ -1,14 +1,16 @@
-"""Read the Job of a run: raw object in, the few facts that decisions need out."""
+"""A Job of batch/v1, built and read: the Job controller makes its pods, one after the other, until one ends well."""
 
 from datetime import timedelta
+from typing import Any
 
+from whisper_finetune_api.causes import EXIT_STOPPED, EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_api.v1alpha1 import GROUP
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
-from whisper_finetune_operator.planning.plan import QUEUE_LABEL
-from whisper_finetune_operator.workloads.workload_kind import End, Workload
+from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER, Pod
+from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, End, Workload, WorkloadKind, WorkloadOrder
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 #: On each Job: the failed attempts before it, so that a changed spec.retries can be turned into its backoffLimit.
@@ -19,18 +21,63 @@ STARTED_ANNOTATION = f"{GROUP}/started"
 _FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=10)
 #: What spec.managedBy names where it names what every cluster has.
 _JOB_CONTROLLER = "kubernetes.io/job-controller"
-
 #: Of a number that the API can hold.
 _DIGITS = 10
 
 
-def read(job: KubernetesObject) -> Workload:
+def build_job(order: WorkloadOrder) -> KubernetesObject:
+    """Return the Job of an order.
+
+    It has no TTL before its result is read, and no deadline of its own: that would count waiting and start anew.
+    """
+    partition = {PARTITION_ID_ANNOTATION: order.partition.id} if order.partition else {}
+    return {
+        "apiVersion": JOB.api_version,
+        "kind": JOB.name,
+        "metadata": {
+            **order.metadata,
+            "labels": {**order.labels, **order.queue_labels},
+            "annotations": {FAILED_BEFORE_ANNOTATION: str(order.failed_before), **partition},
+        },
+        "spec": {
+            "backoffLimit": backoff_limit(order.retries, order.failed_before),
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": _FAILURE_RULES},
+            "template": order.pod_template,
+            # Started by its version once it is there: see partition_course.
+            **({"suspend": True} if order.partition else {}),
+        },
+    }
+
+
+def backoff_limit(retries: int, failed_before: int) -> int:
+    """Return how many failures the Job itself may see before it gives up."""
+    return max(0, retries - failed_before)
+
+
+def _on_exit(action: str, codes: list[int]) -> dict[str, Any]:
+    return {
+        "action": action,
+        "onExitCodes": {"containerName": TRAINER_CONTAINER, "operator": "In", "values": codes},
+    }
+
+
+#: The first rule that fits decides; an end that fits none counts against backoffLimit. endings.meaning says the same.
+_FAILURE_RULES = [
+    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    _on_exit("Ignore", [EXIT_STOPPED]),
+    # A trainer of another version too: the Job would try again at once, and the run waits for another image.
+    _on_exit("FailJob", sorted((*FINAL_EXIT_CODES, EXIT_VERSIONS))),
+]
+
+
+def read_job(job: KubernetesObject, _: tuple[Pod, ...] = ()) -> Workload:
     """Return the facts of a raw Job."""
     metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
     annotations = metadata.get("annotations") or {}
     started_at, managed_by = status.get("startTime"), spec.get("managedBy")
     return Workload(
-        kind="Job",
+        kind=JOB,
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata.get("resourceVersion", ""),
@@ -57,14 +104,29 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() and len(text) < _DIGITS else 0
 
 
-def back_off(ends: int) -> timedelta:
-    """Return how long after so many ends of its pods a Job's controller makes the next one."""
-    return doubled(_FIRST_BACK_OFF, ends, _LAST_BACK_OFF)
-
-
 def _end(status: KubernetesObject) -> End | None:
     for condition in status.get("conditions") or ():
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             ended_at = timestamps.parse(condition["lastTransitionTime"])
             return End(condition["type"], condition.get("reason", ""), condition.get("message", ""), ended_at)
     return None
+
+
+def _back_off(ends: int) -> timedelta:
+    return doubled(_FIRST_BACK_OFF, ends, _LAST_BACK_OFF)
+
+
+JOB = WorkloadKind(
+    name="Job",
+    api_version="batch/v1",
+    plural="jobs",
+    build=build_job,
+    read=read_job,
+    back_off=_back_off,
+    is_retried_by_its_controller=True,
+    goes_by_its_own_ttl=True,
+    is_queued_by_kueue=True,
+    takes_partitions=True,
+    brings_ipus=False,
+    shares_host_network=False,
+)

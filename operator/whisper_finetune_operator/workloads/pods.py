@@ -32,9 +32,9 @@ class Pod:
     name: str
     uid: str
     created: datetime
-    #: Name, kind and UID of the controller that made it; None, and a Job, where nobody owns it (any more).
+    #: Name, kind and UID of the controller that made it; None where nobody owns it (any more).
     owner_name: str | None
-    owner_kind: str
+    owner_kind: str | None
     owner_uid: str | None
     phase: str
     #: Of the node that it runs on; None before it has one.
@@ -96,7 +96,7 @@ def read(pod: KubernetesObject) -> Pod:
         uid=metadata["uid"],
         created=timestamps.parse(metadata["creationTimestamp"]),
         owner_name=owner.get("name"),
-        owner_kind=owner.get("kind", "Job"),
+        owner_kind=owner.get("kind"),
         owner_uid=owner.get("uid"),
         phase=status.get("phase", "Pending"),
         node=(pod.get("spec") or {}).get("nodeName"),

@@ -1,16 +1,85 @@
-"""What decisions need to know of the one object that makes a run's pods: a Job, or Graphcore's IPUJob."""
+"""What a kind of workload is, and what decisions need to know of the one workload that makes a run's pods.
 
+Whatever differs between the kinds stands in the one object that each of them has, in a module of its own.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
-Kind = Literal["Job", "IPUJob"]
-KINDS: tuple[Kind, ...] = ("Job", "IPUJob")
+from whisper_finetune_operator.partitions.pools import PoolPartition
+from whisper_finetune_operator.workloads.pods import Pod
+from whisper_finetune_operator.world import KubernetesObject
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+
+
+@dataclass(frozen=True)
+class WorkloadOrder:
+    """What a workload is built from, of whichever kind it is."""
+
+    #: Name, namespace and owner.
+    metadata: KubernetesObject
+    #: Of every object of the run.
+    labels: dict[str, str]
+    #: Of the run, for Kueue.
+    queue_labels: dict[str, str]
+    pod_template: KubernetesObject
+    retries: int
+    #: So many attempts of earlier workloads are taken from the retries.
+    failed_before: int
+    ipus: int | None
+    #: Of a runtime with a pool.
+    partition: PoolPartition | None
+
+
+@dataclass(frozen=True)
+class WorkloadKind:
+    """One kind of workload: all that the operator asks about it."""
+
+    #: As `kind` in a manifest, and as `workload` in the admin's file.
+    name: str
+    #: Group and version, such as `batch/v1`.
+    api_version: str
+    #: As in the API server's paths.
+    plural: str
+    build: Callable[[WorkloadOrder], KubernetesObject]
+    #: From the raw object and the pods labelled with the run's UID, oldest first.
+    read: Callable[[KubernetesObject, tuple[Pod, ...]], "Workload"]
+    #: How long its next pod is waited for after so many ends of pods.
+    back_off: Callable[[int], timedelta]
+    #: Its controller counts the pods that ended and makes the next one. Else it makes one pod, and each further attempt
+    #: is another workload, which is the operator's to make.
+    is_retried_by_its_controller: bool
+    #: It goes by its own ttlSecondsAfterFinished; else the operator deletes it in time.
+    goes_by_its_own_ttl: bool
+    is_queued_by_kueue: bool
+    #: It may be made suspended, and started once its run surely has a partition of the operator's.
+    takes_partitions: bool
+    #: Its controller gives it IPUs: it is for no other accelerator.
+    brings_ipus: bool
+    #: Its pods have their host's network, whatever its runtime says.
+    shares_host_network: bool
+    #: Name of its pod, by its own name, where that is the same for each attempt.
+    pod_name: Callable[[str], str] | None = None
+    #: Who makes its pods, where that is no part of every Kubernetes: a cluster may not know such a kind.
+    controller: str | None = None
+
+    @property
+    def group(self) -> str:
+        """The API group, such as `batch`."""
+        return self.api_version.partition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The version in its group, such as `v1`."""
+        return self.api_version.partition("/")[2]
 
 
 @dataclass(frozen=True)
 class End:
-    """How it ended: by a Job's own condition, or Spent where an IPUJob's one pod has ended, which tells how."""
+    """How it ended: by its own condition, or Spent where its one pod has ended, which tells how."""
 
     type: Literal["Complete", "Failed", "Spent"]
     reason: str
@@ -20,9 +89,9 @@ class End:
 
 @dataclass(frozen=True)
 class Workload:
-    """The run's workload as it stands; what only a Job has is empty in an IPUJob."""
+    """The run's workload as it stands; what its kind does not have is empty."""
 
-    kind: Kind
+    kind: WorkloadKind
     name: str
     uid: str
     resource_version: str
@@ -33,13 +102,13 @@ class Workload:
     end: End | None
     #: What its controller says about it, for people.
     remark: str = ""
-    #: Kueue, somebody's hand, or its partition's rule keeps a Job from having pods.
+    #: Kueue, somebody's hand, or its partition's rule keeps it from having pods.
     suspended: bool = False
-    #: Kueue's queue that a Job waits in, or was admitted by; None where it has none.
+    #: Kueue's queue that it waits in, or was admitted by; None where it has none.
     queue: str | None = None
-    #: Who runs a Job in place of this cluster's Job controller: Kueue names itself where another cluster does.
+    #: Who runs it in place of this cluster's controller: Kueue names itself where another cluster does.
     managed_by: str | None = None
-    #: The Job controller has seen it, and it wants a pod since then, or since it was resumed.
+    #: Its controller has seen it, and it wants a pod since then, or since it was resumed.
     started_at: datetime | None = None
     #: It was started once, by whomever: Kueue takes the start time away when it suspends a Job.
     started_before: bool = False
