@@ -10,7 +10,7 @@ import soundfile
 
 import tiny_whisper
 from layout_checks import load, refusal
-from whisper_finetune_trainer.data.audio import channels, decoding
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 
 RATE = 16_000
@@ -40,14 +40,14 @@ CANCELLED = {
 
 @pytest.mark.parametrize("found", KEPT.values(), ids=KEPT)
 def test_channels_are_averaged(found: list[np.ndarray]) -> None:
-    samples, is_one_channel = channels.mono(np.stack(found, axis=1), RATE)
+    samples, is_one_channel = decoding.mix_down(np.stack(found, axis=1), RATE)
     assert not is_one_channel
     np.testing.assert_array_equal(samples, np.stack(found, axis=1).mean(axis=1))
 
 
 @pytest.mark.parametrize("found", CANCELLED.values(), ids=CANCELLED)
 def test_of_channels_that_cancel_each_other_the_loudest_is_taken(found: list[np.ndarray]) -> None:
-    samples, is_one_channel = channels.mono(np.stack(found, axis=1), RATE)
+    samples, is_one_channel = decoding.mix_down(np.stack(found, axis=1), RATE)
     assert is_one_channel
     np.testing.assert_array_equal(samples, max(found, key=lambda channel: float(np.abs(channel).sum())))
 

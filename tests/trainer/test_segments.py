@@ -15,7 +15,7 @@ import data_layouts
 import layout_checks
 from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
-from whisper_finetune_trainer.data.audio import audio_sources, decoding, segments
+from whisper_finetune_trainer.data.audio import audio_headers, audio_sources, decoding, segments
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.audio.recordings import Recordings
@@ -123,7 +123,7 @@ def test_a_part_is_what_the_whole_has_there(tmp_path: Path, suffix: str, start: 
     whole, rate = soundfile.read(path, dtype="float32")
     part, seconds = Recordings().find(WholeFile(str(path)), Segment(start, start + 5), UnpackedSounds(str(tmp_path), 0))
     assert isinstance(part, Part)
-    assert seconds == decoding.seconds(part) == 5.0
+    assert seconds == audio_headers.seconds(part) == 5.0
     first = round(start * rate)
     np.testing.assert_allclose(decoding.read(part), whole[first : first + 5 * rate], atol=1e-6)
 
@@ -165,7 +165,7 @@ def test_segments_are_the_single_clips_to_the_bit(tmp_path: Path, write: Any) ->
         (tmp_path / "single.flac").write_bytes(data_layouts.encoded(single[clip.text]))
         alone = WholeFile(str(tmp_path / "single.flac"))
         np.testing.assert_array_equal(decoding.read(clip.audio), decoding.read(alone))
-        assert clip.seconds == decoding.seconds(alone)
+        assert clip.seconds == audio_headers.seconds(alone)
 
 
 def test_what_segments_go_by(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import List, Optional, Tuple, Union
 
 from whisper_finetune_trainer.data import reader_threads, row_sounds
-from whisper_finetune_trainer.data.audio import decoding, segments
+from whisper_finetune_trainer.data.audio import audio_files, audio_headers, decoding, segments
 from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Part, Sound, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
@@ -138,7 +138,7 @@ def _with_length(
         place, seconds = _measured(sound, segment, rules)
     except FileNotFoundError:
         return Drop("missing audio file", f"{line}: audio file {quoted(sound.name)} does not exist")
-    except (decoding.UnreadableSoundError, IsADirectoryError, RefusedFileError) as error:
+    except (audio_files.UnreadableSoundError, IsADirectoryError, RefusedFileError) as error:
         return _unreadable(f"{line}: audio file {quoted(sound.name)}", error)
     except OutsideError as error:
         return Drop("outside of its recording", f"{line}: {quoted(sound.name)} {error}")
@@ -155,7 +155,7 @@ def _with_length(
 def _unreadable(what: str, error: Exception) -> Drop:
     if isinstance(error, IsADirectoryError):
         return Drop("unreadable audio", f"{what} is a folder")
-    reason = "MP3 without its length" if isinstance(error, decoding.UnknownLengthError) else "unreadable audio"
+    reason = "MP3 without its length" if isinstance(error, audio_files.UnknownLengthError) else "unreadable audio"
     return Drop(reason, f"{what} cannot be read: {printable(str(error))}")
 
 
@@ -163,7 +163,7 @@ def _measured(sound: Sound, segment: Optional[Segment], rules: Rules) -> Tuple[A
     if segment is not None and isinstance(sound.place, WholeFile):
         return rules.recordings.find(sound.place, segment, rules.unpacked)
     place = _unpacked(sound, rules.unpacked)
-    return place, decoding.seconds(place)
+    return place, audio_headers.seconds(place)
 
 
 def _unpacked(sound: Sound, unpacked: UnpackedSounds) -> AudioPlace:

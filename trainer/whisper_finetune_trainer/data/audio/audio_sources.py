@@ -63,7 +63,9 @@ class Part(NamedTuple):
         return self.recording.name if isinstance(self.recording, Member) else self.recording.file
 
 
-AudioPlace = Union[WholeFile, Member, Cell, Held, Part]
+#: A sound that is all of a file.
+AudioFile = Union[WholeFile, Member, Cell, Held]
+AudioPlace = Union[AudioFile, Part]
 
 
 def describe(place: AudioPlace) -> str:

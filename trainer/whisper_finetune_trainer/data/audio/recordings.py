@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data.audio import decoding, segments
+from whisper_finetune_trainer.data.audio import audio_files, audio_headers, segments
+from whisper_finetune_trainer.data.audio.audio_headers import Header
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
-from whisper_finetune_trainer.data.audio.decoding import Header
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.audio.segments import Segment
 from whisper_finetune_trainer.data.files import source_files
@@ -22,7 +22,7 @@ _REMEMBERED = 10_000
 _READ_THROUGH = frozenset(("MP3",))
 #: A recording of no more costs little more to read through than its clip does.
 _SHORT_SECONDS = 60.0
-_FAULTS = (FileNotFoundError, IsADirectoryError, decoding.UnreadableSoundError, RefusedFileError)
+_FAULTS = (FileNotFoundError, IsADirectoryError, audio_files.UnreadableSoundError, RefusedFileError)
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Recordings:
     def _header(look: _Look, recording: WholeFile) -> Header:
         if look.found is None:
             try:
-                look.found = decoding.header(recording)
+                look.found = audio_headers.header(recording)
             except _FAULTS as error:
                 # Each of its clips would ask the store again for what is not there.
                 look.found = error

@@ -64,6 +64,11 @@ def _open_path(path: str) -> BinaryIO:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from error
 
 
+def open_range(file: str, offset: int, size: int, block_bytes: int = _BLOCK_BYTES) -> BinaryIO:
+    """Return `size` bytes from `offset` of a file as a file of its own, read as it is asked for."""
+    return io.BufferedReader(_ByteRange(open_file(file, block_bytes), offset, size))
+
+
 def read_bytes(file: str) -> bytes:
     """Return all of a file."""
     if not is_local(file):
@@ -117,3 +122,42 @@ def in_utf8(name: str) -> Iterator[None]:
         raise TrainerError(
             "DatasetInvalid", f"{quoted(name)} is not UTF-8: {words_of(error)}; convert it to UTF-8"
         ) from error
+
+
+class _ByteRange(io.RawIOBase):
+    """`size` bytes from `offset` of a file. Closing it closes the file."""
+
+    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
+        """`file` is used by nobody else."""
+        self._file, self._offset, self._size = file, offset, size
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that a position can be sought."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position, counted from the start of the range, from the present position, or from the end."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as the range goes. Return the number of bytes."""
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        self._file.seek(self._offset + self._position)
+        found = self._file.read(wanted)
+        buffer[: len(found)] = found
+        self._position += len(found)
+        return len(found)
+
+    def close(self) -> None:
+        """Close the file too."""
+        self._file.close()
+        super().close()
