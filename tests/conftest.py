@@ -1,5 +1,6 @@
 """Fixtures that bring up the local Kubernetes; what a test needs is said by its markers."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 from kubernetes import client, config
 from xdist.scheduler import LoadFileScheduling
 
+import parts
 from repository import ROOT
 
 #: Python 3.8's: test_python38.py runs them there.
@@ -20,13 +22,22 @@ collect_ignore = ["ipu", "poptorch_emulation"]
 CLUSTER_PROGRAM = ROOT / "local" / "cluster"
 #: Each of its tests is a whole file of other tests, on another Python.
 FILES_IN_A_FILE = "tests/test_python38.py"
+#: What a test may need that not every machine has; each is the marker of one of the parts.
+NEEDING_MORE = {"apiserver", "cluster", "browser", "speech"}
+#: They share one cluster, and some of them kill its only operator.
+ONE_CLUSTER = "tests/e2e"
 
 
 class FileByFile(LoadFileScheduling):
     """Where several workers run the tests, each takes whole files: fixtures of a module are made once."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(f"{ONE_CLUSTER}/"):
+            return ONE_CLUSTER
         return nodeid if nodeid.startswith(FILES_IN_A_FILE) else str(super()._split_scope(nodeid))
+
+
+marks_spelled_in = functools.cache(parts.marks_spelled_in)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -40,6 +51,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no worker waits at the end for one that has just begun."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (not item.nodeid.startswith(FILES_IN_A_FILE), item.path not in slow))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A part of the tests is looked for only in files that spell its markers (`parts.py`)."""
+    spelled = marks_spelled_in(item.path)
+    if unseen := {mark.name for mark in item.iter_markers()} & NEEDING_MORE - spelled:
+        raise pytest.UsageError(
+            f"{item.nodeid} is marked {', '.join(sorted(unseen))}, but its file does not spell that"
+        )
 
 
 def cluster_program(*arguments: str) -> str:

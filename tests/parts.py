@@ -1,18 +1,22 @@
 """All tests in parts, as `make test` runs them: a part that fails stops none, and each says what it waited for.
 
-`python tests/parts.py [PART...]` runs the named ones, or all. After each, pytest names its slowest tests, and the last
-lines count every part's tests, its seconds, and the slowest test.
+`python tests/parts.py [PART...]` runs the named ones, or all. Of parts that run at a time the first one's output is
+shown as it comes, and the others' when they are over. After each, pytest names its slowest tests, and the last lines
+count every part's tests, its seconds, and the slowest test.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -25,20 +29,35 @@ _RAN = (0, 1)
 
 @dataclass(frozen=True)
 class Part:
-    """Tests that run in one pytest, so many at a time."""
+    """Tests of one pytest and of so many workers; `preparation` comes before, outside of any test's time limit."""
 
     name: str
     markers: str
     workers: int
+    preparation: tuple[tuple[str, ...], ...] = ()
+
+    def files(self) -> list[str]:
+        """Return the files that spell one of its markers, or the folder of all where it is all that have none."""
+        if self.markers.startswith("not "):
+            return ["tests"]
+        markers = set(self.markers.partition(" and not ")[0].split(" or "))
+        files = sorted((ROOT / "tests").rglob("test_*.py"))
+        return [str(file.relative_to(ROOT)) for file in files if markers & marks_spelled_in(file)]
 
 
-#: Every test is in one of them. Those with a node share it and run one by one. Those with an API server wait more than
-#: they compute, and each worker has a server of its own.
-PARTS = (
-    Part("units", "not (apiserver or cluster or browser or speech)", 2),
-    Part("apiserver", "apiserver and not (cluster or browser or speech)", 4),
-    Part("cluster", "cluster or browser or speech", 1),
-)
+def marks_spelled_in(file: Path) -> set[str]:
+    """Return the markers that a file of tests names, without importing it."""
+    return set(re.findall(r"\bmark\.(\w+)", file.read_text(encoding="utf-8")))
+
+
+UNITS = Part("units", "not (apiserver or cluster or browser or speech)", 2)
+#: Real pods on a node, a browser and real speech. On a machine without images they take longest.
+CLUSTER = Part("cluster", "cluster or browser or speech", 2, (("local/images", "build", "all"),))
+#: Each worker has an API server of its own. Replicas renew Leases here within seconds, so this part runs alone.
+API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)", 4)
+#: Every test is in one part. The parts of a stage run at a time: units compute, and what runs in pods waits.
+STAGES = ((UNITS, CLUSTER), (API_SERVER,))
+PARTS = tuple(part for stage in STAGES for part in stage)
 
 
 @dataclass(frozen=True)
@@ -60,21 +79,40 @@ class Outcome:
         return f"{self.part.name}: {self.tests} tests, {said}, {self.seconds:.0f} s, slowest {seconds:.0f} s {name}"
 
 
-def run_part(part: Part, report: Path) -> Outcome:
-    """Run a part's tests and show what pytest says; `report` is written by it, in the form of JUnit."""
-    began = time.monotonic()
-    ran = subprocess.run(pytest_command(part, report), cwd=ROOT, env=environment(), check=False)
+def run_stage(parts: Sequence[Part], folder: Path) -> list[Outcome]:
+    """Run parts at a time, and show what they say one after the other."""
+    logs = [None, *(folder / f"{part.name}.log" for part in parts[1:])]
+    with ThreadPoolExecutor(max_workers=max(1, len(parts))) as running:
+        begun = [running.submit(run_part, part, folder, log) for part, log in zip(parts, logs, strict=False)]
+        outcomes = []
+        for each, log in zip(begun, logs, strict=False):
+            outcomes.append(each.result())
+            if log:
+                print(log.read_text(encoding="utf-8", errors="replace"), flush=True)
+    return outcomes
+
+
+def run_part(part: Part, folder: Path, log: Path | None) -> Outcome:
+    """Run a part's preparation and its tests; what they say goes to `log`, or is shown where that is None."""
+    began, report = time.monotonic(), folder / f"{part.name}.xml"
+    with log.open("ab") if log else nullcontext() as output:
+        for step in part.preparation:
+            # Where it fails, so do the tests that need it, and say why.
+            subprocess.run([sys.executable, *step], cwd=ROOT, stdout=output, stderr=output, check=False)
+        ran = subprocess.run(
+            pytest_command(part, report), cwd=ROOT, env=environment(), stdout=output, stderr=output, check=False
+        )
     return read_outcome(part, ran.returncode, time.monotonic() - began, report)
 
 
 def pytest_command(part: Part, report: Path) -> list[str]:
     workers = [f"--numprocesses={part.workers}"] if part.workers > 1 else []
     shown = [f"--durations={SLOWEST_SHOWN}", "--durations-min=1", f"--junitxml={report}"]
-    return [sys.executable, "-m", "pytest", "tests", *workers, "-m", part.markers, *shown]
+    return [sys.executable, "-m", "pytest", *part.files(), *workers, "-m", part.markers, *shown]
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of pytest: as many threads as tests, and no module is compiled twice."""
+    """Return pytest's variables: one thread for each test, and what Python compiles is kept for the next process."""
     given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**given, "OMP_NUM_THREADS": "1"}
 
@@ -94,9 +132,9 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments).parts
     if unknown := set(asked) - {part.name for part in PARTS}:
         parser.error(f"no part is named {', '.join(sorted(unknown))}")
-    chosen = [part for part in PARTS if not asked or part.name in asked]
+    stages = [[part for part in stage if not asked or part.name in asked] for stage in STAGES]
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = [run_part(part, Path(folder) / f"{part.name}.xml") for part in chosen]
+        outcomes = [outcome for stage in stages for outcome in run_stage(stage, Path(folder))]
     print("\n".join(outcome.line() for outcome in outcomes))
     return int(any(outcome.exit_status for outcome in outcomes))
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -64,27 +65,42 @@ def test_every_test_is_in_one_part(markers: tuple[str, ...]) -> None:
     assert len(choosing) == 1
 
 
+def report_of(cases: str) -> list[str]:
+    """A stand-in of pytest that reports these cases, and fails where one of them does."""
+    write = "import sys; print('ran'); open(sys.argv[1], 'w').write(sys.argv[2]); sys.exit('failure' in sys.argv[2])"
+    return [sys.executable, "-c", write, f"<testsuites>{cases}</testsuites>"]
+
+
 def test_a_part_that_fails_stops_none_and_each_says_how_it_went(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def run(part: parts.Part, report: Path) -> list[str]:
-        cases = '<testcase classname="a" name="quick" time="1"/>'
-        if part.name == "units":
-            cases += '<testcase classname="b" name="slow" time="7.4"><failure/></testcase>'
-        write = "import sys; open(sys.argv[1], 'w').write(sys.argv[2]); sys.exit('failure' in sys.argv[2])"
-        return [sys.executable, "-c", write, str(report), f"<testsuites>{cases}</testsuites>"]
+    def command(part: parts.Part, report: Path) -> list[str]:
+        quick, slow = (
+            '<testcase classname="a" name="quick" time="1"/>',
+            '<testcase classname="b" name="slow" time="7.4">',
+        )
+        failing = quick + slow + "<failure/></testcase>"
+        *program, cases = report_of(failing if part is parts.UNITS else quick)
+        return [*program, str(report), cases]
 
-    monkeypatch.setattr(parts, "pytest_command", run)
+    monkeypatch.setattr(parts, "pytest_command", command)
+    prepared = replace(parts.CLUSTER, preparation=(("-c", "print('prepared')"),))
+    monkeypatch.setattr(parts, "STAGES", ((parts.UNITS, prepared), (parts.API_SERVER,)))
     assert parts.main([]) == 1
-    said = re.sub(r"\d+ s, slowest", "N s, slowest", capsys.readouterr().out)
-    assert said.splitlines() == [
+    said = re.sub(r"\d+ s, slowest", "N s, slowest", capfd.readouterr().out).splitlines()
+    assert [line for line in said if line] == [
+        "ran",
+        "prepared",
+        "ran",
+        "ran",
         "units: 2 tests, 1 failed, N s, slowest 7 s b::slow",
-        "apiserver: 1 tests, passed, N s, slowest 1 s a::quick",
         "cluster: 1 tests, passed, N s, slowest 1 s a::quick",
+        "apiserver: 1 tests, passed, N s, slowest 1 s a::quick",
     ]
-    assert parts.main(["cluster"]) == 0
+    assert parts.main(["apiserver"]) == 0
 
 
-def test_a_part_without_any_tests_or_report_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_cannot_run_has_failed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(parts, "pytest_command", lambda *_: [sys.executable, "-c", "raise SystemExit(4)"])
     assert parts.main(["units"]) == 1
+    assert capfd.readouterr().out.startswith("units: 0 tests, pytest ended with 4, ")
