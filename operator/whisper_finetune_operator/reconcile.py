@@ -10,7 +10,7 @@ from whisper_finetune_operator.acting import adoption
 from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.acting.installations import Installation
+from whisper_finetune_operator.acting.installations import Installation, is_open_to_all
 from whisper_finetune_operator.acting.neighbours import Neighbours
 from whisper_finetune_operator.acting.partition_actor import PartitionActor
 from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
@@ -113,10 +113,16 @@ class Reconciler:
         self._say(run, decision.remarks)
         if await self._actor.prepare(run, decision.actions):
             return None
-        if decision.changed:
+        if self._is_news(run, decision):
             await self._write_status(run, decision.status)
         self._store.drop_departed(world.pods)
         return decision if await self._actor.act(run, decision.actions) else None
+
+    def _is_news(self, run: Run, decision: Decision) -> bool:
+        """Return whether the status is to be written, also where it says the same and is to be nobody's from now on."""
+        if is_open_to_all(decision.status):
+            return not self._neighbours.have_said(run, decision.status)
+        return decision.changed
 
     def _say(self, run: Run, remarks: tuple[str, ...]) -> None:
         """Tell once what another version wrote and this one leaves out."""

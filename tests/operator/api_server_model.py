@@ -165,6 +165,11 @@ def note_manager(metadata: KubernetesObject, manager: str) -> None:
         entries.append(entry)
 
 
+def drop_manager(metadata: KubernetesObject, manager: str) -> None:
+    """Forget a manager that applied nothing: all fields have another one by then."""
+    metadata["managedFields"] = [each for each in metadata["managedFields"] if each["manager"] != manager]
+
+
 class Door:
     """One replica's way to the server: the verbs of ApiServer. It can hold up a request for as long as a test likes."""
 
@@ -238,8 +243,11 @@ class Door:
         place = resource.plural, namespace, name
         if verb == "apply":
             known = self._server.require(place, body["metadata"])
-            known["status"] = copy.deepcopy(body["status"])
-            note_manager(known["metadata"], query["fieldManager"])
+            if "status" in body:
+                known["status"] = copy.deepcopy(body["status"])
+                note_manager(known["metadata"], query["fieldManager"])
+            else:
+                drop_manager(known["metadata"], query["fieldManager"])
             return copy.deepcopy(self._server.changed(known))
         known = self._server.require(place, body["preconditions"])
         if resource.plural == "jobs":

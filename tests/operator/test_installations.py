@@ -16,6 +16,7 @@ from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.api.api_server import ApiServer
 from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.world import STATUS_MANAGER, Run
 
 FIRST, SECOND = Installation("a", "wft"), Installation("b", "wft")
@@ -59,7 +60,8 @@ def test_two_never_both_follow_a_run_that_is_written() -> None:
 def test_runs_of_one_that_is_gone_are_taken_over_when_the_admin_says_so() -> None:
     heir = replace(FIRST, taken_over=frozenset({"b/wft"}))
     assert heir.follower_before(written_by(SECOND.manager)) is None
-    assert heir.managers_left(written_by(SECOND.manager, heir.manager)) == (SECOND.manager,)
+    status = WhisperFineTuneStatus.model_validate({"observedGeneration": 1, "state": "Pending"})
+    assert heir.managers_left(written_by(SECOND.manager, heir.manager), status) == (SECOND.manager,)
     assert heir.follower_before(written_by(Installation("c", "wft").manager)) == "c/wft"
 
 
@@ -88,6 +90,53 @@ async def test_second_installation_leaves_a_run_alone_and_says_so_once(caplog: p
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(told) == 1
     assert "installation a/wft follows runs" in told[0]
+
+
+async def test_run_goes_to_the_installation_that_offers_its_runtime(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
+    first, second = without_its_runtime(server, FIRST), Replica(server, WITHOUT_POOL, installation=SECOND)
+    await looks(uid, first, second, first, second, first)
+    assert Run.from_object(server.of("whisperfinetunes")[0]).status_managers == (SECOND.manager,)
+    assert len(server.of("jobs")) == 1
+    assert server.of("whisperfinetunes")[0]["status"]["runtime"] == "pod16"
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [each.split(" follows")[0] for each in told] == ["installation b/wft"]
+
+
+async def test_run_that_none_of_two_offers_is_written_once() -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
+    first, second = without_its_runtime(server, FIRST), without_its_runtime(server, SECOND, "cuda")
+    await looks(uid, first)
+    version = server.of("whisperfinetunes")[0]["metadata"]["resourceVersion"]
+    await looks(uid, second, first, second)
+    run = server.of("whisperfinetunes")[0]
+    assert (run["metadata"]["resourceVersion"], run["status"]["reason"]) == (version, "RuntimeNotFound")
+
+
+async def test_run_that_is_no_longer_offered_before_it_began_is_let_go() -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
+    await looks(uid, without_its_runtime(server, FIRST))
+    # As an earlier version wrote it: under its own name.
+    server.of("whisperfinetunes")[0]["metadata"]["managedFields"][0]["manager"] = FIRST.manager
+    second = Replica(server, WITHOUT_POOL, installation=SECOND)
+    await looks(uid, second, without_its_runtime(server, FIRST), second)
+    assert Run.from_object(server.of("whisperfinetunes")[0]).status_managers == (SECOND.manager,)
+    assert len(server.of("jobs")) == 1
+
+
+def without_its_runtime(server: Server, installation: Installation, offered: str = "cpu") -> Replica:
+    runtimes = {"runtimes": [{"name": offered, "accelerator": "cpu", "image": "trainer:1"}]}
+    return Replica(server, Runtimes.model_validate(runtimes), installation=installation)
+
+
+async def looks(uid: str, *replicas: Replica) -> None:
+    """Let the replicas look at the run one after the other, each at what is there by then."""
+    for replica in replicas:
+        replica.see()
+        await replica.look(uid)
 
 
 def unfinished(name: str) -> dict[str, Any]:

@@ -37,13 +37,14 @@ class Cluster:
         """Write the whole status and return the run; ConflictError where it changed since it was read.
 
         What was written under another name, by an earlier version or an installation that was taken over, becomes this
-        one's: an apply of nothing under that name takes away what that one alone had written, and its name.
+        one's: an apply of nothing under that name takes away what that one alone had written, and its name. So does
+        this one's own name go where the status is to be nobody's.
         """
         before = reading.read_leniently(WhisperFineTuneStatus, run.status)
         # An apply takes away what this manager wrote before, by whichever version of it, and leaves out now.
         whole = {"status": reading.keep_unknown_fields(run.status, before, status.to_json_object())}
-        written = await self._apply(run, run.resource_version, whole, self._installation.manager)
-        for left in self._installation.managers_left(run):
+        written = await self._apply(run, run.resource_version, whole, self._installation.manager_of(status))
+        for left in self._installation.managers_left(run, status):
             written = await self._apply(run, written["metadata"]["resourceVersion"], {}, left)
         return written
 

@@ -3,11 +3,15 @@
 Each installation applies statuses under a field manager of its own name, so the API server keeps beside every status
 who wrote it. The version that is written against lets one of two win the first write; from then on the other one reads
 whose the run is. All replicas and all versions of one installation have one name.
+
+A run that was never begun, and whose runtime the writer does not offer, has a status under nobody's name. So whoever
+offers the runtime may follow it.
 """
 
 import hashlib
 from dataclasses import dataclass
 
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.world import STATUS_MANAGER, Run
 
 _MANAGER_MAX_LENGTH = 128
@@ -36,14 +40,29 @@ class Installation:
             return None
         return first.removeprefix(f"{STATUS_MANAGER}/")
 
-    def managers_left(self, run: Run) -> tuple[str, ...]:
-        """Return those managers of the run's status that nobody writes under any more."""
-        return tuple(sorted(self._left.intersection(run.status_managers)))
+    def manager_of(self, status: WhisperFineTuneStatus) -> str:
+        """Return the field manager to write the status under: nobody's where another installation may serve the run."""
+        return STATUS_MANAGER if is_open_to_all(status) else self.manager
+
+    def managers_left(self, run: Run, status: WhisperFineTuneStatus) -> tuple[str, ...]:
+        """Return those managers of the run that the status does not stand under once it is written."""
+        left = (self._left | {self.manager}) - {self.manager_of(status)}
+        return tuple(sorted(left.intersection(run.status_managers)))
+
+    def is_opened(self, run: Run, before: WhisperFineTuneStatus) -> bool:
+        """Return whether some installation has left this generation of the run to whoever offers its runtime."""
+        is_current = before.observed_generation == run.generation
+        return is_open_to_all(before) and is_current and self.manager not in run.status_managers
 
     @property
     def _left(self) -> set[str]:
         # Versions before this one all wrote under the bare name.
         return {STATUS_MANAGER, *map(_manager_of, self.taken_over)} - {self.manager}
+
+
+def is_open_to_all(status: WhisperFineTuneStatus) -> bool:
+    """Return whether whoever offers the run's runtime may begin it: who wrote the status does not."""
+    return status.reason == "RuntimeNotFound" and not (status.attempts and status.attempts.started)
 
 
 def _manager_of(name: str) -> str:

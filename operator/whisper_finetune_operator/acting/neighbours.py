@@ -2,8 +2,10 @@
 
 import logging
 
+from whisper_finetune_api import reading
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.acting.installations import Installation
+from whisper_finetune_operator.acting.installations import Installation, is_open_to_all
 from whisper_finetune_operator.deciding.announcements import Announcement
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.world import Run
@@ -31,6 +33,14 @@ class Neighbours:
             self._runs[run.uid] = other
             self._tell(run, other)
         return other is not None
+
+    def have_said(self, run: Run, status: WhisperFineTuneStatus) -> bool:
+        """Return whether a status that leaves the run to all need not be written: one that does so stands there.
+
+        Each names what it offers itself, so two that both write would never end.
+        """
+        before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
+        return is_open_to_all(status) and self._own.is_opened(run, before)
 
     def forget(self, run_uid: str) -> None:
         self._runs.pop(run_uid, None)
