@@ -2,12 +2,14 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api_server_model import Server
 from namespace_view import Namespace
+from operator_process import OperatorProcess, Start, until
 from replica_model import NAMESPACE, WITHOUT_POOL, Replica
 from run_objects import run_object
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
@@ -19,6 +21,7 @@ from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.world import STATUS_MANAGER, Run
 
+OFTEN = {"OPERATOR_RESYNC_SECONDS": "0.5"}
 FIRST, SECOND = Installation("a", "wft"), Installation("b", "wft")
 
 
@@ -164,3 +167,60 @@ async def test_status_that_an_earlier_version_wrote_becomes_this_ones_with_nothi
         again = without.model_copy(update={"job_name": "a-job"})
         written = Run.from_object(await own.apply_status(written, again))
         assert "jobName" not in Run.from_object(await own.apply_status(written, without)).status
+
+
+@pytest.mark.apiserver
+@pytest.mark.usefixtures("install_crd")
+def test_of_two_installations_in_one_namespace_each_run_has_one(place: Namespace, start: Start) -> None:
+    """Both act, each by its own Lease; who is quicker follows the run, whatever becomes of it then."""
+    replicas = [installation(start, name) for name in ("one", "two")]
+    until(lambda: all(replica.acts() for replica in replicas), what="that both act")
+    names = [f"run-{number}" for number in range(6)]
+    for name in names:
+        place.create_run(name)
+    until(lambda: len(place.pods()) == len(names), what="the pods")
+    for pod in place.pods():
+        place.run_pod(pod)
+    until(lambda: {place.run(name)["status"].get("state") for name in names} == {"Preparing"}, what="that all run")
+    assert all(len(Run.from_object(place.run(name)).status_managers) == 1 for name in names)
+    until(lambda: any(FOLLOWED in str(event.message) for name in names for event in place.events(name)), what="why")
+    told = [sum("they are left alone" in each for each in replica.messages()) for replica in replicas]
+    assert max(told) == 1
+    versions = [place.versions(name) for name in names]
+    seen = [lists(replica) for replica in replicas]
+    until(
+        lambda: all(lists(replica) > 2 + before for replica, before in zip(replicas, seen, strict=True)), what="looks"
+    )
+    assert [place.versions(name) for name in names] == versions
+    assert len(place.jobs()) == len(names)
+
+
+@pytest.mark.apiserver
+@pytest.mark.usefixtures("install_crd")
+def test_run_waits_for_the_installation_that_offers_its_runtime(place: Namespace, start: Start, tmp_path: Path) -> None:
+    first = installation(start, "one")
+    until(first.acts, what="that the first acts")
+    place.create_run("elsewhere", runtime="other")
+    until(lambda: place.run("elsewhere").get("status", {}).get("reason") == "RuntimeNotFound", what="the reason")
+    (tmp_path / "other.yaml").write_text("runtimes: [{name: other, accelerator: cpu, image: 'other:1'}]\n")
+    second = installation(start, "two", "--runtimes", str(tmp_path / "other.yaml"))
+    place.run_pod(until(place.pods, what="the pod of the second")[0])
+    until(lambda: place.run("elsewhere")["status"]["state"] == "Preparing", what="that it runs")
+    assert len(Run.from_object(place.run("elsewhere")).status_managers) == 1
+    assert Run.from_object(place.run("elsewhere")).status_managers[0].endswith("/two")
+    version, seen = place.versions("elsewhere"), [lists(first), lists(second)]
+    until(lambda: lists(first) > 2 + seen[0] and lists(second) > 2 + seen[1], what="looks")
+    assert place.versions("elsewhere") == version
+    assert place.run("elsewhere")["status"]["runtime"] == "other"
+
+
+FOLLOWED = "leaves it alone"
+
+
+def installation(start: Start, name: str, *arguments: str) -> OperatorProcess:
+    return start(*arguments, name=name, environment={"OPERATOR_LEASE_NAME": name, **OFTEN})
+
+
+def lists(replica: OperatorProcess) -> float:
+    """Return how often the replica compared what it knows with the server; each time it looks at all runs."""
+    return replica.requests().get(("list", "whisperfinetunes"), 0.0)
