@@ -9,7 +9,7 @@ from typing import FrozenSet, Iterator, List, Sequence, Tuple
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clip_reader, clips, data_checks, data_source, duplicates, held_out
+from whisper_finetune_trainer.data import clip_reader, clips, data_source, held_out, leakage
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
@@ -22,7 +22,7 @@ from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.data.streams import stream_limits, streamed_dataset
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
-from whisper_finetune_trainer.data.text import normalizers, row_languages
+from whisper_finetune_trainer.data.text import normalizers, row_languages, text_checks
 from whisper_finetune_trainer.data.text.text_rules import TextRules
 from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.stores import object_store, volumes
@@ -78,7 +78,7 @@ def _load_stream(
     split = _open(replace(files, paths=files.paths[:1]), config)
     streamed_dataset.require_sounds(files, reader, split, limits)
     given = _read_given(source, config, rules)
-    readable, undecodable = data_checks.held_out_sounds(given.clips, given.rows, config.spec)
+    readable, undecodable = text_checks.held_out_sounds(given.clips, given.rows, config.spec)
     given = replace(given, clips=readable, drops=[*given.drops, *undecodable])
     found = streamed_dataset.load(config, ShardStream(files, reader, split, limits.lanes), rules, limits, given)
     rules.unpacked.close()
@@ -89,14 +89,14 @@ def _load_list(source: DataSource, files: SplitFiles, config: TrainerConfig, rul
     dataset, unpacked = config.spec.dataset, rules.unpacked
     found = _read_both(source, files, config, rules)
     unpacked.close()
-    warnings = data_checks.of_texts([*found.train, *found.evaluation], config.spec)
+    warnings = text_checks.of_texts([*found.train, *found.evaluation], config.spec)
     copies, more = _copies(found, thorough=dataset.remove_duplicates)
     # Before the limits: the copy of a clip beyond maxEvalClips is not trained on either.
     train = clips.without(found.train, {drop.identifier for drop in copies})[: dataset.max_train_clips]
     total = len(found.train) + len(found.evaluation)
-    readable, undecodable = data_checks.held_out_sounds(found.evaluation, total, config.spec)
+    readable, undecodable = text_checks.held_out_sounds(found.evaluation, total, config.spec)
     evaluation = readable[: dataset.max_eval_clips]
-    sounds = data_checks.of_sounds([*train, *evaluation], config.spec)
+    sounds = text_checks.of_sounds([*train, *evaluation], config.spec)
     drops = [*undecodable, *sounds.undecodable.values(), *found.drops, *copies]
     clips.log_left_out(drops)
     return Clips(
@@ -182,7 +182,7 @@ def _read_split(files: SplitFiles, config: TrainerConfig, rules: Rules) -> Clips
 
 def _copies(found: _Splits, *, thorough: bool) -> Tuple[List[Drop], Tuple[str, ...]]:
     """Return the train clips to leave out because their sound is held out too, or warnings where they stay."""
-    look = duplicates.every if thorough else duplicates.likely
+    look = leakage.every if thorough else leakage.likely
     copies = look(found.train, found.evaluation)
     names = {clip.identifier for clip in copies.clips}
     others = [clip for clip in found.train if clip.identifier not in names]

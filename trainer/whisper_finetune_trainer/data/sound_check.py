@@ -5,11 +5,12 @@ from collections import Counter
 from itertools import islice
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from whisper_finetune_trainer.data import clips, reader_threads
+from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import Loudness
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from itertools import islice
 from typing import Callable, Deque, Iterable, Iterator, TypeVar
 
-from whisper_finetune_trainer.data import reader_threads
+from whisper_finetune_trainer.data.files import reader_threads
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")

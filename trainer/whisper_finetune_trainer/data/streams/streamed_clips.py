@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import clip_reader, reader_threads
+from whisper_finetune_trainer.data import clip_reader
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Held
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
 from whisper_finetune_trainer.data.text.text_rules import ChangedBy
 from whisper_finetune_trainer.messages.errors import TrainerError

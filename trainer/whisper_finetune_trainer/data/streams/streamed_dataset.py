@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import FrozenSet, List, Tuple
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips, data_checks, reader_threads
+from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
+from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.data.streams import (
@@ -21,7 +22,7 @@ from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.stream_sample import Look
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
-from whisper_finetune_trainer.data.text import row_languages
+from whisper_finetune_trainer.data.text import row_languages, text_checks
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
@@ -55,14 +56,14 @@ def load(config: TrainerConfig, shards: ShardStream, rules: Rules, limits: Strea
     _log(look, files)
     clips.log_left_out([*given.drops, *look.drops])
     evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
-    warnings = data_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
+    warnings = text_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
     languages = look.languages + given.languages
     warnings += row_languages.warnings(
         languages, shards.split.columns.language or given.language_column, config.spec.language
     )
     look.held_out_sounds.update(_sounds(given))
     copies, more = _copies(look, leave_out=dataset.remove_duplicates)
-    warnings += more + _unused(fraction, evaluation) + data_checks.of_sounds(look.sample, config.spec).warnings
+    warnings += more + _unused(fraction, evaluation) + text_checks.of_sounds(look.sample, config.spec).warnings
     if dataset.remove_duplicates:
         checks = replace(checks, held_out_sounds=frozenset(look.held_out_sounds))
     return Clips(

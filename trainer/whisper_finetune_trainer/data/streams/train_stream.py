@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Callable, FrozenSet, Iterator, Optional, Tuple
 
-from whisper_finetune_trainer.data import clips, reader_threads
+from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.streams import stream_blocks, streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor, Filling
