@@ -115,7 +115,7 @@ def _write_files(folder: Path, clips: int, sounds: list[bytes]) -> None:
 def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     """Load the data set of a folder, read every sound once in training's order, and return megabytes and seconds."""
     # Not for the process that writes.
-    from whisper_finetune_trainer.data import dataset  # noqa: PLC0415
+    import clip_loading  # noqa: PLC0415
     from whisper_finetune_trainer.data.audio import decoding  # noqa: PLC0415
     from whisper_finetune_trainer.data.streams import stream_limits  # noqa: PLC0415
     from whisper_finetune_trainer.pytorch.batches import StepSize  # noqa: PLC0415 -- the same
@@ -126,7 +126,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     start_mb = _peak_mb()
     started = time.monotonic()
     limits = stream_limits.StreamLimits(listed_bytes=0) if streamed else stream_limits.LIMITS
-    found = dataset.load_clips(config, limits)
+    found = clip_loading.load_clips(config, limits)
     load_s = time.monotonic() - started
     size = StepSize(config.spec.training.batch_size, config.schedule.micro_batch_size)
     steps: Any = StreamedSteps(found.stream, lambda _: 5, size) if found.stream else None

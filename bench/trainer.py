@@ -25,11 +25,11 @@ import source_roots  # noqa: F401 -- finds the packages below
 import torch
 from tqdm import tqdm
 
+import clip_loading
 from demo import folders
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.model import clip_fitting, model
@@ -91,7 +91,7 @@ def _config(arguments: argparse.Namespace, demo: folders.DemoFolders, scratch: s
 
 def measure(config: TrainerConfig, model_folder: Path) -> dict[str, Any]:
     """Train both sides in turn and measure the three models."""
-    found = dataset.load_clips(config)
+    found = clip_loading.load_clips(config)
     loaded = model.load_model(config)
     clips = clip_fitting.fit_clips(found, loaded, config)
     backend = TorchBackend(config, loaded, clips)

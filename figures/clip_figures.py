@@ -3,10 +3,10 @@
 import tempfile
 from pathlib import Path
 
+import clip_loading
 import tiny_whisper
 from call_tracing import trace
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
@@ -27,5 +27,5 @@ def modules_of_one_clip() -> frozenset[str]:
 
 
 def _take_one_step(config: TrainerConfig, loaded: LoadedModel) -> None:
-    clips = clip_fitting.fit_clips(dataset.load_clips(config), loaded, config)
+    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
     next(iter(TorchBackend(config, loaded, clips).steps(0)))

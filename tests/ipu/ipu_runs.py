@@ -6,10 +6,10 @@ from typing import Any, Dict, Optional
 
 import tiny_model
 
+import clip_loading
 from trainer_attempts import Volume
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import backends
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.model import clip_fitting, model
@@ -49,7 +49,7 @@ class Run:
     """A backend with what it was made from."""
 
     def __init__(self, config: TrainerConfig, limits: StreamLimits = LIMITS) -> None:
-        found = dataset.load_clips(config, limits)
+        found = clip_loading.load_clips(config, limits)
         self.loaded = model.load_model(config)
         self.clips = clip_fitting.fit_clips(found, self.loaded, config)
         self.config = schedule.of_model(config, self.loaded.dimensions)

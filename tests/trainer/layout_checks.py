@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import clip_loading
 import data_layouts
 import specs
 import trainer_configs
 from data_layouts import SPOKEN
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -28,7 +28,7 @@ def config(volume: Path, source: str, **changes: Any) -> TrainerConfig:
 
 def load(volume: Path, source: str = "pvc://speech/clips", **changes: Any) -> Clips:
     """Return the clips of a source."""
-    return dataset.load_clips(config(volume, source, **changes))
+    return clip_loading.load_clips(config(volume, source, **changes))
 
 
 def refusal(volume: Path, source: str = "pvc://speech/clips", **changes: Any) -> TrainerError:

@@ -12,10 +12,10 @@ import pyarrow as pa
 import soundfile
 from pyarrow import parquet
 
+import clip_loading
 from data_layouts import write_tar
 from tones import SAMPLE_RATE, TEXTS, tone
 from trainer_configs import make_config, make_spec
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
@@ -78,7 +78,7 @@ def load(
 ) -> Clips:
     """Return the clips of pvc://speech/SOURCE; `fields` are of spec.dataset."""
     spec = make_spec(dataset={"source": f"pvc://speech/{source}", **fields}, training=training or {})
-    return dataset.load_clips(make_config(spec, speech, scratch=speech), limits)
+    return clip_loading.load_clips(make_config(spec, speech, scratch=speech), limits)
 
 
 def stream_of(clips: Clips) -> TrainStream:

@@ -13,9 +13,9 @@ from safetensors.torch import load, save
 from torch.utils.data import SequentialSampler
 from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, WhisperFeatureExtractor
 
+import clip_loading
 import tiny_whisper
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
@@ -61,7 +61,7 @@ class Run:
         scratch = {"scratch_limit_bytes": scratch_limit_bytes, "scratch_folder": scratch_folder}
         self.config: TrainerConfig = config.model_copy(update=scratch)
         self.loaded = model.load_model(self.config)
-        self.clips: Clips = clip_fitting.fit_clips(dataset.load_clips(self.config), self.loaded, self.config)
+        self.clips: Clips = clip_fitting.fit_clips(clip_loading.load_clips(self.config), self.loaded, self.config)
         self.backend = TorchBackend(self.config, self.loaded, self.clips)
 
     def train(self, first_step: int = 0, last_step: int = STEPS) -> list[float]:
@@ -265,7 +265,7 @@ def test_an_english_only_model_is_trained_and_transcribes(tmp_path: Path, volume
     shutil.copytree(volume / "clips", tmp_path / "clips")
     config = tiny_whisper.config(tmp_path, {"language": "en", "training.steps": 2, "dataset.maxDroppedFraction": "0.5"})
     loaded = model.load_model(config)
-    clips = clip_fitting.fit_clips(dataset.load_clips(config), loaded, config)
+    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
     backend = TorchBackend(config, loaded, clips)
     assert [done.step for done in backend.steps(0)] == [1, 2]
     assert len(backend.transcribe(clips.evaluation, lambda _: None)) == len(clips.evaluation)

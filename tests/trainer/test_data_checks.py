@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+import clip_loading
 import tiny_whisper
 from whisper_finetune_api.languages import LANGUAGES
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.text import writing_scripts
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -28,7 +28,7 @@ def volume(tmp_path: Path) -> Path:
 
 
 def load(volume: Path, **changes: Any) -> Clips:
-    return dataset.load_clips(tiny_whisper.config(volume, changes))
+    return clip_loading.load_clips(tiny_whisper.config(volume, changes))
 
 
 def sound(volume: Path, place: int) -> Path:
@@ -195,7 +195,7 @@ def test_a_train_clip_that_was_looked_at_and_cannot_be_decoded_is_left_out(volum
 def test_each_held_out_clip_is_decoded_before_it_is_measured(
     volume: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
 ) -> None:
-    monkeypatch.setattr("whisper_finetune_trainer.data.sound_check._LOOKED_AT", 1)
+    monkeypatch.setattr("whisper_finetune_trainer.data.sound_check._SAMPLED_CLIPS", 1)
     before = load(volume)
     cut(volume, before.evaluation[1].identifier)
     found = load(volume, **({} if limit is None else {"dataset.maxEvalClips": limit}))
@@ -234,7 +234,7 @@ def test_duplicates_are_reported_and_stay(volume: Path) -> None:
 
 
 def test_a_longer_data_set_is_looked_at_evenly(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whisper_finetune_trainer.data.sound_check._LOOKED_AT", 5)
+    monkeypatch.setattr("whisper_finetune_trainer.data.sound_check._SAMPLED_CLIPS", 5)
     for place in range(20):
         soundfile.write(sound(volume, place), np.full(RATE, 1e-4, np.float32), RATE)
     with pytest.raises(TrainerError, match="5 of 5 clips cannot be used"):

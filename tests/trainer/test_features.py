@@ -56,7 +56,8 @@ OLD_PYTHON = ROOT / ".venv38" / "bin" / "python"
 COMPARE = """
 import numpy
 from transformers import WhisperFeatureExtractor
-from whisper_finetune_trainer.data import dataset, features
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.evaluation import wer
 samples = numpy.random.default_rng(0).normal(0, 0.1, 40000).astype("float32")
 expected = WhisperFeatureExtractor()(samples, sampling_rate=16000, return_tensors="np").input_features[0]

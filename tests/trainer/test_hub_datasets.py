@@ -22,14 +22,14 @@ pytestmark = pytest.mark.slow
 LOAD = """
 import json, os, sys
 import tiny_whisper
-from whisper_finetune_trainer.data import dataset
+import clip_loading
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.messages.errors import TrainerError
 answers = {}
 for name, (changes, token) in json.load(sys.stdin).items():
     os.environ["HF_TOKEN"] = token
     try:
-        found = dataset.load_clips(tiny_whisper.config(sys.argv[1], changes))
+        found = clip_loading.load_clips(tiny_whisper.config(sys.argv[1], changes))
         for clip in found.train:
             decoding.read(clip.audio)
         texts = sorted(clip.text for clip in (*found.train, *found.evaluation))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import clip_loading
 import data_layouts
 import layout_checks
 import shards
@@ -15,7 +16,6 @@ import tiny_whisper
 from data_layouts import SPOKEN
 from repository import ROOT
 from trainer_attempts import Volume
-from whisper_finetune_trainer.data import data_source
 from whisper_finetune_trainer.data.audio.audio_sources import Held, Member, Sound
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
@@ -116,7 +116,7 @@ def test_every_layout_has_a_fixture(tmp_path: Path) -> None:
     found = set()
     for number, write in enumerate(data_layouts.LAYOUTS.values()):
         write(tmp_path / str(number))
-        source = data_source.open_source(layout_checks.config(tmp_path, f"pvc://speech/{number}"))
+        source = clip_loading.open_source(layout_checks.config(tmp_path, f"pvc://speech/{number}"))
         found.add(id(source.find("train", is_train=True).layout))
     assert found == set(map(id, split_files.LAYOUTS))
 

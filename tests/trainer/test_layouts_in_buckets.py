@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+import clip_loading
 import data_layouts
 from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
@@ -17,7 +18,7 @@ from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
 from tones import SAMPLE_RATE, tone
-from whisper_finetune_trainer.data import clip_reader, data_source
+from whisper_finetune_trainer.data import clip_reader
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import Rules
@@ -130,7 +131,7 @@ def test_the_headers_alone_are_fetched_to_list_clips(
     with fault_proxy.before(bucket.endpoint) as proxy:
         for name, value in bucket.behind(proxy.endpoint).environment.items():
             monkeypatch.setenv(name, value)
-        source = data_source.open_source(config(tmp_path, f"s3://speech/long-{layout}"))
+        source = clip_loading.open_source(config(tmp_path, f"s3://speech/long-{layout}"))
         split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
         rules = Rules(30, TextRules((), str.strip), UnpackedSounds(str(tmp_path), 0))
         found = clip_reader.read_clips(split, rules).clips

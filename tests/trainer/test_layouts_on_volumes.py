@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import clip_loading
 import data_layouts
 from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio.audio_sources import Cell, Member
 
 
@@ -26,7 +26,7 @@ def test_sounds_of_parquet_are_unpacked_as_far_as_there_is_room(tmp_path: Path) 
     size = len(data_layouts.encoded("clip-00"))
     base = config(tmp_path, "pvc://speech/clips")
     # Half of the scratch space is for sounds.
-    found = dataset.load_clips(base.model_copy(update={"scratch_limit_bytes": 4 * size}))
+    found = clip_loading.load_clips(base.model_copy(update={"scratch_limit_bytes": 4 * size}))
     places = [type(clip.audio) for clip in (*found.train, *found.evaluation)]
     assert set(places) == {Member, Cell}
     assert 0 < found.scratch_bytes <= 4 * size

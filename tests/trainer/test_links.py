@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+import clip_loading
 import data_layouts
 from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
@@ -181,7 +181,7 @@ def test_another_claim_of_the_run_is_outside_too(tmp_path: Path, claim: Path) ->
     both = config(claim, "pvc://speech/clips")
     both = both.model_copy(update={"volumes": {**both.volumes, "runs": str(tmp_path / "runs")}})
     with pytest.raises(TrainerError, match=LEADS_OUTSIDE):
-        dataset.load_clips(both)
+        clip_loading.load_clips(both)
 
 
 def _pipe(path: Path) -> None:
@@ -230,7 +230,7 @@ def test_an_output_that_is_a_link_out_of_its_claim_is_refused(tmp_path: Path, cl
     base = config(claim, "pvc://speech/clips")
     base = base.model_copy(update={"volumes": {**base.volumes, "runs": str(claim)}})
     with pytest.raises(TrainerError, match="leads outside of claim runs") as caught:
-        volumes.local_path(uri, "output.uri", base)
+        volumes.local_path(uri, "output.uri", base.volumes)
     assert caught.value.reason == "OutputNotWritable"
 
 

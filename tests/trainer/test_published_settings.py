@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipeline
 
+import clip_loading
 import tiny_whisper
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.model import clip_fitting, model
@@ -36,7 +36,7 @@ def heard_by(volume: Path, **changes: Any) -> tuple[model.LoadedModel, Clips, li
     config = tiny_whisper.config(volume, values)
     config = config.model_copy(update={"scratch_folder": str(volume)})
     loaded = model.load_model(config)
-    clips = clip_fitting.fit_clips(dataset.load_clips(config), loaded, config)
+    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
     heard = TorchBackend(config, loaded, clips).transcribe(clips.evaluation, lambda _: None)
     return loaded, clips, heard
 

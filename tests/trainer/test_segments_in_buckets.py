@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 
+import clip_loading
 from layout_checks import config
 from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
 from store_doubles.fault_proxy import FaultProxy
 from tones import SAMPLE_RATE, tone
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
@@ -72,7 +72,7 @@ def proxy(bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faul
 
 def load(scratch: Path, suffix: str, limit_bytes: int) -> Clips:
     found = config(scratch, f"s3://speech/{suffix}")
-    return dataset.load_clips(found.model_copy(update={"scratch_limit_bytes": limit_bytes}))
+    return clip_loading.load_clips(found.model_copy(update={"scratch_limit_bytes": limit_bytes}))
 
 
 def every(found: Clips) -> list[Clip]:

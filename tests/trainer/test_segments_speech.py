@@ -29,9 +29,9 @@ PAUSE_SECONDS = 0.7
 DIGESTS = """
 import hashlib, json, sys
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import dataset
+import clip_loading
 from whisper_finetune_trainer.data.audio import decoding
-found = dataset.load_clips(TrainerConfig.model_validate_json(sys.stdin.read()))
+found = clip_loading.load_clips(TrainerConfig.model_validate_json(sys.stdin.read()))
 digest = lambda clip: hashlib.sha256(decoding.read(clip.audio).tobytes()).hexdigest()
 print(json.dumps({clip.text: digest(clip) for clip in (*found.train, *found.evaluation)}))
 """
@@ -122,7 +122,7 @@ def test_python_3_8_reads_the_same_samples(volume: Path) -> None:
     process = subprocess.run(
         [OLD_PYTHON, "-W", "ignore", "-c", DIGESTS],
         input=settings.model_dump_json(by_alias=True),
-        env={"PYTHONPATH": f"{ROOT / 'crds'}:{ROOT / 'trainer'}", "OMP_NUM_THREADS": "1"},
+        env={"PYTHONPATH": f"{ROOT / 'crds'}:{ROOT / 'trainer'}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+import clip_loading
 import tiny_whisper
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -47,7 +47,7 @@ class Run:
         made = tiny_whisper.config(volume, {f"training.{name}": value for name, value in values.items()})
         config = made.model_copy(update={"scratch_limit_bytes": scratch_limit_bytes, "scratch_folder": str(volume)})
         self.loaded = model.load_model(config)
-        found = dataset.load_clips(config)
+        found = clip_loading.load_clips(config)
         self.clips = found if train is None else replace(found, train=tuple(train))
         self.backend = TorchBackend(config, self.loaded, self.clips)
 

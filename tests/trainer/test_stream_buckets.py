@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import clip_loading
 import shards
 import tiny_whisper
 from layout_checks import config
@@ -19,7 +20,6 @@ from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
 from store_doubles.fault_proxy import FaultProxy, Gate
 from trainer_attempts import Volume
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block
@@ -52,7 +52,7 @@ def proxy(bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faul
 
 
 def load(volume: Path, source: str) -> Clips:
-    return dataset.load_clips(config(volume, f"s3://speech/{source}", maxEvalClips=CLIPS), shards.LIMITS)
+    return clip_loading.load_clips(config(volume, f"s3://speech/{source}", maxEvalClips=CLIPS), shards.LIMITS)
 
 
 def gets(proxy: FaultProxy) -> Counter[str]:

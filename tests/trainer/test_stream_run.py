@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import clip_loading
 import shards
 import tiny_whisper
 from trainer_attempts import Volume, stop_at
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.streams.streamed_clips import is_held_out
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ def finished(speech: Path, source: str, tmp_path_factory: pytest.TempPathFactory
     volume = new_volume(speech, tmp_path_factory.mktemp("runs") / "whole")
     config = config_of(volume, source)
     assert volume.attempt(config, limits=shards.LIMITS).exit_code == 0
-    listed = dataset.load_clips(config)
+    listed = clip_loading.load_clips(config)
     names = [clip.identifier for clip in (*listed.train, *listed.evaluation)]
     return Finished(volume.weights(), volume.json("result.json"), names)
 

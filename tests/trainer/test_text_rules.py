@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+import clip_loading
 import data_layouts
 import tiny_whisper
-from whisper_finetune_trainer.data import clip_reader, data_source
+from whisper_finetune_trainer.data import clip_reader
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import Rules
 from whisper_finetune_trainer.data.hub import known_datasets
@@ -71,7 +72,7 @@ def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
         "text": ["ONE <COMMA> TWO", "THREE", "<SIL>", "four"],
     }
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
-    source = data_source.open_source(tiny_whisper.config(tmp_path, {}))
+    source = clip_loading.open_source(tiny_whisper.config(tmp_path, {}))
     split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
     known = known_datasets.find("speechcolab/gigaspeech")
     assert known is not None

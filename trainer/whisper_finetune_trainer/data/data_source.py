@@ -1,15 +1,16 @@
 """Where a run's data comes from: a volume, an object store, a repository's files, or the Hub by id."""
 
 import posixpath
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import Iterator, Mapping, Optional, Union
 
 import fsspec
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import language_code
-from whisper_finetune_api.run import HubCommits, TrainerConfig
+from whisper_finetune_api.run import HubCommits
 from whisper_finetune_api.v1alpha1 import Dataset
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.hub import hub_dataset
@@ -42,28 +43,49 @@ class FolderSource:
 DataSource = Union[FolderSource, HubDataset]
 
 
-def open_source(config: TrainerConfig) -> DataSource:
-    """Return the source of a run's data; ConfigInvalid or DatasetNotFound."""
-    dataset = config.spec.dataset
+def open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], commits: HubCommits) -> DataSource:
+    """Return the source of a run's data. ConfigInvalid, DatasetNotFound or AccessDenied.
+
+    `mounted` are the folders that claims are mounted at, `commits` those of the Hub that the run reads, as far as any
+    are chosen.
+    """
+    with explained(dataset.source):
+        return _open_source(dataset, language, mounted, commits)
+
+
+@contextmanager
+def explained(source: str) -> Iterator[None]:
+    """Turn the refusals of whatever holds the data into TrainerErrors."""
+    address = addresses.parse_address(source)
+    if address is None:
+        yield
+    elif address.scheme == "pvc":
+        with volumes.readable(source, _FIELD):
+            yield
+    else:
+        with object_store.open_store(source, _FIELD).explained("DatasetNotFound"):
+            yield
+
+
+def _open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], commits: HubCommits) -> DataSource:
     address = addresses.parse_address(dataset.source)
     if address is None:
-        commits = newest_commits(dataset) if config.hub_commits.dataset is None else config.hub_commits
-        return HubDataset(dataset, language_code(config.spec.language), commits)
+        known = newest_commits(dataset) if commits.dataset is None else commits
+        return HubDataset(dataset, language_code(language), known)
     _refuse_hub_fields(dataset)
     if address.scheme == "pvc":
-        path, mount = volumes.local_path(dataset.source, _FIELD, config), volumes.mount_of(dataset.source, config)
+        path, mount = volumes.local_path(dataset.source, _FIELD, mounted), volumes.mount_of(dataset.source, mounted)
         around = _local(path.parent, posixpath.dirname(dataset.source), mount)
         return _of_folder(_local(path, dataset.source, mount), around, dataset)
     store = object_store.open_store(dataset.source, _FIELD)
-    root = _at_commit(store.root, config.hub_commits.dataset) if address.scheme == "hf" else store.root
+    root = _at_commit(store.root, commits.dataset) if address.scheme == "hf" else store.root
     whole = DataFolder(store.filesystem, root, dataset.source, prefix=f"{address.scheme}://")
     parent = posixpath.dirname(root), posixpath.dirname(dataset.source)
     around = DataFolder(store.filesystem, *parent, prefix=f"{address.scheme}://")
-    with store.explained("DatasetNotFound"):
-        if whole.kind("") is None:
-            # Its refusal says whether the bucket or the folder is missing.
-            store.filesystem.ls(root)
-        return _of_folder(whole, around, dataset)
+    if whole.kind("") is None:
+        # Its refusal says whether the bucket or the folder is missing.
+        store.filesystem.ls(root)
+    return _of_folder(whole, around, dataset)
 
 
 def newest_commits(dataset: Dataset) -> HubCommits:

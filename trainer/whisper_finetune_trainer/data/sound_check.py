@@ -1,10 +1,11 @@
-"""A look at the sound of some clips before the money is spent: silence, clipping, sampling rates, broken files."""
+"""The sounds of some clips, inspected before the money is spent: silence, clipping, sampling rates, broken files."""
 
 import logging
 from collections import Counter
 from itertools import islice
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from whisper_finetune_api.v1alpha1 import Dataset
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import Loudness
@@ -15,7 +16,7 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
 #: Clips that are decoded, evenly over the data set: all of a large one would take hours.
-_LOOKED_AT = 500
+_SAMPLED_CLIPS = 500
 _READERS = 8
 #: Held-out clips that are decoded before it is said how many are done.
 _DECODED_AT_ONCE = 2_000
@@ -35,8 +36,8 @@ _ODD: Mapping[str, Callable[[Loudness], bool]] = {
 logger = logging.getLogger(__name__)
 
 
-class Look(NamedTuple):
-    """One clip that was looked at: how loud it is, or why it cannot be read."""
+class Inspected(NamedTuple):
+    """One clip whose sound was decoded: how loud it is, or why that cannot be done."""
 
     clip: Clip
     loudness: Optional[Loudness]
@@ -50,18 +51,29 @@ class Findings(NamedTuple):
     undecodable: Dict[str, Drop]
 
 
-def look_at_some(found: Sequence[Clip], max_dropped_fraction: str) -> Findings:
-    """Return what a look at some clips finds; DatasetInvalid where too much of them is silent or broken."""
-    looks = _look(_spread(found))
-    undecodable = _faults(looks)
-    bad = [*undecodable.values(), *_silent(looks)]
-    clips.refuse_too_many(bad, len(looks), max_dropped_fraction)
-    said = [f"{number} of {len(looks)} clips looked at: {reason}" for reason, number in clips.count(bad).items()]
-    return Findings((*said, *_oddities(looks), *_rates(looks)), undecodable)
+def inspect_sounds(found: Sequence[Clip], max_dropped_fraction: str) -> Findings:
+    """Return what is found in a sample of the clips. DatasetInvalid where too much of it is silent or broken."""
+    sample = _inspect(_spread(found))
+    undecodable = _faults(sample)
+    bad = [*undecodable.values(), *_silent(sample)]
+    clips.refuse_too_many(bad, len(sample), max_dropped_fraction)
+    said = [f"{number} of {len(sample)} clips looked at: {reason}" for reason, number in clips.count(bad).items()]
+    return Findings((*said, *_oddities(sample), *_rates(sample)), undecodable)
 
 
-def undecodable(found: Sequence[Clip], wanted: Optional[int]) -> Dict[str, Drop]:
-    """Return the clips that cannot be decoded, by their identifiers; as soon as `wanted` can be, no more are tried."""
+def leave_out_undecodable(found: Sequence[Clip], total: int, dataset: Dataset) -> Tuple[List[Clip], List[Drop]]:
+    """Return the held-out clips without those that cannot be decoded, and these, before `maxEvalClips` cuts them.
+
+    Every evaluation decodes the clips, so they are tried now, until `maxEvalClips` of them can be. DatasetInvalid where
+    too many cannot, of so many clips in `total`.
+    """
+    faults = _find_undecodable(found, dataset.max_eval_clips)
+    drops = list(faults.values())
+    clips.refuse_too_many(drops, total, dataset.max_dropped_fraction)
+    return clips.without(found, faults), drops
+
+
+def _find_undecodable(found: Sequence[Clip], wanted: Optional[int]) -> Dict[str, Drop]:
     rest = iter(found)
     faults: Dict[str, Drop] = {}
     decoded = 0
@@ -70,7 +82,7 @@ def undecodable(found: Sequence[Clip], wanted: Optional[int]) -> Dict[str, Drop]
         portion = list(islice(rest, min(missing, _DECODED_AT_ONCE)))
         if not portion:
             break
-        faults.update(_faults(_look(portion)))
+        faults.update(_faults(_inspect(portion)))
         decoded += len(portion)
         if decoded % _DECODED_AT_ONCE == 0:
             logger.info("%d of %d held-out clips decoded", decoded, len(found))
@@ -78,50 +90,50 @@ def undecodable(found: Sequence[Clip], wanted: Optional[int]) -> Dict[str, Drop]
 
 
 def _spread(found: Sequence[Clip]) -> Sequence[Clip]:
-    return found[:: max(1, -(-len(found) // _LOOKED_AT))]
+    return found[:: max(1, -(-len(found) // _SAMPLED_CLIPS))]
 
 
-def _look(found: Sequence[Clip]) -> List[Look]:
+def _inspect(found: Sequence[Clip]) -> List[Inspected]:
     with reader_threads.pool(_READERS) as readers:
-        return list(readers.map(_look_at, found))
+        return list(readers.map(_inspect_clip, found))
 
 
-def _look_at(clip: Clip) -> Look:
+def _inspect_clip(clip: Clip) -> Inspected:
     try:
-        return Look(clip, decoding.loudness(clip.audio), "")
+        return Inspected(clip, decoding.loudness(clip.audio), "")
     except TrainerError as error:
         if error.reason != "DatasetInvalid":
             raise
-        return Look(clip, None, error.message)
+        return Inspected(clip, None, error.message)
 
 
-def _faults(looks: Sequence[Look]) -> Dict[str, Drop]:
-    return {look.clip.identifier: Drop("cannot be decoded", look.fault) for look in looks if look.fault}
+def _faults(sample: Sequence[Inspected]) -> Dict[str, Drop]:
+    return {each.clip.identifier: Drop("cannot be decoded", each.fault) for each in sample if each.fault}
 
 
-def _silent(looks: Sequence[Look]) -> List[Drop]:
-    silent = [look.clip for look in looks if look.loudness and look.loudness.peak < _SILENT_BELOW]
+def _silent(sample: Sequence[Inspected]) -> List[Drop]:
+    silent = [each.clip for each in sample if each.loudness and each.loudness.peak < _SILENT_BELOW]
     return [
         Drop("silent", f"{quoted(clip.identifier)} is silent, and its text is {quoted(clip.text)}") for clip in silent
     ]
 
 
-def _oddities(looks: Sequence[Look]) -> List[str]:
+def _oddities(sample: Sequence[Inspected]) -> List[str]:
     said = []
     for what, is_so in _ODD.items():
-        odd = [look.clip.identifier for look in looks if look.loudness and is_so(look.loudness)]
+        odd = [each.clip.identifier for each in sample if each.loudness and is_so(each.loudness)]
         if odd:
-            said.append(f"{len(odd)} of {len(looks)} clips looked at: {what}, such as {quoted(odd[0])}")
+            said.append(f"{len(odd)} of {len(sample)} clips looked at: {what}, such as {quoted(odd[0])}")
     return said
 
 
-def _rates(looks: Sequence[Look]) -> List[str]:
-    rates = Counter(look.loudness.sample_rate for look in looks if look.loudness)
+def _rates(sample: Sequence[Inspected]) -> List[str]:
+    rates = Counter(each.loudness.sample_rate for each in sample if each.loudness)
     low = sum(number for rate, number in rates.items() if rate < SAMPLE_RATE)
     shown = ", ".join(f"{rate} Hz ({number})" for rate, number in rates.most_common(5))
     found = []
     if len(rates) > 1:
         found.append(f"sampling rates differ: {shown}")
     if low:
-        found.append(f"{low} of {len(looks)} clips looked at are below 16,000 Hz, as over a telephone ({shown})")
+        found.append(f"{low} of {len(sample)} clips looked at are below 16,000 Hz, as over a telephone ({shown})")
     return found

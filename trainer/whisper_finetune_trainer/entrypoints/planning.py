@@ -76,9 +76,9 @@ def _read_model_config(config: TrainerConfig) -> Optional[Dict[str, Any]]:
         return None if model_dimensions.dimensions_of(model) else _read_from_hub(model, config.spec.model_revision)
     if addresses.claim_of(model) not in config.volumes:
         return None
-    path = volumes.local_path(model, "model", config) / _CONFIG_FILE
+    path = volumes.local_path(model, "model", config.volumes) / _CONFIG_FILE
     try:
-        with volumes.open_plain(volumes.mount_of(model, config).resolve(str(path))) as file:
+        with volumes.open_plain(volumes.mount_of(model, config.volumes).resolve(str(path))) as file:
             return _parse(file.read().decode(), model)
     except OSError as error:
         raise TrainerError(

@@ -46,7 +46,7 @@ def _found(config: TrainerConfig) -> Iterator[Tuple[Path, Mount]]:
     if spec.model_revision is not None:
         raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {spec.model}")
     if parsed.scheme == "pvc":
-        yield volumes.local_path(spec.model, "model", config), volumes.mount_of(spec.model, config)
+        yield volumes.local_path(spec.model, "model", config.volumes), volumes.mount_of(spec.model, config.volumes)
         return
     with tempfile.TemporaryDirectory(prefix="model-", dir=config.scratch_folder) as downloaded:
         _download(spec.model, Path(downloaded))

@@ -30,8 +30,8 @@ def _storage(config: TrainerConfig, name: str, stop: StopRequest) -> Storage:
     uri = config.spec.output.uri
     parsed = addresses.parse_address(uri)
     if parsed is None or parsed.scheme == "pvc":
-        path = volumes.local_path(uri, "output.uri", config)
-        return VolumeStorage(path, writer=name, mount=volumes.mount_of(uri, config))
+        path = volumes.local_path(uri, "output.uri", config.volumes)
+        return VolumeStorage(path, writer=name, mount=volumes.mount_of(uri, config.volumes))
     staging = Path(config.scratch_folder, "output")
     store = object_store.open_store(uri, "output.uri")
     uploads = Uploads(functools.partial(stop.check_grace, config.grace_seconds))

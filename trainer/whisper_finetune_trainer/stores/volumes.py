@@ -6,10 +6,9 @@ import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Iterator
+from typing import BinaryIO, Iterator, Mapping
 
 from whisper_finetune_api import addresses
-from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
@@ -119,13 +118,13 @@ def _is_without_links(descriptor: int, path: str, found: os.stat_result) -> bool
     return os.path.realpath(path) == path and os.path.samestat(found, Path(path).stat())
 
 
-def mount_of(address: str, config: TrainerConfig) -> Mount:
+def mount_of(address: str, mounted: Mapping[str, str]) -> Mount:
     """Return the folder of the claim that a `pvc://` address names; KeyError where it is not mounted."""
     claim = addresses.claim_of(address) or ""
-    return Mount(config.volumes[claim], f"claim {claim}")
+    return Mount(mounted[claim], f"claim {claim}")
 
 
-def local_path(address: str, field: str, config: TrainerConfig) -> Path:
+def local_path(address: str, field: str, mounted: Mapping[str, str]) -> Path:
     """Return the local path of a `pvc://` address; ConfigInvalid for every other one, and for an unmounted claim.
 
     RefusedFileError for one whose links lead out of the claim.
@@ -137,16 +136,16 @@ def local_path(address: str, field: str, config: TrainerConfig) -> Path:
             "ConfigInvalid",
             f"{field}: {kind} is not supported by this version; copy {address} to a volume and use pvc://claim/path",
         )
-    if parsed.authority not in config.volumes:
-        mounted = ", ".join(sorted(config.volumes)) or "none"
+    if parsed.authority not in mounted:
+        there_are = ", ".join(sorted(mounted)) or "none"
         raise TrainerError(
             "ConfigInvalid",
-            f"{field}: claim {parsed.authority} is not mounted here (mounted: {mounted}); "
+            f"{field}: claim {parsed.authority} is not mounted here (mounted: {there_are}); "
             f"on a workstation pass --volume {parsed.authority}=FOLDER",
         )
-    path = addresses.local_path(address, config.volumes)
+    path = addresses.local_path(address, mounted)
     try:
-        mount_of(address, config).resolve(path)
+        mount_of(address, mounted).resolve(path)
     except RefusedFileError as refused:
         raise RefusedFileError(f"{field}: {refused.message}", _REASONS.get(field, "ConfigInvalid")) from None
     return Path(path)

@@ -10,7 +10,8 @@ from whisper_finetune_trainer import backends
 from whisper_finetune_trainer.checkpoints import checkpoint_state
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
-from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data import data_source, dataset
+from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text import normalizers, special_tokens
@@ -48,7 +49,7 @@ def train(
         loaded = model.load_model(config)
         # After the model, whose size decides what its output leaves to the sounds, and whose download is gone by now.
         shares = _scratch_shares(config, folder, loaded)
-        clips = _load_clips(_with_scratch(config, shares.sounds_bytes), loaded, limits)
+        clips = _load_clips(config, shares.sounds_bytes, loaded, limits)
         unused_bytes = shares.sounds_bytes - clips.scratch_bytes
         config = _with_scratch(config, shares.encoder_outputs_bytes + unused_bytes)
         config = schedule.of_model(config, loaded.dimensions)
@@ -83,8 +84,11 @@ def train(
     return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
-def _load_clips(config: TrainerConfig, loaded: LoadedModel, limits: StreamLimits) -> Clips:
-    found = dataset.load_clips(config, limits, special_tokens.words_of(loaded.tokenizer))
+def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel, limits: StreamLimits) -> Clips:
+    spec = config.spec
+    source = data_source.open_source(spec.dataset, spec.language, config.volumes, config.hub_commits)
+    extracted = UnpackedSounds(config.scratch_folder, extracted_bytes)
+    found = dataset.load_clips(spec, source, extracted, limits, special_tokens.words_of(loaded.tokenizer))
     clips = clip_fitting.fit_clips(found, loaded, config)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(

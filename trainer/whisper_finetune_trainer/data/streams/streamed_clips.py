@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import clip_reader
+from whisper_finetune_trainer.data import clip_reader, leakage
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Held
 from whisper_finetune_trainer.data.clip_reader import Rules
@@ -14,7 +14,6 @@ from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
 from whisper_finetune_trainer.data.text.text_rules import ChangedBy
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
 
 #: Decoding lets go of Python's lock.
 _CHECKERS = 4
@@ -86,7 +85,7 @@ class ClipChecks:
     def _copy(self, clip: Clip) -> Optional[Drop]:
         if not self.held_out_sounds or sound_digest(clip) not in self.held_out_sounds:
             return None
-        return copy(clip)
+        return leakage.copy_dropped(clip)
 
 
 def clips(
@@ -108,11 +107,6 @@ def is_held_out(identifier: str, fraction: float) -> bool:
     """Return whether a clip is held out: a function of its name alone, the same in every attempt and every epoch."""
     digest = hashlib.blake2b(identifier.encode(), digest_size=_HASH_BYTES).digest()
     return int.from_bytes(digest, "big") < fraction * _HASHES
-
-
-def copy(clip: Clip) -> Drop:
-    """Return what is said of a train clip that has the sound of a held-out one."""
-    return Drop("audio also held out", quoted(clip.identifier), is_expected=True, identifier=clip.identifier)
 
 
 def sound_digest(clip: Clip) -> bytes:

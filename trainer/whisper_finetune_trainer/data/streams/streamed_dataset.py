@@ -4,8 +4,9 @@ import logging
 from dataclasses import replace
 from typing import FrozenSet, List, Tuple
 
-from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips
+from whisper_finetune_api.languages import text_language_code
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.data import clips, leakage, sound_check
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
 from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.files import reader_threads
@@ -44,9 +45,11 @@ def require_sounds(files: SplitFiles, reader: ShardReader, split: Split, limits:
         )
 
 
-def load(config: TrainerConfig, shards: ShardStream, rules: Rules, limits: StreamLimits, given: ClipsRead) -> Clips:
-    """Return a data set whose train clips are a stream; `given` has the clips of evalSplit, none without one."""
-    dataset = config.spec.dataset
+def load_stream(
+    spec: WhisperFineTuneSpec, shards: ShardStream, rules: Rules, limits: StreamLimits, given: ClipsRead
+) -> Clips:
+    """Return a data set whose train clips are a stream. `given` has the clips of evalSplit, none without one."""
+    dataset = spec.dataset
     fraction = 0.0 if dataset.eval_split is not None else float(dataset.eval_fraction)
     files = shards.files
     logger.info("%s: %.1f GB in %d shards are read as a stream", files.name, files.size_bytes / 1e9, len(files.paths))
@@ -56,14 +59,14 @@ def load(config: TrainerConfig, shards: ShardStream, rules: Rules, limits: Strea
     _log(look, files)
     clips.log_left_out([*given.drops, *look.drops])
     evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
-    warnings = text_checks.of_texts([*look.train, *look.held_out, *given.clips], config.spec)
+    warnings = _of_texts([*look.train, *look.held_out, *given.clips], spec)
     languages = look.languages + given.languages
-    warnings += row_languages.warnings(
-        languages, shards.split.columns.language or given.language_column, config.spec.language
-    )
+    column = shards.split.columns.language or given.language_column
+    warnings += row_languages.warnings(languages, column, spec.language)
     look.held_out_sounds.update(_sounds(given))
+    inspected = sound_check.inspect_sounds(look.sample, dataset.max_dropped_fraction)
     copies, more = _copies(look, leave_out=dataset.remove_duplicates)
-    warnings += more + _unused(fraction, evaluation) + text_checks.of_sounds(look.sample, config.spec).warnings
+    warnings += more + _unused(fraction, evaluation) + inspected.warnings
     if dataset.remove_duplicates:
         checks = replace(checks, held_out_sounds=frozenset(look.held_out_sounds))
     return Clips(
@@ -74,27 +77,37 @@ def load(config: TrainerConfig, shards: ShardStream, rules: Rules, limits: Strea
         split="Hash" if dataset.eval_split is None else "Given",
         warnings=warnings,
         scratch_bytes=rules.unpacked.used_bytes,
-        stream=_stream(config, shards, checks, limits, look, copies),
+        stream=_stream(spec, shards, checks, limits, look, copies),
     )
 
 
 def _stream(
-    config: TrainerConfig, shards: ShardStream, checks: ClipChecks, limits: StreamLimits, look: Look, copies: List[Drop]
+    spec: WhisperFineTuneSpec,
+    shards: ShardStream,
+    checks: ClipChecks,
+    limits: StreamLimits,
+    look: Look,
+    copies: List[Drop],
 ) -> TrainStream:
     """Return the stream of train clips; `copies` are those looked at that have the sound of a held-out one."""
-    dataset = config.spec.dataset
+    dataset = spec.dataset
     kept = _without(look.train, copies)
     return TrainStream(
         shards=shards,
         checks=checks,
         limits=limits,
-        seed=config.spec.training.seed,
+        seed=spec.training.seed,
         max_clips=dataset.max_train_clips,
         max_dropped_fraction=dataset.max_dropped_fraction,
         digest=train_stream.digest_of(shards, limits),
         looked_at=clips.not_empty(kept, "train"),
         look=stream_blocks.tally_of(kept, [*look.drops, *copies]),
     )
+
+
+def _of_texts(found: List[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
+    texts, code = [clip.text for clip in found], text_language_code(spec.language, spec.task)
+    return text_checks.check_texts(texts, code, any_script=spec.dataset.script == "Any")
 
 
 def _log(look: Look, files: SplitFiles) -> None:
@@ -139,7 +152,7 @@ def _copies(look: Look, *, leave_out: bool) -> Tuple[List[Drop], Tuple[str, ...]
     """Return the train clips to leave out because their sound is held out too, or a warning where they stay."""
     copies = look.copies()
     if leave_out:
-        return [streamed_clips.copy(clip) for clip in copies], ()
+        return [leakage.copy_dropped(clip) for clip in copies], ()
     if not copies:
         return [], ()
     warning = (
