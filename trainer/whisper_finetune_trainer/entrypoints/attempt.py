@@ -7,7 +7,7 @@ from typing import Optional
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import hardware_faults
-from whisper_finetune_trainer.checkpoints import reached
+from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -37,12 +37,12 @@ def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest, limits: S
 def _make(
     config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
 ) -> TrainingResult:
-    finished = reached.finished_result(folder)
+    finished = earlier_attempts.finished_result(folder)
     if finished is not None:
         logger.info("the model of this run is whole: reporting it")
         return finished_run.report(config, folder, finished, reporter)
     folder.prepare()
-    reached.tell(config, folder, reporter)
+    earlier_attempts.tell(config, folder, reporter)
     thread_waiting.make_passive()
     with stop.interruptible():
         # torch and transformers take seconds to load: nothing above needs them.

@@ -11,7 +11,7 @@ from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.messages.quoting import quoted
-from whisper_finetune_trainer.model import generation_settings, prompt
+from whisper_finetune_trainer.model import generation, prompt
 from whisper_finetune_trainer.model.model import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     """
     whisper = _Model(
         loaded,
-        generation_settings.longest_text(config.spec, loaded.network.config),
+        generation.longest_text(config.spec, loaded.network.config),
         config.accelerator == "ipu",
         special_tokens.ids_of(loaded.tokenizer),
     )

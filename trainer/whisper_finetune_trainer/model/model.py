@@ -16,7 +16,7 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, words_of
 from whisper_finetune_trainer.model import (
     foreign_models,
-    generation_settings,
+    generation,
     model_folder,
     model_source,
     pickled_weights,
@@ -116,8 +116,8 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         )
     token_language: Optional[str] = None if english_only else code
     prompt_ids = prompt.prompt_ids(tokenizer, token_language, spec.task)
-    longest = generation_settings.longest_text(spec, network.config)
-    generation_settings.complete(network, tokenizer, prompt_ids, token_language, spec.task, longest)
+    longest = generation.longest_text(spec, network.config)
+    generation.complete(network, tokenizer, prompt_ids, token_language, spec.task, longest)
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,

@@ -10,7 +10,7 @@ from typing import Callable, ContextManager, Iterable, List, Mapping, Optional, 
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from whisper_finetune_trainer.machine.scratch_shares import OutputNeed
+from whisper_finetune_trainer.machine.scratch_space import OutputNeed
 from whisper_finetune_trainer.output import output_faults, scratch_room
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
 
-from whisper_finetune_trainer.machine.scratch_shares import OutputNeed
+from whisper_finetune_trainer.machine.scratch_space import OutputNeed
 from whisper_finetune_trainer.output import folder_manifest, output_faults, s3_calls, scratch_room
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Optional
 
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
-from whisper_finetune_trainer.machine import scratch_shares
-from whisper_finetune_trainer.machine.scratch_shares import ScratchShares
+from whisper_finetune_trainer.machine import scratch_space
+from whisper_finetune_trainer.machine.scratch_space import ScratchShares
 from whisper_finetune_trainer.output import folder_manifest, stored_folder, written_run
 from whisper_finetune_trainer.output.storage import Storage
 from whisper_finetune_trainer.output.stored_folder import StoredFolder
@@ -46,7 +46,7 @@ class RunFolder(WrittenRun):
     def divide_scratch(self, state_bytes: int, resumed_bytes: int, limit_bytes: int) -> ScratchShares:
         """Return the shares of the scratch space, and keep to the output's; ConfigInvalid where that is too small."""
         need = self._storage.scratch_need(state_bytes)
-        shares = scratch_shares.divide(limit_bytes, need, resumed_bytes, self._uri)
+        shares = scratch_space.divide(limit_bytes, need, resumed_bytes, self._uri)
         self._storage.allow_folders(shares.output_folders)
         return shares
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, ContextManager, Iterable, Mapping, Optional, Protocol, Tuple
 
-from whisper_finetune_trainer.machine.scratch_shares import OutputNeed
+from whisper_finetune_trainer.machine.scratch_space import OutputNeed
 
 
 @dataclass(frozen=True)

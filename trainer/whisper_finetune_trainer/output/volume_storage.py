@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Callable, Iterable, Iterator, Mapping, Optional, Tuple
 
-from whisper_finetune_trainer.machine.scratch_shares import OutputNeed
+from whisper_finetune_trainer.machine.scratch_space import OutputNeed
 from whisper_finetune_trainer.output import output_faults
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.stores import volumes

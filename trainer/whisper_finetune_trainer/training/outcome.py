@@ -7,7 +7,7 @@ from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1.status import Metric, Result
-from whisper_finetune_trainer.checkpoints import reached
+from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
@@ -75,7 +75,7 @@ def conclude(
     """Return the result of a run whose final model is about to be written."""
     known = {name: getattr(snapshot.report, name) for name in TrainerReport.model_fields}
     # The others go once the model is whole.
-    kept = reached.checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
+    kept = earlier_attempts.checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,
@@ -96,7 +96,9 @@ def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable
         step,
         fill,
         figures=result.result,
-        before_whole=lambda stored: folder.write_json(reached.RESULT_FILE, with_model(stored).to_json_object()),
+        before_whole=lambda stored: folder.write_json(
+            earlier_attempts.RESULT_FILE, with_model(stored).to_json_object()
+        ),
     )
     return with_model(stored)
 

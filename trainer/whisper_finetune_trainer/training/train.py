@@ -7,7 +7,7 @@ from typing import Callable, List, Sequence
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import backends
-from whisper_finetune_trainer.checkpoints import checkpoint_state
+from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.data import data_source, dataset
@@ -18,13 +18,13 @@ from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.ipu import schedule
-from whisper_finetune_trainer.machine.scratch_shares import ScratchShares
+from whisper_finetune_trainer.machine.scratch_space import ScratchShares
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model import clip_fitting, model, model_card, model_folder
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
-from whisper_finetune_trainer.report import report
+from whisper_finetune_trainer.report import report_files
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 from whisper_finetune_trainer.training import finished_run, hub_commits, milestones, outcome
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
@@ -76,7 +76,9 @@ def train(
     outcome.write_texts(folder, clips, baseline, final)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
     if config.spec.output.takes_report:
-        result = report.write(folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps))
+        result = report_files.write(
+            folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps)
+        )
     backend.gather_weights()
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
     if config.spec.output.float16_copy:
@@ -107,7 +109,7 @@ def _train_digest(clips: Clips) -> str:
 
 
 def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedModel) -> ScratchShares:
-    state_bytes = checkpoint_state.largest_bytes(loaded.network)
+    state_bytes = training_state.largest_bytes(loaded.network)
     # optimum-graphcore goes on from a folder of its own.
     resumed_bytes = state_bytes if config.accelerator == "ipu" else 0
     return folder.divide_scratch(state_bytes, resumed_bytes, config.scratch_limit_bytes)
@@ -149,7 +151,7 @@ def _finished(
         normalize=normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
         stretches=steps.stretches(),
         seconds=steps.seconds(),
-        devices=report.devices(config),
+        devices=report_files.devices(config),
     )
 
 
