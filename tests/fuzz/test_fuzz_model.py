@@ -16,8 +16,8 @@ from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
+from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.pytorch import device as device_choice
 from whisper_finetune_trainer.pytorch import transcription
 

@@ -15,7 +15,7 @@ from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.text.normalizers import normalizer_for
 from whisper_finetune_trainer.evaluation import intervals, loops, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
-from whisper_finetune_trainer.model.transcripts import Transcript
+from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 from whisper_finetune_trainer.training import outcome
 

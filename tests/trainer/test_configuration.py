@@ -10,7 +10,7 @@ from trainer_configs import make_config, make_spec
 from whisper_finetune_api import contract
 from whisper_finetune_api.contract import CONTRACT, CONTRACT_ENV
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig, TrainerReport, TrainingResult
-from whisper_finetune_trainer.entrypoints import configuration, ending, result
+from whisper_finetune_trainer.entrypoints import configuration, ending
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress import progress_server
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -93,7 +93,7 @@ def test_earlier_contracts_are_read(number: object) -> None:
 
 def test_answers_are_in_the_operators_contract() -> None:
     def numbers(operators: int | None) -> list[int | None]:
-        ended = result.termination_message(TrainingResult(message="done"), operators=operators)
+        ended = ending.termination_message(TrainingResult(message="done"), operators=operators)
         answer = progress_server.progress_json(CONFIG, TrainerReport(), operators)
         return [json.loads(text).get("contract") for text in (ended, answer)]
 

@@ -10,7 +10,7 @@ import torch
 
 import tiny_whisper
 from trainer_attempts import Volume, stop_at
-from whisper_finetune_trainer.report import report_page
+from whisper_finetune_trainer.report import report_files
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ def test_a_report_that_cannot_be_made_costs_no_model(
     def break_down(*_: object) -> str:
         raise ZeroDivisionError("no such thing")
 
-    monkeypatch.setattr(report_page, "render", break_down)
+    monkeypatch.setattr(report_files, "render_page", break_down)
     with caplog.at_level(logging.ERROR):
         ended = volume.attempt(volume.config(steps=2))
     assert ended.exit_code == 0

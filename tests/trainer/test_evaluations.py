@@ -17,8 +17,8 @@ from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
 from whisper_finetune_trainer.progress.progress import Reporter

@@ -6,8 +6,8 @@ import pytest
 
 from whisper_finetune_api.v1alpha1.status import ClipSubset, WordErrorRate
 from whisper_finetune_trainer.evaluation import intervals, loops, wer
-from whisper_finetune_trainer.model import transcripts
-from whisper_finetune_trainer.model.transcripts import Transcript
+from whisper_finetune_trainer.model import generation
+from whisper_finetune_trainer.model.generation import Transcript
 
 END = 1
 
@@ -33,11 +33,11 @@ class Spelling:
     ],
 )
 def test_no_speech_has_as_many_tokens_as_a_text_may_have(seconds: float, tokens: int) -> None:
-    assert transcripts.most_tokens(seconds) > 1.3 * tokens
+    assert generation.most_tokens(seconds) > 1.3 * tokens
 
 
 def test_a_text_of_a_short_clip_cannot_become_hundreds_of_words() -> None:
-    assert transcripts.most_tokens(0.7) == 16 + 45
+    assert generation.most_tokens(0.7) == 16 + 45
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_text_of_a_short_clip_cannot_become_hundreds_of_words() -> None:
     ids=["short", "as long as may be", "longer", "nothing"],
 )
 def test_a_text_ends_with_its_clip(generated: list[int], text: str, is_cut: bool) -> None:  # noqa: FBT001 (a table's column)
-    assert transcripts.transcript(Spelling(), generated, {END}, seconds=1.0) == Transcript(text, is_cut)
+    assert generation.read_transcript(Spelling(), generated, {END}, seconds=1.0) == Transcript(text, is_cut)
 
 
 @pytest.mark.parametrize(

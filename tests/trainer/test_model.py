@@ -16,7 +16,7 @@ import tiny_whisper
 from repository import ROOT
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import model, model_folder, prompt
+from whisper_finetune_trainer.model import generation, model, model_folder
 
 OLD_PYTHON = ROOT / ".venv38" / "bin" / "python"
 CARD = "# A card\n"
@@ -64,7 +64,7 @@ def test_a_language_is_taken_by_name_too(volume: Path) -> None:
 
 def test_labels_begin_after_the_start_token_and_end_with_the_end_token(volume: Path) -> None:
     loaded = load(volume)
-    labels = prompt.label_ids(loaded.tokenizer, loaded.prompt_ids, "ciao")
+    labels = generation.label_ids(loaded.tokenizer, loaded.prompt_ids, "ciao")
     assert loaded.tokenizer.decode(labels) == "<|it|><|transcribe|><|notimestamps|>ciao<|endoftext|>"
     assert labels == loaded.tokenizer("ciao").input_ids[1:]
 

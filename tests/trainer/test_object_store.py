@@ -17,7 +17,7 @@ from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.stores import hub, object_store, store_options
+from whisper_finetune_trainer.stores import hub, object_store
 
 pytestmark = pytest.mark.slow
 
@@ -172,7 +172,7 @@ def test_a_busy_store_is_asked_again(
 
 
 def test_a_network_that_fails_passes_through(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_options, "_TRIES", 1)
+    monkeypatch.setattr(object_store, "_TRIES", 1)
     with fault_proxy.before(store.endpoint) as proxy:
         set_keys(monkeypatch, store.behind(proxy.endpoint))
         proxy.cut(lambda _: True)

@@ -33,7 +33,7 @@ from whisper_finetune_trainer.output.object_storage import ObjectStorage
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.output.uploads import Uploads
 from whisper_finetune_trainer.progress.progress import Snapshot
-from whisper_finetune_trainer.stores import store_options
+from whisper_finetune_trainer.stores import object_store
 from whisper_finetune_trainer.stores.object_store import open_store
 
 pytestmark = pytest.mark.slow
@@ -296,7 +296,7 @@ def test_old_folders_that_cannot_be_removed_are_a_warning_and_no_more(
     code: str,
 ) -> None:
     """Four states and checkpoints are made, so most attempts to remove older ones come in the middle of the run."""
-    monkeypatch.setattr(store_options, "_TRIES", 1)
+    monkeypatch.setattr(object_store, "_TRIES", 1)
     bucket.proxy.refuse(is_removal_of_a_folder, status, code)
     ended = runs.attempt(runs.config(steps=8, evalEverySteps=2))
     assert (ended.exit_code, ended.result.reason) == (0, None), ended.result.message
@@ -317,7 +317,7 @@ def is_removal_of_a_folder(request: Request) -> bool:
 def test_short_faults_of_the_store_change_nothing(
     runs: Runs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(store_options, "_TRIES", 1)
+    monkeypatch.setattr(object_store, "_TRIES", 1)
     monkeypatch.setattr(uploads, "PAUSES_SECONDS", (0.1, 0.1))
     busy = bucket.proxy.refuse(is_put("state.json"), 503, "SlowDown", times=2)
     cut = bucket.proxy.cut(is_put("model/model.safetensors"), after_bytes=1000, times=6)
@@ -330,7 +330,7 @@ def test_short_faults_of_the_store_change_nothing(
 def test_an_attempt_never_succeeds_before_all_is_uploaded(
     runs: Runs, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_options, "_TRIES", 1)
+    monkeypatch.setattr(object_store, "_TRIES", 1)
     monkeypatch.setattr(uploads, "PAUSES_SECONDS", ())
     broken = bucket.proxy.cut(is_put("model/manifest.json"))
     ended = runs.attempt(runs.config(steps=2))
@@ -423,7 +423,7 @@ class TestFolders:
     def test_parts_of_a_large_file_are_sent_again_one_by_one(
         self, bucket: Bucket, scratch: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(store_options, "PART_BYTES", 5 << 20)
+        monkeypatch.setattr(object_store, "PART_BYTES", 5 << 20)
         cut = bucket.proxy.cut(lambda request: "partNumber=2" in request.path, after_bytes=1 << 20, times=2)
         folder = self.folder(scratch)
         self.write(folder, 1, size=16 << 20)

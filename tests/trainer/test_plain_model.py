@@ -220,7 +220,7 @@ def test_a_model_of_the_hubs_cache_may_lie_on_another_disk(
     (cache / "models--openai--whisper-tiny").symlink_to(other_disk)
     found = cache / "models--openai--whisper-tiny/snapshots/0f3c"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr("whisper_finetune_trainer.model.hub_model.download", lambda *_: found)
+    monkeypatch.setattr("whisper_finetune_trainer.model.model_source.download_from_hub", lambda *_: found)
     config = tiny_whisper.config(volume, {"model": "openai/whisper-tiny"})
     assert model.load_model(config).dimensions.width == 64
     (commit / "config.json").unlink()
@@ -237,7 +237,7 @@ def pickled(volume: Path) -> Path:
     return volume
 
 
-VERSION = "whisper_finetune_trainer.model.pickled_weights.torch.__version__"
+VERSION = "whisper_finetune_trainer.model.plain_model.torch.__version__"
 
 
 @pytest.mark.parametrize("version", ["1.13", "2.0.1", "2.9.1+cu128"])

@@ -17,7 +17,7 @@ import tiny_whisper
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.model import clip_fitting, model
-from whisper_finetune_trainer.model.transcripts import Transcript
+from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
 #: Tokens of the tiny model before the special ones, the first of which ends a text.

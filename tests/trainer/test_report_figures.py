@@ -16,8 +16,8 @@ from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import clip_lengths, intervals, wer
 from whisper_finetune_trainer.evaluation.intervals import Interval, Rate
-from whisper_finetune_trainer.report import charts, curves, interval_chart, report_data, report_figures, run_facts
-from whisper_finetune_trainer.report.curves import Measured
+from whisper_finetune_trainer.report import charts, interval_chart, report_data, report_figures, run_facts
+from whisper_finetune_trainer.report.charts import Measured
 from whisper_finetune_trainer.report.report_figures import Headline
 
 _CHANCE = "holds zero: chance may explain the difference"
@@ -136,7 +136,7 @@ def test_a_smoothed_line_keeps_its_ends_and_its_mean() -> None:
 
 def test_the_error_rate_starts_at_the_baseline_and_marks_each_model() -> None:
     measured = (Measured(100, 20.0, is_kept=False, is_final=False), Measured(200, 10.0, is_kept=True, is_final=True))
-    chart = curves.error_rate(40.0, measured, 200, "Word error rate")
+    chart = charts.error_rate_curve(40.0, measured, 200, "Word error rate")
     assert chart.level is not None
     assert chart.level.label == "baseline 40.00"
     assert [(mark.style, mark.text) for mark in chart.marks] == [
@@ -152,8 +152,8 @@ def test_the_error_rate_starts_at_the_baseline_and_marks_each_model() -> None:
 
 
 def test_curves_of_no_step_at_all_are_empty_but_there() -> None:
-    assert [line.path for line in curves.loss(()).lines] == ["", ""]
-    assert curves.learning_rate((Stretch(1, 1, 1.0, 0.0, 1.0),)).lines[0].path.startswith("M")
+    assert [line.path for line in charts.loss_curve(()).lines] == ["", ""]
+    assert charts.learning_rate_curve((Stretch(1, 1, 1.0, 0.0, 1.0),)).lines[0].path.startswith("M")
 
 
 def test_a_row_of_the_interval_chart_lies_on_its_axis() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import finished_trainings
 from golden_files import check_golden_text
-from whisper_finetune_trainer.report import report_data, report_page
+from whisper_finetune_trainer.report import report_data, report_files
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 
 SCRIPT = "<script>document.title = 'it ran'</script>"
@@ -39,7 +39,7 @@ class Page(HTMLParser):
 
 
 def render(finished: FinishedTraining) -> str:
-    return report_page.render(report_data.gather(finished), SOUND)
+    return report_files.render_page(report_data.gather(finished), SOUND)
 
 
 def test_the_page_is_the_golden_one() -> None:
@@ -127,7 +127,7 @@ def test_only_clips_that_fit_have_a_sound() -> None:
     assert len(Page(render(finished)).all("audio")) <= 1
     shown = report_data.gather(finished).changes.shown_in_turn()
     sounds = {change.clip.identifier: "data:audio/mpeg;base64,AAAA" for change in shown}
-    page = Page(report_page.render(report_data.gather(finished), sounds))
+    page = Page(report_files.render_page(report_data.gather(finished), sounds))
     assert len(page.all("audio")) == len(shown)
 
 

@@ -10,8 +10,8 @@ from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import clip_changes, wer, word_alignment
 from whisper_finetune_trainer.evaluation.word_alignment import AlignedWord
-from whisper_finetune_trainer.report import frequent_errors
-from whisper_finetune_trainer.report.frequent_errors import FrequentError
+from whisper_finetune_trainer.report import report_figures
+from whisper_finetune_trainer.report.report_figures import FrequentError
 
 
 def clips(count: int) -> list[Clip]:
@@ -90,12 +90,16 @@ def test_errors_are_ranked_by_how_often_they_were_made() -> None:
     references = ["sole mare", "sole mare", "luna piena"]
     before = word_alignment.align(references, ["sale mare", "sale", "lune piena e"])
     after = word_alignment.align(references, ["sale mare", "sole mare", "luna piena"])
-    substituted = frequent_errors.find(before, after, "substituted")
+    substituted = report_figures.most_frequent_errors(before, after, "substituted")
     assert substituted.errors == (
         FrequentError(AlignedWord("substituted", "sole", "sale"), 2, 1),
         FrequentError(AlignedWord("substituted", "luna", "lune"), 1, 0),
     )
     assert (substituted.before, substituted.after) == (3, 1)
-    assert [error.word.reference for error in frequent_errors.find(before, after, "deleted").errors] == ["mare"]
-    assert [error.word.heard for error in frequent_errors.find(before, after, "inserted").errors] == ["e"]
-    assert len(frequent_errors.find(before, after, "substituted", shown=1).errors) == 1
+    assert [error.word.reference for error in report_figures.most_frequent_errors(before, after, "deleted").errors] == [
+        "mare"
+    ]
+    assert [error.word.heard for error in report_figures.most_frequent_errors(before, after, "inserted").errors] == [
+        "e"
+    ]
+    assert len(report_figures.most_frequent_errors(before, after, "substituted", shown=1).errors) == 1

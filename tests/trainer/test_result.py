@@ -14,7 +14,7 @@ import pytest
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainingResult
-from whisper_finetune_trainer.entrypoints import ending, result
+from whisper_finetune_trainer.entrypoints import ending
 from whisper_finetune_trainer.entrypoints.ending import Ending
 from whisper_finetune_trainer.machine import stopping
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
@@ -48,7 +48,7 @@ def test_a_good_ending() -> None:
 def test_a_bad_ending_carries_all_that_is_known() -> None:
     error = TrainerError("DatasetInvalid", "3 of 10 clips cannot be used")
     ended = ending.of_attempt(raising(error), reporter_at_step_40())
-    message = json.loads(result.termination_message(ended.result))
+    message = json.loads(ending.termination_message(ended.result))
     assert message["progress"].pop("updateTime")
     assert ended.exit_code == 65
     assert message == {
@@ -94,7 +94,7 @@ def test_endings_without_a_cause_are_tried_again(
     ended = ending.of_attempt(raising(error), reporter_at_step_40())
     assert (ended.exit_code, ended.result.reason, ended.result.message) == (exit_code, None, message)
     assert exit_code not in causes.FINAL_EXIT_CODES
-    assert "Traceback" not in result.termination_message(ended.result).decode()
+    assert "Traceback" not in ending.termination_message(ended.result).decode()
     assert ("Traceback" in caplog.text) == (exit_code == 1)
 
 
@@ -155,7 +155,7 @@ def largest_result(message: str) -> TrainingResult:
     "character", ["m", '"', "\u4e2d", "\U0001f600"], ids=["ascii", "escaped", "3 bytes", "4 bytes"]
 )
 def test_the_largest_result_fits_the_termination_message(character: str) -> None:
-    shrunk = result.termination_message(largest_result(character * 1024))
+    shrunk = ending.termination_message(largest_result(character * 1024))
     assert len(shrunk) <= TERMINATION_MESSAGE_MAX_BYTES
     read = TrainingResult.model_validate_json(shrunk)
     assert read.message.startswith(character * 20)
@@ -165,7 +165,7 @@ def test_the_largest_result_fits_the_termination_message(character: str) -> None
 
 def test_the_oldest_checkpoints_go_before_the_message_is_cut() -> None:
     whole = largest_result("m" * 500)
-    shrunk = TrainingResult.model_validate_json(result.termination_message(whole))
+    shrunk = TrainingResult.model_validate_json(ending.termination_message(whole))
     assert shrunk.message == whole.message
     assert 0 < len(shrunk.checkpoints) < 10
     assert shrunk.checkpoints == whole.checkpoints[-len(shrunk.checkpoints) :]
@@ -174,8 +174,8 @@ def test_the_oldest_checkpoints_go_before_the_message_is_cut() -> None:
 def test_a_result_that_fits_is_left_as_it_is() -> None:
     whole = TrainingResult(message="città 中")
     assert (
-        result.termination_message(whole)
-        == result.render(whole)
+        ending.termination_message(whole)
+        == ending.render_result(whole)
         == ('{"stage":"Preparing","checkpoints":[],"message":"città 中"}'.encode())
     )
 

@@ -15,7 +15,7 @@ from trainer_configs import UID, make_config, make_spec
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.output import folder_manifest, output_faults, run_identity, run_output
+from whisper_finetune_trainer.output import folder_manifest, run_identity, run_output, storage
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
 
@@ -237,11 +237,11 @@ def test_a_name_that_is_too_long_is_not_writable(tmp_path: Path) -> None:
 
 
 def test_only_failures_that_stay_count_as_not_writable() -> None:
-    assert output_faults.cannot_write(OSError(errno.ENOSPC, "full")) == "No space left on device"
+    assert storage.words_of_write_fault(OSError(errno.ENOSPC, "full")) == "No space left on device"
     rust = RuntimeError('Error while serializing: I/O error: Os { "No space left on device (os error 28)" }')
-    assert output_faults.cannot_write(rust) == "No space left on device"
+    assert storage.words_of_write_fault(rust) == "No space left on device"
     for passing in (OSError(errno.EIO, "the network volume hiccups"), OSError(errno.ESTALE, "stale"), ValueError("x")):
-        assert output_faults.cannot_write(passing) is None
+        assert storage.words_of_write_fault(passing) is None
 
 
 def test_the_folder_of_a_configuration(tmp_path: Path) -> None:

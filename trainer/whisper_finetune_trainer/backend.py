@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Mapping, Protocol, Sequence, Tuple
 import torch
 
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer.model.transcripts import Transcript
+from whisper_finetune_trainer.model.generation import Transcript
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model, model_card
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output import folder_manifest
+from whisper_finetune_trainer.output.folder_manifest import StoredFolder
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
-from whisper_finetune_trainer.output.stored_folder import StoredFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 
 #: Two, so that one is left where the newest turns out to be damaged.

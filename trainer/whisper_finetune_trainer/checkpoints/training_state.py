@@ -1,10 +1,14 @@
-"""A training state as files: tensors in safetensors, the rest in JSON. Nothing is pickled, in either direction."""
+"""What a training goes on from, as tensors and JSON values: as files, of random generators, and of nested objects.
+
+Tensors are written as safetensors and the rest as JSON. Nothing is pickled, in either direction.
+"""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping
+from typing import Any, Dict, Iterator, List, Mapping, Tuple, Union
 
+import numpy as np
 import torch
 from safetensors import torch as safetensors_torch
 
@@ -12,6 +16,9 @@ _VALUES_FILE = "state.json"
 _TENSORS_FILE = "state-{:05d}.safetensors"
 #: safetensors before 0.6 copies a whole file's tensors before it writes: in pieces, that is never a second state.
 _PIECE_BYTES = 512 << 20
+_CPU, _CUDA, _NUMPY = "random/cpu", "random/cuda", "random/numpy"
+#: Stands in JSON for a tensor, with the name that it is stored by.
+_TENSOR = "$tensor"
 
 
 @dataclass(frozen=True)
@@ -56,3 +63,74 @@ def _pieces(tensors: Mapping[str, torch.Tensor], piece_bytes: int) -> Iterator[L
         size += tensor_bytes
     if piece:
         yield piece
+
+
+def seed_random_state(number: int) -> None:
+    """Start every generator from one number."""
+    torch.manual_seed(number)
+    np.random.seed(number)  # noqa: NPY002 -- transformers masks features with the global generator
+
+
+def capture_random_state() -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
+    """Return the state of every generator: tensors, and JSON values."""
+    state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 -- see seed
+    tensors = {_CPU: torch.get_rng_state(), _NUMPY: torch.from_numpy(state["state"]["key"].astype(np.int64))}
+    if torch.cuda.is_available():
+        tensors[_CUDA] = torch.cuda.get_rng_state()
+    values = {
+        "position": int(state["state"]["pos"]),
+        "hasGauss": int(state["has_gauss"]),
+        "gauss": float(state["gauss"]),
+    }
+    return tensors, values
+
+
+def restore_random_state(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+    """Put every generator where `capture_random_state` found it."""
+    torch.set_rng_state(tensors[_CPU])
+    keys = tensors[_NUMPY].numpy().astype(np.uint32)
+    np.random.set_state(  # noqa: NPY002 -- see seed
+        ("MT19937", keys, values["position"], values["hasGauss"], values["gauss"])
+    )
+    if _CUDA in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors[_CUDA])
+
+
+def split_tensors(tree: Any, prefix: str) -> Tuple[Dict[str, torch.Tensor], Any]:
+    """Return the tensors by name, each beginning with `prefix`, and the rest with their names in their places.
+
+    Tuples become lists; TypeError for what JSON cannot say.
+    """
+    tensors: Dict[str, torch.Tensor] = {}
+    return tensors, _without_tensors(tree, prefix, tensors)
+
+
+def join_tensors(values: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """Return the tree that was split."""
+    if isinstance(values, list):
+        return [join_tensors(value, tensors) for value in values]
+    if isinstance(values, dict):
+        if set(values) == {_TENSOR}:
+            return tensors[values[_TENSOR]]
+        return {name: join_tensors(value, tensors) for name, value in values.items()}
+    return values
+
+
+def _without_tensors(tree: Any, name: str, tensors: Dict[str, torch.Tensor]) -> Any:
+    if isinstance(tree, torch.Tensor):
+        tensors[name] = tree.detach()
+        return {_TENSOR: name}
+    if isinstance(tree, (list, tuple)):
+        listed: List[Any] = [_without_tensors(value, f"{name}{place}/", tensors) for place, value in enumerate(tree)]
+        return listed
+    if isinstance(tree, dict):
+        if not all(isinstance(key, str) for key in tree):
+            raise TypeError(f"{name} has keys that JSON cannot say: {sorted(map(repr, tree))[:3]}")
+        return {key: _without_tensors(value, f"{name}{key}/", tensors) for key, value in tree.items()}
+    return _plain(tree, name)
+
+
+def _plain(value: Any, name: str) -> Union[str, int, float, bool, None]:
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise TypeError(f"{name} is a {type(value).__name__}, which JSON cannot say")

@@ -1,5 +1,9 @@
-"""Every way out of an attempt becomes an exit code and a TrainingResult."""
+"""Every way out of an attempt becomes an exit code and a TrainingResult, and that the termination message.
 
+The kubelet keeps at most 4,096 bytes of a message, so a result that is larger is cut to them.
+"""
+
+import json
 import logging
 import multiprocessing
 import os
@@ -8,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, NoReturn, Optional
 
-from whisper_finetune_api import causes
-from whisper_finetune_api.run import TrainingResult
-from whisper_finetune_trainer.entrypoints import result
+from whisper_finetune_api import causes, contract
+from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainerReport, TrainingResult
 from whisper_finetune_trainer.machine.stopping import Stopped
 from whisper_finetune_trainer.messages import quoting, redaction
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -33,6 +36,9 @@ _ADVICE = (
     ("inline_container.cc", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
     ("Disk quota exceeded", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
 )
+#: The API's own bound of `message`, in characters.
+_MESSAGE_MAX_LENGTH = 1024
+_CUT = " ..."
 logger = logging.getLogger(__name__)
 
 
@@ -78,7 +84,7 @@ def one_line(error: BaseException) -> str:
 
 def write_termination_message(path: Path, ending: Ending, operators: Optional[int] = None) -> None:
     """Write the message where the kubelet reads it, in the operator's contract; without that file the log has to do."""
-    message = result.termination_message(ending.result, operators=operators)
+    message = termination_message(ending.result, operators=operators)
     try:
         path.write_bytes(message)
     except OSError as error:
@@ -101,10 +107,41 @@ def leave(exit_code: int) -> NoReturn:
 
 def _failed(reporter: Reporter, exit_code: int, reason: Optional[str], message: str) -> Ending:
     snapshot, plain = reporter.snapshot(), redaction.without_secrets(message, os.environ)
-    return Ending(exit_code, result.failed(snapshot.report, reason, plain, round(snapshot.training_seconds)))
+    return Ending(exit_code, failed_result(snapshot.report, reason, plain, round(snapshot.training_seconds)))
 
 
 def _stopped_message(reporter: Reporter, stopped: Stopped) -> str:
     checkpoints = reporter.report().checkpoints
     saved = f"; the next attempt goes on from {checkpoints[-1].path}" if checkpoints else " before the first checkpoint"
     return f"stopped by SIGTERM{saved}{f'; {stopped}' if str(stopped) else ''}"
+
+
+def failed_result(report: TrainerReport, reason: Optional[str], message: str, seconds: int) -> TrainingResult:
+    """Return the result of a bad ending: what is known so far, and why it ended."""
+    known = {name: getattr(report, name) for name in TrainerReport.model_fields if name != "uid"}
+    return TrainingResult(**known, reason=reason, message=cut(message, _MESSAGE_MAX_LENGTH), seconds=seconds)
+
+
+def cut(text: str, length: int) -> str:
+    """Return the text in at most `length` characters; what is cut off is marked."""
+    return text if len(text) <= length else text[: max(0, length - len(_CUT))] + _CUT
+
+
+def render_result(result: TrainingResult, operators: Optional[int] = None) -> bytes:
+    """Return the result as one line of JSON in the operator's contract, without regard to its size."""
+    return json.dumps(
+        contract.answer_for_operator(result, operators), ensure_ascii=False, separators=(",", ":")
+    ).encode()
+
+
+def termination_message(
+    result: TrainingResult, limit: int = TERMINATION_MESSAGE_MAX_BYTES, operators: Optional[int] = None
+) -> bytes:
+    """Return the result in at most `limit` bytes: the oldest checkpoints go first, then the message's end."""
+    shrunk = result
+    while len(render_result(shrunk, operators)) > limit and len(shrunk.checkpoints) > 1:
+        shrunk = shrunk.model_copy(update={"checkpoints": shrunk.checkpoints[1:]})
+    while len(render_result(shrunk, operators)) > limit and shrunk.message:
+        # Half is left off at a time: characters are of one to four bytes, and few messages are long.
+        shrunk = shrunk.model_copy(update={"message": cut(shrunk.message, len(shrunk.message) // 2)})
+    return render_result(shrunk, operators)

@@ -6,7 +6,7 @@ from pathlib import Path
 from whisper_finetune_api import contract
 from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer.entrypoints import attempt, configuration, ending
-from whisper_finetune_trainer.machine import scratch
+from whisper_finetune_trainer.machine import scratch_space
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.progress import progress_server
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -26,6 +26,6 @@ def run(termination_log: Path) -> int:
 
 def _attempt(reporter: Reporter, stop: StopRequest) -> TrainingResult:
     config = configuration.from_environment(os.environ)
-    scratch.use(config.scratch_folder)
+    scratch_space.use_scratch_folder(config.scratch_folder)
     progress_server.serve(config, reporter, operators=contract.number_in_environment(os.environ))
     return attempt.make(config, reporter, stop)

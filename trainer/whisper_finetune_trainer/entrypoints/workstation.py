@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import Accelerator, TrainerConfig, TrainingResult
-from whisper_finetune_trainer.entrypoints import attempt, configuration, ending, planning, result, spec_file
+from whisper_finetune_trainer.entrypoints import attempt, configuration, ending, planning
 from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.messages import logs
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop.listen()
     reporter = Reporter()
     ended = ending.of_attempt(lambda: _attempt(arguments, reporter, stop), reporter)
-    sys.stdout.write(result.render(ended.result).decode() + "\n")
+    sys.stdout.write(ending.render_result(ended.result).decode() + "\n")
     return ended.exit_code
 
 
@@ -69,7 +69,7 @@ def _attempt(arguments: argparse.Namespace, reporter: Reporter, stop: StopReques
 
 
 def _config(arguments: argparse.Namespace, scratch: Path) -> TrainerConfig:
-    described = spec_file.read(arguments.spec)
+    described = configuration.read_spec_file(arguments.spec)
     accelerator = arguments.accelerator or _accelerator_of(described.spec.ipus or arguments.ipus)
     return configuration.of_workstation(described, dict(arguments.volume), accelerator, scratch, arguments.ipus)
 

@@ -13,8 +13,8 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, loops, wer
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
 from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 

@@ -9,7 +9,7 @@ import math
 from typing import Sequence, Tuple
 
 from whisper_finetune_trainer.data.text.normalizers import basic
-from whisper_finetune_trainer.model.transcripts import Transcript
+from whisper_finetune_trainer.model.generation import Transcript
 
 #: How often a text's end repeats in a loop, and how many letters all of that is.
 _REPEATS = 5

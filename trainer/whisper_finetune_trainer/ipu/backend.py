@@ -18,7 +18,7 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep
-from whisper_finetune_trainer.checkpoints import random_state
+from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.ipu import (
     assembly,
@@ -31,9 +31,9 @@ from whisper_finetune_trainer.ipu import (
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.trainer import StepCallback
-from whisper_finetune_trainer.model import transcripts
+from whisper_finetune_trainer.model import generation
+from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.transcripts import Transcript
 
 logger = logging.getLogger(__name__)
 
@@ -69,16 +69,16 @@ class IpuBackend:
     def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[Transcript]:
         """Return what is heard of each clip, in order; `on_clip` is told how many are done. TrainerError of a clip."""
         # The library's loaders draw from it, and training must not depend on what was evaluated, and when.
-        tensors, values = random_state.capture()
+        tensors, values = training_state.capture_random_state()
         with _readable_clips():
             tokens = self._trainer.generate(Examples(clips, self._make_example), on_clip)
-        random_state.restore(tensors, values)
+        training_state.restore_random_state(tensors, values)
         # transformers 4.29 writes timestamps, which follow this token, as text; newer ones leave them out.
         last = self._loaded.network.generation_config.no_timestamps_token_id
         tokenizer, prompt = self._loaded.tokenizer, len(self._loaded.prompt_ids)
         rows = ([token for token in row[prompt:] if 0 <= token <= last] for row in tokens.tolist())
         return [
-            transcripts.transcript(tokenizer, row, {tokenizer.eos_token_id}, clip.seconds)
+            generation.read_transcript(tokenizer, row, {tokenizer.eos_token_id}, clip.seconds)
             for clip, row in zip(clips, rows)
         ]
 

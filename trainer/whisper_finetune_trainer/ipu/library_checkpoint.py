@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME, WEIGHTS_NAME
 
-from whisper_finetune_trainer.checkpoints import random_state, tensor_trees
+from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
@@ -25,8 +25,8 @@ _DEVICE_RANDOM, _DEVICE_SEED = "random/ipu", "deviceSeed"
 def take(trainer: Any) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
     """Return the state of a trainer between two steps: tensors, and JSON values."""
     _copy_to_host(trainer)
-    optimizer_tensors, optimizer = tensor_trees.split(trainer.optimizer.state_dict(), _OPTIMIZER)
-    random_tensors, random_values = random_state.capture()
+    optimizer_tensors, optimizer = training_state.split_tensors(trainer.optimizer.state_dict(), _OPTIMIZER)
+    random_tensors, random_values = training_state.capture_random_state()
     weights = {f"{_WEIGHTS}{name}": weight.detach() for name, weight in trainer.model.named_parameters()}
     device_tensors, device_values = _device_random_state(trainer.random_state())
     return {**weights, **optimizer_tensors, **random_tensors, **device_tensors}, {
@@ -59,10 +59,10 @@ def write(folder: Path, network: Any, tensors: Mapping[str, torch.Tensor], value
     }:
         raise TrainerError("ConfigInvalid", "the checkpoint holds other weights than this run trains")
     torch.save(weights, folder / WEIGHTS_NAME)
-    torch.save(tensor_trees.join(values["optimizer"], tensors), folder / OPTIMIZER_NAME)
+    torch.save(training_state.join_tensors(values["optimizer"], tensors), folder / OPTIMIZER_NAME)
     torch.save(values["schedule"], folder / SCHEDULER_NAME)
     (folder / TRAINER_STATE_NAME).write_text(json.dumps({"global_step": values["step"]}), encoding="utf-8")
-    random_state.restore(tensors, values["random"])
+    training_state.restore_random_state(tensors, values["random"])
     generators = {
         "python": random.getstate(),
         "numpy": np.random.get_state(),  # noqa: NPY002 -- the library restores the global generator

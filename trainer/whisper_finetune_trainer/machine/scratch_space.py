@@ -1,10 +1,22 @@
-"""Who may take how much of the scratch space: the output first, for what is unpacked and cached the rest. Pure."""
+"""The scratch space: what goes there, and who may take how much of it.
 
+A pod's root file system is read-only, so what libraries cache and what is temporary goes to the scratch folder. The
+output takes its share first. What it leaves is for extracted sounds and cached encoder outputs.
+"""
+
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 _GIGABYTE = 1e9
+#: Environment variable to the folder below the scratch folder that it names.
+_FOLDERS = {
+    "TMPDIR": "tmp",
+    "HF_HOME": "huggingface",
+    "XDG_CACHE_HOME": "cache",
+}
 
 
 @dataclass(frozen=True)
@@ -47,3 +59,10 @@ def divide(limit_bytes: int, need: OutputNeed, resumed_bytes: int, address: str)
         )
     left = max(0, limit_bytes - output_bytes - resumed_bytes)
     return ScratchShares(folders, output_bytes, sounds_bytes=left // 2, encoder_outputs_bytes=left - left // 2)
+
+
+def use_scratch_folder(scratch_folder: str) -> None:
+    """Point every cache that the environment has not placed yet below the scratch folder; before libraries load."""
+    for variable, name in _FOLDERS.items():
+        folder = Path(os.environ.setdefault(variable, str(Path(scratch_folder, name))))
+        folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.messages.quoting import quoted
-from whisper_finetune_trainer.model import generation, prompt
+from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.model import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class _Model:
         return len(self._label(clip)) > self.most_label_tokens
 
     def _label(self, clip: Clip) -> Sequence[int]:
-        return prompt.label_ids(self.loaded.tokenizer, self.loaded.prompt_ids, clip.text)
+        return generation.label_ids(self.loaded.tokenizer, self.loaded.prompt_ids, clip.text)
 
     def _special(self, clip: Clip, label: Sequence[int]) -> Optional[Drop]:
         # Of the tokens before and after the text there is one less: the start token is no part of a label.

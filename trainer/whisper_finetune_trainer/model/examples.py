@@ -8,7 +8,7 @@ from typing_extensions import TypeAlias
 
 from whisper_finetune_trainer.data.audio import decoding, features
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.model import prompt
+from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.model import LoadedModel
 
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -30,7 +30,7 @@ def features_of(
 
 def labels_of(clips: Sequence[Clip], loaded: LoadedModel) -> torch.Tensor:
     """Return labels (clips, tokens of the longest text), the shorter ones filled up with IGNORED."""
-    rows = [torch.tensor(prompt.label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text)) for clip in clips]
+    rows = [torch.tensor(generation.label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text)) for clip in clips]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
 
 

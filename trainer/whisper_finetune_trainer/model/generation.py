@@ -1,13 +1,26 @@
-"""How a model is heard, decided once: what it is measured with, on every backend, is what is published with it."""
+"""How a model generates text, decided once: what it is measured with, on every backend, is what is published with it.
+
+Before the text stand the tokens that tell Whisper what to do: start, language, task, no timestamps. A transcript holds
+no more tokens than speech of its length can have, whatever the model goes on to say.
+"""
 
 import logging
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+import math
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from transformers import GenerationConfig
 
 from whisper_finetune_api.languages import LANGUAGES
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.messages.errors import TrainerError
 
+#: Texts of 2,700 recorded prompts in English, French, Italian, Russian and Spanish have at most 10 tokens and 7 more a
+#: second; in capital letters, 25 a second. Of scripts that the vocabulary knows badly a syllable takes up to 6 tokens
+#: (Gujarati, among the names of countries in 33 languages), and people speak 5 to 8 syllables a second.
+_TOKENS_PER_SECOND = 64
+_TOKENS_AT_LEAST = 16
 logger = logging.getLogger(__name__)
 
 
@@ -104,3 +117,66 @@ def _set_language(settings: Any, tokenizer: Any, language_code: str, task: str) 
     # As a token: the one spelling that every version of transformers takes.
     settings.language = f"<|{language_code}|>"
     settings.task = task
+
+
+def prompt_ids(tokenizer: Any, language_code: Optional[str], task: str) -> Tuple[int, ...]:
+    """Return the ids of the prompt; without a language (English-only model) neither language nor task is in it.
+
+    ConfigInvalid where this vocabulary lacks one of them, or has them in another order than Whisper's.
+    """
+    spoken = [] if language_code is None else [f"<|{language_code}|>", f"<|{task}|>"]
+    tokens = ["<|startoftranscript|>", *spoken, "<|notimestamps|>"]
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in tokens if token not in vocabulary]
+    if missing:
+        raise TrainerError("ConfigInvalid", _missing_message(missing, language_code))
+    # Set one by one: set_prefix_tokens takes None for "as before", and a fine-tune may have been saved with others.
+    tokenizer.language = None if language_code is None else LANGUAGES[language_code]
+    tokenizer.task = None if language_code is None else task
+    tokenizer.set_prefix_tokens(predict_timestamps=False)
+    ids = tuple(tokenizer.convert_tokens_to_ids(tokens))
+    # transformers counts the places of languages instead of looking them up: another order would train other tokens.
+    if list(ids) != list(tokenizer.prefix_tokens):
+        raise TrainerError(
+            "ConfigInvalid",
+            f"the tokenizer's special tokens are not in Whisper's order: {tokens} are {list(ids)}, "
+            f"but transformers uses {tokenizer.prefix_tokens}; take the tokenizer of an unchanged Whisper model",
+        )
+    return ids
+
+
+def _missing_message(missing: List[str], language_code: Optional[str]) -> str:
+    if f"<|{language_code}|>" in missing:
+        name = LANGUAGES.get(language_code or "", language_code)
+        advice = "Cantonese exists in large-v3 and later only" if language_code == "yue" else "take another model"
+        return f"language: this model has no token for {name} (<|{language_code}|>); {advice}"
+    return f"model: its tokenizer lacks {', '.join(missing)}; take the tokenizer of an unchanged Whisper model"
+
+
+def label_ids(tokenizer: Any, prompt: Tuple[int, ...], text: str) -> List[int]:
+    """Return what the decoder shall say after the start token: the rest of the prompt, the text and the end token.
+
+    The start token is left out because the model puts it before the labels itself; kept, it would be doubled.
+    """
+    return [*prompt[1:], *tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was heard of a clip; `is_cut` where it went on for longer than any speech of the clip's length could."""
+
+    text: str
+    is_cut: bool
+
+
+def most_tokens(seconds: float) -> int:
+    """Return how many tokens the text of a clip may have: more than can be said in so many seconds."""
+    return _TOKENS_AT_LEAST + math.ceil(_TOKENS_PER_SECOND * seconds)
+
+
+def read_transcript(tokenizer: Any, generated: Sequence[int], ends: Collection[int], seconds: float) -> Transcript:
+    """Return the text of what was generated after the prompt, up to the first of the tokens that end a text."""
+    tokens = list(takewhile(lambda token: token not in ends, generated))
+    most = most_tokens(seconds)
+    text: str = tokenizer.decode(tokens[:most], skip_special_tokens=True)
+    return Transcript(text.strip(), len(tokens) > most)

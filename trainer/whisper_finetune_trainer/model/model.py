@@ -14,15 +14,7 @@ from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, words_of
-from whisper_finetune_trainer.model import (
-    foreign_models,
-    generation,
-    model_folder,
-    model_source,
-    pickled_weights,
-    plain_model,
-    prompt,
-)
+from whisper_finetune_trainer.model import foreign_models, generation, model_folder, model_source, plain_model
 from whisper_finetune_trainer.stores import volumes
 
 
@@ -62,7 +54,7 @@ def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
 
 def _read_network(folder: Path, address: str) -> Any:
     try:
-        with pickled_weights.weights_only():
+        with plain_model.weights_only():
             network, report = transformers.WhisperForConditionalGeneration.from_pretrained(
                 str(folder), local_files_only=True, output_loading_info=True
             )
@@ -115,7 +107,7 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
             "take the multilingual model of the same size",
         )
     token_language: Optional[str] = None if english_only else code
-    prompt_ids = prompt.prompt_ids(tokenizer, token_language, spec.task)
+    prompt_ids = generation.prompt_ids(tokenizer, token_language, spec.task)
     longest = generation.longest_text(spec, network.config)
     generation.complete(network, tokenizer, prompt_ids, token_language, spec.task, longest)
     return LoadedModel(

@@ -4,17 +4,17 @@ import contextlib
 import logging
 import tempfile
 from pathlib import Path
-from typing import Iterator, Optional, Tuple
+from typing import ContextManager, Iterator, Optional, Tuple
 
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants, snapshot_download
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed
-from whisper_finetune_trainer.model import foreign_models, hub_model, model_files, plain_model
-from whisper_finetune_trainer.stores import object_store, volumes
-from whisper_finetune_trainer.stores.transfer_log import TransferLog
+from whisper_finetune_trainer.model import foreign_models, plain_model
+from whisper_finetune_trainer.stores import hub, object_store, volumes
+from whisper_finetune_trainer.stores.objects import TransferLog
 from whisper_finetune_trainer.stores.volumes import Mount
 
 _MEGABYTE = 1e6
@@ -39,7 +39,7 @@ def _found(config: TrainerConfig) -> Iterator[Tuple[Path, Mount]]:
     parsed = addresses.parse_address(spec.model)
     if parsed is None:
         with _hub_cache(config.scratch_folder) as cache:
-            folder = hub_model.download(spec.model, config.hub_commits.model or spec.model_revision, cache)
+            folder = download_from_hub(spec.model, config.hub_commits.model or spec.model_revision, cache)
             # A snapshot, snapshots/COMMIT, is made of links to the model's other files in the cache.
             yield folder, Mount(str(folder.parent.parent), "the Hub's cache of the model")
         return
@@ -68,7 +68,7 @@ def _download(address: str, folder: Path) -> None:
     with store.explained(missing="ModelNotFound"):
         found = store.filesystem.ls(store.path(), detail=True)
     sizes = {entry["name"].rsplit("/", 1)[-1]: entry["size"] for entry in found if entry["type"] == "file"}
-    names = model_files.needed(sorted(sizes))
+    names = plain_model.needed_files(sorted(sizes))
     if not names:
         more = foreign_models.of_folder([entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in found])
         held = listed(sorted(sizes)) if sizes else "nothing"
@@ -78,3 +78,29 @@ def _download(address: str, folder: Path) -> None:
         with store.explained(missing="ModelNotFound"):
             callback = TransferLog(f"downloading {name}")
             store.filesystem.get_file(store.path(name), str(folder / name), callback=callback)
+
+
+def newest_commit(model: str, revision: Optional[str]) -> Optional[str]:
+    """Return the commit that a revision stands for now; raises what `download_from_hub` does."""
+    with _explained(model, revision):
+        return HfApi().model_info(model, revision=revision).sha
+
+
+def download_from_hub(model: str, revision: Optional[str], cache: Optional[str] = None) -> Path:
+    """Return the local folder of a Hub model below `cache`, the library's own where it is None.
+
+    ModelNotFound or AccessDenied; a network fault passes through.
+    """
+    with _explained(model, revision):
+        files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
+        if plain_model.CONFIG not in files:
+            held = listed(files) if files else "nothing"
+            more = foreign_models.of_folder({name.split("/", 1)[0] for name in files})
+            raise TrainerError("ModelNotFound", f"model: {model} has no {plain_model.CONFIG}; it holds {held}{more}")
+        patterns = [*plain_model.TEXTS, *plain_model.weight_files(files)]
+        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, cache_dir=cache))
+
+
+def _explained(model: str, revision: Optional[str]) -> ContextManager[None]:
+    page = f"https://huggingface.co/{model}"
+    return hub.explained("model", model, revision, missing="ModelNotFound", page=page)

@@ -1,18 +1,24 @@
 """A model's folder as it is loaded: the needed files alone, by where they really lie, and settings that choose no code.
 
-transformers takes more from a folder than weights: its settings name other libraries, code, and files anywhere.
+transformers takes more from a folder than weights: its settings name other libraries, code, and files anywhere. Old
+models are pickled, and what is read of them is weights, never code, whatever version of transformers reads.
 """
 
 import contextlib
+import fnmatch
 import json
+import os
+import re
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
+
+import torch
 
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
-from whisper_finetune_trainer.model import foreign_models, model_files, pickled_weights
+from whisper_finetune_trainer.model import foreign_models
 from whisper_finetune_trainer.stores import volumes
 from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError
 
@@ -36,6 +42,11 @@ _PROBABILITIES = (
 #: Weights that other libraries read.
 _QUANTIZED = ("quantization_config", "compression_config")
 _GENERATION = frozenset(("auto_map", "custom_generate", "cache_implementation", "cache_config", "compile_config"))
+TEXTS = ("*.json", "merges.txt")
+#: PyTorch reads it at each torch.load; transformers 4.29 itself does not ask for weights only.
+_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+#: Before it, a file could run code, or write beyond its memory, although weights alone were asked for.
+_SAFE_SINCE = (2, 10)
 
 
 @contextlib.contextmanager
@@ -67,9 +78,9 @@ def _names(folder: Path, mount: Mount, address: str) -> List[str]:
             # What a model is goes before what it lacks.
             _of_network(_read(_resolved(folder / CONFIG, mount), CONFIG, address), address)
         raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected{more}")
-    names = [name for name in model_files.needed(found) if not name.startswith("adapter_")]
+    names = [name for name in needed_files(found) if not name.startswith("adapter_")]
     if any(name.endswith(".bin") for name in names):
-        pickled_weights.require_safe(address)
+        require_safe_pickles(address)
     return names
 
 
@@ -175,3 +186,45 @@ def _require_shards(made: Path, names: List[str], address: str) -> None:
                 "ConfigInvalid",
                 f"model: {quoted(index)} of {address} names {quoted(missing)}, which is no file of its folder",
             )
+
+
+def weight_files(names: Sequence[str]) -> List[str]:
+    """Return the files with weights: pickled ones only where there are no others."""
+    # Only at the top: repositories hold other variants in folders.
+    safe = [name for name in names if "/" not in name and name.endswith(".safetensors")]
+    return safe or [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
+
+
+def needed_files(names: Sequence[str]) -> List[str]:
+    """Return the weights, and the texts beside them."""
+    texts = [name for name in names if "/" not in name and any(fnmatch.fnmatch(name, text) for text in TEXTS)]
+    return [*texts, *weight_files(names)]
+
+
+def require_safe_pickles(address: str) -> None:
+    """Raise ConfigInvalid where this version of PyTorch cannot read pickled weights without running what they hold."""
+    found = re.findall(r"\d+", str(torch.__version__))
+    if tuple(map(int, found[:2])) >= _SAFE_SINCE:
+        return
+    needed = ".".join(map(str, _SAFE_SINCE))
+    raise TrainerError(
+        "ConfigInvalid",
+        f"model: the weights of {address} are pickled, and a pickle can run code here: PyTorch is {torch.__version__}, "
+        f"and reads weights alone from {needed} on. Write them anew where it is newer, such as in the trainer's image "
+        'for CPUs: python -c "from transformers import WhisperForConditionalGeneration as W; '
+        "W.from_pretrained('MODEL').save_pretrained('FOLDER')\", and copy the tokenizer's files to the same FOLDER",
+    )
+
+
+@contextlib.contextmanager
+def weights_only() -> Iterator[None]:
+    """Have torch.load refuse everything but weights, for now: the library's own resume files hold more."""
+    before = os.environ.get(_WEIGHTS_ONLY)
+    os.environ[_WEIGHTS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_WEIGHTS_ONLY]
+        else:
+            os.environ[_WEIGHTS_ONLY] = before

@@ -1,7 +1,8 @@
-"""manifest.json, written last into every folder of a run: a folder without one, or unlike it, does not exist. Pure."""
+"""manifest.json, written last into every folder of a run: a folder without one, or unlike it, does not exist."""
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Dict, Mapping, Optional
 
@@ -12,6 +13,7 @@ from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_api.v1alpha1.status import Digest, Percent, WordErrorRate
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.record import Record
+from whisper_finetune_trainer.output.storage import Storage
 
 NAME = "manifest.json"
 _CHUNK_BYTES = 1 << 20
@@ -99,3 +101,31 @@ def file_sha256(path: Path) -> str:
         for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class StoredFolder:
+    """A whole folder of this run; `path` is below the run's folder, `sha256` that of its manifest."""
+
+    path: str
+    manifest: Manifest
+    sha256: str
+
+
+@dataclass(frozen=True)
+class OpenedFolder:
+    """A whole folder whose content is what was written, and where it can be read for now."""
+
+    stored: StoredFolder
+    local: Path
+
+
+def find_stored_folder(storage: Storage, run: str, path: str) -> Optional[StoredFolder]:
+    """Return the folder at `path` below that of a run if it is whole by its sizes, whoever wrote it; else None."""
+    content = storage.read_bytes(f"{run}/{path}/{NAME}")
+    found = parse(content) if content is not None else None
+    if content is None or found is None:
+        return None
+    if not sizes_match(found, storage.sizes(f"{run}/{path}")):
+        return None
+    return StoredFolder(path, found, sha256(content))

@@ -11,7 +11,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from whisper_finetune_trainer.machine.scratch_space import OutputNeed
-from whisper_finetune_trainer.output import output_faults, scratch_room
+from whisper_finetune_trainer.output import storage
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
@@ -63,9 +63,9 @@ class HubStorage:
     def explain(self, error: BaseException) -> Optional[Fault]:
         """Return a failure of the Hub or of the scratch space in words, or None for any other."""
         cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
-        words = output_faults.cannot_write(cause) if store_faults.code(cause) is None else None
+        words = storage.words_of_write_fault(cause) if store_faults.code(cause) is None else None
         if words is not None:
-            return scratch_room.fault(words, self._staging)
+            return storage.full_scratch_fault(words, self._staging)
         explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")
         return Fault(explained.reason, explained.message, "Then make a new run") if explained else None
 

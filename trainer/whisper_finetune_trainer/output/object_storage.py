@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Set, Tuple
 
 from whisper_finetune_trainer.machine.scratch_space import OutputNeed
-from whisper_finetune_trainer.output import folder_manifest, output_faults, s3_calls, scratch_room
+from whisper_finetune_trainer.output import folder_manifest, storage
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.output.uploads import UploadError, Uploads
-from whisper_finetune_trainer.stores import store_faults
+from whisper_finetune_trainer.stores import objects, store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 from whisper_finetune_trainer.stores.objects import Objects
 
@@ -51,7 +51,7 @@ class ObjectStorage:
         shutil.rmtree(self._staging / folder, ignore_errors=True)
         self._objects.write(f"{folder}/{_PROBE_NAME}", b"can this be written?\n")
         self._objects.remove(f"{folder}/{_PROBE_NAME}")
-        s3_calls.abort_unfinished_uploads(self._store, self._store.path(folder))
+        objects.abort_unfinished_uploads(self._store, self._store.path(folder))
 
     def explain(self, error: BaseException) -> Optional[Fault]:
         """Return a failure of the store or of the scratch space in words, or None for any other."""
@@ -60,9 +60,9 @@ class ObjectStorage:
         if self._objects.has_written and store_faults.meaning(cause) == "credentials":
             # The next attempt's pod reads the Secret anew.
             return None
-        words = output_faults.cannot_write(cause) if store_faults.code(cause) is None else None
+        words = storage.words_of_write_fault(cause) if store_faults.code(cause) is None else None
         if words is not None:
-            return dataclasses.replace(scratch_room.fault(words, self._staging), path=path)
+            return dataclasses.replace(storage.full_scratch_fault(words, self._staging), path=path)
         explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")
         if explained is None:
             return None
@@ -101,7 +101,7 @@ class ObjectStorage:
         """Write what `change` makes of an object, unless None; where the store can, nobody's change is lost."""
 
         def update() -> None:
-            s3_calls.update(self._store, self._store.path(path), lambda: self.read_bytes(path), change)
+            objects.update_object(self._store, self._store.path(path), lambda: self.read_bytes(path), change)
 
         self._uploads.add(path, update)
 

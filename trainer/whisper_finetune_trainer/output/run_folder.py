@@ -1,45 +1,106 @@
 """The folder of one run below output.uri: checkpoints/, resume/, model/ and the small files beside them."""
 
+import contextlib
 import json
 import logging
+import re
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, Optional
+from typing import Any, Callable, Dict, FrozenSet, Iterator, Optional, Tuple
 
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
 from whisper_finetune_trainer.machine import scratch_space
 from whisper_finetune_trainer.machine.scratch_space import ScratchShares
-from whisper_finetune_trainer.output import folder_manifest, stored_folder, written_run
-from whisper_finetune_trainer.output.storage import Storage
-from whisper_finetune_trainer.output.stored_folder import StoredFolder
-from whisper_finetune_trainer.output.written_run import CHECKPOINTS, RESUME, WrittenRun
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.output import folder_manifest
+from whisper_finetune_trainer.output.folder_manifest import OpenedFolder, StoredFolder
+from whisper_finetune_trainer.output.storage import Fault, Storage
 
+#: Models that the user keeps, each a plain Hugging Face folder.
+CHECKPOINTS = "checkpoints"
+#: States that a new attempt goes on from.
+RESUME = "resume"
 MODEL = "model"
 LATEST_FILE = "latest.json"
-
-__all__ = ["CHECKPOINTS", "LATEST_FILE", "MODEL", "RESUME", "RunFolder"]
+_STEP = re.compile(r"^checkpoint-(\d{1,9})$")
 logger = logging.getLogger(__name__)
 
 
-class RunFolder(WrittenRun):
-    """What a run writes; a storage that fails for good raises TrainerError, OutputNotWritable mostly.
+class RunFolder:
+    """What a run writes and later attempts read; a storage that fails for good raises TrainerError.
 
-    What is written may only be on its way; `wait_until_written` and `after_writes` tell when it is there.
+    What is written may only be on its way: `wait_until_written` and `after_writes` tell when it is there.
     """
 
     def __init__(self, storage: Storage, name: str, uri: str, uid: str, training_fields: str) -> None:
         """`name` is the folder's below `uri`, the address that people know it by."""
-        super().__init__(storage, name, uri, uid, training_fields)
+        self.name = name
+        self._storage = storage
+        self._uri = uri
+        self.uid = uid
+        self._training_fields = training_fields
+        self._newest_state: Optional[str] = None
         self._has_warned_of_old_folders = False
+
+    @property
+    def outlives_the_pod(self) -> bool:
+        """Return whether another attempt finds what this one has written, before the run is finished."""
+        return self._storage.outlives_the_pod
+
+    def stored(self, path: str) -> Optional[StoredFolder]:
+        """Return a folder if it is whole by its sizes and of this run, else None."""
+        with self._explained(path):
+            found = folder_manifest.find_stored_folder(self._storage, self.name, path)
+        return found if found is not None and self._is_own(found.manifest) else None
+
+    def checkpoints(self, kind: str) -> Tuple[StoredFolder, ...]:
+        """Return the whole folders of CHECKPOINTS or RESUME, oldest step first."""
+        with self._explained(self.name):
+            names = [name for name in self._storage.names(self._below(kind)) if _STEP.match(name)]
+        stored = (self.stored(f"{kind}/{name}") for name in names)
+        found = tuple(sorted((item for item in stored if item), key=lambda item: item.manifest.step))
+        if kind == RESUME and found:
+            self._remember(found[-1].path)
+        return found
+
+    @contextlib.contextmanager
+    def newest_to_resume(self) -> Iterator[Optional[OpenedFolder]]:
+        """Yield the newest state whose content is what was written, else None."""
+        for candidate in reversed(self.checkpoints(RESUME)):
+            with self.reading(candidate) as local:
+                changed = folder_manifest.first_changed_file(candidate.manifest, local)
+                if changed is None:
+                    yield OpenedFolder(candidate, local)
+                    return
+            logger.warning("%s/%s is damaged; trying an older checkpoint", candidate.path, changed)
+        yield None
+
+    @contextlib.contextmanager
+    def reading(self, stored: StoredFolder) -> Iterator[Path]:
+        """Yield where a whole folder's files can be read for now."""
+        with self._storage.reading(self._below(stored.path), stored.manifest.files) as local:
+            yield local
+
+    def read_json(self, path: str) -> Optional[Dict[str, Any]]:
+        """Return a JSON object beside the checkpoints, or None where there is none or it is broken."""
+        with self._explained(path):
+            return _json_object(self._storage.read_bytes(self._below(path)))
+
+    def address(self, path: str = "") -> str:
+        """Return the address of something of the run, as the user would write it."""
+        if self._uri.startswith("hf://"):
+            # All that is there is one commit.
+            return self._uri
+        return "/".join(part for part in (self._uri.rstrip("/"), self.name, path) if part)
 
     def prepare(self) -> None:
         """Find out whether the output can be written, and remove what a killed attempt left half-written."""
         # First, so that an output that can no longer be written still says what is there.
         self.checkpoints(RESUME)
-        with self.explained(self.name):
+        with self._explained(self.name):
             self._storage.probe(self.name)
             for kind in (CHECKPOINTS, RESUME):
                 for name in self._storage.names(self._below(kind)):
-                    if stored_folder.find(self._storage, self.name, f"{kind}/{name}") is None:
+                    if folder_manifest.find_stored_folder(self._storage, self.name, f"{kind}/{name}") is None:
                         logger.info("removing %s/%s: it is not whole", kind, name)
                         self._storage.remove_folder(self._below(f"{kind}/{name}"))
 
@@ -59,7 +120,7 @@ class RunFolder(WrittenRun):
         before_whole: Callable[[StoredFolder], None] = lambda _folder: None,
     ) -> StoredFolder:
         """Fill a new folder and make it whole; `before_whole` is called with what it is about to be."""
-        with self.explained(path):
+        with self._explained(path):
             folder = self._storage.new_folder(self._below(path))
             try:
                 fill(folder)
@@ -93,7 +154,7 @@ class RunFolder(WrittenRun):
 
     def after_writes(self, action: Callable[[], None]) -> None:
         """Do something once all that was written so far is whole; maybe in another thread."""
-        with self.explained(self.name):
+        with self._explained(self.name):
             self._storage.after_writes(action)
 
     def drop_waiting_states(self) -> None:
@@ -102,12 +163,12 @@ class RunFolder(WrittenRun):
 
     def check(self) -> None:
         """Raise TrainerError where something on its way could not be written."""
-        with self.explained(self.name):
+        with self._explained(self.name):
             self._storage.check()
 
     def wait_until_written(self) -> None:
         """Return once all is whole that was written."""
-        with self.explained(self.name):
+        with self._explained(self.name):
             self._storage.wait()
 
     def write_json(self, path: str, content: Dict[str, Any]) -> None:
@@ -120,22 +181,22 @@ class RunFolder(WrittenRun):
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
-        with self.explained(path):
+        with self._explained(path):
             self._storage.write_bytes(self._below(path), content)
 
     def update_latest(self, change: Callable[[Optional[Dict[str, Any]]], Optional[Dict[str, Any]]]) -> None:
         """Replace what is known of the newest finished run of output.uri by what `change` makes of it, unless None."""
 
         def render(known: Optional[bytes]) -> Optional[bytes]:
-            latest = change(written_run.json_object(known))
+            latest = change(_json_object(known))
             return None if latest is None else (json.dumps(latest, indent=1) + "\n").encode()
 
-        with self.explained(LATEST_FILE):
+        with self._explained(LATEST_FILE):
             self._storage.update_bytes(LATEST_FILE, render)
 
     def _remove(self, kind: str, after_step: int) -> None:
         newer = [stored for stored in self.checkpoints(kind) if stored.manifest.step > after_step]
-        with self.explained(kind):
+        with self._explained(kind):
             for stored in newer:
                 self._storage.remove_folder(self._below(stored.path))
         if kind == RESUME:
@@ -162,3 +223,42 @@ class RunFolder(WrittenRun):
         for old in found[: max(0, len(found) - keep)]:
             if old.manifest.step not in also:
                 self._storage.remove_folder(self._below(old.path))
+
+    def _is_own(self, found: folder_manifest.Manifest) -> bool:
+        return (found.uid, found.training_fields) == (self.uid, self._training_fields)
+
+    def _below(self, path: str) -> str:
+        return f"{self.name}/{path}"
+
+    def _remember(self, state: str) -> None:
+        self._newest_state = state
+
+    @contextlib.contextmanager
+    def _explained(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except TrainerError:
+            raise
+        except Exception as error:
+            if isinstance(error.__cause__, TrainerError):
+                # Of something that was done after writes, which has explained itself.
+                raise error.__cause__ from error
+            fault = self._storage.explain(error)
+            if fault is None:
+                raise
+            raise TrainerError(fault.reason, self._message(path, fault)) from error
+
+    def _message(self, path: str, fault: Fault) -> str:
+        where = fault.path[len(self.name) + 1 :] if fault.path else path
+        address = self._uri if where == self.name else self.address(where)
+        newest = self._newest_state
+        saved = f"the newest whole checkpoint is {newest}" if newest else "no checkpoint is whole yet"
+        return f"cannot write {address}: {fault.words}; {saved}. {fault.advice}"
+
+
+def _json_object(content: Optional[bytes]) -> Optional[Dict[str, Any]]:
+    try:
+        found = json.loads(content) if content is not None else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,14 +1,35 @@
-"""What a run's output may lie on: the methods that every kind of storage has.
+"""What a run's output may lie on: the methods that every kind of storage has, and which of their failures stay.
 
 Paths are relative to output.uri. A storage that writes in the background keeps the order in which it was told to write;
 reads see what was written once `wait` has returned, and a write that failed is raised by the next call that may write.
 """
 
+import errno
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, ContextManager, Iterable, Mapping, Optional, Protocol, Tuple
 
 from whisper_finetune_trainer.machine.scratch_space import OutputNeed
+
+CANNOT_WRITE = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+    )
+)
+#: safetensors is written in Rust and keeps the number in its text only.
+_RUST_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -82,3 +103,20 @@ class Storage(Protocol):
 
     def wait(self) -> None:
         """Return once everything is written."""
+
+
+def words_of_write_fault(error: BaseException) -> Optional[str]:
+    """Return the system's words for a failure that writing again would meet again, or None for any other."""
+    number = error.errno if isinstance(error, OSError) else _number_in_text(error)
+    return os.strerror(number) if number in CANNOT_WRITE and number is not None else None
+
+
+def _number_in_text(error: BaseException) -> Optional[int]:
+    found = _RUST_ERROR_NUMBER.search(str(error))
+    return int(found[1]) if found else None
+
+
+def full_scratch_fault(words: str, staging: Path) -> Fault:
+    """Return the fault of a scratch space that is full."""
+    advice = "Give the runtime a larger scratchLimit, or write to pvc://, and make a new run"
+    return Fault("OutputNotWritable", f"{words} in the scratch folder {staging.parent}", advice)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable, Iterable, Iterator, Mapping, Optional, Tuple
 
 from whisper_finetune_trainer.machine.scratch_space import OutputNeed
-from whisper_finetune_trainer.output import output_faults
+from whisper_finetune_trainer.output import storage
 from whisper_finetune_trainer.output.storage import Fault
 from whisper_finetune_trainer.stores import volumes
 from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError
@@ -35,7 +35,7 @@ class VolumeStorage:
 
     def explain(self, error: BaseException) -> Optional[Fault]:
         """Return a failure of the volume in words, or None for any other."""
-        words = output_faults.cannot_write(error)
+        words = storage.words_of_write_fault(error)
         if words is None:
             return None
         advice = "Make room, or take a larger claim or one that this pod may write, and make a new run"

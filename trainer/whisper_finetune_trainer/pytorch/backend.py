@@ -14,14 +14,14 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep, StepDone
-from whisper_finetune_trainer.checkpoints import random_state
+from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import examples
+from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.stand_ins import StandIns
-from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, transcription
 from whisper_finetune_trainer.pytorch.batches import StepSize
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
@@ -50,7 +50,7 @@ class TorchBackend:
         self._loaded = loaded
         self._clips = clips
         self._check_stop = check_stop
-        random_state.seed(training.seed)
+        training_state.seed_random_state(training.seed)
         self._network = loaded.network.to(self._device.torch_device).train()
         is_frozen = training.trainable == "Decoder"
         if is_frozen:
@@ -173,7 +173,7 @@ class TorchBackend:
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
         tensors, optimizer = self._optimizer.state()
-        random_tensors, random_values = random_state.capture()
+        random_tensors, random_values = training_state.capture_random_state()
         values = {"optimizer": optimizer, "random": random_values, "precision": self._device.precision}
         return {**tensors, **random_tensors}, {**values, **self._steps.state()}
 
@@ -187,5 +187,5 @@ class TorchBackend:
                 self._device.precision,
             )
         self._optimizer.load_state(tensors, values["optimizer"])
-        random_state.restore(tensors, values["random"])
+        training_state.restore_random_state(tensors, values["random"])
         self._steps.load_state(values)

@@ -6,9 +6,9 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.model import transcripts
+from whisper_finetune_trainer.model import generation
+from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.transcripts import Transcript
 from whisper_finetune_trainer.pytorch.device import Device
 
 #: Clips that are decoded together; more would wait longer for the longest text among them.
@@ -48,7 +48,7 @@ def _batches(clips: Sequence[Clip]) -> List[List[int]]:
 def _decode(loaded: LoadedModel, device: Device, clips: Sequence[Clip], hidden: torch.Tensor) -> List[Transcript]:
     settings = loaded.network.generation_config
     # One more than a text may have: it tells one that ends there from one that goes on.
-    most = max(transcripts.most_tokens(clip.seconds) for clip in clips) + 1
+    most = max(generation.most_tokens(clip.seconds) for clip in clips) + 1
     with torch.inference_mode(), device.autocast():
         rows = loaded.network.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
@@ -59,6 +59,6 @@ def _decode(loaded: LoadedModel, device: Device, clips: Sequence[Clip], hidden: 
         )
     prompt, ends = len(loaded.prompt_ids), {loaded.tokenizer.eos_token_id, settings.pad_token_id}
     return [
-        transcripts.transcript(loaded.tokenizer, row[prompt:], ends, clip.seconds)
+        generation.read_transcript(loaded.tokenizer, row[prompt:], ends, clip.seconds)
         for clip, row in zip(clips, rows.tolist())
     ]

@@ -12,12 +12,10 @@ from whisper_finetune_trainer.evaluation.clip_changes import ClipChanges
 from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.evaluation.word_alignment import Alignment
-from whisper_finetune_trainer.report import curves, frequent_errors, interval_chart, report_figures, run_facts
-from whisper_finetune_trainer.report.charts import Chart
-from whisper_finetune_trainer.report.curves import Measured
-from whisper_finetune_trainer.report.frequent_errors import FrequentErrors
+from whisper_finetune_trainer.report import charts, interval_chart, report_figures, run_facts
+from whisper_finetune_trainer.report.charts import Chart, Measured
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
-from whisper_finetune_trainer.report.report_figures import FigureRow, Headline
+from whisper_finetune_trainer.report.report_figures import FigureRow, FrequentErrors, Headline
 from whisper_finetune_trainer.report.run_facts import Fact
 
 _CHECKPOINTS = "checkpoints/"
@@ -106,7 +104,9 @@ def gather(finished: FinishedTraining) -> ReportData:
         intervals=interval_chart.draw(report_figures.interval_rows(headline, lengths)) if headline else None,
         lengths=lengths,
         changes=clip_changes.compare(clips.evaluation, before, after),
-        frequent=tuple(frequent_errors.find(before, after, kind) for kind in ("substituted", "deleted", "inserted")),
+        frequent=tuple(
+            report_figures.most_frequent_errors(before, after, kind) for kind in ("substituted", "deleted", "inserted")
+        ),
         data_facts=run_facts.of_data(config.spec, clips),
         dropped=tuple(clips.all_dropped().items()),
         dropped_examples=clips.all_examples(),
@@ -149,7 +149,7 @@ def _curves(finished: FinishedTraining, measured: Tuple[Measured, ...], metric: 
     last_step = max([1, *(item.step for item in measured), *(item.last_step for item in finished.stretches[-1:])])
     baseline = finished.baseline.measurement.score
     return (
-        curves.error_rate(baseline, measured, last_step, metric),
-        curves.loss(finished.stretches),
-        curves.learning_rate(finished.stretches),
+        charts.error_rate_curve(baseline, measured, last_step, metric),
+        charts.loss_curve(finished.stretches),
+        charts.learning_rate_curve(finished.stretches),
     )

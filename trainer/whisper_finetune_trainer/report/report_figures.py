@@ -1,13 +1,16 @@
-"""The report's figures before and after training, and what they say in words. Pure."""
+"""The report's figures before and after training, the most frequent errors, and what they say in words. Pure."""
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Counter as CounterType
+from typing import Iterable, List, Optional, Sequence, Tuple
 
 from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, Result
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors, Interval, Rate
 from whisper_finetune_trainer.evaluation.wer import Measurement
+from whisper_finetune_trainer.evaluation.word_alignment import AlignedWord, Alignment, WordKind
 from whisper_finetune_trainer.report.interval_chart import Row
 
 
@@ -156,3 +159,36 @@ def _range(low: float, high: float) -> str:
 
 def _points(points: float) -> str:
     return wer.points_text(points).replace("-", "\u2212")
+
+
+@dataclass(frozen=True)
+class FrequentError:
+    """One error and how often it was made."""
+
+    word: AlignedWord
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class FrequentErrors:
+    """The most frequent errors of one kind, and how many there are of it in all."""
+
+    kind: WordKind
+    errors: Tuple[FrequentError, ...]
+    before: int
+    after: int
+
+
+def most_frequent_errors(
+    before: Sequence[Alignment], after: Sequence[Alignment], kind: WordKind, shown: int = 10
+) -> FrequentErrors:
+    """Return the errors of a kind that were made most often, before or after."""
+    old, new = _count(before, kind), _count(after, kind)
+    words = sorted({*old, *new}, key=lambda word: (-max(old[word], new[word]), -old[word], word.reference, word.heard))
+    errors = tuple(FrequentError(word, old[word], new[word]) for word in words[:shown])
+    return FrequentErrors(kind, errors, sum(old.values()), sum(new.values()))
+
+
+def _count(alignments: Iterable[Alignment], kind: WordKind) -> CounterType[AlignedWord]:
+    return Counter(word for alignment in alignments for word in alignment if word.kind == kind)

@@ -1,6 +1,6 @@
 """Open an address of an object store (s3://, gs://, az://, hf://) by fsspec; what its refusals mean for the run.
 
-Credentials and endpoint come from the environment alone, as the Secrets of spec.secretRefs give them.
+Credentials, endpoint and patience come from the environment alone, as the Secrets of spec.secretRefs give them.
 """
 
 import importlib
@@ -9,12 +9,12 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Set, Tuple
 
 from whisper_finetune_api import addresses
 from whisper_finetune_trainer.messages import quoting
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.stores import store_faults, store_options
+from whisper_finetune_trainer.stores import store_faults
 
 #: Scheme to the library that opens it, and the extra of this package that brings the library.
 _LIBRARIES = {
@@ -30,6 +30,20 @@ _KEYS = {
     "hf": "HF_TOKEN",
 }
 _NO_REASON = ("400", "403", "404")
+#: Any of them means that somebody has given credentials; without, what is public can still be read.
+_AWS_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+_CONNECT_SECONDS, _ANSWER_SECONDS = 10, 60
+#: With pauses of up to 1, 2, 4, 8 and 16 s between them.
+_TRIES = 6
+PART_BYTES = 16 << 20
+#: Parts under way at once: so many times PART_BYTES are in memory.
+_PARTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ class Store:
     @property
     def part_options(self) -> Dict[str, Any]:
         """Return what `put_file` is to be told of the size of parts."""
-        return {"chunksize": store_options.PART_BYTES} if self.scheme == "s3" else {}
+        return {"chunksize": PART_BYTES} if self.scheme == "s3" else {}
 
     def path(self, relative: str = "") -> str:
         """Return what the filesystem calls something below the address."""
@@ -87,7 +101,7 @@ class Store:
     @property
     def _access(self) -> Tuple[str, str]:
         """Return the scheme and the filesystem's options: endpoint and credentials."""
-        return self.scheme, json.dumps(store_options.BY_SCHEME[self.scheme](os.environ))
+        return self.scheme, json.dumps(BY_SCHEME[self.scheme](os.environ))
 
     def _in_words(self, error: BaseException, missing: str, refused: str) -> Optional[TrainerError]:
         meaning = store_faults.meaning(error)
@@ -185,3 +199,53 @@ def _forget_other_processes(process: int) -> None:
 
 def _line(error: BaseException) -> str:
     return quoting.words_of(error)
+
+
+def _s3_options(environment: Mapping[str, str]) -> Dict[str, Any]:
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    return {
+        "anon": not any(environment.get(name) for name in _AWS_CREDENTIALS),
+        # Given here, so that other credentials open another filesystem.
+        "key": environment.get("AWS_ACCESS_KEY_ID"),
+        "secret": environment.get("AWS_SECRET_ACCESS_KEY"),
+        "token": environment.get("AWS_SESSION_TOKEN") or None,
+        "endpoint_url": environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None,
+        "client_kwargs": {"region_name": region} if region else {},
+        "default_block_size": PART_BYTES,
+        "max_concurrency": _PARTS_AT_ONCE,
+        "config_kwargs": {
+            "retries": {"mode": "standard", "max_attempts": _TRIES},
+            "connect_timeout": _CONNECT_SECONDS,
+            "read_timeout": _ANSWER_SECONDS,
+            # Stores that are not Amazon's refuse the newer checksums; the manifests hold our own.
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        },
+    }
+
+
+def _gs_options(environment: Mapping[str, str]) -> Dict[str, Any]:
+    given = environment.get("GOOGLE_APPLICATION_CREDENTIALS_JSON")
+    try:
+        return {"token": json.loads(given)} if given else {}
+    except ValueError:
+        raise TrainerError(
+            "ConfigInvalid", "GOOGLE_APPLICATION_CREDENTIALS_JSON is not JSON: give a key file's content"
+        ) from None
+
+
+def _az_options(environment: Mapping[str, str]) -> Dict[str, Any]:
+    return {
+        "account_name": environment.get("AZURE_STORAGE_ACCOUNT_NAME"),
+        "account_key": environment.get("AZURE_STORAGE_ACCOUNT_KEY"),
+        "sas_token": environment.get("AZURE_STORAGE_SAS_TOKEN"),
+        "connection_string": environment.get("AZURE_STORAGE_CONNECTION_STRING"),
+    }
+
+
+BY_SCHEME: Dict[str, Callable[[Mapping[str, str]], Dict[str, Any]]] = {
+    "s3": _s3_options,
+    "gs": _gs_options,
+    "az": _az_options,
+    "hf": lambda _environment: {},
+}

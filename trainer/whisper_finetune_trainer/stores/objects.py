@@ -1,11 +1,25 @@
-"""Files and folders of an object store by fsspec: each call has done its work when it returns."""
+"""Files and folders of an object store by fsspec: each call has done its work when it returns.
 
+What S3 has and fsspec has no call for is here too: conditional writes, and giving up uploads that nobody finished.
+"""
+
+import logging
+import time
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+from fsspec.callbacks import Callback
 
 from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
-from whisper_finetune_trainer.stores.transfer_log import TransferLog
+
+#: Somebody else has written in between.
+_OVERTAKEN = frozenset(("PreconditionFailed", "ConditionalRequestConflict", "412", "409"))
+_UNKNOWN = frozenset(("NotImplemented", "501"))
+_TRIES = 20
+_EVERY_SECONDS = 10.0
+_MEGABYTE = 1_000_000
+logger = logging.getLogger(__name__)
 
 
 class Objects:
@@ -77,3 +91,81 @@ class Objects:
 def _require_bucket(error: FileNotFoundError) -> None:
     if store_faults.code(error) == "NoSuchBucket":
         raise error
+
+
+def update_object(
+    store: Store,
+    path: str,
+    read: Callable[[], Optional[bytes]],
+    change: Callable[[Optional[bytes]], Optional[bytes]],
+) -> None:
+    """Write what `change` makes of an object's content, unless None.
+
+    A writer that comes in between is met by reading anew; on a store that knows no conditions the last writer stays.
+    """
+    for _ in range(_TRIES):
+        condition = _condition(store, path)
+        content = change(read())
+        if content is None or _put(store, path, content, condition):
+            return
+    raise RuntimeError(f"{path} was changed by somebody else {_TRIES} times in a row")
+
+
+def abort_unfinished_uploads(store: Store, folder: str) -> None:
+    """Give up what a killed process was uploading below a folder: it is paid for, and nobody sees it."""
+    if store.scheme != "s3":
+        return
+    bucket, _, prefix = folder.partition("/")
+    try:
+        found = store.filesystem.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/")
+        for upload in found.get("Uploads", []):
+            identity = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+            store.filesystem.call_s3("abort_multipart_upload", Bucket=bucket, **identity)
+            logger.info("gave up an unfinished upload of %s", upload["Key"])
+    except OSError as error:
+        # Not every policy that lets a run write lets it look here, and nothing depends on it.
+        logger.info("cannot look for unfinished uploads: %s", error)
+
+
+def _condition(store: Store, path: str) -> Dict[str, str]:
+    # Before the content is read: what is written in between is then refused.
+    if store.scheme != "s3":
+        return {}
+    try:
+        return {"IfMatch": store.filesystem.info(path)["ETag"]}
+    except FileNotFoundError:
+        return {"IfNoneMatch": "*"}
+
+
+def _put(store: Store, path: str, content: bytes, condition: Dict[str, str]) -> bool:
+    if not condition:
+        store.filesystem.pipe_file(path, content)
+        return True
+    bucket, _, key = path.partition("/")
+    arguments: Dict[str, Any] = {"Bucket": bucket, "Key": key, "Body": content}
+    try:
+        store.filesystem.call_s3("put_object", **arguments, **condition)
+    except OSError as error:
+        code = store_faults.code(error)
+        if code in _UNKNOWN:
+            return _put(store, path, content, {})
+        if code not in _OVERTAKEN:
+            raise
+        return False
+    return True
+
+
+class TransferLog(Callback):  # type: ignore[misc]  # fsspec ships no types
+    """Told by fsspec of each part that is done; short transfers leave no line."""
+
+    def __init__(self, what: str) -> None:
+        """`what` as in `downloading model.safetensors`."""
+        super().__init__()
+        self._what = what
+        self._said_at = time.monotonic()
+
+    def call(self, *_: Any, **__: Any) -> None:
+        """Say how far it is, unless that was said just now."""
+        if time.monotonic() - self._said_at >= _EVERY_SECONDS:
+            self._said_at = time.monotonic()
+            logger.info("%s: %.0f of %.0f MB", self._what, self.value / _MEGABYTE, (self.size or 0) / _MEGABYTE)

@@ -9,7 +9,7 @@ from typing import Optional
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import HubCommits, TrainerConfig
 from whisper_finetune_trainer.data import data_source
-from whisper_finetune_trainer.model import hub_model
+from whisper_finetune_trainer.model import model_source
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.record import Record
 from whisper_finetune_trainer.output.run_folder import RunFolder
@@ -47,4 +47,4 @@ def _newest(config: TrainerConfig) -> HubCommits:
     commits = data_source.newest_commits(spec.dataset)
     if addresses.parse_address(spec.model) is not None:
         return commits
-    return commits.model_copy(update={"model": hub_model.newest_commit(spec.model, spec.model_revision)})
+    return commits.model_copy(update={"model": model_source.newest_commit(spec.model, spec.model_revision)})

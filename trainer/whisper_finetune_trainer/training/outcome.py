@@ -12,8 +12,8 @@ from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.output.folder_manifest import StoredFolder
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, MODEL, RunFolder
-from whisper_finetune_trainer.output.stored_folder import StoredFolder
 from whisper_finetune_trainer.progress.progress import Snapshot
 
 _TEXTS_FILE = "evaluation.jsonl"
