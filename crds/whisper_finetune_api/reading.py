@@ -5,7 +5,7 @@ stay strict for who writes; who reads what somebody else wrote asks here.
 """
 
 from dataclasses import dataclass
-from typing import Any, Collection, Dict, Generic, List, Mapping, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Collection, Dict, Generic, List, Mapping, Tuple, Type, TypeVar, Union
 
 import pydantic_core
 from pydantic import BaseModel, ValidationError
@@ -72,13 +72,15 @@ def read_json_leniently(kind: Type[Model], text: Union[str, bytes], essential: C
     return read_leniently(kind, _printable_strings(pydantic_core.from_json(text, allow_inf_nan=False)), essential)
 
 
-def printable_text(text: str) -> str:
-    """Return the text with a space for each character that steers a terminal or a page.
+def printable_text(text: str, replace: Callable[[str], str] = lambda _character: " ") -> str:
+    """Return the text with a space, or what `replace` makes of it, for each character that is no visible one.
 
     Those are control characters, ESC and C1 among them, marks that turn the direction of writing, line and paragraph
-    separators, and what has no meaning.
+    separators, and what has no meaning. A terminal or a page that is told them obeys.
     """
-    return "".join(character if character.isprintable() else " " for character in text)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else replace(character) for character in text)
 
 
 def keep_unknown_fields(

@@ -57,7 +57,7 @@ async def _run(settings: Settings, offered: Runtimes, access: Access) -> None:
 
 
 def _complain(problem: Exception, exit_code: int) -> int:
-    print(logs.printable(f"error: {problem}"), file=sys.stderr)
+    print(logs.escaped(f"error: {problem}"), file=sys.stderr)
     return exit_code
 
 

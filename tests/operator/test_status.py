@@ -279,5 +279,5 @@ def test_a_repositorys_model_lies_at_its_root() -> None:
 
 
 def test_messages_are_one_printable_line_that_the_api_takes() -> None:
-    assert conditions.printable("a\tb\n\x1b[31mred\x00 \u2603") == "a b [31mred \u2603"
-    assert len(conditions.printable("word " * 1000)) == 1024
+    assert conditions.condition_message("a\tb\n\x1b[31mred\x00 \u2603") == "a b [31mred \u2603"
+    assert len(conditions.condition_message("word " * 1000)) == 1024

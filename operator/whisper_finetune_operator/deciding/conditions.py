@@ -70,7 +70,7 @@ def observe(previous: tuple[Condition, ...], generation: int) -> tuple[Condition
     return tuple(condition.model_copy(update={"observed_generation": generation}) for condition in previous)
 
 
-def printable(message: str) -> str:
+def condition_message(message: str) -> str:
     """Return a message as a condition or an Event takes it: one line, nothing unprintable, at most 1,024 characters."""
     line = " ".join(reading.printable_text(message).split())
     return line if len(line) <= _MESSAGE_MAX_LENGTH else f"{line[: _MESSAGE_MAX_LENGTH - 1]}…"
@@ -79,5 +79,5 @@ def printable(message: str) -> str:
 def _words(kind: str, status: ConditionStatus, phase: Phase) -> dict[str, str]:
     """Return reason and message: the phase's own where the condition tells it, else the state's bare name."""
     if kind == "Succeeded" or status in ("Unknown", "False" if kind == "Admitted" else "True"):
-        return {"reason": phase.reason, "message": printable(phase.message)}
+        return {"reason": phase.reason, "message": condition_message(phase.message)}
     return {"reason": phase.state}

@@ -47,7 +47,7 @@ def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase 
     told = conditions.find(situation.previous.conditions, "Succeeded")
     if found is None or told is None or told.reason != found.reason:
         return found
-    same = without_numbers(told.message) == without_numbers(conditions.printable(found.message))
+    same = without_numbers(told.message) == without_numbers(conditions.condition_message(found.message))
     return replace(found, message=told.message) if same else found
 
 

@@ -5,6 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from whisper_finetune_api.reading import printable_text
 from whisper_finetune_operator.world import Run
 
 _ABOUT = ("run", "namespace", "uid")
@@ -28,12 +29,12 @@ class JsonLines(logging.Formatter):
         line.update({key: record.__dict__[key] for key in _ABOUT if key in record.__dict__})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return printable(json.dumps(line, ensure_ascii=False))
+        return escaped(json.dumps(line, ensure_ascii=False))
 
 
-def printable(text: str) -> str:
+def escaped(text: str) -> str:
     """Return the same line or JSON with nothing in it that steers a terminal; letters of all scripts stay readable."""
-    return "".join(each if each.isprintable() else _escape(each) for each in text)
+    return printable_text(text, _escape)
 
 
 def _escape(character: str) -> str:

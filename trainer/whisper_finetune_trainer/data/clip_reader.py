@@ -18,7 +18,7 @@ from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.data.text.text_rules import Outcome, TextRules
-from whisper_finetune_trainer.messages.quoting import printable, quoted
+from whisper_finetune_trainer.messages.quoting import escaped, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 #: Opening files waits for the disk, or for the network behind a volume or a store.
@@ -157,7 +157,7 @@ def _unreadable(what: str, error: Exception) -> Drop:
     if isinstance(error, IsADirectoryError):
         return Drop("unreadable audio", f"{what} is a folder")
     reason = "MP3 without its length" if isinstance(error, audio_files.UnknownLengthError) else "unreadable audio"
-    return Drop(reason, f"{what} cannot be read: {printable(str(error))}")
+    return Drop(reason, f"{what} cannot be read: {escaped(str(error))}")
 
 
 def _measured(sound: Sound, segment: Optional[Segment], rules: Rules) -> Tuple[AudioPlace, float]:

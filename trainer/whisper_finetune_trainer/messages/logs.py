@@ -39,7 +39,7 @@ def cleaned(text: str) -> str:
     A line end in a file's name must not begin what reads as another line of the log.
     """
     plain = redaction.without_secrets(text, os.environ)
-    return "\n  ".join(map(quoting.printable, plain.split("\n")))
+    return "\n  ".join(map(quoting.escaped, plain.split("\n")))
 
 
 class _CleanRecord(logging.LogRecord):
@@ -66,7 +66,7 @@ class _CleanStream:
     def write(self, text: str) -> int:
         """Write a text; a carriage return, which would hide a line of a log, ends it."""
         plain = redaction.without_secrets(text.replace("\r\n", "\n").replace("\r", "\n"), os.environ)
-        self._stream.write("\n".join(map(quoting.printable, plain.split("\n"))))
+        self._stream.write("\n".join(map(quoting.escaped, plain.split("\n"))))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Iterable
 
+from whisper_finetune_api.reading import printable_text
+
 #: A message names what it is about; whoever wants to see more of it has the data.
 LONGEST = 40
 #: What a library says of a fault: it may repeat some of what it was given.
@@ -13,7 +15,7 @@ _END = 22
 
 def quoted(text: object) -> str:
     """Return a text in at most 40 characters, its beginning and its end, with escapes for control characters."""
-    shown = printable(str(text))
+    shown = escaped(str(text))
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - _END - len(_CUT)]}{_CUT}{shown[-_END:]}"
 
 
@@ -28,15 +30,13 @@ def listed(names: Iterable[object]) -> str:
 
 def words_of(error: BaseException) -> str:
     """Return what a library's error says, in one line of at most 160 characters; its class where it says nothing."""
-    shown = printable(" ".join(str(error).split())) or type(error).__name__
+    shown = escaped(" ".join(str(error).split())) or type(error).__name__
     return shown if len(shown) <= _LONGEST_WORDS else shown[: _LONGEST_WORDS - len(_CUT)] + _CUT
 
 
-def printable(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text with escapes for what is no visible character: sequences for terminals, line ends, directions."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return printable_text(text, lambda character: character.encode("unicode_escape").decode())
 
 
 def _counted(names: str, more: int) -> str:

@@ -15,7 +15,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Member
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import printable
+from whisper_finetune_trainer.messages.quoting import escaped
 
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 #: Channels are compared in stretches of a tenth of a second: a recorder may turn a phase over in the middle.
@@ -109,7 +109,7 @@ def _channels(place: AudioPlace) -> Tuple[Samples, int]:
         raise TrainerError("DatasetInvalid", f"audio file {audio_sources.describe(place)} is gone") from error
     except UnreadableSoundError as error:
         raise UndecodableError(
-            f"audio file {audio_sources.describe(place)} cannot be decoded: {printable(str(error))}"
+            f"audio file {audio_sources.describe(place)} cannot be decoded: {escaped(str(error))}"
         ) from error
     if len(found) * SAMPLE_RATE < rate:
         raise UndecodableError(f"audio file {audio_sources.describe(place)} holds no sound: it may be cut off")

@@ -6,7 +6,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 from whisper_finetune_trainer.data.audio.segments import Segment
 from whisper_finetune_trainer.data.text import row_languages
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed, printable, quoted
+from whisper_finetune_trainer.messages.quoting import escaped, listed, quoted
 
 _AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
 _TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")
@@ -91,8 +91,7 @@ def _column(present: Mapping[str, None], wanted: Sequence[str], field: str, list
         if _folded(column) in alike:
             return alike[_folded(column)]
     raise MissingColumnError(
-        f"{field}: no column {printable(' or '.join(wanted))} in {quoted(list_name)}; "
-        f"its columns are {listed(present)}",
+        f"{field}: no column {escaped(' or '.join(wanted))} in {quoted(list_name)}; its columns are {listed(present)}",
         tuple(present),
     )
 
