@@ -51,7 +51,7 @@ def _make(
         result: TrainingResult = train.train(config, folder, reporter, stop, limits)
     except (Exception, Stopped) as error:
         explained = _explained(error, reporter, config)
-        _finish_writing(folder, explained or error)
+        finish_writing(folder, explained or error)
         if explained is not None:
             raise explained from error
         raise
@@ -70,9 +70,12 @@ def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) 
     return explained
 
 
-def _finish_writing(folder: RunFolder, ending: BaseException) -> None:
-    """Have what is on its way written: the next attempt goes on from it, however this one ended."""
-    # The attempt ends for a reason of its own, which must not be hidden.
+def finish_writing(folder: RunFolder, ending: BaseException) -> None:
+    """Have what is on its way written: the next attempt goes on from it, however this one ended.
+
+    The attempt ends for a reason of its own, which must not be hidden: a write that fails now is only logged, unless it
+    is what the attempt ends by.
+    """
     try:
         folder.wait_until_written()
     except Stopped as late:
@@ -80,5 +83,10 @@ def _finish_writing(folder: RunFolder, ending: BaseException) -> None:
             raise
         logger.warning("%s", late)
     except Exception as error:
-        if str(error) != str(ending):
+        if _cause_of(error) is not _cause_of(ending):
             logger.exception("what was on its way could not be written")
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    """Return the failure that an error explains: a write in the background keeps its own, whoever meets it."""
+    return error.__cause__ or error
