@@ -14,7 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import Accelerator, TrainerConfig, TrainingResult
-from whisper_finetune_trainer.entrypoints import attempt, configuration, ending, planning
+from whisper_finetune_trainer.entrypoints import attempt, configuration, dry_run, ending
 from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.messages import logs
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 def plan(arguments: argparse.Namespace) -> int:
     """Print what would be done as JSON; return the exit code of a refused object."""
     try:
-        planned = planning.describe(_config(arguments, Path(tempfile.gettempdir())))
+        planned = dry_run.describe(_config(arguments, Path(tempfile.gettempdir())))
     except TrainerError as error:
         sys.stderr.writelines(logs.cleaned(line) + "\n" for line in error.message.splitlines())
         return error.exit_code
