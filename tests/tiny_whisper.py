@@ -66,7 +66,7 @@ def build(
     torch.manual_seed(0)
     network = WhisperForConditionalGeneration(_config(tokens, window_seconds, changes))
     network.generation_config = _generation_config(tokens, english_only=english_only)
-    model_folder.write(network, tokens, folder)
+    model_folder.write_model_folder(network, tokens, folder)
     return folder
 
 

@@ -35,7 +35,7 @@ def convert(folder: Path, weights: bytes, settings: Mapping[str, Any], ranks: by
     if len(tokenizer) != network.config.vocab_size:
         raise DemoError(f"the tokenizer has {len(tokenizer)} tokens, and the weights have {network.config.vocab_size}")
     network.generation_config = generation_config(tokenizer, settings)
-    model_folder.write(network, tokenizer, folder)
+    model_folder.write_model_folder(network, tokenizer, folder)
     for weights_file in folder.glob("*.safetensors"):
         weights_file.chmod(READABLE_BY_ALL)
 

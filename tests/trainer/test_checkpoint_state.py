@@ -34,8 +34,8 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("piece_bytes", [1, 100, 1 << 30], ids=["a piece each", "some pieces", "one piece"])
 def test_a_state_comes_back_bit_for_bit(tmp_path: Path, piece_bytes: int) -> None:
     written = example()
-    training_state.write(tmp_path, written, piece_bytes)
-    read = training_state.read(tmp_path)
+    training_state.write_state(tmp_path, written, piece_bytes)
+    read = training_state.read_state(tmp_path)
     assert read.values == written.values
     assert set(read.tensors) == set(written.tensors)
     for name, tensor in written.tensors.items():
@@ -46,7 +46,7 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path, piece_bytes: int) -> Non
 
 def test_no_piece_is_larger_than_asked_for_unless_one_tensor_is(tmp_path: Path) -> None:
     tensors = {f"layer {number}": torch.zeros(100) for number in range(10)}
-    training_state.write(tmp_path, State({**tensors, "large": torch.zeros(1000)}, {}), piece_bytes=800)
+    training_state.write_state(tmp_path, State({**tensors, "large": torch.zeros(1000)}, {}), piece_bytes=800)
     assert sorted(len(header_of(path)) for path in tmp_path.glob("*.safetensors")) == [1, 2, 2, 2, 2, 2]
 
 
@@ -58,7 +58,7 @@ def header_of(path: Path) -> dict[str, object]:
 
 
 def test_every_file_is_safetensors_or_json(tmp_path: Path) -> None:
-    training_state.write(tmp_path, example())
+    training_state.write_state(tmp_path, example())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state-00000.safetensors", "state.json"]
     assert set(header_of(tmp_path / "state-00000.safetensors")) == set(example().tensors)
     assert json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))["step"] == 40
@@ -66,4 +66,4 @@ def test_every_file_is_safetensors_or_json(tmp_path: Path) -> None:
 
 def test_a_value_that_json_cannot_say_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        training_state.write(tmp_path, State({}, {"loss": float("nan")}))
+        training_state.write_state(tmp_path, State({}, {"loss": float("nan")}))

@@ -22,7 +22,7 @@ def read(changes: dict[str, Any] | None = None, spec: dict[str, Any] | None = No
     """Return what is read of the configuration with other fields in it, beside the operator's number."""
     sent = {**CONFIG.to_json_object(), **(changes or {})}
     sent["spec"] = {**sent["spec"], **(spec or {})}
-    return configuration.from_environment({CONFIG_ENV: json.dumps(sent), CONTRACT_ENV: str(number)})
+    return configuration.config_of_environment({CONFIG_ENV: json.dumps(sent), CONTRACT_ENV: str(number)})
 
 
 def refusal(*sent: Any, **more: Any) -> TrainerError:
@@ -74,7 +74,7 @@ def test_nothing_that_the_operator_says_is_guessed(changes: dict[str, Any], says
 
 def test_what_an_older_operator_does_not_say_is_named() -> None:
     with pytest.raises(TrainerError, match="is of another version: name: Field required; namespace: Field") as raised:
-        configuration.from_environment({CONFIG_ENV: "{}"})
+        configuration.config_of_environment({CONFIG_ENV: "{}"})
     assert raised.value.reason == "VersionMismatch"
 
 
@@ -104,7 +104,7 @@ def test_answers_are_in_the_operators_contract() -> None:
 
 
 def test_a_mismatch_ends_the_pod_with_its_own_code() -> None:
-    ended = ending.of_attempt(lambda: read(spec={"priority": "low"}), Reporter())
+    ended = ending.ending_of_attempt(lambda: read(spec={"priority": "low"}), Reporter())
     assert (ended.exit_code, ended.result.reason) == (76, "VersionMismatch")
 
 

@@ -27,12 +27,12 @@ def test_the_smallest_quota_of_a_cgroup_and_its_parents_holds(tmp_path: Path) ->
     (pod / "container").mkdir(parents=True)
     (pod / "cpu.max").write_text("200000 100000\n", encoding="utf-8")
     (pod / "container" / "cpu.max").write_text("max 100000\n", encoding="utf-8")
-    assert list(cpu_count.quotas(tmp_path, "0::/kubepods/pod1/container\n")) == [2.0]
+    assert list(cpu_count.cpu_quotas(tmp_path, "0::/kubepods/pod1/container\n")) == [2.0]
 
 
 def test_the_limit_of_a_container_that_sees_its_own_root(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("300000 100000\n", encoding="utf-8")
-    assert list(cpu_count.quotas(tmp_path, "0::/\n")) == [3.0]
+    assert list(cpu_count.cpu_quotas(tmp_path, "0::/\n")) == [3.0]
 
 
 def test_the_limit_of_cgroup_v1_where_the_path_is_the_hosts(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_the_limit_of_cgroup_v1_where_the_path_is_the_hosts(tmp_path: Path) -> N
     (folder / "cpu.cfs_quota_us").write_text("400000\n", encoding="utf-8")
     (folder / "cpu.cfs_period_us").write_text("100000\n", encoding="utf-8")
     membership = "7:memory:/kubepods/pod1\n4:cpu,cpuacct:/kubepods/pod1\n0::/\n"
-    assert list(cpu_count.quotas(tmp_path, membership)) == [4.0]
+    assert list(cpu_count.cpu_quotas(tmp_path, membership)) == [4.0]
 
 
 def test_this_process_has_cpus() -> None:

@@ -36,12 +36,12 @@ FOLDERS = {
 
 @pytest.mark.parametrize(("names", "said"), FOLDERS.values(), ids=FOLDERS)
 def test_folders_that_are_known(names: list[str], said: str) -> None:
-    assert said in foreign_models.of_folder(names)
+    assert said in foreign_models.advice_for_folder(names)
 
 
 @pytest.mark.parametrize("names", [[], ["README.md"], ["config.json", "vocab.json"], ["audio", "train.jsonl"]])
 def test_folders_that_nobody_knows(names: list[str]) -> None:
-    assert foreign_models.of_folder(names) == ""
+    assert foreign_models.advice_for_folder(names) == ""
 
 
 WEIGHTS = {
@@ -56,8 +56,8 @@ WEIGHTS = {
 
 @pytest.mark.parametrize(("names", "said"), WEIGHTS.values(), ids=WEIGHTS)
 def test_weights_that_are_known(names: list[str], said: str) -> None:
-    assert said in foreign_models.of_weights(names)
+    assert said in foreign_models.advice_for_weights(names)
 
 
 def test_weights_that_nobody_knows() -> None:
-    assert foreign_models.of_weights(["model.encoder.other"]) == ""
+    assert foreign_models.advice_for_weights(["model.encoder.other"]) == ""

@@ -154,7 +154,7 @@ def test_what_a_machine_lacks_is_said_and_tried_again(error: Exception, message:
     def fail() -> Any:
         raise error
 
-    ended = ending.of_attempt(fail, Reporter())
+    ended = ending.ending_of_attempt(fail, Reporter())
     assert (ended.exit_code, ended.result.reason) == (1, None)
     assert ended.result.message.startswith(message)
     assert "give the runtime" in ended.result.message
@@ -179,7 +179,7 @@ def test_an_attempt_that_runs_out_of_memory_says_in_which_stage(
     config = config_on("cuda").model_copy(
         update={"volumes": {"speech": str(tmp_path)}, "scratch_folder": str(tmp_path)}
     )
-    ended = ending.of_attempt(lambda: attempt.make(config, reporter, StopRequest()), reporter)
+    ended = ending.ending_of_attempt(lambda: attempt.make_attempt(config, reporter, StopRequest()), reporter)
     assert (ended.exit_code, ended.result.reason) == (64, "OutOfMemory")
     assert ended.result.message == (
         "accelerator cuda: out of memory while evaluating; 2.00 GiB more were asked for; "
@@ -206,5 +206,5 @@ def test_a_card_is_asked_for_its_memory_only_where_that_ran_out(
         update={"volumes": {"speech": str(tmp_path)}, "scratch_folder": str(tmp_path)}
     )
     with pytest.raises(type(error)) as caught:
-        attempt.make(config, Reporter(), StopRequest())
+        attempt.make_attempt(config, Reporter(), StopRequest())
     assert caught.value is error

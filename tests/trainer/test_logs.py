@@ -33,7 +33,7 @@ WRITERS = {
 PROGRAM = """
 import logging, sys, threading, warnings
 from whisper_finetune_trainer.messages import logs
-logs.start()
+logs.start_log()
 logs.guard_streams()
 text = "clip \\x1b]52;c;cm0=\\x07\\x1b[2J\\x9b2J\\r\\u202e {token} https://me:hunter2@store\\n"
 text += "2026-01-01 INFO all is well"

@@ -33,11 +33,11 @@ class Spelling:
     ],
 )
 def test_no_speech_has_as_many_tokens_as_a_text_may_have(seconds: float, tokens: int) -> None:
-    assert generation.most_tokens(seconds) > 1.3 * tokens
+    assert generation.most_spoken_tokens(seconds) > 1.3 * tokens
 
 
 def test_a_text_of_a_short_clip_cannot_become_hundreds_of_words() -> None:
-    assert generation.most_tokens(0.7) == 16 + 45
+    assert generation.most_spoken_tokens(0.7) == 16 + 45
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Planner:
 
     def __call__(self, *command_line: object) -> Plan:
         try:
-            code = workstation.plan(arguments.parse(["plan", *map(str, command_line)]))
+            code = workstation.print_plan(arguments.parse_arguments(["plan", *map(str, command_line)]))
         except SystemExit as error:
             code = int(error.code or 0)
         return Plan(code, *self._captured.readouterr())

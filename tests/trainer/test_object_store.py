@@ -235,7 +235,9 @@ def test_other_faults_of_a_connection_are_tried_again(error: Exception) -> None:
 
 
 def test_a_certificate_of_the_hub_is_not_tried_again() -> None:
-    asked = hub.explained("model", "team/x", None, missing="ModelNotFound", page="https://huggingface.co/team/x")
+    asked = hub.explain_hub_faults(
+        "model", "team/x", None, missing="ModelNotFound", page="https://huggingface.co/team/x"
+    )
     with pytest.raises(TrainerError, match="Hub that is asked for team/x is not trusted") as caught, asked:
         raise _raised(FileNotFoundError("offline"), ssl.SSLCertVerificationError(1, _UNTRUSTED))
     assert caught.value.reason == "ConfigInvalid"

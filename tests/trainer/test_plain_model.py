@@ -159,7 +159,9 @@ def test_adapters_code_and_templates_are_not_loaded(tmp_path: Path, volume: Path
         (folder / name).write_text("{}", encoding="utf-8")
     edit(folder / "tokenizer_config.json", tokenizer_file="/etc/passwd", auto_map={"AutoTokenizer": ["evil.M", None]})
     edit(folder / "generation_config.json", custom_generate="evil/repo", cache_implementation="quantized")
-    with plain_model.made_of(folder, Mount(str(volume), "claim speech"), "pvc://speech/model", str(tmp_path)) as plain:
+    with plain_model.make_plain_folder(
+        folder, Mount(str(volume), "claim speech"), "pvc://speech/model", str(tmp_path)
+    ) as plain:
         names = {path.name for path in plain.iterdir()}
         assert not names & {"custom_generate", "adapter_config.json", "adapter_model.safetensors", "evil.py"}
         assert not [name for name in names if "template" in name]

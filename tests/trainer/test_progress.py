@@ -53,7 +53,7 @@ def frequent_switches() -> Iterator[None]:
 
 
 def test_progress_is_the_report_with_the_uid(reporter: Reporter) -> None:
-    port = progress_server.serve(make_config(make_spec()), reporter, host="127.0.0.1")
+    port = progress_server.serve_progress(make_config(make_spec()), reporter, host="127.0.0.1")
     content_type, text = get(port, "/progress")
     answer = json.loads(text)
     assert content_type == "application/json"
@@ -69,7 +69,7 @@ def test_progress_is_the_report_with_the_uid(reporter: Reporter) -> None:
 
 
 def test_metrics_are_the_newest_values(reporter: Reporter) -> None:
-    port = progress_server.serve(make_config(make_spec()), reporter, host="127.0.0.1")
+    port = progress_server.serve_progress(make_config(make_spec()), reporter, host="127.0.0.1")
     _, text = get(port, "/metrics")
     lines = text.splitlines()
     assert 'whisper_finetune_trainer_run_info{name="demo",namespace="speech",uid="' + UID + '"} 1.0' in lines
@@ -102,7 +102,7 @@ def _has_ipv6() -> bool:
     ],
 )
 def test_pods_of_either_address_family_are_answered(reporter: Reporter, host: str) -> None:
-    port = progress_server.serve(make_config(make_spec()), reporter)
+    port = progress_server.serve_progress(make_config(make_spec()), reporter)
     with urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=10) as answer:
         assert TrainerReport.model_validate_json(answer.read()).uid == UID
 
@@ -116,19 +116,19 @@ def test_a_node_without_ipv6_answers_by_ipv4(reporter: Reporter, monkeypatch: py
         made(self, family, *arguments, **keywords)
 
     monkeypatch.setattr(socket.socket, "__init__", without_ipv6)
-    port = progress_server.serve(make_config(make_spec()), reporter)
+    port = progress_server.serve_progress(make_config(make_spec()), reporter)
     assert get(port, "/progress")
 
 
 def test_a_port_in_use_is_not_sought_by_the_other_family(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104 (what a pod's neighbour on its host would have)
         port = taken.getsockname()[1]
-        assert progress_server.serve(make_config(make_spec(), port=port), Reporter()) == 0
+        assert progress_server.serve_progress(make_config(make_spec(), port=port), Reporter()) == 0
     assert f"port {port} cannot be had" in caplog.text
 
 
 def test_other_paths_are_not_found_and_say_which_there_are(reporter: Reporter) -> None:
-    port = progress_server.serve(make_config(make_spec()), reporter, host="127.0.0.1")
+    port = progress_server.serve_progress(make_config(make_spec()), reporter, host="127.0.0.1")
     with pytest.raises(urllib.error.HTTPError) as raised:
         get(port, "/")
     assert raised.value.code == 404
@@ -138,12 +138,12 @@ def test_other_paths_are_not_found_and_say_which_there_are(reporter: Reporter) -
 def test_a_port_in_use_costs_the_progress_but_not_the_run(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert progress_server.serve(make_config(make_spec(), port=port), Reporter(), host="127.0.0.1") == 0
+        assert progress_server.serve_progress(make_config(make_spec(), port=port), Reporter(), host="127.0.0.1") == 0
     assert f"port {port} cannot be had" in caplog.text
 
 
 def test_a_client_that_sends_nothing_holds_nobody_up(reporter: Reporter) -> None:
-    port = progress_server.serve(make_config(make_spec()), reporter, host="127.0.0.1")
+    port = progress_server.serve_progress(make_config(make_spec()), reporter, host="127.0.0.1")
     with socket.create_connection(("127.0.0.1", port)):
         assert get(port, "/progress")
 
@@ -266,8 +266,8 @@ def test_what_is_shown_of_an_evaluation() -> None:
     reporter = Reporter()
     reporter.enter("Evaluating", clips_to_evaluate=20)
     reporter.clips_done(7)
-    assert progress_display.describe(reporter.snapshot()) == "evaluated 7 of 20 clips"
-    assert progress_display.describe(Snapshot()) == ""
+    assert progress_display.describe_progress(reporter.snapshot()) == "evaluated 7 of 20 clips"
+    assert progress_display.describe_progress(Snapshot()) == ""
 
 
 def test_how_far_an_evaluation_is_can_be_read_by_the_operator(reporter: Reporter) -> None:
@@ -315,4 +315,4 @@ def test_the_bar_shows_step_and_loss(capsys: pytest.CaptureFixture[str], reporte
     ("seconds", "text"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (3570, "1 h 0 min"), (12000, "3 h 20 min")]
 )
 def test_durations_are_written_as_people_read_them(seconds: int, text: str) -> None:
-    assert progress_display.duration(seconds) == text
+    assert progress_display.rough_duration(seconds) == text

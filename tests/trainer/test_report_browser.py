@@ -64,7 +64,7 @@ def chromium() -> Iterator[Browser]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a report with the sound of each clip that is shown, one of them with a script for its text."""
     folder = tmp_path_factory.mktemp("report")
-    data = report_data.gather(finished_trainings.make(texts=(SCRIPT,), heard=("sei",)))
+    data = report_data.gather_report(finished_trainings.make(texts=(SCRIPT,), heard=("sei",)))
     clips = [change.clip for change in data.changes.shown_in_turn()]
     sounds = clip_sounds.data_uris(clips, lambda clip: tiny_whisper.tone(1, clip.seconds))
     path = folder / "report.html"

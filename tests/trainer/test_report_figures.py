@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import clip_lengths, intervals, wer
 from whisper_finetune_trainer.evaluation.intervals import Interval, Rate
 from whisper_finetune_trainer.report import charts, interval_chart, report_data, report_figures, run_facts
-from whisper_finetune_trainer.report.charts import Measured
+from whisper_finetune_trainer.report.charts import MeasuredStep
 from whisper_finetune_trainer.report.report_figures import Headline
 
 _CHANCE = "holds zero: chance may explain the difference"
@@ -95,7 +95,7 @@ def test_without_words_there_is_nothing_to_compare() -> None:
     finished = finished_trainings.make()
     empty = wer.measure(["..."] * 48, ["x"] * 48, "it", {})
     evaluation = dataclasses.replace(finished.baseline, measurement=empty)
-    data = report_data.gather(dataclasses.replace(finished, baseline=evaluation, final=evaluation))
+    data = report_data.gather_report(dataclasses.replace(finished, baseline=evaluation, final=evaluation))
     assert (data.headline, data.intervals, data.lengths, data.changes.total) == (None, None, (), 0)
 
 
@@ -110,12 +110,12 @@ def test_without_words_there_is_nothing_to_compare() -> None:
     ],
 )
 def test_axes_have_few_round_values(high: float, values: tuple[float, ...]) -> None:
-    assert charts.ticks(high) == pytest.approx(values)
+    assert charts.axis_ticks(high) == pytest.approx(values)
 
 
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (2.5, "2.5"), (1e-5, "1e-5"), (2000, "2000"), (1e6, "1e6")])
 def test_values_of_an_axis_are_short(value: float, text: str) -> None:
-    assert charts.label(value) == text
+    assert charts.tick_label(value) == text
 
 
 def test_a_line_is_thinned_by_means_and_keeps_its_end() -> None:
@@ -135,7 +135,10 @@ def test_a_smoothed_line_keeps_its_ends_and_its_mean() -> None:
 
 
 def test_the_error_rate_starts_at_the_baseline_and_marks_each_model() -> None:
-    measured = (Measured(100, 20.0, is_kept=False, is_final=False), Measured(200, 10.0, is_kept=True, is_final=True))
+    measured = (
+        MeasuredStep(100, 20.0, is_kept=False, is_final=False),
+        MeasuredStep(200, 10.0, is_kept=True, is_final=True),
+    )
     chart = charts.error_rate_curve(40.0, measured, 200, "Word error rate")
     assert chart.level is not None
     assert chart.level.label == "baseline 40.00"
@@ -158,7 +161,7 @@ def test_curves_of_no_step_at_all_are_empty_but_there() -> None:
 
 def test_a_row_of_the_interval_chart_lies_on_its_axis() -> None:
     rate = Rate(25.0, Interval(0.0, 50.0))
-    chart = interval_chart.draw([interval_chart.Row("all", rate, rate)])
+    chart = interval_chart.draw_intervals([interval_chart.IntervalRow("all", rate, rate)])
     before, after = chart.rows[0].whiskers
     assert (before.low, before.high) == (chart.left, chart.right)
     assert before.x == (chart.left + chart.right) / 2
@@ -168,7 +171,7 @@ def test_a_row_of_the_interval_chart_lies_on_its_axis() -> None:
 
 def test_the_manifest_can_be_applied_again() -> None:
     config = finished_trainings.make().config
-    text = run_facts.manifest(config)
+    text = run_facts.manifest_yaml(config)
     described = yaml.safe_load(text)
     assert WhisperFineTuneSpec.model_validate(described["spec"]) == config.spec
     # A reader of YAML 1.2, such as kubectl's, takes it for a number without its quotes.
@@ -180,7 +183,7 @@ def test_the_manifest_can_be_applied_again() -> None:
     [(0.04, "0.0 s"), (59.4, "59.4 s"), (60, "1 min 0 s"), (3_599.6, "1 h 0 min"), (9_000, "2 h 30 min")],
 )
 def test_times_as_people_say_them(seconds: float, text: str) -> None:
-    assert run_facts.duration(seconds) == text
+    assert run_facts.duration_text(seconds) == text
 
 
 def test_the_hours_of_all_devices_count() -> None:
@@ -198,7 +201,7 @@ def test_the_report_and_the_status_say_the_same_of_the_clips_that_never_loop() -
     references = [*map(str, range(12)), *["..."] * 12]
     before = wer.measure(references, [""] * 24, "it", {}, loops=(5,))
     after = wer.measure(references, [*map(str, range(8)), *[""] * 16], "it", {})
-    figures, rest = report_figures.headline(before, after), wer.without_loops(before, after)
+    figures, rest = report_figures.make_headline(before, after), wer.without_loops(before, after)
     assert figures is not None
     assert figures.without_loops is not None
     assert rest is not None

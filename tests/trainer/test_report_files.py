@@ -25,7 +25,7 @@ def test_one_is_written_where_the_other_cannot_be(
     folder = RunFolder(VolumeStorage(tmp_path, "demo"), FOLDER, "pvc://speech/runs", UID, "f" * 64)
     folder.prepare()
     (tmp_path / FOLDER / in_the_way / "a folder").mkdir(parents=True)
-    result = report_files.write(folder, finished_trainings.make(clips=12))
+    result = report_files.write_report(folder, finished_trainings.make(clips=12))
     assert result.report == named
     assert (tmp_path / FOLDER / left).stat().st_size > 1000
     assert "cannot be written; the run goes on without" in caplog.text

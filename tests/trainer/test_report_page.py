@@ -39,7 +39,7 @@ class Page(HTMLParser):
 
 
 def render(finished: FinishedTraining) -> str:
-    return report_files.render_page(report_data.gather(finished), SOUND)
+    return report_files.render_page(report_data.gather_report(finished), SOUND)
 
 
 def test_the_page_is_the_golden_one() -> None:
@@ -125,16 +125,16 @@ def test_the_page_can_be_read_without_seeing_it() -> None:
 def test_only_clips_that_fit_have_a_sound() -> None:
     finished = finished_trainings.make(clips=9, texts=("uno due tre",), heard=("sei sette otto",))
     assert len(Page(render(finished)).all("audio")) <= 1
-    shown = report_data.gather(finished).changes.shown_in_turn()
+    shown = report_data.gather_report(finished).changes.shown_in_turn()
     sounds = {change.clip.identifier: "data:audio/mpeg;base64,AAAA" for change in shown}
-    page = Page(report_files.render_page(report_data.gather(finished), sounds))
+    page = Page(report_files.render_page(report_data.gather_report(finished), sounds))
     assert len(page.all("audio")) == len(shown)
 
 
 def test_loops_are_named_and_their_figures_stand_beside() -> None:
     loop = "uno due tre " * 60
     finished = finished_trainings.make(clips=9, texts=("uno due tre",), heard=(loop,))
-    data = report_data.gather(finished)
+    data = report_data.gather_report(finished)
     words = Page(render(finished)).words
     text = " ".join("".join(words).split())
     assert "Loops, texts that never end or repeat their end: 1 before, 0 after." in text

@@ -42,12 +42,12 @@ def raising(error: BaseException) -> Callable[[], TrainingResult]:
 
 def test_a_good_ending() -> None:
     done = TrainingResult(message="normalized WER 28.00 -> 21.60 %")
-    assert ending.of_attempt(lambda: done, Reporter()) == Ending(0, done)
+    assert ending.ending_of_attempt(lambda: done, Reporter()) == Ending(0, done)
 
 
 def test_a_bad_ending_carries_all_that_is_known() -> None:
     error = TrainerError("DatasetInvalid", "3 of 10 clips cannot be used")
-    ended = ending.of_attempt(raising(error), reporter_at_step_40())
+    ended = ending.ending_of_attempt(raising(error), reporter_at_step_40())
     message = json.loads(ending.termination_message(ended.result))
     assert message["progress"].pop("updateTime")
     assert ended.exit_code == 65
@@ -64,7 +64,7 @@ def test_a_bad_ending_carries_all_that_is_known() -> None:
 
 @pytest.mark.parametrize("cause", [cause for cause in causes.CAUSES if cause.exit_code], ids=lambda cause: cause.reason)
 def test_every_cause_of_the_table_ends_with_its_exit_code(cause: causes.Cause) -> None:
-    ended = ending.of_attempt(raising(TrainerError(cause.reason, "because")), Reporter())
+    ended = ending.ending_of_attempt(raising(TrainerError(cause.reason, "because")), Reporter())
     assert (ended.exit_code, ended.result.reason) == (cause.exit_code, cause.reason)
 
 
@@ -91,7 +91,7 @@ def test_a_cause_without_an_exit_code_is_no_trainer_error() -> None:
 def test_endings_without_a_cause_are_tried_again(
     error: BaseException, exit_code: int, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ended = ending.of_attempt(raising(error), reporter_at_step_40())
+    ended = ending.ending_of_attempt(raising(error), reporter_at_step_40())
     assert (ended.exit_code, ended.result.reason, ended.result.message) == (exit_code, None, message)
     assert exit_code not in causes.FINAL_EXIT_CODES
     assert "Traceback" not in ending.termination_message(ended.result).decode()
@@ -99,7 +99,7 @@ def test_endings_without_a_cause_are_tried_again(
 
 
 def test_a_stop_before_the_first_checkpoint_says_so() -> None:
-    ended = ending.of_attempt(raising(Stopped()), Reporter())
+    ended = ending.ending_of_attempt(raising(Stopped()), Reporter())
     assert ended.result.message == "stopped by SIGTERM before the first checkpoint"
 
 
@@ -181,7 +181,7 @@ def test_a_result_that_fits_is_left_as_it_is() -> None:
 
 
 def test_a_long_message_is_cut_and_says_so() -> None:
-    ended = ending.of_attempt(raising(TrainerError("ConfigInvalid", "x" * 5000)), Reporter())
+    ended = ending.ending_of_attempt(raising(TrainerError("ConfigInvalid", "x" * 5000)), Reporter())
     assert len(ended.result.message) == 1024
     assert ended.result.message.endswith(" ...")
 

@@ -150,7 +150,7 @@ def test_manifest_entries_stay_below_their_folder() -> None:
     entry = {"bytes": 1, "sha256": "0" * 64}
     for name in ("../other", "/etc/passwd", "a/../../b"):
         content = json.dumps({"uid": UID, "trainingFields": FIELDS, "step": 1, "files": {name: entry}})
-        assert folder_manifest.parse(content.encode()) is None
+        assert folder_manifest.parse_manifest(content.encode()) is None
 
 
 def test_pruning_keeps_the_newest_and_what_is_asked_for(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ VOLUME = OutputNeed(folder_bytes=100, least_folders=0, most_folders=0)
     ],
 )
 def test_the_output_comes_first(limit_bytes: int, need: OutputNeed, resumed_bytes: int, shares: ScratchShares) -> None:
-    assert scratch_space.divide(limit_bytes, need, resumed_bytes, "s3://models/it") == shares
+    assert scratch_space.divide_scratch(limit_bytes, need, resumed_bytes, "s3://models/it") == shares
     assert shares.output_bytes + shares.sounds_bytes + shares.encoder_outputs_bytes <= limit_bytes
 
 
@@ -33,5 +33,5 @@ def test_the_output_comes_first(limit_bytes: int, need: OutputNeed, resumed_byte
 def test_an_output_that_does_not_fit_is_refused_with_the_numbers(need: OutputNeed) -> None:
     large = OutputNeed(need.folder_bytes * 10**8, need.least_folders, need.most_folders)
     with pytest.raises(TrainerError, match=r"s3://models/it .* GB of scratch space, and there are 5.0 GB") as ended:
-        scratch_space.divide(5 * 10**9, large, 0, "s3://models/it")
+        scratch_space.divide_scratch(5 * 10**9, large, 0, "s3://models/it")
     assert ended.value.reason == "ConfigInvalid"

@@ -17,7 +17,7 @@ from whisper_finetune_trainer.entrypoints import secret_environment
 _PROGRAM = """
 import os, sys
 from whisper_finetune_trainer.entrypoints import secret_environment
-secret_environment.hide(sys.argv[1:])
+secret_environment.hide_secrets(sys.argv[1:])
 shown = open("/proc/self/environ", "rb").read().decode()
 print(os.getpid(), sys.argv[1:], os.environ.get("HF_TOKEN"), os.environ.get("AWS_SECRET_ACCESS_KEY"))
 print(sorted(name for name in os.environ if "SECRETS" in name), len(os.listdir("/proc/self/fd")))
@@ -65,5 +65,5 @@ def test_a_system_that_refuses_files_without_names_keeps_its_secrets_where_they_
     monkeypatch.setenv("HF_TOKEN", "hf_TOPSECRET")
     # As of the kernel's vm.memfd_noexec=2.
     monkeypatch.setattr(os, "memfd_create", refused)
-    secret_environment.hide([])
+    secret_environment.hide_secrets([])
     assert os.environ["HF_TOKEN"] == "hf_TOPSECRET"  # noqa: S105 (a marker)

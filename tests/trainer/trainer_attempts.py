@@ -67,7 +67,7 @@ class Volume:
         reporter = Reporter()
         reporter.listen(on_change)
         with _own_signals() as stop:
-            return ending.of_attempt(lambda: attempt.make(config, reporter, stop, limits), reporter)
+            return ending.ending_of_attempt(lambda: attempt.make_attempt(config, reporter, stop, limits), reporter)
 
     def names(self, path: str = "") -> list[str]:
         return sorted(entry.name for entry in (self.run / path).iterdir())

@@ -30,11 +30,11 @@ def known_as(*names: str) -> Any:
 def trainer_reads_config(environment: Mapping[str, str]) -> list[Any]:
     """Return the exit code and reason that the trainer ends with, and its message; 0 where it would begin."""
     from_environment = known_as(
-        "whisper_finetune_trainer.entrypoints.configuration:from_environment",
+        "whisper_finetune_trainer.entrypoints.configuration:config_of_environment",
         "whisper_finetune_trainer.configuration:from_environment",
     )
     of_attempt = known_as(
-        "whisper_finetune_trainer.entrypoints.ending:of_attempt", "whisper_finetune_trainer.ending:of_attempt"
+        "whisper_finetune_trainer.entrypoints.ending:ending_of_attempt", "whisper_finetune_trainer.ending:of_attempt"
     )
     reporter = known_as("whisper_finetune_trainer.progress.progress:Reporter")
 
@@ -85,14 +85,23 @@ def trainer_digests_spec(spec: Mapping[str, Any]) -> str:
 
 def trainer_reads_manifest(content: str) -> bool:
     """Return whether the trainer takes a folder with that manifest."""
-    parse = known_as("whisper_finetune_trainer.output.folder_manifest:parse")
+    parse = known_as(
+        "whisper_finetune_trainer.output.folder_manifest:parse_manifest",
+        "whisper_finetune_trainer.output.folder_manifest:parse",
+    )
     return parse(content.encode()) is not None
 
 
 def trainer_writes_manifest(folder: str) -> str:
     """Return the manifest that the trainer writes for a folder."""
-    describe = known_as("whisper_finetune_trainer.output.folder_manifest:describe")
-    render = known_as("whisper_finetune_trainer.output.folder_manifest:render")
+    describe = known_as(
+        "whisper_finetune_trainer.output.folder_manifest:describe_folder",
+        "whisper_finetune_trainer.output.folder_manifest:describe",
+    )
+    render = known_as(
+        "whisper_finetune_trainer.output.folder_manifest:render_manifest",
+        "whisper_finetune_trainer.output.folder_manifest:render",
+    )
     written: str = render(describe(Path(folder), "uid", "f" * 64, 7)).decode()
     return written
 

@@ -9,8 +9,8 @@ from whisper_finetune_trainer.machine import stopping
 
 if __name__ == "__main__":
     # Before anything else is loaded: that takes a while, and the process may begin anew.
-    stopping.hold()
-    secret_environment.hide(sys.argv[1:])
+    stopping.hold_stop_signal()
+    secret_environment.hide_secrets(sys.argv[1:])
 
 from whisper_finetune_trainer.entrypoints import arguments, ending, pod, workstation
 from whisper_finetune_trainer.messages import logs
@@ -18,22 +18,22 @@ from whisper_finetune_trainer.messages import logs
 
 def main(command_line: Sequence[str]) -> int:
     """Do what the command line says; return the exit code."""
-    given = arguments.parse(command_line)
-    logs.start()
+    given = arguments.parse_arguments(command_line)
+    logs.start_log()
     # A crash inside a library leaves at least where it was in the log.
     faulthandler.enable()
     if given.command == "run":
-        return workstation.run(given)
+        return workstation.run_on_workstation(given)
     if given.command in ("plan", "compile"):
         # Nothing is to be saved.
-        stopping.release()
+        stopping.release_stop_signal()
     if given.command == "plan":
-        return workstation.plan(given)
+        return workstation.print_plan(given)
     if given.command == "compile":
         return workstation.compile_graph(given)
     logs.guard_streams()
-    return pod.run(given.termination_log)
+    return pod.run_in_pod(given.termination_log)
 
 
 if __name__ == "__main__":
-    ending.leave(main(sys.argv[1:]))
+    ending.leave_process(main(sys.argv[1:]))

@@ -61,7 +61,7 @@ class Checkpoints:
         with self._folder.newest_to_resume() as opened:
             if opened is None:
                 return 0
-            state = training_state.read(opened.local)
+            state = training_state.read_state(opened.local)
             path, step = opened.stored.path, opened.stored.manifest.step
             is_of_other_clips = state.values["data"] != self._data_digest
             if not is_of_other_clips:
@@ -88,7 +88,7 @@ class Checkpoints:
         tensors, values = self._backend.state()
         _require_finite(tensors, step)
         state = State(tensors, {"backend": values, "data": self._data_digest, "steps": self._steps.values()})
-        self._folder.write_folder(_path(RESUME, step), step, lambda folder: training_state.write(folder, state))
+        self._folder.write_folder(_path(RESUME, step), step, lambda folder: training_state.write_state(folder, state))
         self._folder.prune(RESUME, _KEPT_STATES)
         self._saved(step)
         self._folder.after_writes(self._tell)
@@ -142,7 +142,7 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def _tell(self) -> None:
-        self._reporter.tell(checkpoints=earlier_attempts.checkpoints(self._folder, (CHECKPOINTS, RESUME)))
+        self._reporter.tell(checkpoints=earlier_attempts.reported_checkpoints(self._folder, (CHECKPOINTS, RESUME)))
 
 
 def _require_finite(tensors: Mapping[str, torch.Tensor], step: int) -> None:

@@ -13,7 +13,7 @@ RESULT_FILE = "result.json"
 _REPORTED = 10
 
 
-def checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedCheckpoint, ...]:
+def reported_checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedCheckpoint, ...]:
     """Return the newest whole checkpoints of the kinds as the operator is told of them, oldest first.
 
     Where nobody could reach them, there are none to tell of.
@@ -36,16 +36,16 @@ def checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedChec
 def finished_result(folder: RunFolder) -> Optional[TrainingResult]:
     """Return the result of this run where its final model is whole, else None."""
     model = folder.stored(MODEL)
-    result = record.understood(TrainingResult, folder.read_json(RESULT_FILE))
+    result = record.understand_record(TrainingResult, folder.read_json(RESULT_FILE))
     if model is None or result is None or result.model is None:
         return None
     # A result without its model is that of an attempt which was killed before the model was whole.
     return result if result.model.sha256 == model.sha256 else None
 
 
-def tell(config: TrainerConfig, folder: RunFolder, reporter: Reporter) -> None:
+def tell_earlier_progress(config: TrainerConfig, folder: RunFolder, reporter: Reporter) -> None:
     """Tell the reporter: an ending before this attempt adds anything carries it too."""
     baseline = evaluation_record.read(folder, evaluation_record.BASELINE_STEP)
-    known = checkpoints(folder, (CHECKPOINTS, RESUME))
+    known = reported_checkpoints(folder, (CHECKPOINTS, RESUME))
     reporter.tell(baseline=baseline.figures if baseline else None, checkpoints=known)
     reporter.resume_at(known[-1].step if known else 0, config.schedule.steps)

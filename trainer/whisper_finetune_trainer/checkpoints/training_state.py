@@ -29,12 +29,12 @@ class State:
     values: Mapping[str, Any]
 
 
-def largest_bytes(network: torch.nn.Module) -> int:
+def largest_state_bytes(network: torch.nn.Module) -> int:
     """Return what a state of a network takes at most: its weights and Adam's two moments, as float32."""
     return sum(weight.numel() for weight in network.parameters()) * 3 * 4
 
 
-def write(folder: Path, state: State, piece_bytes: int = _PIECE_BYTES) -> None:
+def write_state(folder: Path, state: State, piece_bytes: int = _PIECE_BYTES) -> None:
     """Write the state's files into an existing folder."""
     for number, names in enumerate(_pieces(state.tensors, piece_bytes)):
         piece = {name: state.tensors[name].detach().cpu().contiguous() for name in names}
@@ -43,7 +43,7 @@ def write(folder: Path, state: State, piece_bytes: int = _PIECE_BYTES) -> None:
     (folder / _VALUES_FILE).write_text(values, encoding="utf-8")
 
 
-def read(folder: Path) -> State:
+def read_state(folder: Path) -> State:
     """Return the state that `write` wrote; its manifest has been verified, so nothing here is expected to fail."""
     tensors: Dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("state-*.safetensors")):

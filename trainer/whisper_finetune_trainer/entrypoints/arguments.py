@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(causes.EXIT_CONFIG)
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the arguments; ends the process with 64 where they are wrong."""
     parser = _Parser(
         prog="whisper_finetune_trainer",

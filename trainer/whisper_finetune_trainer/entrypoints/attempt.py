@@ -21,7 +21,9 @@ from whisper_finetune_trainer.training import finished_run
 logger = logging.getLogger(__name__)
 
 
-def make(config: TrainerConfig, reporter: Reporter, stop: StopRequest, limits: StreamLimits = LIMITS) -> TrainingResult:
+def make_attempt(
+    config: TrainerConfig, reporter: Reporter, stop: StopRequest, limits: StreamLimits = LIMITS
+) -> TrainingResult:
     """Train, or report what an earlier attempt finished; raises what `train.train` raises."""
     logger.info(
         "run %s/%s (%s): %s on %s", config.namespace, config.name, config.uid, config.spec.model, config.accelerator
@@ -42,7 +44,7 @@ def _make(
         logger.info("the model of this run is whole: reporting it")
         return finished_run.report(config, folder, finished, reporter)
     folder.prepare()
-    earlier_attempts.tell(config, folder, reporter)
+    earlier_attempts.tell_earlier_progress(config, folder, reporter)
     thread_waiting.make_passive()
     with stop.interruptible():
         # torch and transformers take seconds to load: nothing above needs them.

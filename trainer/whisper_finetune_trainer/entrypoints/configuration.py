@@ -44,7 +44,7 @@ class SpecFile:
     spec: WhisperFineTuneSpec
 
 
-def from_environment(environment: Mapping[str, str]) -> TrainerConfig:
+def config_of_environment(environment: Mapping[str, str]) -> TrainerConfig:
     """Return the configuration that the operator gave.
 
     TrainerError: ConfigInvalid where there is none, VersionMismatch where it is more than this image understands.
@@ -84,7 +84,7 @@ def _too_new(faults: Iterable[str]) -> TrainerError:
     return TrainerError("VersionMismatch", f"${CONFIG_ENV} is of another version: {'; '.join(faults)}; {_MEND}")
 
 
-def of_workstation(
+def config_of_workstation(
     described: SpecFile,
     volumes: Mapping[str, str],
     accelerator: Accelerator,

@@ -21,7 +21,7 @@ _CONFIG_FILE = "config.json"
 logger = logging.getLogger(__name__)
 
 
-def describe(config: TrainerConfig) -> Dict[str, Any]:
+def describe_run(config: TrainerConfig) -> Dict[str, Any]:
     """Return the run's plan and its folder as JSON; TrainerError where the model's folder can be read and is wrong."""
     spec = config.spec
     model_config = _read_model_config(config)

@@ -50,7 +50,7 @@ class Ending:
     result: TrainingResult
 
 
-def of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter) -> Ending:
+def ending_of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter) -> Ending:
     """Make an attempt; what it raises is explained with all that the reporter knows by then."""
     try:
         return Ending(causes.EXIT_DONE, attempt())
@@ -73,10 +73,10 @@ def _with_advice(error: Exception) -> str:
         return f"out of memory: {_MORE_MEMORY}"
     text = f"{type(error).__name__}: {error}"
     advice = next((advice for words, advice in _ADVICE if words in text), None)
-    return f"{advice[0]} ({one_line(error)}): {advice[1]}" if advice else one_line(error)
+    return f"{advice[0]} ({error_in_one_line(error)}): {advice[1]}" if advice else error_in_one_line(error)
 
 
-def one_line(error: BaseException) -> str:
+def error_in_one_line(error: BaseException) -> str:
     """Return an unexpected error's kind and text in one line; its traceback is in the log."""
     text = quoting.words_of(error)
     return f"{type(error).__name__}: {text}" if str(error).strip() else text
@@ -91,7 +91,7 @@ def write_termination_message(path: Path, ending: Ending, operators: Optional[in
         logger.warning("cannot write the termination message to %s: %s; it is: %s", path, error, message.decode())
 
 
-def leave(exit_code: int) -> NoReturn:
+def leave_process(exit_code: int) -> NoReturn:
     """End the process at once.
 
     Python's own end waits for every thread, and a thread that reads waits minutes for a store that does not answer: a
@@ -119,10 +119,10 @@ def _stopped_message(reporter: Reporter, stopped: Stopped) -> str:
 def failed_result(report: TrainerReport, reason: Optional[str], message: str, seconds: int) -> TrainingResult:
     """Return the result of a bad ending: what is known so far, and why it ended."""
     known = {name: getattr(report, name) for name in TrainerReport.model_fields if name != "uid"}
-    return TrainingResult(**known, reason=reason, message=cut(message, _MESSAGE_MAX_LENGTH), seconds=seconds)
+    return TrainingResult(**known, reason=reason, message=cut_text(message, _MESSAGE_MAX_LENGTH), seconds=seconds)
 
 
-def cut(text: str, length: int) -> str:
+def cut_text(text: str, length: int) -> str:
     """Return the text in at most `length` characters; what is cut off is marked."""
     return text if len(text) <= length else text[: max(0, length - len(_CUT))] + _CUT
 
@@ -143,5 +143,5 @@ def termination_message(
         shrunk = shrunk.model_copy(update={"checkpoints": shrunk.checkpoints[1:]})
     while len(render_result(shrunk, operators)) > limit and shrunk.message:
         # Half is left off at a time: characters are of one to four bytes, and few messages are long.
-        shrunk = shrunk.model_copy(update={"message": cut(shrunk.message, len(shrunk.message) // 2)})
+        shrunk = shrunk.model_copy(update={"message": cut_text(shrunk.message, len(shrunk.message) // 2)})
     return render_result(shrunk, operators)

@@ -13,19 +13,19 @@ from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.progress.progress_display import ProgressLog
 
 
-def run(termination_log: Path) -> int:
+def run_in_pod(termination_log: Path) -> int:
     """Make one attempt and return its exit code; whatever happens, the termination message is written."""
     stop = StopRequest()
     stop.listen()
     reporter = Reporter()
     reporter.listen(ProgressLog())
-    ended = ending.of_attempt(lambda: _attempt(reporter, stop), reporter)
+    ended = ending.ending_of_attempt(lambda: _attempt(reporter, stop), reporter)
     ending.write_termination_message(termination_log, ended, contract.number_in_environment(os.environ))
     return ended.exit_code
 
 
 def _attempt(reporter: Reporter, stop: StopRequest) -> TrainingResult:
-    config = configuration.from_environment(os.environ)
+    config = configuration.config_of_environment(os.environ)
     scratch_space.use_scratch_folder(config.scratch_folder)
-    progress_server.serve(config, reporter, operators=contract.number_in_environment(os.environ))
-    return attempt.make(config, reporter, stop)
+    progress_server.serve_progress(config, reporter, operators=contract.number_in_environment(os.environ))
+    return attempt.make_attempt(config, reporter, stop)

@@ -15,7 +15,7 @@ from whisper_finetune_trainer.messages import redaction
 _HANDED_OVER = "WHISPER_FINETUNE_SECRETS_FILE"
 
 
-def hide(command_line: Sequence[str]) -> None:
+def hide_secrets(command_line: Sequence[str]) -> None:
     """Begin anew without secrets where there are some, and take them over there; nothing where the system cannot."""
     handed_over = os.environ.pop(_HANDED_OVER, None)
     if handed_over is not None:

@@ -25,22 +25,22 @@ from whisper_finetune_trainer.progress.progress_display import ProgressBar
 logger = logging.getLogger(__name__)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_on_workstation(arguments: argparse.Namespace) -> int:
     """Make one attempt with a progress bar, print its result as the last line of stdout, return its exit code."""
     stop = StopRequest()
     stop.listen()
     reporter = Reporter()
-    ended = ending.of_attempt(lambda: _attempt(arguments, reporter, stop), reporter)
+    ended = ending.ending_of_attempt(lambda: _attempt(arguments, reporter, stop), reporter)
     sys.stdout.write(ending.render_result(ended.result).decode() + "\n")
     return ended.exit_code
 
 
-def plan(arguments: argparse.Namespace) -> int:
+def print_plan(arguments: argparse.Namespace) -> int:
     """Print what would be done as JSON; return the exit code of a refused object."""
     try:
-        planned = dry_run.describe(_config(arguments, Path(tempfile.gettempdir())))
+        planned = dry_run.describe_run(_config(arguments, Path(tempfile.gettempdir())))
     except TrainerError as error:
-        sys.stderr.writelines(logs.cleaned(line) + "\n" for line in error.message.splitlines())
+        sys.stderr.writelines(logs.clean_text(line) + "\n" for line in error.message.splitlines())
         return error.exit_code
     sys.stdout.write(json.dumps(planned, indent=1, ensure_ascii=False) + "\n")
     return causes.EXIT_DONE
@@ -55,7 +55,7 @@ def compile_graph(arguments: argparse.Namespace) -> int:
             # optimum-graphcore is in the image for IPUs alone, and takes seconds to load.
             folder: str = importlib.import_module("whisper_finetune_trainer.ipu.compilation").fill_cache(config)
     except TrainerError as error:
-        sys.stderr.writelines(logs.cleaned(line) + "\n" for line in error.message.splitlines())
+        sys.stderr.writelines(logs.clean_text(line) + "\n" for line in error.message.splitlines())
         return error.exit_code
     sys.stdout.write(f"the training graph of {config.spec.model} is in {folder}\n")
     return causes.EXIT_DONE
@@ -65,13 +65,13 @@ def _attempt(arguments: argparse.Namespace, reporter: Reporter, stop: StopReques
     with _scratch_folder(arguments.scratch) as scratch:
         config = _config(arguments, scratch)
         with _progress_bar(config.schedule.steps, reporter):
-            return attempt.make(config, reporter, stop)
+            return attempt.make_attempt(config, reporter, stop)
 
 
 def _config(arguments: argparse.Namespace, scratch: Path) -> TrainerConfig:
     described = configuration.read_spec_file(arguments.spec)
     accelerator = arguments.accelerator or _accelerator_of(described.spec.ipus or arguments.ipus)
-    return configuration.of_workstation(described, dict(arguments.volume), accelerator, scratch, arguments.ipus)
+    return configuration.config_of_workstation(described, dict(arguments.volume), accelerator, scratch, arguments.ipus)
 
 
 def _accelerator_of(ipus: Optional[int]) -> Accelerator:

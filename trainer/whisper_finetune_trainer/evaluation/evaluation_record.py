@@ -27,7 +27,7 @@ class EvaluationRecord(Record):
 
 def read(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:
     """Return the record of a step that this run has written, else None."""
-    found = record.read(EvaluationRecord, folder.read_json(_file_of(step)))
+    found = record.read_record(EvaluationRecord, folder.read_json(_file_of(step)))
     return found if found and (found.step, found.uid) == (step, folder.uid) else None
 
 

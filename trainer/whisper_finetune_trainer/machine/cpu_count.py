@@ -11,7 +11,7 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 def available_cpus() -> int:
     """Return the CPUs of this process's affinity, or fewer where a cgroup of it (v1 or v2) has a smaller quota."""
     affinity = len(os.sched_getaffinity(0))
-    limits = quotas(_ROOT, _MEMBERSHIP.read_text(encoding="utf-8") if _MEMBERSHIP.is_file() else "")
+    limits = cpu_quotas(_ROOT, _MEMBERSHIP.read_text(encoding="utf-8") if _MEMBERSHIP.is_file() else "")
     return min([affinity, *(whole_cpus(quota) for quota in limits)])
 
 
@@ -20,7 +20,7 @@ def whole_cpus(quota: float) -> int:
     return max(1, int(quota))
 
 
-def quotas(root: Path, membership: str) -> Iterator[float]:
+def cpu_quotas(root: Path, membership: str) -> Iterator[float]:
     """Yield each CPU quota that holds for a process, given the mount of cgroups and the text of /proc/self/cgroup."""
     for base, path in cgroup_folders(membership):
         # A limit of any parent holds too; in a container the path may be the host's, and the limit is at the root.

@@ -41,7 +41,7 @@ class ScratchShares:
     encoder_outputs_bytes: int
 
 
-def divide(limit_bytes: int, need: OutputNeed, resumed_bytes: int, address: str) -> ScratchShares:
+def divide_scratch(limit_bytes: int, need: OutputNeed, resumed_bytes: int, address: str) -> ScratchShares:
     """Return the shares; ConfigInvalid where the output's least folders find no room on their way to `address`.
 
     `resumed_bytes` are what the backend itself writes there of a state that it goes on from.

@@ -20,7 +20,7 @@ def seconds_to_write(grace_seconds: int) -> float:
     return grace_seconds - min(_LEFT_SECONDS, grace_seconds / 3)
 
 
-def hold() -> None:
+def hold_stop_signal() -> None:
     """Have SIGTERM wait until `StopRequest.listen` or `release`, also where the process begins anew.
 
     The first process of a container has no other one to be ended by: unheard, a stop would be lost, and the pod killed
@@ -29,7 +29,7 @@ def hold() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
-def release() -> None:
+def release_stop_signal() -> None:
     """Let SIGTERM in again, and the one that waits."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
@@ -47,7 +47,7 @@ class StopRequest:
         """Take SIGTERM and SIGINT from now on; the main thread alone may call it."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        release()
+        release_stop_signal()
 
     def check(self) -> None:
         """Raise Stopped where the end was asked for."""

@@ -15,7 +15,7 @@ _QUIET = ("httpx", "httpcore", "urllib3", "filelock", "numba", "fsspec")
 logger = logging.getLogger(__name__)
 
 
-def start(level: int = logging.INFO) -> None:
+def start_log(level: int = logging.INFO) -> None:
     """Write the log of this process to stderr from now on, with all that libraries log and what no code catches."""
     # Not a formatter: libraries have handlers of their own, and the progress bar replaces that of the log.
     logging.setLogRecordFactory(_CleanRecord)
@@ -33,7 +33,7 @@ def guard_streams() -> None:
     sys.stdout, sys.stderr = (cast("TextIO", _CleanStream(stream)) for stream in (sys.stdout, sys.stderr))
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return a text without secrets and control characters; lines after the first are indented, and look like no other.
 
     A line end in a file's name must not begin what reads as another line of the log.
@@ -48,13 +48,13 @@ class _CleanRecord(logging.LogRecord):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         if self.exc_info and self.exc_info[0] is not None:
-            self.exc_text = cleaned("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
+            self.exc_text = clean_text("".join(traceback.format_exception(*self.exc_info)).rstrip("\n"))
         if self.stack_info:
-            self.stack_info = cleaned(self.stack_info)
+            self.stack_info = clean_text(self.stack_info)
 
     def getMessage(self) -> str:  # noqa: N802 (logging's own name)
         """Return the message without secrets and control characters."""
-        return cleaned(super().getMessage())
+        return clean_text(super().getMessage())
 
 
 class _CleanStream:

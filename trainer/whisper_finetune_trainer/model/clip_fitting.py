@@ -79,7 +79,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     """
     whisper = _Model(
         loaded,
-        generation.longest_text(config.spec, loaded.network.config),
+        generation.longest_text_tokens(config.spec, loaded.network.config),
         config.accelerator == "ipu",
         special_tokens.ids_of(loaded.tokenizer),
     )

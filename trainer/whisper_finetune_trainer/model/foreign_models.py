@@ -63,7 +63,7 @@ WITHOUT_TOKENIZER = (
 )
 
 
-def of_folder(names: Collection[str]) -> str:
+def advice_for_folder(names: Collection[str]) -> str:
     """Return how a message of a folder without a Whisper's settings or weights goes on; empty for an unknown one."""
     for shape in _SHAPES:
         if all(any(fnmatch.fnmatchcase(name, pattern) for name in names) for pattern in shape.files):
@@ -71,7 +71,7 @@ def of_folder(names: Collection[str]) -> str:
     return ""
 
 
-def of_weights(unexpected: Collection[str]) -> str:
+def advice_for_weights(unexpected: Collection[str]) -> str:
     """Return how a message of weights goes on whose names the model does not have; empty for unknown ones."""
     found = (said for prefix, said in _PREFIXES.items() if any(name.startswith(prefix) for name in unexpected))
     return "".join(f"; {said}" for said in found)

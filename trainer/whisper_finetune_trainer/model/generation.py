@@ -24,12 +24,12 @@ _TOKENS_AT_LEAST = 16
 logger = logging.getLogger(__name__)
 
 
-def longest_text(spec: WhisperFineTuneSpec, network_config: Any) -> int:
+def longest_text_tokens(spec: WhisperFineTuneSpec, network_config: Any) -> int:
     """Return how many tokens a text has at most, with the prompt before it: as many as a label may have."""
     return min(spec.training.max_label_tokens, int(network_config.max_target_positions))
 
 
-def complete(
+def complete_settings(
     network: Any, tokenizer: Any, prompt_ids: Tuple[int, ...], language_code: Optional[str], task: str, longest: int
 ) -> None:
     """Give the network settings for one language (None: English-only) and task, for texts of `longest` tokens."""
@@ -169,7 +169,7 @@ class Transcript:
     is_cut: bool
 
 
-def most_tokens(seconds: float) -> int:
+def most_spoken_tokens(seconds: float) -> int:
     """Return how many tokens the text of a clip may have: more than can be said in so many seconds."""
     return _TOKENS_AT_LEAST + math.ceil(_TOKENS_PER_SECOND * seconds)
 
@@ -177,6 +177,6 @@ def most_tokens(seconds: float) -> int:
 def read_transcript(tokenizer: Any, generated: Sequence[int], ends: Collection[int], seconds: float) -> Transcript:
     """Return the text of what was generated after the prompt, up to the first of the tokens that end a text."""
     tokens = list(takewhile(lambda token: token not in ends, generated))
-    most = most_tokens(seconds)
+    most = most_spoken_tokens(seconds)
     text: str = tokenizer.decode(tokens[:most], skip_special_tokens=True)
     return Transcript(text.strip(), len(tokens) > most)

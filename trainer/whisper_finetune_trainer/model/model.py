@@ -40,7 +40,7 @@ def load_model(config: TrainerConfig) -> LoadedModel:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     spec = config.spec
-    with volumes.readable(spec.model, "model"), model_source.opened(config) as folder:
+    with volumes.readable(spec.model, "model"), model_source.open_model(config) as folder:
         network = _read_network(folder, spec.model)
         tokenizer = _read_tokenizer(folder, spec.model)
     return _prepare(network, tokenizer, spec)
@@ -48,7 +48,7 @@ def load_model(config: TrainerConfig) -> LoadedModel:
 
 def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
     """Write weights, tokenizer, feature settings, generation settings and card into an existing folder."""
-    model_folder.write(loaded.network, loaded.tokenizer, folder)
+    model_folder.write_model_folder(loaded.network, loaded.tokenizer, folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -72,7 +72,7 @@ def _read_network(folder: Path, address: str) -> Any:
     # transformers fills what is missing with random numbers and only logs it.
     broken = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
     if broken:
-        more = foreign_models.of_weights(report["unexpected_keys"])
+        more = foreign_models.advice_for_weights(report["unexpected_keys"])
         raise TrainerError(
             "ConfigInvalid",
             f"model: {len(broken)} weights of {address} are missing or of another shape than its "
@@ -108,8 +108,8 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         )
     token_language: Optional[str] = None if english_only else code
     prompt_ids = generation.prompt_ids(tokenizer, token_language, spec.task)
-    longest = generation.longest_text(spec, network.config)
-    generation.complete(network, tokenizer, prompt_ids, token_language, spec.task, longest)
+    longest = generation.longest_text_tokens(spec, network.config)
+    generation.complete_settings(network, tokenizer, prompt_ids, token_language, spec.task, longest)
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,

@@ -16,7 +16,7 @@ _FLOAT16_WEIGHTS = "model.fp16.safetensors"
 _END = "<|endoftext|>"
 
 
-def write(network: Any, tokenizer: Any, folder: Path) -> None:
+def write_model_folder(network: Any, tokenizer: Any, folder: Path) -> None:
     """Write a WhisperForConditionalGeneration and its WhisperTokenizer into an existing folder."""
     network.float().save_pretrained(folder, safe_serialization=True)
     for weights in folder.glob("*.safetensors"):

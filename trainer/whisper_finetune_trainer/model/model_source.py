@@ -22,14 +22,16 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def opened(config: TrainerConfig) -> Iterator[Path]:
+def open_model(config: TrainerConfig) -> Iterator[Path]:
     """Yield a local folder with what is loaded of the model; what was downloaded to the scratch folder is gone then.
 
     ModelNotFound, AccessDenied or ConfigInvalid; network faults pass through.
     """
     with contextlib.ExitStack() as stack:
         folder, mount = stack.enter_context(_found(config))
-        yield stack.enter_context(plain_model.made_of(folder, mount, config.spec.model, config.scratch_folder))
+        yield stack.enter_context(
+            plain_model.make_plain_folder(folder, mount, config.spec.model, config.scratch_folder)
+        )
 
 
 @contextlib.contextmanager
@@ -70,7 +72,7 @@ def _download(address: str, folder: Path) -> None:
     sizes = {entry["name"].rsplit("/", 1)[-1]: entry["size"] for entry in found if entry["type"] == "file"}
     names = plain_model.needed_files(sorted(sizes))
     if not names:
-        more = foreign_models.of_folder([entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in found])
+        more = foreign_models.advice_for_folder([entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in found])
         held = listed(sorted(sizes)) if sizes else "nothing"
         raise TrainerError("ModelNotFound", f"model: there is no model at {address}; it holds {held}{more}")
     logger.info("downloading %s: %.0f MB", address, sum(sizes[name] for name in names) / _MEGABYTE)
@@ -80,7 +82,7 @@ def _download(address: str, folder: Path) -> None:
             store.filesystem.get_file(store.path(name), str(folder / name), callback=callback)
 
 
-def newest_commit(model: str, revision: Optional[str]) -> Optional[str]:
+def newest_model_commit(model: str, revision: Optional[str]) -> Optional[str]:
     """Return the commit that a revision stands for now; raises what `download_from_hub` does."""
     with _explained(model, revision):
         return HfApi().model_info(model, revision=revision).sha
@@ -95,7 +97,7 @@ def download_from_hub(model: str, revision: Optional[str], cache: Optional[str] 
         files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]
         if plain_model.CONFIG not in files:
             held = listed(files) if files else "nothing"
-            more = foreign_models.of_folder({name.split("/", 1)[0] for name in files})
+            more = foreign_models.advice_for_folder({name.split("/", 1)[0] for name in files})
             raise TrainerError("ModelNotFound", f"model: {model} has no {plain_model.CONFIG}; it holds {held}{more}")
         patterns = [*plain_model.TEXTS, *plain_model.weight_files(files)]
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, cache_dir=cache))
@@ -103,4 +105,4 @@ def download_from_hub(model: str, revision: Optional[str], cache: Optional[str] 
 
 def _explained(model: str, revision: Optional[str]) -> ContextManager[None]:
     page = f"https://huggingface.co/{model}"
-    return hub.explained("model", model, revision, missing="ModelNotFound", page=page)
+    return hub.explain_hub_faults("model", model, revision, missing="ModelNotFound", page=page)

@@ -50,7 +50,7 @@ _SAFE_SINCE = (2, 10)
 
 
 @contextlib.contextmanager
-def made_of(folder: Path, mount: Mount, address: str, scratch_folder: str) -> Iterator[Path]:
+def make_plain_folder(folder: Path, mount: Mount, address: str, scratch_folder: str) -> Iterator[Path]:
     """Yield a folder of links to the files of a model, and of settings without choices of code.
 
     ModelNotFound, or ConfigInvalid where a file lies outside of `mount` or asks for what is not read here.
@@ -70,10 +70,10 @@ def _names(folder: Path, mount: Mount, address: str) -> List[str]:
     found = sorted(path.name for path in folder.iterdir())
     if CONFIG not in found:
         held = listed(found) if found else "nothing"
-        more = foreign_models.of_folder(found)
+        more = foreign_models.advice_for_folder(found)
         raise TrainerError("ModelNotFound", f"model: {address} has no {CONFIG}; it holds {held}{more}")
     if not set(_WEIGHTS).intersection(found):
-        more = foreign_models.of_folder(found)
+        more = foreign_models.advice_for_folder(found)
         if not more:
             # What a model is goes before what it lacks.
             _of_network(_read(_resolved(folder / CONFIG, mount), CONFIG, address), address)

@@ -46,7 +46,7 @@ class Manifest(Record):
         return files
 
 
-def describe(
+def describe_folder(
     folder: Path, uid: str, training_fields: str, step: int, figures: Optional[WordErrorRate] = None
 ) -> Manifest:
     """Return the manifest of a filled folder, with the figures of its model; every file is read once."""
@@ -65,15 +65,15 @@ def describe(
     )
 
 
-def render(manifest: Manifest) -> bytes:
+def render_manifest(manifest: Manifest) -> bytes:
     """Return the file's content."""
     return (json.dumps(manifest.to_json_object(), indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def parse(content: bytes) -> Optional[Manifest]:
-    """Return the manifest, or None where the content is none; TrainerError(VersionMismatch) as `record.read`."""
+def parse_manifest(content: bytes) -> Optional[Manifest]:
+    """Return the manifest, or None where the content is none; TrainerError(VersionMismatch) as `record.read_record`."""
     try:
-        return record.read(Manifest, pydantic_core.from_json(content))
+        return record.read_record(Manifest, pydantic_core.from_json(content))
     except ValueError:
         return None
 
@@ -123,7 +123,7 @@ class OpenedFolder:
 def find_stored_folder(storage: Storage, run: str, path: str) -> Optional[StoredFolder]:
     """Return the folder at `path` below that of a run if it is whole by its sizes, whoever wrote it; else None."""
     content = storage.read_bytes(f"{run}/{path}/{NAME}")
-    found = parse(content) if content is not None else None
+    found = parse_manifest(content) if content is not None else None
     if content is None or found is None:
         return None
     if not sizes_match(found, storage.sizes(f"{run}/{path}")):

@@ -63,7 +63,7 @@ class HubStorage:
     def explain(self, error: BaseException) -> Optional[Fault]:
         """Return a failure of the Hub or of the scratch space in words, or None for any other."""
         cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
-        words = storage.words_of_write_fault(cause) if store_faults.code(cause) is None else None
+        words = storage.words_of_write_fault(cause) if store_faults.fault_code(cause) is None else None
         if words is not None:
             return storage.full_scratch_fault(words, self._staging)
         explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")

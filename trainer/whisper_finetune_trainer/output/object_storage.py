@@ -57,10 +57,10 @@ class ObjectStorage:
         """Return a failure of the store or of the scratch space in words, or None for any other."""
         path = error.path if isinstance(error, UploadError) else None
         cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
-        if self._objects.has_written and store_faults.meaning(cause) == "credentials":
+        if self._objects.has_written and store_faults.fault_meaning(cause) == "credentials":
             # The next attempt's pod reads the Secret anew.
             return None
-        words = storage.words_of_write_fault(cause) if store_faults.code(cause) is None else None
+        words = storage.words_of_write_fault(cause) if store_faults.fault_code(cause) is None else None
         if words is not None:
             return dataclasses.replace(storage.full_scratch_fault(words, self._staging), path=path)
         explained = self._store.explain(cause, missing="OutputNotWritable", refused="OutputNotWritable")

@@ -25,7 +25,7 @@ SomeRecord = TypeVar("SomeRecord", bound=Record)
 Model = TypeVar("Model", bound=ApiModel)
 
 
-def read(kind: Type[SomeRecord], found: object) -> Optional[SomeRecord]:
+def read_record(kind: Type[SomeRecord], found: object) -> Optional[SomeRecord]:
     """Return a record of JSON, None where it is none.
 
     TrainerError(VersionMismatch) where it is of a later format: to take it for none would train the run anew over it.
@@ -37,10 +37,10 @@ def read(kind: Type[SomeRecord], found: object) -> Optional[SomeRecord]:
             f"the run's folder was written by a newer trainer (format {written}, and this image reads {FORMAT}): "
             "name a trainer image of that version in the cluster's runtimes",
         )
-    return understood(kind, found)
+    return understand_record(kind, found)
 
 
-def understood(kind: Type[Model], found: object) -> Optional[Model]:
+def understand_record(kind: Type[Model], found: object) -> Optional[Model]:
     """Return what the JSON says without fields that are not known; None where anything else is not as it must be."""
     try:
         whole = reading.read_leniently(kind, found)

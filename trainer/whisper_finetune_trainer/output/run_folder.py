@@ -107,7 +107,7 @@ class RunFolder:
     def divide_scratch(self, state_bytes: int, resumed_bytes: int, limit_bytes: int) -> ScratchShares:
         """Return the shares of the scratch space, and keep to the output's; ConfigInvalid where that is too small."""
         need = self._storage.scratch_need(state_bytes)
-        shares = scratch_space.divide(limit_bytes, need, resumed_bytes, self._uri)
+        shares = scratch_space.divide_scratch(limit_bytes, need, resumed_bytes, self._uri)
         self._storage.allow_folders(shares.output_folders)
         return shares
 
@@ -124,8 +124,8 @@ class RunFolder:
             folder = self._storage.new_folder(self._below(path))
             try:
                 fill(folder)
-                described = folder_manifest.describe(folder, self.uid, self._training_fields, step, figures)
-                content = folder_manifest.render(described)
+                described = folder_manifest.describe_folder(folder, self.uid, self._training_fields, step, figures)
+                content = folder_manifest.render_manifest(described)
                 stored = StoredFolder(path, described, folder_manifest.sha256(content))
                 before_whole(stored)
                 self._storage.finish_folder(self._below(path), folder_manifest.NAME, content)

@@ -110,7 +110,7 @@ class Uploads:
     def _do(self, write: _Write) -> Optional[UploadError]:
         for pause in PAUSES_SECONDS:
             error = _try(write)
-            if error is None or store_faults.meaning(error) is not None:
+            if error is None or store_faults.fault_meaning(error) is not None:
                 return _failure(write, error)
             logger.warning("writing %s: %s; trying again in %.0f s", write.path, error, pause)
             time.sleep(pause)

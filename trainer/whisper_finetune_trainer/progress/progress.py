@@ -86,7 +86,7 @@ class Reporter:
     def resume_at(self, step: int, total_steps: int) -> None:
         """Say from which step this attempt goes on."""
         percent = 100 * step // total_steps
-        self.tell(progress=Progress(step=step, total_steps=total_steps, percent=percent, update_time=now()))
+        self.tell(progress=Progress(step=step, total_steps=total_steps, percent=percent, update_time=utc_now()))
 
     def step_done(self, step: int, total_steps: int, loss: float, learning_rate: float, seconds: float) -> None:
         """Say that an optimizer step took `seconds`."""
@@ -98,7 +98,7 @@ class Reporter:
             percent=100 * step // total_steps,
             loss=loss_text(loss),
             eta_seconds=math.ceil(mean * (total_steps - step)),
-            update_time=now(),
+            update_time=utc_now(),
         )
         self._change(
             lambda known: {
@@ -113,7 +113,7 @@ class Reporter:
         """Say that training is over, also where patience ended it before its last step."""
         known = self.report().progress
         loss = known.loss if known else None
-        self.tell(progress=Progress(step=step, total_steps=total_steps, percent=100, loss=loss, update_time=now()))
+        self.tell(progress=Progress(step=step, total_steps=total_steps, percent=100, loss=loss, update_time=utc_now()))
 
     def _change(self, changes: Callable[[Snapshot], Dict[str, Any]]) -> None:
         """Replace what `changes` makes of the newest snapshot: read and written under one lock, so nothing is lost."""
@@ -143,6 +143,6 @@ def loss_text(loss: float) -> str:
     return f"{min(max(loss, 0.0), _LARGEST_LOSS):.4f}"
 
 
-def now() -> str:
+def utc_now() -> str:
     """Return the time as the API writes it."""
     return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -24,7 +24,7 @@ class ProgressLog:
     def __call__(self, snapshot: Snapshot) -> None:
         """Log the snapshot where it is time to."""
         now = time.monotonic()
-        line = describe(snapshot)
+        line = describe_progress(snapshot)
         if not line or line == self._last_line or now < self._next:
             return
         self._next, self._last_line = now + _LOG_EVERY_SECONDS, line
@@ -61,7 +61,7 @@ class ProgressBar:
         self._bar.close()
 
 
-def describe(snapshot: Snapshot) -> str:
+def describe_progress(snapshot: Snapshot) -> str:
     """Return one line on how far the attempt is, empty where there is nothing to say yet."""
     progress = snapshot.report.progress
     if snapshot.report.stage == "Evaluating" and snapshot.clips_to_evaluate:
@@ -70,11 +70,11 @@ def describe(snapshot: Snapshot) -> str:
         return ""
     return (
         f"step {progress.step} of {progress.total_steps}, loss {progress.loss}, "
-        f"{snapshot.seconds_per_step or 0:.2f} s per step, {duration(progress.eta_seconds or 0)} left"
+        f"{snapshot.seconds_per_step or 0:.2f} s per step, {rough_duration(progress.eta_seconds or 0)} left"
     )
 
 
-def duration(seconds: int) -> str:
+def rough_duration(seconds: int) -> str:
     """Return seconds as people read them: 45 s, 12 min, 3 h 20 min."""
     if seconds < _SECONDS_TELL_MORE:
         return f"{seconds} s"

@@ -25,7 +25,7 @@ _PREFIX = "whisper_finetune_trainer"
 logger = logging.getLogger(__name__)
 
 
-def serve(
+def serve_progress(
     config: TrainerConfig,
     reporter: Reporter,
     host: Optional[str] = None,

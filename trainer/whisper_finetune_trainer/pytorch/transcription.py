@@ -48,7 +48,7 @@ def _batches(clips: Sequence[Clip]) -> List[List[int]]:
 def _decode(loaded: LoadedModel, device: Device, clips: Sequence[Clip], hidden: torch.Tensor) -> List[Transcript]:
     settings = loaded.network.generation_config
     # One more than a text may have: it tells one that ends there from one that goes on.
-    most = max(generation.most_tokens(clip.seconds) for clip in clips) + 1
+    most = max(generation.most_spoken_tokens(clip.seconds) for clip in clips) + 1
     with torch.inference_mode(), device.autocast():
         rows = loaded.network.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=hidden),

@@ -36,7 +36,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Dot:
     """A dot on a chart, and what is shown when it is pointed at."""
 
     x: float
@@ -60,7 +60,7 @@ class Chart:
     x_ticks: Tuple[Tick, ...]
     y_ticks: Tuple[Tick, ...]
     lines: Tuple[Line, ...]
-    marks: Tuple[Mark, ...]
+    marks: Tuple[Dot, ...]
     #: A level line with its words, such as the baseline.
     level: Optional[Tick]
 
@@ -79,7 +79,7 @@ class Scale:
         return round(self.first + (value - self.low) / (self.high - self.low) * (self.last - self.first), 1)
 
 
-def ticks(high: float, most: int = 5) -> Tuple[float, ...]:
+def axis_ticks(high: float, most: int = 5) -> Tuple[float, ...]:
     """Return at most `most` + 1 round values from 0 up to the first one that is not below `high`."""
     reach = high if high > 0 else 1.0
     power = 10.0 ** math.floor(math.log10(reach / most))
@@ -88,12 +88,12 @@ def ticks(high: float, most: int = 5) -> Tuple[float, ...]:
     return tuple(number * step for number in range(count + 1))
 
 
-def label(value: float) -> str:
+def tick_label(value: float) -> str:
     """Return a value of an axis in as few characters as it takes."""
     return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
 
 
-def path(points: Sequence[Point]) -> str:
+def path_data(points: Sequence[Point]) -> str:
     """Return the path data of a line through points."""
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points) if points else ""
 
@@ -118,7 +118,7 @@ def thinned(points: Sequence[Point], most: int) -> Tuple[Point, ...]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredStep:
     """A normalized error rate in percent after a step, whether the user keeps that model, and whether it is final."""
 
     step: int
@@ -146,7 +146,7 @@ def learning_rate_curve(stretches: Sequence[Stretch]) -> Chart:
     return _chart("learning-rate", "Learning rate", described, _last_step(stretches), (("strong", points),))
 
 
-def error_rate_curve(baseline: float, measured: Sequence[Measured], last_step: int, name: str) -> Chart:
+def error_rate_curve(baseline: float, measured: Sequence[MeasuredStep], last_step: int, name: str) -> Chart:
     """Return the curve of the normalized error rate from step 0 on, with the baseline as a level line."""
     points = [(0.0, baseline), *((float(item.step), item.percent) for item in measured)]
     described = "; ".join(f"step {step:g}: {percent:.2f} %" for step, percent in points)
@@ -156,7 +156,7 @@ def error_rate_curve(baseline: float, measured: Sequence[Measured], last_step: i
     return _chart("error-rate", title, described, last_step, (("strong", points),), marks, level)
 
 
-def _look(item: Measured) -> Tuple[str, str]:
+def _look(item: MeasuredStep) -> Tuple[str, str]:
     if item.is_final:
         return "final", "the final model"
     return ("kept", "a kept checkpoint") if item.is_kept else ("measured", "measured")
@@ -167,7 +167,7 @@ def _last_step(stretches: Sequence[Stretch]) -> int:
 
 
 def _vertical(points: Sequence[Point]) -> Scale:
-    return Scale(0.0, ticks(max((y for _, y in points), default=1.0))[-1], _BOTTOM, _TOP)
+    return Scale(0.0, axis_ticks(max((y for _, y in points), default=1.0))[-1], _BOTTOM, _TOP)
 
 
 def _chart(
@@ -181,7 +181,7 @@ def _chart(
 ) -> Chart:
     points = [point for _, line in lines for point in line]
     across, upright = Scale(0.0, float(max(last_step, 1)), _LEFT, _RIGHT), _vertical(points)
-    steps = [value for value in ticks(across.high, most=4) if value <= across.high]
+    steps = [value for value in axis_ticks(across.high, most=4) if value <= across.high]
     return Chart(
         name=name,
         title=title,
@@ -191,11 +191,11 @@ def _chart(
         right=_RIGHT,
         top=_TOP,
         bottom=_BOTTOM,
-        x_ticks=tuple(Tick(across.at(value), label(value)) for value in steps),
-        y_ticks=tuple(Tick(upright.at(value), label(value)) for value in ticks(upright.high)),
+        x_ticks=tuple(Tick(across.at(value), tick_label(value)) for value in steps),
+        y_ticks=tuple(Tick(upright.at(value), tick_label(value)) for value in axis_ticks(upright.high)),
         lines=tuple(_line(style, line, across, upright) for style, line in lines),
         marks=tuple(
-            Mark(across.at(x), upright.at(y), style, f"step {x:g}: {y:.2f} %, {words}") for x, y, style, words in marks
+            Dot(across.at(x), upright.at(y), style, f"step {x:g}: {y:.2f} %, {words}") for x, y, style, words in marks
         ),
         level=level,
     )
@@ -203,4 +203,4 @@ def _chart(
 
 def _line(style: str, points: Sequence[Point], across: Scale, upright: Scale) -> Line:
     shown = thinned(points, _MOST_POINTS)
-    return Line(style, path([(across.at(x), upright.at(y)) for x, y in shown]))
+    return Line(style, path_data([(across.at(x), upright.at(y)) for x, y in shown]))

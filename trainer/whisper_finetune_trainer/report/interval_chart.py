@@ -14,7 +14,7 @@ _AXIS = 24.0
 
 
 @dataclass(frozen=True)
-class Row:
+class IntervalRow:
     """A group of clips in words, and its rates."""
 
     words: str
@@ -57,10 +57,10 @@ class IntervalChart:
     description: str
 
 
-def draw(rows: Sequence[Row]) -> IntervalChart:
+def draw_intervals(rows: Sequence[IntervalRow]) -> IntervalChart:
     """Return the chart of the rows, the first one on top."""
     highest = max((rate.interval.high for row in rows for rate in (row.before, row.after)), default=1.0)
-    values = charts.ticks(highest)
+    values = charts.axis_ticks(highest)
     scale = Scale(0.0, values[-1], _LEFT, _RIGHT)
     bottom = _TOP + _ROW * len(rows)
     return IntervalChart(
@@ -68,13 +68,13 @@ def draw(rows: Sequence[Row]) -> IntervalChart:
         bottom=bottom,
         left=_LEFT,
         right=_RIGHT,
-        x_ticks=tuple(Tick(scale.at(value), charts.label(value)) for value in values),
+        x_ticks=tuple(Tick(scale.at(value), charts.tick_label(value)) for value in values),
         rows=tuple(_drawn(row, _TOP + _ROW * place, scale) for place, row in enumerate(rows)),
         description="; ".join(f"{row.words}: {_text(row.before)} before, {_text(row.after)} after" for row in rows),
     )
 
 
-def _drawn(row: Row, top: float, scale: Scale) -> DrawnRow:
+def _drawn(row: IntervalRow, top: float, scale: Scale) -> DrawnRow:
     before = _whisker("before", top + _BEFORE, row.before, scale)
     after = _whisker("after", top + _AFTER, row.after, scale)
     rates = f"{row.before.percent:.1f} \u2192 {row.after.percent:.1f} %"

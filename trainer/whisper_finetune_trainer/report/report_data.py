@@ -13,7 +13,7 @@ from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.evaluation.word_alignment import Alignment
 from whisper_finetune_trainer.report import charts, interval_chart, report_figures, run_facts
-from whisper_finetune_trainer.report.charts import Chart, Measured
+from whisper_finetune_trainer.report.charts import Chart, MeasuredStep
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
 from whisper_finetune_trainer.report.report_figures import FigureRow, FrequentErrors, Headline
 from whisper_finetune_trainer.report.run_facts import Fact
@@ -67,7 +67,7 @@ class ReportData:
     figures: Tuple[FigureRow, ...]
     loops: Tuple[Loop, ...]
     curves: Tuple[Chart, ...]
-    measured: Tuple[Measured, ...]
+    measured: Tuple[MeasuredStep, ...]
     baseline_percent: float
     intervals: Optional[IntervalChart]
     lengths: Tuple[LengthGroup, ...]
@@ -80,40 +80,40 @@ class ReportData:
     manifest: str
 
 
-def gather(finished: FinishedTraining) -> ReportData:
+def gather_report(finished: FinishedTraining) -> ReportData:
     """Return the report of a training."""
     config, result, clips = finished.config, finished.result, finished.clips
     before, after = _alignments(finished, finished.baseline), _alignments(finished, finished.final)
     measurements = finished.baseline.measurement, finished.final.measurement
-    headline = report_figures.headline(*measurements)
+    headline = report_figures.make_headline(*measurements)
     lengths = clip_lengths.by_length(clips.evaluation, *measurements)
     measured = _measured(finished)
     metric = report_figures.metric_name(result.metric)
     return ReportData(
         title=f"{config.namespace}/{config.name}",
-        subtitle=run_facts.in_a_sentence(config.spec),
+        subtitle=run_facts.training_in_a_sentence(config.spec),
         language=text_language_code(config.spec.language, config.spec.task),
         metric=metric,
         counted="letters" if measurements[0].is_by_letter else "words",
         headline=headline,
-        figures=report_figures.rows(*measurements, result.result),
+        figures=report_figures.figure_rows(*measurements, result.result),
         loops=_loops(finished),
         curves=_curves(finished, measured, metric),
         measured=measured,
         baseline_percent=finished.baseline.measurement.score,
-        intervals=interval_chart.draw(report_figures.interval_rows(headline, lengths)) if headline else None,
+        intervals=interval_chart.draw_intervals(report_figures.interval_rows(headline, lengths)) if headline else None,
         lengths=lengths,
         changes=clip_changes.compare(clips.evaluation, before, after),
         frequent=tuple(
             report_figures.most_frequent_errors(before, after, kind) for kind in ("substituted", "deleted", "inserted")
         ),
-        data_facts=run_facts.of_data(config.spec, clips),
+        data_facts=run_facts.facts_of_data(config.spec, clips),
         dropped=tuple(clips.all_dropped().items()),
         dropped_examples=clips.all_examples(),
-        run_facts=run_facts.of_run(
+        run_facts=run_facts.facts_of_run(
             config, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
         ),
-        manifest=run_facts.manifest(config),
+        manifest=run_facts.manifest_yaml(config),
     )
 
 
@@ -132,10 +132,10 @@ def _loops(finished: FinishedTraining) -> Tuple[Loop, ...]:
     )
 
 
-def _measured(finished: FinishedTraining) -> Tuple[Measured, ...]:
+def _measured(finished: FinishedTraining) -> Tuple[MeasuredStep, ...]:
     kept = {item.step for item in finished.result.checkpoints if item.path.startswith(_CHECKPOINTS)}
     return tuple(
-        Measured(
+        MeasuredStep(
             step=evaluation.step,
             percent=evaluation.measurement.score,
             is_kept=evaluation.step in kept,
@@ -145,7 +145,7 @@ def _measured(finished: FinishedTraining) -> Tuple[Measured, ...]:
     )
 
 
-def _curves(finished: FinishedTraining, measured: Tuple[Measured, ...], metric: str) -> Tuple[Chart, ...]:
+def _curves(finished: FinishedTraining, measured: Tuple[MeasuredStep, ...], metric: str) -> Tuple[Chart, ...]:
     last_step = max([1, *(item.step for item in measured), *(item.last_step for item in finished.stretches[-1:])])
     baseline = finished.baseline.measurement.score
     return (

@@ -11,7 +11,7 @@ from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors, Interval, Rate
 from whisper_finetune_trainer.evaluation.wer import Measurement
 from whisper_finetune_trainer.evaluation.word_alignment import AlignedWord, Alignment, WordKind
-from whisper_finetune_trainer.report.interval_chart import Row
+from whisper_finetune_trainer.report.interval_chart import IntervalRow
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def metric_name(metric: Optional[Metric]) -> str:
     return "Character error rate" if metric is not None and metric.name == "cer" else "Word error rate"
 
 
-def headline(before: Measurement, after: Measurement) -> Optional[Headline]:
+def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]:
     """Return the figures over all clips that hold a word after normalizing; None where none does."""
     difference = intervals.of_difference(before.scored, after.scored)
     rates = intervals.of_rate(before.scored), intervals.of_rate(after.scored)
@@ -87,7 +87,7 @@ def headline(before: Measurement, after: Measurement) -> Optional[Headline]:
     return Headline(rates[0], rates[1], difference, sum(each > 0 for each in words), sum(words), rest)
 
 
-def rows(before: Measurement, after: Measurement, result: Optional[Result]) -> Tuple[FigureRow, ...]:
+def figure_rows(before: Measurement, after: Measurement, result: Optional[Result]) -> Tuple[FigureRow, ...]:
     """Return all figures before and after training; the result has those of some of the clips."""
     words = " by word" if before.is_by_letter else ""
     found = [
@@ -103,10 +103,12 @@ def rows(before: Measurement, after: Measurement, result: Optional[Result]) -> T
     )
 
 
-def interval_rows(total: Headline, lengths: Sequence[LengthGroup]) -> List[Row]:
+def interval_rows(total: Headline, lengths: Sequence[LengthGroup]) -> List[IntervalRow]:
     """Return the rows of the chart by clip length, all clips first."""
-    groups = [Row(f"{length_words(group)}, {group.clips} clips", group.before, group.after) for group in lengths]
-    return [Row(f"All {total.clips} clips", total.before, total.after), *groups]
+    groups = [
+        IntervalRow(f"{length_words(group)}, {group.clips} clips", group.before, group.after) for group in lengths
+    ]
+    return [IntervalRow(f"All {total.clips} clips", total.before, total.after), *groups]
 
 
 def length_words(group: LengthGroup) -> str:

@@ -40,7 +40,7 @@ _Scalar = Tuple[str, int, float, float]
 logger = logging.getLogger(__name__)
 
 
-def write(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
+def write_report(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
     """Write both and return the result with the report named; nothing else of the run reads them.
 
     What is wrong with one of them is logged, and costs neither the other nor the run.
@@ -55,7 +55,7 @@ def write(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
     return finished.result
 
 
-def devices(config: TrainerConfig) -> int:
+def count_devices(config: TrainerConfig) -> int:
     """Return how many IPUs, GPUs or CPUs the trainer holds."""
     if config.accelerator == "cpu":
         return cpu_count.available_cpus()
@@ -63,7 +63,7 @@ def devices(config: TrainerConfig) -> int:
 
 
 def _page(finished: FinishedTraining) -> str:
-    data = report_data.gather(finished)
+    data = report_data.gather_report(finished)
     shown = [change.clip for change in data.changes.shown_in_turn()]
     return render_page(data, clip_sounds.data_uris(shown, lambda clip: decoding.read(clip.audio)))
 

@@ -47,14 +47,14 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def in_a_sentence(spec: WhisperFineTuneSpec) -> str:
+def training_in_a_sentence(spec: WhisperFineTuneSpec) -> str:
     """Return what was trained on what."""
     language = LANGUAGES[language_code(spec.language)].capitalize()
     purpose = f"translate {language} into English" if spec.task == "translate" else f"transcribe {language}"
     return f"{spec.model}, fine-tuned to {purpose} on {_source(spec)}"
 
 
-def of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
+def facts_of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
     """Return what was used of the data set."""
     dropped = sum(clips.all_dropped().values())
     return (
@@ -67,7 +67,7 @@ def of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
     )
 
 
-def of_run(
+def facts_of_run(
     config: TrainerConfig,
     result: TrainingResult,
     final_step: int,
@@ -92,12 +92,14 @@ def of_run(
         facts += [Fact("Hardware", result.ran_on.hardware), Fact("Software", result.ran_on.software)]
         facts.append(Fact("Precision", f"{result.ran_on.precision} ({precision})"))
     steps_seconds = sum(item.seconds for item in stretches)
-    facts.append(Fact("Time", f"{duration(seconds)} in all, {duration(steps_seconds)} of it in optimizer steps"))
+    facts.append(
+        Fact("Time", f"{duration_text(seconds)} in all, {duration_text(steps_seconds)} of it in optimizer steps")
+    )
     facts.append(Fact(f"{_DEVICES[config.accelerator]}-hours", device_hours(config, seconds, devices)))
     return (*facts, Fact("Measured", _measured(result)))
 
 
-def manifest(config: TrainerConfig) -> str:
+def manifest_yaml(config: TrainerConfig) -> str:
     """Return the object as YAML that can be applied again."""
     described = {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -112,10 +114,12 @@ def manifest(config: TrainerConfig) -> str:
 def device_hours(config: TrainerConfig, seconds: float, devices: int) -> str:
     """Return the hours of all devices together."""
     device = _DEVICES[config.accelerator]
-    return f"{devices * seconds / _HOUR:.2f} ({devices} {device}{'s' if devices > 1 else ''} for {duration(seconds)})"
+    return (
+        f"{devices * seconds / _HOUR:.2f} ({devices} {device}{'s' if devices > 1 else ''} for {duration_text(seconds)})"
+    )
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return a time as people say it."""
     whole = round(seconds)
     if whole < _MINUTE:
@@ -140,8 +144,8 @@ def _source(spec: WhisperFineTuneSpec) -> str:
 def _read(tally: Tally) -> str:
     # The first epoch only: a clip that was trained on twice is one clip.
     return (
-        f"{tally.clips} clips, {duration(tally.seconds)} of speech (none over {tally.longest_seconds:.1f} s), as far "
-        "as the stream was read"
+        f"{tally.clips} clips, {duration_text(tally.seconds)} of speech (none over {tally.longest_seconds:.1f} s), as "
+        "far as the stream was read"
     )
 
 
@@ -149,7 +153,7 @@ def _amount(clips: Sequence[Clip]) -> str:
     seconds: List[float] = sorted(clip.seconds for clip in clips)
     middle = seconds[len(seconds) // 2]
     lengths = f"{seconds[0]:.1f} to {seconds[-1]:.1f} s each, median {middle:.1f} s"
-    return f"{len(clips)} clips, {duration(sum(seconds))} of speech ({lengths})"
+    return f"{len(clips)} clips, {duration_text(sum(seconds))} of speech ({lengths})"
 
 
 def _steps(config: TrainerConfig, stretches: Sequence[Stretch]) -> str:

@@ -21,7 +21,9 @@ _COMMIT = re.compile("^[0-9a-f]{40}$")
 
 
 @contextmanager
-def explained(field: str, repository: str, revision: Optional[str], *, missing: str, page: str) -> Iterator[None]:
+def explain_hub_faults(
+    field: str, repository: str, revision: Optional[str], *, missing: str, page: str
+) -> Iterator[None]:
     """Turn the Hub's refusals into AccessDenied, or into the reason `missing`; other faults pass through."""
     try:
         with _trusted(field, repository):
@@ -54,7 +56,7 @@ def _trusted(field: str, repository: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not store_faults.is_of_certificate(error):
+        if not store_faults.is_certificate_fault(error):
             raise
         raise TrainerError(
             "ConfigInvalid",

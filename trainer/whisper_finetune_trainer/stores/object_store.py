@@ -84,7 +84,7 @@ class Store:
             raise
         except Exception as error:
             reason = self._with_reason(error)
-            if store_faults.meaning(reason) == "credentials" and self._access in _good:
+            if store_faults.fault_meaning(reason) == "credentials" and self._access in _good:
                 if reason is error:
                     raise
                 raise reason from error
@@ -104,10 +104,10 @@ class Store:
         return self.scheme, json.dumps(BY_SCHEME[self.scheme](os.environ))
 
     def _in_words(self, error: BaseException, missing: str, refused: str) -> Optional[TrainerError]:
-        meaning = store_faults.meaning(error)
+        meaning = store_faults.fault_meaning(error)
         if meaning is None:
             return None
-        code = store_faults.code(error)
+        code = store_faults.fault_code(error)
         words = f" ({code})" if code else ""
         if meaning == "credentials":
             return TrainerError(
@@ -135,7 +135,7 @@ class Store:
 
     def _with_reason(self, error: BaseException) -> BaseException:
         # The answer to a HEAD, which the filesystem may ask first, has a number and no reason: a list has one.
-        if self.scheme != "s3" or store_faults.code(error) not in _NO_REASON:
+        if self.scheme != "s3" or store_faults.fault_code(error) not in _NO_REASON:
             return error
         try:
             self.filesystem.call_s3("list_objects_v2", Bucket=self.root.split("/", 1)[0], MaxKeys=1)

@@ -89,7 +89,7 @@ class Objects:
 
 
 def _require_bucket(error: FileNotFoundError) -> None:
-    if store_faults.code(error) == "NoSuchBucket":
+    if store_faults.fault_code(error) == "NoSuchBucket":
         raise error
 
 
@@ -146,7 +146,7 @@ def _put(store: Store, path: str, content: bytes, condition: Dict[str, str]) -> 
     try:
         store.filesystem.call_s3("put_object", **arguments, **condition)
     except OSError as error:
-        code = store_faults.code(error)
+        code = store_faults.fault_code(error)
         if code in _UNKNOWN:
             return _put(store, path, content, {})
         if code not in _OVERTAKEN:

@@ -62,20 +62,20 @@ CERTIFICATE_ADVICE = (
 _CLASSES: Tuple[Tuple[type, Fault], ...] = ((FileNotFoundError, "missing"), (PermissionError, "rights"))
 
 
-def meaning(error: BaseException) -> Optional[Fault]:
+def fault_meaning(error: BaseException) -> Optional[Fault]:
     """Return what stays wrong until somebody mends it, or None for what may be well again at the next try."""
-    if is_of_certificate(error):
+    if is_certificate_fault(error):
         return "certificate"
     if any(type(link).__name__ in _CREDENTIAL_ERRORS for link in _chain(error)):
         return "credentials"
-    found = code(error)
+    found = fault_code(error)
     by_code: Optional[Fault] = next((fault for fault, codes in _CODES.items() if found in codes), None)
     if by_code is not None:
         return by_code
     return next((fault for kind, fault in _CLASSES if isinstance(error, kind)), None)
 
 
-def is_of_certificate(error: BaseException) -> bool:
+def is_certificate_fault(error: BaseException) -> bool:
     """Return whether a server's certificate is refused, as one of an authority that this machine does not know."""
     return any(
         isinstance(link, ssl.SSLCertVerificationError) or any(words in str(link) for words in _CERTIFICATE_WORDS)
@@ -83,7 +83,7 @@ def is_of_certificate(error: BaseException) -> bool:
     )
 
 
-def code(error: BaseException) -> Optional[str]:
+def fault_code(error: BaseException) -> Optional[str]:
     """Return the store's own code of a failure (`NoSuchBucket`), else the status of its answer (`404`), if any."""
     return next((found for link in _chain(error) for found in [_code_of(link)] if found), None)
 

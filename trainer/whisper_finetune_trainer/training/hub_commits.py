@@ -38,7 +38,7 @@ def pin(config: TrainerConfig, folder: RunFolder) -> TrainerConfig:
 
 
 def _recorded(folder: RunFolder) -> Optional[HubCommits]:
-    found = record.read(_Record, folder.read_json(_FILE))
+    found = record.read_record(_Record, folder.read_json(_FILE))
     return found.commits if found and found.uid == folder.uid else None
 
 
@@ -47,4 +47,4 @@ def _newest(config: TrainerConfig) -> HubCommits:
     commits = data_source.newest_commits(spec.dataset)
     if addresses.parse_address(spec.model) is not None:
         return commits
-    return commits.model_copy(update={"model": model_source.newest_commit(spec.model, spec.model_revision)})
+    return commits.model_copy(update={"model": model_source.newest_model_commit(spec.model, spec.model_revision)})

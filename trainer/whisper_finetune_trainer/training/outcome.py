@@ -75,7 +75,7 @@ def conclude(
     """Return the result of a run whose final model is about to be written."""
     known = {name: getattr(snapshot.report, name) for name in TrainerReport.model_fields}
     # The others go once the model is whole.
-    kept = earlier_attempts.checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
+    kept = earlier_attempts.reported_checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,

@@ -76,7 +76,7 @@ def train(
     outcome.write_texts(folder, clips, baseline, final)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
     if config.spec.output.takes_report:
-        result = report_files.write(
+        result = report_files.write_report(
             folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps)
         )
     backend.gather_weights()
@@ -109,7 +109,7 @@ def _train_digest(clips: Clips) -> str:
 
 
 def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedModel) -> ScratchShares:
-    state_bytes = training_state.largest_bytes(loaded.network)
+    state_bytes = training_state.largest_state_bytes(loaded.network)
     # optimum-graphcore goes on from a folder of its own.
     resumed_bytes = state_bytes if config.accelerator == "ipu" else 0
     return folder.divide_scratch(state_bytes, resumed_bytes, config.scratch_limit_bytes)
@@ -151,7 +151,7 @@ def _finished(
         normalize=normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
         stretches=steps.stretches(),
         seconds=steps.seconds(),
-        devices=report_files.devices(config),
+        devices=report_files.count_devices(config),
     )
 
 

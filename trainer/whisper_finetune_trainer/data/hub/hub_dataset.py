@@ -167,7 +167,7 @@ def _conversion_commit(source: str) -> Optional[str]:
 
 def _explained(source: str, revision: Optional[str]) -> ContextManager[None]:
     page = f"https://huggingface.co/datasets/{source}"
-    return hub.explained("dataset.source", source, revision, missing="DatasetNotFound", page=page)
+    return hub.explain_hub_faults("dataset.source", source, revision, missing="DatasetNotFound", page=page)
 
 
 def _listed(names: Iterable[str]) -> str:
