@@ -94,7 +94,7 @@ def test_earlier_contracts_are_read(number: object) -> None:
 def test_answers_are_in_the_operators_contract() -> None:
     def numbers(operators: int | None) -> list[int | None]:
         ended = ending.termination_message(TrainingResult(message="done"), operators=operators)
-        answer = progress_server.progress_json(CONFIG, TrainerReport(), operators)
+        answer = progress_server.progress_json(CONFIG.uid, TrainerReport(), operators)
         return [json.loads(text).get("contract") for text in (ended, answer)]
 
     assert numbers(CONTRACT) == [CONTRACT] * 2

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trainer_configs import UID, make_config, make_spec
+from trainer_configs import UID
 from whisper_finetune_api.run import ReportedCheckpoint, TrainerReport
 from whisper_finetune_api.v1alpha1 import DataSummary
 from whisper_finetune_trainer.progress import progress_display, progress_server
@@ -24,6 +24,8 @@ from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+RUN = {"name": "demo", "namespace": "speech", "uid": UID}
 
 
 def get(port: int, path: str) -> tuple[str, str]:
@@ -53,7 +55,7 @@ def frequent_switches() -> Iterator[None]:
 
 
 def test_progress_is_the_report_with_the_uid(reporter: Reporter) -> None:
-    port = progress_server.serve_progress(make_config(make_spec()), reporter, host="127.0.0.1")
+    port = progress_server.serve_progress(RUN, 0, reporter, host="127.0.0.1")
     content_type, text = get(port, "/progress")
     answer = json.loads(text)
     assert content_type == "application/json"
@@ -69,7 +71,7 @@ def test_progress_is_the_report_with_the_uid(reporter: Reporter) -> None:
 
 
 def test_metrics_are_the_newest_values(reporter: Reporter) -> None:
-    port = progress_server.serve_progress(make_config(make_spec()), reporter, host="127.0.0.1")
+    port = progress_server.serve_progress(RUN, 0, reporter, host="127.0.0.1")
     _, text = get(port, "/metrics")
     lines = text.splitlines()
     assert 'whisper_finetune_trainer_run_info{name="demo",namespace="speech",uid="' + UID + '"} 1.0' in lines
@@ -102,7 +104,7 @@ def _has_ipv6() -> bool:
     ],
 )
 def test_pods_of_either_address_family_are_answered(reporter: Reporter, host: str) -> None:
-    port = progress_server.serve_progress(make_config(make_spec()), reporter)
+    port = progress_server.serve_progress(RUN, 0, reporter)
     with urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=10) as answer:
         assert TrainerReport.model_validate_json(answer.read()).uid == UID
 
@@ -116,19 +118,19 @@ def test_a_node_without_ipv6_answers_by_ipv4(reporter: Reporter, monkeypatch: py
         made(self, family, *arguments, **keywords)
 
     monkeypatch.setattr(socket.socket, "__init__", without_ipv6)
-    port = progress_server.serve_progress(make_config(make_spec()), reporter)
+    port = progress_server.serve_progress(RUN, 0, reporter)
     assert get(port, "/progress")
 
 
 def test_a_port_in_use_is_not_sought_by_the_other_family(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104 (what a pod's neighbour on its host would have)
         port = taken.getsockname()[1]
-        assert progress_server.serve_progress(make_config(make_spec(), port=port), Reporter()) == 0
+        assert progress_server.serve_progress(RUN, port, Reporter()) == 0
     assert f"port {port} cannot be had" in caplog.text
 
 
 def test_other_paths_are_not_found_and_say_which_there_are(reporter: Reporter) -> None:
-    port = progress_server.serve_progress(make_config(make_spec()), reporter, host="127.0.0.1")
+    port = progress_server.serve_progress(RUN, 0, reporter, host="127.0.0.1")
     with pytest.raises(urllib.error.HTTPError) as raised:
         get(port, "/")
     assert raised.value.code == 404
@@ -138,12 +140,12 @@ def test_other_paths_are_not_found_and_say_which_there_are(reporter: Reporter) -
 def test_a_port_in_use_costs_the_progress_but_not_the_run(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert progress_server.serve_progress(make_config(make_spec(), port=port), Reporter(), host="127.0.0.1") == 0
+        assert progress_server.serve_progress(RUN, port, Reporter(), host="127.0.0.1") == 0
     assert f"port {port} cannot be had" in caplog.text
 
 
 def test_a_client_that_sends_nothing_holds_nobody_up(reporter: Reporter) -> None:
-    port = progress_server.serve_progress(make_config(make_spec()), reporter, host="127.0.0.1")
+    port = progress_server.serve_progress(RUN, 0, reporter, host="127.0.0.1")
     with socket.create_connection(("127.0.0.1", port)):
         assert get(port, "/progress")
 

@@ -188,7 +188,7 @@ def test_times_as_people_say_them(seconds: float, text: str) -> None:
 
 def test_the_hours_of_all_devices_count() -> None:
     config = finished_trainings.make().config.model_copy(update={"accelerator": "ipu", "ipus": 16})
-    assert run_facts.device_hours(config, 900.0, 16) == "4.00 (16 IPUs for 15 min 0 s)"
+    assert run_facts.device_hours(config.accelerator, 900.0, 16) == "4.00 (16 IPUs for 15 min 0 s)"
 
 
 def test_figures_of_letters_are_called_so() -> None:

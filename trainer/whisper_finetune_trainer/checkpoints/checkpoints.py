@@ -3,18 +3,17 @@
 import logging
 import time
 from pathlib import Path
-from typing import ContextManager, Mapping, Optional
+from typing import Callable, ContextManager, Mapping, Optional
 
 import torch
 
-from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
 from whisper_finetune_trainer.backend import Backend, StepDone
 from whisper_finetune_trainer.checkpoints import earlier_attempts, training_state
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.checkpoints.training_state import State
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import model, model_card
+from whisper_finetune_trainer.model import model
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output import folder_manifest
 from whisper_finetune_trainer.output.folder_manifest import StoredFolder
@@ -23,6 +22,8 @@ from whisper_finetune_trainer.progress.progress import Reporter
 
 #: Two, so that one is left where the newest turns out to be damaged.
 _KEPT_STATES = 2
+#: Returns the README.md of the model of a step, given the figures of this very model where it was measured.
+CardOf = Callable[[int, Optional[Result]], str]
 logger = logging.getLogger(__name__)
 
 
@@ -31,7 +32,8 @@ class Checkpoints:
 
     def __init__(
         self,
-        config: TrainerConfig,
+        keep: int,
+        card_of: CardOf,
         folder: RunFolder,
         backend: Backend,
         loaded: LoadedModel,
@@ -39,8 +41,12 @@ class Checkpoints:
         data_digest: str,
         steps: StepRecord,
     ) -> None:
-        """`data_digest` is of the train clips; `steps` becomes what the state that is resumed from holds of it."""
-        self._config = config
+        """Keep the newest `keep` models and the best one.
+
+        `data_digest` is of the train clips. `steps` becomes what the state that is resumed from holds of it.
+        """
+        self._keep = keep
+        self._card_of = card_of
         self._folder = folder
         self._backend = backend
         self._loaded = loaded
@@ -106,7 +112,7 @@ class Checkpoints:
     def save_model(self, step: int, figures: Optional[WordErrorRate], also_keep: Optional[int] = None) -> None:
         """Write the model as it is now for the user; older ones go, except for that of the step `also_keep`."""
         result = Result(**figures.model_dump()) if figures else None
-        card = model_card.model_card(self._config, self._reporter.report(), step, result)
+        card = self._card_of(step, result)
         self._backend.gather_weights()
         self._folder.write_folder(
             _path(CHECKPOINTS, step),
@@ -115,7 +121,7 @@ class Checkpoints:
             figures=figures,
         )
         kept = frozenset() if also_keep is None else frozenset((also_keep,))
-        self._folder.prune(CHECKPOINTS, self._config.spec.output.keep_checkpoints, kept)
+        self._folder.prune(CHECKPOINTS, self._keep, kept)
         self._folder.after_writes(self._tell)
 
     def model_of(self, step: int) -> Optional[StoredFolder]:

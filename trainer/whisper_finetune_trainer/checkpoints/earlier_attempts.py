@@ -2,7 +2,7 @@
 
 from typing import Optional, Tuple
 
-from whisper_finetune_api.run import ReportedCheckpoint, TrainerConfig, TrainingResult
+from whisper_finetune_api.run import ReportedCheckpoint, TrainingResult
 from whisper_finetune_trainer.evaluation import evaluation_record
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, MODEL, RESUME, RunFolder
@@ -43,9 +43,9 @@ def finished_result(folder: RunFolder) -> Optional[TrainingResult]:
     return result if result.model.sha256 == model.sha256 else None
 
 
-def tell_earlier_progress(config: TrainerConfig, folder: RunFolder, reporter: Reporter) -> None:
+def tell_earlier_progress(folder: RunFolder, total_steps: int, reporter: Reporter) -> None:
     """Tell the reporter: an ending before this attempt adds anything carries it too."""
     baseline = evaluation_record.read(folder, evaluation_record.BASELINE_STEP)
     known = reported_checkpoints(folder, (CHECKPOINTS, RESUME))
     reporter.tell(baseline=baseline.figures if baseline else None, checkpoints=known)
-    reporter.resume_at(known[-1].step if known else 0, config.schedule.steps)
+    reporter.resume_at(known[-1].step if known else 0, total_steps)

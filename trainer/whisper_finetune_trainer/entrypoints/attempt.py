@@ -44,7 +44,7 @@ def _make(
         logger.info("the model of this run is whole: reporting it")
         return finished_run.report(config, folder, finished, reporter)
     folder.prepare()
-    earlier_attempts.tell_earlier_progress(config, folder, reporter)
+    earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
     thread_waiting.make_passive()
     with stop.interruptible():
         # torch and transformers take seconds to load: nothing above needs them.

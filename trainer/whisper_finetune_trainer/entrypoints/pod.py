@@ -27,5 +27,7 @@ def run_in_pod(termination_log: Path) -> int:
 def _attempt(reporter: Reporter, stop: StopRequest) -> TrainingResult:
     config = configuration.config_of_environment(os.environ)
     scratch_space.use_scratch_folder(config.scratch_folder)
-    progress_server.serve_progress(config, reporter, operators=contract.number_in_environment(os.environ))
+    run = {"name": config.name, "namespace": config.namespace, "uid": config.uid}
+    operators = contract.number_in_environment(os.environ)
+    progress_server.serve_progress(run, config.progress_port, reporter, operators=operators)
     return attempt.make_attempt(config, reporter, stop)

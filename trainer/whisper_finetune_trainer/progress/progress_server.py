@@ -7,14 +7,14 @@ import logging
 import socket
 import socketserver
 import threading
-from typing import Callable, Iterator, Optional, Tuple
+from typing import Callable, Iterator, Mapping, Optional, Tuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, exposition
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from whisper_finetune_api import contract
-from whisper_finetune_api.run import METRICS_PATH, PROGRESS_PATH, TrainerConfig, TrainerReport
+from whisper_finetune_api.run import METRICS_PATH, PROGRESS_PATH, TrainerReport
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 
 #: A client that sends nothing must not hold a thread for ever.
@@ -26,27 +26,29 @@ logger = logging.getLogger(__name__)
 
 
 def serve_progress(
-    config: TrainerConfig,
+    run: Mapping[str, str],
+    port: int,
     reporter: Reporter,
     host: Optional[str] = None,
     operators: Optional[int] = None,
 ) -> int:
     """Answer an operator of that contract from a daemon thread until the process ends.
 
+    `run` has name, namespace and UID, as the metrics' labels. Port 0 is any free one.
     Without a host at all addresses of IPv6 and IPv4. Return the port, 0 where none could be had.
     """
     registry = CollectorRegistry()
-    registry.register(_TrainerCollector(config, reporter.snapshot))
+    registry.register(_TrainerCollector(run, reporter.snapshot))
     ProcessCollector(registry=registry)
 
     def answer() -> bytes:
-        return progress_json(config, reporter.report(), operators)
+        return progress_json(run["uid"], reporter.report(), operators)
 
     try:
-        server = _listening(host, config.progress_port, _handler(answer, registry))
+        server = _listening(host, port, _handler(answer, registry))
     except OSError as error:
         # Training does not need it: the result comes by the termination message.
-        logger.warning("no progress over HTTP: port %d cannot be had: %s", config.progress_port, error)
+        logger.warning("no progress over HTTP: port %d cannot be had: %s", port, error)
         return 0
     threading.Thread(target=server.serve_forever, name="progress", daemon=True).start()
     return server.server_port
@@ -81,11 +83,9 @@ def _listening(
         return _Server(("0.0.0.0", port), handler)  # noqa: S104 (the operator asks the pod's address)
 
 
-def progress_json(config: TrainerConfig, report: TrainerReport, operators: Optional[int] = None) -> bytes:
+def progress_json(uid: str, report: TrainerReport, operators: Optional[int] = None) -> bytes:
     """Return the answer to GET /progress: the report with the run's UID, in the operator's contract."""
-    return json.dumps(
-        {**contract.answer_for_operator(report, operators), "uid": config.uid}, ensure_ascii=False
-    ).encode()
+    return json.dumps({**contract.answer_for_operator(report, operators), "uid": uid}, ensure_ascii=False).encode()
 
 
 def _handler(
@@ -118,8 +118,8 @@ def _handler(
 class _TrainerCollector(Collector):
     """Metrics straight from the newest snapshot, so nothing is counted twice."""
 
-    def __init__(self, config: TrainerConfig, snapshot: Callable[[], Snapshot]) -> None:
-        self._run = {"name": config.name, "namespace": config.namespace, "uid": config.uid}
+    def __init__(self, run: Mapping[str, str], snapshot: Callable[[], Snapshot]) -> None:
+        self._run = dict(run)
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:

@@ -12,13 +12,13 @@ import logging
 import tempfile
 import time
 from pathlib import Path
-from typing import Iterator, Mapping, Sequence, Tuple
+from typing import Iterator, Mapping, Optional, Sequence, Tuple
 
 import jinja2
 from markupsafe import Markup
 from tensorboardX import SummaryWriter
 
-from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_api.run import Accelerator, TrainingResult
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
@@ -55,11 +55,11 @@ def write_report(folder: RunFolder, finished: FinishedTraining) -> TrainingResul
     return finished.result
 
 
-def count_devices(config: TrainerConfig) -> int:
+def count_devices(accelerator: Accelerator, ipus: Optional[int]) -> int:
     """Return how many IPUs, GPUs or CPUs the trainer holds."""
-    if config.accelerator == "cpu":
+    if accelerator == "cpu":
         return cpu_count.available_cpus()
-    return config.ipus or 1
+    return ipus or 1
 
 
 def _page(finished: FinishedTraining) -> str:

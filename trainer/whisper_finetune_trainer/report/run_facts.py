@@ -6,7 +6,7 @@ from typing import List, Sequence, Tuple
 import yaml
 
 from whisper_finetune_api.languages import LANGUAGES, language_code
-from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_api.run import Accelerator, Schedule, TrainerConfig, TrainingResult
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.clip_statistics import Tally
@@ -83,8 +83,11 @@ def facts_of_run(
         Fact("Model", f"{spec.model} at {spec.model_revision}" if spec.model_revision else spec.model),
         *([Fact("Commits of the Hub", commits)] if commits else []),
         Fact("Trained", "the decoder; the encoder is unchanged" if training.trainable == "Decoder" else "all weights"),
-        Fact("Steps", f"{_steps(config, stretches)}; the final model is that of step {final_step}"),
-        Fact("Learning rate", _rate(config)),
+        Fact(
+            "Steps",
+            f"{_steps(config.schedule, training.batch_size, stretches)}; the final model is that of step {final_step}",
+        ),
+        Fact("Learning rate", _rate(config.schedule)),
         Fact("Seed", str(training.seed)),
     ]
     if result.ran_on is not None:
@@ -95,7 +98,7 @@ def facts_of_run(
     facts.append(
         Fact("Time", f"{duration_text(seconds)} in all, {duration_text(steps_seconds)} of it in optimizer steps")
     )
-    facts.append(Fact(f"{_DEVICES[config.accelerator]}-hours", device_hours(config, seconds, devices)))
+    facts.append(Fact(f"{_DEVICES[config.accelerator]}-hours", device_hours(config.accelerator, seconds, devices)))
     return (*facts, Fact("Measured", _measured(result)))
 
 
@@ -111,9 +114,9 @@ def manifest_yaml(config: TrainerConfig) -> str:
     return text
 
 
-def device_hours(config: TrainerConfig, seconds: float, devices: int) -> str:
+def device_hours(accelerator: Accelerator, seconds: float, devices: int) -> str:
     """Return the hours of all devices together."""
-    device = _DEVICES[config.accelerator]
+    device = _DEVICES[accelerator]
     return (
         f"{devices * seconds / _HOUR:.2f} ({devices} {device}{'s' if devices > 1 else ''} for {duration_text(seconds)})"
     )
@@ -156,8 +159,7 @@ def _amount(clips: Sequence[Clip]) -> str:
     return f"{len(clips)} clips, {duration_text(sum(seconds))} of speech ({lengths})"
 
 
-def _steps(config: TrainerConfig, stretches: Sequence[Stretch]) -> str:
-    schedule = config.schedule
+def _steps(schedule: Schedule, batch_size: int, stretches: Sequence[Stretch]) -> str:
     factors = {
         "at a time": schedule.micro_batch_size,
         "accumulated": schedule.gradient_accumulation_steps,
@@ -165,10 +167,9 @@ def _steps(config: TrainerConfig, stretches: Sequence[Stretch]) -> str:
     }
     parts = " \u00d7 ".join(f"{factor} {name}" for name, factor in factors.items() if factor > 1)
     taken = stretches[-1].last_step if stretches else 0
-    clips = schedule.replicas * config.spec.training.batch_size
+    clips = schedule.replicas * batch_size
     return f"{taken} of {schedule.steps}, {clips} clips each" + (f" ({parts})" if parts else "")
 
 
-def _rate(config: TrainerConfig) -> str:
-    schedule = config.schedule
+def _rate(schedule: Schedule) -> str:
     return f"{schedule.learning_rate:g} at its highest, after {schedule.warmup_steps} steps; linear before and after"

@@ -8,7 +8,7 @@ from typing import Callable, List, Sequence
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import backends
 from whisper_finetune_trainer.checkpoints import training_state
-from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
+from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.data import data_source, dataset
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
@@ -65,7 +65,8 @@ def train(
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.measurement.to_report())
 
-    saved = Checkpoints(config, folder, backend, loaded, reporter, _train_digest(clips), steps)
+    keep, card_of = config.spec.output.keep_checkpoints, _card_writer(config, reporter)
+    saved = Checkpoints(keep, card_of, folder, backend, loaded, reporter, _train_digest(clips), steps)
     first_step = saved.resume()
     reporter.resume_at(first_step, config.schedule.steps)
     history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
@@ -101,6 +102,10 @@ def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel
         f"; left out: {dropped}" if dropped else "",
     )
     return clips
+
+
+def _card_writer(config: TrainerConfig, reporter: Reporter) -> CardOf:
+    return lambda step, figures: model_card.model_card(config, reporter.report(), step, figures)
 
 
 def _train_digest(clips: Clips) -> str:
@@ -151,7 +156,7 @@ def _finished(
         normalize=normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
         stretches=steps.stretches(),
         seconds=steps.seconds(),
-        devices=report_files.count_devices(config),
+        devices=report_files.count_devices(config.accelerator, config.ipus),
     )
 
 
