@@ -14,10 +14,10 @@ pytestmark = pytest.mark.slow
 MODEL = "team/whisper"
 FETCH = """
 import sys
-from whisper_finetune_trainer.model import hub_model
+from whisper_finetune_trainer.model import model_source
 from whisper_finetune_trainer.messages.errors import TrainerError
 try:
-    print(hub_model.download(sys.argv[1], sys.argv[2] or None))
+    print(model_source.download_from_hub(sys.argv[1], sys.argv[2] or None))
 except TrainerError as error:
     print(error.reason, error.message)
 """
@@ -28,7 +28,7 @@ import sys
 import trainer_configs
 from whisper_finetune_trainer.model import model_source
 spec = trainer_configs.make_spec(model=sys.argv[1])
-with model_source.opened(trainer_configs.make_config(spec, scratch=sys.argv[2])) as folder:
+with model_source.open_model(trainer_configs.make_config(spec, scratch=sys.argv[2])) as folder:
     print((folder / "config.json").exists())
 print((folder / "config.json").exists())
 """
@@ -74,9 +74,9 @@ def test_the_texts_and_the_safe_weights_are_fetched(endpoint: str, tmp_path: Pat
     ("model", "revision", "answer"),
     [
         ("team/missing", "", "ModelNotFound model: the Hub has no team/missing, or it is private"),
-        ("team/my--whisper", "", "ModelNotFound model: team/my--whisper is no id of the Hub: "),
-        ("team/whisper.", "", "ModelNotFound model: team/whisper. is no id of the Hub: "),
-        ("team/whisper-", "", "ModelNotFound model: team/whisper- is no id of the Hub: "),
+        ("team/my--whisper", "", "ModelNotFound model: team/my--whisper is not a valid id of the Hub: "),
+        ("team/whisper.", "", "ModelNotFound model: team/whisper. is not a valid id of the Hub: "),
+        ("team/whisper-", "", "ModelNotFound model: team/whisper- is not a valid id of the Hub: "),
         ("team/gated", "", "AccessDenied model: team/gated is gated; accept its licence on the Hub"),
         ("team/forbidden", "", "AccessDenied model: the Hub refuses team/forbidden (403)"),
         (MODEL, "no-such-revision", "ModelNotFound model: team/whisper has no revision no-such-revision"),

@@ -265,7 +265,7 @@ def test_a_rule_over_several_fields_names_them(plan: Planner, tmp_path: Path) ->
         (["x.yaml", "--accelerator", "ipu", "--ipus", "3"], "invalid choice: 3"),
         (["x.yaml", "--accelerator", "cuda", "--ipus", "4"], "--ipus 4 is for --accelerator ipu, not cuda"),
         (["x.yaml", "--volume", "a=/tmp", "--volume", "a=/"], "--volume: claim 'a' is given 2 folders"),
-        (["x.yaml", "--volume", "a=/dev/null"], "'/dev/null' of claim 'a' is no folder"),
+        (["x.yaml", "--volume", "a=/dev/null"], "'/dev/null' of claim 'a' is not a folder"),
     ],
 )
 def test_wrong_arguments_get_one_line_and_64(plan: Planner, command_line: list[str], says: str) -> None:

@@ -161,8 +161,12 @@ def test_a_text_may_be_as_long_as_the_decoder_allows(volume: Path) -> None:
 MISSING: dict[str, tuple[dict[str, str], str, str]] = {
     "claim": ({"model": "pvc://other/model"}, "ConfigInvalid", "claim other is not mounted here"),
     "library": ({"model": "gs://models/base"}, "ConfigInvalid", "gs:// needs gcsfs, which is not in this image"),
-    "name too long": ({"model": "pvc://speech/" + "m" * 300}, "ModelNotFound", "m is no folder of its volume"),
-    "folder": ({"model": "pvc://speech/nothing"}, "ModelNotFound", "pvc://speech/nothing is no folder of its volume"),
+    "name too long": ({"model": "pvc://speech/" + "m" * 300}, "ModelNotFound", "m is not a folder of its volume"),
+    "folder": (
+        {"model": "pvc://speech/nothing"},
+        "ModelNotFound",
+        "pvc://speech/nothing is not a folder of its volume",
+    ),
     "no model": ({"model": "pvc://speech"}, "ModelNotFound", "pvc://speech has no config.json; it holds model"),
     "revision": ({"modelRevision": "main"}, "ConfigInvalid", "modelRevision is for models of the Hub"),
 }

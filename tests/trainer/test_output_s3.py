@@ -548,12 +548,12 @@ OLD_PYTHON = ROOT / ".venv38/bin/python"
 ON_PYTHON_38 = """
 import sys
 from pathlib import Path
-from whisper_finetune_trainer.stores import object_store, store_options
+from whisper_finetune_trainer.stores import object_store
 from whisper_finetune_trainer.output.object_storage import ObjectStorage
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.output.uploads import Uploads
 
-store_options.PART_BYTES = 5 << 20
+object_store.PART_BYTES = 5 << 20
 store = object_store.open_store("s3://models/it", "output.uri")
 storage = ObjectStorage(store, Path(sys.argv[2]), Uploads())
 folder = RunFolder(storage, sys.argv[1], "s3://models/it", sys.argv[3], "f" * 64)

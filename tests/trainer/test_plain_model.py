@@ -144,7 +144,9 @@ def _shard(volume: Path, shard: str, place: Path) -> None:
 def test_an_index_names_files_of_its_folder_alone(tmp_path: Path, volume: Path, shard: Any) -> None:
     _shard(volume, shard, volume / "outside.safetensors")
     error = refusal(volume)
-    assert (error.reason, "which is no file of its folder" in error.message) == ("ConfigInvalid", True), error.message
+    assert (error.reason, "which is not a file of its folder" in error.message) == ("ConfigInvalid", True), (
+        error.message
+    )
 
 
 def test_an_index_of_shards_is_followed(volume: Path) -> None:
@@ -196,7 +198,7 @@ def test_no_file_of_a_model_is_read_from_elsewhere(
     replace(volume / "model" / name, tmp_path / "outside")
     error = refusal(volume)
     assert error.reason == "ConfigInvalid"
-    assert ("leads outside of claim speech" in error.message) != ("is no plain file" in error.message)
+    assert ("leads outside of claim speech" in error.message) != ("is not a plain file" in error.message)
 
 
 def test_links_inside_of_the_claim_are_followed_as_the_hubs_cache_has_them(volume: Path) -> None:

@@ -69,7 +69,7 @@ def test_every_cause_of_the_table_ends_with_its_exit_code(cause: causes.Cause) -
 
 
 def test_a_cause_without_an_exit_code_is_no_trainer_error() -> None:
-    with pytest.raises(ValueError, match="'PodRefused' is no reason that a trainer can end with"):
+    with pytest.raises(ValueError, match="'PodRefused' is not a reason that a trainer can end with"):
         TrainerError("PodRefused", "not mine to say")
 
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """What the run can go back to; every method that writes tells the reporter."""
+    """What the run can go back to. Every method that writes tells the reporter."""
 
     def __init__(
         self,
@@ -83,7 +83,10 @@ class Checkpoints:
         return step
 
     def record(self, done: StepDone) -> None:
-        """Take a step into what the next state keeps of the steps before it; TrainerError of a write on its way."""
+        """Take a step into what the next state keeps of the steps before it.
+
+        Raises TrainerError of a write on its way.
+        """
         self._folder.check()
         self._steps.add(done)
 
@@ -110,7 +113,7 @@ class Checkpoints:
         return time.monotonic() - self._saved_at
 
     def save_model(self, step: int, figures: Optional[WordErrorRate], also_keep: Optional[int] = None) -> None:
-        """Write the model as it is now for the user; older ones go, except for that of the step `also_keep`."""
+        """Write the model as it is now for the user. Older ones go, except for that of the step `also_keep`."""
         result = Result(**figures.model_dump()) if figures else None
         card = self._card_of(step, result)
         self._backend.gather_weights()
@@ -129,7 +132,7 @@ class Checkpoints:
         return self._folder.stored(_path(CHECKPOINTS, step))
 
     def is_intact(self, step: int) -> bool:
-        """Return whether the model that is kept of a step is what was written; all of it is read."""
+        """Return whether the model that is kept of a step is what was written. The whole model is read."""
         stored = self.model_of(step)
         if stored is None:
             return False

@@ -25,7 +25,7 @@ class Stretch:
 
 
 class StepRecord:
-    """Grows by one step at a time; the same steps give the same record, whichever attempts they were taken in."""
+    """Grows by one step at a time. The same steps give the same record, whichever attempts they were taken in."""
 
     def __init__(self, largest: int = _LARGEST, clock: Callable[[], float] = time.monotonic) -> None:
         """The attempt's time counts from now on."""
@@ -59,7 +59,7 @@ class StepRecord:
         return {"seconds": self.seconds(), "width": self._width, "stretches": rows}
 
     def restore(self, values: Mapping[str, Any]) -> None:
-        """Become what `values` returned; the time of this attempt so far is added to it."""
+        """Become what `values` returned. The time of this attempt so far is added to it."""
         self._earlier_seconds = values["seconds"]
         self._width = values["width"]
         self._stretches = [Stretch(*row) for row in values["stretches"]]

@@ -44,7 +44,7 @@ def write_state(folder: Path, state: State, piece_bytes: int = _PIECE_BYTES) -> 
 
 
 def read_state(folder: Path) -> State:
-    """Return the state that `write` wrote; its manifest has been verified, so nothing here is expected to fail."""
+    """Return the state that `write` wrote. Its manifest has been verified, so nothing here is expected to fail."""
     tensors: Dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("state-*.safetensors")):
         tensors.update(safetensors_torch.load_file(str(path)))
@@ -99,7 +99,7 @@ def restore_random_state(tensors: Mapping[str, torch.Tensor], values: Mapping[st
 def split_tensors(tree: Any, prefix: str) -> Tuple[Dict[str, torch.Tensor], Any]:
     """Return the tensors by name, each beginning with `prefix`, and the rest with their names in their places.
 
-    Tuples become lists; TypeError for what JSON cannot say.
+    Tuples become lists. Raises TypeError for what JSON cannot say.
     """
     tensors: Dict[str, torch.Tensor] = {}
     return tensors, _without_tensors(tree, prefix, tensors)

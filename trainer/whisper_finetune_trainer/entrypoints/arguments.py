@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the arguments; ends the process with 64 where they are wrong."""
+    """Return the arguments. Where they are wrong the process ends with 64."""
     parser = _Parser(
         prog="whisper_finetune_trainer",
         description=_DESCRIPTION,
@@ -96,7 +96,7 @@ def _volume(text: str) -> Tuple[str, str]:
     if not (claim and equals and folder):
         raise argparse.ArgumentTypeError(f"{text!r} is not CLAIM=FOLDER")
     if Path(folder).exists() and not Path(folder).is_dir():
-        raise argparse.ArgumentTypeError(f"{folder!r} of claim {claim!r} is no folder")
+        raise argparse.ArgumentTypeError(f"{folder!r} of claim {claim!r} is not a folder")
     if not Path(folder).is_dir():
         raise argparse.ArgumentTypeError(f"folder {folder!r} of claim {claim!r} does not exist; make it first")
     return claim, str(Path(folder).resolve())

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def make_attempt(
     config: TrainerConfig, reporter: Reporter, stop: StopRequest, limits: StreamLimits = LIMITS
 ) -> TrainingResult:
-    """Train, or report what an earlier attempt finished; raises what `train.train` raises."""
+    """Train, or report what an earlier attempt finished. Raises what `train.train` raises."""
     logger.info(
         "run %s/%s (%s): %s on %s", config.namespace, config.name, config.uid, config.spec.model, config.accelerator
     )
@@ -61,7 +61,7 @@ def _make(
 
 
 def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) -> Optional[TrainerError]:
-    """Return in words what befell the accelerator, None for any other error; the log has where in the program."""
+    """Return in words what happened to the accelerator, None for any other error. The log has where in the program."""
     card = None
     if config.accelerator == "cuda" and hardware_faults.is_out_of_memory(error):
         # PyTorch is loaded by now, and takes seconds where it is not.

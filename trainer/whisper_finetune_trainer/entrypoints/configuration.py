@@ -91,7 +91,7 @@ def config_of_workstation(
     scratch: Path,
     ipus: Optional[int] = None,
 ) -> TrainerConfig:
-    """Return the configuration that the operator would make of the object, on this machine; ConfigInvalid."""
+    """Return the configuration that the operator would make of the object, on this machine. Raises ConfigInvalid."""
     spec = described.spec
     size = (ipus or spec.ipus) if accelerator == "ipu" else None
     try:
@@ -132,7 +132,7 @@ def _message(detail: ErrorDetails) -> str:
 
 
 def read_spec_file(path: Path) -> SpecFile:
-    """Return the object; TrainerError(ConfigInvalid) with a line for each thing that is wrong."""
+    """Return the object. Raises TrainerError(ConfigInvalid) with a line for each thing that is wrong."""
     found = _one_object(path)
     metadata = found.get("metadata") or {}
     name, namespace = str(metadata.get("name", "")), str(metadata.get("namespace", "default"))

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def describe_run(config: TrainerConfig) -> Dict[str, Any]:
-    """Return the run's plan and its folder as JSON; TrainerError where the model's folder can be read and is wrong."""
+    """Return the run's plan and its folder as JSON. TrainerError where the model's folder can be read and is wrong."""
     spec = config.spec
     model_config = _read_model_config(config)
     dimensions = dimensions_of(model_config) if model_config is not None else None
@@ -55,7 +55,10 @@ def _told_to_library(config: TrainerConfig, plan: RunPlan, ipu: IpuPlan) -> Dict
 
 
 def dimensions_of(model_config: Dict[str, Any]) -> Dimensions:
-    """Return the size of the Whisper model whose config.json this is; TrainerError(ConfigInvalid) for any other."""
+    """Return the size of the Whisper model whose config.json this is.
+
+    Raises TrainerError(ConfigInvalid) for any other.
+    """
     try:
         return Dimensions(
             width=model_config["d_model"],
@@ -107,5 +110,5 @@ def _parse(text: str, model: str) -> Dict[str, Any]:
             "ConfigInvalid", f"model: {_CONFIG_FILE} of {model} is not JSON: {words_of(error)}"
         ) from None
     if not isinstance(found, dict):
-        raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of {model} is no object")
+        raise TrainerError("ConfigInvalid", f"model: {_CONFIG_FILE} of {model} is not a JSON object")
     return found

@@ -51,7 +51,7 @@ class Ending:
 
 
 def ending_of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter) -> Ending:
-    """Make an attempt; what it raises is explained with all that the reporter knows by then."""
+    """Make an attempt. What it raises is explained with all that the reporter knows by then."""
     try:
         return Ending(causes.EXIT_DONE, attempt())
     except TrainerError as error:
@@ -68,7 +68,7 @@ def ending_of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter)
 
 
 def _with_advice(error: Exception) -> str:
-    """Return what the machine could not give, and what helps; of any other error its kind and text."""
+    """Return what the machine could not give, and what helps. For any other error return its kind and text."""
     if isinstance(error, MemoryError) and not str(error):
         return f"out of memory: {_MORE_MEMORY}"
     text = f"{type(error).__name__}: {error}"
@@ -77,13 +77,16 @@ def _with_advice(error: Exception) -> str:
 
 
 def error_in_one_line(error: BaseException) -> str:
-    """Return an unexpected error's kind and text in one line; its traceback is in the log."""
+    """Return an unexpected error's kind and text in one line. Its traceback is in the log."""
     text = quoting.words_of(error)
     return f"{type(error).__name__}: {text}" if str(error).strip() else text
 
 
 def write_termination_message(path: Path, ending: Ending, operators: Optional[int] = None) -> None:
-    """Write the message where the kubelet reads it, in the operator's contract; without that file the log has to do."""
+    """Write the message where the kubelet reads it, in the operator's contract.
+
+    Where there is no such file, it goes to the log.
+    """
     message = termination_message(ending.result, operators=operators)
     try:
         path.write_bytes(message)
@@ -123,7 +126,7 @@ def failed_result(report: TrainerReport, reason: Optional[str], message: str, se
 
 
 def cut_text(text: str, length: int) -> str:
-    """Return the text in at most `length` characters; what is cut off is marked."""
+    """Return the text in at most `length` characters. What is cut off is marked."""
     return text if len(text) <= length else text[: max(0, length - len(_CUT))] + _CUT
 
 

@@ -14,7 +14,7 @@ from whisper_finetune_trainer.progress.progress_display import ProgressLog
 
 
 def run_in_pod(termination_log: Path) -> int:
-    """Make one attempt and return its exit code; whatever happens, the termination message is written."""
+    """Make one attempt and return its exit code. Whatever happens, the termination message is written."""
     stop = StopRequest()
     stop.listen()
     reporter = Reporter()

@@ -16,7 +16,7 @@ _HANDED_OVER = "WHISPER_FINETUNE_SECRETS_FILE"
 
 
 def hide_secrets(command_line: Sequence[str]) -> None:
-    """Begin anew without secrets where there are some, and take them over there; nothing where the system cannot."""
+    """Begin anew without secrets where there are some, and take them over there. Do nothing where the system cannot."""
     handed_over = os.environ.pop(_HANDED_OVER, None)
     if handed_over is not None:
         os.environ.update(_taken(int(handed_over)))

@@ -36,7 +36,7 @@ def run_on_workstation(arguments: argparse.Namespace) -> int:
 
 
 def print_plan(arguments: argparse.Namespace) -> int:
-    """Print what would be done as JSON; return the exit code of a refused object."""
+    """Print what would be done as JSON. Return the exit code of a refused object."""
     try:
         planned = dry_run.describe_run(_config(arguments, Path(tempfile.gettempdir())))
     except TrainerError as error:
@@ -47,7 +47,7 @@ def print_plan(arguments: argparse.Namespace) -> int:
 
 
 def compile_graph(arguments: argparse.Namespace) -> int:
-    """Compile the training graph of an object into the executable cache; return the exit code."""
+    """Compile the training graph of an object into the executable cache. Return the exit code."""
     try:
         with _scratch_folder(arguments.scratch) as scratch:
             config = _config(arguments, scratch)

@@ -53,12 +53,12 @@ def _quota_of(folder: Path) -> Optional[float]:
 
 
 def quota_v2(cpu_max: str) -> Optional[float]:
-    """Return the CPUs that cpu.max (`200000 100000` or `max 100000`) allows; None: no limit."""
+    """Return the CPUs that cpu.max (`200000 100000` or `max 100000`) allows. None stands for no limit."""
     quota, period = cpu_max.split()
     return None if quota == "max" else int(quota) / int(period)
 
 
 def quota_v1(cfs_quota_us: str, cfs_period_us: str) -> Optional[float]:
-    """Return the CPUs that the two files of cgroup v1 allow; a quota of -1 is no limit."""
+    """Return the CPUs that the two files of cgroup v1 allow. A quota of -1 is no limit."""
     quota = int(cfs_quota_us)
     return None if quota <= 0 else quota / int(cfs_period_us)

@@ -42,7 +42,7 @@ class ScratchShares:
 
 
 def divide_scratch(limit_bytes: int, need: OutputNeed, resumed_bytes: int, address: str) -> ScratchShares:
-    """Return the shares; ConfigInvalid where the output's least folders find no room on their way to `address`.
+    """Return the shares. Raises ConfigInvalid where the output's fewest folders do not fit on their way to `address`.
 
     `resumed_bytes` are what the backend itself writes there of a state that it goes on from.
     """
@@ -62,7 +62,10 @@ def divide_scratch(limit_bytes: int, need: OutputNeed, resumed_bytes: int, addre
 
 
 def use_scratch_folder(scratch_folder: str) -> None:
-    """Point every cache that the environment has not placed yet below the scratch folder; before libraries load."""
+    """Point every cache that the environment has not placed yet below the scratch folder.
+
+    It is called before libraries load.
+    """
     for variable, name in _FOLDERS.items():
         folder = Path(os.environ.setdefault(variable, str(Path(scratch_folder, name))))
         folder.mkdir(parents=True, exist_ok=True)

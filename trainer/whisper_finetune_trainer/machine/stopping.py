@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: a step, a write or a message is finished first; loading and evaluating end at once."""
+"""SIGTERM and Ctrl-C: a step, a write or a message is finished first. Loading and evaluating end at once."""
 
 import contextlib
 import os
@@ -12,7 +12,10 @@ _LEFT_SECONDS = 10.0
 
 
 class Stopped(BaseException):
-    """Somebody asked the process to end; no Exception, because libraries catch those around what they merely try."""
+    """Somebody asked the process to end.
+
+    It is not an Exception, because libraries catch those around what they merely try.
+    """
 
 
 def seconds_to_write(grace_seconds: int) -> float:
@@ -35,7 +38,7 @@ def release_stop_signal() -> None:
 
 
 class StopRequest:
-    """Remembers the request; raises Stopped in the middle of the work only where `interruptible()` says so."""
+    """Remembers the request. Raises Stopped in the middle of the work only where `interruptible()` says so."""
 
     def __init__(self) -> None:
         #: A reading of time.monotonic().
@@ -44,7 +47,7 @@ class StopRequest:
         self._process = os.getpid()
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT from now on; the main thread alone may call it."""
+        """Take SIGTERM and SIGINT from now on. The main thread alone may call it."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         release_stop_signal()
@@ -63,7 +66,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let a request end the block wherever it is; nothing in it may leave a half-written file."""
+        """Let a request end the block wherever it is. Nothing in it may leave a half-written file."""
         self._interruptible = True
         try:
             self.check()

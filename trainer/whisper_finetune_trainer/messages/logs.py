@@ -1,4 +1,4 @@
-"""The log: plain lines with the time, on stderr; no secret is in it, and nothing that a terminal would obey."""
+"""The log: plain lines with the time, on stderr. No secret is in it, and nothing that a terminal would obey."""
 
 import logging
 import os
@@ -29,12 +29,12 @@ def start_log(level: int = logging.INFO) -> None:
 
 
 def guard_streams() -> None:
-    """Clean what libraries print by themselves, too; not on a terminal, whose progress bar moves the cursor."""
+    """Clean what libraries print by themselves, too. A terminal is left alone: its progress bar moves the cursor."""
     sys.stdout, sys.stderr = (cast("TextIO", _CleanStream(stream)) for stream in (sys.stdout, sys.stderr))
 
 
 def clean_text(text: str) -> str:
-    """Return a text without secrets and control characters; lines after the first are indented, and look like no other.
+    """Return a text without secrets and control characters. Lines after the first are indented, and look like no other.
 
     A line end in a file's name must not begin what reads as another line of the log.
     """
@@ -64,7 +64,7 @@ class _CleanStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text; a carriage return, which would hide a line of a log, ends it."""
+        """Write a text. A carriage return, which would hide a line of a log, ends it."""
         plain = redaction.without_secrets(text.replace("\r\n", "\n").replace("\r", "\n"), os.environ)
         self._stream.write("\n".join(map(quoting.escaped, plain.split("\n"))))
         return len(text)

@@ -20,7 +20,7 @@ def quoted(text: object) -> str:
 
 
 def listed(names: Iterable[object]) -> str:
-    """Return as many names as fit into 40 characters, and how many more there are; `none` of none."""
+    """Return as many names as fit into 40 characters, and how many more there are. Of no names it is `none`."""
     found = [quoted(name) for name in names]
     shown = len(found)
     while shown > 1 and len(_counted(", ".join(found[:shown]), len(found) - shown)) > LONGEST:
@@ -29,7 +29,10 @@ def listed(names: Iterable[object]) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """Return what a library's error says, in one line of at most 160 characters; its class where it says nothing."""
+    """Return what a library's error says, in one line of at most 160 characters.
+
+    Where it says nothing, return its class.
+    """
     shown = escaped(" ".join(str(error).split())) or type(error).__name__
     return shown if len(shown) <= _LONGEST_WORDS else shown[: _LONGEST_WORDS - len(_CUT)] + _CUT
 

@@ -64,7 +64,10 @@ WITHOUT_TOKENIZER = (
 
 
 def advice_for_folder(names: Collection[str]) -> str:
-    """Return how a message of a folder without a Whisper's settings or weights goes on; empty for an unknown one."""
+    """Return how a message of a folder without a Whisper's settings or weights goes on.
+
+    It is empty for an unknown folder.
+    """
     for shape in _SHAPES:
         if all(any(fnmatch.fnmatchcase(name, pattern) for name in names) for pattern in shape.files):
             return f"; it is {shape.name}: {shape.advice}"
@@ -72,6 +75,6 @@ def advice_for_folder(names: Collection[str]) -> str:
 
 
 def advice_for_weights(unexpected: Collection[str]) -> str:
-    """Return how a message of weights goes on whose names the model does not have; empty for unknown ones."""
+    """Return how a message of weights goes on whose names the model does not have. It is empty for unknown names."""
     found = (said for prefix, said in _PREFIXES.items() if any(name.startswith(prefix) for name in unexpected))
     return "".join(f"; {said}" for said in found)

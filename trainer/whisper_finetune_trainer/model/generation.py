@@ -63,7 +63,7 @@ def complete_settings(
 
 
 def _kept(found: Any, vocabulary: int) -> Dict[str, Any]:
-    """Return what stays of a model's own settings; what is malformed is left out, and named in the log."""
+    """Return what stays of a model's own settings. What is malformed is left out, and named in the log."""
     given = {name: getattr(found, name, None) for name in _KEPT}
     kept = {name: value for name, value in given.items() if value is not None and _KEPT[name](value, vocabulary)}
     malformed = sorted(name for name, value in given.items() if value is not None and name not in kept)
@@ -120,7 +120,7 @@ def _set_language(settings: Any, tokenizer: Any, language_code: str, task: str) 
 
 
 def prompt_ids(tokenizer: Any, language_code: Optional[str], task: str) -> Tuple[int, ...]:
-    """Return the ids of the prompt; without a language (English-only model) neither language nor task is in it.
+    """Return the ids of the prompt. Without a language (English-only model) neither language nor task is in it.
 
     ConfigInvalid where this vocabulary lacks one of them, or has them in another order than Whisper's.
     """
@@ -156,14 +156,14 @@ def _missing_message(missing: List[str], language_code: Optional[str]) -> str:
 def label_ids(tokenizer: Any, prompt: Tuple[int, ...], text: str) -> List[int]:
     """Return what the decoder shall say after the start token: the rest of the prompt, the text and the end token.
 
-    The start token is left out because the model puts it before the labels itself; kept, it would be doubled.
+    The start token is left out because the model puts it before the labels itself. Kept, it would be doubled.
     """
     return [*prompt[1:], *tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was heard of a clip; `is_cut` where it went on for longer than any speech of the clip's length could."""
+    """What was heard of a clip. `is_cut` says that it went on longer than any speech of the clip's length could."""
 
     text: str
     is_cut: bool

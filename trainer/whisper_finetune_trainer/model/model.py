@@ -35,7 +35,7 @@ class LoadedModel:
 
 
 def load_model(config: TrainerConfig) -> LoadedModel:
-    """Load `spec.model`; ModelNotFound, AccessDenied or ConfigInvalid say what to mend. Network faults pass through."""
+    """Load `spec.model`. ModelNotFound, AccessDenied or ConfigInvalid say what to mend. Network faults pass through."""
     # Its bars and its warnings (of masks and arguments that the library itself sets) are not for the run's log.
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

@@ -27,7 +27,7 @@ _CHANCE = " An interval that holds zero means that the difference may be chance.
 
 
 def model_card(config: TrainerConfig, report: TrainerReport, step: int, result: Optional[Result]) -> str:
-    """Return the card, in Markdown, of the model after `step`; `result`: figures of this very model, once measured."""
+    """Return the card, in Markdown, of the model after `step`. `result`: figures of this very model, once measured."""
     sections = [
         _front_matter(config.spec),
         _title(config),

@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def open_model(config: TrainerConfig) -> Iterator[Path]:
-    """Yield a local folder with what is loaded of the model; what was downloaded to the scratch folder is gone then.
+    """Yield a local folder with what is loaded of the model. What was downloaded to the scratch folder is gone then.
 
-    ModelNotFound, AccessDenied or ConfigInvalid; network faults pass through.
+    ModelNotFound, AccessDenied or ConfigInvalid. Network faults pass through.
     """
     with contextlib.ExitStack() as stack:
         folder, mount = stack.enter_context(_found(config))
@@ -83,7 +83,7 @@ def _download(address: str, folder: Path) -> None:
 
 
 def newest_model_commit(model: str, revision: Optional[str]) -> Optional[str]:
-    """Return the commit that a revision stands for now; raises what `download_from_hub` does."""
+    """Return the commit that a revision stands for now. Raises what `download_from_hub` does."""
     with _explained(model, revision):
         return HfApi().model_info(model, revision=revision).sha
 
@@ -91,7 +91,7 @@ def newest_model_commit(model: str, revision: Optional[str]) -> Optional[str]:
 def download_from_hub(model: str, revision: Optional[str], cache: Optional[str] = None) -> Path:
     """Return the local folder of a Hub model below `cache`, the library's own where it is None.
 
-    ModelNotFound or AccessDenied; a network fault passes through.
+    ModelNotFound or AccessDenied. A network fault passes through.
     """
     with _explained(model, revision):
         files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]

@@ -64,9 +64,9 @@ def make_plain_folder(folder: Path, mount: Mount, address: str, scratch_folder: 
 
 
 def _names(folder: Path, mount: Mount, address: str) -> List[str]:
-    """Return the files to load; ModelNotFound, or ConfigInvalid for weights that must not be read here."""
+    """Return the files to load. ModelNotFound, or ConfigInvalid for weights that must not be read here."""
     if not volumes.is_folder(folder):
-        raise TrainerError("ModelNotFound", f"model: {address} is no folder of its volume")
+        raise TrainerError("ModelNotFound", f"model: {address} is not a folder of its volume")
     found = sorted(path.name for path in folder.iterdir())
     if CONFIG not in found:
         held = listed(found) if found else "nothing"
@@ -87,12 +87,12 @@ def _names(folder: Path, mount: Mount, address: str) -> List[str]:
 def _resolved(path: Path, mount: Mount) -> str:
     try:
         found = mount.resolve(str(path))
-        # Followed by now; what is no plain file would be waited for.
+        # Followed by now; what is not a plain file would be waited for.
         is_plain = stat.S_ISREG(Path(found).stat().st_mode)
     except RefusedFileError as refused:
         raise TrainerError("ConfigInvalid", f"model: {refused.message}") from None
     if not is_plain:
-        raise TrainerError("ConfigInvalid", f"model: {quoted(path.name)} is no plain file")
+        raise TrainerError("ConfigInvalid", f"model: {quoted(path.name)} is not a plain file")
     return found
 
 
@@ -122,7 +122,7 @@ def _parsed(content: bytes, name: str, address: str) -> Dict[str, Any]:
             "ConfigInvalid", f"model: {quoted(name)} of {address} is not JSON: {words_of(error)}"
         ) from error
     if not isinstance(values, dict):
-        raise TrainerError("ConfigInvalid", f"model: {quoted(name)} of {address} is no JSON object")
+        raise TrainerError("ConfigInvalid", f"model: {quoted(name)} of {address} is not a JSON object")
     return values
 
 
@@ -159,7 +159,9 @@ def _of_tokenizer(values: Mapping[str, Any], _address: str) -> Dict[str, Any]:
 
 def _of_spellings(values: Mapping[str, Any], address: str) -> Dict[str, Any]:
     if not all(isinstance(value, str) for value in values.values()):
-        raise TrainerError("ConfigInvalid", f"model: {_SPELLINGS} of {address} is no list of words and their spellings")
+        raise TrainerError(
+            "ConfigInvalid", f"model: {_SPELLINGS} of {address} is not a list of words and their spellings"
+        )
     return dict(values)
 
 
@@ -176,7 +178,7 @@ _KEPT: Mapping[str, Callable[[Mapping[str, Any], str], Dict[str, Any]]] = {
 
 
 def _require_shards(made: Path, names: List[str], address: str) -> None:
-    """Raise ConfigInvalid for an index that names what is no file of its folder."""
+    """Raise ConfigInvalid for an index that names what is not a file of its folder."""
     for index in (name for name in names if name.endswith(_INDEX)):
         weights = _parsed((made / index).read_bytes(), index, address).get("weight_map")
         shards = weights.values() if isinstance(weights, dict) else [weights]
@@ -184,7 +186,7 @@ def _require_shards(made: Path, names: List[str], address: str) -> None:
         if missing is not None or not isinstance(weights, dict):
             raise TrainerError(
                 "ConfigInvalid",
-                f"model: {quoted(index)} of {address} names {quoted(missing)}, which is no file of its folder",
+                f"model: {quoted(index)} of {address} names {quoted(missing)}, which is not a file of its folder",
             )
 
 

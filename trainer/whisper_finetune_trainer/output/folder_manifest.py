@@ -49,7 +49,7 @@ class Manifest(Record):
 def describe_folder(
     folder: Path, uid: str, training_fields: str, step: int, figures: Optional[WordErrorRate] = None
 ) -> Manifest:
-    """Return the manifest of a filled folder, with the figures of its model; every file is read once."""
+    """Return the manifest of a filled folder, with the figures of its model. Every file is read once."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {
         path.relative_to(folder).as_posix(): ManifestFile(bytes=path.stat().st_size, sha256=file_sha256(path))
@@ -71,7 +71,10 @@ def render_manifest(manifest: Manifest) -> bytes:
 
 
 def parse_manifest(content: bytes) -> Optional[Manifest]:
-    """Return the manifest, or None where the content is none; TrainerError(VersionMismatch) as `record.read_record`."""
+    """Return the manifest, or None where the content is not one.
+
+    Raises TrainerError(VersionMismatch) as `record.read_record`.
+    """
     try:
         return record.read_record(Manifest, pydantic_core.from_json(content))
     except ValueError:
@@ -79,12 +82,12 @@ def parse_manifest(content: bytes) -> Optional[Manifest]:
 
 
 def sizes_match(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
-    """Return whether each named file is there in its size; `sizes` are by path relative to the folder."""
+    """Return whether each named file is there in its size. `sizes` are by path relative to the folder."""
     return all(sizes.get(name) == file.bytes for name, file in manifest.files.items())
 
 
 def first_changed_file(manifest: Manifest, folder: Path) -> Optional[str]:
-    """Return the first file whose content is not what was written, or None; every file is read once."""
+    """Return the first file whose content is not what was written, or None. Every file is read once."""
     changed = (name for name, file in manifest.files.items() if file_sha256(folder / name) != file.sha256)
     return next(changed, None)
 
@@ -105,7 +108,7 @@ def file_sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class StoredFolder:
-    """A whole folder of this run; `path` is below the run's folder, `sha256` that of its manifest."""
+    """A whole folder of this run. `path` is below the run's folder, `sha256` that of its manifest."""
 
     path: str
     manifest: Manifest
@@ -121,7 +124,7 @@ class OpenedFolder:
 
 
 def find_stored_folder(storage: Storage, run: str, path: str) -> Optional[StoredFolder]:
-    """Return the folder at `path` below that of a run if it is whole by its sizes, whoever wrote it; else None."""
+    """Return the folder at `path` below that of a run if it is whole by its sizes, whoever wrote it, else None."""
     content = storage.read_bytes(f"{run}/{path}/{NAME}")
     found = parse_manifest(content) if content is not None else None
     if content is None or found is None:

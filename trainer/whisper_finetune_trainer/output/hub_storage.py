@@ -40,7 +40,7 @@ class HubStorage:
         *,
         takes_report: bool = False,
     ) -> None:
-        """`run` is the folder's name; `kept_models` lie in the scratch space beside the one that is being written."""
+        """`run` is the folder's name. `kept_models` lie in the scratch space beside the one that is being written."""
         self._store = store
         self._repository = repository
         self._run = run
@@ -83,7 +83,7 @@ class HubStorage:
         return self._local.names(folder)
 
     def sizes(self, folder: str) -> Mapping[str, int]:
-        """Return the bytes of every file below a folder; those of the model are in the repository once it is there."""
+        """Return the bytes of every file below a folder. Those of the model are in the repository once it is there."""
         found = self._local.sizes(folder)
         if found or self._in_repository(f"{folder}/") is None:
             return found
@@ -116,7 +116,7 @@ class HubStorage:
         return self._local.new_folder(folder)
 
     def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
-        """Finish a folder of the scratch space; with the final model's, all of the run is committed."""
+        """Finish a folder of the scratch space. With the final model's, all of the run is committed."""
         self._local.finish_folder(folder, last_name, last_content)
         if folder == f"{self._run}/{_MODEL}":
             self._uploads.add(folder, self._commit)
@@ -145,11 +145,11 @@ class HubStorage:
         self._uploads.check()
 
     def wait(self) -> None:
-        """Return once the commit is made; UploadError."""
+        """Return once the commit is made. Raises UploadError."""
         self._uploads.wait()
 
     def _in_repository(self, path: str) -> Optional[str]:
-        """Return the name that something of the run has in the repository; None for what is not committed."""
+        """Return the name that something of the run has in the repository, None for what is not committed."""
         below = path[len(self._run) + 1 :]
         if below.startswith(f"{_MODEL}/"):
             return below[len(_MODEL) + 1 :]

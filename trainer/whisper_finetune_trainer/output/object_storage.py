@@ -47,7 +47,7 @@ class ObjectStorage:
         self._uploaded: Dict[str, _Uploaded] = {}
 
     def probe(self, folder: str) -> None:
-        """Write an object and take it away again; what a killed process left unfinished goes too."""
+        """Write an object and take it away again. What a killed process left unfinished goes too."""
         shutil.rmtree(self._staging / folder, ignore_errors=True)
         self._objects.write(f"{folder}/{_PROBE_NAME}", b"can this be written?\n")
         self._objects.remove(f"{folder}/{_PROBE_NAME}")
@@ -73,11 +73,11 @@ class ObjectStorage:
         return OutputNeed(state_bytes, least_folders=1, most_folders=2)
 
     def allow_folders(self, folders: int) -> None:
-        """Let so many folders be on their way at once; who makes another one waits."""
+        """Let so many folders be on their way at once. Who makes another one waits."""
         self._uploads.folders_at_once = folders
 
     def names(self, folder: str) -> Tuple[str, ...]:
-        """Return what lies in a folder; nothing where there is none."""
+        """Return the names in a folder. There are none where there is no such folder."""
         return self._objects.names(folder)
 
     def sizes(self, folder: str) -> Mapping[str, int]:
@@ -98,7 +98,7 @@ class ObjectStorage:
         self._uploads.add(path, lambda: self._objects.write(path, content))
 
     def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
-        """Write what `change` makes of an object, unless None; where the store can, nobody's change is lost."""
+        """Write what `change` makes of an object, unless None. Where the store can, nobody's change is lost."""
 
         def update() -> None:
             objects.update_object(self._store, self._store.path(path), lambda: self.read_bytes(path), change)
@@ -106,7 +106,7 @@ class ObjectStorage:
         self._uploads.add(path, update)
 
     def new_folder(self, folder: str) -> Path:
-        """Return an empty folder of the scratch space; waits until there is room for it."""
+        """Return an empty folder of the scratch space. Waits until there is room for it."""
         self._uploads.wait_for_room()
         self.discard_folder(folder)
         path = self._staging / folder
@@ -114,7 +114,7 @@ class ObjectStorage:
         return path
 
     def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
-        """Have the folder uploaded in the background; it leaves the scratch space then."""
+        """Have the folder uploaded in the background. It leaves the scratch space then."""
         done: Set[str] = set()
         self._uploads.add(folder, lambda: self._upload(folder, last_name, last_content, done), is_folder=True)
 
@@ -152,11 +152,11 @@ class ObjectStorage:
         self._uploads.check()
 
     def wait(self) -> None:
-        """Return once everything is uploaded; UploadError."""
+        """Return once everything is uploaded. Raises UploadError."""
         self._uploads.wait()
 
     def _upload(self, folder: str, last_name: str, last_content: bytes, done: Set[str]) -> None:
-        """Upload what is not in `done` yet: a try after a fault goes on at the file that it befell."""
+        """Upload what is not in `done` yet: after a fault the next try goes on with the file that failed."""
         started = time.monotonic()
         local = self._staging / folder
         files = sorted(path for path in local.rglob("*") if path.is_file())

@@ -16,7 +16,7 @@ FORMAT = 1
 
 
 class Record(ApiModel):
-    """What all records have; the first ones did not say their format."""
+    """What all records have. The first ones did not say their format."""
 
     format: int = Field(FORMAT, ge=1, le=FORMAT)
 
@@ -26,7 +26,7 @@ Model = TypeVar("Model", bound=ApiModel)
 
 
 def read_record(kind: Type[SomeRecord], found: object) -> Optional[SomeRecord]:
-    """Return a record of JSON, None where it is none.
+    """Return a record of JSON, None where it is not one.
 
     TrainerError(VersionMismatch) where it is of a later format: to take it for none would train the run anew over it.
     """
@@ -41,7 +41,7 @@ def read_record(kind: Type[SomeRecord], found: object) -> Optional[SomeRecord]:
 
 
 def understand_record(kind: Type[Model], found: object) -> Optional[Model]:
-    """Return what the JSON says without fields that are not known; None where anything else is not as it must be."""
+    """Return what the JSON says without fields that are not known, None where anything else is not as it must be."""
     try:
         whole = reading.read_leniently(kind, found)
     except ValidationError:

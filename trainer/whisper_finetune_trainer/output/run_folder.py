@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """What a run writes and later attempts read; a storage that fails for good raises TrainerError.
+    """What a run writes and later attempts read. A storage that fails for good raises TrainerError.
 
     What is written may only be on its way: `wait_until_written` and `after_writes` tell when it is there.
     """
@@ -105,7 +105,10 @@ class RunFolder:
                         self._storage.remove_folder(self._below(f"{kind}/{name}"))
 
     def divide_scratch(self, state_bytes: int, resumed_bytes: int, limit_bytes: int) -> ScratchShares:
-        """Return the shares of the scratch space, and keep to the output's; ConfigInvalid where that is too small."""
+        """Return the shares of the scratch space, and keep to the output's.
+
+        Raises ConfigInvalid where that is too small.
+        """
         need = self._storage.scratch_need(state_bytes)
         shares = scratch_space.divide_scratch(limit_bytes, need, resumed_bytes, self._uri)
         self._storage.allow_folders(shares.output_folders)
@@ -119,7 +122,7 @@ class RunFolder:
         figures: Optional[WordErrorRate] = None,
         before_whole: Callable[[StoredFolder], None] = lambda _folder: None,
     ) -> StoredFolder:
-        """Fill a new folder and make it whole; `before_whole` is called with what it is about to be."""
+        """Fill a new folder and make it whole. `before_whole` is called with what it is about to be."""
         with self._explained(path):
             folder = self._storage.new_folder(self._below(path))
             try:
@@ -153,7 +156,7 @@ class RunFolder:
         self.after_writes(lambda: self._try_to_prune(kind, keep, also))
 
     def after_writes(self, action: Callable[[], None]) -> None:
-        """Do something once all that was written so far is whole; maybe in another thread."""
+        """Do something once all that was written so far is whole. That may be in another thread."""
         with self._explained(self.name):
             self._storage.after_writes(action)
 

@@ -17,7 +17,7 @@ from whisper_finetune_trainer.stores import object_store, volumes
 
 
 def open_run_folder(config: TrainerConfig, stop: StopRequest) -> RunFolder:
-    """Return the run's folder, to be prepared before it is written; TrainerError where it cannot be opened.
+    """Return the run's folder, to be prepared before it is written. Raises TrainerError where it cannot be opened.
 
     After a stop its waiting ends with Stopped in time for the termination message.
     """

@@ -45,13 +45,13 @@ class Fault:
 
 
 class Storage(Protocol):
-    """Folders and small files below output.uri; the only thing that writes there."""
+    """Folders and small files below output.uri. Nothing else writes there."""
 
     #: Whether another attempt finds what this one has written.
     outlives_the_pod: bool
 
     def probe(self, folder: str) -> None:
-        """Write into a folder and take it away again; leftovers of a killed process go too."""
+        """Write into a folder and take it away again. Leftovers of a killed process go too."""
 
     def explain(self, error: BaseException) -> Optional[Fault]:
         """Return a failure that stays in words, or None for any other."""
@@ -63,7 +63,7 @@ class Storage(Protocol):
         """Let so many folders be on their way at once."""
 
     def names(self, folder: str) -> Tuple[str, ...]:
-        """Return what lies in a folder; nothing where there is none."""
+        """Return the names in a folder. There are none where there is no such folder."""
 
     def sizes(self, folder: str) -> Mapping[str, int]:
         """Return the bytes of every file below a folder, by its path relative to it."""
@@ -75,10 +75,10 @@ class Storage(Protocol):
         """Write a file so that it is there whole or as it was before."""
 
     def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
-        """Write what `change` makes of a file's content, unless None; others may write the file at the same time."""
+        """Write what `change` makes of a file's content, unless None. Others may write the file at the same time."""
 
     def new_folder(self, folder: str) -> Path:
-        """Return an empty local folder to fill; what lay under its name is gone once it is finished."""
+        """Return an empty local folder to fill. What lay under its name is gone once it is finished."""
 
     def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
         """Make sure of every file of a filled folder, and only then write the one that says that it is whole."""
@@ -87,7 +87,7 @@ class Storage(Protocol):
         """Forget a new folder that could not be filled."""
 
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder and all in it; nothing happens where there is none."""
+        """Remove a folder and all in it. Nothing happens where there is none."""
 
     def reading(self, folder: str, names: Iterable[str]) -> ContextManager[Path]:
         """Return a local folder to read these of its files from, as long as the context lasts."""

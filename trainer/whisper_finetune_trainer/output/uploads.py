@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class UploadError(Exception):
-    """A write in the background failed; its cause says why."""
+    """A write in the background failed. Its cause says why."""
 
     def __init__(self, path: str, cause: BaseException) -> None:
         """`path` is what could not be written."""
@@ -34,7 +34,7 @@ class _Write:
 
 
 class Uploads:
-    """At most `folders_at_once` folders are under way or wait; after a failure nothing more is written."""
+    """At most `folders_at_once` folders are under way or wait. After a failure nothing more is written."""
 
     def __init__(self, check_time: Callable[[], None] = lambda: None) -> None:
         """Start nothing yet: the thread comes with the first write. `check_time` ends a wait by what it raises."""
@@ -47,7 +47,7 @@ class Uploads:
         self._thread: Optional[threading.Thread] = None
 
     def add(self, path: str, action: Callable[[], None], *, is_folder: bool = False) -> None:
-        """Do a write after those before it; UploadError of one of those."""
+        """Do a write after those before it. Raises UploadError of one of those."""
         with self._changed:
             self.check()
             self._waiting.append(_Write(path, action, is_folder))
@@ -57,7 +57,7 @@ class Uploads:
                 self._thread.start()
 
     def wait_for_room(self) -> None:
-        """Return once another folder may be filled; UploadError, and what `check_time` raises."""
+        """Return once another folder may be filled. Raises UploadError, and what `check_time` raises."""
         with self._changed:
             if self._folders() >= self.folders_at_once:
                 logger.info("waiting for %s to be written before another folder is made", self._first_folder())
@@ -79,7 +79,7 @@ class Uploads:
             raise self._failure from self._failure.__cause__
 
     def wait(self) -> None:
-        """Return once everything is written; UploadError, and what `check_time` raises."""
+        """Return once everything is written. Raises UploadError, and what `check_time` raises."""
         with self._changed:
             self._wait_for(lambda: not (self._waiting or self._current))
 

@@ -17,12 +17,12 @@ _MEBIBYTE = 1 << 20
 
 
 class VolumeStorage:
-    """Files below one mounted folder. Paths are relative to it; methods that write raise OSError."""
+    """Files below one mounted folder. Paths are relative to it. Methods that write raise OSError."""
 
     outlives_the_pod = True
 
     def __init__(self, root: Path, writer: str, mount: Optional[Mount] = None) -> None:
-        """`writer` tells runs apart that write to the same folder at the same time; `mount` is where links may lead."""
+        """`writer` tells runs apart that write to the same folder at the same time. `mount` is where links may lead."""
         self._root = root
         self._writer = writer
         self._mount = mount or Mount(str(root), "the output folder")
@@ -49,7 +49,7 @@ class VolumeStorage:
         """Nothing is on its way."""
 
     def names(self, folder: str) -> Tuple[str, ...]:
-        """Return what lies in a folder; nothing where there is none."""
+        """Return the names in a folder. There are none where there is no such folder."""
         try:
             return tuple(sorted(path.name for path in self._path(folder).iterdir()))
         except OSError as error:
@@ -93,13 +93,13 @@ class VolumeStorage:
         _sync_path(target.parent)
 
     def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
-        """Write what `change` makes of a file's content, unless None; of two at the same time, the last one stays."""
+        """Write what `change` makes of a file's content, unless None. Of two at the same time, the last one stays."""
         content = change(self.read_bytes(path))
         if content is not None:
             self.write_bytes(path, content)
 
     def new_folder(self, folder: str) -> Path:
-        """Return an empty local folder to fill; what lay under its name is gone."""
+        """Return an empty local folder to fill. What lay under its name is gone."""
         self.remove_folder(folder)
         path = self._place(folder)
         path.mkdir(parents=True)
@@ -125,7 +125,7 @@ class VolumeStorage:
         yield self._path(folder)
 
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder and all in it; nothing happens where there is none."""
+        """Remove a folder and all in it. Nothing happens where there is none."""
         path = self._place(folder)
         if path.is_symlink():
             path.unlink()

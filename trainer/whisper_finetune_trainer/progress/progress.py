@@ -18,7 +18,7 @@ _LARGEST_LOSS = 1e8
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The error rates of the model of one step; step 0 is the baseline."""
+    """The error rates of the model of one step. Step 0 is the baseline."""
 
     step: int
     figures: WordErrorRate
@@ -60,7 +60,7 @@ class Reporter:
         self._listeners.append(listener)
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now; a snapshot is replaced as a whole, so nobody is waited for."""
+        """Return what is known now. A snapshot is replaced as a whole, so nobody is waited for."""
         return self._snapshot
 
     def report(self) -> TrainerReport:

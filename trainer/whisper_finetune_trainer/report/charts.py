@@ -29,7 +29,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A line through points, as SVG's path data; `style` is a class of the page's style sheet."""
+    """A line through points, as SVG's path data. `style` is a class of the page's style sheet."""
 
     style: str
     path: str
@@ -47,7 +47,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart; `description` says in words what is to be seen, for those who cannot see it."""
+    """A line chart. `description` says in words what is to be seen, for those who cannot see it."""
 
     name: str
     title: str
@@ -99,7 +99,10 @@ def path_data(points: Sequence[Point]) -> str:
 
 
 def smoothed(points: Sequence[Point], share: float = 0.05) -> Tuple[Point, ...]:
-    """Return each point's mean with `share` of all points around it; fewer at the ends, as many on either side."""
+    """Return each point's mean with `share` of all points around it.
+
+    Near the ends there are fewer, as many on either side.
+    """
     reach = round(len(points) * share / 2)
     return tuple((x, _mean(points, place, reach)) for place, (x, _) in enumerate(points))
 
@@ -111,7 +114,7 @@ def _mean(points: Sequence[Point], place: int, reach: int) -> float:
 
 
 def thinned(points: Sequence[Point], most: int) -> Tuple[Point, ...]:
-    """Return at most `most` points: each the mean of as many neighbours; the last one stays the end of the line."""
+    """Return at most `most` points: each the mean of as many neighbours. The last one stays the end of the line."""
     together = math.ceil(len(points) / most) if points else 1
     parts = (points[first : first + together] for first in range(0, len(points), together))
     return tuple((part[-1][0], sum(y for _, y in part) / len(part)) for part in parts)

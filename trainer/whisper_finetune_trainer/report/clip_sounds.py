@@ -33,7 +33,7 @@ def data_uris(
     largest_clip: int = _LARGEST_CLIP,
     largest_total: int = _LARGEST_TOTAL,
 ) -> Dict[str, str]:
-    """Return clips by identifier as data URIs, in order while they fit; those that are too large are left out."""
+    """Return clips by identifier as data URIs, in order while they fit. Those that are too large are left out."""
     found: Dict[str, str] = {}
     faults: List[Exception] = []
     for clip in clips:

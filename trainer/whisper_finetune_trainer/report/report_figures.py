@@ -16,7 +16,7 @@ from whisper_finetune_trainer.report.interval_chart import IntervalRow
 
 @dataclass(frozen=True)
 class Headline:
-    """The scores over all clips, and their difference in points; below zero is an improvement."""
+    """The scores over all clips, and their difference in points. Below zero is an improvement."""
 
     before: Rate
     after: Rate
@@ -75,7 +75,7 @@ def metric_name(metric: Optional[Metric]) -> str:
 
 
 def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]:
-    """Return the figures over all clips that hold a word after normalizing; None where none does."""
+    """Return the figures over all clips that hold a word after normalizing, None where no clip does."""
     difference = intervals.of_difference(before.scored, after.scored)
     rates = intervals.of_rate(before.scored), intervals.of_rate(after.scored)
     if difference is None or rates[0] is None or rates[1] is None:
@@ -88,7 +88,7 @@ def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]
 
 
 def figure_rows(before: Measurement, after: Measurement, result: Optional[Result]) -> Tuple[FigureRow, ...]:
-    """Return all figures before and after training; the result has those of some of the clips."""
+    """Return all figures before and after training. The result has those of some of the clips."""
     words = " by word" if before.is_by_letter else ""
     found = [
         _row("Normalized, by letter" if before.is_by_letter else "Normalized", before.scored, after.scored),

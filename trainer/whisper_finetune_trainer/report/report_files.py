@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_report(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
-    """Write both and return the result with the report named; nothing else of the run reads them.
+    """Write both and return the result with the report named. Nothing else of the run reads them.
 
     What is wrong with one of them is logged, and costs neither the other nor the run.
     """
@@ -77,7 +77,7 @@ def _logged(what: str) -> Iterator[None]:
 
 
 def render_page(data: ReportData, sounds: Mapping[str, str]) -> str:
-    """Return the page; `sounds` are data URIs of clips by identifier, for as many as there are."""
+    """Return the page. `sounds` are data URIs of clips by identifier, for as many as there are."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(_FOLDER)),
         autoescape=True,

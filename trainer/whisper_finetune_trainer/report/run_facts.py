@@ -75,7 +75,7 @@ def facts_of_run(
     seconds: float,
     devices: int,
 ) -> Tuple[Fact, ...]:
-    """Return what was run, on what, and what it took; `seconds` are those of the whole trainer."""
+    """Return what was run, on what, and what it took. `seconds` are those of the whole trainer."""
     spec, training = config.spec, config.spec.training
     commits = config.hub_commits.in_words()
     facts = [

@@ -1,1 +1,1 @@
-"""Where addresses of a spec lie: volumes of this machine, object stores, the Hub; and what their refusals mean."""
+"""Where addresses of a spec lie: volumes of this machine, object stores, the Hub. And what their refusals mean."""

@@ -24,7 +24,7 @@ _COMMIT = re.compile("^[0-9a-f]{40}$")
 def explain_hub_faults(
     field: str, repository: str, revision: Optional[str], *, missing: str, page: str
 ) -> Iterator[None]:
-    """Turn the Hub's refusals into AccessDenied, or into the reason `missing`; other faults pass through."""
+    """Turn the Hub's refusals into AccessDenied, or into the reason `missing`. Other faults pass through."""
     try:
         with _trusted(field, repository):
             yield
@@ -35,7 +35,7 @@ def explain_hub_faults(
             "and give that by spec.secretRefs",
         ) from error
     except HFValidationError as error:
-        raise TrainerError(missing, f"{field}: {repository} is no id of the Hub: {words_of(error)}") from error
+        raise TrainerError(missing, f"{field}: {repository} is not a valid id of the Hub: {words_of(error)}") from error
     except RevisionNotFoundError as error:
         raise TrainerError(missing, f"{field}: {repository} has no {_named(revision)}") from error
     except RepositoryNotFoundError as error:

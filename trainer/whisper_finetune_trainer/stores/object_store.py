@@ -1,4 +1,4 @@
-"""Open an address of an object store (s3://, gs://, az://, hf://) by fsspec; what its refusals mean for the run.
+"""Open an address of an object store (s3://, gs://, az://, hf://) by fsspec. What its refusals mean for the run.
 
 Credentials, endpoint and patience come from the environment alone, as the Secrets of spec.secretRefs give them.
 """
@@ -72,9 +72,9 @@ class Store:
 
     @contextmanager
     def explained(self, missing: str, refused: str = "AccessDenied") -> Iterator[None]:
-        """Turn faults that stay into TrainerErrors; `missing` and `refused` are reasons of causes.py.
+        """Turn faults that stay into TrainerErrors. `missing` and `refused` are reasons of causes.py.
 
-        What may be well at the next try passes through, after the library's own tries; so do credentials that are
+        What may be well at the next try passes through, after the library's own tries. So do credentials that are
         refused since a block like this one went well: they have expired or were replaced, and the next attempt's pod
         reads the Secret anew.
         """
@@ -153,10 +153,12 @@ class Store:
 
 
 def open_store(address: str, field: str) -> Store:
-    """Return the opened address; ConfigInvalid where it is none of an object store. Nothing is sent yet."""
+    """Return the opened address. Raises ConfigInvalid where it is not one of an object store. Nothing is sent yet."""
     parsed = addresses.parse_address(address)
     if parsed is None or parsed.scheme not in _LIBRARIES:
-        raise TrainerError("ConfigInvalid", f"{field}: {address} is no address of an object store (s3, gs, az or hf)")
+        raise TrainerError(
+            "ConfigInvalid", f"{field}: {address} is not an address of an object store (s3, gs, az or hf)"
+        )
     library, extra = _LIBRARIES[parsed.scheme]
     if importlib.util.find_spec(library) is None:
         raise TrainerError(

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Objects:
-    """What lies below one opened address; paths are relative to it."""
+    """What lies below one opened address. Paths are relative to it."""
 
     def __init__(self, store: Store) -> None:
         """Send nothing yet."""
@@ -32,7 +32,7 @@ class Objects:
         self.has_written = False
 
     def names(self, folder: str) -> Tuple[str, ...]:
-        """Return what lies in a folder; nothing where there is none."""
+        """Return the names in a folder. There are none where there is no such folder."""
         try:
             found = self._store.filesystem.ls(self._store.path(folder), detail=False)
         except FileNotFoundError as error:
@@ -61,14 +61,14 @@ class Objects:
         self.has_written = True
 
     def upload(self, local: Path, path: str) -> None:
-        """Write a file as an object, a large one in parts; its progress goes to the log."""
+        """Write a file as an object, a large one in parts. Its progress goes to the log."""
         callback = TransferLog(f"uploading {path}")
         remote = self._store.path(path)
         self._store.filesystem.put_file(str(local), remote, callback=callback, **self._store.part_options)
         self.has_written = True
 
     def download(self, path: str, local: Path) -> None:
-        """Read an object into a file; its progress goes to the log."""
+        """Read an object into a file. Its progress goes to the log."""
         local.parent.mkdir(parents=True, exist_ok=True)
         callback = TransferLog(f"downloading {path}")
         self._store.filesystem.get_file(self._store.path(path), str(local), callback=callback)
@@ -78,7 +78,7 @@ class Objects:
         self._store.filesystem.rm_file(self._store.path(path))
 
     def remove_folder(self, folder: str, first: str) -> None:
-        """Remove a folder's objects, the one of the name `first` before all others; nothing where there are none."""
+        """Remove a folder's objects, the one of the name `first` before all others. Nothing where there are none."""
         remote = self._store.path(folder)
         found = self._store.filesystem.find(remote)
         if f"{remote}/{first}" in found:
@@ -101,7 +101,7 @@ def update_object(
 ) -> None:
     """Write what `change` makes of an object's content, unless None.
 
-    A writer that comes in between is met by reading anew; on a store that knows no conditions the last writer stays.
+    A writer that comes in between is met by reading anew. On a store that knows no conditions the last writer stays.
     """
     for _ in range(_TRIES):
         condition = _condition(store, path)
@@ -156,7 +156,7 @@ def _put(store: Store, path: str, content: bytes, condition: Dict[str, str]) -> 
 
 
 class TransferLog(Callback):  # type: ignore[misc]  # fsspec ships no types
-    """Told by fsspec of each part that is done; short transfers leave no line."""
+    """Told by fsspec of each part that is done. Short transfers leave no line."""
 
     def __init__(self, what: str) -> None:
         """`what` as in `downloading model.safetensors`."""

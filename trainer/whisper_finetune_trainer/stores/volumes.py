@@ -1,4 +1,4 @@
-"""Where the addresses of a spec lie on this machine; nothing outside of a claim is opened, whatever links say."""
+"""Where the addresses of a spec lie on this machine. Nothing outside of a claim is opened, whatever links say."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ def says_nothing_is_there(error: OSError) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a path is a folder, also for one that pathlib raises for; PermissionError as `stat` raises it."""
+    """Return whether a path is a folder, also for one that pathlib raises for. PermissionError as `stat` raises it."""
     try:
         return path.is_dir()
     except OSError as error:
@@ -55,7 +55,7 @@ class Mount:
     name: str
 
     def resolve(self, path: str) -> str:
-        """Return where a path of the folder really lies, without links; RefusedFileError outside of the folder.
+        """Return where a path of the folder really lies, without links. RefusedFileError outside of the folder.
 
         Links inside of the folder, and one at the folder itself, are its owner's business.
         """
@@ -70,8 +70,9 @@ class Mount:
 
 
 def open_plain(path: str) -> BinaryIO:
-    """Return an open file by its resolved path; RefusedFileError for a pipe, a device, or a path that holds a link.
+    """Return an open file by its resolved path.
 
+    Raises RefusedFileError for a pipe, a device, or a path that holds a link.
     OSError as `open` raises it. A pipe that nobody writes to is not waited for, and a link that took the place of the
     file, or of a folder above it, since the path was resolved is not followed.
     """
@@ -90,7 +91,7 @@ def open_plain(path: str) -> BinaryIO:
 
 
 def _no_plain_file(path: str) -> RefusedFileError:
-    return RefusedFileError(f"{quoted(path)} is no plain file, but a device, a pipe or a socket")
+    return RefusedFileError(f"{quoted(path)} is not a plain file but a device, a pipe or a socket")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -119,14 +120,18 @@ def _is_without_links(descriptor: int, path: str, found: os.stat_result) -> bool
 
 
 def mount_of(address: str, mounted: Mapping[str, str]) -> Mount:
-    """Return the folder of the claim that a `pvc://` address names; KeyError where it is not mounted."""
+    """Return the folder of the claim that a `pvc://` address names. Raises KeyError where it is not mounted.
+
+    `mounted` are folders of this machine by the claim that is mounted there.
+    """
     claim = addresses.claim_of(address) or ""
     return Mount(mounted[claim], f"claim {claim}")
 
 
 def local_path(address: str, field: str, mounted: Mapping[str, str]) -> Path:
-    """Return the local path of a `pvc://` address; ConfigInvalid for every other one, and for an unmounted claim.
+    """Return the local path of a `pvc://` address.
 
+    Raises ConfigInvalid for every other one, and for an unmounted claim.
     RefusedFileError for one whose links lead out of the claim.
     """
     parsed = addresses.parse_address(address)
