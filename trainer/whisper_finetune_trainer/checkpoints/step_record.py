@@ -67,7 +67,7 @@ class StepRecord:
 
 def _appended(stretches: List[Stretch], new: Stretch, width: int) -> List[Stretch]:
     """Return the stretches with one more, as part of the last one where it belongs to the same `width` steps."""
-    if stretches and _place(stretches[-1], width) == _place(new, width):
+    if stretches and _stretch_index(stretches[-1], width) == _stretch_index(new, width):
         return [*stretches[:-1], _joined(stretches[-1], new)]
     return [*stretches, new]
 
@@ -79,7 +79,7 @@ def _thinned(stretches: List[Stretch], width: int) -> List[Stretch]:
     return thinned
 
 
-def _place(stretch: Stretch, width: int) -> int:
+def _stretch_index(stretch: Stretch, width: int) -> int:
     return (stretch.last_step - 1) // width
 
 

@@ -97,7 +97,7 @@ def restore_random_state(tensors: Mapping[str, torch.Tensor], values: Mapping[st
 
 
 def split_tensors(tree: Any, prefix: str) -> Tuple[Dict[str, torch.Tensor], Any]:
-    """Return the tensors by name, each beginning with `prefix`, and the rest with their names in their places.
+    """Return the tensors by name, each beginning with `prefix`, and the rest with their names in their stead.
 
     Tuples become lists. Raises TypeError for what JSON cannot say.
     """
@@ -121,7 +121,7 @@ def _without_tensors(tree: Any, name: str, tensors: Dict[str, torch.Tensor]) -> 
         tensors[name] = tree.detach()
         return {_TENSOR: name}
     if isinstance(tree, (list, tuple)):
-        listed: List[Any] = [_without_tensors(value, f"{name}{place}/", tensors) for place, value in enumerate(tree)]
+        listed: List[Any] = [_without_tensors(value, f"{name}{index}/", tensors) for index, value in enumerate(tree)]
         return listed
     if isinstance(tree, dict):
         if not all(isinstance(key, str) for key in tree):

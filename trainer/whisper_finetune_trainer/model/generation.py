@@ -41,7 +41,7 @@ def complete_settings(
     settings.no_timestamps_token_id = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
     settings.return_timestamps = False
     # transformers 4.29 heeds language and task as arguments only, but these; newer ones where those are absent.
-    settings.forced_decoder_ids = [list(place) for place in enumerate(prompt_ids[1:], start=1)]
+    settings.forced_decoder_ids = [list(pair) for pair in enumerate(prompt_ids[1:], start=1)]
     settings.is_multilingual = language_code is not None
     # transformers 5 lets a text have as many tokens after the prompt.
     settings.max_length = longest

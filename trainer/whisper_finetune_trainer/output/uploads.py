@@ -11,8 +11,8 @@ from whisper_finetune_trainer.stores import store_faults
 
 #: Between the tries of one write, each of which holds several tries of the store's library: about 5 minutes in all.
 PAUSES_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
-#: How often a thread that waits for this one looks whether it may go on waiting.
-_LOOK_SECONDS = 0.5
+#: How often a thread that waits for this one checks whether it may go on waiting.
+_CHECK_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
@@ -84,7 +84,7 @@ class Uploads:
             self._wait_for(lambda: not (self._waiting or self._current))
 
     def _wait_for(self, is_reached: Callable[[], bool]) -> None:
-        while not self._changed.wait_for(lambda: self._failure or is_reached(), timeout=_LOOK_SECONDS):
+        while not self._changed.wait_for(lambda: self._failure or is_reached(), timeout=_CHECK_SECONDS):
             self._check_time()
         self.check()
 

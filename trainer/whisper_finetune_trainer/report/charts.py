@@ -104,12 +104,12 @@ def smoothed(points: Sequence[Point], share: float = 0.05) -> Tuple[Point, ...]:
     Near the ends there are fewer, as many on either side.
     """
     reach = round(len(points) * share / 2)
-    return tuple((x, _mean(points, place, reach)) for place, (x, _) in enumerate(points))
+    return tuple((x, _mean(points, index, reach)) for index, (x, _) in enumerate(points))
 
 
-def _mean(points: Sequence[Point], place: int, reach: int) -> float:
-    near = min(reach, place, len(points) - 1 - place)
-    chosen = points[place - near : place + near + 1]
+def _mean(points: Sequence[Point], index: int, reach: int) -> float:
+    near = min(reach, index, len(points) - 1 - index)
+    chosen = points[index - near : index + near + 1]
     return sum(y for _, y in chosen) / len(chosen)
 
 
@@ -153,13 +153,13 @@ def error_rate_curve(baseline: float, measured: Sequence[MeasuredStep], last_ste
     """Return the curve of the normalized error rate from step 0 on, with the baseline as a level line."""
     points = [(0.0, baseline), *((float(item.step), item.percent) for item in measured)]
     described = "; ".join(f"step {step:g}: {percent:.2f} %" for step, percent in points)
-    marks = [(float(item.step), item.percent, *_look(item)) for item in measured]
+    marks = [(float(item.step), item.percent, *_style_of(item)) for item in measured]
     level = Tick(_vertical(points).at(baseline), f"baseline {baseline:.2f}")
     title = f"{name}, %"
     return _chart("error-rate", title, described, last_step, (("strong", points),), marks, level)
 
 
-def _look(item: MeasuredStep) -> Tuple[str, str]:
+def _style_of(item: MeasuredStep) -> Tuple[str, str]:
     if item.is_final:
         return "final", "the final model"
     return ("kept", "a kept checkpoint") if item.is_kept else ("measured", "measured")

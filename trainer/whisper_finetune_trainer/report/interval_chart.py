@@ -69,7 +69,7 @@ def draw_intervals(rows: Sequence[IntervalRow]) -> IntervalChart:
         left=_LEFT,
         right=_RIGHT,
         x_ticks=tuple(Tick(scale.at(value), charts.tick_label(value)) for value in values),
-        rows=tuple(_drawn(row, _TOP + _ROW * place, scale) for place, row in enumerate(rows)),
+        rows=tuple(_drawn(row, _TOP + _ROW * index, scale) for index, row in enumerate(rows)),
         description="; ".join(f"{row.words}: {_text(row.before)} before, {_text(row.after)} after" for row in rows),
     )
 

@@ -126,9 +126,9 @@ def _alignments(finished: FinishedTraining, evaluation: Evaluation) -> List[Alig
 def _loops(finished: FinishedTraining) -> Tuple[Loop, ...]:
     evaluations = (("before", finished.baseline), ("after", finished.final))
     return tuple(
-        Loop(finished.clips.evaluation[place], when, evaluation.hypotheses[place][:_SHOWN_OF_LOOP])
+        Loop(finished.clips.evaluation[index], when, evaluation.hypotheses[index][:_SHOWN_OF_LOOP])
         for when, evaluation in evaluations
-        for place in evaluation.measurement.loops
+        for index in evaluation.measurement.loops
     )
 
 

@@ -82,7 +82,7 @@ def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]
         return None
     words = before.scored.words
     looped = {*before.loops, *after.loops}
-    others = [place for place, number in enumerate(words) if number and place not in looped]
+    others = [index for index, number in enumerate(words) if number and index not in looped]
     rest = intervals.of_difference(before.scored, after.scored, others) if looped else None
     return Headline(rates[0], rates[1], difference, sum(each > 0 for each in words), sum(words), rest)
 

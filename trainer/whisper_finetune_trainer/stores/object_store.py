@@ -145,9 +145,9 @@ class Store:
 
     def _what_is_missing(self, code: Optional[str]) -> str:
         if code in ("NoSuchBucket", "ContainerNotFound"):
-            place = self.root.split("/", 1)[0]
+            bucket = self.root.split("/", 1)[0]
             return (
-                f"bucket {place} of {self.address} does not exist; make it, or correct the address or AWS_ENDPOINT_URL"
+                f"bucket {bucket} of {self.address} does not exist; make it, or correct the address or AWS_ENDPOINT_URL"
             )
         return f"there is nothing at {self.address}, or these credentials do not show it"
 
@@ -166,8 +166,8 @@ def open_store(address: str, field: str) -> Store:
             f"{field}: {parsed.scheme}:// needs {library}, which is not in this image; "
             f"build one with the extra `{extra}` (docs/storage.md), or take another address",
         )
-    place = f"datasets/{parsed.authority}" if parsed.scheme == "hf" else parsed.authority
-    return Store(address, field, parsed.scheme, "/".join(part for part in (place, parsed.path) if part))
+    holder = f"datasets/{parsed.authority}" if parsed.scheme == "hf" else parsed.authority
+    return Store(address, field, parsed.scheme, "/".join(part for part in (holder, parsed.path) if part))
 
 
 _opened: Dict[Any, Any] = {}
@@ -182,7 +182,7 @@ def _filesystem(scheme: str, options: str, process: int) -> Any:
         # fsspec and the stores' libraries take a second to load, and most runs need none.
         fsspec = importlib.import_module("fsspec")
         _forget_other_processes(process)
-        # Another process writes to the same places: what was listed once may be old.
+        # Another process writes to the same addresses: what was listed once may be old.
         _opened[key] = fsspec.filesystem(
             scheme, use_listings_cache=False, skip_instance_cache=True, **json.loads(options)
         )
