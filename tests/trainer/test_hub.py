@@ -28,7 +28,7 @@ import sys
 import trainer_configs
 from whisper_finetune_trainer.model import model_source
 spec = trainer_configs.make_spec(model=sys.argv[1])
-with model_source.open_model(trainer_configs.make_config(spec, scratch=sys.argv[2])) as folder:
+with model_source.open_model(spec.model, None, {}, sys.argv[2]) as folder:
     print((folder / "config.json").exists())
 print((folder / "config.json").exists())
 """

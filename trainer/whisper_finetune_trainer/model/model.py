@@ -40,7 +40,9 @@ def load_model(config: TrainerConfig) -> LoadedModel:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     spec = config.spec
-    with volumes.readable(spec.model, "model"), model_source.open_model(config) as folder:
+    revision = config.hub_commits.model or spec.model_revision
+    opened = model_source.open_model(spec.model, revision, config.volumes, config.scratch_folder)
+    with volumes.readable(spec.model, "model"), opened as folder:
         network = _read_network(folder, spec.model)
         tokenizer = _read_tokenizer(folder, spec.model)
     return _prepare(network, tokenizer, spec)

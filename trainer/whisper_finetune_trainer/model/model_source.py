@@ -4,12 +4,11 @@ import contextlib
 import logging
 import tempfile
 from pathlib import Path
-from typing import ContextManager, Iterator, Optional, Tuple
+from typing import ContextManager, Iterator, Mapping, Optional, Tuple
 
 from huggingface_hub import HfApi, constants, snapshot_download
 
 from whisper_finetune_api import addresses
-from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed
 from whisper_finetune_trainer.model import foreign_models, plain_model
@@ -22,36 +21,37 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def open_model(config: TrainerConfig) -> Iterator[Path]:
+def open_model(
+    address: str, revision: Optional[str], volumes_by_claim: Mapping[str, str], scratch_folder: str
+) -> Iterator[Path]:
     """Yield a local folder with what is loaded of the model. What was downloaded to the scratch folder is gone then.
 
-    ModelNotFound, AccessDenied or ConfigInvalid. Network faults pass through.
+    Raises ModelNotFound, AccessDenied or ConfigInvalid. Network faults pass through.
     """
     with contextlib.ExitStack() as stack:
-        folder, mount = stack.enter_context(_found(config))
-        yield stack.enter_context(
-            plain_model.make_plain_folder(folder, mount, config.spec.model, config.scratch_folder)
-        )
+        found = stack.enter_context(_local_model(address, revision, volumes_by_claim, scratch_folder))
+        yield stack.enter_context(plain_model.make_plain_folder(*found, address, scratch_folder))
 
 
 @contextlib.contextmanager
-def _found(config: TrainerConfig) -> Iterator[Tuple[Path, Mount]]:
+def _local_model(
+    address: str, revision: Optional[str], volumes_by_claim: Mapping[str, str], scratch_folder: str
+) -> Iterator[Tuple[Path, Mount]]:
     """Yield where the model's files are, and the folder that their links may lead to."""
-    spec = config.spec
-    parsed = addresses.parse_address(spec.model)
+    parsed = addresses.parse_address(address)
     if parsed is None:
-        with _hub_cache(config.scratch_folder) as cache:
-            folder = download_from_hub(spec.model, config.hub_commits.model or spec.model_revision, cache)
+        with _hub_cache(scratch_folder) as cache:
+            folder = download_from_hub(address, revision, cache)
             # A snapshot, snapshots/COMMIT, is made of links to the model's other files in the cache.
             yield folder, Mount(str(folder.parent.parent), "the Hub's cache of the model")
         return
-    if spec.model_revision is not None:
-        raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {spec.model}")
+    if revision is not None:
+        raise TrainerError("ConfigInvalid", f"modelRevision is for models of the Hub, and model is {address}")
     if parsed.scheme == "pvc":
-        yield volumes.local_path(spec.model, "model", config.volumes), volumes.mount_of(spec.model, config.volumes)
+        yield volumes.local_path(address, "model", volumes_by_claim), volumes.mount_of(address, volumes_by_claim)
         return
-    with tempfile.TemporaryDirectory(prefix="model-", dir=config.scratch_folder) as downloaded:
-        _download(spec.model, Path(downloaded))
+    with tempfile.TemporaryDirectory(prefix="model-", dir=scratch_folder) as downloaded:
+        _download(address, Path(downloaded))
         yield Path(downloaded), Mount(downloaded, "the download")
 
 
