@@ -1,13 +1,14 @@
 """How long an IPUJob whose pod is over stays before the next attempt."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from ipu_scenarios import AT_WORK, IPU_JOB, as_ipu_job, ended_worker
-from run_objects import ipu_job
+from ipu_scenarios import AT_WORK, IPU_JOB, as_ipu_job, ended_worker, worker
+from run_objects import ended, ipu_job, time
 from run_scenarios import tell
-from whisper_finetune_operator.deciding.actions import DeleteWorkload
+from whisper_finetune_operator.deciding.actions import CreateWorkload, DeleteWorkload
 from whisper_finetune_operator.workloads import ipu_job_kind
 
 
@@ -37,6 +38,25 @@ def test_the_next_attempt_after_a_pod_that_vanished_waits_as_long_after_it_was_m
     waits, goes = (tell((as_ipu_job(1), IPU_JOB, AT_WORK, as_ipu_job(at, ipu_job())))[-1][1] for at in (12, 13))
     assert (waits.actions, waits.recheck_seconds) == ((), 1)
     assert [type(action) for action in goes.actions] == [DeleteWorkload]
+
+
+def test_no_two_attempts_begin_in_one_second() -> None:
+    """An attempt is known by the second in which its pod was made: of a second one, nobody would count the end."""
+    stopped = as_ipu_job(5.4, ipu_job(metadata__deletionTimestamp=time(5)), (one_stopped_at_once(5),))
+    told = tell((as_ipu_job(1), IPU_JOB, stopped, as_ipu_job(5.4), as_ipu_job(6), as_ipu_job(6)))
+    waits, goes = told[-3][1], told[-2][1]
+    assert (waits.actions, waits.recheck_seconds) == ((), pytest.approx(0.6))
+    assert [type(action) for action in goes.actions] == [CreateWorkload]
+
+
+def test_clock_behind_the_api_servers_makes_no_attempt_wait() -> None:
+    stopped = as_ipu_job(65, ipu_job(metadata__deletionTimestamp=time(65)), (one_stopped_at_once(65),))
+    decision = tell((as_ipu_job(1), IPU_JOB, stopped, as_ipu_job(60)))[-1][1]
+    assert [type(action) for action in decision.actions] == [CreateWorkload]
+
+
+def one_stopped_at_once(seconds: int) -> dict[str, Any]:
+    return worker(ended(seconds, seconds, seconds, 75))
 
 
 def test_who_suspends_the_run_meanwhile_does_not_wait() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
-from whisper_finetune_operator import phases
+from whisper_finetune_operator import phases, timestamps
 from whisper_finetune_operator.deciding import (
     companions,
     interruptions,
@@ -99,7 +99,19 @@ def _blocked(situation: Situation, other: Workload) -> Course:
     return Course(phases.waits("NameConflict", message), situation.giving_back, UNWATCHED_RECHECK_SECONDS)
 
 
+def _rest_of_the_second(situation: Situation) -> float:
+    """Return how long the second lasts in which the newest pod was made; 0 where it is over, or no clock is right.
+
+    An attempt is known by the second in which its pod was made, so no other pod may be made in it.
+    """
+    seen_until = situation.tally.attempts.seen_until
+    since = (situation.now - timestamps.parse(seen_until)).total_seconds() if seen_until else math.inf
+    return 1 - since if 0 <= since < 1 else 0
+
+
 def _create(situation: Situation, runtimes: Runtimes) -> Course:
+    if (seconds := _rest_of_the_second(situation)) > 0:
+        return Course(pod_phases.retrying(situation) or NOT_STARTED, recheck_seconds=seconds)
     pinned = Pinned(situation.previous.runtime, situation.previous.ipus)
     plan = plan_run(situation.run, pinned, runtimes)
     if isinstance(plan, Phase):
