@@ -10,14 +10,13 @@ from typing import Any
 from whisper_finetune_api.causes import EXIT_CONFIG
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.acting.installations import Installation
-from whisper_finetune_operator.acting.neighbours import Neighbours
-from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
-from whisper_finetune_operator.api import patience, preflight
-from whisper_finetune_operator.api.api_server import ApiServer, ClusterError, RefusedError
+from whisper_finetune_operator.acting.installations import Installation, OtherInstallations
+from whisper_finetune_operator.acting.partition_actor import PartitionCluster
+from whisper_finetune_operator.api import preflight
+from whisper_finetune_operator.api.api_server import ApiServer, Pace
 from whisper_finetune_operator.api.connection import Connection
+from whisper_finetune_operator.api.errors import ClusterError, RefusedError, until_answered
 from whisper_finetune_operator.api.leader_election import Leadership, LeaseTerms
-from whisper_finetune_operator.api.pace import Pace
 from whisper_finetune_operator.api.preflight import StartError
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.observability.health import HealthServer, WatchAges
@@ -27,7 +26,7 @@ from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.progress.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.watching import kopf_watches, own_watches, waking
+from whisper_finetune_operator.watching import kopf_watches, list_watch, partition_book
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.resync import Sweep
@@ -54,7 +53,7 @@ class Operator:
         own = Installation(self._lease_terms().namespace, settings.lease_name, frozenset(settings.take_over))
         self._store = _store(own, offered)
         self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
-        self._neighbours = Neighbours(own, self._poster)
+        self._other_installations = OtherInstallations(own, self._poster)
         self._reconciler = Reconciler(
             self._store,
             Cluster(self._api, own),
@@ -63,11 +62,11 @@ class Operator:
             self._poster,
             self._metrics,
             require_leadership=self._leadership.require if self._leadership else _always,
-            neighbours=self._neighbours,
+            other_installations=self._other_installations,
         )
         self._queue = KeyedQueue(self._look, self._reconciler.report_failure, workers=settings.workers)
         self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
-        leases = own_watches.of_leases(settings, self._partition_namespace, self._api, self._store, self._queue)
+        leases = list_watch.watch_leases(settings, self._partition_namespace, self._api, self._store, self._queue)
         self._own_watches = [leases]
         #: Kinds of workload that the operator has no right to.
         self._unseen_kinds: list[WorkloadKind] = []
@@ -75,7 +74,9 @@ class Operator:
         self._has_begun = False
 
     async def _look(self, uid: str) -> float | None:
-        return await waking.after(self._reconciler.reconcile, uid, self._store.partitions, self._queue)
+        return await partition_book.work_and_enqueue(
+            self._reconciler.reconcile, uid, self._store.partitions, self._queue
+        )
 
     async def run(self) -> None:
         """Work until told to stop; StartError and LeaseLostError say what else ended it."""
@@ -106,7 +107,7 @@ class Operator:
 
     async def _work(self, stop: Callable[[], None]) -> None:
         for kind in kinds.added():
-            await patience.until_answered(f"looking for {kind.name}s", partial(self._find_workloads, kind))
+            await until_answered(f"looking for {kind.name}s", partial(self._find_workloads, kind))
         await _until_the_first_ends(*self._parts(), self._watch(stop))
 
     async def _find_workloads(self, kind: WorkloadKind) -> None:
@@ -114,7 +115,7 @@ class Operator:
         finds = self._offered.make(kind) or await preflight.finds_workloads(self._api, kind, self._settings.namespace)
         if finds:
             self._own_watches.append(
-                own_watches.of_workloads(kind, self._settings, self._api, self._store, self._queue)
+                list_watch.watch_workloads(kind, self._settings, self._api, self._store, self._queue)
             )
         if finds is None:
             self._unseen_kinds.append(kind)
@@ -148,10 +149,12 @@ class Operator:
         return server
 
     async def _watch(self, stop: Callable[[], None]) -> None:
-        await patience.until_answered("listing what there is", self._fill)
+        await until_answered("listing what there is", self._fill)
         self._warn_of_unseen_workloads()
         take_signals = partial(listen_to_signals, stop)
-        await kopf_watches.watch(self._settings, self._access, self._store, self._queue, self._ages, take_signals)
+        await kopf_watches.watch_by_kopf(
+            self._settings, self._access, self._store, self._queue, self._ages, take_signals
+        )
 
     async def _fill(self) -> None:
         for own in self._own_watches:
@@ -200,7 +203,7 @@ class Operator:
             "wft_queue_oldest_seconds", "How long the oldest look waits or takes.", self._queue.oldest_seconds
         )
         metrics.watch(
-            "wft_runs_of_others", "Runs left alone: another installation follows them.", self._neighbours.count
+            "wft_runs_of_others", "Runs left alone: another installation follows them.", self._other_installations.count
         )
         metrics.watch("wft_watch_silence_seconds", "Since a watch gave a sign of life.", self._ages.oldest_seconds)
 

@@ -6,15 +6,12 @@ from datetime import UTC, datetime
 
 from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator.acting import adoption
 from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.acting.installations import Installation, is_open_to_all
-from whisper_finetune_operator.acting.neighbours import Neighbours
-from whisper_finetune_operator.acting.partition_actor import PartitionActor
-from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
-from whisper_finetune_operator.api.api_server import ClusterError, ConflictError, RefusedError
+from whisper_finetune_operator.acting.installations import Installation, OtherInstallations, is_open_to_all
+from whisper_finetune_operator.acting.partition_actor import PartitionActor, PartitionCluster
+from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError
 from whisper_finetune_operator.api.leader_election import LeaseLostError
 from whisper_finetune_operator.deciding import announcements, decisions
 from whisper_finetune_operator.deciding.decisions import Decision
@@ -47,10 +44,10 @@ class Reconciler:
         metrics: Metrics,
         *,
         require_leadership: Callable[[], None],
-        neighbours: Neighbours | None = None,
+        other_installations: OtherInstallations | None = None,
     ) -> None:
         self._store = store
-        self._neighbours = neighbours or Neighbours(Installation(), poster)
+        self._other_installations = other_installations or OtherInstallations(Installation(), poster)
         self._cluster = cluster
         self._runtimes = runtimes
         self._poster = poster
@@ -75,9 +72,9 @@ class Reconciler:
             run = self._store.run(uid)
             if run is None:
                 self._remarks.pop(uid, None)
-                self._neighbours.forget(uid)
+                self._other_installations.forget(uid)
                 return await self._partitions.give_back_of_deleted(uid)
-            if self._neighbours.is_followed_by_other(run):
+            if self._other_installations.is_followed_by_other(run):
                 return None
             self._require_leadership()
             decision = await self._once(run)
@@ -121,7 +118,7 @@ class Reconciler:
     def _is_news(self, run: Run, decision: Decision) -> bool:
         """Return whether the status is to be written, also where it says the same and is to be nobody's from now on."""
         if is_open_to_all(decision.status):
-            return not self._neighbours.have_said(run, decision.status)
+            return not self._other_installations.have_said(run, decision.status)
         return decision.changed
 
     def _say(self, run: Run, remarks: tuple[str, ...]) -> None:
@@ -145,7 +142,7 @@ class Reconciler:
             # The right to it may be gone with the last runtime that made some: the pod alone tells of the attempt.
             return
         if current is not None:
-            await adoption.note_found(self._store, self._cluster, run, kind, current)
+            await self._actor.note_found(run, kind, current)
         elif known is not None:
             self._store.forget_workload(kind, known)
 

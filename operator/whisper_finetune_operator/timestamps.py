@@ -1,4 +1,4 @@
-"""Times as the Kubernetes API writes them: RFC 3339 in UTC, whole seconds."""
+"""Times as the Kubernetes API writes them: RFC 3339 in UTC, to whole seconds or, in a MicroTime, to microseconds."""
 
 from datetime import UTC, datetime
 
@@ -11,3 +11,8 @@ def parse(text: str) -> datetime:
 def render(moment: datetime) -> str:
     """Return a moment as the API writes it, cut to whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def render_micro(moment: datetime) -> str:
+    """Return a moment as Leases and Events have it, with its microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

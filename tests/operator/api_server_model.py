@@ -14,7 +14,8 @@ from typing import Any
 
 from run_objects import DONE, time
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator.api.api_server import ConflictError, NotFoundError, Resource
+from whisper_finetune_operator.api.api_server import Resource
+from whisper_finetune_operator.api.errors import ConflictError, NotFoundError
 from whisper_finetune_operator.workloads.children import labels_of
 from whisper_finetune_operator.world import KubernetesObject
 

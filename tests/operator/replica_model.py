@@ -8,10 +8,9 @@ from typing import Any
 from api_server_model import Door, Server
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.acting.installations import Installation
-from whisper_finetune_operator.acting.neighbours import Neighbours
-from whisper_finetune_operator.acting.partition_cluster import PartitionCluster
-from whisper_finetune_operator.api.api_server import ClusterError
+from whisper_finetune_operator.acting.installations import Installation, OtherInstallations
+from whisper_finetune_operator.acting.partition_actor import PartitionCluster
+from whisper_finetune_operator.api.errors import ClusterError
 from whisper_finetune_operator.api.leader_election import LeaseLostError
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.observability.metrics import Metrics
@@ -86,7 +85,7 @@ class Replica:
             poster,
             metrics,
             require_leadership=self._require,
-            neighbours=Neighbours(installation, poster),
+            other_installations=OtherInstallations(installation, poster),
         )
         self.frozen: asyncio.Task[Any] | None = None
 

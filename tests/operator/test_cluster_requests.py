@@ -13,17 +13,9 @@ from run_objects import SHA256
 from whisper_finetune_api.v1alpha1 import NAME_LABEL, UID_LABEL, WhisperFineTuneStatus
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.api.api_server import (
-    EVENTS,
-    RUNS,
-    ApiServer,
-    ClusterError,
-    ConflictError,
-    RefusedError,
-    UnauthorizedError,
-    resource_of,
-)
+from whisper_finetune_operator.api.api_server import EVENTS, RUNS, ApiServer, resource_of
 from whisper_finetune_operator.api.connection import Connection, find_access
+from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError, UnauthorizedError
 from whisper_finetune_operator.deciding.announcements import Announcement
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.watching.object_cache import Store

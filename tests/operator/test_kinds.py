@@ -17,7 +17,7 @@ from third_kind import TRAINING
 from whisper_finetune_api.causes import EXIT_STOPPED
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api import preflight
-from whisper_finetune_operator.api.api_server import NotFoundError
+from whisper_finetune_operator.api.errors import NotFoundError
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads.children import uid_of
 from whisper_finetune_operator.workloads.kinds import KINDS

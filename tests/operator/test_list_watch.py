@@ -11,12 +11,13 @@ from api_server_model import Door, Server
 from replica_model import NAMESPACE
 from run_objects import RUNTIMES, ipu_job, run_object
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator.api.api_server import LEASES, ApiServer, RefusedError, Resource
+from whisper_finetune_operator.api.api_server import LEASES, ApiServer, Resource
+from whisper_finetune_operator.api.errors import RefusedError
 from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.watching import own_watches
+from whisper_finetune_operator.watching import list_watch
 from whisper_finetune_operator.watching.list_watch import Keeper, ListWatch
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
@@ -35,8 +36,8 @@ class Lists:
         self.queue = KeyedQueue(self._work, lambda *_: None, workers=1)
         settings = Settings(runtimes=Path("runtimes.yaml"))
         api: ApiServer = Door(self.server)  # type: ignore[assignment] # the model of it
-        self.leases = own_watches.of_leases(settings, NAMESPACE, api, self.store, self.queue)
-        self.ipu_jobs = own_watches.of_workloads(IPU_JOB, settings, api, self.store, self.queue)
+        self.leases = list_watch.watch_leases(settings, NAMESPACE, api, self.store, self.queue)
+        self.ipu_jobs = list_watch.watch_workloads(IPU_JOB, settings, api, self.store, self.queue)
 
     async def _work(self, _: str) -> None:
         """Do nothing."""

@@ -5,9 +5,8 @@ import asyncio
 import pytest
 
 from simulated_time import in_simulated_time
-from whisper_finetune_operator.api import patience
-from whisper_finetune_operator.api.api_server import ClusterError, RefusedError
-from whisper_finetune_operator.api.pace import LONGEST_HOLD_SECONDS, Pace
+from whisper_finetune_operator.api.api_server import LONGEST_HOLD_SECONDS, Pace
+from whisper_finetune_operator.api.errors import ClusterError, RefusedError, until_answered
 
 
 async def moments_of(pace: Pace, count: int) -> list[float]:
@@ -68,6 +67,6 @@ def test_what_the_server_does_not_answer_is_asked_again_and_each_new_problem_tol
             raise problems.pop(0)
         return "here"
 
-    assert in_simulated_time(patience.until_answered("looking", ask)) == "here"
+    assert in_simulated_time(until_answered("looking", ask)) == "here"
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told == [f"looking: trying again until it can be done: {each}" for each in ("away", "not now", "away")]

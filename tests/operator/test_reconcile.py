@@ -8,7 +8,7 @@ from api_server_model import Server
 from replica_model import NAMESPACE, Replica
 from run_objects import RUNTIMES, time
 from specs import MINIMAL
-from whisper_finetune_operator.api.api_server import RefusedError
+from whisper_finetune_operator.api.errors import RefusedError
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.workloads.children import uid_of
 

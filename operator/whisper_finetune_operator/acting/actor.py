@@ -4,20 +4,20 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from whisper_finetune_operator.acting import adoption
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.partition_actor import PartitionActor
-from whisper_finetune_operator.api.api_server import ConflictError, NotFoundError, RefusedError
+from whisper_finetune_operator.api.errors import ConflictError, NotFoundError, RefusedError
 from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.announcements import Announcement
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import partition_of
+from whisper_finetune_operator.planning import manifest
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import has_ended
+from whisper_finetune_operator.workloads.children import has_ended, run_uid_of, uid_of
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL
@@ -183,9 +183,21 @@ class Actor:
     async def _read_anew(self, run: Run, kind: str, name: str) -> None:
         found = await self._cluster.find(kind, run.namespace, name)
         if found is not None:
-            await adoption.note_found(self._store, self._cluster, run, kind, found)
+            await self.note_found(run, kind, found)
         elif known := self._store.workload_of(run):
             self._store.forget_workload(kind, known)
+
+    async def note_found(self, run: Run, kind: str, found: KubernetesObject) -> None:
+        """Keep what the API server has under the child's name.
+
+        A workload of the run that lost its label is shown by no watch, and its name is taken. It gets the label back.
+        """
+        if controller_of(found).get("uid") == run.uid and run_uid_of(found) != run.uid:
+            name = found["metadata"]["name"]
+            logger.warning("%s %s had lost its labels, and gets them back", kind, name, extra=about(run))
+            labels = manifest.labels_of_run(run)
+            found = await self._cluster.relabel(kind, run.namespace, name, uid_of(found), labels)
+        self._store.put_found(kind, found)
 
     async def _delete(self, run: Run, wanted: actions.DeleteWorkload) -> None:
         logger.info("deleting %s %s: %s", wanted.kind, wanted.name, wanted.reason, extra=about(run))

@@ -8,15 +8,8 @@ from whisper_finetune_api.v1alpha1 import UID_LABEL, WhisperFineTuneStatus
 from whisper_finetune_operator.acting import refusals
 from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.acting.refusals import Refusals
-from whisper_finetune_operator.api.api_server import (
-    APPLY_PATCH,
-    METADATA_ONLY,
-    PODS,
-    RUNS,
-    ApiServer,
-    NotFoundError,
-    resource_of,
-)
+from whisper_finetune_operator.api.api_server import APPLY_PATCH, METADATA_ONLY, PODS, RUNS, ApiServer, resource_of
+from whisper_finetune_operator.api.errors import NotFoundError
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
 from whisper_finetune_operator.workloads.job_kind import STARTED_ANNOTATION

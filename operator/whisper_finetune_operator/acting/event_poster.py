@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from whisper_finetune_api import v1alpha1
-from whisper_finetune_operator.api.api_server import EVENTS, ApiServer, ClusterError, ConflictError, RefusedError
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.api.api_server import EVENTS, ApiServer
+from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError
 from whisper_finetune_operator.deciding.announcements import Announcement
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
@@ -117,7 +119,7 @@ def event_object(run: Run, announcement: Announcement, at: datetime, instance: s
         "apiVersion": EVENTS.version,
         "kind": "Event",
         "metadata": {"name": f"{run.name}.{run.uid[:8]}.{digest}", "namespace": run.namespace},
-        "eventTime": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "eventTime": timestamps.render_micro(at),
         "reportingController": v1alpha1.MANAGED_BY,
         "reportingInstance": instance,
         "action": "Reconcile",

@@ -1,20 +1,26 @@
-"""Which installation of the operator follows a run: the one that wrote its status first. Pure.
+"""Which installation of the operator follows a run: the one that wrote its status first. The others leave it alone.
 
 Each installation applies statuses under a field manager of its own name, so the API server keeps beside every status
 who wrote it. The version that is written against lets one of two win the first write; from then on the other one reads
 whose the run is. All replicas and all versions of one installation have one name.
-
-A run that was never begun, and whose runtime the writer does not offer, has a status under nobody's name. So whoever
-offers the runtime may follow it.
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
+from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.deciding.announcements import Announcement
+from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.world import STATUS_MANAGER, Run
 
+logger = logging.getLogger(__name__)
+
 _MANAGER_MAX_LENGTH = 128
+#: Of the Event on a run that another installation follows.
+REASON = "FollowedByOther"
 
 
 @dataclass(frozen=True)
@@ -71,3 +77,55 @@ def _manager_of(name: str) -> str:
         return whole
     digest = hashlib.sha256(name.encode()).hexdigest()[:10]
     return f"{whole[: _MANAGER_MAX_LENGTH - len(digest) - 1]}-{digest}"
+
+
+class OtherInstallations:
+    """Other installations that follow runs in sight of this one: those runs are left alone, and that is said once.
+
+    An installation is named once in the log, and each of its runs once, by an Event.
+    """
+
+    def __init__(self, own: Installation, poster: EventPoster) -> None:
+        self._own = own
+        self._poster = poster
+        self._known: set[str] = set()
+        self._runs: dict[str, str] = {}
+
+    def is_followed_by_other(self, run: Run) -> bool:
+        """Return whether the run is another installation's; the first time, say so."""
+        other = self._own.follower_before(run)
+        if other is None:
+            self._runs.pop(run.uid, None)
+        elif "completionTime" not in run.status and self._runs.get(run.uid) != other:
+            self._runs[run.uid] = other
+            self._tell(run, other)
+        return other is not None
+
+    def have_said(self, run: Run, status: WhisperFineTuneStatus) -> bool:
+        """Return whether a status that leaves the run to all need not be written: one that does so stands there.
+
+        Each names what it offers itself, so two that both write would never end.
+        """
+        before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
+        return is_open_to_all(status) and self._own.is_opened(run, before)
+
+    def forget(self, run_uid: str) -> None:
+        self._runs.pop(run_uid, None)
+
+    def count(self) -> int:
+        """Return how many runs are left alone."""
+        return len(self._runs)
+
+    def _tell(self, run: Run, other: str) -> None:
+        own = f"{self._own.namespace}/{self._own.lease_name}"
+        note = f"installation {other} of the operator follows this run, so installation {own} leaves it alone"
+        self._poster.post(run, Announcement("Warning", REASON, note))
+        if other not in self._known:
+            self._known.add(other)
+            logger.warning(
+                "installation %s follows runs that this one (%s) watches too, and they are left alone: let the two "
+                "watch different namespaces (watchNamespace), or, if that one is gone, name it in takeOver",
+                other,
+                own,
+                extra=about(run),
+            )

@@ -1,13 +1,24 @@
-"""Requests to the API server and what its answers mean. Objects are plain dictionaries, as the API has them."""
+"""Requests to the API server, how many may go at a time, and what its answers mean.
+
+Objects are plain dictionaries, as the API has them.
+"""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_operator.api.connection import Answer, Connection, UnreachableError, UntrustedError
-from whisper_finetune_operator.api.pace import Pace
+from whisper_finetune_operator.api.errors import (
+    ClusterError,
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+    UnauthorizedError,
+    UntrustedServerError,
+)
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 from whisper_finetune_operator.world import KubernetesObject
@@ -20,6 +31,11 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 PAGE = "100"
 #: A watch that the server did not end in time, and that is silent for so long after that, is given up.
 WATCH_GRACE_SECONDS = 10
+
+#: So many may go at once after a quiet time, in seconds of the pace.
+_BURST_SECONDS = 1.0
+#: A server that asks for more is asked again after this all the same.
+LONGEST_HOLD_SECONDS = 60.0
 
 _METHODS = {
     "get": "GET",
@@ -37,30 +53,6 @@ _NOT_FOUND = 404
 _CONFLICT = 409
 #: Answers that stay the same until somebody mends something.
 _REFUSALS = (400, 403, 405, 413, 415, 422)
-
-
-class ClusterError(Exception):
-    """No answer, or none for now: the same request may do later."""
-
-
-class ConflictError(ClusterError):
-    """The object is no longer what it was when it was read, or its name is taken: look again."""
-
-
-class NotFoundError(ClusterError):
-    """There is no such object, or no such kind of object, or no such namespace."""
-
-
-class UnauthorizedError(ClusterError):
-    """The credentials are refused; a token may just be being renewed."""
-
-
-class UntrustedServerError(ClusterError):
-    """Whoever answers does not prove to be the API server."""
-
-
-class RefusedError(Exception):
-    """The API server will not do this: somebody has to mend something. The text is the server's."""
 
 
 _ERRORS = {_UNAUTHORIZED: UnauthorizedError, _NOT_FOUND: NotFoundError, _CONFLICT: ConflictError}
@@ -95,6 +87,29 @@ ACCESS_REVIEWS = Resource("apis", "authorization.k8s.io/v1", "selfsubjectaccessr
 def resource_of(kind: WorkloadKind) -> Resource:
     """Return where workloads of that kind are."""
     return Resource("apis", kind.api_version, kind.plural)
+
+
+class Pace:
+    """Lets requests pass one after the other, so many in a second, and none before the server lets it."""
+
+    def __init__(self, per_second: float, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._gap_seconds = 1.0 / per_second
+        self._pause = pause
+        self._next_at = float("-inf")
+        self._held_until = float("-inf")
+
+    async def turn(self) -> None:
+        """Return when the next request may go."""
+        now = _clock()
+        turn_at = max(self._next_at, now - _BURST_SECONDS)
+        self._next_at = turn_at + self._gap_seconds
+        # The server may ask for more time while one waits.
+        while (wait := max(turn_at, self._held_until) - _clock()) > 0:
+            await self._pause(wait * (1.0 if turn_at >= self._held_until else _spread()))
+
+    def hold(self, seconds: float) -> None:
+        """Let nothing pass for so long: the server said so."""
+        self._held_until = max(self._held_until, _clock() + min(seconds, LONGEST_HOLD_SECONDS))
 
 
 class ApiServer:
@@ -209,7 +224,7 @@ class ApiServer:
         return _meaning(f"{verb} {path}", answer)
 
     def _note_answer(self, *, is_fault: bool) -> None:
-        now = asyncio.get_running_loop().time()
+        now = _clock()
         if is_fault:
             self.answering_since = None
             return
@@ -231,3 +246,12 @@ def _meaning(request: str, answer: Answer) -> KubernetesObject:
     if answer.code in _REFUSALS:
         raise RefusedError(message)
     raise _ERRORS.get(answer.code, ClusterError)(f"{request}: {answer.code} {message}")
+
+
+def _spread() -> float:
+    """Return what keeps those that were held up together from coming back together."""
+    return 1.0 + random.random() / 2  # noqa: S311 (it guards nothing)
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from whisper_finetune_operator.api.api_server import LEASES, ApiServer, ClusterError, RefusedError
+from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.api.api_server import LEASES, ApiServer
+from whisper_finetune_operator.api.errors import ClusterError, RefusedError
 from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
@@ -56,12 +58,12 @@ def taken(terms: LeaseTerms, lease: KubernetesObject | None, now: datetime) -> K
     """Return the Lease as it is when this replica takes or renews it."""
     spec: dict[str, Any] = dict(lease["spec"]) if lease else {}
     if lease is None or holder_of(lease) != terms.identity:
-        spec["acquireTime"] = _micro_time(now)
+        spec["acquireTime"] = timestamps.render_micro(now)
         spec["leaseTransitions"] = spec.get("leaseTransitions", 0) + (1 if lease else 0)
     spec |= {
         "holderIdentity": terms.identity,
         "leaseDurationSeconds": max(1, round(terms.seconds)),
-        "renewTime": _micro_time(now),
+        "renewTime": timestamps.render_micro(now),
     }
     return {**_body(terms, lease), "spec": spec}
 
@@ -150,10 +152,6 @@ class Leadership:
 
 def _clock() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _micro_time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _body(terms: LeaseTerms, lease: KubernetesObject | None) -> KubernetesObject:

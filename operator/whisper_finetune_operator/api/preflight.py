@@ -8,7 +8,6 @@ from typing import Any
 
 from whisper_finetune_api import crd, v1alpha1
 from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_UNAVAILABLE
-from whisper_finetune_operator.api import patience
 from whisper_finetune_operator.api.api_server import (
     ACCESS_REVIEWS,
     CORE_EVENTS,
@@ -17,12 +16,15 @@ from whisper_finetune_operator.api.api_server import (
     PODS,
     RUNS,
     ApiServer,
+    Resource,
+    resource_of,
+)
+from whisper_finetune_operator.api.errors import (
     NotFoundError,
     RefusedError,
-    Resource,
     UnauthorizedError,
     UntrustedServerError,
-    resource_of,
+    until_answered,
 )
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
@@ -105,9 +107,7 @@ async def finds_workloads(api: ApiServer, kind: WorkloadKind, namespace: str | N
 
 async def check(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:
     """Return where all is well, as soon as the API server says so; StartError says what somebody has to mend."""
-    await patience.until_answered(
-        "asking the API server what this operator may do", lambda: _check(api, namespace, rights)
-    )
+    await until_answered("asking the API server what this operator may do", lambda: _check(api, namespace, rights))
 
 
 async def _check(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:

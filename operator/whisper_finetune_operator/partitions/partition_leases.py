@@ -44,13 +44,17 @@ def build(run: Run, lease_name: str, partition_id: str, now: datetime) -> Kubern
             "labels": {**labels, MANAGED_BY_LABEL: MANAGED_BY},
             "annotations": {PARTITION_ID_ANNOTATION: partition_id, _NAMESPACE_ANNOTATION: run.namespace},
         },
-        "spec": {"holderIdentity": run.uid, "acquireTime": _micro_time(now), "renewTime": _micro_time(now)},
+        "spec": {
+            "holderIdentity": run.uid,
+            "acquireTime": timestamps.render_micro(now),
+            "renewTime": timestamps.render_micro(now),
+        },
     }
 
 
 def renewed(lease: KubernetesObject, now: datetime) -> KubernetesObject:
     """Return the Lease as it is written before a workload is made: its version changes."""
-    return {**lease, "spec": {**lease["spec"], "renewTime": _micro_time(now)}}
+    return {**lease, "spec": {**lease["spec"], "renewTime": timestamps.render_micro(now)}}
 
 
 def read(lease: KubernetesObject) -> PartitionLease:
@@ -78,7 +82,3 @@ def partition_of(child: KubernetesObject) -> str | None:
 
 def _time(text: str | None) -> datetime | None:
     return timestamps.parse(text) if text else None
-
-
-def _micro_time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

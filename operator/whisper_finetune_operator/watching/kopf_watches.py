@@ -1,10 +1,14 @@
-"""kopf brings the watches, their resilience, and the end of the process when it is told to stop."""
+"""kopf brings the watches and their resilience. What they bring goes to the object cache, and its run to the workqueue.
+
+Nothing is decided here: each handler puts a key on the operator's own queue, and does nothing else.
+"""
 
 import asyncio
 import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -13,17 +17,29 @@ from kopf._cogs.clients.errors import APIError
 from kopf._cogs.clients.watching import WatchingError
 from kopf._core.engines.peering import Identity
 
+from whisper_finetune_api.v1alpha1 import GROUP, PLURAL, UID_LABEL, VERSION
 from whisper_finetune_operator import back_off
 from whisper_finetune_operator.api.api_server import PAGE
 from whisper_finetune_operator.api.connection import Access
 from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.observability.health import WatchAges
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.watching import handlers
 from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.partition_book import enqueue_turns
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.workloads import kinds
+from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
+from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
+
+Selector = tuple[str, str] | tuple[str, str, str]
+RUNS = (GROUP, VERSION, PLURAL)
+#: Of the kinds of workload that every cluster knows, by name.
+WORKLOADS: dict[str, Selector] = {kind.name: (kind.group, kind.version, kind.plural) for kind in kinds.built_in()}
+PODS = ("v1", "pods")
+#: The server sends only those that have the label, whatever its value.
+LABEL_SELECTORS: dict[Selector, str] = dict.fromkeys((*WORKLOADS.values(), PODS), UID_LABEL)
 
 #: A watch that the server neither ended in time, nor sent anything on for so long after that, is given up.
 GRACE_SECONDS = 10
@@ -33,7 +49,7 @@ HEALTHY_SECONDS = 60.0
 _WATCHER_PREFIX = "watcher for "
 
 
-async def watch(
+async def watch_by_kopf(
     settings: Settings,
     access: Access,
     store: Store,
@@ -46,7 +62,7 @@ async def watch(
     kopf takes the process's signals for itself each time it begins; `take_signals` takes them back.
     """
     broken = BackOff(HEALTHY_SECONDS)
-    ages.expect(resource[-1] for resource in (handlers.RUNS, *handlers.WORKLOADS.values(), handlers.PODS))
+    ages.expect(resource[-1] for resource in (RUNS, *WORKLOADS.values(), PODS))
     while True:
         began = asyncio.get_running_loop().time()
         try:
@@ -67,7 +83,7 @@ async def _one_life(
 ) -> None:
     """Let kopf watch until one of its tasks ends. kopf's own way to run them would cancel everybody else's, too."""
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, store, queue, ages)
+    _register_handlers(registry, store, queue, ages)
     _register_login(registry, access, ages)
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -125,7 +141,7 @@ def _kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     chosen.watching.inactivity_timeout = settings.watch_seconds + GRACE_SECONDS
     chosen.watching.connect_timeout = GRACE_SECONDS
     chosen.watching.chunk_size = int(PAGE)
-    for resource, selector in handlers.LABEL_SELECTORS.items():
+    for resource, selector in LABEL_SELECTORS.items():
         chosen.watching.label_selectors[resource] = selector
     chosen.networking.connect_timeout = GRACE_SECONDS
     chosen.networking.request_timeout = 45
@@ -177,3 +193,41 @@ class _NoProgress(kopf.ProgressStorage):
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         return essence
+
+
+def _register_handlers(registry: kopf.OperatorRegistry, store: Store, queue: KeyedQueue, ages: WatchAges) -> None:
+    """Let what each watch brings go to the cache, and its run to the queue."""
+
+    def look_at_run(run: KubernetesObject) -> None:
+        queue.add(uid_of(run))
+        enqueue_turns(store.partitions, queue)
+
+    _register_watch(registry, RUNS, store.put_run, lambda run: store.forget_run(uid_of(run)), ages, look_at_run)
+    for kind, resource in WORKLOADS.items():
+        put, forget = partial(store.put_workload, kind), partial(store.forget_workload, kind)
+        _register_watch(registry, resource, put, forget, ages, _by(run_uid_of, queue.add_soon))
+    _register_watch(registry, PODS, store.put_pod, store.forget_pod, ages, _by(run_uid_of, queue.add_soon))
+
+
+def _by(key_of: Callable[[KubernetesObject], str], add: Callable[[str], None]) -> Callable[[KubernetesObject], None]:
+    return lambda changed: add(key_of(changed))
+
+
+def _register_watch(
+    registry: kopf.OperatorRegistry,
+    resource: Selector,
+    put: Callable[[KubernetesObject], bool],
+    forget: Callable[[KubernetesObject], None],
+    ages: WatchAges,
+    tell: Callable[[KubernetesObject], None],
+) -> None:
+    @kopf.on.event(*resource, registry=registry, id=resource[-1])
+    async def changed(event: kopf.RawEvent, **_: Any) -> None:
+        ages.seen(resource[-1])
+        brought: KubernetesObject = dict(event["object"])
+        if event["type"] == "DELETED":
+            forget(brought)
+        elif not put(brought):
+            # The answer to an own write, or the list before the watch, has told it already.
+            return
+        tell(brought)

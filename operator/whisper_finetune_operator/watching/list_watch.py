@@ -1,6 +1,6 @@
-"""A watch of our own, for what kopf cannot watch: objects of one other namespace, and kinds that may not be there yet.
+"""The watches that are not kopf's: Leases of partitions in one other namespace, and kinds that may not be there yet.
 
-It lists, watches for a while, and lists again: what a broken watch missed is found by the next list.
+Such a watch lists, watches for a while, and lists again: what a broken watch missed is found by the next list.
 """
 
 import asyncio
@@ -9,10 +9,19 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-from whisper_finetune_operator.api.api_server import ApiServer, ClusterError, NotFoundError, RefusedError, Resource
+from whisper_finetune_api.v1alpha1 import UID_LABEL
+from whisper_finetune_operator.api.api_server import LEASES, ApiServer, Resource, resource_of
+from whisper_finetune_operator.api.errors import ClusterError, NotFoundError, RefusedError
 from whisper_finetune_operator.back_off import BackOff
-from whisper_finetune_operator.workloads.children import labels_of, uid_of
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
+from whisper_finetune_operator.settings import Settings
+from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.partition_book import enqueue_turns
+from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.workloads.children import labels_of, run_uid_of, uid_of
+from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
@@ -119,3 +128,35 @@ class ListWatch:
         elif not self._keeper.put(changed):
             return
         self._keeper.tell(changed)
+
+
+def watch_leases(settings: Settings, namespace: str, api: ApiServer, store: Store, queue: KeyedQueue) -> ListWatch:
+    """Return the watch of the Leases there, pool or no pool: runs may be on one that is no longer offered."""
+    keeper = _keeper_of_leases(store, queue)
+    return ListWatch(api, LEASES, namespace, PARTITION_LABEL, keeper, seconds=settings.watch_seconds)
+
+
+def watch_workloads(
+    kind: WorkloadKind, settings: Settings, api: ApiServer, store: Store, queue: KeyedQueue
+) -> ListWatch:
+    """Return the watch of an added kind: for an operator that makes some, or that made some that are left."""
+    keeper = _keeper_of_workloads(kind.name, store, queue)
+    return ListWatch(api, resource_of(kind), settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds)
+
+
+def _keeper_of_leases(store: Store, queue: KeyedQueue) -> Keeper:
+    book = store.partitions
+
+    def tell(lease: KubernetesObject) -> None:
+        queue.add(run_uid_of(lease))
+        enqueue_turns(book, queue)
+
+    return Keeper(book.put_lease, book.forget_lease, book.leases, tell, partial(enqueue_turns, book, queue))
+
+
+def _keeper_of_workloads(kind: str, store: Store, queue: KeyedQueue) -> Keeper:
+    def tell(workload: KubernetesObject) -> None:
+        queue.add_soon(run_uid_of(workload))
+
+    put, forget = partial(store.put_workload, kind), partial(store.forget_workload, kind)
+    return Keeper(put, forget, partial(store.workloads, kind), tell, lambda: None)

@@ -9,8 +9,12 @@ from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line, Waiting
 from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory
 from whisper_finetune_operator.watching.object_versions import ObjectVersions
+from whisper_finetune_operator.watching.workqueue import KeyedQueue, Work
 from whisper_finetune_operator.world import KubernetesObject, Run
 
+#: So many at the head of the line are told their new place soon; the others at the next comparison with the server.
+TOLD_SOON = 10
+TOLD_AFTER_SECONDS = 1.0
 #: What of a run decides whether it waits, so that its other changes cost nothing.
 _Standing = tuple[object, ...]
 
@@ -140,3 +144,22 @@ class PartitionBook:
         if self._in_use:
             self._in_use.clear()
             self._line = None
+
+
+def enqueue_turns(book: PartitionBook, queue: KeyedQueue) -> None:
+    """Put those on the queue whose turn it is, and those next to them, if the line changed since the last call."""
+    line = book.news()
+    if line is None:
+        return
+    for uid in line.turns:
+        queue.add(uid)
+    for run in line.behind[:TOLD_SOON]:
+        queue.add_after(run.uid, TOLD_AFTER_SECONDS)
+
+
+async def work_and_enqueue(work: Work, uid: str, book: PartitionBook, queue: KeyedQueue) -> float | None:
+    """Do the work on a run and wake: what the operator itself wrote is no news to the watches."""
+    try:
+        return await work(uid)
+    finally:
+        enqueue_turns(book, queue)

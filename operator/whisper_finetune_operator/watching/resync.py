@@ -11,16 +11,8 @@ from functools import partial
 from typing import TypeVar
 
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator.api.api_server import (
-    METADATA_ONLY,
-    PODS,
-    RUNS,
-    ApiServer,
-    ClusterError,
-    RefusedError,
-    Resource,
-    resource_of,
-)
+from whisper_finetune_operator.api.api_server import METADATA_ONLY, PODS, RUNS, ApiServer, Resource, resource_of
+from whisper_finetune_operator.api.errors import ClusterError, RefusedError
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
 from whisper_finetune_operator.workloads import kinds

@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 
 from whisper_finetune_operator import back_off
 
+#: A workload and its pod change several times in a row: one pass, so much later, is for all of them.
+SETTLE_SECONDS = 0.1
+
 #: Looks at a key; returns after how many seconds to look again, or None. What it raises is a failure of that key alone.
 Work = Callable[[str], Awaitable[float | None]]
 #: Hears of a failure: the key, the error, and the seconds until the next try.
@@ -43,6 +46,10 @@ class KeyedQueue:
         if known is None or known.when() > loop.time() + seconds:
             self._drop_timer(key)
             self._timers[key] = loop.call_later(seconds, self._ring, key)
+
+    def add_soon(self, key: str) -> None:
+        """Look at the key as soon as its objects have had the time to settle."""
+        self.add_after(key, SETTLE_SECONDS)
 
     async def run(self) -> None:
         """Work until cancelled."""

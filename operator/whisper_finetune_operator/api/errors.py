@@ -1,4 +1,4 @@
-"""Ask until the API server answers: that it is away, or has too much to do, is no reason to end."""
+"""What the API server's refusals mean, and asking until it answers."""
 
 import asyncio
 import logging
@@ -7,10 +7,33 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from whisper_finetune_operator import back_off
-from whisper_finetune_operator.api.api_server import ClusterError, RefusedError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class ClusterError(Exception):
+    """No answer, or none for now: the same request may do later."""
+
+
+class ConflictError(ClusterError):
+    """The object is no longer what it was when it was read, or its name is taken: look again."""
+
+
+class NotFoundError(ClusterError):
+    """There is no such object, or no such kind of object, or no such namespace."""
+
+
+class UnauthorizedError(ClusterError):
+    """The credentials are refused; a token may just be being renewed."""
+
+
+class UntrustedServerError(ClusterError):
+    """Whoever answers does not prove to be the API server."""
+
+
+class RefusedError(Exception):
+    """The API server will not do this: somebody has to mend something. The text is the server's."""
 
 
 async def until_answered(

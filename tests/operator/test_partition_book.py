@@ -6,7 +6,7 @@ from replica_model import OFFERED
 from run_objects import ended, job, run_object, running, time
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.watching import waking
+from whisper_finetune_operator.watching import partition_book
 from whisper_finetune_operator.watching.object_cache import Store
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.workqueue import KeyedQueue
@@ -53,11 +53,11 @@ async def test_a_partition_that_is_given_back_wakes_eleven_of_a_thousand() -> No
     for number in range(WAITING):
         book.note_run(stored(number))
     book.news()
-    waking.wake(book, looks.queue)
+    partition_book.enqueue_turns(book, looks.queue)
     assert (looks.now(), looks.soon()) == (0, 0)
     book.forget_lease(leases()[0])
-    waking.wake(book, looks.queue)
-    assert (looks.now(), looks.soon()) == (1, waking.TOLD_SOON)
+    partition_book.enqueue_turns(book, looks.queue)
+    assert (looks.now(), looks.soon()) == (1, partition_book.TOLD_SOON)
     assert list(book.line().turns) == ["uid-0"]
     assert book.line().place_of(f"uid-{WAITING - 1}") == (WAITING - 1, WAITING - 1)
 
@@ -68,10 +68,10 @@ async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> N
         book.put_lease(lease)
     book.note_run(stored(1))
     book.note_run(stored(2))
-    waking.wake(book, looks.queue)
+    partition_book.enqueue_turns(book, looks.queue)
     assert list(book.line().turns) == ["uid-1"]
     book.forget_run("uid-1")
-    waking.wake(book, looks.queue)
+    partition_book.enqueue_turns(book, looks.queue)
     assert list(book.line().turns) == ["uid-2"]
     assert looks.now() == 2
 
@@ -90,7 +90,7 @@ async def test_a_run_that_takes_a_partition_wakes_those_behind_it() -> None:
         book.put_lease({**mine, "metadata": {**mine["metadata"], "uid": "lease-0", "resourceVersion": "1"}})
         return 7.0
 
-    assert await waking.after(take, "uid-1", book, looks.queue) == 7.0
+    assert await partition_book.work_and_enqueue(take, "uid-1", book, looks.queue) == 7.0
     assert (looks.now(), looks.soon()) == (0, 1)
     assert [run.uid for run in book.line().behind] == ["uid-2"]
 
