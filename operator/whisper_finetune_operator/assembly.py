@@ -21,16 +21,16 @@ from whisper_finetune_operator.api.preflight import StartError
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.observability.health import HealthServer, WatchAges
 from whisper_finetune_operator.observability.metrics import Metrics
-from whisper_finetune_operator.partitions.partition_queue import Waiting
+from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.progress.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import kopf_watches, list_watch, partition_book
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.resync import Sweep
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.resync import Resync
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import children, kinds
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 from whisper_finetune_operator.world import Run
@@ -51,11 +51,11 @@ class Operator:
         lease_api = ApiServer(lease_way, self._metrics)
         self._leadership = Leadership(lease_api, self._lease_terms()) if settings.leader_election else None
         own = Installation(self._lease_terms().namespace, settings.lease_name, frozenset(settings.take_over))
-        self._store = _store(own, offered)
+        self._cache = _object_cache(own, offered)
         self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
         self._other_installations = OtherInstallations(own, self._poster)
         self._reconciler = Reconciler(
-            self._store,
+            self._cache,
             Cluster(self._api, own),
             PartitionCluster(self._api, self._partition_namespace, settings.namespace, offered.inventory),
             offered,
@@ -64,9 +64,9 @@ class Operator:
             require_leadership=self._leadership.require if self._leadership else _always,
             other_installations=self._other_installations,
         )
-        self._queue = KeyedQueue(self._look, self._reconciler.report_failure, workers=settings.workers)
-        self._sweep = Sweep(self._api, self._store, self._queue, namespace=settings.namespace)
-        leases = list_watch.watch_leases(settings, self._partition_namespace, self._api, self._store, self._queue)
+        self._queue = Workqueue(self._look, self._reconciler.report_failure, workers=settings.workers)
+        self._sweep = Resync(self._api, self._cache, self._queue, namespace=settings.namespace)
+        leases = list_watch.watch_leases(settings, self._partition_namespace, self._api, self._cache, self._queue)
         self._own_watches = [leases]
         #: Kinds of workload that the operator has no right to.
         self._unseen_kinds: list[WorkloadKind] = []
@@ -75,7 +75,7 @@ class Operator:
 
     async def _look(self, uid: str) -> float | None:
         return await partition_book.work_and_enqueue(
-            self._reconciler.reconcile, uid, self._store.partitions, self._queue
+            self._reconciler.reconcile, uid, self._cache.partitions, self._queue
         )
 
     async def run(self) -> None:
@@ -97,7 +97,7 @@ class Operator:
         rights = preflight.needed_rights(
             self._settings.namespace, lease_namespace, self._partition_namespace, added=added
         )
-        await preflight.check(self._api, self._settings.namespace, rights)
+        await preflight.check_prerequisites(self._api, self._settings.namespace, rights)
         self._has_begun = True
         if self._leadership:
             await self._leadership.acquire()
@@ -115,14 +115,14 @@ class Operator:
         finds = self._offered.make(kind) or await preflight.finds_workloads(self._api, kind, self._settings.namespace)
         if finds:
             self._own_watches.append(
-                list_watch.watch_workloads(kind, self._settings, self._api, self._store, self._queue)
+                list_watch.watch_workloads(kind, self._settings, self._api, self._cache, self._queue)
             )
         if finds is None:
             self._unseen_kinds.append(kind)
 
     def _warn_of_unseen_workloads(self) -> None:
         for kind in self._unseen_kinds:
-            makers = (children.maker_of(pod, kind.name) for pod in self._store.pods())
+            makers = (children.maker_of(pod, kind.name) for pod in self._cache.pods())
             if names := sorted(filter(None, makers)):
                 logger.warning(
                     "no right to %ss, which runs still have (%s): these runs cannot be suspended or ended; set the "
@@ -153,7 +153,7 @@ class Operator:
         self._warn_of_unseen_workloads()
         take_signals = partial(listen_to_signals, stop)
         await kopf_watches.watch_by_kopf(
-            self._settings, self._access, self._store, self._queue, self._ages, take_signals
+            self._settings, self._access, self._cache, self._queue, self._ages, take_signals
         )
 
     async def _fill(self) -> None:
@@ -166,7 +166,7 @@ class Operator:
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
         settings = self._settings
         progress = ProgressClient(
-            self._store,
+            self._cache,
             self._queue,
             self._metrics,
             every_seconds=settings.progress_seconds,
@@ -196,8 +196,8 @@ class Operator:
 
     def _publish_figures(self) -> None:
         metrics = self._metrics
-        metrics.watch_runs(self._store.runs)
-        metrics.watch_kept_partitions(self._store.partitions.in_use)
+        metrics.watch_runs(self._cache.runs)
+        metrics.watch_kept_partitions(self._cache.partitions.in_use)
         metrics.watch("wft_queue_depth", "Runs that wait to be looked at.", self._queue.depth)
         metrics.watch(
             "wft_queue_oldest_seconds", "How long the oldest look waits or takes.", self._queue.oldest_seconds
@@ -219,16 +219,16 @@ class Operator:
         return f"runs wait, and no look has ended for {stalled:.0f} s" if stuck else None
 
 
-def _store(own: Installation, offered: Runtimes) -> Store:
+def _object_cache(own: Installation, offered: Runtimes) -> ObjectCache:
     """Return what keeps the objects of all runs in sight, and lets only this installation's stand in line."""
 
     def is_ours(run: Run) -> bool:
         return own.follower_before(run) is None
 
-    def need_of(run: Run) -> Waiting | None:
+    def need_of(run: Run) -> QueuedRun | None:
         return partition_need.find(run, offered) if is_ours(run) else None
 
-    return Store(PartitionBook(need_of, offered.inventory), is_ours)
+    return ObjectCache(PartitionBook(need_of, offered.inventory), is_ours)
 
 
 def listen_to_signals(stop: Callable[[], None]) -> None:

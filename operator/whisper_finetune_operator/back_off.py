@@ -8,14 +8,14 @@ LAST_SECONDS = 60.0
 _MOST_DOUBLINGS = 16
 
 
-def doubled(first: timedelta, times: int, last: timedelta) -> timedelta:
+def doubled_wait(first: timedelta, times: int, last: timedelta) -> timedelta:
     """Return the wait after so many times: the first one, twice as long each time, and never longer than the last."""
     return min(first * (1 << min(max(times, 1) - 1, _MOST_DOUBLINGS)), last)
 
 
-def seconds_after(failures: int, fraction: float) -> float:
+def wait_after_failures(failures: int, fraction: float) -> float:
     """Return the wait after so many failures in a row; `fraction` in [0, 1) spreads those that fail together."""
-    wait = doubled(timedelta(seconds=FIRST_SECONDS), failures, timedelta(seconds=LAST_SECONDS))
+    wait = doubled_wait(timedelta(seconds=FIRST_SECONDS), failures, timedelta(seconds=LAST_SECONDS))
     return wait.total_seconds() * (0.5 + fraction / 2)
 
 
@@ -32,4 +32,4 @@ class BackOff:
             self._failures = 0
             return 0.0
         self._failures += 1
-        return seconds_after(self._failures, fraction)
+        return wait_after_failures(self._failures, fraction)

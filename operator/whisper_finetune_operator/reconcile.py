@@ -18,7 +18,7 @@ from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import has_ended, run_uid_of
 from whisper_finetune_operator.workloads.kinds import KINDS
@@ -36,7 +36,7 @@ class Reconciler:
 
     def __init__(
         self,
-        store: Store,
+        cache: ObjectCache,
         cluster: Cluster,
         leases: PartitionCluster,
         runtimes: Runtimes,
@@ -46,7 +46,7 @@ class Reconciler:
         require_leadership: Callable[[], None],
         other_installations: OtherInstallations | None = None,
     ) -> None:
-        self._store = store
+        self._cache = cache
         self._other_installations = other_installations or OtherInstallations(Installation(), poster)
         self._cluster = cluster
         self._runtimes = runtimes
@@ -57,8 +57,8 @@ class Reconciler:
         self._told: dict[str, str] = {}
         #: What of a run another version wrote, and was not understood at the last look.
         self._remarks: dict[str, tuple[str, ...]] = {}
-        self._partitions = PartitionActor(store, cluster, leases, require_leadership=require_leadership)
-        self._actor = Actor(store, cluster, self._partitions, poster, metrics, require_leadership=require_leadership)
+        self._partitions = PartitionActor(cache, cluster, leases, require_leadership=require_leadership)
+        self._actor = Actor(cache, cluster, self._partitions, poster, metrics, require_leadership=require_leadership)
 
     async def reconcile(self, uid: str) -> float | None:
         """Look at a run; return after how many seconds to look again, or None."""
@@ -69,7 +69,7 @@ class Reconciler:
 
     async def _reconcile(self, uid: str) -> float | None:
         for _ in range(MAX_ROUNDS):
-            run = self._store.run(uid)
+            run = self._cache.run(uid)
             if run is None:
                 self._remarks.pop(uid, None)
                 self._other_installations.forget(uid)
@@ -92,7 +92,7 @@ class Reconciler:
             # A right that is missing is not given by complaining at each look.
             level = logging.DEBUG
         self._told[uid] = str(problem)
-        run = self._store.run(uid)
+        run = self._cache.run(uid)
         logger.log(
             level,
             "looking again in %.1f s: %s",
@@ -105,14 +105,14 @@ class Reconciler:
     async def _once(self, run: Run) -> Decision | None:
         """Decide and act; None where it must be decided anew."""
         await self._refresh_unwatched(run)
-        world = self._store.world(run, datetime.now(UTC))
+        world = self._cache.world(run, datetime.now(UTC))
         decision = decisions.decide(world, self._runtimes)
         self._say(run, decision.remarks)
         if await self._actor.prepare(run, decision.actions):
             return None
         if self._is_news(run, decision):
             await self._write_status(run, decision.status)
-        self._store.drop_departed(world.pods)
+        self._cache.drop_departed(world.pods)
         return decision if await self._actor.act(run, decision.actions) else None
 
     def _is_news(self, run: Run, decision: Decision) -> bool:
@@ -129,8 +129,8 @@ class Reconciler:
         self._remarks[run.uid] = remarks
 
     async def _refresh_unwatched(self, run: Run) -> None:
-        """Read a workload anew that no watch tells of: it lacks the run's label, by the store or by its pod alone."""
-        known = self._store.workload_of(run)
+        """Read a workload anew that no watch tells of: it lacks the run's label, by the cache or by its pod alone."""
+        known = self._cache.workload_of(run)
         kind = self._kind_at_work(run) if known is None else None if run_uid_of(known) == run.uid else known["kind"]
         if kind is None:
             return
@@ -144,15 +144,15 @@ class Reconciler:
         if current is not None:
             await self._actor.note_found(run, kind, current)
         elif known is not None:
-            self._store.forget_workload(kind, known)
+            self._cache.forget_workload(kind, known)
 
     def _kind_at_work(self, run: Run) -> str | None:
         """Return the kind of what made the pod that may be running."""
-        kinds = {controller_of(pod).get("kind") for pod in self._store.pods_of(run) if not has_ended(pod)}
+        kinds = {controller_of(pod).get("kind") for pod in self._cache.pods_of(run) if not has_ended(pod)}
         return next((kind for kind in KINDS if kind in kinds), None)
 
     async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
-        self._store.put_run(await self._cluster.apply_status(run, status))
+        self._cache.put_run(await self._cluster.apply_status(run, status))
         before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
         announcement = announcements.announce(before, status)
         if announcement:

@@ -8,7 +8,7 @@ from typing import Any
 
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, PartitionQueue
 
 #: An object of the Kubernetes API as it came: camelCase keys, JSON values.
 KubernetesObject = dict[str, Any]
@@ -52,7 +52,7 @@ class Run:
             resource_version=metadata["resourceVersion"],
             deletion="deletionTimestamp" in metadata,
             labels=dict(metadata.get("labels") or {}),
-            created=timestamps.parse(metadata["creationTimestamp"]),
+            created=timestamps.parse_time(metadata["creationTimestamp"]),
             spec=run.get("spec") or {},
             status=run.get("status") or {},
             status_managers=_status_managers(metadata),
@@ -119,7 +119,7 @@ class World:
     #: Of the partitions that the run has. It is one at most, unless two leaders took one each.
     leases: tuple[KubernetesObject, ...] = ()
     #: Of all runs that wait for a partition, this one among them where it does.
-    line: Line = EMPTY_LINE
+    line: PartitionQueue = EMPTY_QUEUE
     #: Why the node of the CURRENT pod cannot begin it, read when a decision asks for it (actions.LookForObstacle).
     obstacle: Refusal | None = None
     #: When the report last said something else than before; None: it has said the same since it was first heard.

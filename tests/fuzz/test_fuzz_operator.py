@@ -19,7 +19,7 @@ from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes, RuntimesError
 from whisper_finetune_operator.progress.pod_answer import BODY_MAX_BYTES
-from whisper_finetune_operator.progress.progress_client import RefusedAnswerError, read_report
+from whisper_finetune_operator.progress.progress_client import RefusedAnswerError, read_answer
 from whisper_finetune_operator.world import Run, World
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ def test_progress() -> None:
 
     def read(answer: bytes) -> None:
         try:
-            report = read_report(answer, UID)
+            report = read_answer(answer, UID)
         except RefusedAnswerError:
             return
         assert report.model.uid == UID
@@ -99,7 +99,7 @@ def test_runtimes_file(tmp_path: Path) -> None:
 def test_no_depth_and_no_length_is_too_much(tmp_path: Path, piece: bytes) -> None:
     long = piece * (BODY_MAX_BYTES // len(piece))
     with pytest.raises(RefusedAnswerError):
-        read_report(long, UID)
+        read_answer(long, UID)
     (tmp_path / "runtimes.yaml").write_bytes(long[:20_000])
     with pytest.raises(RuntimesError):
         runtimes.load(tmp_path / "runtimes.yaml")

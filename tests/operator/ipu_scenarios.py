@@ -23,7 +23,7 @@ from run_objects import (
 )
 from run_scenarios import QUEUE, Moment, Scenario, unready
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
-from whisper_finetune_operator.partitions.partition_queue import Line, Waiting
+from whisper_finetune_operator.partitions.partition_queue import PartitionQueue, QueuedRun
 from whisper_finetune_operator.partitions.pools import Partitions
 from whisper_finetune_operator.workloads.job_kind import FAILED_BEFORE_ANNOTATION
 from whisper_finetune_operator.world import Refusal
@@ -33,7 +33,7 @@ POOLED = next(runtime.partitions for runtime in RUNTIMES.runtimes if runtime.par
 P4A, P4B, P8 = POOLED.members
 ON_POOL = {"model": SMALL, "runtime": "pod16", "ipus": 4}
 AS_IPU_JOB = {"model": SMALL, "runtime": "eidf", "ipus": 4}
-FREE = Line(inventory=RUNTIMES.inventory)
+FREE = PartitionQueue(inventory=RUNTIMES.inventory)
 ALL_TAKEN = replace(FREE, taken=RUNTIMES.inventory.names)
 HELD = (lease(P4A),)
 #: The run with its Job on p4a, started.
@@ -43,10 +43,10 @@ PARTITION = {
 }
 
 
-def older(*ipus: int, pool: Partitions = POOLED) -> tuple[Waiting, ...]:
+def older(*ipus: int, pool: Partitions = POOLED) -> tuple[QueuedRun, ...]:
     """Return runs that wait since before this one was made."""
     return tuple(
-        Waiting(
+        QueuedRun(
             f"older-{place}", (START - timedelta(hours=1), "speech", f"older-{place}"), number, pool.fitting(number)
         )
         for place, number in enumerate(ipus)
@@ -95,25 +95,25 @@ def ended_worker(created: float, code: int, says: Any = "", **options: Any) -> d
 POOL_SCENARIOS: dict[str, Scenario] = {
     "pool: its turn": Scenario((MADE,), "Pending", "Pending", actions=("take p4a",)),
     "pool: its turn on the larger one": Scenario(
-        (on_pool(1, line=Line((), frozenset({P4A.lease_name, P4B.lease_name}))),),
+        (on_pool(1, line=PartitionQueue((), frozenset({P4A.lease_name, P4B.lease_name}))),),
         "Pending",
         "Pending",
         actions=("take p8",),
     ),
     "pool: an older one goes first": Scenario(
-        (on_pool(1, line=Line(older(4), frozenset({P4B.lease_name, P8.lease_name}))),),
+        (on_pool(1, line=PartitionQueue(older(4), frozenset({P4B.lease_name, P8.lease_name}))),),
         "Queued",
         "WaitingForPartition",
         "1st of 1 waiting for 4 IPUs",
     ),
     "pool: an older one cannot use what is free": Scenario(
-        (on_pool(1, line=Line(older(8), frozenset({P4B.lease_name, P8.lease_name}))),),
+        (on_pool(1, line=PartitionQueue(older(8), frozenset({P4B.lease_name, P8.lease_name}))),),
         "Pending",
         "Pending",
         actions=("take p4a",),
     ),
     "pool: all taken": Scenario(
-        (on_pool(1, line=Line(older(4, 8, 4), ALL_TAKEN.taken)),),
+        (on_pool(1, line=PartitionQueue(older(4, 8, 4), ALL_TAKEN.taken)),),
         "Queued",
         "WaitingForPartition",
         "4th of 4 waiting for 4 IPUs",
@@ -296,7 +296,7 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         actions=("give back " + P4A.lease_name,),
     ),
     "pool: what it has is too small by now": Scenario(
-        (on_pool(2, leases=HELD, spec={"ipus": 8}, line=Line((), frozenset({P4A.lease_name}))),),
+        (on_pool(2, leases=HELD, spec={"ipus": 8}, line=PartitionQueue((), frozenset({P4A.lease_name}))),),
         "Pending",
         "Pending",
         actions=("give back " + P4A.lease_name, "take p8"),

@@ -17,7 +17,7 @@ from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.reconcile import Reconciler
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.workloads.children import labels_of, uid_of
 
@@ -74,7 +74,7 @@ class Replica:
         self.door: Any = Door(server)
         self.leads = True
         inventory = offered.inventory
-        self.store = Store(PartitionBook(lambda run: partition_need.find(run, offered), inventory))
+        self.store = ObjectCache(PartitionBook(lambda run: partition_need.find(run, offered), inventory))
         metrics = Metrics()
         poster = EventPoster(self.door, metrics, instance="model")
         self.reconciler = Reconciler(

@@ -12,7 +12,7 @@ from repository import ROOT
 from specs import MINIMAL, with_changes
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, PartitionQueue
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes
@@ -131,7 +131,7 @@ def job(*conditions: dict[str, Any], uid: str = "job-1", owner: str = UID, **cha
 
 def lease(partition: PoolPartition, *, uid: str = "lease-1", version: str = "50") -> dict[str, Any]:
     """Return the Lease of a partition that the run has."""
-    made = partition_leases.build(Run.from_object(run_object()), partition.lease_name, partition.id, at(0))
+    made = partition_leases.build_lease(Run.from_object(run_object()), partition.lease_name, partition.id, at(0))
     return {**made, "metadata": {**made["metadata"], "uid": uid, "resourceVersion": version}}
 
 
@@ -282,7 +282,7 @@ def world(
     report: TrainerReport | None = None,
     refusal: Refusal | None = None,
     leases: tuple[dict[str, Any], ...] = (),
-    line: Line = EMPTY_LINE,
+    line: PartitionQueue = EMPTY_QUEUE,
     changed: float | None = None,
     silent: float | None = None,
     obstacle: str | None = None,

@@ -27,7 +27,7 @@ from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import Progress
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
-from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, PartitionQueue
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
 from whisper_finetune_operator.world import Refusal, World
 
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
     generation: int = 1
     deleted: bool = False
     leases: tuple[dict[str, Any], ...] = ()
-    line: Line = EMPTY_LINE
+    line: PartitionQueue = EMPTY_QUEUE
     changed: float | None = None
     silent: float | None = None
     obstacle: str | None = None

@@ -18,10 +18,10 @@ from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError, UnauthorizedError
 from whisper_finetune_operator.deciding.announcements import Announcement
 from whisper_finetune_operator.observability.metrics import Metrics
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.resync import Sweep
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.resync import Resync
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads.job_kind import JOB
 from whisper_finetune_operator.world import Run
 
@@ -173,12 +173,12 @@ async def test_same_event_again_raises_its_count(server: ApiServer, place: Names
 
 
 async def test_sweep_forgets_what_is_gone_and_looks_at_what_is_under_way(server: ApiServer, place: Namespace) -> None:
-    store, looked_at = Store(PartitionBook(lambda _: None)), []
+    store, looked_at = ObjectCache(PartitionBook(lambda _: None)), []
 
     async def work(key: str) -> None:
         looked_at.append(key)
 
-    queue = KeyedQueue(work, lambda *_: None, workers=1)
+    queue = Workqueue(work, lambda *_: None, workers=1)
     for name in ("stays", "goes", "is-over"):
         store.put_run(place.create_run(name))
     over = next(run for run in store.runs() if run.name == "is-over")
@@ -190,7 +190,7 @@ async def test_sweep_forgets_what_is_gone_and_looks_at_what_is_under_way(server:
     place.delete_run("goes")
     place.delete_job("one")
     until(lambda: not place.jobs(), what="that the Job is gone")
-    await Sweep(server, store, queue, namespace=place.name).once()
+    await Resync(server, store, queue, namespace=place.name).once()
     assert {run.name for run in store.runs()} == {"stays", "is-over"}
     assert list(store.workloads("Job")) == []
     assert queue.depth() == 1

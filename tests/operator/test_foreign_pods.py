@@ -15,8 +15,8 @@ from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import NAME_LABEL, UID_LABEL
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
-from whisper_finetune_operator.partitions.partition_queue import Waiting
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.partitions.partition_queue import QueuedRun
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
 from whisper_finetune_operator.workloads.names import child_name
@@ -75,12 +75,12 @@ def test_which_pods_are_attempts(made: dict[str, Any], *, expected: bool) -> Non
     assert is_attempt_of(made, NAME, UID) is expected
 
 
-def waiting(run: Run) -> Waiting:
-    return Waiting(run.uid, (run.created, run.namespace, run.name), 8, (P8,))
+def waiting(run: Run) -> QueuedRun:
+    return QueuedRun(run.uid, (run.created, run.namespace, run.name), 8, (P8,))
 
 
-def store_with_run() -> Store:
-    store = Store(PartitionBook(waiting, OFFERED.inventory))
+def store_with_run() -> ObjectCache:
+    store = ObjectCache(PartitionBook(waiting, OFFERED.inventory))
     fields = {**run_object()["metadata"], "resourceVersion": "10"}
     store.put_run({**run_object(), "metadata": fields})
     return store
@@ -123,7 +123,7 @@ def test_a_job_takes_a_run_out_of_the_line_only_as_its_child(made: dict[str, Any
 
 
 def test_a_pod_seen_before_its_run_counts_as_soon_as_the_run_is_seen() -> None:
-    store = Store(PartitionBook(waiting, OFFERED.inventory))
+    store = ObjectCache(PartitionBook(waiting, OFFERED.inventory))
     seen = pod(20)
     store.put_pod({**seen, "metadata": {**seen["metadata"], "resourceVersion": "9"}, "spec": {"containers": []}})
     fields = {**run_object()["metadata"], "resourceVersion": "10"}

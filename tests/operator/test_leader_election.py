@@ -36,11 +36,11 @@ def held_by(holder: str) -> dict[str, Any]:
     ],
 )
 def test_when_a_lease_is_free(found: dict[str, Any] | None, unchanged_seconds: float, *, free: bool) -> None:
-    assert leader_election.is_free(found, "replica-b", unchanged_seconds) is free
+    assert leader_election.is_lease_free(found, "replica-b", unchanged_seconds) is free
 
 
 def test_first_lease() -> None:
-    assert leader_election.taken(TERMS, None, NOW) == {
+    assert leader_election.taken_lease(TERMS, None, NOW) == {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {"name": "whisper", "namespace": "operators"},
@@ -55,14 +55,14 @@ def test_first_lease() -> None:
 
 
 def test_taken_lease_names_its_version_and_counts_the_transition() -> None:
-    taken = leader_election.taken(TERMS, held_by("replica-a"), NOW)
+    taken = leader_election.taken_lease(TERMS, held_by("replica-a"), NOW)
     assert taken["metadata"]["resourceVersion"] == "9"
     assert taken["spec"]["leaseTransitions"] == 5
     assert taken["spec"]["acquireTime"] == "2026-11-22T10:00:00.123456Z"
 
 
 def test_renewed_lease_keeps_since_when_it_is_held() -> None:
-    renewed = leader_election.taken(TERMS, held_by("replica-b"), NOW)
+    renewed = leader_election.taken_lease(TERMS, held_by("replica-b"), NOW)
     assert renewed["spec"]["leaseTransitions"] == 4
     assert renewed["spec"]["acquireTime"] == "then"
     assert renewed["spec"]["renewTime"] == "2026-11-22T10:00:00.123456Z"

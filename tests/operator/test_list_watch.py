@@ -19,9 +19,9 @@ from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABE
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import list_watch
 from whisper_finetune_operator.watching.list_watch import Keeper, ListWatch
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads.children import uid_of
 from whisper_finetune_operator.workloads.ipu_job_kind import IPU_JOB
 from whisper_finetune_operator.world import KubernetesObject
@@ -32,8 +32,8 @@ class Lists:
 
     def __init__(self) -> None:
         self.server = Server(random.Random(1))  # noqa: S311 (no secret)
-        self.store = Store(PartitionBook(lambda run: partition_need.find(run, RUNTIMES)))
-        self.queue = KeyedQueue(self._work, lambda *_: None, workers=1)
+        self.store = ObjectCache(PartitionBook(lambda run: partition_need.find(run, RUNTIMES)))
+        self.queue = Workqueue(self._work, lambda *_: None, workers=1)
         settings = Settings(runtimes=Path("runtimes.yaml"))
         api: ApiServer = Door(self.server)  # type: ignore[assignment] # the model of it
         self.leases = list_watch.watch_leases(settings, NAMESPACE, api, self.store, self.queue)

@@ -9,7 +9,7 @@ from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.world import Run
 
-HOUR_AGO = timestamps.render(datetime.now(UTC) - timedelta(hours=1))
+HOUR_AGO = timestamps.render_time(datetime.now(UTC) - timedelta(hours=1))
 
 
 def run(name: str, state: str, update_time: str | None = HOUR_AGO) -> Run:

@@ -8,7 +8,7 @@ from run_objects import CHILD, NAMESPACE, UID, at, ended, job, pod, progress, ru
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.watching import object_versions
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.world import Refusal, Silence, World
 
@@ -30,19 +30,19 @@ def pod_version(changed: dict[str, Any], number: int, **metadata: Any) -> dict[s
 
 
 @pytest.fixture
-def store() -> Store:
-    made = Store(PartitionBook(lambda _: None))
+def store() -> ObjectCache:
+    made = ObjectCache(PartitionBook(lambda _: None))
     made.put_run(version(run_object(), 10))
     return made
 
 
-def world(store: Store) -> World:
+def world(store: ObjectCache) -> World:
     run = store.run(UID)
     assert run is not None
     return store.world(run, at(60))
 
 
-def test_newer_version_of_a_run_is_news_and_an_older_or_the_same_is_none(store: Store) -> None:
+def test_newer_version_of_a_run_is_news_and_an_older_or_the_same_is_none(store: ObjectCache) -> None:
     assert not store.put_run(version(run_object(), 10))
     assert not store.put_run(version(run_object(), 9))
     assert store.put_run(version(run_object(status={"state": "Training"}), 11))
@@ -50,12 +50,12 @@ def test_newer_version_of_a_run_is_news_and_an_older_or_the_same_is_none(store: 
     assert world(store).run.status == {"state": "Training"}
 
 
-def test_versions_are_numbers(store: Store) -> None:
+def test_versions_are_numbers(store: ObjectCache) -> None:
     assert store.put_run(version(run_object(), 100))
     assert not store.put_run(version(run_object(), 99))
 
 
-def test_late_answer_brings_no_deleted_object_back(store: Store) -> None:
+def test_late_answer_brings_no_deleted_object_back(store: ObjectCache) -> None:
     store.forget_run(UID)
     assert not store.put_run(version(run_object(), 11))
     assert store.run(UID) is None
@@ -65,7 +65,7 @@ def test_late_answer_brings_no_deleted_object_back(store: Store) -> None:
     assert list(store.workloads("Job")) == []
 
 
-def test_deletions_are_remembered_for_a_bounded_number(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deletions_are_remembered_for_a_bounded_number(store: ObjectCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_versions, "REMEMBERED_DELETIONS", 2)
     for uid in ("job-1", "job-2", "job-3"):
         store.forget_workload("Job", version(job(uid=uid), 20))
@@ -73,7 +73,7 @@ def test_deletions_are_remembered_for_a_bounded_number(store: Store, monkeypatch
     assert not store.put_workload("Job", version(job(uid="job-3"), 22))
 
 
-def test_job_is_found_under_the_childs_name_whoever_owns_it(store: Store) -> None:
+def test_job_is_found_under_the_childs_name_whoever_owns_it(store: ObjectCache) -> None:
     foreign = version(job(owner="somebody"), 11, labels={})
     store.put_workload("Job", foreign)
     found = world(store).workload
@@ -83,12 +83,12 @@ def test_job_is_found_under_the_childs_name_whoever_owns_it(store: Store) -> Non
     assert world(store).workload is None
 
 
-def test_job_of_another_name_is_not_the_runs(store: Store) -> None:
+def test_job_of_another_name_is_not_the_runs(store: ObjectCache) -> None:
     store.put_workload("Job", version(job(), 11, name="copy"))
     assert world(store).workload is None
 
 
-def test_successor_stays_whatever_order_the_news_come_in(store: Store) -> None:
+def test_successor_stays_whatever_order_the_news_come_in(store: ObjectCache) -> None:
     store.put_workload("Job", version(job(uid="new"), 30))
     assert not store.put_workload("Job", version(job(uid="old"), 20))
     store.forget_workload("Job", version(job(uid="old"), 29))
@@ -97,7 +97,7 @@ def test_successor_stays_whatever_order_the_news_come_in(store: Store) -> None:
     assert found["metadata"]["uid"] == "new"
 
 
-def test_pods_are_the_runs_own_by_label_and_namespace_oldest_first(store: Store) -> None:
+def test_pods_are_the_runs_own_by_label_and_namespace_oldest_first(store: ObjectCache) -> None:
     store.put_pod(pod_version(pod(50), 11))
     store.put_pod(pod_version(pod(20), 12))
     store.put_pod(pod_version(pod(30), 13, namespace="elsewhere"))
@@ -106,7 +106,7 @@ def test_pods_are_the_runs_own_by_label_and_namespace_oldest_first(store: Store)
     assert [each["metadata"]["uid"] for each in world(store).pods] == ["pod-50"]
 
 
-def test_pod_that_ended_and_went_stays_until_it_was_decided_upon(store: Store) -> None:
+def test_pod_that_ended_and_went_stays_until_it_was_decided_upon(store: ObjectCache) -> None:
     store.put_pod(pod_version(running(20, 21), 11))
     store.forget_pod(pod_version(ended(20, 21, 40, 1, "gone wrong"), 12))
     decided_upon = world(store).pods
@@ -119,14 +119,14 @@ def test_pod_that_ended_and_went_stays_until_it_was_decided_upon(store: Store) -
     assert list(store.pods()) == []
 
 
-def test_pods_of_a_deleted_run_leave_nothing_behind(store: Store) -> None:
+def test_pods_of_a_deleted_run_leave_nothing_behind(store: ObjectCache) -> None:
     store.forget_pod(pod_version(ended(20, 21, 40, 1), 11))
     store.forget_run(UID)
     store.forget_pod(pod_version(ended(50, 51, 60, 1), 12))
     assert list(store.pods()) == []
 
 
-def test_pod_that_lost_its_label_and_got_it_back_is_seen_again(store: Store) -> None:
+def test_pod_that_lost_its_label_and_got_it_back_is_seen_again(store: ObjectCache) -> None:
     """A watch by the label tells of the loss as of a deletion, and of the object's return with a later version."""
     store.put_pod(pod_version(running(20, 21), 11))
     store.forget_pod(pod_version(running(20, 21), 12))
@@ -136,7 +136,7 @@ def test_pod_that_lost_its_label_and_got_it_back_is_seen_again(store: Store) -> 
     assert [each["metadata"]["uid"] for each in world(store).pods] == ["pod-20"]
 
 
-def test_report_counts_for_the_newest_pod_alone(store: Store) -> None:
+def test_report_counts_for_the_newest_pod_alone(store: ObjectCache) -> None:
     store.put_pod(pod_version(running(20, 21), 11))
     store.keep_report(UID, "pod-20", progress(10), at(25))
     assert world(store).report == progress(10)
@@ -144,7 +144,7 @@ def test_report_counts_for_the_newest_pod_alone(store: Store) -> None:
     assert world(store).report is None
 
 
-def test_a_report_is_as_old_as_the_last_change_of_what_it_says(store: Store) -> None:
+def test_a_report_is_as_old_as_the_last_change_of_what_it_says(store: ObjectCache) -> None:
     store.put_pod(pod_version(running(20, 21), 11))
     store.keep_report(UID, "pod-20", progress(10), at(25))
     assert world(store).report_changed_at is None
@@ -156,7 +156,7 @@ def test_a_report_is_as_old_as_the_last_change_of_what_it_says(store: Store) -> 
     assert world(store).report_changed_at is None
 
 
-def test_silence_is_of_the_newest_pod_counts_from_its_first_moment_and_ends_with_an_answer(store: Store) -> None:
+def test_silence_is_of_the_newest_pod_counts_from_its_first_moment_and_ends_with_an_answer(store: ObjectCache) -> None:
     store.put_pod(pod_version(running(20, 21), 11))
     store.keep_silence(UID, "pod-20", Silence(at(30), "no answer in time"))
     store.keep_silence(UID, "pod-20", Silence(at(45), "refused"))
@@ -174,7 +174,7 @@ def test_silence_is_of_the_newest_pod_counts_from_its_first_moment_and_ends_with
 
 def test_pods_of_runs_that_others_follow_are_no_attempts_of_ours() -> None:
     manager = "whisperfinetune-operator/b/wft"
-    store = Store(PartitionBook(lambda _: None), is_ours=lambda run: manager not in run.status_managers)
+    store = ObjectCache(PartitionBook(lambda _: None), is_ours=lambda run: manager not in run.status_managers)
     store.put_pod(pod_version(running(20, 21), 11))
     store.put_run(version(run_object(), 10))
     assert len(list(store.attempts())) == 1
@@ -184,7 +184,7 @@ def test_pods_of_runs_that_others_follow_are_no_attempts_of_ours() -> None:
     assert list(store.attempts()) == []
 
 
-def test_refusal_holds_for_the_job_it_was_told_of(store: Store) -> None:
+def test_refusal_holds_for_the_job_it_was_told_of(store: ObjectCache) -> None:
     run = world(store).run
     of_the_job, of_its_pod = Refusal("no Job", at(1)), Refusal("no pod", at(2))
     store.keep_refusal(run, of_the_job)
@@ -198,14 +198,14 @@ def test_refusal_holds_for_the_job_it_was_told_of(store: Store) -> None:
 
 
 def test_nothing_is_kept_for_an_unknown_run() -> None:
-    store = Store(PartitionBook(lambda _: None))
+    store = ObjectCache(PartitionBook(lambda _: None))
     store.keep_report(UID, "pod-20", progress(10), at(25))
     store.put_run(version(run_object(), 10))
     store.put_pod(pod_version(running(20, 21), 11))
     assert world(store).report is None
 
 
-def test_what_no_decision_reads_is_not_kept(store: Store) -> None:
+def test_what_no_decision_reads_is_not_kept(store: ObjectCache) -> None:
     template = {"spec": {"containers": []}}
     whole = version({**job(), "spec": {**job()["spec"], "template": template}}, 11)
     whole["metadata"]["annotations"]["other.io/note"] = "long"

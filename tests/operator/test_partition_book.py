@@ -7,9 +7,9 @@ from run_objects import ended, job, run_object, running, time
 from whisper_finetune_operator.deciding import partition_need
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.watching import partition_book
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.world import KubernetesObject, Run
 
 WAITING = 1000
@@ -25,7 +25,9 @@ def leases() -> list[KubernetesObject]:
     """Return the Leases of all partitions, held by runs that are at work."""
     made = []
     for place, partition in enumerate(OFFERED.inventory.members):
-        lease = partition_leases.build(stored(WAITING + place), partition.lease_name, partition.id, stored(0).created)
+        lease = partition_leases.build_lease(
+            stored(WAITING + place), partition.lease_name, partition.id, stored(0).created
+        )
         made.append({**lease, "metadata": {**lease["metadata"], "uid": f"lease-{place}", "resourceVersion": "1"}})
     return made
 
@@ -34,7 +36,7 @@ class Looks:
     """Which runs were put on the queue at once, and which for soon."""
 
     def __init__(self) -> None:
-        self.queue = KeyedQueue(self._work, lambda *_: None, workers=1)
+        self.queue = Workqueue(self._work, lambda *_: None, workers=1)
 
     async def _work(self, _: str) -> None:
         """Do nothing."""
@@ -86,7 +88,7 @@ async def test_a_run_that_takes_a_partition_wakes_those_behind_it() -> None:
 
     async def take(_: str) -> float:
         lease = leases()[0]
-        mine = partition_leases.build(stored(1), lease["metadata"]["name"], "p4a", stored(1).created)
+        mine = partition_leases.build_lease(stored(1), lease["metadata"]["name"], "p4a", stored(1).created)
         book.put_lease({**mine, "metadata": {**mine["metadata"], "uid": "lease-0", "resourceVersion": "1"}})
         return 7.0
 
@@ -127,7 +129,7 @@ def test_a_run_that_may_start_again_stands_in_the_line() -> None:
 
 
 def test_a_run_with_a_workload_or_a_pod_stands_in_no_line() -> None:
-    store = Store(PartitionBook(lambda run: partition_need.find(run, OFFERED), OFFERED.inventory))
+    store = ObjectCache(PartitionBook(lambda run: partition_need.find(run, OFFERED), OFFERED.inventory))
     store.put_run(run_object({"model": "openai/whisper-small", "runtime": "pod16", "ipus": 4}))
     shown = []
     for change in (

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from run_objects import START
-from whisper_finetune_operator.partitions.partition_queue import Line, Waiting
+from whisper_finetune_operator.partitions.partition_queue import PartitionQueue, QueuedRun
 from whisper_finetune_operator.partitions.pools import Inventory, Partition, Partitions
 
 POOL = Partitions(
@@ -21,19 +21,19 @@ POOL = Partitions(
 LEASES = {partition.id: partition.lease_name for partition in POOL.members}
 
 
-def waiting(name: str, ipus: int, age: int, pool: Partitions = POOL) -> Waiting:
+def waiting(name: str, ipus: int, age: int, pool: Partitions = POOL) -> QueuedRun:
     """Return a run that was created so many seconds before the others' start."""
-    return Waiting(name, (START - timedelta(seconds=age), "speech", name), ipus, pool.fitting(ipus))
+    return QueuedRun(name, (START - timedelta(seconds=age), "speech", name), ipus, pool.fitting(ipus))
 
 
-def line(*runs: Waiting, taken: tuple[str, ...] = ()) -> Line:
-    made = Line((), frozenset(LEASES[name] for name in taken))
+def line(*runs: QueuedRun, taken: tuple[str, ...] = ()) -> PartitionQueue:
+    made = PartitionQueue((), frozenset(LEASES[name] for name in taken))
     for run in runs:
         made = made.joined_by(run)
     return made
 
 
-def turns(found: Line) -> dict[str, str]:
+def turns(found: PartitionQueue) -> dict[str, str]:
     return {uid: partition.id for uid, partition in found.turns.items()}
 
 
@@ -65,7 +65,7 @@ def test_places_are_those_among_the_runs_that_could_take_the_same() -> None:
     assert [found.place_of(uid) for uid in "abc"] == [(1, 3), (2, 3), (3, 3)]
     apart = Partitions(api_host="10.5.1.2", pool=(Partition(id="p4", ipus=4),))
     found = found.joined_by(waiting("d", 4, 99, apart))
-    found = Line(found.waiting, found.taken | {apart.members[0].lease_name})
+    found = PartitionQueue(found.waiting, found.taken | {apart.members[0].lease_name})
     assert [found.place_of(uid) for uid in "abcd"] == [(1, 3), (2, 3), (3, 3), (1, 1)]
 
 

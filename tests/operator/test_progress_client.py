@@ -18,9 +18,9 @@ from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.progress import pod_answer, progress_client
 from whisper_finetune_operator.progress.progress_client import ProgressClient, trainer_of
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads.names import child_name
 
 GOOD = {"uid": UID, "stage": "Training", "progress": {"step": 30, "totalSteps": 100, "percent": 30}}
@@ -50,7 +50,7 @@ async def trainer(answer: Answer, *, address: str = "127.0.0.1") -> AsyncIterato
 class Asked:
     """What came of asking once."""
 
-    def __init__(self, store: Store, metrics: Metrics, queue: KeyedQueue) -> None:
+    def __init__(self, store: ObjectCache, metrics: Metrics, queue: Workqueue) -> None:
         run = store.run(UID)
         assert run is not None
         world = store.world(run, at(60))
@@ -65,7 +65,7 @@ class Asked:
 
 
 async def ask(*ports: int, timeout_seconds: float = 5.0) -> Asked:
-    store, metrics = Store(PartitionBook(lambda _: None)), Metrics()
+    store, metrics = ObjectCache(PartitionBook(lambda _: None)), Metrics()
     store.put_run(version(run_object(), 10))
     for number, port in enumerate(ports):
         store.put_pod(running_pod(port, created=20 + number))
@@ -76,13 +76,13 @@ async def ask(*ports: int, timeout_seconds: float = 5.0) -> Asked:
     return Asked(store, metrics, queue)
 
 
-def idle_queue() -> KeyedQueue:
+def idle_queue() -> Workqueue:
     """Return a queue where nobody works: what is added stays to be counted."""
 
     async def no_work(_: str) -> None:
         """Do nothing."""
 
-    return KeyedQueue(no_work, lambda *_: None, workers=1)
+    return Workqueue(no_work, lambda *_: None, workers=1)
 
 
 def always(body: str | bytes, **options: Any) -> Answer:
@@ -223,7 +223,7 @@ async def test_silent_pods_of_one_namespace_hold_up_none_of_another() -> None:
         await asyncio.sleep(3600)
         raise AssertionError
 
-    store = Store(PartitionBook(lambda _: None))
+    store = ObjectCache(PartitionBook(lambda _: None))
     store.put_run(version(run_object(), 10))
     async with trainer(never) as silent, trainer(always(json.dumps(GOOD))) as port:
         for number in range(160):
@@ -256,7 +256,7 @@ async def test_trainer_that_stays_silent_is_complained_of_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(progress_client, "WARNED_AFTER_SECONDS", 0.0)
-    store = Store(PartitionBook(lambda _: None))
+    store = ObjectCache(PartitionBook(lambda _: None))
     store.put_run(version(run_object(), 10))
     store.put_pod(running_pod(free_port()))
     client = ProgressClient(store, idle_queue(), Metrics(), every_seconds=0.001, timeout_seconds=5, parallel=4)
@@ -276,7 +276,7 @@ def test_trainer_of_a_running_pod() -> None:
 
 async def test_trainer_with_an_ipv6_address_is_asked() -> None:
     async with trainer(always(json.dumps(GOOD)), address="::1") as port:
-        store = Store(PartitionBook(lambda _: None))
+        store = ObjectCache(PartitionBook(lambda _: None))
         store.put_run(version(run_object(), 10))
         store.put_pod(running_pod(port, address="::1"))
         await ProgressClient(store, idle_queue(), Metrics(), every_seconds=1, timeout_seconds=5, parallel=4).ask_all()

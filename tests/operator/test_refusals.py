@@ -10,11 +10,16 @@ import pytest
 from run_objects import CHILD, UID, at, job, pod, run_object, time
 from simulated_time import in_simulated_time
 from test_object_cache import pod_version, version
-from whisper_finetune_operator.acting.refusals import OF_PODS, Refusals, of_workloads, refusal_in
+from whisper_finetune_operator.acting.refusals import (
+    EVENTS_ABOUT_PODS,
+    Refusals,
+    events_about_workloads,
+    refusal_of_event,
+)
 from whisper_finetune_operator.deciding.course import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, retry_seconds
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads.job_kind import JOB
 from whisper_finetune_operator.world import Refusal
 
@@ -54,7 +59,7 @@ def test_three_hundred_refused_runs_cost_few_lists_and_hold_up_no_other() -> Non
 
     async def main() -> None:
         api: Any = events
-        refusals = Refusals(api, of_workloads(JOB.name))
+        refusals = Refusals(api, events_about_workloads(JOB.name))
         clock = asyncio.get_running_loop().time
 
         async def look(key: str) -> float | None:
@@ -65,7 +70,7 @@ def test_three_hundred_refused_runs_cost_few_lists_and_hold_up_no_other() -> Non
             assert refusal is not None
             return retry_seconds(timedelta(seconds=clock()), key)
 
-        queue = KeyedQueue(look, lambda *_: None, workers=20)
+        queue = Workqueue(look, lambda *_: None, workers=20)
         working = asyncio.create_task(queue.run())
         for number in range(300):
             queue.add(f"job-{number}")
@@ -86,7 +91,7 @@ def test_jobs_of_two_namespaces_are_read_apart() -> None:
     async def main() -> int:
         events = SlowEvents(jobs=1, list_seconds=0.1)
         api: Any = events
-        refusals = Refusals(api, of_workloads(JOB.name))
+        refusals = Refusals(api, events_about_workloads(JOB.name))
         await asyncio.gather(*[refusals.of(name, "uid-of-job-0") for name in ("a", "b", "a", "b")])
         return events.lists
 
@@ -102,7 +107,7 @@ def test_jobs_of_two_namespaces_are_read_apart() -> None:
     ],
 )
 def test_name_that_each_try_makes_anew_is_cut_out(said: str, kept: str) -> None:
-    assert refusal_in(event(CHILD, said)) == Refusal(kept, at(20), at(10))
+    assert refusal_of_event(event(CHILD, said)) == Refusal(kept, at(20), at(10))
 
 
 class WarningsOfPods:
@@ -124,14 +129,14 @@ async def test_why_a_pod_does_not_begin_is_what_its_node_cannot_do() -> None:
     attach = {**event("a", 'Multi-Attach error for volume "pvc-7"', seen=50), **pod, "reason": "FailedAttachVolume"}
     probe = {**event("a", "connection refused", seen=90), **pod, "reason": "Unhealthy"}
     events: Any = WarningsOfPods(mount, attach, probe)
-    obstacles = Refusals(events, OF_PODS)
+    obstacles = Refusals(events, EVENTS_ABOUT_PODS)
     assert await obstacles.of("speech", "pod-1") == Refusal('Multi-Attach error for volume "pvc-7"', at(50), at(10))
     assert await obstacles.of("speech", "pod-2") is None
     assert events.asked == ["type=Warning,involvedObject.kind=Pod"]
 
 
 def test_an_obstacle_is_of_the_newest_pod_and_news_where_it_says_something_else() -> None:
-    store = Store(PartitionBook(lambda _: None))
+    store = ObjectCache(PartitionBook(lambda _: None))
     store.put_run(version(run_object(), 10))
     store.put_pod(pod_version(pod(20), 11))
     run = store.run(UID)
@@ -149,12 +154,12 @@ def test_an_obstacle_is_of_the_newest_pod_and_news_where_it_says_something_else(
 def test_long_name_is_cut_out_too() -> None:
     """The API server leaves 58 characters of it, and so no hyphen."""
     name = "a" * 52 + "-7a0c9a4e"
-    refusal = refusal_in(event(name, f'pods "{name[:58]}dgtfl" is forbidden'))
+    refusal = refusal_of_event(event(name, f'pods "{name[:58]}dgtfl" is forbidden'))
     assert refusal.message == f'pods "{name[:58]}*" is forbidden'
 
 
 def test_refusal_that_differs_in_numbers_alone_keeps_its_words_and_its_age() -> None:
-    store = Store(PartitionBook(lambda _: None))
+    store = ObjectCache(PartitionBook(lambda _: None))
     store.put_run(version(run_object(), 10))
     store.put_workload("Job", version(job(), 11))
     run = store.run(UID)

@@ -9,10 +9,10 @@ from test_object_cache import version
 from whisper_finetune_operator.api.api_server import ApiServer
 from whisper_finetune_operator.api.connection import Answer
 from whisper_finetune_operator.observability.metrics import Metrics
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.watching.resync import RestoredError, Sweep
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.resync import RestoredError, Resync
+from whisper_finetune_operator.watching.workqueue import Workqueue
 
 
 class Lists:
@@ -26,16 +26,16 @@ class Lists:
         return Answer(200, {"metadata": {"resourceVersion": str(self._at_version)}, "items": items})
 
 
-def sweep_of(server_at: int, known_at: int) -> tuple[Sweep, Store]:
-    store = Store(PartitionBook(lambda _: None))
+def sweep_of(server_at: int, known_at: int) -> tuple[Resync, ObjectCache]:
+    store = ObjectCache(PartitionBook(lambda _: None))
     store.put_run(version(run_object(), known_at))
     way: Any = Lists(server_at)
 
     async def no_work(_: str) -> None:
         """Do nothing."""
 
-    queue = KeyedQueue(no_work, lambda *_: None, workers=1)
-    return Sweep(ApiServer(way, Metrics()), store, queue, namespace=None), store
+    queue = Workqueue(no_work, lambda *_: None, workers=1)
+    return Resync(ApiServer(way, Metrics()), store, queue, namespace=None), store
 
 
 async def test_versions_that_went_back_are_a_reason_to_begin_anew() -> None:

@@ -89,13 +89,13 @@ async def test_a_newer_crd_keeps_its_fields(server: ApiServer, api: client.ApiCl
         assert written["status"]["reason"] == "VersionMismatch"
         again = await cluster.apply_status(Run.from_object(written), decided.status)
         assert again["metadata"]["resourceVersion"] == written["metadata"]["resourceVersion"]
-        await preflight.check(server, place.name, [])
+        await preflight.check_prerequisites(server, place.name, [])
 
 
 async def complaint(server: ApiServer, place: Namespace) -> str:
     """Return why the operator would not start; empty where it would."""
     try:
-        await preflight.check(server, place.name, [])
+        await preflight.check_prerequisites(server, place.name, [])
     except preflight.StartError as refused:
         return f"{refused.exit_code}: {refused}"
     return ""

@@ -10,15 +10,15 @@ import pytest
 from simulated_time import in_simulated_time
 from whisper_finetune_operator import back_off
 from whisper_finetune_operator.watching import workqueue
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.workqueue import Workqueue
 
 Failures = list[tuple[str, str, float]]
 
 
 @asynccontextmanager
-async def running(work: workqueue.Work, workers: int = 4) -> AsyncIterator[tuple[KeyedQueue, Failures]]:
+async def running(work: workqueue.Work, workers: int = 4) -> AsyncIterator[tuple[Workqueue, Failures]]:
     failures: Failures = []
-    queue = KeyedQueue(work, lambda key, problem, again: failures.append((key, str(problem), again)), workers=workers)
+    queue = Workqueue(work, lambda key, problem, again: failures.append((key, str(problem), again)), workers=workers)
     task = asyncio.create_task(queue.run())
     yield queue, failures
     task.cancel()
@@ -121,7 +121,7 @@ async def test_failure_is_reported_and_tried_again_and_disturbs_no_other_key() -
 
 async def test_success_forgets_the_failures_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    monkeypatch.setattr(back_off, "seconds_after", lambda failures, _: counted.append(failures) or 0.0)
+    monkeypatch.setattr(back_off, "wait_after_failures", lambda failures, _: counted.append(failures) or 0.0)
     outcomes = iter([False, False, True, False, True])
     done = asyncio.Event()
 
@@ -232,4 +232,4 @@ def test_queue_where_no_look_ends_is_stalled() -> None:
 )
 def test_retry_seconds(monkeypatch: pytest.MonkeyPatch, failures: int, fraction: float, expected: float) -> None:
     monkeypatch.undo()
-    assert back_off.seconds_after(failures, fraction) == expected
+    assert back_off.wait_after_failures(failures, fraction) == expected

@@ -26,7 +26,7 @@ def read_training(training: KubernetesObject, pods: tuple[Pod, ...]) -> Workload
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
-        created=timestamps.parse(metadata["creationTimestamp"]),
+        created=timestamps.parse_time(metadata["creationTimestamp"]),
         owner_uid=controller_of(training).get("uid"),
         deleted="deletionTimestamp" in metadata,
         end=End("Spent", "PodEnded", "its pod has ended", own[-1].created) if own and own[-1].ended else None,

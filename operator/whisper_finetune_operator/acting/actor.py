@@ -1,4 +1,4 @@
-"""Do what was decided about a run. What the store does not know yet is looked up where it matters."""
+"""Do what was decided about a run. What the cache does not know yet is looked up where it matters."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import partition_of
 from whisper_finetune_operator.planning import manifest
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import has_ended, run_uid_of, uid_of
 from whisper_finetune_operator.workloads.kinds import KINDS
@@ -31,7 +31,7 @@ class Actor:
 
     def __init__(
         self,
-        store: Store,
+        cache: ObjectCache,
         cluster: Cluster,
         partitions: PartitionActor,
         poster: EventPoster,
@@ -39,7 +39,7 @@ class Actor:
         *,
         require_leadership: Callable[[], None],
     ) -> None:
-        self._store = store
+        self._cache = cache
         self._cluster = cluster
         self._partitions = partitions
         self._poster = poster
@@ -92,23 +92,23 @@ class Actor:
 
     async def _look_for_refusal(self, run: Run, look: actions.LookForRefusal) -> bool:
         """Read why the Job has no pod; say whether that is news."""
-        known = self._store.refusal_of(run)
+        known = self._cache.refusal_of(run)
         refusal = await self._cluster.refusal_of(look.kind, run.namespace, look.uid)
-        self._store.keep_refusal(run, refusal)
-        kept = self._store.refusal_of(run)
+        self._cache.keep_refusal(run, refusal)
+        kept = self._cache.refusal_of(run)
         return (kept and kept.message) != (known and known.message)
 
     async def _look_for_obstacle(self, run: Run, look: actions.LookForObstacle) -> bool:
         """Read why the pod does not begin; say whether that is news."""
         found = await self._cluster.obstacle_of(run.namespace, look.pod_uid)
-        return self._store.keep_obstacle(run.uid, look.pod_uid, found)
+        return self._cache.keep_obstacle(run.uid, look.pod_uid, found)
 
     async def _create(self, run: Run, wanted: actions.CreateWorkload) -> bool:
         if wanted.look_first and await self._finds_unseen_pods(run):
             return False
         if wanted.lease and not await self._partitions.renew(wanted.lease):
             return False
-        was_refused = self._store.refusal_of(run) is not None
+        was_refused = self._cache.refusal_of(run) is not None
         self._require_leadership()
         try:
             created = await self._cluster.create(wanted.manifest)
@@ -116,7 +116,7 @@ class Actor:
             await self._read_anew(run, wanted.manifest["kind"], wanted.manifest["metadata"]["name"])
             return False
         except (RefusedError, NotFoundError) as refused:
-            self._store.keep_refusal(run, Refusal(_why(refused, wanted.manifest), datetime.now(UTC)))
+            self._cache.keep_refusal(run, Refusal(_why(refused, wanted.manifest), datetime.now(UTC)))
             # Where the decision knew of a refusal already, the status says so, and when to try again.
             return was_refused
         self._note_created(run, created, wanted.warnings)
@@ -124,7 +124,7 @@ class Actor:
         return not was_refused and not wanted.lease
 
     def _note_created(self, run: Run, created: KubernetesObject, warnings: tuple[str, ...]) -> None:
-        self._store.put_workload(created["kind"], created)
+        self._cache.put_workload(created["kind"], created)
         self._metrics.job_created(run)
         logger.info("%s %s created", created["kind"], created["metadata"]["name"], extra=about(run))
         if warnings:
@@ -141,7 +141,7 @@ class Actor:
         except (ConflictError, NotFoundError):
             await self._read_anew(run, wanted.kind, wanted.name)
             return False
-        self._store.put_workload(wanted.kind, started)
+        self._cache.put_workload(wanted.kind, started)
         return True
 
     async def _move(self, run: Run, wanted: actions.MoveToQueue) -> bool:
@@ -151,32 +151,32 @@ class Actor:
         except (ConflictError, NotFoundError):
             await self._read_anew(run, wanted.kind, wanted.name)
             return False
-        self._store.put_workload(wanted.kind, moved)
+        self._cache.put_workload(wanted.kind, moved)
         return True
 
     async def _finds_unseen_pods(self, run: Run) -> bool:
         """Ask the server itself: a watch may show a Job's deletion before the pod that the Job has just made."""
         news = [
-            pod for pod in await self._cluster.pods_of(run.namespace, run.name, run.uid) if self._store.put_pod(pod)
+            pod for pod in await self._cluster.pods_of(run.namespace, run.name, run.uid) if self._cache.put_pod(pod)
         ]
         return bool(news)
 
     async def _has_workload_for(self, run: Run, lease_name: str) -> bool:
-        """Ask the server itself for what has a pod there or could be started late, whatever the store shows."""
+        """Ask the server itself for what has a pod there or could be started late, whatever the cache shows."""
         for kind in kinds.on_partitions():
             found = await self._cluster.find(kind.name, run.namespace, child_name(run.name, run.uid))
             if found is None or controller_of(found).get("uid") != run.uid:
                 continue
-            self._store.put_workload(kind.name, found)
+            self._cache.put_workload(kind.name, found)
             if kind.read(found, ()).end is None and partition_of(found) in (None, lease_name):
                 return True
         return False
 
     async def _has_pods_on(self, run: Run, lease_name: str) -> bool:
-        """Ask the server itself for pods that may run there, whatever the store makes of them."""
+        """Ask the server itself for pods that may run there, whatever the cache makes of them."""
         pods = await self._cluster.pods_of(run.namespace, run.name, run.uid)
         for pod in pods:
-            self._store.put_pod(pod)
+            self._cache.put_pod(pod)
         # A run that two leaders took a partition for works on one of them and gives the other back.
         return any(not has_ended(pod) and partition_of(pod) in (None, lease_name) for pod in pods)
 
@@ -184,8 +184,8 @@ class Actor:
         found = await self._cluster.find(kind, run.namespace, name)
         if found is not None:
             await self.note_found(run, kind, found)
-        elif known := self._store.workload_of(run):
-            self._store.forget_workload(kind, known)
+        elif known := self._cache.workload_of(run):
+            self._cache.forget_workload(kind, known)
 
     async def note_found(self, run: Run, kind: str, found: KubernetesObject) -> None:
         """Keep what the API server has under the child's name.
@@ -197,20 +197,20 @@ class Actor:
             logger.warning("%s %s had lost its labels, and gets them back", kind, name, extra=about(run))
             labels = manifest.labels_of_run(run)
             found = await self._cluster.relabel(kind, run.namespace, name, uid_of(found), labels)
-        self._store.put_found(kind, found)
+        self._cache.put_found(kind, found)
 
     async def _delete(self, run: Run, wanted: actions.DeleteWorkload) -> None:
         logger.info("deleting %s %s: %s", wanted.kind, wanted.name, wanted.reason, extra=about(run))
         going = await self._cluster.delete(wanted.kind, run.namespace, wanted.name, wanted.uid)
         if going is not None:
-            self._store.put_workload(wanted.kind, going)
+            self._cache.put_workload(wanted.kind, going)
 
     async def _patch(
         self, run: Run, wanted: actions.EndWorkload | actions.AllowRetries | actions.KeepFor, spec: KubernetesObject
     ) -> None:
         patched = await self._cluster.patch_workload(wanted.kind, run.namespace, wanted.name, wanted.uid, spec)
         if patched is not None:
-            self._store.put_workload(wanted.kind, patched)
+            self._cache.put_workload(wanted.kind, patched)
 
     async def _give_back(self, run: Run, lease: actions.GiveBackPartition) -> bool:
         # In this order: a Job that is over makes no pod after that.

@@ -23,8 +23,10 @@ class Cluster:
     def __init__(self, api: ApiServer, installation: Installation = Installation()) -> None:  # noqa: B008 (it is frozen)
         self._api = api
         self._installation = installation
-        self._refusals = {kind.name: Refusals(api, refusals.of_workloads(kind.name)) for kind in KINDS.values()}
-        self._obstacles = Refusals(api, refusals.OF_PODS)
+        self._refusals = {
+            kind.name: Refusals(api, refusals.events_about_workloads(kind.name)) for kind in KINDS.values()
+        }
+        self._obstacles = Refusals(api, refusals.EVENTS_ABOUT_PODS)
 
     async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
         """Write the whole status and return the run; ConflictError where it changed since it was read.

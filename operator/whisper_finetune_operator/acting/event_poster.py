@@ -119,7 +119,7 @@ def event_object(run: Run, announcement: Announcement, at: datetime, instance: s
         "apiVersion": EVENTS.version,
         "kind": "Event",
         "metadata": {"name": f"{run.name}.{run.uid[:8]}.{digest}", "namespace": run.namespace},
-        "eventTime": timestamps.render_micro(at),
+        "eventTime": timestamps.render_micro_time(at),
         "reportingController": v1alpha1.MANAGED_BY,
         "reportingInstance": instance,
         "action": "Reconcile",

@@ -12,9 +12,9 @@ from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL, PartitionLease
-from whisper_finetune_operator.partitions.pools import Inventory, is_name_for
+from whisper_finetune_operator.partitions.pools import Inventory, is_lease_name_for
 from whisper_finetune_operator.planning.pod_template import PARTITION_ID_VARIABLE
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import children
 from whisper_finetune_operator.world import KubernetesObject, Run, controller_of
 
@@ -45,7 +45,7 @@ class PartitionCluster:
         """Return whether label and trainer agree: a label can be changed under a pod, its trainer's variables not."""
         told = children.trainer_environment_of(pod).get(PARTITION_ID_VARIABLE, "")
         named = children.labels_of(pod)[PARTITION_LABEL]
-        return lease_name in self._inventory.kept_by(named) and is_name_for(named, told)
+        return lease_name in self._inventory.kept_by(named) and is_lease_name_for(named, told)
 
     def can_judge(self, lease: PartitionLease) -> bool:
         """Return whether this installation would know of what is left of the run that has the partition."""
@@ -61,7 +61,7 @@ class PartitionCluster:
 
     async def renew(self, lease: KubernetesObject) -> KubernetesObject:
         """Write the Lease anew and return it; ConflictError or NotFoundError where it is no longer the one given."""
-        return await self._api.replace(LEASES, partition_leases.renewed(lease, datetime.now(UTC)))
+        return await self._api.replace(LEASES, partition_leases.renewed_lease(lease, datetime.now(UTC)))
 
     async def give_back(self, lease: GiveBackPartition) -> None:
         """Delete the Lease; ConflictError where it is no longer the one that was seen."""
@@ -78,10 +78,10 @@ class PartitionActor:
     """Writes Leases, and what became of them into the book."""
 
     def __init__(
-        self, store: Store, cluster: Cluster, leases: PartitionCluster, *, require_leadership: Callable[[], None]
+        self, cache: ObjectCache, cluster: Cluster, leases: PartitionCluster, *, require_leadership: Callable[[], None]
     ) -> None:
-        self._store = store
-        self._book = store.partitions
+        self._cache = cache
+        self._book = cache.partitions
         self._cluster = cluster
         self._leases = leases
         self._require_leadership = require_leadership
@@ -129,7 +129,7 @@ class PartitionActor:
 
     async def give_back_of_deleted(self, run_uid: str) -> float | None:
         """Give back what a run has that no longer exists, once nothing of it is left; else say when to look again."""
-        leases = map(partition_leases.read, self._book.held_by(run_uid))
+        leases = map(partition_leases.read_lease, self._book.held_by(run_uid))
         for lease in filter(self._leases.can_judge, leases):
             self._require_leadership()
             if await self._is_left(lease):
@@ -140,7 +140,7 @@ class PartitionActor:
         return None
 
     async def _is_left(self, lease: PartitionLease) -> bool:
-        """Return whether the server, which knows more than the store, has the run, or a Job or pod of it not over."""
+        """Return whether the server, which knows more than the cache, has the run, or a Job or pod of it not over."""
         namespace, uid = lease.run_namespace, lease.run_uid
         if await self._cluster.has_run(namespace, lease.run_name, uid):
             return True
@@ -152,7 +152,7 @@ class PartitionActor:
     def _is_attempt(self, pod: KubernetesObject) -> bool:
         """Return whether a run made the pod; one that lost its Job counts while its run is known in its namespace."""
         uid = children.run_uid_of(pod)
-        run = self._store.run(uid)
+        run = self._cache.run(uid)
         is_at_home = run is not None and run.namespace == pod["metadata"]["namespace"]
         return children.is_attempt_of(pod, children.run_name_of(pod), uid) and (is_at_home or bool(controller_of(pod)))
 

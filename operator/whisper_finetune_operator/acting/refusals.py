@@ -32,13 +32,13 @@ class Kind:
     reasons: tuple[str, ...]
 
 
-def of_workloads(kind: str) -> Kind:
+def events_about_workloads(kind: str) -> Kind:
     """Return those of a kind of workload: its controller cannot make a pod."""
     return Kind(f"reason=FailedCreate,involvedObject.kind={kind}", ("FailedCreate",))
 
 
 #: Of the pod: its node cannot begin it.
-OF_PODS = Kind(
+EVENTS_ABOUT_PODS = Kind(
     "type=Warning,involvedObject.kind=Pod",
     ("FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"),
 )
@@ -74,7 +74,7 @@ class Refusals:
         async for event in self._api.all_of(CORE_EVENTS, namespace, fieldSelector=self._kind.selector):
             uid = event["involvedObject"].get("uid", "")
             if event.get("reason") in self._kind.reasons:
-                by_object[uid] = _newer(by_object.get(uid), refusal_in(event))
+                by_object[uid] = _newer(by_object.get(uid), refusal_of_event(event))
         now = _clock()
         fresh_seconds = min(max(FRESH_SECONDS, (now - began) / _SHARE_OF_TIME), _FRESH_AT_MOST_SECONDS)
         reading = _Reading(by_object, now, now + fresh_seconds)
@@ -83,13 +83,13 @@ class Refusals:
         return reading
 
 
-def refusal_in(event: KubernetesObject) -> Refusal:
+def refusal_of_event(event: KubernetesObject) -> Refusal:
     """Return what an Event says, without the name that each try of a Job's controller makes anew."""
     base = f"{event['involvedObject'].get('name', '')}-"[:_BASE_MAX_LENGTH]
     message = re.sub(rf"{re.escape(base)}{_GENERATED}\b", f"{base}*", event.get("message", ""))
     seen = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
     since = event.get("firstTimestamp") or event["metadata"]["creationTimestamp"]
-    return Refusal(message, timestamps.parse(seen), timestamps.parse(since))
+    return Refusal(message, timestamps.parse_time(seen), timestamps.parse_time(since))
 
 
 def _newer(known: Refusal | None, read: Refusal) -> Refusal:

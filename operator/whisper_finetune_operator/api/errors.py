@@ -49,7 +49,7 @@ async def until_answered(
             if str(problem) != told:
                 told = str(problem)
                 logger.warning("%s: trying again until it can be done: %s", what, problem)
-            await pause(back_off.seconds_after(failures, random.random()))  # noqa: S311 (it guards nothing)
+            await pause(back_off.wait_after_failures(failures, random.random()))  # noqa: S311 (it guards nothing)
         else:
             if failures:
                 logger.info("%s: done at the %d. try", what, failures + 1)

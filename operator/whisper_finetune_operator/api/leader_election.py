@@ -46,7 +46,7 @@ def holder_of(lease: KubernetesObject) -> str:
     return holder
 
 
-def is_free(lease: KubernetesObject | None, identity: str, unchanged_seconds: float) -> bool:
+def is_lease_free(lease: KubernetesObject | None, identity: str, unchanged_seconds: float) -> bool:
     """Return whether the Lease can be taken: nobody's, our own from a life before, or not renewed in its time."""
     if lease is None or holder_of(lease) in ("", identity):
         return True
@@ -54,16 +54,16 @@ def is_free(lease: KubernetesObject | None, identity: str, unchanged_seconds: fl
     return unchanged_seconds > lasts_seconds
 
 
-def taken(terms: LeaseTerms, lease: KubernetesObject | None, now: datetime) -> KubernetesObject:
+def taken_lease(terms: LeaseTerms, lease: KubernetesObject | None, now: datetime) -> KubernetesObject:
     """Return the Lease as it is when this replica takes or renews it."""
     spec: dict[str, Any] = dict(lease["spec"]) if lease else {}
     if lease is None or holder_of(lease) != terms.identity:
-        spec["acquireTime"] = timestamps.render_micro(now)
+        spec["acquireTime"] = timestamps.render_micro_time(now)
         spec["leaseTransitions"] = spec.get("leaseTransitions", 0) + (1 if lease else 0)
     spec |= {
         "holderIdentity": terms.identity,
         "leaseDurationSeconds": max(1, round(terms.seconds)),
-        "renewTime": timestamps.render_micro(now),
+        "renewTime": timestamps.render_micro_time(now),
     }
     return {**_body(terms, lease), "spec": spec}
 
@@ -91,7 +91,7 @@ class Leadership:
                 version = lease["metadata"]["resourceVersion"] if lease else ""
                 if version != seen_version:
                     seen_version, seen_at = version, _clock()
-                if is_free(lease, self._terms.identity, _clock() - seen_at):
+                if is_lease_free(lease, self._terms.identity, _clock() - seen_at):
                     await self._take(lease)
                     logger.info("this replica acts now")
                     return
@@ -122,13 +122,13 @@ class Leadership:
     async def release(self) -> None:
         """Give the Lease back, so that another replica need not wait for its end."""
         if self._lease is not None and self._left_seconds() > 0:
-            free = {**taken(self._terms, self._lease, datetime.now(UTC))}
+            free = {**taken_lease(self._terms, self._lease, datetime.now(UTC))}
             free["spec"] = {**free["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
             await self._api.replace(LEASES, free)
 
     async def _take(self, lease: KubernetesObject | None) -> None:
         began = _clock()
-        wanted = taken(self._terms, lease, datetime.now(UTC))
+        wanted = taken_lease(self._terms, lease, datetime.now(UTC))
         self._lease = await (self._api.replace if lease else self._api.create)(LEASES, wanted)
         self._renewed_at = began
 

@@ -105,7 +105,7 @@ async def finds_workloads(api: ApiServer, kind: WorkloadKind, namespace: str | N
     return False
 
 
-async def check(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:
+async def check_prerequisites(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:
     """Return where all is well, as soon as the API server says so; StartError says what somebody has to mend."""
     await until_answered("asking the API server what this operator may do", lambda: _check(api, namespace, rights))
 

@@ -52,7 +52,7 @@ def build(
                 "type": kind,
                 "status": status,
                 **_words(kind, status, phase),
-                "last_transition_time": times.get((kind, status), timestamps.render(now)),
+                "last_transition_time": times.get((kind, status), timestamps.render_time(now)),
                 "observed_generation": generation,
             }
         )

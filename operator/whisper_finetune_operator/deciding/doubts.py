@@ -54,9 +54,9 @@ def _is_lost(pod: Pod, now: datetime) -> bool:
 def _of_node(pod: Pod) -> str:
     node = f"node {pod.node}" if pod.node else "its node"
     if pod.silent_since:
-        what = f"{node} of pod {pod.name} does not answer since {timestamps.render(pod.silent_since)}"
+        what = f"{node} of pod {pod.name} does not answer since {timestamps.render_time(pod.silent_since)}"
     else:
-        by = timestamps.render(pod.ends_by) if pod.ends_by else "now"
+        by = timestamps.render_time(pod.ends_by) if pod.ends_by else "now"
         what = f"pod {pod.name} was to end by {by} and has not, so {node} does not seem to answer"
     return f"{what}: {_WHAT_TO_DO}"
 
@@ -71,7 +71,7 @@ def _silent(situation: Situation, course: Course, pod: Pod) -> Course | None:
     """Return the course of a run whose trainer does not answer: what it does is not known, only that it runs."""
     silence, before = situation.silence, conditions.find(situation.previous.conditions, "Succeeded")
     if silence and _seconds_until_silent(situation) is None:
-        message = _NOT_HEARD.format(pod=pod.name, since=timestamps.render(silence.since))
+        message = _NOT_HEARD.format(pod=pod.name, since=timestamps.render_time(silence.since))
         return replace(course, phase=Phase("Running", "Running", message))
     # An operator that has just started has not asked for long: what the one before it told holds.
     still = situation.report is None and course.phase.state == "Running"
@@ -98,7 +98,7 @@ def _stalled(situation: Situation, course: Course, pod: Pod, stall_seconds: int 
     message = _STANDS_STILL.format(
         step=reported.step,
         total=reported.total_steps,
-        since=timestamps.render(since),
+        since=timestamps.render_time(since),
         namespace=situation.run.namespace,
         pod=pod.name,
     )
@@ -111,4 +111,4 @@ def _no_step_since(situation: Situation, reported: Progress, pod: Pod) -> dateti
     if situation.report_changed_at or known is None or known.update_time is None:
         return situation.report_changed_at
     same = same_pod and (known.step, known.loss) == (reported.step, reported.loss)
-    return timestamps.parse(known.update_time) if same else None
+    return timestamps.parse_time(known.update_time) if same else None

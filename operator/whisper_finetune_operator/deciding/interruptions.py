@@ -7,7 +7,7 @@ gets further from one to the next may be drained as often as its cluster likes.
 from datetime import datetime, timedelta
 
 from whisper_finetune_operator import phases, timestamps
-from whisper_finetune_operator.back_off import doubled
+from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding.actions import Action, delete_workload
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
@@ -23,7 +23,7 @@ _FIRST_WAIT, _LAST_WAIT = timedelta(minutes=1), timedelta(hours=1)
 def wait_after(in_vain: int) -> timedelta:
     """Return how long a run waits that was stopped so many times in a row without getting further."""
     beyond = in_vain - _AT_ONCE
-    return doubled(_FIRST_WAIT, beyond, _LAST_WAIT) if beyond > 0 else timedelta()
+    return doubled_wait(_FIRST_WAIT, beyond, _LAST_WAIT) if beyond > 0 else timedelta()
 
 
 def next_attempt(situation: Situation) -> datetime | None:
@@ -36,7 +36,7 @@ def next_attempt(situation: Situation) -> datetime | None:
         until = situation.now + wait_after(situation.tally.attempts.interrupted_in_vain)
     else:
         written = situation.previous.next_attempt_time
-        until = timestamps.parse(written) if written else situation.now
+        until = timestamps.parse_time(written) if written else situation.now
     return until if until > situation.now else None
 
 
@@ -48,8 +48,8 @@ def waiting(situation: Situation) -> Course | None:
     attempts, live = situation.tally.attempts, situation.workload
     message = (
         f"stopped from outside {attempts.interrupted_in_vain} times in a row without getting further than step "
-        f"{attempts.reached_step or 0}: the next attempt starts at {timestamps.render(until)}; the Events of its pods "
-        "and nodes tell who stops it"
+        f"{attempts.reached_step or 0}: the next attempt starts at {timestamps.render_time(until)}; the Events of "
+        "its pods and nodes tell who stops it"
     )
     actions: tuple[Action, ...] = (_withdrawn(live),) if live else situation.giving_back
     return Course(phases.waits("Interrupted", message), actions, (until - situation.now).total_seconds())

@@ -37,7 +37,7 @@ def _over_since(situation: Situation, ipu_job: Workload) -> datetime | None:
     if ipu_job.end:
         return ipu_job.end.at
     seen = situation.tally.attempts.seen_until
-    return timestamps.parse(seen) if seen and timestamps.parse(seen) >= ipu_job.created else None
+    return timestamps.parse_time(seen) if seen and timestamps.parse_time(seen) >= ipu_job.created else None
 
 
 def _not_started(ipu_job: Workload) -> Phase:

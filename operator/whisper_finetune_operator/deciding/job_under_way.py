@@ -103,7 +103,7 @@ def _elsewhere(job: Workload) -> Course:
 def _after_end(situation: Situation, job: Workload) -> Course:
     """A Job is over and the run is not: its result could not be read, or its pod's end is not in sight yet."""
     until = situation.tally.attempts.counted_until
-    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse(until)
+    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse_time(until)
     if counted and job.end and job.end.type == "Complete":
         delete = delete_workload(job, "its result cannot be read: another attempt reports it")
         return Course(pod_phases.retrying(situation) or NOT_STARTED, (delete,))

@@ -9,24 +9,24 @@ from whisper_finetune_operator.deciding.actions import Action, StartWorkload, Ta
 from whisper_finetune_operator.deciding.course import Course
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_queue import Waiting
+from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.workloads.workload_kind import Workload
 
 
-def held(situation: Situation, wanted: Waiting) -> PoolPartition | None:
+def held(situation: Situation, wanted: QueuedRun) -> PoolPartition | None:
     """Return the partition that the run has, if its runtime's pool still has it and it is large enough."""
     names = [lease.name for lease in situation.leases]
     return next((partition for partition in wanted.fitting if partition.lease_name in names), None)
 
 
-def wait_or_take(situation: Situation, wanted: Waiting, plan: TrainingPlan) -> Course:
+def wait_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -> Course:
     """Return the course of a run that has no partition (that fits)."""
     line = situation.line.joined_by(wanted)
     if partition := line.turns.get(wanted.uid):
-        lease = partition_leases.build(situation.run, partition.lease_name, partition.id, situation.now)
+        lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
         return Course(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), plan=plan)
     place, waiting = line.place_of(wanted.uid)
     message = "; ".join((f"{_ordinal(place)} of {waiting} waiting for {wanted.ipus} IPUs", *line.kept_from(wanted)))
@@ -55,7 +55,7 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
         return Course(pod_phases.of_pod(situation, RETRYING, message), (delete,))
     # Somebody deleted the Lease under a Job at work.
-    lease = partition_leases.build(situation.run, job.partition, job.partition_id or job.partition, situation.now)
+    lease = partition_leases.build_lease(situation.run, job.partition, job.partition_id or job.partition, situation.now)
     message = "the Lease of its partition is gone, and is taken again"
     return Course(pod_phases.of_pod(situation, RETRYING, message), (TakePartition(lease),))
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.back_off import doubled
+from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding import conditions
 from whisper_finetune_operator.deciding.actions import Action, delete_workload
 from whisper_finetune_operator.deciding.course import Course
@@ -50,7 +50,7 @@ def out_of_line(situation: Situation) -> Course | None:
     told = conditions.find(situation.previous.conditions, "Succeeded")
     if back_off is None or back_off.until is None or told is None or _runs(situation):
         return None
-    left = timestamps.parse(back_off.until) - situation.now
+    left = timestamps.parse_time(back_off.until) - situation.now
     if left <= timedelta():
         return None
     phase = Phase("Pending", told.reason, told.message)
@@ -67,7 +67,7 @@ def kept(situation: Situation, course: Course) -> PartitionBackOff | None:
 
 def back_off_after(times: int) -> timedelta:
     """Return how long a run stands out of the line that gave its partition back so many times."""
-    return doubled(FIRST_BACK_OFF, times, LAST_BACK_OFF)
+    return doubled_wait(FIRST_BACK_OFF, times, LAST_BACK_OFF)
 
 
 def _runs(situation: Situation) -> bool:
@@ -87,7 +87,7 @@ def _given_back(situation: Situation, phase: Phase) -> Course:
     known = situation.previous.partition_back_off
     times = known.times + 1 if known else 1
     wait = back_off_after(times)
-    until = timestamps.render(situation.now + wait)
+    until = timestamps.render_time(situation.now + wait)
     # In front: the words of the cluster may be too long for a message.
     message = f"its partition is given back, and it stands in line again at {until}: {phase.message}"
     back_off = PartitionBackOff(times=times, until=until)

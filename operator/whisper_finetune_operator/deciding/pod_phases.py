@@ -44,7 +44,7 @@ def _next(situation: Situation, pod: Pod) -> str:
         # It makes none before these have ended.
         return ""
     failures = max(1, situation.tally.attempts.failed - job.failed_before)
-    return f"; the next attempt starts about {timestamps.render(pod.finished_at + job.kind.back_off(failures))}"
+    return f"; the next attempt starts about {timestamps.render_time(pod.finished_at + job.kind.back_off(failures))}"
 
 
 def _queued(situation: Situation) -> str:
@@ -54,7 +54,11 @@ def _queued(situation: Situation) -> str:
 
 def running(situation: Situation, pod: Pod) -> Phase:
     state = _state(situation)
-    told = f", which was told to end by {timestamps.render(pod.ends_by)} and saves a checkpoint" if pod.ends_by else ""
+    told = (
+        f", which was told to end by {timestamps.render_time(pod.ends_by)} and saves a checkpoint"
+        if pod.ends_by
+        else ""
+    )
     return Phase(state, state, f"pod {pod.name}{told}")
 
 

@@ -14,7 +14,7 @@ from whisper_finetune_operator.deciding.accounting import Tally
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
-from whisper_finetune_operator.partitions.partition_queue import Line
+from whisper_finetune_operator.partitions.partition_queue import PartitionQueue
 from whisper_finetune_operator.workloads import kinds, names, pods
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
@@ -100,7 +100,7 @@ class Situation:
     leases: tuple[PartitionLease, ...]
     #: What gives them back where no pod is at work and none can be made but by a new Job.
     giving_back: tuple[GiveBackPartition, ...]
-    line: Line
+    line: PartitionQueue
 
     @property
     def at_work(self) -> Pod | None:
@@ -134,7 +134,7 @@ def read_facts(world: World) -> Facts:
         is_over=_is_over(world.run),
         pods=shown,
         child=kinds.read_workload(world.workload, shown) if world.workload else None,
-        leases=tuple(map(partition_leases.read, world.leases)),
+        leases=tuple(map(partition_leases.read_lease, world.leases)),
         now=world.now,
     )
 

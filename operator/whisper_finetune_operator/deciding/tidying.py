@@ -41,7 +41,7 @@ def _goes_in_time(facts: Facts, workload: Workload, derived: WhisperFineTuneStat
         return () if kept else (KeepFor(workload.kind.name, workload.name, workload.uid, seconds),), None
     if seconds is None or derived.completion_time is None:
         return (), None
-    left = timestamps.parse(derived.completion_time) + timedelta(seconds=seconds) - facts.now
+    left = timestamps.parse_time(derived.completion_time) + timedelta(seconds=seconds) - facts.now
     if left > timedelta():
         return (), left.total_seconds()
     return (delete_workload(workload, "ttlSecondsAfterFinished"),), None

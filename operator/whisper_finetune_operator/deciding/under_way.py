@@ -105,7 +105,7 @@ def _rest_of_the_second(situation: Situation) -> float:
     An attempt is known by the second in which its pod was made, so no other pod may be made in it.
     """
     seen_until = situation.tally.attempts.seen_until
-    since = (situation.now - timestamps.parse(seen_until)).total_seconds() if seen_until else math.inf
+    since = (situation.now - timestamps.parse_time(seen_until)).total_seconds() if seen_until else math.inf
     return 1 - since if 0 <= since < 1 else 0
 
 

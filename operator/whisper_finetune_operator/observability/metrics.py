@@ -107,7 +107,7 @@ class _ProgressAges(Collector):
         for run in self._runs():
             told = run.status.get("progress", {}).get("updateTime")
             if told and run.status.get("state") in (*RUNNING_STATES, "Unknown"):
-                family.add_metric([run.namespace, run.name], (now - timestamps.parse(told)).total_seconds())
+                family.add_metric([run.namespace, run.name], (now - timestamps.parse_time(told)).total_seconds())
         yield family
 
 

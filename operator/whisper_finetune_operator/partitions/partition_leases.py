@@ -33,7 +33,7 @@ class PartitionLease:
     run_namespace: str
 
 
-def build(run: Run, lease_name: str, partition_id: str, now: datetime) -> KubernetesObject:
+def build_lease(run: Run, lease_name: str, partition_id: str, now: datetime) -> KubernetesObject:
     """Return the Lease that a run takes the partition with, without its namespace: that is the operator's."""
     labels = {PARTITION_LABEL: lease_name, UID_LABEL: run.uid, NAME_LABEL: run.name}
     return {
@@ -46,18 +46,18 @@ def build(run: Run, lease_name: str, partition_id: str, now: datetime) -> Kubern
         },
         "spec": {
             "holderIdentity": run.uid,
-            "acquireTime": timestamps.render_micro(now),
-            "renewTime": timestamps.render_micro(now),
+            "acquireTime": timestamps.render_micro_time(now),
+            "renewTime": timestamps.render_micro_time(now),
         },
     }
 
 
-def renewed(lease: KubernetesObject, now: datetime) -> KubernetesObject:
+def renewed_lease(lease: KubernetesObject, now: datetime) -> KubernetesObject:
     """Return the Lease as it is written before a workload is made: its version changes."""
-    return {**lease, "spec": {**lease["spec"], "renewTime": timestamps.render_micro(now)}}
+    return {**lease, "spec": {**lease["spec"], "renewTime": timestamps.render_micro_time(now)}}
 
 
-def read(lease: KubernetesObject) -> PartitionLease:
+def read_lease(lease: KubernetesObject) -> PartitionLease:
     """Return the facts of a raw Lease."""
     metadata = lease["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
@@ -81,4 +81,4 @@ def partition_of(child: KubernetesObject) -> str | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    return timestamps.parse(text) if text else None
+    return timestamps.parse_time(text) if text else None

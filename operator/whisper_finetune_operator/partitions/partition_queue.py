@@ -14,7 +14,7 @@ from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory,
 
 
 @dataclass(frozen=True)
-class Waiting:
+class QueuedRun:
     """A run without a partition."""
 
     uid: str
@@ -36,16 +36,16 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Line:
+class PartitionQueue:
     """Everybody who waits, oldest first, and the names of the Leases that must not be taken: somebody holds one."""
 
-    waiting: tuple[Waiting, ...] = ()
+    waiting: tuple[QueuedRun, ...] = ()
     taken: frozenset[str] = frozenset()
     inventory: Inventory = NO_PARTITIONS
     #: Names of the Leases that nobody holds and that cannot be had all the same, and what keeps each from being had.
     in_use: Mapping[str, str] = field(default_factory=dict)
 
-    def joined_by(self, run: Waiting) -> "Line":
+    def joined_by(self, run: QueuedRun) -> "PartitionQueue":
         """Return the line with the run in it; the same where it stands in it already."""
         if run.uid in self.turns or run.uid in self._places[0]:
             return self
@@ -70,7 +70,7 @@ class Line:
         return turns
 
     @cached_property
-    def behind(self) -> tuple[Waiting, ...]:
+    def behind(self) -> tuple[QueuedRun, ...]:
         """Return those whose turn it is not, oldest first."""
         return tuple(run for run in self.waiting if run.uid not in self.turns) if self.turns else self.waiting
 
@@ -80,7 +80,7 @@ class Line:
         place, choice = places[uid]
         return place, waiting[choice]
 
-    def kept_from(self, run: Waiting) -> tuple[str, ...]:
+    def kept_from(self, run: QueuedRun) -> tuple[str, ...]:
         """Return what keeps partitions that the run could take and that nobody holds, in words."""
         return tuple(
             f"partition {partition.id} is kept by {self.in_use[partition.lease_name]}"
@@ -105,7 +105,7 @@ def _free(fitting: tuple[PoolPartition, ...], taken: set[str]) -> Iterator[PoolP
     return (partition for partition in fitting if partition.lease_name not in taken)
 
 
-def _rivals(runs: tuple[Waiting, ...]) -> dict[int, list[int]]:
+def _rivals(runs: tuple[QueuedRun, ...]) -> dict[int, list[int]]:
     """Return, for each choice, all those that share a partition with it: there are few, however many runs wait."""
     names = {run.choice: run for run in runs}
     return {
@@ -114,4 +114,4 @@ def _rivals(runs: tuple[Waiting, ...]) -> dict[int, list[int]]:
     }
 
 
-EMPTY_LINE = Line()
+EMPTY_QUEUE = PartitionQueue()

@@ -70,7 +70,7 @@ class Inventory:
 NO_PARTITIONS = Inventory()
 
 
-def is_name_for(lease_name: str, partition_id: str) -> bool:
+def is_lease_name_for(lease_name: str, partition_id: str) -> bool:
     """Return whether a Lease of that name, whichever server's it is, stands for a partition of that id."""
     return _readable(lease_name) == _readable_of(partition_id)
 
@@ -132,7 +132,7 @@ class Partitions(ApiModel):
         return {size: tuple(each for each in ordered if each.ipus >= size) for size in PARTITION_SIZES}
 
 
-def doubtful(members: Iterable[PoolPartition]) -> list[str]:
+def doubtful_ids(members: Iterable[PoolPartition]) -> list[str]:
     """Return the ids that may stand for one partition or for two: by the file alone that cannot be said."""
     first: dict[str, PoolPartition] = {}
     return sorted({each.id for each in members if _is_doubtful(first.setdefault(each.id, each), each)})

@@ -227,7 +227,7 @@ class Runtimes(ApiModel):
             raise ValueError(f"two runtimes are called {', '.join(twice)}")
         if self.default_runtime not in (None, *names):
             raise ValueError(f"defaultRuntime {self.default_runtime} is none of {', '.join(names)}")
-        if doubtful := pools.doubtful(self.inventory.members):
+        if doubtful := pools.doubtful_ids(self.inventory.members):
             raise ValueError(
                 f"partition {', '.join(doubtful)} stands in two pools: write apiHost the same way in both where it "
                 "is one V-IPU server, else give each pool the name of its own in server"

@@ -19,7 +19,7 @@ class RefusedAnswerError(Exception):
         self.cause = cause
 
 
-async def get(host: str, port: int, path: str, *, timeout_seconds: float) -> bytes:
+async def get_bounded(host: str, port: int, path: str, *, timeout_seconds: float) -> bytes:
     """Return the body of a good answer; RefusedAnswerError (unreachable, status, malformed, oversized) for any other.
 
     A redirect is none: it could lead anywhere in the cluster's network. No proxy of the environment is followed.

@@ -12,8 +12,8 @@ from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.progress import pod_answer
 from whisper_finetune_operator.progress.pod_answer import RefusedAnswerError
 from whisper_finetune_operator.progress.progress_turns import MANY, ProgressTurns, Trainer
-from whisper_finetune_operator.watching.object_cache import Store
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.object_cache import ObjectCache
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.workloads.children import trainer_settings_of
 from whisper_finetune_operator.world import KubernetesObject, Silence
@@ -37,7 +37,7 @@ def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
     return Trainer(run_uid, metadata["uid"], metadata["name"], metadata["namespace"], status["podIP"], port)
 
 
-def read_report(answer: bytes, run_uid: str) -> Reading[TrainerReport]:
+def read_answer(answer: bytes, run_uid: str) -> Reading[TrainerReport]:
     """Return what is understood of the report; RefusedAnswerError where nothing is, or it is another run's."""
     try:
         found = results.read_report(answer)
@@ -53,15 +53,15 @@ class ProgressClient:
 
     def __init__(
         self,
-        store: Store,
-        queue: KeyedQueue,
+        cache: ObjectCache,
+        queue: Workqueue,
         metrics: Metrics,
         *,
         every_seconds: float,
         timeout_seconds: float,
         parallel: int,
     ) -> None:
-        self._store = store
+        self._cache = cache
         self._queue = queue
         self._refused = metrics.progress_refused
         self._every_seconds = every_seconds
@@ -88,7 +88,7 @@ class ProgressClient:
 
     def note_running(self) -> None:
         """Let those take their turn that run now."""
-        found = (trainer_of(run_uid, pod) for run_uid, pod in self._store.attempts())
+        found = (trainer_of(run_uid, pod) for run_uid, pod in self._cache.attempts())
         running = [trainer for trainer in found if trainer]
         self._turns.note_running(running, _clock())
         uids = {trainer.pod_uid for trainer in running}
@@ -102,15 +102,15 @@ class ProgressClient:
 
     async def _ask(self, trainer: Trainer, asking: asyncio.TaskGroup) -> None:
         try:
-            answer = await pod_answer.get(
+            answer = await pod_answer.get_bounded(
                 trainer.host, trainer.port, PROGRESS_PATH, timeout_seconds=self._timeout_seconds
             )
-            found = read_report(answer, trainer.run_uid)
+            found = read_answer(answer, trainer.run_uid)
         except RefusedAnswerError as problem:
             self._note_failure(trainer, problem)
         else:
             self._turns.done(trainer, _clock(), faults=0, fraction=0.0)
-            self._store.keep_report(trainer.run_uid, trainer.pod_uid, found.model, datetime.now(UTC))
+            self._cache.keep_report(trainer.run_uid, trainer.pod_uid, found.model, datetime.now(UTC))
             self._complained.discard(trainer.pod_uid)
             self._note_left_out(trainer, found.remark())
         self._queue.add(trainer.run_uid)
@@ -129,7 +129,7 @@ class ProgressClient:
         faults = MANY if problem.cause == "oversized" else 1
         self._turns.done(trainer, _clock(), faults=faults, fraction=random.random())  # noqa: S311 (it guards nothing)
         now = datetime.now(UTC)
-        silence = self._store.keep_silence(trainer.run_uid, trainer.pod_uid, Silence(now, str(problem)))
+        silence = self._cache.keep_silence(trainer.run_uid, trainer.pod_uid, Silence(now, str(problem)))
         unheard = silence is not None and (now - silence.since).total_seconds() > WARNED_AFTER_SECONDS
         if unheard and trainer.pod_uid not in self._complained:
             self._complained.add(trainer.pod_uid)
@@ -140,7 +140,7 @@ class ProgressClient:
             logger.log(level, "no progress from pod %s: %s", trainer.pod_name, problem, extra={"uid": trainer.run_uid})
 
     def _complain(self, trainer: Trainer, problem: RefusedAnswerError) -> None:
-        run = self._store.run(trainer.run_uid)
+        run = self._cache.run(trainer.run_uid)
         logger.warning(
             "pod %s runs and has not told its progress for minutes (%s port %d: %s); its result comes all the same. "
             "Let the operator reach that port: a NetworkPolicy or a mesh that wants TLS may keep it away",

@@ -24,9 +24,9 @@ from whisper_finetune_operator.api.connection import Access
 from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.observability.health import WatchAges
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import enqueue_turns
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 from whisper_finetune_operator.world import KubernetesObject
@@ -52,8 +52,8 @@ _WATCHER_PREFIX = "watcher for "
 async def watch_by_kopf(
     settings: Settings,
     access: Access,
-    store: Store,
-    queue: KeyedQueue,
+    cache: ObjectCache,
+    queue: Workqueue,
     ages: WatchAges,
     take_signals: Callable[[], None],
 ) -> None:
@@ -66,7 +66,7 @@ async def watch_by_kopf(
     while True:
         began = asyncio.get_running_loop().time()
         try:
-            await _one_life(settings, access, store, queue, ages, take_signals)
+            await _one_life(settings, access, cache, queue, ages, take_signals)
         except (APIError, WatchingError, kopf.LoginError, aiohttp.ClientError, TimeoutError) as problem:
             logger.warning("the watches broke, and list everything anew: %s", problem)
         lasted_seconds = asyncio.get_running_loop().time() - began
@@ -76,14 +76,14 @@ async def watch_by_kopf(
 async def _one_life(
     settings: Settings,
     access: Access,
-    store: Store,
-    queue: KeyedQueue,
+    cache: ObjectCache,
+    queue: Workqueue,
     ages: WatchAges,
     take_signals: Callable[[], None],
 ) -> None:
     """Let kopf watch until one of its tasks ends. kopf's own way to run them would cancel everybody else's, too."""
     registry = kopf.OperatorRegistry()
-    _register_handlers(registry, store, queue, ages)
+    _register_handlers(registry, cache, queue, ages)
     _register_login(registry, access, ages)
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -160,7 +160,7 @@ class _Endless:
     """The waits between tries of kopf's own requests: a server that is away for an hour is waited for."""
 
     def __iter__(self) -> Iterator[float]:
-        return (back_off.seconds_after(failures, random.random()) for failures in itertools.count(1))  # noqa: S311 (it guards nothing)
+        return (back_off.wait_after_failures(failures, random.random()) for failures in itertools.count(1))  # noqa: S311 (it guards nothing)
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
@@ -195,18 +195,18 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def _register_handlers(registry: kopf.OperatorRegistry, store: Store, queue: KeyedQueue, ages: WatchAges) -> None:
+def _register_handlers(registry: kopf.OperatorRegistry, cache: ObjectCache, queue: Workqueue, ages: WatchAges) -> None:
     """Let what each watch brings go to the cache, and its run to the queue."""
 
     def look_at_run(run: KubernetesObject) -> None:
         queue.add(uid_of(run))
-        enqueue_turns(store.partitions, queue)
+        enqueue_turns(cache.partitions, queue)
 
-    _register_watch(registry, RUNS, store.put_run, lambda run: store.forget_run(uid_of(run)), ages, look_at_run)
+    _register_watch(registry, RUNS, cache.put_run, lambda run: cache.forget_run(uid_of(run)), ages, look_at_run)
     for kind, resource in WORKLOADS.items():
-        put, forget = partial(store.put_workload, kind), partial(store.forget_workload, kind)
+        put, forget = partial(cache.put_workload, kind), partial(cache.forget_workload, kind)
         _register_watch(registry, resource, put, forget, ages, _by(run_uid_of, queue.add_soon))
-    _register_watch(registry, PODS, store.put_pod, store.forget_pod, ages, _by(run_uid_of, queue.add_soon))
+    _register_watch(registry, PODS, cache.put_pod, cache.forget_pod, ages, _by(run_uid_of, queue.add_soon))
 
 
 def _by(key_of: Callable[[KubernetesObject], str], add: Callable[[str], None]) -> Callable[[KubernetesObject], None]:

@@ -17,9 +17,9 @@ from whisper_finetune_operator.api.errors import ClusterError, NotFoundError, Re
 from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.watching.object_cache import Store
+from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import enqueue_turns
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads.children import labels_of, run_uid_of, uid_of
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 from whisper_finetune_operator.world import KubernetesObject
@@ -130,22 +130,22 @@ class ListWatch:
         self._keeper.tell(changed)
 
 
-def watch_leases(settings: Settings, namespace: str, api: ApiServer, store: Store, queue: KeyedQueue) -> ListWatch:
+def watch_leases(settings: Settings, namespace: str, api: ApiServer, cache: ObjectCache, queue: Workqueue) -> ListWatch:
     """Return the watch of the Leases there, pool or no pool: runs may be on one that is no longer offered."""
-    keeper = _keeper_of_leases(store, queue)
+    keeper = _keeper_of_leases(cache, queue)
     return ListWatch(api, LEASES, namespace, PARTITION_LABEL, keeper, seconds=settings.watch_seconds)
 
 
 def watch_workloads(
-    kind: WorkloadKind, settings: Settings, api: ApiServer, store: Store, queue: KeyedQueue
+    kind: WorkloadKind, settings: Settings, api: ApiServer, cache: ObjectCache, queue: Workqueue
 ) -> ListWatch:
     """Return the watch of an added kind: for an operator that makes some, or that made some that are left."""
-    keeper = _keeper_of_workloads(kind.name, store, queue)
+    keeper = _keeper_of_workloads(kind.name, cache, queue)
     return ListWatch(api, resource_of(kind), settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds)
 
 
-def _keeper_of_leases(store: Store, queue: KeyedQueue) -> Keeper:
-    book = store.partitions
+def _keeper_of_leases(cache: ObjectCache, queue: Workqueue) -> Keeper:
+    book = cache.partitions
 
     def tell(lease: KubernetesObject) -> None:
         queue.add(run_uid_of(lease))
@@ -154,9 +154,9 @@ def _keeper_of_leases(store: Store, queue: KeyedQueue) -> Keeper:
     return Keeper(book.put_lease, book.forget_lease, book.leases, tell, partial(enqueue_turns, book, queue))
 
 
-def _keeper_of_workloads(kind: str, store: Store, queue: KeyedQueue) -> Keeper:
+def _keeper_of_workloads(kind: str, cache: ObjectCache, queue: Workqueue) -> Keeper:
     def tell(workload: KubernetesObject) -> None:
         queue.add_soon(run_uid_of(workload))
 
-    put, forget = partial(store.put_workload, kind), partial(store.forget_workload, kind)
-    return Keeper(put, forget, partial(store.workloads, kind), tell, lambda: None)
+    put, forget = partial(cache.put_workload, kind), partial(cache.forget_workload, kind)
+    return Keeper(put, forget, partial(cache.workloads, kind), tell, lambda: None)

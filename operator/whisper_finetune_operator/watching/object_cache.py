@@ -24,7 +24,7 @@ from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, Silence, World, controller_of
 
 
-class Store:
+class ObjectCache:
     """Looks up everything of a run by its UID. Of two versions of an object the newer one stays, whoever brought it."""
 
     def __init__(self, partitions: PartitionBook, is_ours: Callable[[Run], bool] = lambda _: True) -> None:
@@ -51,21 +51,21 @@ class Store:
         return self._runs.get(uid)
 
     def runs(self) -> Iterator[Run]:
-        """Yield every run; the store must not change meanwhile."""
+        """Yield every run; the cache must not change meanwhile."""
         return iter(self._runs.values())
 
     def workloads(self, kind: str) -> Iterator[KubernetesObject]:
-        """Yield every workload of that kind; the store must not change meanwhile."""
+        """Yield every workload of that kind; the cache must not change meanwhile."""
         return (workload for (each, _, _), workload in self._workloads.items() if each == kind)
 
     def pods(self) -> Iterator[KubernetesObject]:
-        """Yield every pod with a run's label, whoever made it; the store must not change meanwhile."""
+        """Yield every pod with a run's label, whoever made it; the cache must not change meanwhile."""
         return (pod for pods in self._pods.values() for pod in pods.values())
 
     def attempts(self) -> Iterator[tuple[str, KubernetesObject]]:
         """Yield every pod that is an attempt of a run that is followed here, after the run's UID.
 
-        The store must not change meanwhile.
+        The cache must not change meanwhile.
         """
         return ((run.uid, pod) for run in self._runs.values() if self._is_ours(run) for pod in self.pods_of(run))
 

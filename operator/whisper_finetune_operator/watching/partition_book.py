@@ -6,10 +6,10 @@ from operator import attrgetter
 from typing import Any
 
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_queue import EMPTY_LINE, Line, Waiting
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, PartitionQueue, QueuedRun
 from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory
 from whisper_finetune_operator.watching.object_versions import ObjectVersions
-from whisper_finetune_operator.watching.workqueue import KeyedQueue, Work
+from whisper_finetune_operator.watching.workqueue import Work, Workqueue
 from whisper_finetune_operator.world import KubernetesObject, Run
 
 #: So many at the head of the line are told their new place soon; the others at the next comparison with the server.
@@ -24,32 +24,32 @@ _since = attrgetter("since")
 class PartitionBook:
     """Leases by name, and the line of the runs that have none."""
 
-    def __init__(self, need_of: Callable[[Run], Waiting | None], inventory: Inventory = NO_PARTITIONS) -> None:
+    def __init__(self, need_of: Callable[[Run], QueuedRun | None], inventory: Inventory = NO_PARTITIONS) -> None:
         self._need_of = need_of
         self._inventory = inventory
         self._leases: dict[str, KubernetesObject] = {}
         self._holders: dict[str, str] = {}
-        self._needs: dict[str, tuple[_Standing, Waiting | None]] = {}
+        self._needs: dict[str, tuple[_Standing, QueuedRun | None]] = {}
         #: The needs, oldest first: sorting thousands anew for each change would be what a burst of runs costs.
-        self._in_order: list[Waiting] = []
+        self._in_order: list[QueuedRun] = []
         #: What keeps partitions that have no Lease in sight: somebody's pod, or his Lease without the label.
         self._in_use: dict[str, str] = {}
         #: Runs with a workload or a pod: they take no partition now, and must not keep others from it.
         self._at_work: set[str] = set()
         self._versions = ObjectVersions()
-        self._line: Line | None = None
-        self._told: Line = EMPTY_LINE
+        self._line: PartitionQueue | None = None
+        self._told: PartitionQueue = EMPTY_QUEUE
 
-    def line(self) -> Line:
+    def line(self) -> PartitionQueue:
         """Return everybody who waits; the same object as long as nothing changed."""
         if self._line is None:
             elsewhere = self._at_work.union(self._holders.values())
             waiting = tuple([need for need in self._in_order if need.uid not in elsewhere])
             kept = (self._inventory.kept_by(name) for name in self._leases)
-            self._line = Line(waiting, frozenset[str]().union(*kept), self._inventory, dict(self._in_use))
+            self._line = PartitionQueue(waiting, frozenset[str]().union(*kept), self._inventory, dict(self._in_use))
         return self._line
 
-    def news(self) -> Line | None:
+    def news(self) -> PartitionQueue | None:
         """Return the line if it changed since this was asked last."""
         line = self.line()
         if line is self._told or line == self._told:
@@ -75,7 +75,7 @@ class PartitionBook:
         if not self._versions.is_news(lease, known["metadata"]["resourceVersion"] if known else None):
             return False
         self._leases[name] = dict(lease)
-        self._holders[name] = partition_leases.read(dict(lease)).run_uid
+        self._holders[name] = partition_leases.read_lease(dict(lease)).run_uid
         self._in_use.pop(name, None)
         self._line = None
         return True
@@ -120,7 +120,7 @@ class PartitionBook:
         if need:
             self._replace(need, None)
 
-    def _replace(self, before: Waiting | None, after: Waiting | None) -> None:
+    def _replace(self, before: QueuedRun | None, after: QueuedRun | None) -> None:
         if before:
             place = bisect_left(self._in_order, before.since, key=_since)
             while self._in_order[place].uid != before.uid:
@@ -146,7 +146,7 @@ class PartitionBook:
             self._line = None
 
 
-def enqueue_turns(book: PartitionBook, queue: KeyedQueue) -> None:
+def enqueue_turns(book: PartitionBook, queue: Workqueue) -> None:
     """Put those on the queue whose turn it is, and those next to them, if the line changed since the last call."""
     line = book.news()
     if line is None:
@@ -157,7 +157,7 @@ def enqueue_turns(book: PartitionBook, queue: KeyedQueue) -> None:
         queue.add_after(run.uid, TOLD_AFTER_SECONDS)
 
 
-async def work_and_enqueue(work: Work, uid: str, book: PartitionBook, queue: KeyedQueue) -> float | None:
+async def work_and_enqueue(work: Work, uid: str, book: PartitionBook, queue: Workqueue) -> float | None:
     """Do the work on a run and wake: what the operator itself wrote is no news to the watches."""
     try:
         return await work(uid)

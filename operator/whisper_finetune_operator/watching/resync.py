@@ -1,4 +1,4 @@
-"""Compare the store with the API server now and then.
+"""Compare the cache with the API server now and then.
 
 A watch that breaks for longer than the server remembers changes is begun anew by listing what there is: objects that
 were deleted meanwhile are in no list, so no event tells of them. They are found here.
@@ -13,8 +13,8 @@ from typing import TypeVar
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import METADATA_ONLY, PODS, RUNS, ApiServer, Resource, resource_of
 from whisper_finetune_operator.api.errors import ClusterError, RefusedError
-from whisper_finetune_operator.watching.object_cache import Store
-from whisper_finetune_operator.watching.workqueue import KeyedQueue
+from whisper_finetune_operator.watching.object_cache import ObjectCache
+from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
@@ -26,12 +26,12 @@ class RestoredError(Exception):
     """The API server's versions went back: what is known here looks newer than all that comes."""
 
 
-class Sweep:
-    """Removes from the store what the API server no longer has."""
+class Resync:
+    """Removes from the cache what the API server no longer has."""
 
-    def __init__(self, api: ApiServer, store: Store, queue: KeyedQueue, *, namespace: str | None) -> None:
+    def __init__(self, api: ApiServer, cache: ObjectCache, queue: Workqueue, *, namespace: str | None) -> None:
         self._api = api
-        self._store = store
+        self._cache = cache
         self._queue = queue
         self._namespace = namespace
 
@@ -45,42 +45,42 @@ class Sweep:
                 logger.warning("cannot compare with the API server: %s", problem)
 
     async def fill(self) -> None:
-        """Fill the store with the Jobs and pods that there are, before the watches tell of the first run."""
+        """Fill the cache with the Jobs and pods that there are, before the watches tell of the first run."""
         for kind in kinds.built_in():
             async for found in self._api.all_of(resource_of(kind), self._namespace, labelSelector=UID_LABEL):
-                self._store.put_workload(kind.name, found)
+                self._cache.put_workload(kind.name, found)
         async for pod in self._api.all_of(PODS, self._namespace, labelSelector=UID_LABEL):
-            self._store.put_pod(pod)
+            self._cache.put_pod(pod)
 
     async def fill_line(self) -> None:
-        """Fill the store with all runs before one is looked at: the oldest one that waits goes first."""
+        """Fill the cache with all runs before one is looked at: the oldest one that waits goes first."""
         async for run in self._api.all_of(RUNS, self._namespace):
-            self._store.put_run(run)
-        for each in self._store.runs():
+            self._cache.put_run(run)
+        for each in self._cache.runs():
             self._queue.add(each.uid)
-        for lease in self._store.partitions.leases():
+        for lease in self._cache.partitions.leases():
             # Of runs, too, that were deleted while nobody watched.
             self._queue.add(run_uid_of(lease))
 
     async def once(self) -> None:
         """Compare everything, then look at every run that is under way."""
-        store = self._store
+        cache = self._cache
         await self._require_no_restoration()
-        await self._forget(RUNS, {run.uid: run.uid for run in store.runs()}, store.forget_run)
+        await self._forget(RUNS, {run.uid: run.uid for run in cache.runs()}, cache.forget_run)
         for kind in kinds.built_in():
-            labelled = {uid_of(each): each for each in store.workloads(kind.name) if run_uid_of(each)}
-            await self._forget(resource_of(kind), labelled, partial(store.forget_workload, kind.name))
-        await self._forget(PODS, {uid_of(pod): pod for pod in store.pods()}, store.forget_pod)
-        for run in store.runs():
+            labelled = {uid_of(each): each for each in cache.workloads(kind.name) if run_uid_of(each)}
+            await self._forget(resource_of(kind), labelled, partial(cache.forget_workload, kind.name))
+        await self._forget(PODS, {uid_of(pod): pod for pod in cache.pods()}, cache.forget_pod)
+        for run in cache.runs():
             if "completionTime" not in run.status:
                 self._queue.add(run.uid)
-        store.partitions.forget_in_use()
-        for lease in store.partitions.leases():
+        cache.partitions.forget_in_use()
+        for lease in cache.partitions.leases():
             self._queue.add(run_uid_of(lease))
 
     async def _require_no_restoration(self) -> None:
         """Raise RestoredError where the server is at a version before one that it has shown: etcd was restored."""
-        newest = max((int(run.resource_version) for run in self._store.runs()), default=0)
+        newest = max((int(run.resource_version) for run in self._cache.runs()), default=0)
         now = await self._api.version_of(RUNS, self._namespace)
         if now < newest:
             raise RestoredError(

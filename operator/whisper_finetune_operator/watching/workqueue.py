@@ -15,7 +15,7 @@ Work = Callable[[str], Awaitable[float | None]]
 OnFailure = Callable[[str, Exception, float], None]
 
 
-class KeyedQueue:
+class Workqueue:
     """Hands keys to workers. A key that is added while it is worked on is worked on once more afterwards."""
 
     def __init__(self, work: Work, on_failure: OnFailure, *, workers: int) -> None:
@@ -91,7 +91,7 @@ class KeyedQueue:
             again_seconds = await self._work(key)
         except Exception as problem:  # noqa: BLE001 (one run's trouble must not stop the others: it is reported, and tried again)
             self._failures[key] = self._failures.get(key, 0) + 1
-            again_seconds = back_off.seconds_after(self._failures[key], random.random())  # noqa: S311 (it guards nothing)
+            again_seconds = back_off.wait_after_failures(self._failures[key], random.random())  # noqa: S311 (it guards nothing)
             self._on_failure(key, problem, again_seconds)
         else:
             self._failures.pop(key, None)

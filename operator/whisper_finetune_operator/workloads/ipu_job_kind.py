@@ -6,7 +6,7 @@ Its status has no fixed words, and its controller is closed: how its one pod end
 from datetime import timedelta
 
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.back_off import doubled
+from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import End, Workload, WorkloadKind, WorkloadOrder
 from whisper_finetune_operator.world import KubernetesObject, controller_of
@@ -34,7 +34,7 @@ def build_ipu_job(order: WorkloadOrder) -> KubernetesObject:
 def read_ipu_job(ipu_job: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
     """Return the facts of a raw IPUJob; `pods` are those labelled with the run's UID, oldest first."""
     metadata, status = ipu_job["metadata"], ipu_job.get("status") or {}
-    created = timestamps.parse(metadata["creationTimestamp"])
+    created = timestamps.parse_time(metadata["creationTimestamp"])
     own = [pod for pod in pods if pod.name == _worker_name(metadata["name"]) and pod.created >= created]
     return Workload(
         kind=IPU_JOB,
@@ -58,7 +58,7 @@ def _worker_name(name: str) -> str:
 
 
 def _back_off(attempts: int) -> timedelta:
-    return doubled(_FIRST_BACK_OFF, attempts, _LAST_BACK_OFF)
+    return doubled_wait(_FIRST_BACK_OFF, attempts, _LAST_BACK_OFF)
 
 
 IPU_JOB = WorkloadKind(

@@ -6,7 +6,7 @@ from typing import Any
 from whisper_finetune_api.causes import EXIT_STOPPED, EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_api.v1alpha1 import GROUP
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.back_off import doubled
+from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER, Pod
@@ -81,13 +81,13 @@ def read_job(job: KubernetesObject, _: tuple[Pod, ...] = ()) -> Workload:
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata.get("resourceVersion", ""),
-        created=timestamps.parse(metadata["creationTimestamp"]),
+        created=timestamps.parse_time(metadata["creationTimestamp"]),
         owner_uid=controller_of(job).get("uid"),
         deleted="deletionTimestamp" in metadata,
         suspended=bool(spec.get("suspend")),
         queue=(metadata.get("labels") or {}).get(QUEUE_LABEL),
         managed_by=managed_by if managed_by != _JOB_CONTROLLER else None,
-        started_at=timestamps.parse(started_at) if started_at else None,
+        started_at=timestamps.parse_time(started_at) if started_at else None,
         started_before=STARTED_ANNOTATION in annotations or started_at is not None,
         end=_end(status),
         backoff_limit=spec["backoffLimit"],
@@ -107,13 +107,13 @@ def _number(text: str | None) -> int:
 def _end(status: KubernetesObject) -> End | None:
     for condition in status.get("conditions") or ():
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            ended_at = timestamps.parse(condition["lastTransitionTime"])
+            ended_at = timestamps.parse_time(condition["lastTransitionTime"])
             return End(condition["type"], condition.get("reason", ""), condition.get("message", ""), ended_at)
     return None
 
 
 def _back_off(ends: int) -> timedelta:
-    return doubled(_FIRST_BACK_OFF, ends, _LAST_BACK_OFF)
+    return doubled_wait(_FIRST_BACK_OFF, ends, _LAST_BACK_OFF)
 
 
 JOB = WorkloadKind(

@@ -94,7 +94,7 @@ def read(pod: KubernetesObject) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
-        created=timestamps.parse(metadata["creationTimestamp"]),
+        created=timestamps.parse_time(metadata["creationTimestamp"]),
         owner_name=owner.get("name"),
         owner_kind=owner.get("kind"),
         owner_uid=owner.get("uid"),
@@ -187,6 +187,6 @@ def _failed_init(status: KubernetesObject) -> str:
 
 
 def _time(text: str | None) -> datetime | None:
-    moment = timestamps.parse(text) if text else None
+    moment = timestamps.parse_time(text) if text else None
     # A container that could not be started has "started" in 1970.
     return moment if moment and moment.timestamp() > 0 else None
