@@ -5,7 +5,6 @@ sending of a request, in thousands of histories. The real ones are used in test_
 """
 
 import asyncio
-import copy
 import itertools
 import json
 import random
@@ -23,6 +22,13 @@ Place = tuple[str, str, str]
 PARTITION_ENV = "IPUOF_VIPU_API_PARTITION_ID"
 
 
+def copied(sent: Any) -> Any:
+    """Return what arrives of JSON that is sent; `copy.deepcopy`, which looks for cycles, takes three times as long."""
+    if isinstance(sent, dict):
+        return {key: copied(value) for key, value in sent.items()}
+    return [copied(value) for value in sent] if isinstance(sent, list) else sent
+
+
 class Server:
     """What is so: every object by kind, namespace and name."""
 
@@ -37,7 +43,7 @@ class Server:
     def put(self, plural: str, body: KubernetesObject) -> KubernetesObject:
         """Create an object as it stands."""
         number = next(self._numbers)
-        made = copy.deepcopy(body)
+        made = copied(body)
         new = {"uid": f"{plural}-{number}", "creationTimestamp": time(number), "generation": 1}
         made["metadata"] = {**new, **made["metadata"], "resourceVersion": str(number)}
         self.objects[plural, made["metadata"]["namespace"], made["metadata"]["name"]] = made
@@ -192,7 +198,7 @@ class Door:
 
     async def find(self, resource: Resource, namespace: str, name: str) -> KubernetesObject | None:
         await self._pass("find", resource)
-        return copy.deepcopy(self._server.objects.get((resource.plural, namespace, name)))
+        return copied(self._server.objects.get((resource.plural, namespace, name)))
 
     async def create(self, resource: Resource, body: KubernetesObject) -> KubernetesObject:
         await self._pass("create", resource)
@@ -200,14 +206,14 @@ class Door:
         if (resource.plural, metadata["namespace"], metadata["name"]) in self._server.objects:
             raise ConflictError("taken")
         status = {"status": {}} if resource.plural == "jobs" else {}
-        return copy.deepcopy(self._server.put(resource.plural, {**body, **status}))
+        return copied(self._server.put(resource.plural, {**body, **status}))
 
     async def replace(self, resource: Resource, body: KubernetesObject) -> KubernetesObject:
         await self._pass("replace", resource)
         metadata = body["metadata"]
         known = self._server.require((resource.plural, metadata["namespace"], metadata["name"]), metadata)
-        known["spec"] = copy.deepcopy(body["spec"])
-        return copy.deepcopy(self._server.changed(known))
+        known["spec"] = copied(body["spec"])
+        return copied(self._server.changed(known))
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: KubernetesObject) -> KubernetesObject:
         await self._pass("patch", resource)
@@ -216,13 +222,13 @@ class Door:
         for field in ("labels", "annotations"):
             merged = {**known["metadata"].get(field, {}), **body["metadata"].get(field, {})}
             known["metadata"] |= {field: merged} if merged else {}
-        return copy.deepcopy(self._server.changed(known))
+        return copied(self._server.changed(known))
 
     async def all_of(self, resource: Resource, _namespace: str | None, **query: str) -> AsyncIterator[KubernetesObject]:
         await self._pass("list", resource)
         label, _, value = query.get("labelSelector", "").partition("=")
         fields = query.get("fieldSelector", "")
-        for each in copy.deepcopy(self._server.of(resource.plural)):
+        for each in copied(self._server.of(resource.plural)):
             labelled = not label or (label in labels_of(each) and value in ("", labels_of(each)[label]))
             if labelled and has_fields(each, fields):
                 yield each
@@ -232,7 +238,7 @@ class Door:
     ) -> tuple[str, list[KubernetesObject]]:
         await self._pass("list", resource)
         found = [each for each in self._server.of(resource.plural) if query["labelSelector"] in labels_of(each)]
-        return "1", copy.deepcopy(found)
+        return "1", copied(found)
 
     async def ask(
         self, verb: str, resource: Resource, path: str, *, body: Any = None, **query: Any
@@ -245,14 +251,14 @@ class Door:
         if verb == "apply":
             known = self._server.require(place, body["metadata"])
             if "status" in body:
-                known["status"] = copy.deepcopy(body["status"])
+                known["status"] = copied(body["status"])
                 note_manager(known["metadata"], query["fieldManager"])
             else:
                 drop_manager(known["metadata"], query["fieldManager"])
-            return copy.deepcopy(self._server.changed(known))
+            return copied(self._server.changed(known))
         known = self._server.require(place, body["preconditions"])
         if resource.plural == "jobs":
             known["metadata"]["deletionTimestamp"] = time(1)
-            return {**copy.deepcopy(self._server.changed(known)), "kind": "Job"}
+            return {**copied(self._server.changed(known)), "kind": "Job"}
         del self._server.objects[place]
         return {"kind": "Status"}

@@ -3,12 +3,12 @@
 It stands in for services whose timing no test can command. The real ones run in the end-to-end tests.
 """
 
-import copy
 import random
 from dataclasses import dataclass, field
 from typing import Any
 
 import run_objects
+from api_server_model import copied
 from run_objects import DONE, START, complete, ended, job_failed, running, time
 from whisper_finetune_api.causes import EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_operator.deciding import actions, decisions
@@ -46,9 +46,9 @@ class Cluster:
     def tell_operator(self, *, all_of_it: bool = False) -> None:
         """Jobs and pods come by separate watches: either may lag."""
         if all_of_it or self.chance.random() < 0.7:
-            self.seen_job = copy.deepcopy(self.job)
+            self.seen_job = copied(self.job)
         if all_of_it or self.chance.random() < 0.7:
-            self.seen_pods = copy.deepcopy(self.pods)
+            self.seen_pods = copied(self.pods)
 
     # the Job controller
 
@@ -162,7 +162,7 @@ class Cluster:
             # 409: the name is taken; a look at the API server: an earlier pod is still at work.
             if self.job is None and not (action.look_first and self.at_work()):
                 self.jobs_made += 1
-                self.job = copy.deepcopy(action.manifest)
+                self.job = copied(action.manifest)
                 self.job["metadata"] |= {"uid": f"job-{self.jobs_made}", "creationTimestamp": time(self.seconds)}
                 self.job["status"] = {}
             return
