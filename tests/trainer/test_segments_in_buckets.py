@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Iterator
@@ -84,11 +85,17 @@ def part_of(clip: Clip) -> Part:
     return clip.audio
 
 
+@functools.cache
+def whole_talk(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Read the talk as a whole, once for all of its clips."""
+    whole: np.ndarray[Any, np.dtype[np.float32]] = soundfile.read(path, dtype="float32")[0]
+    return whole
+
+
 def samples_of(folder: Path, suffix: str, clip: Clip) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return what the talk as a whole has in the place of a clip."""
     part = part_of(clip)
-    whole, _ = soundfile.read(folder / suffix / f"talk.{suffix}", dtype="float32")
-    return whole[part.start_frame : part.start_frame + part.frames]
+    return whole_talk(folder / suffix / f"talk.{suffix}")[part.start_frame : part.start_frame + part.frames]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
