@@ -22,8 +22,8 @@ demo: environment ## From nothing to a word error rate: local cluster, operator,
 test: environment ## All tests: units, the real API server, real pods, real speech (PARTS="units apiserver": some of them).
 	@$(VENV)/python tests/parts.py $(PARTS)
 
-test-unit: environment ## The quick tests: no cluster, no browser, no training. About a minute.
-	$(VENV)/python -m pytest tests -m "not apiserver and not cluster and not speech and not browser and not slow"
+test-unit: environment ## The quick tests: no cluster, no browser, no training. Under a minute.
+	@$(VENV)/python tests/parts.py quick
 
 fuzz: environment ## Look for input that a reader trips over, FUZZ_SECONDS=600 for each reader, beginning with FUZZ_SEED=0.
 	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(VENV)/python -m pytest tests/fuzz

@@ -20,21 +20,17 @@ from repository import ROOT
 #: Python 3.8's: test_python38.py runs them there.
 collect_ignore = ["ipu", "poptorch_emulation"]
 CLUSTER_PROGRAM = ROOT / "local" / "cluster"
-#: Each of its tests is a whole file of other tests, on another Python.
-FILES_IN_A_FILE = "tests/test_python38.py"
 #: What a test may need that not every machine has; each is the marker of one of the parts.
 NEEDING_MORE = {"apiserver", "cluster", "browser", "speech"}
-#: They share one cluster, and some of them kill its only operator.
-ONE_CLUSTER = "tests/e2e"
 
 
 class FileByFile(LoadFileScheduling):
-    """Where several workers run the tests, each takes whole files: fixtures of a module are made once."""
+    """Where several workers run the tests, each takes whole files, so that fixtures of a module are made once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(f"{ONE_CLUSTER}/"):
-            return ONE_CLUSTER
-        return nodeid if nodeid.startswith(FILES_IN_A_FILE) else str(super()._split_scope(nodeid))
+        if nodeid.startswith(parts.ONE_CLUSTER):
+            return parts.ONE_CLUSTER
+        return nodeid if nodeid.startswith(parts.TEST_BY_TEST) else str(super()._split_scope(nodeid))
 
 
 marks_spelled_in = functools.cache(parts.marks_spelled_in)
@@ -50,7 +46,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileByFile:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no worker waits at the end for one that has just begun."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (not item.nodeid.startswith(FILES_IN_A_FILE), item.path not in slow))
+    items.sort(key=lambda item: (not item.nodeid.startswith(parts.ON_PYTHON_38), item.path not in slow))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

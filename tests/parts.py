@@ -1,8 +1,8 @@
 """All tests in parts, as `make test` runs them: a part that fails stops none, and each says what it waited for.
 
-`python tests/parts.py [PART...]` runs the named ones, or all. Of parts that run at a time the first one's output is
-shown as it comes, and the others' when they are over. After each, pytest names its slowest tests, and the last lines
-count every part's tests, its seconds, and the slowest test.
+`python tests/parts.py [PART...]` runs the named ones, or every test. Of parts that run at a time the first one's
+output is shown as it comes, and the others' when they are over. After each, pytest names its slowest tests, and the
+last lines count every part's tests, its seconds, and the slowest test.
 """
 
 from __future__ import annotations
@@ -23,6 +23,17 @@ from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOWEST_SHOWN = 40
+#: Each of its tests is a whole file of other tests, on another Python.
+ON_PYTHON_38 = "tests/test_python38.py"
+#: Files that take minutes, and whose tests share nothing but the API server, which each worker has.
+TEST_BY_TEST = (
+    ON_PYTHON_38,
+    "tests/operator/test_ipu_jobs_apiserver.py",
+    "tests/operator/test_operator_apiserver.py",
+    "tests/operator/test_partitions_apiserver.py",
+)
+#: They share a cluster, and some of them kill its only operator.
+ONE_CLUSTER = "tests/e2e/"
 #: pytest's exit status where it has run everything that it was told to.
 _RAN = (0, 1)
 
@@ -54,10 +65,11 @@ UNITS = Part("units", "not (apiserver or cluster or browser or speech)", 2)
 #: Real pods on a node, a browser and real speech. On a machine without images they take longest.
 CLUSTER = Part("cluster", "cluster or browser or speech", 2, (("local/images", "build", "all"),))
 #: Each worker has an API server of its own. Replicas renew Leases here within seconds, so this part runs alone.
-API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)", 4)
+API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)", 3)
+#: Those of the units that neither train nor start another program: what one runs while one works.
+QUICK = Part("quick", "not (apiserver or cluster or browser or speech or slow)", 2)
 #: Every test is in one part. The parts of a stage run at a time: units compute, and what runs in pods waits.
 STAGES = ((UNITS, CLUSTER), (API_SERVER,))
-PARTS = tuple(part for stage in STAGES for part in stage)
 
 
 @dataclass(frozen=True)
@@ -128,11 +140,10 @@ def read_outcome(part: Part, exit_status: int, seconds: float, report: Path) -> 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(part.name for part in PARTS))
-    asked = parser.parse_args(arguments).parts
-    if unknown := set(asked) - {part.name for part in PARTS}:
-        parser.error(f"no part is named {', '.join(sorted(unknown))}")
-    stages = [[part for part in stage if not asked or part.name in asked] for stage in STAGES]
+    names = [part.name for stage in (*STAGES, (QUICK,)) for part in stage]
+    parser.add_argument("parts", nargs="*", metavar="PART", choices=[*names, []], help=", ".join(names))
+    asked = parser.parse_args(arguments).parts or names[:-1]
+    stages = [[part for part in stage if part.name in asked] for stage in (*STAGES, (QUICK,))]
     with tempfile.TemporaryDirectory() as folder:
         outcomes = [outcome for stage in stages for outcome in run_stage(stage, Path(folder))]
     print("\n".join(outcome.line() for outcome in outcomes))

@@ -61,8 +61,13 @@ def test_tests_run_on_work_in_progress_and_continuous_integration_verifies_what_
 @pytest.mark.parametrize("markers", [some for count in range(6) for some in combinations(MARKERS, count)], ids="-".join)
 def test_every_test_is_in_one_part(markers: tuple[str, ...]) -> None:
     assert "tests/parts.py" in commands_of("test")
-    choosing = [part for part in parts.PARTS if Expression.compile(part.markers).evaluate(lambda name: name in markers)]
+    all_parts = [part for stage in parts.STAGES for part in stage]
+    choosing = [part for part in all_parts if Expression.compile(part.markers).evaluate(lambda name: name in markers)]
     assert len(choosing) == 1
+
+
+def test_what_is_named_to_be_shared_out_is_there() -> None:
+    assert all((ROOT / path).exists() for path in (*parts.TEST_BY_TEST, parts.ONE_CLUSTER))
 
 
 def report_of(cases: str) -> list[str]:
