@@ -66,7 +66,7 @@ UNITS = Part("units", "not (apiserver or cluster or browser or speech)", 2)
 CLUSTER = Part("cluster", "cluster or browser or speech", 2, (("local/images", "build", "all"),))
 #: Each worker has an API server of its own. Replicas renew Leases here within seconds, so this part runs alone.
 API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)", 3)
-#: Those of the units that neither train nor start another program: what one runs while one works.
+#: The units but for the slow ones: what one runs while one works.
 QUICK = Part("quick", "not (apiserver or cluster or browser or speech or slow)", 2)
 #: Every test is in one part. The parts of a stage run at a time: units compute, and what runs in pods waits.
 STAGES = ((UNITS, CLUSTER), (API_SERVER,))

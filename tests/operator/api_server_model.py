@@ -11,6 +11,8 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from run_objects import DONE, time
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import Resource
@@ -27,6 +29,11 @@ def copied(sent: Any) -> Any:
     if isinstance(sent, dict):
         return {key: copied(value) for key, value in sent.items()}
     return [copied(value) for value in sent] if isinstance(sent, list) else sent
+
+
+def seeds(histories: int, *, quick: int) -> list[Any]:
+    """Return the seeds of so many random histories, of which those after the first few are slow tests."""
+    return [seed if seed < quick else pytest.param(seed, marks=pytest.mark.slow) for seed in range(histories)]
 
 
 class Server:

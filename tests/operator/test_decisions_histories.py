@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from api_server_model import seeds
 from job_controller_model import Cluster
 from whisper_finetune_operator.workloads import pods
 
@@ -43,7 +44,7 @@ def _step(cluster: Cluster, exit_codes: list[int], *, chaos: bool) -> None:
         cluster.reconcile(crash_after_status=chaos and cluster.chance.random() < 0.1)
 
 
-@pytest.mark.parametrize("seed", range(HISTORIES))
+@pytest.mark.parametrize("seed", seeds(HISTORIES, quick=20))
 def test_one_at_work_at_a_time_and_an_end_that_stays(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 (no secret)
     cluster = Cluster(chance)
@@ -73,6 +74,7 @@ def test_one_at_work_at_a_time_and_an_end_that_stays(seed: int) -> None:
     assert attempts["started"] <= len(cluster.endings)
 
 
+@pytest.mark.slow
 def test_every_end_that_is_seen_is_counted_once() -> None:
     for seed in range(20):
         cluster = Cluster(random.Random(seed), spec={"retries": 20})  # noqa: S311 (no secret)

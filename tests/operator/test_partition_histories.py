@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api_server_model import Server, held_in_vain, is_at_work, let_back_off_end, partition_of
+from api_server_model import Server, held_in_vain, is_at_work, let_back_off_end, partition_of, seeds
 from replica_model import KINDS, NAMESPACE, OFFERED, Replica
 from run_objects import time
 from specs import MINIMAL
@@ -108,7 +108,7 @@ class History:
         return succeeded and not self.server.of("leases") and not self.sleepers
 
 
-@pytest.mark.parametrize("seed", range(HISTORIES))
+@pytest.mark.parametrize("seed", seeds(HISTORIES, quick=10))
 async def test_never_two_on_one_partition_and_all_come_to_their_end(seed: int) -> None:
     history = History(seed)
     for _ in range(RUNS):
@@ -131,7 +131,7 @@ async def test_never_two_on_one_partition_and_all_come_to_their_end(seed: int) -
     assert history.is_over(), f"{left}, {len(history.server.of('leases'))} partitions are kept"
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20, quick=5))
 async def test_left_in_peace_the_oldest_that_fits_goes_first(seed: int) -> None:
     history = History(seed)
     for _ in range(CALM_STEPS):

@@ -12,6 +12,8 @@ from aiohttp import web
 from operator_process import OperatorProcess, until
 from slow_api_server import SlowApiServer, Trouble, error_event, no_trouble
 
+pytestmark = pytest.mark.slow
+
 Begin = Callable[..., tuple[SlowApiServer, OperatorProcess]]
 LEASE = "whisper-finetune-operator"
 
