@@ -84,7 +84,8 @@ def member_of_sdist(sdist: Path, name: str) -> bytes:
     """Return one file of a source archive, by the end of its path."""
     with tarfile.open(sdist) as archive:
         content = archive.extractfile(only(name, archive.getnames(), sdist))
-        assert content is not None, f"{name} in {sdist} is a file"
+        if content is None:
+            raise DemoError(f"{name} in {sdist} is a folder, and a file is needed")
         return content.read()
 
 

@@ -29,6 +29,7 @@ TIMESTAMPS = 1501
 SECONDS_PER_TIMESTAMP = 0.02
 
 Ranks = Mapping[bytes, int]
+_PAIR = 2
 
 
 def read_ranks(text: bytes) -> Ranks:
@@ -39,7 +40,7 @@ def read_ranks(text: bytes) -> Ranks:
 def merge_of(ranks: Ranks, token: bytes) -> tuple[bytes, bytes]:
     """Return the two parts that `token` was made from: encode it with the earlier merges only."""
     parts = [token[place : place + 1] for place in range(len(token))]
-    while len(parts) > 2:
+    while len(parts) > _PAIR:
         candidates = [ranks.get(left + right, len(ranks)) for left, right in itertools.pairwise(parts)]
         best = candidates.index(min(candidates))
         if candidates[best] >= ranks[token]:

@@ -1,4 +1,4 @@
-"""A server of a test: a program on a port of this machine, which ends with its context."""
+"""A server of a test or of the demo: a program on a port of this machine, which ends with its context."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from cluster.faults import ClusterError
 
 _START_SECONDS = 60
 
@@ -39,11 +41,13 @@ def running(
 def _wait_for(process: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while True:
-        assert process.poll() is None, f"the server has ended: {log.read_text(errors='replace')}"
+        if process.poll() is not None:
+            raise ClusterError(f"the server has ended: {log.read_text(errors='replace')}")
         try:
             socket.create_connection((host, port), timeout=1).close()
         except OSError:
-            assert time.monotonic() < deadline, f"the server does not answer: {log.read_text(errors='replace')}"
+            if time.monotonic() > deadline:
+                raise ClusterError(f"the server does not answer: {log.read_text(errors='replace')}") from None
             time.sleep(0.05)
         else:
             return

@@ -1,4 +1,4 @@
-"""A real S3 server for tests: versitygw, compiled once from its Go module, over a folder of the test."""
+"""A real S3 server for tests and the demo: versitygw, compiled once from its Go module, over a folder of theirs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ObjectStore:
 
     @property
     def filesystem(self) -> Any:
-        """Return the test's own view of it."""
+        """Return a view of it with all rights."""
         return s3fs.S3FileSystem(
             key=self.access_key,
             secret=self.secret_key,
