@@ -10,7 +10,7 @@ import pytest
 from repository import ROOT
 
 MOST_WORDS = 90
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/generate").glob("*.md"))]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("local/**/*.md")])
 _CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 #: A table's line, which holds cells and no paragraph.
 _ROW = re.compile(r"^\|.*$", re.MULTILINE)
@@ -24,7 +24,7 @@ def paragraphs(text: str) -> Iterator[str]:
         yield from _ITEM.split(block)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_paragraph_is_long(page: Path) -> None:
     counted = ((len(each.split()), " ".join(each.split())[:60]) for each in paragraphs(page.read_text("utf-8")))
     assert [(words, begins) for words, begins in counted if words > MOST_WORDS] == []
