@@ -16,7 +16,7 @@ sys.path[1:1] = [str(Path(__file__).resolve().parent.parent / folder) for folder
 import clip_figures  # noqa: E402 -- the line above finds what these import
 import decision_figures  # noqa: E402
 import shape_figures  # noqa: E402
-from figure_bounds import FIGURES, House, broken, table  # noqa: E402
+from figure_bounds import FIGURES, MOST_FUNCTION_LINES, House, broken, table  # noqa: E402
 from source_modules import PACKAGES, read_modules  # noqa: E402
 
 
@@ -49,6 +49,8 @@ def sizes(house: House) -> str:
 
 def lists(house: House) -> Iterable[str]:
     """Yield the names of what counts against a figure, each under its title."""
+    title = f"Functions of more than {MOST_FUNCTION_LINES} lines"
+    yield _titled(title, shape_figures.long_functions(house.modules, MOST_FUNCTION_LINES))
     middle = sorted(house.passes, key=lambda each: len(each.modules))[len(house.passes) // 2]
     yield f"The largest folder: {shape_figures.largest_folder(house.modules)[0]}"
     yield _titled("Imported by one sibling alone", shape_figures.imported_by_one_sibling(house.modules))

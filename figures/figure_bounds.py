@@ -42,9 +42,11 @@ class Figure:
         return value >= self.allowed if self.more_is_better else value <= self.allowed
 
 
+MOST_FUNCTION_LINES = 40
+
 FIGURES = (
     Figure("lines of the longest module", 350, 350, lambda house: max(each.lines for each in house.modules)),
-    Figure("lines of the longest function", 50, 40, lambda house: max(function_lines(house.modules))),
+    Figure("lines of the longest function", 53, MOST_FUNCTION_LINES, lambda house: max(function_lines(house.modules))),
     Figure("modules in the largest folder", 24, 12, lambda house: largest_folder(house.modules)[1]),
     Figure(
         "modules that one sibling alone imports, in a hundred", 22, 10,

@@ -8,13 +8,19 @@ from source_modules import Module, importers
 
 def function_lines(modules: Iterable[Module]) -> list[int]:
     """Return how many lines each function and method has."""
-    return [lines for module in modules for lines in module.function_lines]
+    return [lines for module in modules for _, lines in module.functions]
 
 
 def nine_of_ten(values: Iterable[int]) -> int:
     """Return what nine of ten values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * 9 // 10)]
+
+
+def long_functions(modules: Iterable[Module], most_lines: int) -> list[str]:
+    """Return the functions that have more lines, each by its module, its name and their number."""
+    found = ((module.name, *function) for module in modules for function in module.functions)
+    return [f"{module}.{name} ({lines})" for module, name, lines in found if lines > most_lines]
 
 
 def largest_folder(modules: Sequence[Module]) -> tuple[str, int]:

@@ -23,8 +23,8 @@ class Module:
     name: str
     path: Path
     lines: int
-    #: How many lines each of its functions and methods has.
-    function_lines: tuple[int, ...]
+    #: Its functions and methods, and how many lines each has.
+    functions: tuple[tuple[str, int], ...]
     #: Names of the functions at its top level, without those that begin with an underscore.
     public_functions: tuple[str, ...]
     #: Own modules and packages that it imports, by their names.
@@ -50,16 +50,16 @@ def _read_module(path: Path, source_root: Path) -> Module:
         name=".".join(parts).removesuffix(".__init__"),
         path=path,
         lines=len(text.splitlines()),
-        function_lines=tuple(_function_lines(tree)),
+        functions=tuple(_functions(tree)),
         public_functions=tuple(_public_functions(tree)),
         imports=frozenset(_imports(tree)),
     )
 
 
-def _function_lines(tree: ast.Module) -> Iterator[int]:
+def _functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield (node.end_lineno or node.lineno) - node.lineno + 1
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def _public_functions(tree: ast.Module) -> Iterator[str]:

@@ -52,6 +52,10 @@ def test_functions_within_functions_count_as_their_own(modules: tuple[Module, ..
     assert sorted(shape_figures.function_lines(modules)) == [1, 1, 1, 2, 2, 5]
 
 
+def test_long_functions_are_named_with_their_lines(modules: tuple[Module, ...]) -> None:
+    assert shape_figures.long_functions(modules, 2) == ["whole.cellar.start (5)"]
+
+
 def test_who_has_one_sibling_alone_is_named_and_who_is_imported_from_elsewhere_is_not(
     modules: tuple[Module, ...],
 ) -> None:
