@@ -35,7 +35,7 @@ _BOUNDS = {
 }
 _API_TEXT = """# The WhisperFineTune object
 
-Generated from `crds/whisper_finetune_api` by `make generate`; the same types make the CRD, so
+Generated from `crds/whisper_finetune_api` by `make generate`. The same types make the CRD, so
 `kubectl explain wft.spec` says the same.
 
 ## Spec
@@ -79,7 +79,7 @@ the code of `cpu`, which no GPU has run yet.
 
 A run's labels `kueue.x-k8s.io/queue-name`, `priority-class` and `max-exec-time-seconds` go to its Job. While Kueue
 keeps the Job suspended the run is `Queued`, the message names the queue, and a changed `queue-name` moves the Job. What
-Kueue takes back saves a checkpoint, costs no retry, and goes on when it is admitted again; the condition `Admitted`
+Kueue takes back saves a checkpoint, costs no retry, and goes on when it is admitted again. The condition `Admitted`
 says whether it is.
 
 Queues that send Jobs to other clusters (MultiKueue) are not supported: progress and result are read from the pod, so
