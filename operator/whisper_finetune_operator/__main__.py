@@ -31,7 +31,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         settings = read_settings(arguments, environment)
         logs.write_json_lines(settings.log_level)
-        offered = runtimes.load(settings.runtimes)
+        offered = runtimes.load_runtimes(settings.runtimes)
         access = connection.find_access(settings.kubeconfig)
         asyncio.run(_run(settings, offered, access))
     except (SettingsError, RuntimesError) as problem:

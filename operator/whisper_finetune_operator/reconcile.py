@@ -80,7 +80,7 @@ class Reconciler:
             decision = await self._once(run)
             if decision:
                 self._metrics.reconciles.labels("done").inc()
-                return decision.recheck_seconds
+                return decision.requeue_seconds
         raise ConflictError("the run's objects change while they are looked at")
 
     def report_failure(self, uid: str, problem: Exception, again_seconds: float) -> None:
@@ -154,7 +154,7 @@ class Reconciler:
     async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
         self._cache.put_run(await self._cluster.apply_status(run, status))
         before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
-        announcement = announcements.announce(before, status)
+        announcement = announcements.announce_change(before, status)
         if announcement:
             self._poster.post(run, announcement)
             logger.info("%s: %s", announcement.reason, announcement.note, extra=about(run))

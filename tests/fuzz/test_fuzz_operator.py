@@ -77,7 +77,7 @@ def test_runtimes_file(tmp_path: Path) -> None:
     def load(content: bytes) -> None:
         file.write_bytes(content)
         try:
-            offered = runtimes.load(file)
+            offered = runtimes.load_runtimes(file)
         except RuntimesError as refused:
             said = str(refused)
         else:
@@ -102,4 +102,4 @@ def test_no_depth_and_no_length_is_too_much(tmp_path: Path, piece: bytes) -> Non
         read_answer(long, UID)
     (tmp_path / "runtimes.yaml").write_bytes(long[:20_000])
     with pytest.raises(RuntimesError):
-        runtimes.load(tmp_path / "runtimes.yaml")
+        runtimes.load_runtimes(tmp_path / "runtimes.yaml")

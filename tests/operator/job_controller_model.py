@@ -41,7 +41,7 @@ class Cluster:
     most_at_work: int = 0
 
     def at_work(self) -> list[KubernetesObject]:
-        return [pod for pod in self.pods if not pods.read(pod).ended]
+        return [pod for pod in self.pods if not pods.read_pod(pod).ended]
 
     def tell_operator(self, *, all_of_it: bool = False) -> None:
         """Jobs and pods come by separate watches: either may lag."""
@@ -58,27 +58,27 @@ class Cluster:
             self._collect_in_foreground()
         if self.job is None or job is None or "conditions" in job["status"] or "deletionTimestamp" in job["metadata"]:
             return
-        own = [pod for pod in self.pods if pods.read(pod).owner_uid == job["metadata"]["uid"]]
+        own = [pod for pod in self.pods if pods.read_pod(pod).owner_uid == job["metadata"]["uid"]]
         if not job["spec"].get("suspend"):
             job["status"].setdefault("startTime", time(self.seconds))
         for pod in own:
             self._count(job, pod)
         if "conditions" in job["status"] or self._end_by_deadline(job, own):
             return
-        newest_end = max((pods.read(pod).finished_at or START for pod in own), default=START)
+        newest_end = max((pods.read_pod(pod).finished_at or START for pod in own), default=START)
         backing_off = own and (run_objects.at(self.seconds) - newest_end).total_seconds() < _BACK_OFF_SECONDS
         if job["spec"].get("suspend"):
-            let_go = [pod for pod in own if not pods.read(pod).ended]
+            let_go = [pod for pod in own if not pods.read_pod(pod).ended]
             # The controller takes its finalizer off before it deletes them: it counts no end of theirs.
             self.counted.update(pod["metadata"]["name"] for pod in let_go)
             self._delete(let_go)
             job["status"].pop("startTime", None)
-        elif all(pods.read(pod).ended for pod in own) and not backing_off:
+        elif all(pods.read_pod(pod).ended for pod in own) and not backing_off:
             self.pods_made += 1
             self.pods.append(run_objects.pod(self.seconds, job_uid=job["metadata"]["uid"]))
 
     def _count(self, job: KubernetesObject, raw: KubernetesObject) -> None:
-        pod = pods.read(raw)
+        pod = pods.read_pod(raw)
         if not pod.ended or pod.name in self.counted:
             return
         self.counted.add(pod.name)
@@ -98,13 +98,13 @@ class Cluster:
         if "activeDeadlineSeconds" not in job["spec"] or job["spec"].get("suspend"):
             return False
         self._delete(own)
-        if all(pods.read(pod).ended for pod in own):
+        if all(pods.read_pod(pod).ended for pod in own):
             job["status"]["conditions"] = [job_failed(self.seconds, "DeadlineExceeded")]
         return True
 
     def _collect_in_foreground(self) -> None:
         self._delete(self.pods)
-        self.pods = [pod for pod in self.pods if not pods.read(pod).ended]
+        self.pods = [pod for pod in self.pods if not pods.read_pod(pod).ended]
         if not self.pods:
             self.job = None
 
@@ -115,16 +115,16 @@ class Cluster:
     def collect_orphans(self) -> None:
         """Pods of a Job that is gone are deleted, and go once they have ended."""
         owner = self.job["metadata"]["uid"] if self.job else None
-        orphans = [pod for pod in self.pods if pods.read(pod).owner_uid != owner]
+        orphans = [pod for pod in self.pods if pods.read_pod(pod).owner_uid != owner]
         self._delete(orphans)
-        gone = [pod for pod in orphans if pods.read(pod).ended and self.chance.random() < 0.5]
+        gone = [pod for pod in orphans if pods.read_pod(pod).ended and self.chance.random() < 0.5]
         self.pods = [pod for pod in self.pods if pod not in gone]
 
     # the kubelet
 
     def run_pods(self, exit_codes: list[int]) -> None:
         for place, raw in enumerate(self.pods):
-            pod = pods.read(raw)
+            pod = pods.read_pod(raw)
             if pod.ended:
                 continue
             started = round(((pod.started_at or START) - START).total_seconds())

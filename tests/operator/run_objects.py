@@ -24,7 +24,7 @@ CHILD = names.child_name(NAME, UID)
 #: When the run was created; every other time is told in seconds from here.
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 SHA256 = "ab" * 32
-RUNTIMES: Runtimes = runtimes.load(ROOT / "docs" / "examples" / "runtimes.yaml")
+RUNTIMES: Runtimes = runtimes.load_runtimes(ROOT / "docs" / "examples" / "runtimes.yaml")
 
 BASELINE = {"wer": "47.70", "normalizedWer": "28.00"}
 RESULT = {"wer": "41.80", "normalizedWer": "21.60", "differenceLow": "-9.10", "differenceHigh": "-3.90"}

@@ -9,7 +9,7 @@ from run_objects import DONE, at, complete, ended, job, not_yet_over, pod, runni
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import accounting, interruptions
-from whisper_finetune_operator.deciding.accounting import Tally
+from whisper_finetune_operator.deciding.accounting import AttemptCounts
 from whisper_finetune_operator.workloads import job_kind, pods
 
 NEW = WhisperFineTuneStatus()
@@ -20,19 +20,19 @@ def count(
     shown: tuple[dict[str, Any], ...],
     owner: dict[str, Any] | None = None,
     seconds: float = 4000,
-) -> Tally:
+) -> AttemptCounts:
     live = job_kind.read_job(owner) if owner else None
-    return accounting.count(previous, tuple(map(pods.read, shown)), live, at(seconds))
+    return accounting.count_attempts(previous, tuple(map(pods.read_pod, shown)), live, at(seconds))
 
 
-def written(tally: Tally) -> WhisperFineTuneStatus:
+def written(tally: AttemptCounts) -> WhisperFineTuneStatus:
     """Return the status that a tally leaves."""
     return WhisperFineTuneStatus(
         attempts=tally.attempts, pod_name=tally.pod_name, running_seconds=tally.running_seconds
     )
 
 
-def totals(tally: Tally) -> tuple[int, int, int, int, int]:
+def totals(tally: AttemptCounts) -> tuple[int, int, int, int, int]:
     """Return started, failed, out of memory, unreadable, and seconds."""
     attempts = tally.attempts
     return (
@@ -121,7 +121,7 @@ def test_pods_that_go_one_by_one_are_not_forgotten_and_not_counted_again() -> No
     first = count(NEW, (ended(2, 5, 15, 1), ended(30, 35, 45, 1)), job())
     later = count(written(first), (ended(30, 35, 45, 1), running(60, 65)), job())
     assert totals(later) == (3, 2, 0, 0, 20)
-    assert later.pod_name == pods.read(running(60, 65)).name
+    assert later.pod_name == pods.read_pod(running(60, 65)).name
     last = count(written(later), (), job())
     assert totals(last) == totals(later)
     assert last.pod_name == later.pod_name
@@ -145,7 +145,7 @@ def test_an_attempt_whose_node_went_ran_for_as_long_as_is_known(changes: dict[st
     ("times", "minutes"), [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (5, 4), (8, 32), (9, 60), (10, 60), (200, 60)]
 )
 def test_what_is_stopped_again_and_again_in_vain_waits_ever_longer(times: int, minutes: int) -> None:
-    assert interruptions.wait_after(times) == timedelta(minutes=minutes)
+    assert interruptions.wait_after_interruptions(times) == timedelta(minutes=minutes)
 
 
 def test_an_attempt_whose_pod_outlasts_it_counts_once() -> None:

@@ -6,13 +6,13 @@ import pytest
 
 from run_scenarios import CREATED, JOB, POD, PREPARING, SCENARIOS, TRAINING, Moment, Scenario, tell
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator.deciding.announcements import Announcement, announce
+from whisper_finetune_operator.deciding.announcements import Announcement, announce_change
 
 
 def heard(*moments: Moment) -> list[tuple[str, str]]:
     """Return the Events of a story by type and reason."""
     statuses = [WhisperFineTuneStatus(), *(decision.status for _, decision in tell(moments))]
-    announced = [announce(before, after) for before, after in itertools.pairwise(statuses)]
+    announced = [announce_change(before, after) for before, after in itertools.pairwise(statuses)]
     return [(each.type, each.reason) for each in announced if each]
 
 
@@ -45,8 +45,8 @@ def test_troubles_are_warnings(story: str, expected: tuple[str, str]) -> None:
 def test_every_event_says_something_short_enough(scenario: Scenario) -> None:
     status = WhisperFineTuneStatus()
     for _, decision in tell(scenario.moments):
-        announced = announce(status, decision.status)
-        assert announce(decision.status, decision.status) is None
+        announced = announce_change(status, decision.status)
+        assert announce_change(decision.status, decision.status) is None
         if announced:
             assert isinstance(announced, Announcement)
             assert 0 < len(announced.note) <= 1024

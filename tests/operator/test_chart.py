@@ -361,7 +361,7 @@ class TestRendering:
         rendered = render({"defaultRuntime": None, "runtimes": offered, "settings": {"workers": 2000000}})
         file = tmp_path / "runtimes.yaml"
         file.write_text(rendered["ConfigMap", f"{RELEASE}-runtimes"]["data"]["runtimes.yaml"])
-        assert runtimes.load(file).runtimes[0].security.run_as_user == 1000660000
+        assert runtimes.load_runtimes(file).runtimes[0].security.run_as_user == 1000660000
         environment = {each["name"]: each.get("value", "") for each in container(rendered)["env"]}
         assert read_settings(container(rendered)["args"], environment).workers == 2000000
 
@@ -383,7 +383,7 @@ class TestRendering:
         rendered = render(EVERYTHING)
         file = tmp_path / "runtimes.yaml"
         file.write_text(rendered["ConfigMap", f"{RELEASE}-runtimes"]["data"]["runtimes.yaml"])
-        offered = runtimes.load(file)
+        offered = runtimes.load_runtimes(file)
         assert [runtime.name for runtime in offered.runtimes] == ["pod16"]
         assert offered.runtimes[0].resources.limits == {"cpu": "2", "memory": "6Gi"}
         operator = container(rendered)
@@ -395,7 +395,7 @@ class TestRendering:
     def test_the_default_runtimes_are_such_as_the_operator_takes(self, tmp_path: Path) -> None:
         file = tmp_path / "runtimes.yaml"
         file.write_text(render()["ConfigMap", f"{RELEASE}-runtimes"]["data"]["runtimes.yaml"])
-        assert runtimes.load(file).default_runtime == "cpu"
+        assert runtimes.load_runtimes(file).default_runtime == "cpu"
 
     def test_changed_runtimes_restart_the_operator(self) -> None:
         changed = {"runtimes": [{"name": "cpu", "accelerator": "cpu", "image": "another:1"}]}

@@ -80,7 +80,7 @@ def test_a_story_comes_to_its_end(scenario: Scenario) -> None:
     assert (decision.status.state or "", told.get("reason", "")) == (scenario.state, scenario.reason)
     assert scenario.says in told.get("message", "")
     assert tuple(map(described, decision.actions)) == scenario.actions
-    assert (decision.recheck_seconds is not None) == scenario.rechecks
+    assert (decision.requeue_seconds is not None) == scenario.rechecks
 
 
 def again(world: World, decision: Decision, hours: int = 0) -> Decision:
@@ -112,7 +112,7 @@ def test_each_object_is_read_once_in_a_decision(scenario: Scenario, monkeypatch:
         monkeypatch.setattr(module, reader, read_and_count)
 
     shown = tell(scenario.moments)[-1][0]
-    for module, reader in ((pods, "read"), (results, "read_last_words"), (kinds, "read_workload")):
+    for module, reader in ((pods, "read_pod"), (results, "read_last_words"), (kinds, "read_workload")):
         counted(module, reader)
     decisions.decide(shown, RUNTIMES)
     assert {count for _, count in read.most_common()} <= {1}
@@ -121,7 +121,7 @@ def test_each_object_is_read_once_in_a_decision(scenario: Scenario, monkeypatch:
 @every_scenario
 def test_time_alone_changes_nothing_that_was_not_announced(scenario: Scenario) -> None:
     for world, decision in tell(scenario.moments):
-        if decision.recheck_seconds is None:
+        if decision.requeue_seconds is None:
             assert not again(world, decision, hours=5).changed
 
 
@@ -240,11 +240,11 @@ def test_whatever_meets_a_run_is_safe(status: dict[str, Any]) -> None:
         kinds = {type(action) for action in decision.actions}
         if actions.CreateWorkload in kinds:
             assert workload is None
-            assert all(pods.read(pod).ended for pod in shown)
+            assert all(pods.read_pod(pod).ended for pod in shown)
             assert not over
             assert not suspend
         if over:
             assert decision.status.state == status["state"]
         if decision.status.state == "Failed" and not over:
-            assert all(pods.read(pod).ended for pod in shown)
+            assert all(pods.read_pod(pod).ended for pod in shown)
             assert workload is None or actions.EndWorkload not in kinds

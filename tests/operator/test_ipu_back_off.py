@@ -23,10 +23,10 @@ def test_it_doubles_up_to_six_minutes(attempts: int, seconds: int) -> None:
 def test_the_next_attempt_waits_and_the_status_does_not_count_down() -> None:
     over = (as_ipu_job(seconds, ipu_job(), (ended_worker(3, 1),)) for seconds in (52, 57.5, 60))
     soon, later, then = (decision for _, decision in tell((as_ipu_job(1), IPU_JOB, AT_WORK, *over))[-3:])
-    assert [(each.actions, each.recheck_seconds) for each in (soon, later)] == [((), 8), ((), 2.5)]
+    assert [(each.actions, each.requeue_seconds) for each in (soon, later)] == [((), 8), ((), 2.5)]
     assert [each.changed for each in (soon, later, then)] == [True, False, False]
     assert [type(action) for action in then.actions] == [DeleteWorkload]
-    assert then.recheck_seconds is None
+    assert then.requeue_seconds is None
 
 
 def test_what_was_stopped_from_outside_goes_on_at_once() -> None:
@@ -36,7 +36,7 @@ def test_what_was_stopped_from_outside_goes_on_at_once() -> None:
 
 def test_the_next_attempt_after_a_pod_that_vanished_waits_as_long_after_it_was_made() -> None:
     waits, goes = (tell((as_ipu_job(1), IPU_JOB, AT_WORK, as_ipu_job(at, ipu_job())))[-1][1] for at in (12, 13))
-    assert (waits.actions, waits.recheck_seconds) == ((), 1)
+    assert (waits.actions, waits.requeue_seconds) == ((), 1)
     assert [type(action) for action in goes.actions] == [DeleteWorkload]
 
 

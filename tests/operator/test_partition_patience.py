@@ -4,5 +4,5 @@ from whisper_finetune_operator.deciding import partition_patience
 
 
 def test_the_wait_grows_to_an_hour() -> None:
-    waits = [partition_patience.back_off_after(times).total_seconds() / 60 for times in (1, 2, 3, 4, 5, 1000)]
+    waits = [partition_patience.partition_back_off(times).total_seconds() / 60 for times in (1, 2, 3, 4, 5, 1000)]
     assert waits == [5, 10, 20, 40, 60, 60]

@@ -13,7 +13,7 @@ CPU = "runtimes: [{name: cpu, accelerator: cpu, image: trainer"
 
 
 def test_the_example_offers_every_kind() -> None:
-    loaded = runtimes.load(EXAMPLE)
+    loaded = runtimes.load_runtimes(EXAMPLE)
     assert [runtime.name for runtime in loaded.runtimes] == ["cpu", "gpu", "pod16", "eidf", "c600"]
     cpu = loaded.named("cpu")
     assert cpu is not None
@@ -23,7 +23,7 @@ def test_the_example_offers_every_kind() -> None:
 
 
 def test_a_runtime_is_open_to_all_namespaces_or_to_those_it_names() -> None:
-    loaded = runtimes.load(EXAMPLE)
+    loaded = runtimes.load_runtimes(EXAMPLE)
     assert [runtime.name for runtime in loaded.runtimes if runtime.open_to("elsewhere")] == [
         "cpu",
         "c600",
@@ -46,16 +46,16 @@ def test_a_runtime_with_rights_on_the_node_names_its_namespaces(tmp_path: Path, 
     file = tmp_path / "runtimes.yaml"
     file.write_text(f"{CPU}, {right}}}]", encoding="utf-8")
     with pytest.raises(RuntimesError, match=r"rights on the node: cpu \(.*name the namespaces .* or write .*for all"):
-        runtimes.load(file)
+        runtimes.load_runtimes(file)
     for namespaces, is_open in (("speech", True), ("'*'", True), ("other", False)):
         file.write_text(f"{CPU}, {right}, namespaces: [{namespaces}]}}]", encoding="utf-8")
-        assert runtimes.load(file).runtimes[0].open_to("speech") is is_open
+        assert runtimes.load_runtimes(file).runtimes[0].open_to("speech") is is_open
 
 
 def test_a_runtime_without_rights_on_the_node_is_open_to_all(tmp_path: Path) -> None:
     file = tmp_path / "runtimes.yaml"
     file.write_text(f"{CPU}, modelCache: {{persistentVolumeClaim: {{claimName: hub}}}}}}]", encoding="utf-8")
-    assert runtimes.load(file).runtimes[0].open_to("anywhere")
+    assert runtimes.load_runtimes(file).runtimes[0].open_to("anywhere")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, says: str) -> Non
     file = tmp_path / "runtimes.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(RuntimesError) as error:
-        runtimes.load(file)
+        runtimes.load_runtimes(file)
     assert says in str(error.value)
     assert str(error.value).startswith(f"runtimes file {file}")
     assert "\n" not in str(error.value)
@@ -130,7 +130,7 @@ def pool(name: str, host: str, *, server: str = "", port: int = 8090) -> str:
 def test_two_pools_may_name_one_partition_or_two_servers(tmp_path: Path, pools: tuple[str, ...]) -> None:
     file = tmp_path / "runtimes.yaml"
     file.write_text(f"runtimes: [{', '.join(pools)}]", encoding="utf-8")
-    runtimes.load(file)
+    runtimes.load_runtimes(file)
 
 
 @pytest.mark.parametrize(
@@ -146,19 +146,19 @@ def test_a_partition_that_may_be_one_or_two_is_refused(tmp_path: Path, pools: tu
     file = tmp_path / "runtimes.yaml"
     file.write_text(f"runtimes: [{', '.join(pools)}]", encoding="utf-8")
     with pytest.raises(RuntimesError, match=r"partition p4 stands .* give each pool the name of its own in server"):
-        runtimes.load(file)
+        runtimes.load_runtimes(file)
 
 
 def test_the_port_stands_apart_from_the_host(tmp_path: Path) -> None:
     file = tmp_path / "runtimes.yaml"
     file.write_text(f"runtimes: [{pool('a', 'vipu.example:8090')}]", encoding="utf-8")
     with pytest.raises(RuntimesError, match="write the port as apiPort"):
-        runtimes.load(file)
+        runtimes.load_runtimes(file)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RuntimesError, match=r"nowhere\.yaml cannot be read: No such file"):
-        runtimes.load(tmp_path / "nowhere.yaml")
+        runtimes.load_runtimes(tmp_path / "nowhere.yaml")
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [("10Gi", 10 * 2**30), ("500m", 0.5), ("2", 2), ("1.5", 1.5), ("2M", 2_000_000), ("3Ki", 3072), ("1Ti", 2**40)],
 )
 def test_quantities_are_read_as_kubernetes_means_them(quantity: str, number: float) -> None:
-    assert quantities.parse(quantity) == number
+    assert quantities.parse_quantity(quantity) == number

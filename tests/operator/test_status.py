@@ -202,7 +202,7 @@ def test_what_a_failed_attempt_reached_stays_when_the_next_knows_less() -> None:
 @pytest.mark.parametrize(("beside", "says"), [(None, "; the next attempt starts about"), ("istio-proxy", "")])
 def test_the_next_attempt_has_a_time_where_nothing_else_keeps_the_pod(beside: str | None, says: str) -> None:
     pods = (not_yet_over(ended(2, 5, 65, 1), beside=beside),)
-    told = conditions.find(last_status(CREATED, JOB, Moment(70, job(), pods)).conditions, "Succeeded")
+    told = conditions.condition_of(last_status(CREATED, JOB, Moment(70, job(), pods)).conditions, "Succeeded")
     assert told is not None
     assert told.message.partition("retries left: 2")[2].startswith(says)
     assert ("about" in told.message) == bool(says)
@@ -268,16 +268,16 @@ def test_a_finished_run_follows_in_observed_generation_alone() -> None:
     ],
 )
 def test_everything_of_a_run_lies_in_its_folder(uri: str, folder: str) -> None:
-    assert results.folder(Run.from_object(run_object({"output.uri": uri}))) == folder
+    assert results.folder_of_run(Run.from_object(run_object({"output.uri": uri}))) == folder
 
 
 def test_a_repositorys_model_lies_at_its_root() -> None:
     ending = TrainingResult(model=ReportedModel(path="model", sha256="ab" * 32, step=1))
-    found = results.model(ending, "hf://team/whisper-it")
+    found = results.written_model(ending, "hf://team/whisper-it")
     assert found is not None
     assert found.uri == "hf://team/whisper-it"
 
 
 def test_messages_are_one_printable_line_that_the_api_takes() -> None:
-    assert conditions.condition_message("a\tb\n\x1b[31mred\x00 \u2603") == "a b [31mred \u2603"
-    assert len(conditions.condition_message("word " * 1000)) == 1024
+    assert conditions.one_line("a\tb\n\x1b[31mred\x00 \u2603") == "a b [31mred \u2603"
+    assert len(conditions.one_line("word " * 1000)) == 1024

@@ -47,7 +47,7 @@ def condition(decision: Decision, kind: str = "Succeeded") -> Condition:
 
 def test_a_finished_run_of_a_newer_operator_is_left_as_it_is() -> None:
     decision = look(changed(SUCCEEDED))
-    assert (decision.changed, decision.actions, decision.recheck_seconds) == (False, (), None)
+    assert (decision.changed, decision.actions, decision.requeue_seconds) == (False, (), None)
     (remark,) = decision.remarks
     assert "gpuHours: not known to this version" in remark
     assert "progress.clipsPerSecond: not known to this version" in remark

@@ -183,7 +183,7 @@ def test_caches_are_mounted_where_the_libraries_look() -> None:
 
 
 def test_the_example_runtimes_are_the_ones_the_tests_use() -> None:
-    assert runtimes.load(ROOT / "docs" / "examples" / "runtimes.yaml") == RUNTIMES
+    assert runtimes.load_runtimes(ROOT / "docs" / "examples" / "runtimes.yaml") == RUNTIMES
 
 
 DISKS: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -141,7 +141,7 @@ def wait_for(holds_true: Callable[[], bool], seconds: float = 30) -> None:
 @pytest.mark.parametrize("end", ENDS)
 def test_the_job_controller_reads_an_end_as_the_operator_does(api: client.ApiClient, end: str) -> None:
     pod, meaning = ENDS[end]
-    assert endings.meaning(pods.read(pod), job_kind.read_job(run_objects.job())) is meaning
+    assert endings.meaning_of_end(pods.read_pod(pod), job_kind.read_job(run_objects.job())) is meaning
     job = RealJob(api, end)
     job.end_pod(pod["status"])
     if meaning in (Meaning.RESULT, Meaning.UNREADABLE):
@@ -173,8 +173,8 @@ def test_the_job_controller_counts_no_end_under_a_suspended_job_and_nor_does_the
         wait_for(lambda: datetime.now(UTC) - job.pods()[0].metadata.creation_timestamp > timedelta(seconds=2))
         job.resume()
     job.end_pod(run_objects.ended(2, 5, 9, exit_code, "no JSON")["status"])
-    shown = pods.read(_raw(api, job.pods()[0]))
-    assert endings.meaning(shown, job.read()) is Meaning.INTERRUPTED
+    shown = pods.read_pod(_raw(api, job.pods()[0]))
+    assert endings.meaning_of_end(shown, job.read()) is Meaning.INTERRUPTED
     client.CoreV1Api(api).delete_namespaced_pod(first, NAMESPACE, grace_period_seconds=0)
     if not resumed_first:
         job.resume()

@@ -108,7 +108,7 @@ def test_what_the_trainer_before_cannot_do_waits(previous: Path) -> None:
     ((code, reason, message),) = ask_previous(previous, ("trainer_reads_config", sent))
     says = {"stage": "Preparing", "reason": reason, "message": message}
     pod = ended(2, 5, 6, code, says)
-    assert endings.meaning(pods.read(pod), None) is Meaning.MISMATCH
+    assert endings.meaning_of_end(pods.read_pod(pod), None) is Meaning.MISMATCH
     over = job(job_failed(7, "PodFailurePolicy", f"Container trainer failed with exit code {code} matching"))
     decided = decisions.decide(world(run_object(), 8, job=over, pods=(pod,)), RUNTIMES)
     (told,) = [each for each in decided.status.conditions if each.type == "Succeeded"]

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
 #: How often a partition of a run that is gone is looked at while something of the run is left.
-LEFTOVERS_RECHECK_SECONDS = 10.0
+LEFTOVERS_REQUEUE_SECONDS = 10.0
 
 
 class PartitionCluster:
@@ -133,9 +133,9 @@ class PartitionActor:
         for lease in filter(self._leases.can_judge, leases):
             self._require_leadership()
             if await self._is_left(lease):
-                return LEFTOVERS_RECHECK_SECONDS
+                return LEFTOVERS_REQUEUE_SECONDS
             self._require_leadership()
-            for action in giving_back.of([lease]):
+            for action in giving_back.give_back([lease]):
                 await self.give_back(action)
         return None
 

@@ -25,7 +25,7 @@ _LONG_WORK = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Tally:
+class AttemptCounts:
     """The attempts so far."""
 
     attempts: Attempts
@@ -36,17 +36,19 @@ class Tally:
     #: Whether some of these were stopped from outside.
     interrupted: bool = False
 
-    def forgiven(self) -> "Tally":
+    def forgiven(self) -> "AttemptCounts":
         """Return the same without interruptions in vain."""
         return replace(self, attempts=self.attempts.model_copy(update={"interrupted_in_vain": 0}))
 
 
-def count(previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload | None, now: datetime) -> Tally:
+def count_attempts(
+    previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload | None, now: datetime
+) -> AttemptCounts:
     """Return the totals; `pods` are the run's own, oldest first, `job` its live workload."""
     before = previous.attempts or Attempts()
     until = timestamps.parse_time(before.counted_until) if before.counted_until else None
     added = tuple(pod for pod in pods if pod.over and _is_after(pod.created, until) and not _is_open(pod, job))
-    meanings = [endings.meaning(pod, job) for pod in added]
+    meanings = [endings.meaning_of_end(pod, job) for pod in added]
     complete = job if job and job.end and job.end.type == "Complete" else None
     completing = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
     result_lost = complete is not None and not completing and _is_overdue(complete, until, now)
@@ -67,7 +69,7 @@ def count(previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload 
         counted_until=_newest(until, *(pod.created for pod in added), _end_of(closed), vanished),
         seen_until=timestamps.render_time(seen[-1].created) if seen else before.seen_until,
     )
-    return Tally(
+    return AttemptCounts(
         attempts=attempts,
         pod_name=seen[-1].name if seen else previous.pod_name,
         running_seconds=(previous.running_seconds or 0) + sum(_seconds(pod, now) for pod in added),
@@ -116,7 +118,7 @@ def _is_open(pod: Pod, job: Workload | None) -> bool:
     """Return whether what is to come decides how this pod is counted: the Job's end at once, or a newer operator."""
     if endings.awaits_operator(pod):
         return True
-    unreadable = endings.meaning(pod, job) is Meaning.UNREADABLE
+    unreadable = endings.meaning_of_end(pod, job) is Meaning.UNREADABLE
     return (
         unreadable
         and job is not None

@@ -20,7 +20,7 @@ class Announcement:
     note: str
 
 
-def announce(before: WhisperFineTuneStatus, after: WhisperFineTuneStatus) -> Announcement | None:
+def announce_change(before: WhisperFineTuneStatus, after: WhisperFineTuneStatus) -> Announcement | None:
     """Return the Event of a change of state or reason; None for anything else, such as progress."""
     reason, message = _reason_and_message(after)
     if after.state is None or (before.state, _reason_and_message(before)[0]) == (after.state, reason):

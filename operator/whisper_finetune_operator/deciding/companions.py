@@ -14,7 +14,7 @@ from whisper_finetune_operator.workloads.pods import Pod
 _PATIENCE = timedelta(seconds=30)
 
 
-def seconds_left(pods: Iterable[Pod], now: datetime) -> float:
+def sidecar_seconds_left(pods: Iterable[Pod], now: datetime) -> float:
     """Return for how long pods that have not ended are left to do so by themselves.
 
     None at all where a trainer is at work, for ever where nothing but a trainer that has ended is in them.

@@ -25,7 +25,7 @@ _TABLE: dict[State, tuple[ConditionStatus, ...]] = {
 }
 
 
-def build(
+def build_conditions(
     phase: Phase,
     previous: tuple[Condition, ...],
     *,
@@ -60,17 +60,17 @@ def build(
     )
 
 
-def find(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
+def condition_of(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
     """Return the condition of that type, or None."""
     return next((condition for condition in conditions if condition.type == kind), None)
 
 
-def observe(previous: tuple[Condition, ...], generation: int) -> tuple[Condition, ...]:
+def observe_conditions(previous: tuple[Condition, ...], generation: int) -> tuple[Condition, ...]:
     """Return the conditions of a finished run at a later generation of its spec."""
     return tuple(condition.model_copy(update={"observed_generation": generation}) for condition in previous)
 
 
-def condition_message(message: str) -> str:
+def one_line(message: str) -> str:
     """Return a message as a condition or an Event takes it: one line, nothing unprintable, at most 1,024 characters."""
     line = " ".join(reading.printable_text(message).split())
     return line if len(line) <= _MESSAGE_MAX_LENGTH else f"{line[: _MESSAGE_MAX_LENGTH - 1]}…"
@@ -79,5 +79,5 @@ def condition_message(message: str) -> str:
 def _words(kind: str, status: ConditionStatus, phase: Phase) -> dict[str, str]:
     """Return reason and message: the phase's own where the condition tells it, else the state's bare name."""
     if kind == "Succeeded" or status in ("Unknown", "False" if kind == "Admitted" else "True"):
-        return {"reason": phase.reason, "message": condition_message(phase.message)}
+        return {"reason": phase.reason, "message": one_line(phase.message)}
     return {"reason": phase.state}

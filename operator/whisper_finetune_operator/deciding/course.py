@@ -10,7 +10,7 @@ from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
 
 #: How often a cause is looked at that no watch tells of, such as an object of somebody else's.
-UNWATCHED_RECHECK_SECONDS = 30.0
+UNWATCHED_REQUEUE_SECONDS = 30.0
 #: What is refused is asked for again after a third of the time that it has been refused, within these.
 FIRST_RETRY_SECONDS = 30.0
 LAST_RETRY_SECONDS = 600.0
@@ -23,19 +23,19 @@ def retry_seconds(refused: timedelta, run_uid: str, *, last_seconds: float = LAS
 
 
 @dataclass(frozen=True)
-class Course:
+class NextStep:
     """The phase to show, the actions, and when to look again."""
 
     phase: Phase
     actions: tuple[Action, ...] = ()
-    recheck_seconds: float | None = None
+    requeue_seconds: float | None = None
     #: Of a run that has no workload.
     plan: TrainingPlan | None = None
     #: Of a run that gave its partition back without having used it.
     back_off: PartitionBackOff | None = None
 
-    def rechecked(self, seconds: float | None) -> "Course":
+    def requeued_within(self, seconds: float | None) -> "NextStep":
         """Return the course, looked at again after so many seconds at the latest."""
-        if seconds is None or (self.recheck_seconds is not None and self.recheck_seconds <= seconds):
+        if seconds is None or (self.requeue_seconds is not None and self.requeue_seconds <= seconds):
             return self
-        return replace(self, recheck_seconds=seconds)
+        return replace(self, requeue_seconds=seconds)

@@ -29,7 +29,7 @@ class Decision:
     changed: bool
     actions: tuple[Action, ...] = ()
     #: Look again after this time although nothing may have changed by then.
-    recheck_seconds: float | None = None
+    requeue_seconds: float | None = None
     #: What of the status and of trainers' last words is not understood, for the log.
     remarks: tuple[str, ...] = ()
 
@@ -47,44 +47,44 @@ def _decide(world: World, facts: Facts, runtimes: Runtimes) -> Decision:
         # Its children go with it, by their owner references.
         return Decision(previous, changed=False, actions=facts.giving_back)
     if facts.is_over:
-        understood = conditions.find(previous.conditions, "Succeeded") is not None
+        understood = conditions.condition_of(previous.conditions, "Succeeded") is not None
         # Written anew without it, the run would begin again.
-        return _finished(facts, status.observe(previous, run.generation) if understood else previous)
-    seen = situation.read(world, facts)
-    last_words = (pod.last_words.remark for pod in seen.tally.added)
+        return _finished(facts, status.observe_status(previous, run.generation) if understood else previous)
+    seen = situation.read_situation(world, facts)
+    last_words = (pod.last_words.remark for pod in seen.counts.added)
     remarks = tuple(f"termination message: {remark}" for remark in last_words if remark)
     return replace(_decide_course(facts, seen, runtimes), remarks=remarks)
 
 
 def _decide_course(facts: Facts, seen: Situation, runtimes: Runtimes) -> Decision:
-    final = finals.find(seen)
+    final = finals.final_phase(seen)
     if final and (final.state == "Succeeded" or not _could_go_on(seen, final)):
         derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
         return _finished(facts, derived)
-    course = under_way.end(seen, final) if final else under_way.find(seen, runtimes)
+    course = under_way.end_run(seen, final) if final else under_way.next_step_of(seen, runtimes)
     runtime = runtimes.named(seen.previous.runtime) if seen.previous.runtime else None
-    course = doubts.told(seen, course, runtime.stall_seconds if runtime else None)
-    back_off = partition_patience.kept(seen, course)
+    course = doubts.tell_doubts(seen, course, runtime.stall_seconds if runtime else None)
+    back_off = partition_patience.back_off_to_write(seen, course)
     admitted = False if back_off and back_off.until else _admitted(seen, course.phase)
     derived = status.derive_status(seen, course.phase, plan=course.plan, admitted=admitted, back_off=back_off)
-    return Decision(derived, derived != seen.previous, course.actions, course.recheck_seconds)
+    return Decision(derived, derived != seen.previous, course.actions, course.requeue_seconds)
 
 
 def _could_go_on(seen: Situation, final: Phase) -> bool:
     """Return whether a pod of the run is at work, or its workload could make another: then it is not over yet."""
-    by_itself = seen.workload is None or finals.ends_job(seen.workload, final.reason, seen.tally.attempts.failed)
+    by_itself = seen.workload is None or finals.ends_workload(seen.workload, final.reason, seen.counts.attempts.failed)
     return seen.at_work is not None or not by_itself
 
 
 def _finished(facts: Facts, derived: WhisperFineTuneStatus) -> Decision:
-    return Decision(derived, derived != facts.previous, *tidying.find(facts, derived))
+    return Decision(derived, derived != facts.previous, *tidying.tidy(facts, derived))
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:
     """Return whether a queue or pool lets the run go on: None where neither has it, or where that is not known yet."""
     if phase.state == "Queued":
         return False
-    told = conditions.find(seen.previous.conditions, "Admitted")
+    told = conditions.condition_of(seen.previous.conditions, "Admitted")
     if phase.is_final:
         # Its place was its own to the end.
         return told.status == "True" if told else None

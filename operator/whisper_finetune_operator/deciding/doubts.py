@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from whisper_finetune_api.v1alpha1 import Progress
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import conditions
-from whisper_finetune_operator.deciding.course import Course
+from whisper_finetune_operator.deciding.course import NextStep
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import RUNNING_STATES, Phase
 from whisper_finetune_operator.workloads.pods import Pod
@@ -29,7 +29,7 @@ _WHAT_TO_DO = (
 )
 
 
-def told(situation: Situation, course: Course, stall_seconds: int | None) -> Course:
+def tell_doubts(situation: Situation, course: NextStep, stall_seconds: int | None) -> NextStep:
     """Return the course with what is doubtful about its phase, looked at again when that may become doubtful.
 
     `stall_seconds` are those of the run's runtime: training that stands still for so long is told.
@@ -38,11 +38,11 @@ def told(situation: Situation, course: Course, stall_seconds: int | None) -> Cou
     if pod:
         return replace(course, phase=Phase("Unknown", "NodeUnreachable", _of_node(pod)))
     ends = [pod.ends_by + _LATE - situation.now for pod in situation.busy if pod.ends_by]
-    course = course.rechecked(min(ends).total_seconds() if ends else None)
+    course = course.requeued_within(min(ends).total_seconds() if ends else None)
     pod, phase = situation.at_work, course.phase
     if pod is None or phase.state not in RUNNING_STATES or phase.reason != phase.state:
         return course
-    course = course.rechecked(_seconds_until_silent(situation))
+    course = course.requeued_within(_seconds_until_silent(situation))
     return _silent(situation, course, pod) or _stalled(situation, course, pod, stall_seconds) or course
 
 
@@ -67,9 +67,9 @@ def _seconds_until_silent(situation: Situation) -> float | None:
     return left.total_seconds() if left > timedelta() else None
 
 
-def _silent(situation: Situation, course: Course, pod: Pod) -> Course | None:
+def _silent(situation: Situation, course: NextStep, pod: Pod) -> NextStep | None:
     """Return the course of a run whose trainer does not answer: what it does is not known, only that it runs."""
-    silence, before = situation.silence, conditions.find(situation.previous.conditions, "Succeeded")
+    silence, before = situation.silence, conditions.condition_of(situation.previous.conditions, "Succeeded")
     if silence and _seconds_until_silent(situation) is None:
         message = _NOT_HEARD.format(pod=pod.name, since=timestamps.render_time(silence.since))
         return replace(course, phase=Phase("Running", "Running", message))
@@ -78,7 +78,7 @@ def _silent(situation: Situation, course: Course, pod: Pod) -> Course | None:
     return replace(course, phase=Phase("Running", "Running", before.message)) if still and before else None
 
 
-def _stalled(situation: Situation, course: Course, pod: Pod, stall_seconds: int | None) -> Course | None:
+def _stalled(situation: Situation, course: NextStep, pod: Pod, stall_seconds: int | None) -> NextStep | None:
     """Return the course of a run whose training steps stand still.
 
     What has no steps to tell is no such run: what loads, compiles, evaluates, or has just begun.
@@ -86,7 +86,7 @@ def _stalled(situation: Situation, course: Course, pod: Pod, stall_seconds: int 
     reported = situation.report.progress if situation.report else None
     if stall_seconds is None or course.phase.state != "Training":
         return None
-    before = conditions.find(situation.previous.conditions, "Succeeded")
+    before = conditions.condition_of(situation.previous.conditions, "Succeeded")
     if situation.report is None and before and before.reason == "NoProgress":
         return replace(course, phase=Phase("Training", before.reason, before.message))
     if reported is None or reported.loss is None:
@@ -94,7 +94,7 @@ def _stalled(situation: Situation, course: Course, pod: Pod, stall_seconds: int 
     since = _no_step_since(situation, reported, pod) or situation.now
     left = since + timedelta(seconds=stall_seconds) - situation.now
     if left > timedelta():
-        return course.rechecked(left.total_seconds())
+        return course.requeued_within(left.total_seconds())
     message = _STANDS_STILL.format(
         step=reported.step,
         total=reported.total_steps,

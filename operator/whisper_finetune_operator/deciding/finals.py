@@ -19,12 +19,12 @@ _OUT_OF_MEMORY_LIMIT = 2
 _UNREADABLE_LIMIT = 2
 
 
-def find(situation: Situation) -> Phase | None:
+def final_phase(situation: Situation) -> Phase | None:
     """Return the final phase of a run that is over, else None; a result goes before every cause."""
     return next((phase for rule in _RULES if (phase := rule(situation))), None)
 
 
-def ends_job(job: Workload, reason: str, failed: int) -> bool:
+def ends_workload(job: Workload, reason: str, failed: int) -> bool:
     """Return whether what ended the run has ended its workload, or is about to: a Job controller sees the same pod."""
     if job.end or not job.kind.is_retried_by_its_controller:
         return job.end is not None
@@ -49,7 +49,7 @@ def _succeeded(situation: Situation) -> Phase | None:
     if ending is None or ending.result is None or ending.model is None:
         return None
     scores = ending.result.compared_with(ending.baseline, ending.metric)
-    where = f"{results.folder(situation.run)}/{ending.model.path}"
+    where = f"{results.folder_of_run(situation.run)}/{ending.model.path}"
     return Phase("Succeeded", "Succeeded", f"{scores}; model: {where}")
 
 
@@ -58,11 +58,11 @@ def _final_exit_code(situation: Situation) -> Phase | None:
     if pod is None or pod.exit_code is None:
         return None
     ending = pod.last_words.ending
-    return _by_exit_code(pod.exit_code, ending.reason if ending else None, endings.describe(pod))
+    return _by_exit_code(pod.exit_code, ending.reason if ending else None, endings.describe_end(pod))
 
 
 def _out_of_memory(situation: Situation) -> Phase | None:
-    kills = situation.tally.attempts.out_of_memory
+    kills = situation.counts.attempts.out_of_memory
     if kills < _OUT_OF_MEMORY_LIMIT:
         return None
     message = f"killed for memory {kills} times; take a smaller model or batchSize, or a runtime with more memory"
@@ -70,9 +70,9 @@ def _out_of_memory(situation: Situation) -> Phase | None:
 
 
 def _result_unreadable(situation: Situation) -> Phase | None:
-    if situation.tally.attempts.unreadable < _UNREADABLE_LIMIT:
+    if situation.counts.attempts.unreadable < _UNREADABLE_LIMIT:
         return None
-    if situation.tally.attempts.started:
+    if situation.counts.attempts.started:
         message = "the trainer ended well twice, and its result could not be read; the runtime's image may not be ours"
     else:
         message = "its Job was complete twice, and no pod of it was seen in this cluster: nothing tells the result"
@@ -86,7 +86,7 @@ def _job_failed(situation: Situation) -> Phase | None:
         return None
     if end.reason == "DeadlineExceeded":
         return _deadline(situation)
-    if situation.workload and version_mismatch.ended_by(situation, situation.workload):
+    if situation.workload and version_mismatch.ended_by_mismatch(situation, situation.workload):
         return None
     if end.reason == "PodFailurePolicy":
         return _by_policy(end.message) if _is_settled(situation) else None
@@ -96,7 +96,7 @@ def _job_failed(situation: Situation) -> Phase | None:
 def _retries_exhausted(situation: Situation) -> Phase | None:
     # spec.retries may be lowered while a pod is at work: that attempt was granted.
     at_work = situation.at_work is not None and not situation.at_work.over
-    exhausted = not at_work and situation.tally.attempts.failed > situation.spec.retries
+    exhausted = not at_work and situation.counts.attempts.failed > situation.spec.retries
     return _retries(situation) if exhausted else None
 
 
@@ -124,14 +124,14 @@ def _by_policy(message: str) -> Phase:
 
 
 def _by_exit_code(exit_code: int, reason: str | None, message: str) -> Phase | None:
-    cause = endings.cause_of(exit_code, reason) if exit_code in FINAL_EXIT_CODES else None
+    cause = endings.cause_of_exit(exit_code, reason) if exit_code in FINAL_EXIT_CODES else None
     return phases.failed(cause.reason, message) if cause else None
 
 
 def _retries(situation: Situation) -> Phase:
-    failed, retries = situation.tally.attempts.failed, situation.spec.retries
+    failed, retries = situation.counts.attempts.failed, situation.spec.retries
     pod = next((pod for pod in reversed(situation.pods) if pod.over), None)
-    last = f"; the last one: {endings.describe(pod)}" if pod else ""
+    last = f"; the last one: {endings.describe_end(pod)}" if pod else ""
     end = situation.workload.end if situation.workload else None
     if end and failed <= retries:
         seen = f"{failed} of its pods were seen to fail, the others went without an end"
@@ -148,7 +148,7 @@ def _deadline(situation: Situation) -> Phase:
 
 def _newest(situation: Situation, meaning: Meaning) -> Pod | None:
     over = (pod for pod in reversed(situation.pods) if pod.over)
-    return next((pod for pod in over if endings.meaning(pod, situation.workload) is meaning), None)
+    return next((pod for pod in over if endings.meaning_of_end(pod, situation.workload) is meaning), None)
 
 
 def _end_is_shown(situation: Situation) -> bool:

@@ -6,6 +6,6 @@ from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 
 
-def of(leases: Iterable[PartitionLease]) -> tuple[GiveBackPartition, ...]:
+def give_back(leases: Iterable[PartitionLease]) -> tuple[GiveBackPartition, ...]:
     """Return what gives these Leases back."""
     return tuple(GiveBackPartition(lease.name, lease.uid, lease.resource_version) for lease in leases)

@@ -5,29 +5,29 @@ from datetime import datetime, timedelta
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import interruptions, pod_phases, pod_under_way
 from whisper_finetune_operator.deciding.actions import Action, delete_workload
-from whisper_finetune_operator.deciding.course import Course
+from whisper_finetune_operator.deciding.course import NextStep
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads.workload_kind import Workload
 
 
-def find(situation: Situation, ipu_job: Workload) -> Course:
+def next_step_of_single_pod(situation: Situation, ipu_job: Workload) -> NextStep:
     """Return the course of a run that is not over."""
     if situation.at_work:
-        return pod_under_way.find(situation, situation.at_work)
-    phase = pod_phases.retrying(situation)
+        return pod_under_way.next_step_of_pod(situation, situation.at_work)
+    phase = pod_phases.retry_phase(situation)
     over_since = _over_since(situation, ipu_job)
     if over_since is None:
-        return Course(phase or _not_started(ipu_job))
-    wait = over_since + ipu_job.kind.back_off(situation.tally.attempts.failed) - situation.now
-    if wait > timedelta() and not interruptions.with_job(situation, ipu_job):
+        return NextStep(phase or _not_started(ipu_job))
+    wait = over_since + ipu_job.kind.back_off(situation.counts.attempts.failed) - situation.now
+    if wait > timedelta() and not interruptions.withdraw_interrupted(situation, ipu_job):
         # Its pod stays as long, with its log.
-        return Course(phase or NOT_STARTED, recheck_seconds=wait.total_seconds())
+        return NextStep(phase or NOT_STARTED, requeue_seconds=wait.total_seconds())
     delete = delete_workload(ipu_job, "its pod is over: another attempt needs another one")
-    return Course(phase or NOT_STARTED, (delete,))
+    return NextStep(phase or NOT_STARTED, (delete,))
 
 
-def stop(ipu_job: Workload) -> tuple[Action, ...]:
+def stop_single_pod(ipu_job: Workload) -> tuple[Action, ...]:
     """Return what ends its pod; one that has ended stays to be read."""
     return () if ipu_job.end else (delete_workload(ipu_job, "the run is over"),)
 
@@ -36,8 +36,8 @@ def _over_since(situation: Situation, ipu_job: Workload) -> datetime | None:
     """Return when its pod ended; when it was made if it was seen and went without an end in sight."""
     if ipu_job.end:
         return ipu_job.end.at
-    seen = situation.tally.attempts.seen_until
-    return timestamps.parse_time(seen) if seen and timestamps.parse_time(seen) >= ipu_job.created else None
+    seen = situation.counts.attempts.seen_until
+    return timestamps.parse(seen) if seen and timestamps.parse(seen) >= ipu_job.created else None
 
 
 def _not_started(ipu_job: Workload) -> Phase:

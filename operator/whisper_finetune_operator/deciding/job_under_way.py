@@ -19,7 +19,7 @@ from whisper_finetune_operator.deciding.actions import (
     MoveToQueue,
     delete_workload,
 )
-from whisper_finetune_operator.deciding.course import Course, retry_seconds
+from whisper_finetune_operator.deciding.course import NextStep, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads import job_kind, waiting
@@ -27,7 +27,7 @@ from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, Workl
 
 #: A Job that wants a pod for so long and has none is asked why.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)
-_SETTLING_RECHECK_SECONDS = 3.0
+_SETTLING_REQUEUE_SECONDS = 3.0
 _BY_HAND = (
     "its Job is suspended, by hand or by Kueue, which may manage Jobs without a queue; "
     "whoever suspended it has to resume it"
@@ -53,93 +53,93 @@ _SUSPENDED_ON_PARTITION = (
 _PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
 
 
-def find(situation: Situation, job: Workload) -> Course:
+def next_step_of_controlled(situation: Situation, job: Workload) -> NextStep:
     """Return the course of a run that is not over."""
-    course = partition_course.with_job(situation, job) or _limited(situation, job)
-    spare = partition_course.others_given_back(situation, job.partition) if job.partition else ()
+    course = partition_course.mend_partition(situation, job) or _limited(situation, job)
+    spare = partition_course.give_back_others(situation, job.partition) if job.partition else ()
     return replace(course, actions=(*spare, *course.actions)) if spare else course
 
 
-def _limited(situation: Situation, job: Workload) -> Course:
+def _limited(situation: Situation, job: Workload) -> NextStep:
     course = _find(situation, job)
-    return partition_patience.limited(situation, course) if job.partition and not job.end else course
+    return partition_patience.limit_patience(situation, course) if job.partition and not job.end else course
 
 
-def _find(situation: Situation, job: Workload) -> Course:
+def _find(situation: Situation, job: Workload) -> NextStep:
     if job.managed_by or _was_done_elsewhere(situation, job):
         return _elsewhere(job)
     if job.end:
         return _after_end(situation, job)
     if situation.at_work:
-        course = pod_under_way.find(situation, situation.at_work)
-        phase = pod_phases.stopping(situation, _TAKEN_BACK) if job.suspended else course.phase
+        course = pod_under_way.next_step_of_pod(situation, situation.at_work)
+        phase = pod_phases.stopping_phase(situation, _TAKEN_BACK) if job.suspended else course.phase
         return replace(course, phase=phase, actions=(*_allow_retries(situation, job), *course.actions))
     return _suspended(situation, job) if job.suspended else _without_pod(situation, job)
 
 
-def _suspended(situation: Situation, job: Workload) -> Course:
+def _suspended(situation: Situation, job: Workload) -> NextStep:
     """Return the course of a Job that Kueue, or somebody, keeps from having a pod; it follows the run to its queue."""
     allow = _allow_retries(situation, job)
     if job.partition:
-        return Course(Phase("Queued", "WaitingForQuota", _SUSPENDED_ON_PARTITION), allow)
+        return NextStep(Phase("Queued", "WaitingForQuota", _SUSPENDED_ON_PARTITION), allow)
     queue = situation.run.labels.get(QUEUE_LABEL, job.queue)
     move = (MoveToQueue(job.kind.name, job.name, job.uid, queue),) if queue and queue != job.queue else ()
     message = _IN_QUEUE.format(queue=queue, namespace=situation.run.namespace) if queue else _BY_HAND
-    return Course(Phase("Queued", "WaitingForQuota", message), (*allow, *move))
+    return NextStep(Phase("Queued", "WaitingForQuota", message), (*allow, *move))
 
 
 def _was_done_elsewhere(situation: Situation, job: Workload) -> bool:
     """Return whether a Job of a queue is complete of which no pod was ever seen: to train again would be in vain."""
     complete = job.end is not None and job.end.type == "Complete"
-    return bool(job.queue) and complete and not situation.tally.attempts.started
+    return bool(job.queue) and complete and not situation.counts.attempts.started
 
 
-def _elsewhere(job: Workload) -> Course:
+def _elsewhere(job: Workload) -> NextStep:
     told = _ELSEWHERE if job.managed_by else _DONE_UNSEEN
     message = told.format(queue=job.queue or "of the Job", manager=job.managed_by)
-    return Course(phases.waits("QueueNotSupported", message))
+    return NextStep(phases.waits("QueueNotSupported", message))
 
 
-def _after_end(situation: Situation, job: Workload) -> Course:
+def _after_end(situation: Situation, job: Workload) -> NextStep:
     """A Job is over and the run is not: its result could not be read, or its pod's end is not in sight yet."""
-    until = situation.tally.attempts.counted_until
-    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse_time(until)
+    until = situation.counts.attempts.counted_until
+    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse(until)
     if counted and job.end and job.end.type == "Complete":
         delete = delete_workload(job, "its result cannot be read: another attempt reports it")
-        return Course(pod_phases.retrying(situation) or NOT_STARTED, (delete,))
+        return NextStep(pod_phases.retry_phase(situation) or NOT_STARTED, (delete,))
     # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
     pod = situation.at_work
-    shown = pod_phases.running(situation, pod) if pod else phases.waits(phases.ENDING, _PODS_END_UNKNOWN)
-    return Course(shown, recheck_seconds=_SETTLING_RECHECK_SECONDS)
+    shown = pod_phases.running_phase(situation, pod) if pod else phases.waits(phases.ENDING, _PODS_END_UNKNOWN)
+    return NextStep(shown, requeue_seconds=_SETTLING_REQUEUE_SECONDS)
 
 
-def _without_pod(situation: Situation, job: Workload) -> Course:
+def _without_pod(situation: Situation, job: Workload) -> NextStep:
     allow = _allow_retries(situation, job)
     newest = situation.pods[-1] if situation.pods else None
     look = LookForRefusal(job.kind.name, job.name, job.uid)
     if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
         again = retry_seconds(situation.now - situation.refusal.refused_since, situation.run.uid)
-        return Course(waiting.refused(situation.refusal), (*allow, look), again)
-    phase = pod_phases.retrying(situation) or NOT_STARTED
-    if renew := interruptions.with_job(situation, job):
-        return Course(phase, renew)
+        return NextStep(waiting.refused_phase(situation.refusal), (*allow, look), again)
+    phase = pod_phases.retry_phase(situation) or NOT_STARTED
+    if renew := interruptions.withdraw_interrupted(situation, job):
+        return NextStep(phase, renew)
     if job.started_at is None:
-        return Course(phase, allow)
+        return NextStep(phase, allow)
     wanted_since = max(filter(None, (job.started_at, newest.finished_at if newest else None)))
     still_early = _POD_EXPECTED_AFTER - (situation.now - wanted_since)
     if still_early > timedelta():
-        return Course(phase, allow, still_early.total_seconds())
-    return Course(phase, (*allow, look), retry_seconds(situation.now - wanted_since, situation.run.uid))
+        return NextStep(phase, allow, still_early.total_seconds())
+    return NextStep(phase, (*allow, look), retry_seconds(situation.now - wanted_since, situation.run.uid))
 
 
 def _allow_retries(situation: Situation, job: Workload) -> tuple[Action, ...]:
     # Lowered below what has failed already, the Job would end the attempt at work.
-    retries = max(situation.spec.retries, situation.tally.attempts.failed)
+    retries = max(situation.spec.retries, situation.counts.attempts.failed)
     limit = job_kind.backoff_limit(retries, job.failed_before)
     return () if limit == job.backoff_limit else (AllowRetries(job.kind.name, job.name, job.uid, limit),)
 
 
-def stop(job: Workload) -> tuple[Action, ...]:
+def stop_controlled(job: Workload) -> tuple[Action, ...]:
     """Return what keeps a live Job from having pods: it stays to be read, save where its own end cannot come."""
     if job.end or (job.active_deadline_seconds == 1 and not job.suspended):
         return ()

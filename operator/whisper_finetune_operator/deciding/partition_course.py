@@ -6,42 +6,42 @@ cannot start it any more once the partition went to another run (docs/architectu
 
 from whisper_finetune_operator.deciding import giving_back, pod_phases
 from whisper_finetune_operator.deciding.actions import Action, StartWorkload, TakePartition, delete_workload
-from whisper_finetune_operator.deciding.course import Course
+from whisper_finetune_operator.deciding.course import NextStep
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_queue import QueuedRun
+from whisper_finetune_operator.partitions.partition_queue import Waiting
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.workloads.workload_kind import Workload
 
 
-def held(situation: Situation, wanted: QueuedRun) -> PoolPartition | None:
+def partition_of_run(situation: Situation, wanted: Waiting) -> PoolPartition | None:
     """Return the partition that the run has, if its runtime's pool still has it and it is large enough."""
     names = [lease.name for lease in situation.leases]
     return next((partition for partition in wanted.fitting if partition.lease_name in names), None)
 
 
-def wait_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -> Course:
+def queue_or_take(situation: Situation, wanted: Waiting, plan: TrainingPlan) -> NextStep:
     """Return the course of a run that has no partition (that fits)."""
     line = situation.line.joined_by(wanted)
     if partition := line.turns.get(wanted.uid):
-        lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
-        return Course(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), plan=plan)
+        lease = partition_leases.build(situation.run, partition.lease_name, partition.id, situation.now)
+        return NextStep(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), plan=plan)
     place, waiting = line.place_of(wanted.uid)
     message = "; ".join((f"{_ordinal(place)} of {waiting} waiting for {wanted.ipus} IPUs", *line.kept_from(wanted)))
-    return Course(Phase("Queued", "WaitingForPartition", message), situation.giving_back, plan=plan)
+    return NextStep(Phase("Queued", "WaitingForPartition", message), situation.giving_back, plan=plan)
 
 
-def others_given_back(situation: Situation, used: str) -> tuple[Action, ...]:
+def give_back_others(situation: Situation, used: str) -> tuple[Action, ...]:
     """Return what gives back a second partition, which another leader took for the run."""
     job_uid = situation.workload.uid if situation.workload else None
     if any(pod.owner_uid != job_uid for pod in situation.busy):
         return ()
-    return giving_back.of(lease for lease in situation.leases if lease.name != used)
+    return giving_back.give_back(lease for lease in situation.leases if lease.name != used)
 
 
-def with_job(situation: Situation, job: Workload) -> Course | None:
+def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
     """Return the course of a Job on a partition that must be started or mended first; None where all is well."""
     if job.partition is None or job.end:
         return None
@@ -53,16 +53,16 @@ def with_job(situation: Situation, job: Workload) -> Course | None:
     if job.suspended or not is_known or job.partition in situation.line.taken:
         delete = delete_workload(job, "its partition is another run's")
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
-        return Course(pod_phases.of_pod(situation, RETRYING, message), (delete,))
+        return NextStep(pod_phases.pod_phase(situation, RETRYING, message), (delete,))
     # Somebody deleted the Lease under a Job at work.
-    lease = partition_leases.build_lease(situation.run, job.partition, job.partition_id or job.partition, situation.now)
+    lease = partition_leases.build(situation.run, job.partition, job.partition_id or job.partition, situation.now)
     message = "the Lease of its partition is gone, and is taken again"
-    return Course(pod_phases.of_pod(situation, RETRYING, message), (TakePartition(lease),))
+    return NextStep(pod_phases.pod_phase(situation, RETRYING, message), (TakePartition(lease),))
 
 
-def _started(situation: Situation, job: Workload, lease: str) -> Course:
+def _started(situation: Situation, job: Workload, lease: str) -> NextStep:
     start = StartWorkload(job.kind.name, job.name, job.uid, job.resource_version, lease)
-    return Course(pod_phases.retrying(situation) or NOT_STARTED, (start,))
+    return NextStep(pod_phases.retry_phase(situation) or NOT_STARTED, (start,))
 
 
 def _ordinal(number: int) -> str:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.back_off import doubled_wait
+from whisper_finetune_operator.back_off import doubled
 from whisper_finetune_operator.deciding import conditions
 from whisper_finetune_operator.deciding.actions import Action, delete_workload
-from whisper_finetune_operator.deciding.course import Course
+from whisper_finetune_operator.deciding.course import NextStep
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
 
@@ -32,7 +32,7 @@ _CAUSES = (
 )
 
 
-def limited(situation: Situation, course: Course) -> Course:
+def limit_patience(situation: Situation, course: NextStep) -> NextStep:
     """Return the course of a run that has a partition, or the one that gives it back where that has lasted too long."""
     if situation.lease is None or _runs(situation):
         return course
@@ -40,24 +40,24 @@ def limited(situation: Situation, course: Course) -> Course:
     left = _held_in_vain_since(situation) + patience - situation.now
     if left <= timedelta():
         return _given_back(situation, course.phase)
-    seconds = min(left.total_seconds(), course.recheck_seconds or left.total_seconds())
-    return replace(course, recheck_seconds=seconds)
+    seconds = min(left.total_seconds(), course.requeue_seconds or left.total_seconds())
+    return replace(course, requeue_seconds=seconds)
 
 
-def out_of_line(situation: Situation) -> Course | None:
+def stay_out_of_queue(situation: Situation) -> NextStep | None:
     """Return the course of a run that gave its partition back not long ago; None for any other."""
     back_off = situation.previous.partition_back_off
-    told = conditions.find(situation.previous.conditions, "Succeeded")
+    told = conditions.condition_of(situation.previous.conditions, "Succeeded")
     if back_off is None or back_off.until is None or told is None or _runs(situation):
         return None
-    left = timestamps.parse_time(back_off.until) - situation.now
+    left = timestamps.parse(back_off.until) - situation.now
     if left <= timedelta():
         return None
     phase = Phase("Pending", told.reason, told.message)
-    return Course(phase, _withdrawn(situation), left.total_seconds(), back_off=back_off)
+    return NextStep(phase, _withdrawn(situation), left.total_seconds(), back_off=back_off)
 
 
-def kept(situation: Situation, course: Course) -> PartitionBackOff | None:
+def back_off_to_write(situation: Situation, course: NextStep) -> PartitionBackOff | None:
     """Return what the status remembers: how often, until a pod runs, and until when, as long as that is to come."""
     known = situation.previous.partition_back_off
     if course.back_off or known is None:
@@ -65,9 +65,9 @@ def kept(situation: Situation, course: Course) -> PartitionBackOff | None:
     return None if _runs(situation) else PartitionBackOff(times=known.times)
 
 
-def back_off_after(times: int) -> timedelta:
+def partition_back_off(times: int) -> timedelta:
     """Return how long a run stands out of the line that gave its partition back so many times."""
-    return doubled_wait(FIRST_BACK_OFF, times, LAST_BACK_OFF)
+    return doubled(FIRST_BACK_OFF, times, LAST_BACK_OFF)
 
 
 def _runs(situation: Situation) -> bool:
@@ -83,16 +83,16 @@ def _held_in_vain_since(situation: Situation) -> datetime:
     return max(moment for moment in moments if moment)
 
 
-def _given_back(situation: Situation, phase: Phase) -> Course:
+def _given_back(situation: Situation, phase: Phase) -> NextStep:
     known = situation.previous.partition_back_off
     times = known.times + 1 if known else 1
-    wait = back_off_after(times)
-    until = timestamps.render_time(situation.now + wait)
+    wait = partition_back_off(times)
+    until = timestamps.render(situation.now + wait)
     # In front: the words of the cluster may be too long for a message.
     message = f"its partition is given back, and it stands in line again at {until}: {phase.message}"
     back_off = PartitionBackOff(times=times, until=until)
     told = Phase("Pending", phase.reason, message)
-    return Course(told, _withdrawn(situation), wait.total_seconds(), back_off=back_off)
+    return NextStep(told, _withdrawn(situation), wait.total_seconds(), back_off=back_off)
 
 
 def _withdrawn(situation: Situation) -> tuple[Action, ...]:

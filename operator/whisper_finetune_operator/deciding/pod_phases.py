@@ -10,21 +10,21 @@ from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
 
 
-def retrying(situation: Situation) -> Phase | None:
+def retry_phase(situation: Situation) -> Phase | None:
     """Return the phase between a pod that ended without deciding the run and the next one."""
     pod = situation.pods[-1] if situation.pods else None
     if pod is None or not pod.over:
         return None
-    meaning = endings.meaning(pod, situation.workload)
-    told = endings.describe(pod)
+    meaning = endings.meaning_of_end(pod, situation.workload)
+    told = endings.describe_end(pod)
     if meaning is Meaning.INTERRUPTED:
         return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}{_queued(situation)}")
     if meaning is Meaning.MISMATCH:
-        return version_mismatch.phase(pod)
+        return version_mismatch.mismatch_phase(pod)
     if meaning is Meaning.UNREADABLE:
         return phases.waits(phases.RETRYING, "the result could not be read; the next attempt reports it again")
-    cause = endings.cause_of(pod.exit_code) if pod.exit_code else None
-    left = max(0, situation.spec.retries - situation.tally.attempts.failed)
+    cause = endings.cause_of_exit(pod.exit_code) if pod.exit_code else None
+    left = max(0, situation.spec.retries - situation.counts.attempts.failed)
     message = f"{told}; retries left: {left}{_next(situation, pod)}"
     return phases.waits(cause.reason if cause else phases.RETRYING, message)
 
@@ -43,8 +43,8 @@ def _next(situation: Situation, pod: Pod) -> str:
     if pod.companions:
         # It makes none before these have ended.
         return ""
-    failures = max(1, situation.tally.attempts.failed - job.failed_before)
-    return f"; the next attempt starts about {timestamps.render_time(pod.finished_at + job.kind.back_off(failures))}"
+    failures = max(1, situation.counts.attempts.failed - job.failed_before)
+    return f"; the next attempt starts about {timestamps.render(pod.finished_at + job.kind.back_off(failures))}"
 
 
 def _queued(situation: Situation) -> str:
@@ -52,24 +52,20 @@ def _queued(situation: Situation) -> str:
     return "; its Job, which Kueue has admitted, makes the next pod within 10 minutes" if job and job.queue else ""
 
 
-def running(situation: Situation, pod: Pod) -> Phase:
+def running_phase(situation: Situation, pod: Pod) -> Phase:
     state = _state(situation)
-    told = (
-        f", which was told to end by {timestamps.render_time(pod.ends_by)} and saves a checkpoint"
-        if pod.ends_by
-        else ""
-    )
+    told = f", which was told to end by {timestamps.render(pod.ends_by)} and saves a checkpoint" if pod.ends_by else ""
     return Phase(state, state, f"pod {pod.name}{told}")
 
 
-def stopping(situation: Situation, why: str) -> Phase:
+def stopping_phase(situation: Situation, why: str) -> Phase:
     """Return the phase of a run whose Job or spec was suspended: only a trainer that runs has anything to save."""
     pod = situation.at_work
     doing = "saving a checkpoint and ending" if pod and pod.running else "ending"
-    return of_pod(situation, phases.SUSPENDING, f"{why}its pod is {doing}")
+    return pod_phase(situation, phases.SUSPENDING, f"{why}its pod is {doing}")
 
 
-def of_pod(situation: Situation, reason: str, message: str) -> Phase:
+def pod_phase(situation: Situation, reason: str, message: str) -> Phase:
     return Phase(_state(situation), reason, message)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from whisper_finetune_operator.deciding import companions, conditions, pod_phases
 from whisper_finetune_operator.deciding.actions import LookForObstacle, delete_workload
-from whisper_finetune_operator.deciding.course import Course, retry_seconds
+from whisper_finetune_operator.deciding.course import NextStep, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads import waiting
@@ -17,7 +17,7 @@ from whisper_finetune_operator.world import without_numbers
 _BEGUN_AFTER = timedelta(seconds=30)
 
 
-def find(situation: Situation, pod: Pod) -> Course:
+def next_step_of_pod(situation: Situation, pod: Pod) -> NextStep:
     """Return its phase, when its deadline is over, and what ends a pod that outlasts its trainer."""
     if pod.over:
         return _after_its_trainer(situation, pod)
@@ -25,37 +25,37 @@ def find(situation: Situation, pod: Pod) -> Course:
         return _on_its_way(situation, pod)
     limit = situation.spec.active_deadline_seconds
     left = None if limit is None else max(1.0, limit - situation.running_time.total_seconds())
-    return Course(pod_phases.running(situation, pod), recheck_seconds=left)
+    return NextStep(pod_phases.running_phase(situation, pod), requeue_seconds=left)
 
 
-def _on_its_way(situation: Situation, pod: Pod) -> Course:
+def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
     """Return what a pod waits for by its own status, else by Events, which are asked for ever more seldom."""
-    lacking = _unless_numbers_changed(situation, waiting.find(pod.waiting)) if pod.waiting else None
+    lacking = _unless_numbers_changed(situation, waiting.waiting_phase(pod.waiting)) if pod.waiting else None
     if lacking or pod.node is None or pod.set_up:
         # An Event outlasts by an hour what it tells of: a volume that was mounted at the second try is no obstacle.
-        return Course(lacking or pod_phases.of_pod(situation, NOT_STARTED.reason, NOT_STARTED.message))
-    phase = waiting.obstructed(situation.obstacle) if situation.obstacle else NOT_STARTED
+        return NextStep(lacking or pod_phases.pod_phase(situation, NOT_STARTED.reason, NOT_STARTED.message))
+    phase = waiting.obstructed_phase(situation.obstacle) if situation.obstacle else NOT_STARTED
     still_early = _BEGUN_AFTER - (situation.now - pod.created)
     if still_early > timedelta():
-        return Course(phase, recheck_seconds=still_early.total_seconds())
+        return NextStep(phase, requeue_seconds=still_early.total_seconds())
     again_seconds = retry_seconds(situation.now - pod.created, situation.run.uid)
-    return Course(phase, (LookForObstacle(pod.uid),), again_seconds)
+    return NextStep(phase, (LookForObstacle(pod.uid),), again_seconds)
 
 
 def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase | None:
     """Return the phase in the words of before where they differ in numbers alone: the scheduler counts nodes anew."""
-    told = conditions.find(situation.previous.conditions, "Succeeded")
+    told = conditions.condition_of(situation.previous.conditions, "Succeeded")
     if found is None or told is None or told.reason != found.reason:
         return found
-    same = without_numbers(told.message) == without_numbers(conditions.condition_message(found.message))
+    same = without_numbers(told.message) == without_numbers(conditions.one_line(found.message))
     return replace(found, message=told.message) if same else found
 
 
-def _after_its_trainer(situation: Situation, pod: Pod) -> Course:
-    phase = pod_phases.retrying(situation) or pod_phases.running(situation, pod)
-    left, live = companions.seconds_left((pod,), situation.now), situation.workload
+def _after_its_trainer(situation: Situation, pod: Pod) -> NextStep:
+    phase = pod_phases.retry_phase(situation) or pod_phases.running_phase(situation, pod)
+    left, live = companions.sidecar_seconds_left((pod,), situation.now), situation.workload
     if left > 0 or live is None:
-        return Course(phase, recheck_seconds=left if left < math.inf else None)
+        return NextStep(phase, requeue_seconds=left if left < math.inf else None)
     message = f"{phase.message}; its pod is being ended, in which other containers run on: {', '.join(pod.companions)}"
     delete = delete_workload(live, "its trainer has ended, and another container runs on")
-    return Course(replace(phase, message=message), (delete,))
+    return NextStep(replace(phase, message=message), (delete,))

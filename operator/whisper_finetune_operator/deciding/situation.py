@@ -10,7 +10,7 @@ from whisper_finetune_api import reading
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
 from whisper_finetune_operator.deciding import accounting, giving_back
-from whisper_finetune_operator.deciding.accounting import Tally
+from whisper_finetune_operator.deciding.accounting import AttemptCounts
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
@@ -70,7 +70,7 @@ class Facts:
         """
         child = self.child
         could_make_another = child is not None and child.owner_uid == self.run.uid and child.end is None
-        return () if could_make_another or self.busy else giving_back.of(self.leases)
+        return () if could_make_another or self.busy else giving_back.give_back(self.leases)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Situation:
     pods: tuple[Pod, ...]
     #: Those, and pods that lost their owner, that may still be running, oldest first.
     busy: tuple[Pod, ...]
-    tally: Tally
+    counts: AttemptCounts
     report: TrainerReport | None
     #: When the report last said something else than before, where that is known.
     report_changed_at: datetime | None
@@ -116,7 +116,7 @@ class Situation:
     @property
     def running_time(self) -> timedelta:
         """The running time so far, over all attempts and the one at work."""
-        ended = timedelta(seconds=self.tally.running_seconds)
+        ended = timedelta(seconds=self.counts.running_seconds)
         if self.at_work is None or self.at_work.over or self.at_work.started_at is None:
             return ended
         return ended + max(timedelta(), self.now - self.at_work.started_at)
@@ -125,7 +125,7 @@ class Situation:
 def read_facts(world: World) -> Facts:
     """Return all that the world shows, in typed facts."""
     found = reading.read_leniently(WhisperFineTuneStatus, world.run.status)
-    shown = tuple(sorted(map(pods.read, world.pods), key=lambda pod: pod.created))
+    shown = tuple(sorted(map(pods.read_pod, world.pods), key=lambda pod: pod.created))
     return Facts(
         run=world.run,
         spec=reading.read_leniently(Handling, world.run.spec).model,
@@ -145,14 +145,14 @@ def _is_over(run: Run) -> bool:
     return any(each.get("type") == "Succeeded" and each.get("status") in ("True", "False") for each in told)
 
 
-def read(world: World, facts: Facts) -> Situation:
+def read_situation(world: World, facts: Facts) -> Situation:
     """Return the situation of a run that is not over."""
     run, workload, previous = facts.run, facts.workload, facts.previous
     child_name = names.child_name(run.name, run.uid)
     # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
     by_name = kinds.fixed_pod_names(child_name)
     own = tuple(pod for pod in facts.pods if pod.owner_name == child_name or pod.name in by_name)
-    tally = accounting.count(previous, own, workload, facts.now)
+    counts = accounting.count_attempts(previous, own, workload, facts.now)
     return Situation(
         run=run,
         spec=facts.spec,
@@ -162,7 +162,7 @@ def read(world: World, facts: Facts) -> Situation:
         pods=own,
         busy=facts.busy,
         # What its user stops is not stopped in vain.
-        tally=tally.forgiven() if facts.spec.suspend else tally,
+        counts=counts.forgiven() if facts.spec.suspend else counts,
         report=_trusted(world.report, run),
         report_changed_at=world.report_changed_at,
         silence=world.silence,

@@ -27,7 +27,7 @@ def derive_status(
     back_off: PartitionBackOff | None = None,
 ) -> WhisperFineTuneStatus:
     """Return the status; deriving it again from itself and the same world changes nothing."""
-    tally, previous, run = situation.tally, situation.previous, situation.run
+    counts, previous, run = situation.counts, situation.previous, situation.run
     status = previous.model_copy(
         update={
             "observed_generation": run.generation,
@@ -38,33 +38,33 @@ def derive_status(
             "partition": _partition(situation, phase),
             "partition_back_off": back_off,
             "job_name": names.child_name(run.name, run.uid) if plan or situation.workload else previous.job_name,
-            "pod_name": tally.pod_name,
-            "attempts": previous.attempts if tally.attempts == Attempts() else tally.attempts,
+            "pod_name": counts.pod_name,
+            "attempts": previous.attempts if counts.attempts == Attempts() else counts.attempts,
             "next_attempt_time": None if phase.is_final else _next_attempt_time(situation),
             "start_time": previous.start_time or _first_start(situation),
-            "running_seconds": tally.running_seconds or previous.running_seconds,
-            "conditions": conditions.build(
+            "running_seconds": counts.running_seconds or previous.running_seconds,
+            "conditions": conditions.build_conditions(
                 phase, previous.conditions, generation=run.generation, now=situation.now, admitted=admitted
             ),
         }
     )
     for report in _reports(situation):
-        status = _merge(status, report, results.folder(run))
+        status = _merge(status, report, results.folder_of_run(run))
     status = status.model_copy(update={"progress": _progress(status, situation)})
     return _finish(status, situation) if phase.is_final else status
 
 
-def observe(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTuneStatus:
+def observe_status(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTuneStatus:
     """Return the status of a finished run at a later generation: it follows in nothing else."""
     if previous.observed_generation == generation:
         return previous
-    seen = conditions.observe(previous.conditions, generation)
+    seen = conditions.observe_conditions(previous.conditions, generation)
     return previous.model_copy(update={"observed_generation": generation, "conditions": seen})
 
 
 def _next_attempt_time(situation: Situation) -> str | None:
-    until = interruptions.next_attempt(situation)
-    return timestamps.render_time(until) if until else None
+    until = interruptions.next_attempt_time(situation)
+    return timestamps.render(until) if until else None
 
 
 def _partition(situation: Situation, phase: Phase) -> str | None:
@@ -77,12 +77,12 @@ def _partition(situation: Situation, phase: Phase) -> str | None:
 def _first_start(situation: Situation) -> str | None:
     started = (pod.started_at for pod in situation.pods if pod.started_at)
     first = next(started, None)
-    return timestamps.render_time(first) if first else None
+    return timestamps.render(first) if first else None
 
 
 def _reports(situation: Situation) -> list[TrainerReport]:
     """Return what is new: the endings that were just counted, oldest first, then the trainer at work."""
-    last_words = (pod.last_words.ending for pod in situation.tally.added)
+    last_words = (pod.last_words.ending for pod in situation.counts.added)
     pod = situation.at_work
     # What a trainer answered is older than its last words, and its pod may outlast it.
     reports: list[TrainerReport | None] = [*last_words, situation.report if pod and not pod.over else None]
@@ -96,7 +96,7 @@ def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) ->
         "data": report.data,
         "ran_on": report.ran_on,
         "baseline": report.baseline,
-        "checkpoints": tuple(results.checkpoint(checkpoint, folder) for checkpoint in report.checkpoints),
+        "checkpoints": tuple(results.written_checkpoint(checkpoint, folder) for checkpoint in report.checkpoints),
         "progress": report.progress,
     }
     return status.model_copy(update={field: value for field, value in known.items() if value})
@@ -115,7 +115,7 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
         return old
     shown = new.model_copy(update={"percent": min(new.percent, _LARGEST_PERCENT_UNDER_WAY), "summary": _summary(new)})
     beside = _beside_progress(status) == _beside_progress(situation.previous)
-    changed_at = timestamps.render_time(situation.report_changed_at or situation.now)
+    changed_at = timestamps.render(situation.report_changed_at or situation.now)
     same = old is not None and _percents(old) == _percents(shown) and beside
     if old and same and not (_is_due(old, situation.now) and _moved(old, new, situation)):
         return old
@@ -125,10 +125,8 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
 def _is_of_the_same_pod(old: Progress, situation: Situation) -> bool:
     """Return whether the progress is the newest pod's; an IPUJob's pods all have one name."""
     pod = situation.pods[-1] if situation.pods else None
-    is_earlier = (
-        pod is not None and old.update_time is not None and timestamps.parse_time(old.update_time) < pod.created
-    )
-    return situation.tally.pod_name == situation.previous.pod_name and not is_earlier
+    is_earlier = pod is not None and old.update_time is not None and timestamps.parse(old.update_time) < pod.created
+    return situation.counts.pod_name == situation.previous.pod_name and not is_earlier
 
 
 def _percents(progress: Progress) -> tuple[int, int | None]:
@@ -144,12 +142,12 @@ def _summary(progress: Progress) -> str:
 
 
 def _is_due(old: Progress, now: datetime) -> bool:
-    return old.update_time is None or now - timestamps.parse_time(old.update_time) >= _REFRESH
+    return old.update_time is None or now - timestamps.parse(old.update_time) >= _REFRESH
 
 
 def _moved(old: Progress, new: Progress, situation: Situation) -> bool:
     changed_at = situation.report_changed_at
-    said_otherwise = changed_at is not None and timestamps.render_time(changed_at) != old.update_time
+    said_otherwise = changed_at is not None and timestamps.render(changed_at) != old.update_time
     return said_otherwise or _position(old) != _position(new)
 
 
@@ -164,23 +162,23 @@ def _beside_progress(status: WhisperFineTuneStatus) -> tuple[object, ...]:
 def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineTuneStatus:
     ended = next((pod for pod in reversed(situation.pods) if pod.finished_at), None)
     completion = ended.finished_at if ended and ended.finished_at else situation.now
-    changes: dict[str, object] = {"completion_time": timestamps.render_time(completion)}
+    changes: dict[str, object] = {"completion_time": timestamps.render(completion)}
     pod = finals.result_pod(situation)
     ending = pod.last_words.result if pod else None
     if ending:
-        changes |= _result(ending, status.progress, results.folder(situation.run))
+        changes |= _result(ending, status.progress, results.folder_of_run(situation.run))
     return status.model_copy(update=changes)
 
 
 def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> dict[str, object]:
-    model = results.model(ending, folder)
+    model = results.written_model(ending, folder)
     step = model.step if model else 0
     progress = progress or Progress(step=step, total_steps=max(1, step), percent=_DONE_PERCENT)
     return {
         "result": ending.result,
         "model": model,
         # Those that are left: the states to resume from go with the end, and the trainer's last report named one.
-        "checkpoints": tuple(results.checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
+        "checkpoints": tuple(results.written_checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
         "report": f"{folder}/{ending.report}" if ending.report else None,
         "progress": _whole(progress),
     }

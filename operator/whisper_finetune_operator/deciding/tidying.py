@@ -14,23 +14,23 @@ from whisper_finetune_operator.workloads.workload_kind import Workload
 Tidying = tuple[tuple[Action, ...], float | None]
 
 
-def find(facts: Facts, derived: WhisperFineTuneStatus) -> Tidying:
+def tidy(facts: Facts, derived: WhisperFineTuneStatus) -> Tidying:
     """Return the actions, and after how many seconds to look again."""
     workload = facts.workload
     if workload is None:
         return facts.giving_back, None
     if workload.end is None:
         return _until_it_ends(workload, facts.busy, derived, facts.now)
-    actions, recheck_seconds = _goes_in_time(facts, workload, derived)
-    return (*actions, *facts.giving_back), recheck_seconds
+    actions, requeue_seconds = _goes_in_time(facts, workload, derived)
+    return (*actions, *facts.giving_back), requeue_seconds
 
 
 def _until_it_ends(workload: Workload, busy: tuple[Pod, ...], derived: WhisperFineTuneStatus, now: datetime) -> Tidying:
     """Return what ends it where it does not end by itself, or would have another pod."""
-    left = companions.seconds_left(busy, now)
+    left = companions.sidecar_seconds_left(busy, now)
     if left > 0:
         return (), left if left < math.inf else None
-    return under_way.stop(workload) if busy or not _ends_by_itself(workload, derived) else (), None
+    return under_way.stop_workload(workload) if busy or not _ends_by_itself(workload, derived) else (), None
 
 
 def _goes_in_time(facts: Facts, workload: Workload, derived: WhisperFineTuneStatus) -> Tidying:
@@ -48,6 +48,6 @@ def _goes_in_time(facts: Facts, workload: Workload, derived: WhisperFineTuneStat
 
 
 def _ends_by_itself(workload: Workload, derived: WhisperFineTuneStatus) -> bool:
-    succeeded = conditions.find(derived.conditions, "Succeeded")
+    succeeded = conditions.condition_of(derived.conditions, "Succeeded")
     failed = derived.attempts.failed if derived.attempts else 0
-    return succeeded is not None and finals.ends_job(workload, succeeded.reason, failed)
+    return succeeded is not None and finals.ends_workload(workload, succeeded.reason, failed)

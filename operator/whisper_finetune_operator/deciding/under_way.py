@@ -18,7 +18,7 @@ from whisper_finetune_operator.deciding import (
     version_mismatch,
 )
 from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, delete_workload
-from whisper_finetune_operator.deciding.course import UNWATCHED_RECHECK_SECONDS, Course, retry_seconds
+from whisper_finetune_operator.deciding.course import UNWATCHED_REQUEUE_SECONDS, NextStep, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.planning import manifest
@@ -36,45 +36,45 @@ _LAST_CREATION_SECONDS = 180.0
 class NextAttempts(NamedTuple):
     """What differs by who makes the next attempt, while a run is under way."""
 
-    find: Callable[[Situation, Workload], Course]
+    next_step: Callable[[Situation, Workload], NextStep]
     stop: Callable[[Workload], tuple[Action, ...]]
 
 
-_BY_ITS_CONTROLLER = NextAttempts(job_under_way.find, job_under_way.stop)
-_BY_THE_OPERATOR = NextAttempts(ipu_job_under_way.find, ipu_job_under_way.stop)
+_BY_ITS_CONTROLLER = NextAttempts(job_under_way.next_step_of_controlled, job_under_way.stop_controlled)
+_BY_THE_OPERATOR = NextAttempts(ipu_job_under_way.next_step_of_single_pod, ipu_job_under_way.stop_single_pod)
 
 
-def find(situation: Situation, runtimes: Runtimes) -> Course:
+def next_step_of(situation: Situation, runtimes: Runtimes) -> NextStep:
     """Return the course of a run that is not over."""
     if situation.spec.suspend:
         return _suspend(situation)
-    if course := partition_patience.out_of_line(situation) or interruptions.waiting(situation):
+    if course := partition_patience.stay_out_of_queue(situation) or interruptions.await_next_attempt(situation):
         return course
     if situation.workload:
-        waits = version_mismatch.find(situation, situation.workload)
-        return waits or _of(situation.workload).find(situation, situation.workload)
+        waits = version_mismatch.await_other_version(situation, situation.workload)
+        return waits or _of(situation.workload).next_step(situation, situation.workload)
     if pod := situation.at_work:
         message = (
             f"its {pod.owner_kind or kinds.DEFAULT.name} is gone; the next attempt starts when pod {pod.name} has ended"
         )
-        return Course(pod_phases.of_pod(situation, phases.RETRYING, message))
+        return NextStep(pod_phases.pod_phase(situation, phases.RETRYING, message))
     if situation.blocked_by:
         return _blocked(situation, situation.blocked_by)
     return _create(situation, runtimes)
 
 
-def end(situation: Situation, final: Phase) -> Course:
+def end_run(situation: Situation, final: Phase) -> NextStep:
     """Return the course of a run whose pod and workload must end before the final phase holds."""
     live = situation.workload
     message = f"its {live.kind.name if live else 'pod'} is being ended: {final.message}"
-    phase = pod_phases.of_pod(situation, phases.ENDING, message)
-    left = companions.seconds_left(situation.busy, situation.now)
+    phase = pod_phases.pod_phase(situation, phases.ENDING, message)
+    left = companions.sidecar_seconds_left(situation.busy, situation.now)
     if live is None or left > 0:
-        return Course(phase, recheck_seconds=left if 0 < left < math.inf else None)
-    return Course(phase, stop(live))
+        return NextStep(phase, requeue_seconds=left if 0 < left < math.inf else None)
+    return NextStep(phase, stop_workload(live))
 
 
-def stop(workload: Workload) -> tuple[Action, ...]:
+def stop_workload(workload: Workload) -> tuple[Action, ...]:
     """Return what keeps a live workload from having pods."""
     return _of(workload).stop(workload)
 
@@ -83,61 +83,49 @@ def _of(workload: Workload) -> NextAttempts:
     return _BY_ITS_CONTROLLER if workload.kind.is_retried_by_its_controller else _BY_THE_OPERATOR
 
 
-def _suspend(situation: Situation) -> Course:
+def _suspend(situation: Situation) -> NextStep:
     live = situation.workload
     delete = (delete_workload(live, "spec.suspend"),) if live else ()
     if live or situation.at_work:
-        return Course(pod_phases.stopping(situation, ""), delete)
+        return NextStep(pod_phases.stopping_phase(situation, ""), delete)
     message = "set spec.suspend to false to go on from the newest checkpoint"
-    return Course(Phase("Suspended", "Suspended", message), situation.giving_back)
+    return NextStep(Phase("Suspended", "Suspended", message), situation.giving_back)
 
 
-def _blocked(situation: Situation, other: Workload) -> Course:
+def _blocked(situation: Situation, other: Workload) -> NextStep:
     if other.owner_uid == situation.run.uid:
-        return Course(pod_phases.retrying(situation) or NOT_STARTED)
+        return NextStep(pod_phases.retry_phase(situation) or NOT_STARTED)
     message = f"delete {other.kind.name} {other.name}: it is somebody else's and has the name of this run's own"
-    return Course(phases.waits("NameConflict", message), situation.giving_back, UNWATCHED_RECHECK_SECONDS)
+    return NextStep(phases.waits("NameConflict", message), situation.giving_back, UNWATCHED_REQUEUE_SECONDS)
 
 
-def _rest_of_the_second(situation: Situation) -> float:
-    """Return how long the second lasts in which the newest pod was made; 0 where it is over, or no clock is right.
-
-    An attempt is known by the second in which its pod was made, so no other pod may be made in it.
-    """
-    seen_until = situation.tally.attempts.seen_until
-    since = (situation.now - timestamps.parse_time(seen_until)).total_seconds() if seen_until else math.inf
-    return 1 - since if 0 <= since < 1 else 0
-
-
-def _create(situation: Situation, runtimes: Runtimes) -> Course:
-    if (seconds := _rest_of_the_second(situation)) > 0:
-        return Course(pod_phases.retrying(situation) or NOT_STARTED, recheck_seconds=seconds)
+def _create(situation: Situation, runtimes: Runtimes) -> NextStep:
     pinned = Pinned(situation.previous.runtime, situation.previous.ipus)
     plan = plan_run(situation.run, pinned, runtimes)
     if isinstance(plan, Phase):
         # A partition is of no use to a run that cannot go on with it.
-        return Course(plan, situation.giving_back)
-    wanted = partition_need.of(plan)
+        return NextStep(plan, situation.giving_back)
+    wanted = partition_need.queue_entry_of_plan(plan)
     if wanted is None:
         return _create_workload(situation, plan)
-    partition = partition_course.held(situation, wanted)
+    partition = partition_course.partition_of_run(situation, wanted)
     if partition is None:
-        return partition_course.wait_or_take(situation, wanted, plan)
+        return partition_course.queue_or_take(situation, wanted, plan)
     return _create_workload(situation, plan.on(partition))
 
 
-def _create_workload(situation: Situation, plan: TrainingPlan) -> Course:
+def _create_workload(situation: Situation, plan: TrainingPlan) -> NextStep:
     used = plan.partition.lease_name if plan.partition else ""
     create = CreateWorkload(
-        manifest.build_workload(plan, situation.tally.attempts.failed),
+        manifest.build_workload(plan, situation.counts.attempts.failed),
         look_first=situation.previous.job_name is not None,
         lease=used or None,
         warnings=plan.warnings,
     )
-    actions = (*partition_course.others_given_back(situation, used), create)
+    actions = (*partition_course.give_back_others(situation, used), create)
     if situation.refusal and situation.now - situation.refusal.seen_at < _REFUSAL_HOLDS:
         lasted = situation.now - situation.refusal.refused_since
         again = retry_seconds(lasted, situation.run.uid, last_seconds=_LAST_CREATION_SECONDS)
-        refused = Course(waiting.refused(situation.refusal), actions, again, plan)
-        return partition_patience.limited(situation, refused)
-    return Course(pod_phases.retrying(situation) or NOT_STARTED, actions, plan=plan)
+        refused = NextStep(waiting.refused_phase(situation.refusal), actions, again, plan)
+        return partition_patience.limit_patience(situation, refused)
+    return NextStep(pod_phases.retry_phase(situation) or NOT_STARTED, actions, plan=plan)

@@ -11,7 +11,7 @@ from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
 from whisper_finetune_operator.world import Run
 
 
-def plan(
+def plan_ipus(
     run: Run, spec: WhisperFineTuneSpec, pinned: int | None, runtime: Runtime, runtimes: Runtimes
 ) -> tuple[int, RunPlan] | Phase:
     """Return the number of IPUs and the plan for them, or the phase of what cannot be, or cannot be had here.

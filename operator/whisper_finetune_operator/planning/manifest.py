@@ -18,7 +18,7 @@ def build_workload(plan: TrainingPlan, failed_before: int) -> KubernetesObject:
         metadata=_metadata(plan.run),
         labels=labels,
         queue_labels=plan.labels,
-        pod_template=pod_template.build(plan, labels),
+        pod_template=pod_template.build_pod_template(plan, labels),
         retries=plan.config.spec.retries,
         failed_before=failed_before,
         ipus=plan.config.ipus,

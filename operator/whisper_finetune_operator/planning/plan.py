@@ -121,7 +121,7 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
         volumes={claim.name: claim.folder for claim in claims},
         progress_port=_progress_port(run, runtime),
         grace_seconds=runtime.grace_seconds,
-        scratch_limit_bytes=int(quantities.parse(runtime.scratch_limit) * _CACHE_SHARE),
+        scratch_limit_bytes=int(quantities.parse_quantity(runtime.scratch_limit) * _CACHE_SHARE),
     )
     labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
     shared_memory = _shared_memory(runtime, run_planned)
@@ -156,7 +156,7 @@ def _run_plan(
     run: Run, spec: WhisperFineTuneSpec, pinned_ipus: int | None, runtime: Runtime, runtimes: Runtimes
 ) -> tuple[int | None, RunPlan] | Phase:
     if runtime.accelerator == "ipu":
-        return ipu_sizes.plan(run, spec, pinned_ipus, runtime, runtimes)
+        return ipu_sizes.plan_ipus(run, spec, pinned_ipus, runtime, runtimes)
     return None, run_plan.make_run_plan(spec, runtime.accelerator)
 
 

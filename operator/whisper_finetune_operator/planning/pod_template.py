@@ -29,7 +29,7 @@ _CPU_MALLOC = {
 }
 
 
-def build(plan: TrainingPlan, labels: dict[str, str]) -> dict[str, Any]:
+def build_pod_template(plan: TrainingPlan, labels: dict[str, str]) -> dict[str, Any]:
     """Return the pod template of a workload."""
     runtime, volumes = plan.runtime, _volumes(plan)
     return {
@@ -76,7 +76,7 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
         "HOME": SCRATCH_FOLDER,
         "HF_HOME": MODEL_CACHE_FOLDER if runtime.model_cache else f"{SCRATCH_FOLDER}/huggingface",
         **_ipu_environment(plan),
-        **({"OMP_NUM_THREADS": str(max(1, int(quantities.parse(cores))))} if cores else {}),
+        **({"OMP_NUM_THREADS": str(max(1, int(quantities.parse_quantity(cores))))} if cores else {}),
         **(dict.fromkeys(_CERTIFICATES_ENV, _CERTIFICATES) if runtime.ca_bundle else {}),
         **(_CPU_MALLOC if runtime.accelerator == "cpu" else {}),
         **runtime.env,
@@ -138,8 +138,8 @@ def _disk_limit(runtime: Runtime) -> str:
         return given
     caches = (_cache_limit(cache, runtime) for cache in (runtime.model_cache, runtime.executable_cache))
     limits = (runtime.scratch_limit, _TMP_LIMIT, _LOG_LIMIT, *caches)
-    asked = quantities.parse(runtime.resources.requests.get(_DISK, "0"))
-    return quantities.of_bytes(max(asked, sum(map(quantities.parse, limits))))
+    asked = quantities.parse_quantity(runtime.resources.requests.get(_DISK, "0"))
+    return quantities.quantity_of_bytes(max(asked, sum(map(quantities.parse_quantity, limits))))
 
 
 def _cache_limit(cache: dict[str, Any] | None, runtime: Runtime) -> str:

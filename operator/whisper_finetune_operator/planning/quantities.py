@@ -10,13 +10,13 @@ _FACTORS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
 }
 
 
-def parse(quantity: str) -> float:
+def parse_quantity(quantity: str) -> float:
     """Return the number that a quantity stands for: bytes, cores, or a count."""
     number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr]  # by PATTERN
     return float(number) * _FACTORS[unit]
 
 
-def of_bytes(number: float) -> str:
+def quantity_of_bytes(number: float) -> str:
     """Return a number of bytes, in whole mebibytes, as the API server itself writes it: `23Gi`, not `23552Mi`."""
     mebibytes = math.ceil(number / _FACTORS["Mi"])
     units = ((unit, int(_FACTORS[unit] / _FACTORS["Mi"])) for unit in ("Ti", "Gi", "Mi"))

@@ -264,7 +264,7 @@ class Runtimes(ApiModel):
         return next((runtime for runtime in self.runtimes if runtime.name == name), None)
 
 
-def load(path: Path) -> Runtimes:
+def load_runtimes(path: Path) -> Runtimes:
     """Read the admin's file; RuntimesError says what is wrong, where, and what to do."""
     try:
         found = Runtimes.model_validate(_yaml(path))

@@ -28,7 +28,7 @@ class Meaning(Enum):
     FAILED = "it counts against spec.retries"
 
 
-def meaning(pod: Pod, job: Workload | None) -> Meaning:
+def meaning_of_end(pod: Pod, job: Workload | None) -> Meaning:
     """Return what the end of a pod means; `job` is the run's live workload."""
     if pod.exit_code == EXIT_DONE and pod.last_words.result:
         return Meaning.RESULT
@@ -58,7 +58,7 @@ def _refuses_config(pod: Pod) -> bool:
     return ending is not None and ending.message.startswith(f"${CONFIG_ENV}: ")
 
 
-def cause_of(exit_code: int, reason: str | None = None) -> Cause | None:
+def cause_of_exit(exit_code: int, reason: str | None = None) -> Cause | None:
     """Return the cause of an exit code: the one that the trainer names where it has that code, else the first."""
     named = BY_REASON.get(reason or "")
     if named and named.exit_code == exit_code:
@@ -66,7 +66,7 @@ def cause_of(exit_code: int, reason: str | None = None) -> Cause | None:
     return next((cause for cause in CAUSES if cause.exit_code == exit_code), None)
 
 
-def describe(pod: Pod) -> str:
+def describe_end(pod: Pod) -> str:
     """Return in words how a pod ended, by what its trainer said, else by what the cluster says."""
     ending = pod.last_words.ending
     if ending and ending.message:

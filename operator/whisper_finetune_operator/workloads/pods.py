@@ -82,7 +82,7 @@ class Pod:
         return max(0, round((self.finished_at - self.started_at).total_seconds()))
 
 
-def read(pod: KubernetesObject) -> Pod:
+def read_pod(pod: KubernetesObject) -> Pod:
     """Return the facts of a raw pod."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     owner = controller_of(pod)

@@ -58,7 +58,7 @@ def _is_understood(report: TrainerReport) -> bool:
     return report.contract is None or report.contract <= CONTRACT
 
 
-def folder(run: Run) -> str:
+def folder_of_run(run: Run) -> str:
     """Return the address that everything of a run lies under; a Hub repository is the run's folder itself."""
     output = run.spec["output"]["uri"].rstrip("/")
     address = addresses.parse_address(output)
@@ -67,13 +67,13 @@ def folder(run: Run) -> str:
     return address.child(run_folder_name(run.name, run.uid))
 
 
-def checkpoint(reported: ReportedCheckpoint, run_folder: str) -> Checkpoint:
+def written_checkpoint(reported: ReportedCheckpoint, run_folder: str) -> Checkpoint:
     """Return a reported checkpoint by its whole address."""
     uri = f"{run_folder}/{reported.path}"
     return Checkpoint(step=reported.step, uri=uri, score=reported.score, wer=reported.wer, sha256=reported.sha256)
 
 
-def model(ending: TrainingResult, run_folder: str) -> Model | None:
+def written_model(ending: TrainingResult, run_folder: str) -> Model | None:
     """Return the reported final model by its whole address."""
     if ending.model is None:
         return None

@@ -13,7 +13,7 @@ _CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunCon
 _BACK_OFF = re.compile(r"^Back-off pulling image \S+?(: ErrImagePull)?(: |$)")
 
 
-def find(waiting: Waiting) -> Phase | None:
+def waiting_phase(waiting: Waiting) -> Phase | None:
     """Return the phase of a pod that waits for something that is missing; None where it is only on its way."""
     if waiting.reason in _IMAGE_REASONS:
         whose = f"the image of init container {waiting.container}" if waiting.container else "the runtime's image"
@@ -28,12 +28,12 @@ def find(waiting: Waiting) -> Phase | None:
     return None
 
 
-def refused(refusal: Refusal) -> Phase:
+def refused_phase(refusal: Refusal) -> Phase:
     """Return the phase of a run whose Job, or whose Job's pod, the API server refuses."""
     return phases.waits("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
 
 
-def obstructed(obstacle: Refusal) -> Phase:
+def obstructed_phase(obstacle: Refusal) -> Phase:
     """Return the phase of a run whose pod has a node that cannot begin it."""
     if "volume" in obstacle.message.lower():
         return phases.waits("VolumeNotMounted", f"a volume cannot be attached or mounted: {obstacle.message}")
