@@ -6,7 +6,7 @@ from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.deciding import (
     conditions,
     doubts,
-    finals,
+    outcomes,
     partition_patience,
     situation,
     status,
@@ -57,7 +57,7 @@ def _decide(world: World, facts: Facts, runtimes: Runtimes) -> Decision:
 
 
 def _decide_course(facts: Facts, seen: Situation, runtimes: Runtimes) -> Decision:
-    final = finals.final_phase(seen)
+    final = outcomes.final_phase(seen)
     if final and (final.state == "Succeeded" or not _could_go_on(seen, final)):
         derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
         return _finished(facts, derived)
@@ -72,7 +72,9 @@ def _decide_course(facts: Facts, seen: Situation, runtimes: Runtimes) -> Decisio
 
 def _could_go_on(seen: Situation, final: Phase) -> bool:
     """Return whether a pod of the run is at work, or its workload could make another: then it is not over yet."""
-    by_itself = seen.workload is None or finals.ends_workload(seen.workload, final.reason, seen.counts.attempts.failed)
+    by_itself = seen.workload is None or outcomes.ends_workload(
+        seen.workload, final.reason, seen.counts.attempts.failed
+    )
     return seen.at_work is not None or not by_itself
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from datetime import timedelta
 
-from whisper_finetune_operator.deciding import companions, conditions, pod_phases
+from whisper_finetune_operator.deciding import companions, conditions, pod_steps
 from whisper_finetune_operator.deciding.actions import LookForObstacle, delete_workload
 from whisper_finetune_operator.deciding.course import NextStep, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
@@ -25,7 +25,7 @@ def next_step_of_pod(situation: Situation, pod: Pod) -> NextStep:
         return _on_its_way(situation, pod)
     limit = situation.spec.active_deadline_seconds
     left = None if limit is None else max(1.0, limit - situation.running_time.total_seconds())
-    return NextStep(pod_phases.running_phase(situation, pod), requeue_seconds=left)
+    return NextStep(pod_steps.running_phase(situation, pod), requeue_seconds=left)
 
 
 def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
@@ -33,7 +33,7 @@ def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
     lacking = _unless_numbers_changed(situation, waiting.waiting_phase(pod.waiting)) if pod.waiting else None
     if lacking or pod.node is None or pod.set_up:
         # An Event outlasts by an hour what it tells of: a volume that was mounted at the second try is no obstacle.
-        return NextStep(lacking or pod_phases.pod_phase(situation, NOT_STARTED.reason, NOT_STARTED.message))
+        return NextStep(lacking or pod_steps.pod_phase(situation, NOT_STARTED.reason, NOT_STARTED.message))
     phase = waiting.obstructed_phase(situation.obstacle) if situation.obstacle else NOT_STARTED
     still_early = _BEGUN_AFTER - (situation.now - pod.created)
     if still_early > timedelta():
@@ -52,7 +52,7 @@ def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase 
 
 
 def _after_its_trainer(situation: Situation, pod: Pod) -> NextStep:
-    phase = pod_phases.retry_phase(situation) or pod_phases.running_phase(situation, pod)
+    phase = pod_steps.retry_phase(situation) or pod_steps.running_phase(situation, pod)
     left, live = companions.sidecar_seconds_left((pod,), situation.now), situation.workload
     if left > 0 or live is None:
         return NextStep(phase, requeue_seconds=left if left < math.inf else None)

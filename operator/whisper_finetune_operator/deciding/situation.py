@@ -9,9 +9,9 @@ from pydantic.alias_generators import to_camel
 from whisper_finetune_api import reading
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
-from whisper_finetune_operator.deciding import accounting, giving_back
-from whisper_finetune_operator.deciding.accounting import AttemptCounts
+from whisper_finetune_operator.deciding import attempt_counts, giving_back
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
+from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.partitions.partition_queue import PartitionQueue
@@ -152,7 +152,7 @@ def read_situation(world: World, facts: Facts) -> Situation:
     # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
     by_name = kinds.fixed_pod_names(child_name)
     own = tuple(pod for pod in facts.pods if pod.owner_name == child_name or pod.name in by_name)
-    counts = accounting.count_attempts(previous, own, workload, facts.now)
+    counts = attempt_counts.count_attempts(previous, own, workload, facts.now)
     return Situation(
         run=run,
         spec=facts.spec,

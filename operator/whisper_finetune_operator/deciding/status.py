@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from whisper_finetune_api.run import TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import Attempts, PartitionBackOff, Progress, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import conditions, finals, interruptions
+from whisper_finetune_operator.deciding import conditions, interruptions, outcomes
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
@@ -163,7 +163,7 @@ def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineT
     ended = next((pod for pod in reversed(situation.pods) if pod.finished_at), None)
     completion = ended.finished_at if ended and ended.finished_at else situation.now
     changes: dict[str, object] = {"completion_time": timestamps.render(completion)}
-    pod = finals.result_pod(situation)
+    pod = outcomes.result_pod(situation)
     ending = pod.last_words.result if pod else None
     if ending:
         changes |= _result(ending, status.progress, results.folder_of_run(situation.run))

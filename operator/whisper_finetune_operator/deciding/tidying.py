@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import companions, conditions, finals, under_way
+from whisper_finetune_operator.deciding import companions, conditions, outcomes, under_way
 from whisper_finetune_operator.deciding.actions import Action, KeepFor, delete_workload
 from whisper_finetune_operator.deciding.situation import Facts
 from whisper_finetune_operator.workloads.pods import Pod
@@ -50,4 +50,4 @@ def _goes_in_time(facts: Facts, workload: Workload, derived: WhisperFineTuneStat
 def _ends_by_itself(workload: Workload, derived: WhisperFineTuneStatus) -> bool:
     succeeded = conditions.condition_of(derived.conditions, "Succeeded")
     failed = derived.attempts.failed if derived.attempts else 0
-    return succeeded is not None and finals.ends_workload(workload, succeeded.reason, failed)
+    return succeeded is not None and outcomes.ends_workload(workload, succeeded.reason, failed)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from whisper_finetune_operator import phases, timestamps
 from whisper_finetune_operator.deciding import (
     companions,
+    controlled_workload,
     interruptions,
-    ipu_job_under_way,
-    job_under_way,
-    partition_course,
     partition_need,
     partition_patience,
-    pod_phases,
+    partition_steps,
+    pod_steps,
+    single_pod_workload,
     version_mismatch,
 )
 from whisper_finetune_operator.deciding.actions import Action, CreateWorkload, delete_workload
@@ -40,8 +40,8 @@ class NextAttempts(NamedTuple):
     stop: Callable[[Workload], tuple[Action, ...]]
 
 
-_BY_ITS_CONTROLLER = NextAttempts(job_under_way.next_step_of_controlled, job_under_way.stop_controlled)
-_BY_THE_OPERATOR = NextAttempts(ipu_job_under_way.next_step_of_single_pod, ipu_job_under_way.stop_single_pod)
+_BY_ITS_CONTROLLER = NextAttempts(controlled_workload.next_step_of_controlled, controlled_workload.stop_controlled)
+_BY_THE_OPERATOR = NextAttempts(single_pod_workload.next_step_of_single_pod, single_pod_workload.stop_single_pod)
 
 
 def next_step_of(situation: Situation, runtimes: Runtimes) -> NextStep:
@@ -57,7 +57,7 @@ def next_step_of(situation: Situation, runtimes: Runtimes) -> NextStep:
         message = (
             f"its {pod.owner_kind or kinds.DEFAULT.name} is gone; the next attempt starts when pod {pod.name} has ended"
         )
-        return NextStep(pod_phases.pod_phase(situation, phases.RETRYING, message))
+        return NextStep(pod_steps.pod_phase(situation, phases.RETRYING, message))
     if situation.blocked_by:
         return _blocked(situation, situation.blocked_by)
     return _create(situation, runtimes)
@@ -67,7 +67,7 @@ def end_run(situation: Situation, final: Phase) -> NextStep:
     """Return the course of a run whose pod and workload must end before the final phase holds."""
     live = situation.workload
     message = f"its {live.kind.name if live else 'pod'} is being ended: {final.message}"
-    phase = pod_phases.pod_phase(situation, phases.ENDING, message)
+    phase = pod_steps.pod_phase(situation, phases.ENDING, message)
     left = companions.sidecar_seconds_left(situation.busy, situation.now)
     if live is None or left > 0:
         return NextStep(phase, requeue_seconds=left if 0 < left < math.inf else None)
@@ -87,14 +87,14 @@ def _suspend(situation: Situation) -> NextStep:
     live = situation.workload
     delete = (delete_workload(live, "spec.suspend"),) if live else ()
     if live or situation.at_work:
-        return NextStep(pod_phases.stopping_phase(situation, ""), delete)
+        return NextStep(pod_steps.stopping_phase(situation, ""), delete)
     message = "set spec.suspend to false to go on from the newest checkpoint"
     return NextStep(Phase("Suspended", "Suspended", message), situation.giving_back)
 
 
 def _blocked(situation: Situation, other: Workload) -> NextStep:
     if other.owner_uid == situation.run.uid:
-        return NextStep(pod_phases.retry_phase(situation) or NOT_STARTED)
+        return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED)
     message = f"delete {other.kind.name} {other.name}: it is somebody else's and has the name of this run's own"
     return NextStep(phases.waits("NameConflict", message), situation.giving_back, UNWATCHED_REQUEUE_SECONDS)
 
@@ -108,9 +108,9 @@ def _create(situation: Situation, runtimes: Runtimes) -> NextStep:
     wanted = partition_need.queue_entry_of_plan(plan)
     if wanted is None:
         return _create_workload(situation, plan)
-    partition = partition_course.partition_of_run(situation, wanted)
+    partition = partition_steps.partition_of_run(situation, wanted)
     if partition is None:
-        return partition_course.queue_or_take(situation, wanted, plan)
+        return partition_steps.queue_or_take(situation, wanted, plan)
     return _create_workload(situation, plan.on(partition))
 
 
@@ -122,10 +122,10 @@ def _create_workload(situation: Situation, plan: TrainingPlan) -> NextStep:
         lease=used or None,
         warnings=plan.warnings,
     )
-    actions = (*partition_course.give_back_others(situation, used), create)
+    actions = (*partition_steps.give_back_others(situation, used), create)
     if situation.refusal and situation.now - situation.refusal.seen_at < _REFUSAL_HOLDS:
         lasted = situation.now - situation.refusal.refused_since
         again = retry_seconds(lasted, situation.run.uid, last_seconds=_LAST_CREATION_SECONDS)
         refused = NextStep(waiting.refused_phase(situation.refusal), actions, again, plan)
         return partition_patience.limit_patience(situation, refused)
-    return NextStep(pod_phases.retry_phase(situation) or NOT_STARTED, actions, plan=plan)
+    return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED, actions, plan=plan)

@@ -8,8 +8,8 @@ import pytest
 from run_objects import DONE, at, complete, ended, job, not_yet_over, pod, running, time
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import accounting, interruptions
-from whisper_finetune_operator.deciding.accounting import AttemptCounts
+from whisper_finetune_operator.deciding import attempt_counts, interruptions
+from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
 from whisper_finetune_operator.workloads import job_kind, pods
 
 NEW = WhisperFineTuneStatus()
@@ -22,7 +22,7 @@ def count(
     seconds: float = 4000,
 ) -> AttemptCounts:
     live = job_kind.read_job(owner) if owner else None
-    return accounting.count_attempts(previous, tuple(map(pods.read_pod, shown)), live, at(seconds))
+    return attempt_counts.count_attempts(previous, tuple(map(pods.read_pod, shown)), live, at(seconds))
 
 
 def written(tally: AttemptCounts) -> WhisperFineTuneStatus:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import interruptions, pod_phases, pod_under_way
+from whisper_finetune_operator.deciding import interruptions, pod_steps, pod_under_way
 from whisper_finetune_operator.deciding.actions import Action, delete_workload
 from whisper_finetune_operator.deciding.course import NextStep
 from whisper_finetune_operator.deciding.situation import Situation
@@ -15,7 +15,7 @@ def next_step_of_single_pod(situation: Situation, ipu_job: Workload) -> NextStep
     """Return the course of a run that is not over."""
     if situation.at_work:
         return pod_under_way.next_step_of_pod(situation, situation.at_work)
-    phase = pod_phases.retry_phase(situation)
+    phase = pod_steps.retry_phase(situation)
     over_since = _over_since(situation, ipu_job)
     if over_since is None:
         return NextStep(phase or _not_started(ipu_job))

@@ -6,9 +6,9 @@ from datetime import timedelta
 from whisper_finetune_operator import phases, timestamps
 from whisper_finetune_operator.deciding import (
     interruptions,
-    partition_course,
     partition_patience,
-    pod_phases,
+    partition_steps,
+    pod_steps,
     pod_under_way,
 )
 from whisper_finetune_operator.deciding.actions import (
@@ -55,8 +55,8 @@ _PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
 
 def next_step_of_controlled(situation: Situation, job: Workload) -> NextStep:
     """Return the course of a run that is not over."""
-    course = partition_course.mend_partition(situation, job) or _limited(situation, job)
-    spare = partition_course.give_back_others(situation, job.partition) if job.partition else ()
+    course = partition_steps.mend_partition(situation, job) or _limited(situation, job)
+    spare = partition_steps.give_back_others(situation, job.partition) if job.partition else ()
     return replace(course, actions=(*spare, *course.actions)) if spare else course
 
 
@@ -72,7 +72,7 @@ def _find(situation: Situation, job: Workload) -> NextStep:
         return _after_end(situation, job)
     if situation.at_work:
         course = pod_under_way.next_step_of_pod(situation, situation.at_work)
-        phase = pod_phases.stopping_phase(situation, _TAKEN_BACK) if job.suspended else course.phase
+        phase = pod_steps.stopping_phase(situation, _TAKEN_BACK) if job.suspended else course.phase
         return replace(course, phase=phase, actions=(*_allow_retries(situation, job), *course.actions))
     return _suspended(situation, job) if job.suspended else _without_pod(situation, job)
 
@@ -106,10 +106,10 @@ def _after_end(situation: Situation, job: Workload) -> NextStep:
     counted = until is not None and job.end is not None and job.end.at <= timestamps.parse(until)
     if counted and job.end and job.end.type == "Complete":
         delete = delete_workload(job, "its result cannot be read: another attempt reports it")
-        return NextStep(pod_phases.retry_phase(situation) or NOT_STARTED, (delete,))
+        return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED, (delete,))
     # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
     pod = situation.at_work
-    shown = pod_phases.running_phase(situation, pod) if pod else phases.waits(phases.ENDING, _PODS_END_UNKNOWN)
+    shown = pod_steps.running_phase(situation, pod) if pod else phases.waits(phases.ENDING, _PODS_END_UNKNOWN)
     return NextStep(shown, requeue_seconds=_SETTLING_REQUEUE_SECONDS)
 
 
@@ -120,7 +120,7 @@ def _without_pod(situation: Situation, job: Workload) -> NextStep:
     if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
         again = retry_seconds(situation.now - situation.refusal.refused_since, situation.run.uid)
         return NextStep(waiting.refused_phase(situation.refusal), (*allow, look), again)
-    phase = pod_phases.retry_phase(situation) or NOT_STARTED
+    phase = pod_steps.retry_phase(situation) or NOT_STARTED
     if renew := interruptions.withdraw_interrupted(situation, job):
         return NextStep(phase, renew)
     if job.started_at is None:

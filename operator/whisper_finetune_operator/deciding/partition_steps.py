@@ -4,7 +4,7 @@ A Job on a partition is made suspended and started by its UID and version: a lea
 cannot start it any more once the partition went to another run (docs/architecture.md).
 """
 
-from whisper_finetune_operator.deciding import giving_back, pod_phases
+from whisper_finetune_operator.deciding import giving_back, pod_steps
 from whisper_finetune_operator.deciding.actions import Action, StartWorkload, TakePartition, delete_workload
 from whisper_finetune_operator.deciding.course import NextStep
 from whisper_finetune_operator.deciding.situation import Situation
@@ -53,16 +53,16 @@ def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
     if job.suspended or not is_known or job.partition in situation.line.taken:
         delete = delete_workload(job, "its partition is another run's")
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
-        return NextStep(pod_phases.pod_phase(situation, RETRYING, message), (delete,))
+        return NextStep(pod_steps.pod_phase(situation, RETRYING, message), (delete,))
     # Somebody deleted the Lease under a Job at work.
     lease = partition_leases.build(situation.run, job.partition, job.partition_id or job.partition, situation.now)
     message = "the Lease of its partition is gone, and is taken again"
-    return NextStep(pod_phases.pod_phase(situation, RETRYING, message), (TakePartition(lease),))
+    return NextStep(pod_steps.pod_phase(situation, RETRYING, message), (TakePartition(lease),))
 
 
 def _started(situation: Situation, job: Workload, lease: str) -> NextStep:
     start = StartWorkload(job.kind.name, job.name, job.uid, job.resource_version, lease)
-    return NextStep(pod_phases.retry_phase(situation) or NOT_STARTED, (start,))
+    return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED, (start,))
 
 
 def _ordinal(number: int) -> str:

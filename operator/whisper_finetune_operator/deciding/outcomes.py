@@ -7,7 +7,7 @@ from datetime import timedelta
 from whisper_finetune_api.causes import BY_REASON, FINAL_EXIT_CODES
 from whisper_finetune_operator import phases
 from whisper_finetune_operator.deciding import version_mismatch
-from whisper_finetune_operator.deciding.accounting import SETTLE_TIME
+from whisper_finetune_operator.deciding.attempt_counts import SETTLE_TIME
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.workloads import endings, results
