@@ -18,7 +18,7 @@ from whisper_finetune_operator.api.connection import Connection
 from whisper_finetune_operator.api.errors import ClusterError, RefusedError, until_answered
 from whisper_finetune_operator.api.leader_election import Leadership, LeaseTerms
 from whisper_finetune_operator.api.preflight import StartError
-from whisper_finetune_operator.deciding import partition_need
+from whisper_finetune_operator.deciding import partition_steps
 from whisper_finetune_operator.observability.health import HealthServer, WatchAges
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun

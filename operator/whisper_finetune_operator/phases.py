@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from whisper_finetune_api import reading
+from whisper_finetune_api.v1alpha1 import Condition
 from whisper_finetune_api.v1alpha1.status import State
 
+_MESSAGE_MAX_LENGTH = 1024
 #: The trainer's container runs.
 RUNNING_STATES = ("Running", "Preparing", "Evaluating", "Training")
 FINAL_STATES = ("Succeeded", "Failed")
@@ -39,3 +42,14 @@ def failed(reason: str, message: str) -> Phase:
 def waits(reason: str, message: str) -> Phase:
     """Return the phase of a cause that can be mended from outside."""
     return Phase("Pending", reason, message)
+
+
+def condition_of(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
+    """Return the condition of that type, or None."""
+    return next((condition for condition in conditions if condition.type == kind), None)
+
+
+def condition_message(message: str) -> str:
+    """Return a message as a condition or an Event takes it: one line, nothing unprintable, at most 1,024 characters."""
+    line = " ".join(reading.printable_text(message).split())
+    return line if len(line) <= _MESSAGE_MAX_LENGTH else f"{line[: _MESSAGE_MAX_LENGTH - 1]}…"

@@ -13,16 +13,16 @@ from whisper_finetune_operator.acting.installations import Installation, OtherIn
 from whisper_finetune_operator.acting.partition_actor import PartitionActor, PartitionCluster
 from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError
 from whisper_finetune_operator.api.leader_election import LeaseLostError
-from whisper_finetune_operator.deciding import announcements, decisions
+from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.deciding.status import announce_change
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import has_ended, run_uid_of
+from whisper_finetune_operator.workloads.children import child_name, has_ended, run_uid_of
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.world import Run, controller_of
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Reconciler:
     async def _write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
         self._cache.put_run(await self._cluster.apply_status(run, status))
         before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
-        announcement = announcements.announce_change(before, status)
+        announcement = announce_change(before, status)
         if announcement:
             self._poster.post(run, announcement)
             logger.info("%s: %s", announcement.reason, announcement.note, extra=about(run))

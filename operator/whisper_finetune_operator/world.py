@@ -106,7 +106,7 @@ class World:
     """What the cluster shows of one run at one moment."""
 
     run: Run
-    #: The Job or IPUJob under the child's name (names.child_name), the run's own or, where there is none, anybody's.
+    #: The workload under the child's name (children.child_name), the run's own or, where there is none, anybody's.
     workload: KubernetesObject | None
     #: The run's attempts (children.is_attempt_of), oldest first. A pod that ended and then went is best shown once
     #: more, as it was last seen: its end may not have been counted yet.

@@ -12,7 +12,7 @@ from whisper_finetune_operator.acting.installations import Installation, OtherIn
 from whisper_finetune_operator.acting.partition_actor import PartitionCluster
 from whisper_finetune_operator.api.errors import ClusterError
 from whisper_finetune_operator.api.leader_election import LeaseLostError
-from whisper_finetune_operator.deciding import partition_need
+from whisper_finetune_operator.deciding import partition_steps
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.planning.runtimes import Runtimes

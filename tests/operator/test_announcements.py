@@ -6,7 +6,7 @@ import pytest
 
 from run_scenarios import CREATED, JOB, POD, PREPARING, SCENARIOS, TRAINING, Moment, Scenario, tell
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator.deciding.announcements import Announcement, announce_change
+from whisper_finetune_operator.deciding.status import Announcement, announce_change
 
 
 def heard(*moments: Moment) -> list[tuple[str, str]]:

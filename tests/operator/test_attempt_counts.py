@@ -8,7 +8,7 @@ import pytest
 from run_objects import DONE, at, complete, ended, job, not_yet_over, pod, running, time
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
 from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import attempt_counts, interruptions
+from whisper_finetune_operator.deciding import attempt_counts, outcomes
 from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
 from whisper_finetune_operator.workloads import job_kind, pods
 
@@ -145,7 +145,7 @@ def test_an_attempt_whose_node_went_ran_for_as_long_as_is_known(changes: dict[st
     ("times", "minutes"), [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (5, 4), (8, 32), (9, 60), (10, 60), (200, 60)]
 )
 def test_what_is_stopped_again_and_again_in_vain_waits_ever_longer(times: int, minutes: int) -> None:
-    assert interruptions.wait_after_interruptions(times) == timedelta(minutes=minutes)
+    assert outcomes.wait_after_interruptions(times) == timedelta(minutes=minutes)
 
 
 def test_an_attempt_whose_pod_outlasts_it_counts_once() -> None:

@@ -16,7 +16,7 @@ from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.api.api_server import EVENTS, RUNS, ApiServer, resource_of
 from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError, UnauthorizedError
-from whisper_finetune_operator.deciding.announcements import Announcement
+from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook

@@ -7,7 +7,7 @@ import pytest
 from run_objects import run_object
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.api.errors import RefusedError
-from whisper_finetune_operator.deciding.announcements import Announcement
+from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.world import Run
 

@@ -18,8 +18,7 @@ from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABE
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
-from whisper_finetune_operator.workloads.names import child_name
+from whisper_finetune_operator.workloads.children import child_name, is_attempt_of, uid_of
 from whisper_finetune_operator.world import Run
 
 _, _, P8 = OFFERED.inventory.members

@@ -45,7 +45,7 @@ def test_no_two_attempts_begin_in_one_second() -> None:
     stopped = as_ipu_job(5.4, ipu_job(metadata__deletionTimestamp=time(5)), (one_stopped_at_once(5),))
     told = tell((as_ipu_job(1), IPU_JOB, stopped, as_ipu_job(5.4), as_ipu_job(6), as_ipu_job(6)))
     waits, goes = told[-3][1], told[-2][1]
-    assert (waits.actions, waits.recheck_seconds) == ((), pytest.approx(0.6))
+    assert (waits.actions, waits.requeue_seconds) == ((), pytest.approx(0.6))
     assert [type(action) for action in goes.actions] == [CreateWorkload]
 
 

@@ -14,7 +14,7 @@ from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import LEASES, ApiServer, Resource
 from whisper_finetune_operator.api.errors import RefusedError
 from whisper_finetune_operator.back_off import BackOff
-from whisper_finetune_operator.deciding import partition_need
+from whisper_finetune_operator.deciding import partition_steps
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import list_watch

@@ -11,7 +11,7 @@ from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.partition_actor import PartitionActor, PartitionCluster
-from whisper_finetune_operator.deciding import giving_back
+from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.deciding.actions import Action, GiveBackPartition, StartWorkload
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions import partition_leases

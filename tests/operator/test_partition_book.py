@@ -4,7 +4,7 @@ import dataclasses
 
 from replica_model import OFFERED
 from run_objects import ended, job, run_object, running, time
-from whisper_finetune_operator.deciding import partition_need
+from whisper_finetune_operator.deciding import partition_steps
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.watching import partition_book
 from whisper_finetune_operator.watching.object_cache import ObjectCache
@@ -49,7 +49,7 @@ class Looks:
 
 
 async def test_a_partition_that_is_given_back_wakes_eleven_of_a_thousand() -> None:
-    book, looks = PartitionBook(lambda run: partition_need.queue_entry_of(run, OFFERED)), Looks()
+    book, looks = PartitionBook(lambda run: partition_steps.queue_entry_of(run, OFFERED)), Looks()
     for lease in leases():
         book.put_lease(lease)
     for number in range(WAITING):
@@ -65,7 +65,7 @@ async def test_a_partition_that_is_given_back_wakes_eleven_of_a_thousand() -> No
 
 
 async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> None:
-    book, looks = PartitionBook(lambda run: partition_need.queue_entry_of(run, OFFERED)), Looks()
+    book, looks = PartitionBook(lambda run: partition_steps.queue_entry_of(run, OFFERED)), Looks()
     for lease in leases()[1:]:
         book.put_lease(lease)
     book.note_run(stored(1))
@@ -79,7 +79,7 @@ async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> N
 
 
 async def test_a_run_that_takes_a_partition_wakes_those_behind_it() -> None:
-    book, looks = PartitionBook(lambda run: partition_need.queue_entry_of(run, OFFERED)), Looks()
+    book, looks = PartitionBook(lambda run: partition_steps.queue_entry_of(run, OFFERED)), Looks()
     for lease in leases()[1:]:
         book.put_lease(lease)
     book.note_run(stored(1))
@@ -109,7 +109,7 @@ def test_a_change_of_a_run_that_does_not_matter_to_the_line_costs_nothing() -> N
 
 def test_the_first_look_at_a_run_that_waits_leaves_the_line_as_it_is() -> None:
     """Or a thousand first looks would build a thousand lines."""
-    book = PartitionBook(lambda run: partition_need.queue_entry_of(run, OFFERED), OFFERED.inventory)
+    book = PartitionBook(lambda run: partition_steps.queue_entry_of(run, OFFERED), OFFERED.inventory)
     book.note_run(stored(1))
     before = book.line()
     seen = {"type": "Succeeded", "reason": "WaitingForPartition"}
@@ -120,7 +120,7 @@ def test_the_first_look_at_a_run_that_waits_leaves_the_line_as_it_is() -> None:
 
 
 def test_a_run_that_may_start_again_stands_in_the_line() -> None:
-    book = PartitionBook(lambda run: partition_need.queue_entry_of(run, OFFERED), OFFERED.inventory)
+    book = PartitionBook(lambda run: partition_steps.queue_entry_of(run, OFFERED), OFFERED.inventory)
     shown = []
     for status in ({}, {"nextAttemptTime": time(600)}, {}):
         book.note_run(dataclasses.replace(stored(1), status=status))

@@ -11,7 +11,7 @@ from whisper_finetune_api import v1alpha1
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.api.api_server import EVENTS, ApiServer
 from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError
-from whisper_finetune_operator.deciding.announcements import Announcement
+from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.world import KubernetesObject, Run

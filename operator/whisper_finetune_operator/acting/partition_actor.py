@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer
 from whisper_finetune_operator.api.errors import ConflictError, NotFoundError
-from whisper_finetune_operator.deciding import actions, giving_back
-from whisper_finetune_operator.deciding.actions import GiveBackPartition
+from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL, PartitionLease
@@ -135,7 +134,7 @@ class PartitionActor:
             if await self._is_left(lease):
                 return LEFTOVERS_REQUEUE_SECONDS
             self._require_leadership()
-            for action in giving_back.give_back([lease]):
+            for action in actions.give_back([lease]):
                 await self.give_back(action)
         return None
 

@@ -1,23 +1,38 @@
-"""Decide what to do about one run: from what the world shows to its status and the actions. Pure."""
+"""Decide what to do about one run: from what the world shows to its status and the actions. Pure.
 
-from dataclasses import dataclass, replace
+`decide` and `next_step` are the order in which everything is looked at. The first step that applies is taken.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator.deciding import (
-    conditions,
-    doubts,
-    outcomes,
-    partition_patience,
-    situation,
-    status,
-    tidying,
-    under_way,
+from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator.deciding import outcomes, partition_steps, pod_steps, situation, status, workload_steps
+from whisper_finetune_operator.deciding.actions import (
+    UNWATCHED_REQUEUE_SECONDS,
+    Action,
+    CreateWorkload,
+    KeepFor,
+    NextStep,
+    delete_workload,
+    retry_seconds,
 )
-from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.situation import Facts, Situation
-from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.phases import NOT_STARTED, Phase
+from whisper_finetune_operator.planning import manifest
+from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, plan_run
 from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.workloads import kinds
+from whisper_finetune_operator.workloads.pods import Pod
+from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import World
+
+#: A workload that was refused is tried again at each look; a refusal this old is no longer of this attempt.
+_REFUSAL_HOLDS = timedelta(minutes=10)
+#: Nothing wakes such a run when a quota has room again, so it is not left for longer.
+_LAST_CREATION_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -37,56 +52,68 @@ class Decision:
 def decide(world: World, runtimes: Runtimes) -> Decision:
     """Return what is to be done about the run; the same world and status give the same decision."""
     facts = situation.read_facts(world)
-    decision = _decide(world, facts, runtimes)
-    return replace(decision, remarks=(f"status: {facts.remark}", *decision.remarks)) if facts.remark else decision
-
-
-def _decide(world: World, facts: Facts, runtimes: Runtimes) -> Decision:
-    run, previous = facts.run, facts.previous
-    if run.deletion:
-        # Its children go with it, by their owner references.
-        return Decision(previous, changed=False, actions=facts.giving_back)
+    if facts.run.deletion:
+        return _leave_to_its_owner(facts)
     if facts.is_over:
-        understood = conditions.condition_of(previous.conditions, "Succeeded") is not None
-        # Written anew without it, the run would begin again.
-        return _finished(facts, status.observe_status(previous, run.generation) if understood else previous)
+        return _finish(facts, status.observe_status(facts.previous, facts.run.generation), facts.remarks)
     seen = situation.read_situation(world, facts)
-    last_words = (pod.last_words.remark for pod in seen.counts.added)
-    remarks = tuple(f"termination message: {remark}" for remark in last_words if remark)
-    return replace(_decide_course(facts, seen, runtimes), remarks=remarks)
-
-
-def _decide_course(facts: Facts, seen: Situation, runtimes: Runtimes) -> Decision:
     final = outcomes.final_phase(seen)
-    if final and (final.state == "Succeeded" or not _could_go_on(seen, final)):
-        derived = status.derive_status(seen, final, admitted=_admitted(seen, final))
-        return _finished(facts, derived)
-    course = under_way.end_run(seen, final) if final else under_way.next_step_of(seen, runtimes)
-    runtime = runtimes.named(seen.previous.runtime) if seen.previous.runtime else None
-    course = doubts.tell_doubts(seen, course, runtime.stall_seconds if runtime else None)
-    back_off = partition_patience.back_off_to_write(seen, course)
-    admitted = False if back_off and back_off.until else _admitted(seen, course.phase)
-    derived = status.derive_status(seen, course.phase, plan=course.plan, admitted=admitted, back_off=back_off)
-    return Decision(derived, derived != seen.previous, course.actions, course.requeue_seconds)
+    if final and outcomes.is_final_at_once(seen, final):
+        return _finish(facts, status.derive_status(seen, final, admitted=_admitted(seen, final)), seen.remarks)
+    step = end_run(seen, final) if final else next_step(seen, runtimes)
+    return _take(seen, pod_steps.tell_doubts(seen, step, runtimes))
 
 
-def _could_go_on(seen: Situation, final: Phase) -> bool:
-    """Return whether a pod of the run is at work, or its workload could make another: then it is not over yet."""
-    by_itself = seen.workload is None or outcomes.ends_workload(
-        seen.workload, final.reason, seen.counts.attempts.failed
+def next_step(seen: Situation, runtimes: Runtimes) -> NextStep:
+    """Return what to do about a run that goes on: the first of these that applies."""
+    return (
+        _suspend(seen)
+        or partition_steps.stay_out_of_queue(seen)
+        or outcomes.await_next_attempt(seen)
+        or outcomes.await_other_version(seen)
+        or workload_steps.next_step_of_workload(seen)
+        or _await_end_of_orphan(seen)
+        or _await_name(seen)
+        or _await_next_second(seen)
+        or _create(seen, runtimes)
     )
-    return seen.at_work is not None or not by_itself
 
 
-def _finished(facts: Facts, derived: WhisperFineTuneStatus) -> Decision:
-    return Decision(derived, derived != facts.previous, *tidying.tidy(facts, derived))
+def end_run(seen: Situation, final: Phase) -> NextStep:
+    """Return the next step of a run whose pod and workload must end before the final phase holds."""
+    live = seen.workload
+    message = f"its {live.kind.name if live else 'pod'} is being ended: {final.message}"
+    phase = pod_steps.pod_phase(seen, phases.ENDING, message)
+    left = pod_steps.sidecar_seconds_left(seen.busy, seen.now)
+    if live is None or left > 0:
+        return NextStep(phase, requeue_seconds=left if 0 < left < math.inf else None)
+    return NextStep(phase, workload_steps.stop_workload(live))
+
+
+def _leave_to_its_owner(facts: Facts) -> Decision:
+    # Its children go with it, by their owner references.
+    return Decision(facts.previous, changed=False, actions=facts.giving_back, remarks=facts.remarks)
+
+
+def _finish(facts: Facts, derived: WhisperFineTuneStatus, remarks: tuple[str, ...]) -> Decision:
+    """Return the decision about a run that is over, with what it still needs."""
+    return Decision(derived, derived != facts.previous, *_tidy(facts, derived), remarks)
+
+
+def _take(seen: Situation, step: NextStep) -> Decision:
+    """Return the decision that a step comes to."""
+    known = seen.previous.partition_back_off
+    back_off = partition_steps.back_off_to_write(seen, step, known) if known else step.back_off
+    admitted = False if back_off and back_off.until else _admitted(seen, step.phase)
+    derived = status.derive_status(seen, step.phase, plan=step.plan, admitted=admitted, back_off=back_off)
+    return Decision(derived, derived != seen.previous, step.actions, step.requeue_seconds, seen.remarks)
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:
     """Return whether a queue or pool lets the run go on: None where neither has it, or where that is not known yet."""
     if phase.state == "Queued":
         return False
-    told = conditions.condition_of(seen.previous.conditions, "Admitted")
+    told = phases.condition_of(seen.previous.conditions, "Admitted")
     if phase.is_final:
         # Its place was its own to the end.
         return told.status == "True" if told else None
@@ -96,3 +123,128 @@ def _admitted(seen: Situation, phase: Phase) -> bool | None:
         return not seen.workload.suspended
     # It had a place, and gave it back.
     return False if told else None
+
+
+def _suspend(seen: Situation) -> NextStep | None:
+    if not seen.spec.suspend:
+        return None
+    live = seen.workload
+    delete = (delete_workload(live, "spec.suspend"),) if live else ()
+    if live or seen.at_work:
+        return NextStep(pod_steps.stopping_phase(seen, ""), delete)
+    message = "set spec.suspend to false to go on from the newest checkpoint"
+    return NextStep(Phase("Suspended", "Suspended", message), seen.giving_back)
+
+
+def _await_end_of_orphan(seen: Situation) -> NextStep | None:
+    """Return the next step of a run whose workload is gone, and whose pod is not."""
+    pod = seen.at_work
+    if pod is None:
+        return None
+    gone = f"its {pod.owner_kind or kinds.DEFAULT.name} is gone"
+    message = f"{gone}; the next attempt starts when pod {pod.name} has ended"
+    return NextStep(pod_steps.pod_phase(seen, phases.RETRYING, message))
+
+
+def _await_name(seen: Situation) -> NextStep | None:
+    """Return the next step of a run whose child's name is taken: by its own that is going, or by somebody else's."""
+    other = seen.blocked_by
+    if other is None:
+        return None
+    if other.owner_uid == seen.run.uid:
+        return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED)
+    message = f"delete {other.kind.name} {other.name}: it is somebody else's and has the name of this run's own"
+    return NextStep(phases.waits("NameConflict", message), seen.giving_back, UNWATCHED_REQUEUE_SECONDS)
+
+
+def _await_next_second(seen: Situation) -> NextStep | None:
+    """Return the next step of a run in the second in which its newest pod was made.
+
+    An attempt is known by the second in which its pod was made, so no other pod may be made in it.
+    """
+    seen_until = seen.counts.attempts.seen_until
+    since = (seen.now - timestamps.parse(seen_until)).total_seconds() if seen_until else math.inf
+    if not 0 <= since < 1:
+        # It is over, or no clock is right.
+        return None
+    return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED, requeue_seconds=1 - since)
+
+
+def _create(seen: Situation, runtimes: Runtimes) -> NextStep:
+    """Return what makes the run's next workload, or the phase of what keeps it from that."""
+    pinned = Pinned(seen.previous.runtime, seen.previous.ipus)
+    plan = plan_run(seen.run, pinned, runtimes)
+    if isinstance(plan, Phase):
+        # A partition is of no use to a run that cannot go on with it.
+        return NextStep(plan, seen.giving_back)
+    wanted = partition_steps.queue_entry_of_plan(plan)
+    if wanted is None:
+        return _create_workload(seen, plan)
+    partition = partition_steps.partition_of_run(seen, wanted)
+    if partition is None:
+        return partition_steps.queue_or_take(seen, wanted, plan)
+    return _create_workload(seen, plan.on(partition))
+
+
+def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
+    used = plan.partition.lease_name if plan.partition else ""
+    create = CreateWorkload(
+        manifest.build_workload(plan, seen.counts.attempts.failed),
+        look_first=seen.previous.job_name is not None,
+        lease=used or None,
+        warnings=plan.warnings,
+    )
+    actions = (*partition_steps.give_back_others(seen, used), create)
+    if seen.refusal and seen.now - seen.refusal.seen_at < _REFUSAL_HOLDS:
+        lasted = seen.now - seen.refusal.refused_since
+        again = retry_seconds(lasted, seen.run.uid, last_seconds=_LAST_CREATION_SECONDS)
+        refused = NextStep(pod_steps.refused_phase(seen.refusal), actions, again, plan)
+        return partition_steps.limit_patience(seen, refused)
+    return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED, actions, plan=plan)
+
+
+def _tidy(facts: Facts, derived: WhisperFineTuneStatus) -> tuple[tuple[Action, ...], float | None]:
+    """Return what a run that is over still needs, and after how many seconds to look again.
+
+    Its workload is to be over too, to go in time, and to keep no partition.
+    """
+    workload = facts.workload
+    if workload is None:
+        return facts.giving_back, None
+    if workload.end is None:
+        return _until_it_ends(workload, facts.busy, derived, facts.now)
+    actions, requeue_seconds = _go_in_time(facts, workload, derived)
+    return (*actions, *facts.giving_back), requeue_seconds
+
+
+def _until_it_ends(
+    workload: Workload, busy: tuple[Pod, ...], derived: WhisperFineTuneStatus, now: datetime
+) -> tuple[tuple[Action, ...], float | None]:
+    """Return what ends it where it does not end by itself, or would have another pod."""
+    left = pod_steps.sidecar_seconds_left(busy, now)
+    if left > 0:
+        return (), left if left < math.inf else None
+    stops = busy or not _ends_by_itself(workload, derived)
+    return workload_steps.stop_workload(workload) if stops else (), None
+
+
+def _go_in_time(
+    facts: Facts, workload: Workload, derived: WhisperFineTuneStatus
+) -> tuple[tuple[Action, ...], float | None]:
+    """Return what makes it go when the user says so: some kinds go by their own TTL."""
+    seconds = facts.spec.ttl_seconds_after_finished
+    if workload.kind.goes_by_its_own_ttl:
+        kept = seconds == workload.ttl_seconds_after_finished
+        return () if kept else (KeepFor(workload.kind.name, workload.name, workload.uid, seconds),), None
+    if seconds is None or derived.completion_time is None:
+        return (), None
+    left = timestamps.parse(derived.completion_time) + timedelta(seconds=seconds) - facts.now
+    if left > timedelta():
+        return (), left.total_seconds()
+    return (delete_workload(workload, "ttlSecondsAfterFinished"),), None
+
+
+def _ends_by_itself(workload: Workload, derived: WhisperFineTuneStatus) -> bool:
+    succeeded = phases.condition_of(derived.conditions, "Succeeded")
+    failed = derived.attempts.failed if derived.attempts else 0
+    return succeeded is not None and outcomes.ends_workload(workload, succeeded.reason, failed)

@@ -1,12 +1,17 @@
-"""Find out whether a run is over, and why: with its result, or by one of the final causes."""
+"""What the attempts that ended come to: the run's end, or a wait before the next attempt. Pure.
+
+Interruptions cost no retry, so nothing but the wait bounds a run that a full node evicts again and again. A run that
+gets further from one to the next may be drained as often as its cluster likes.
+"""
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from whisper_finetune_api.causes import BY_REASON, FINAL_EXIT_CODES
-from whisper_finetune_operator import phases
-from whisper_finetune_operator.deciding import version_mismatch
+from whisper_finetune_api.causes import BY_REASON, EXIT_VERSIONS, FINAL_EXIT_CODES
+from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator.back_off import doubled
+from whisper_finetune_operator.deciding.actions import Action, NextStep, delete_workload
 from whisper_finetune_operator.deciding.attempt_counts import SETTLE_TIME
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import Phase
@@ -17,11 +22,23 @@ from whisper_finetune_operator.workloads.workload_kind import Workload
 
 _OUT_OF_MEMORY_LIMIT = 2
 _UNREADABLE_LIMIT = 2
+#: So many interruptions in a row cost no time: a cluster that is drained node by node moves a pod more than once.
+_AT_ONCE = 2
+_FIRST_WAIT, _LAST_WAIT = timedelta(minutes=1), timedelta(hours=1)
+#: An image may be mended under its name, which nothing tells of; a trainer that refuses its configuration ends at once.
+RETRY_AFTER = timedelta(minutes=10)
 
 
 def final_phase(situation: Situation) -> Phase | None:
     """Return the final phase of a run that is over, else None; a result goes before every cause."""
     return next((phase for rule in _RULES if (phase := rule(situation))), None)
+
+
+def is_final_at_once(situation: Situation, final: Phase) -> bool:
+    """Return whether the final phase holds now: else a pod is at work, or the workload could make another."""
+    live, failed = situation.workload, situation.counts.attempts.failed
+    by_itself = live is None or ends_workload(live, final.reason, failed)
+    return final.state == "Succeeded" or (by_itself and situation.at_work is None)
 
 
 def ends_workload(job: Workload, reason: str, failed: int) -> bool:
@@ -86,7 +103,7 @@ def _job_failed(situation: Situation) -> Phase | None:
         return None
     if end.reason == "DeadlineExceeded":
         return _deadline(situation)
-    if situation.workload and version_mismatch.ended_by_mismatch(situation, situation.workload):
+    if situation.workload and ended_by_mismatch(situation, situation.workload):
         return None
     if end.reason == "PodFailurePolicy":
         return _by_policy(end.message) if _is_settled(situation) else None
@@ -159,3 +176,105 @@ def _end_is_shown(situation: Situation) -> bool:
 def _is_settled(situation: Situation) -> bool:
     end = situation.workload.end if situation.workload else None
     return end is not None and situation.now - end.at >= SETTLE_TIME
+
+
+def wait_after_interruptions(in_vain: int) -> timedelta:
+    """Return how long a run waits that was stopped so many times in a row without getting further."""
+    beyond = in_vain - _AT_ONCE
+    return doubled(_FIRST_WAIT, beyond, _LAST_WAIT) if beyond > 0 else timedelta()
+
+
+def next_attempt_time(situation: Situation) -> datetime | None:
+    """Return when the next pod may start; None where nothing keeps it."""
+    pod, live = situation.at_work, situation.workload
+    if (pod and not pod.over) or (live and live.suspended) or situation.spec.suspend:
+        # What is suspended waits for Kueue, which has a back-off of its own.
+        return None
+    if situation.counts.interrupted:
+        until = situation.now + wait_after_interruptions(situation.counts.attempts.interrupted_in_vain)
+    else:
+        written = situation.previous.next_attempt_time
+        until = timestamps.parse(written) if written else situation.now
+    return until if until > situation.now else None
+
+
+def await_next_attempt(situation: Situation) -> NextStep | None:
+    """Return the step of a run that has to wait; it keeps neither a Job nor a partition meanwhile."""
+    until = next_attempt_time(situation)
+    if until is None:
+        return None
+    attempts, live = situation.counts.attempts, situation.workload
+    message = (
+        f"stopped from outside {attempts.interrupted_in_vain} times in a row without getting further than step "
+        f"{attempts.reached_step or 0}: the next attempt starts at {timestamps.render(until)}; the Events of its pods "
+        "and nodes tell who stops it"
+    )
+    actions: tuple[Action, ...] = (_withdrawn(live),) if live else situation.giving_back
+    return NextStep(phases.waits("Interrupted", message), actions, (until - situation.now).total_seconds())
+
+
+def withdraw_interrupted(situation: Situation, job: Workload) -> tuple[Action, ...]:
+    """Return what lets the next pod come at once: the back-off of a Job's controller grows with each, for its life.
+
+    A Job that Kueue has admitted is left alone: the next one would have to queue again.
+    """
+    newest = situation.pods[-1] if situation.pods else None
+    if newest is None or not newest.over or newest.owner_uid != job.uid or job.queue:
+        return ()
+    interrupted = endings.meaning_of_end(newest, job) is Meaning.INTERRUPTED
+    return (_withdrawn(job),) if interrupted else ()
+
+
+def _withdrawn(workload: Workload) -> Action:
+    return delete_workload(workload, "its pod was stopped from outside")
+
+
+def await_other_version(situation: Situation) -> NextStep | None:
+    """Return the step of a run whose trainer and operator do not understand each other; None for any other."""
+    workload = situation.workload
+    if workload is None:
+        return None
+    pod = _newest_ended(situation, workload)
+    if pod and endings.awaits_operator(pod):
+        # The pod holds the only result, and stays with whatever other containers it has.
+        return NextStep(mismatch_phase(pod), situation.giving_back)
+    ended_at = _ended_at(situation, workload)
+    if ended_at is None or not ended_by_mismatch(situation, workload):
+        return None
+    wait = ended_at + RETRY_AFTER - situation.now
+    if wait > timedelta():
+        return NextStep(mismatch_phase(pod), situation.giving_back, wait.total_seconds())
+    delete = delete_workload(workload, "its image may be of another version by now")
+    return NextStep(mismatch_phase(pod), (delete,))
+
+
+def _ended_at(situation: Situation, workload: Workload) -> datetime | None:
+    """Return when it was over, or when its trainer was, beside which others run on: without the wait, for nothing."""
+    if workload.end:
+        return workload.end.at
+    pod = situation.at_work
+    return pod.finished_at if pod and pod.over and pod.sidecars else None
+
+
+def ended_by_mismatch(situation: Situation, workload: Workload) -> bool:
+    """Return whether a workload that is over came to nothing but that, by its newest pod, else by its own words."""
+    pod = _newest_ended(situation, workload)
+    if pod:
+        return endings.meaning_of_end(pod, workload) is Meaning.MISMATCH
+    return workload.end is not None and f"exit code {EXIT_VERSIONS} " in f"{workload.end.message} "
+
+
+def mismatch_phase(pod: Pod | None) -> Phase:
+    """Return what the run waits for."""
+    if pod and endings.awaits_operator(pod):
+        text = "its training is done, and its trainer is newer than this operator, which cannot read the result"
+        return phases.waits("VersionMismatch", f"{text}: upgrade the operator")
+    told = f": {endings.describe_end(pod)}" if pod else ""
+    minutes = RETRY_AFTER // timedelta(minutes=1)
+    text = f"the trainer's image and this operator are of versions that do not go together, tried every {minutes} min"
+    return phases.waits("VersionMismatch", f"{text}{told}")
+
+
+def _newest_ended(situation: Situation, workload: Workload) -> Pod | None:
+    own = (pod for pod in reversed(situation.pods) if pod.over and pod.owner_uid == workload.uid)
+    return next(own, None)

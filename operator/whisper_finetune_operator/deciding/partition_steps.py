@@ -2,18 +2,45 @@
 
 A Job on a partition is made suspended and started by its UID and version: a leader that was frozen while it made one
 cannot start it any more once the partition went to another run (docs/architecture.md).
+
+A run whose pod does not get to run gives its partition back, and stands in line again later: a namespace that is set up
+badly must not keep a partition from everybody else for as long as nobody mends it.
 """
 
-from whisper_finetune_operator.deciding import giving_back, pod_steps
-from whisper_finetune_operator.deciding.actions import Action, StartWorkload, TakePartition, delete_workload
-from whisper_finetune_operator.deciding.course import NextStep
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from whisper_finetune_api.v1alpha1 import PartitionBackOff
+from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator.back_off import doubled
+from whisper_finetune_operator.deciding import actions, pod_steps
+from whisper_finetune_operator.deciding.actions import Action, NextStep, StartWorkload, TakePartition, delete_workload
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_queue import Waiting
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase
-from whisper_finetune_operator.planning.plan import TrainingPlan
+from whisper_finetune_operator.planning import plan
+from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan
+from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads.workload_kind import Workload
+from whisper_finetune_operator.world import Run
+
+#: So long a partition is kept for a pod that something keeps from running which somebody has to mend.
+PATIENCE = timedelta(minutes=5)
+#: So long for one of which nothing is known: its node may be pulling an image of many gigabytes.
+PATIENCE_WITHOUT_A_CAUSE = timedelta(hours=1)
+#: So long a run then stands out of the line, twice as long each time.
+FIRST_BACK_OFF, LAST_BACK_OFF = timedelta(minutes=5), timedelta(hours=1)
+_CAUSES = (
+    "PodRefused",
+    "VolumeNotFound",
+    "VolumeNotMounted",
+    "SecretNotFound",
+    "ImagePullFailed",
+    "Unschedulable",
+    "WaitingForQuota",
+)
 
 
 def partition_of_run(situation: Situation, wanted: Waiting) -> PoolPartition | None:
@@ -23,7 +50,7 @@ def partition_of_run(situation: Situation, wanted: Waiting) -> PoolPartition | N
 
 
 def queue_or_take(situation: Situation, wanted: Waiting, plan: TrainingPlan) -> NextStep:
-    """Return the course of a run that has no partition (that fits)."""
+    """Return the step of a run that has no partition (that fits)."""
     line = situation.line.joined_by(wanted)
     if partition := line.turns.get(wanted.uid):
         lease = partition_leases.build(situation.run, partition.lease_name, partition.id, situation.now)
@@ -38,11 +65,11 @@ def give_back_others(situation: Situation, used: str) -> tuple[Action, ...]:
     job_uid = situation.workload.uid if situation.workload else None
     if any(pod.owner_uid != job_uid for pod in situation.busy):
         return ()
-    return giving_back.give_back(lease for lease in situation.leases if lease.name != used)
+    return actions.give_back(lease for lease in situation.leases if lease.name != used)
 
 
 def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
-    """Return the course of a Job on a partition that must be started or mended first; None where all is well."""
+    """Return the step of a Job on a partition that must be started or mended first; None where all is well."""
     if job.partition is None or job.end:
         return None
     if any(lease.name == job.partition for lease in situation.leases):
@@ -68,3 +95,102 @@ def _started(situation: Situation, job: Workload, lease: str) -> NextStep:
 def _ordinal(number: int) -> str:
     teens = number % 100 in (11, 12, 13)
     return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def limit_patience(situation: Situation, step: NextStep) -> NextStep:
+    """Return the step of a run that has a partition, or the one that gives it back where that has lasted too long."""
+    if situation.lease is None or _runs(situation):
+        return step
+    patience = PATIENCE if step.phase.reason in _CAUSES else PATIENCE_WITHOUT_A_CAUSE
+    left = _held_in_vain_since(situation) + patience - situation.now
+    if left <= timedelta():
+        return _given_back(situation, step.phase)
+    seconds = min(left.total_seconds(), step.requeue_seconds or left.total_seconds())
+    return replace(step, requeue_seconds=seconds)
+
+
+def stay_out_of_queue(situation: Situation) -> NextStep | None:
+    """Return the step of a run that gave its partition back not long ago; None for any other."""
+    back_off = situation.previous.partition_back_off
+    told = phases.condition_of(situation.previous.conditions, "Succeeded")
+    if back_off is None or back_off.until is None or told is None or _runs(situation):
+        return None
+    left = timestamps.parse(back_off.until) - situation.now
+    if left <= timedelta():
+        return None
+    phase = Phase("Pending", told.reason, told.message)
+    return NextStep(phase, _withdrawn(situation), left.total_seconds(), back_off=back_off)
+
+
+def back_off_to_write(situation: Situation, step: NextStep, known: PartitionBackOff) -> PartitionBackOff | None:
+    """Return what the status remembers: how often, until a pod runs, and until when, as long as that is to come."""
+    if step.back_off or _runs(situation):
+        return step.back_off
+    return PartitionBackOff(times=known.times)
+
+
+def partition_back_off(times: int) -> timedelta:
+    """Return how long a run stands out of the line that gave its partition back so many times."""
+    return doubled(FIRST_BACK_OFF, times, LAST_BACK_OFF)
+
+
+def _runs(situation: Situation) -> bool:
+    pod = situation.at_work
+    return pod is not None and (pod.running or pod.exit_code is not None)
+
+
+def _held_in_vain_since(situation: Situation) -> datetime:
+    """Return since when no pod has run on the partition: it was taken, its Job was made, or an attempt ended then."""
+    lease, workload = situation.lease, situation.workload
+    ends = (pod.finished_at for pod in situation.pods if pod.started_at)
+    moments = (lease.acquired if lease else None, workload.created if workload else None, *ends)
+    return max(moment for moment in moments if moment)
+
+
+def _given_back(situation: Situation, phase: Phase) -> NextStep:
+    known = situation.previous.partition_back_off
+    times = known.times + 1 if known else 1
+    wait = partition_back_off(times)
+    until = timestamps.render(situation.now + wait)
+    # In front: the words of the cluster may be too long for a message.
+    message = f"its partition is given back, and it stands in line again at {until}: {phase.message}"
+    back_off = PartitionBackOff(times=times, until=until)
+    told = Phase("Pending", phase.reason, message)
+    return NextStep(told, _withdrawn(situation), wait.total_seconds(), back_off=back_off)
+
+
+def _withdrawn(situation: Situation) -> tuple[Action, ...]:
+    """Return what ends the workload, or, once nothing is left of it, gives the partition back."""
+    workload = situation.workload
+    if workload is None:
+        return situation.giving_back
+    return (delete_workload(workload, "no pod of it gets to run on its partition"),)
+
+
+def queue_entry_of(run: Run, runtimes: Runtimes) -> Waiting | None:
+    """Return what the run waits for while it has no partition; None where it does not want one (now).
+
+    By its spec alone, so that a run not looked at yet keeps its position.
+    """
+    out_of_line = run.deletion or run.spec.get("suspend") or "completionTime" in run.status
+    out_of_line = out_of_line or is_blocked(run) or "until" in run.status.get("partitionBackOff", {})
+    out_of_line = out_of_line or "nextAttemptTime" in run.status
+    if out_of_line or not runtimes.have_pools:
+        return None
+    pinned = Pinned(run.status.get("runtime"), run.status.get("ipus"))
+    planned = plan.plan_run(run, pinned, runtimes)
+    return None if isinstance(planned, Phase) else queue_entry_of_plan(planned)
+
+
+def queue_entry_of_plan(planned: TrainingPlan) -> Waiting | None:
+    """Return what a planned run waits for; None where its runtime has no pool."""
+    run, pool, ipus = planned.run, planned.runtime.partitions, planned.config.ipus
+    if pool is None or ipus is None:
+        return None
+    return Waiting(run.uid, (run.created, run.namespace, run.name), ipus, pool.fitting(ipus))
+
+
+def is_blocked(run: Run) -> bool:
+    """Return whether somebody else's object has the child's name: the run must not keep others from a partition."""
+    conditions = run.status.get("conditions") or ()
+    return any(each.get("type") == "Succeeded" and each.get("reason") == "NameConflict" for each in conditions)

@@ -1,13 +1,27 @@
-"""The phase of a run as its pods show it: at work, on its way, or between two attempts. Pure."""
+"""What to do about a run with a pod at work, on its way, or between two attempts: its phase, and its doubts. Pure.
 
+Others add containers to a trainer's pod. A mesh's proxy or a secrets agent may never end by itself, and would keep the
+pod, its card and its partition for ever. A native sidecar is no such container: the kubelet ends it.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from whisper_finetune_api.v1alpha1 import Progress
 from whisper_finetune_api.v1alpha1.status import State
 from whisper_finetune_operator import phases, timestamps
-from whisper_finetune_operator.deciding import version_mismatch
+from whisper_finetune_operator.deciding import outcomes
+from whisper_finetune_operator.deciding.actions import LookForObstacle, NextStep, delete_workload, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
-from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.phases import NOT_STARTED, RUNNING_STATES, Phase
+from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
-from whisper_finetune_operator.workloads.pods import Pod
+from whisper_finetune_operator.workloads.pods import Pod, Waiting
+from whisper_finetune_operator.world import Refusal, without_numbers
 
 
 def retry_phase(situation: Situation) -> Phase | None:
@@ -20,7 +34,7 @@ def retry_phase(situation: Situation) -> Phase | None:
     if meaning is Meaning.INTERRUPTED:
         return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}{_queued(situation)}")
     if meaning is Meaning.MISMATCH:
-        return version_mismatch.mismatch_phase(pod)
+        return outcomes.mismatch_phase(pod)
     if meaning is Meaning.UNREADABLE:
         return phases.waits(phases.RETRYING, "the result could not be read; the next attempt reports it again")
     cause = endings.cause_of_exit(pod.exit_code) if pod.exit_code else None
@@ -40,7 +54,7 @@ def _next(situation: Situation, pod: Pod) -> str:
         or pod.finished_at is None
     ):
         return ""
-    if pod.companions:
+    if pod.sidecars:
         # It makes none before these have ended.
         return ""
     failures = max(1, situation.counts.attempts.failed - job.failed_before)
@@ -79,3 +93,234 @@ def _state(situation: Situation) -> State:
     # The operator may just have started: no report is no news.
     same = pod.name == situation.previous.pod_name and before in phases.RUNNING_STATES
     return before if before and same else "Preparing"
+
+
+#: A pod that has a node and does not begin for so long is asked why.
+_BEGUN_AFTER = timedelta(seconds=30)
+
+
+def next_step_of_pod(situation: Situation, pod: Pod) -> NextStep:
+    """Return its phase, when its deadline is over, and what ends a pod that outlasts its trainer."""
+    if pod.over:
+        return _after_its_trainer(situation, pod)
+    if not pod.running:
+        return _on_its_way(situation, pod)
+    limit = situation.spec.active_deadline_seconds
+    left = None if limit is None else max(1.0, limit - situation.running_time.total_seconds())
+    return NextStep(running_phase(situation, pod), requeue_seconds=left)
+
+
+def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
+    """Return what a pod waits for by its own status, else by Events, which are asked for ever more seldom."""
+    lacking = _unless_numbers_changed(situation, waiting_phase(pod.waiting)) if pod.waiting else None
+    if lacking or pod.node is None or pod.set_up:
+        # An Event outlasts by an hour what it tells of: a volume that was mounted at the second try is no obstacle.
+        return NextStep(lacking or pod_phase(situation, NOT_STARTED.reason, NOT_STARTED.message))
+    phase = obstructed_phase(situation.obstacle) if situation.obstacle else NOT_STARTED
+    still_early = _BEGUN_AFTER - (situation.now - pod.created)
+    if still_early > timedelta():
+        return NextStep(phase, requeue_seconds=still_early.total_seconds())
+    again_seconds = retry_seconds(situation.now - pod.created, situation.run.uid)
+    return NextStep(phase, (LookForObstacle(pod.uid),), again_seconds)
+
+
+def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase | None:
+    """Return the phase in the words of before where they differ in numbers alone: the scheduler counts nodes anew."""
+    told = phases.condition_of(situation.previous.conditions, "Succeeded")
+    if found is None or told is None or told.reason != found.reason:
+        return found
+    same = without_numbers(told.message) == without_numbers(phases.condition_message(found.message))
+    return replace(found, message=told.message) if same else found
+
+
+def _after_its_trainer(situation: Situation, pod: Pod) -> NextStep:
+    phase = retry_phase(situation) or running_phase(situation, pod)
+    left, live = sidecar_seconds_left((pod,), situation.now), situation.workload
+    if left > 0 or live is None:
+        return NextStep(phase, requeue_seconds=left if left < math.inf else None)
+    message = f"{phase.message}; its pod is being ended, in which other containers run on: {', '.join(pod.sidecars)}"
+    delete = delete_workload(live, "its trainer has ended, and another container runs on")
+    return NextStep(replace(phase, message=message), (delete,))
+
+
+#: What ships logs gets so long for the last of them.
+_PATIENCE = timedelta(seconds=30)
+
+
+def sidecar_seconds_left(pods: Iterable[Pod], now: datetime) -> float:
+    """Return for how long pods that have not ended are left to do so by themselves.
+
+    None at all where a trainer is at work, for ever where nothing but a trainer that has ended is in them.
+    """
+    return min((_left(pod, now) for pod in pods), default=0.0)
+
+
+def _left(pod: Pod, now: datetime) -> float:
+    if not pod.over:
+        return 0.0
+    if not pod.sidecars:
+        return math.inf
+    # A node that has lost a container knows no time of its end.
+    since = pod.finished_at or pod.created
+    # The node's clock may be ahead of this one.
+    return max(0.0, min(since + _PATIENCE - now, _PATIENCE).total_seconds())
+
+
+#: A kubelet kills what outlasts its grace, and may need so long to say so.
+_LATE = timedelta(seconds=60)
+#: A trainer that is asked every few seconds has had its time to answer.
+_SILENT = timedelta(minutes=3)
+_NOT_HEARD = (
+    "pod {pod} runs, and has not told its progress since {since}: a NetworkPolicy or a mesh may keep the operator from "
+    "its port; its result comes all the same"
+)
+_STANDS_STILL = (
+    "step {step} of {total} since {since}; nothing is ended by that: look at the log with kubectl -n {namespace} logs "
+    "{pod}, and suspend and resume the run to go on from the newest checkpoint"
+)
+_WHAT_TO_DO = (
+    "it may still run there, so nothing else of this run is started; if the node is gone for good, delete the Node, or "
+    "taint it with node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+)
+
+
+def tell_doubts(situation: Situation, step: NextStep, runtimes: Runtimes) -> NextStep:
+    """Return the step with what makes it doubtful that the run is where its pod says, and looked at again in time.
+
+    Its node or trainer is silent, or its training stands still for longer than its runtime takes for granted.
+    """
+    pod = next((pod for pod in situation.busy if _is_lost(pod, situation.now)), None)
+    if pod:
+        return replace(step, phase=Phase("Unknown", "NodeUnreachable", _of_node(pod)))
+    ends = [pod.ends_by + _LATE - situation.now for pod in situation.busy if pod.ends_by]
+    step = step.requeued_within(min(ends).total_seconds()) if ends else step
+    pod, phase = situation.at_work, step.phase
+    if pod is None or phase.state not in RUNNING_STATES or phase.reason != phase.state:
+        return step
+    left_seconds = _seconds_until_silent(situation)
+    step = step if left_seconds is None else step.requeued_within(left_seconds)
+    return _silent(situation, step, pod) or _stalled(situation, step, pod, runtimes) or step
+
+
+def _is_lost(pod: Pod, now: datetime) -> bool:
+    is_late = pod.ends_by is not None and now >= pod.ends_by + _LATE
+    return is_late or pod.silent_since is not None
+
+
+def _of_node(pod: Pod) -> str:
+    node = f"node {pod.node}" if pod.node else "its node"
+    if pod.silent_since:
+        what = f"{node} of pod {pod.name} does not answer since {timestamps.render(pod.silent_since)}"
+    else:
+        by = timestamps.render(pod.ends_by) if pod.ends_by else "now"
+        what = f"pod {pod.name} was to end by {by} and has not, so {node} does not seem to answer"
+    return f"{what}: {_WHAT_TO_DO}"
+
+
+def _seconds_until_silent(situation: Situation) -> float | None:
+    """Return when a trainer is called silent that does not answer now; None for one that answers, or is called so."""
+    left = situation.silence.since + _SILENT - situation.now if situation.silence else timedelta()
+    return left.total_seconds() if left > timedelta() else None
+
+
+def _silent(situation: Situation, step: NextStep, pod: Pod) -> NextStep | None:
+    """Return the step of a run whose trainer does not answer: what it does is not known, only that it runs."""
+    silence, before = situation.silence, phases.condition_of(situation.previous.conditions, "Succeeded")
+    if silence and _seconds_until_silent(situation) is None:
+        message = _NOT_HEARD.format(pod=pod.name, since=timestamps.render(silence.since))
+        return replace(step, phase=Phase("Running", "Running", message))
+    # An operator that has just started has not asked for long: what the one before it told holds.
+    still = situation.report is None and step.phase.state == "Running"
+    return replace(step, phase=Phase("Running", "Running", before.message)) if still and before else None
+
+
+def _stalled(situation: Situation, step: NextStep, pod: Pod, runtimes: Runtimes) -> NextStep | None:
+    """Return the step of a run whose training steps stand still.
+
+    What has no steps to tell is no such run: what loads, compiles, evaluates, or has just begun.
+    """
+    stall_seconds = _stall_seconds(situation, runtimes) if step.phase.state == "Training" else None
+    if stall_seconds is None:
+        return None
+    reported = situation.report.progress if situation.report else None
+    before = phases.condition_of(situation.previous.conditions, "Succeeded")
+    if situation.report is None and before and before.reason == "NoProgress":
+        return replace(step, phase=Phase("Training", before.reason, before.message))
+    if reported is None or reported.loss is None:
+        return None
+    since = _no_step_since(situation, reported, pod) or situation.now
+    left = since + timedelta(seconds=stall_seconds) - situation.now
+    if left > timedelta():
+        return step.requeued_within(left.total_seconds())
+    message = _STANDS_STILL.format(
+        step=reported.step,
+        total=reported.total_steps,
+        since=timestamps.render(since),
+        namespace=situation.run.namespace,
+        pod=pod.name,
+    )
+    return replace(step, phase=Phase("Training", "NoProgress", message))
+
+
+def _stall_seconds(situation: Situation, runtimes: Runtimes) -> int | None:
+    runtime = runtimes.named(situation.previous.runtime) if situation.previous.runtime else None
+    return runtime.stall_seconds if runtime else None
+
+
+def _no_step_since(situation: Situation, reported: Progress, pod: Pod) -> datetime | None:
+    """Return since when nothing changed, by what this operator heard, or by what the one before it wrote."""
+    known, same_pod = situation.previous.progress, pod.name == situation.previous.pod_name
+    if situation.report_changed_at or known is None or known.update_time is None:
+        return situation.report_changed_at
+    same = same_pod and (known.step, known.loss) == (reported.step, reported.loss)
+    return timestamps.parse(known.update_time) if same else None
+
+
+_IMAGE_REASONS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+_CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+#: The kubelet tells the same failure with and without this, in turn.
+_BACK_OFF = re.compile(r"^Back-off pulling image \S+?(: ErrImagePull)?(: |$)")
+
+
+def waiting_phase(waiting: Waiting) -> Phase | None:
+    """Return the phase of a pod that waits for something that is missing; None where it is only on its way."""
+    if waiting.reason in _IMAGE_REASONS:
+        whose = f"the image of init container {waiting.container}" if waiting.container else "the runtime's image"
+        return phases.waits("ImagePullFailed", f"mend {whose} or its pull secret: {_image_fault(waiting)}")
+    if waiting.container:
+        message = f"the trainer waits for init container {waiting.container}: {waiting.reason} {waiting.message}"
+        return Phase("Pending", "Pending", message.rstrip())
+    if waiting.reason in _CONFIG_REASONS:
+        return _config_fault(waiting.message)
+    if waiting.reason == "Unschedulable":
+        return _scheduling_fault(waiting.message)
+    return None
+
+
+def refused_phase(refusal: Refusal) -> Phase:
+    """Return the phase of a run whose Job, or whose Job's pod, the API server refuses."""
+    return phases.waits("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
+
+
+def obstructed_phase(obstacle: Refusal) -> Phase:
+    """Return the phase of a run whose pod has a node that cannot begin it."""
+    if "volume" in obstacle.message.lower():
+        return phases.waits("VolumeNotMounted", f"a volume cannot be attached or mounted: {obstacle.message}")
+    return Phase("Pending", "Pending", f"{NOT_STARTED.message}: {obstacle.message}")
+
+
+def _image_fault(waiting: Waiting) -> str:
+    return _BACK_OFF.sub("", waiting.message) or waiting.message or waiting.reason
+
+
+def _config_fault(message: str) -> Phase:
+    if "secret" in message.lower():
+        return phases.waits("SecretNotFound", f"create the Secret, or add the key to it: {message}")
+    return phases.waits("PodRefused", f"the node cannot make the trainer's container: {message}")
+
+
+def _scheduling_fault(message: str) -> Phase:
+    if claim := re.search(r'persistentvolumeclaim "([^"]+)" not found', message):
+        text = f"create the PersistentVolumeClaim {claim[1]} in the run's namespace, or name another in the spec"
+        return phases.waits("VolumeNotFound", text)
+    return phases.waits("Unschedulable", f"no node can take the pod: {message}")

@@ -9,13 +9,13 @@ from pydantic.alias_generators import to_camel
 from whisper_finetune_api import reading
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
-from whisper_finetune_operator.deciding import attempt_counts, giving_back
+from whisper_finetune_operator.deciding import actions, attempt_counts
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
-from whisper_finetune_operator.partitions.partition_queue import PartitionQueue
-from whisper_finetune_operator.workloads import kinds, names, pods
+from whisper_finetune_operator.partitions.partition_queue import Line
+from whisper_finetune_operator.workloads import children, kinds, pods
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import Refusal, Run, Silence, World
@@ -52,6 +52,11 @@ class Facts:
     now: datetime
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What of the previous status is not understood, for the log."""
+        return (f"status: {self.remark}",) if self.remark else ()
+
+    @property
     def workload(self) -> Workload | None:
         """The run's live workload; None where there is none, or it is being deleted, or it is somebody else's."""
         child = self.child
@@ -70,7 +75,7 @@ class Facts:
         """
         child = self.child
         could_make_another = child is not None and child.owner_uid == self.run.uid and child.end is None
-        return () if could_make_another or self.busy else giving_back.give_back(self.leases)
+        return () if could_make_another or self.busy else actions.give_back(self.leases)
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,9 @@ class Situation:
     leases: tuple[PartitionLease, ...]
     #: What gives them back where no pod is at work and none can be made but by a new Job.
     giving_back: tuple[GiveBackPartition, ...]
-    line: PartitionQueue
+    line: Line
+    #: What of the status and of trainers' last words is not understood, for the log.
+    remarks: tuple[str, ...]
 
     @property
     def at_work(self) -> Pod | None:
@@ -134,7 +141,7 @@ def read_facts(world: World) -> Facts:
         is_over=_is_over(world.run),
         pods=shown,
         child=kinds.read_workload(world.workload, shown) if world.workload else None,
-        leases=tuple(map(partition_leases.read_lease, world.leases)),
+        leases=tuple(map(partition_leases.read, world.leases)),
         now=world.now,
     )
 
@@ -148,7 +155,7 @@ def _is_over(run: Run) -> bool:
 def read_situation(world: World, facts: Facts) -> Situation:
     """Return the situation of a run that is not over."""
     run, workload, previous = facts.run, facts.workload, facts.previous
-    child_name = names.child_name(run.name, run.uid)
+    child_name = children.child_name(run.name, run.uid)
     # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
     by_name = kinds.fixed_pod_names(child_name)
     own = tuple(pod for pod in facts.pods if pod.owner_name == child_name or pod.name in by_name)
@@ -172,7 +179,13 @@ def read_situation(world: World, facts: Facts) -> Situation:
         leases=facts.leases,
         giving_back=facts.giving_back,
         line=world.line,
+        remarks=(*facts.remarks, *_remarks(counts.added)),
     )
+
+
+def _remarks(added: tuple[Pod, ...]) -> tuple[str, ...]:
+    last_words = (pod.last_words.remark for pod in added)
+    return tuple(f"termination message: {remark}" for remark in last_words if remark)
 
 
 def _trusted(report: TrainerReport | None, run: Run) -> TrainerReport | None:

@@ -1,15 +1,22 @@
-"""Derive the status of a run from what it was, where the run stands now, and what its trainer reports."""
+"""Derive the status of a run from what it was, where the run stands now, and what its trainer reports. Pure.
 
+Its conditions are one table of states; their times change only with a condition's status.
+"""
+
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
+from whisper_finetune_api.causes import BY_REASON
 from whisper_finetune_api.run import TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1 import Attempts, PartitionBackOff, Progress, WhisperFineTuneStatus
-from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.deciding import conditions, interruptions, outcomes
+from whisper_finetune_api.v1alpha1 import Attempts, Condition, PartitionBackOff, Progress, WhisperFineTuneStatus
+from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
+from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
-from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.phases import FINAL_STATES, RUNNING_STATES, Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
-from whisper_finetune_operator.workloads import names, results
+from whisper_finetune_operator.workloads import children, results
 
 _DONE_PERCENT = 100
 #: So often at most a step is written that changes nothing else: its time tells people how old the progress is.
@@ -37,13 +44,13 @@ def derive_status(
             "ipus": plan.config.ipus if plan else previous.ipus,
             "partition": _partition(situation, phase),
             "partition_back_off": back_off,
-            "job_name": names.child_name(run.name, run.uid) if plan or situation.workload else previous.job_name,
+            "job_name": children.child_name(run.name, run.uid) if plan or situation.workload else previous.job_name,
             "pod_name": counts.pod_name,
             "attempts": previous.attempts if counts.attempts == Attempts() else counts.attempts,
             "next_attempt_time": None if phase.is_final else _next_attempt_time(situation),
             "start_time": previous.start_time or _first_start(situation),
             "running_seconds": counts.running_seconds or previous.running_seconds,
-            "conditions": conditions.build_conditions(
+            "conditions": build_conditions(
                 phase, previous.conditions, generation=run.generation, now=situation.now, admitted=admitted
             ),
         }
@@ -56,14 +63,15 @@ def derive_status(
 
 def observe_status(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTuneStatus:
     """Return the status of a finished run at a later generation: it follows in nothing else."""
-    if previous.observed_generation == generation:
+    if previous.observed_generation == generation or phases.condition_of(previous.conditions, "Succeeded") is None:
+        # Written anew without a condition that is not understood, the run would begin again.
         return previous
-    seen = conditions.observe_conditions(previous.conditions, generation)
+    seen = observe_conditions(previous.conditions, generation)
     return previous.model_copy(update={"observed_generation": generation, "conditions": seen})
 
 
 def _next_attempt_time(situation: Situation) -> str | None:
-    until = interruptions.next_attempt_time(situation)
+    until = outcomes.next_attempt_time(situation)
     return timestamps.render(until) if until else None
 
 
@@ -188,3 +196,93 @@ def _whole(progress: Progress) -> Progress:
     """Return the progress of a run with a result: nothing of it is under way."""
     over = progress.model_copy(update={"eta_seconds": None, "evaluated_clips": None, "clips_to_evaluate": None})
     return over.model_copy(update={"percent": _DONE_PERCENT, "summary": _summary(over)})
+
+
+#: (Succeeded, Reconciling, Stalled, Suspended); Running and Finished follow from the state.
+_UNDER_WAY: tuple[ConditionStatus, ...] = ("Unknown", "True", "False", "False")
+_TABLE: dict[State, tuple[ConditionStatus, ...]] = {
+    "Pending": _UNDER_WAY,
+    "Queued": _UNDER_WAY,
+    "Preparing": _UNDER_WAY,
+    "Evaluating": _UNDER_WAY,
+    "Running": _UNDER_WAY,
+    "Training": _UNDER_WAY,
+    "Unknown": _UNDER_WAY,
+    "Suspended": ("Unknown", "False", "False", "True"),
+    "Succeeded": ("True", "False", "False", "False"),
+    "Failed": ("False", "False", "True", "False"),
+}
+
+
+def build_conditions(
+    phase: Phase,
+    previous: tuple[Condition, ...],
+    *,
+    generation: int,
+    now: datetime,
+    admitted: bool | None,
+) -> tuple[Condition, ...]:
+    """Return the conditions of a phase; `admitted` is None for a run that neither a queue nor a pool holds."""
+    statuses: dict[str, ConditionStatus] = dict(
+        zip(("Succeeded", "Reconciling", "Stalled", "Suspended"), _TABLE[phase.state], strict=True)
+    )
+    statuses["Running"] = (
+        "Unknown" if phase.state == "Unknown" else "True" if phase.state in RUNNING_STATES else "False"
+    )
+    statuses["Finished"] = "True" if phase.state in FINAL_STATES else "False"
+    if admitted is not None:
+        statuses["Admitted"] = "True" if admitted else "False"
+    times: dict[tuple[str, str], str] = {
+        (condition.type, condition.status): condition.last_transition_time for condition in previous
+    }
+    return tuple(
+        Condition.model_validate(
+            {
+                "type": kind,
+                "status": status,
+                **_words(kind, status, phase),
+                "last_transition_time": times.get((kind, status), timestamps.render(now)),
+                "observed_generation": generation,
+            }
+        )
+        for kind, status in statuses.items()
+    )
+
+
+def observe_conditions(previous: tuple[Condition, ...], generation: int) -> tuple[Condition, ...]:
+    """Return the conditions of a finished run at a later generation of its spec."""
+    return tuple(condition.model_copy(update={"observed_generation": generation}) for condition in previous)
+
+
+def _words(kind: str, status: ConditionStatus, phase: Phase) -> dict[str, str]:
+    """Return reason and message: the phase's own where the condition tells it, else the state's bare name."""
+    if kind == "Succeeded" or status in ("Unknown", "False" if kind == "Admitted" else "True"):
+        return {"reason": phase.reason, "message": phases.condition_message(phase.message)}
+    return {"reason": phase.state}
+
+
+#: What Events of a plain change of state say where the condition's message says nothing.
+_UNREMARKABLE = "the run is {}"
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """An Event about the run."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    note: str
+
+
+def announce_change(before: WhisperFineTuneStatus, after: WhisperFineTuneStatus) -> Announcement | None:
+    """Return the Event of a change of state or reason; None for anything else, such as progress."""
+    reason, message = _reason_and_message(after)
+    if after.state is None or (before.state, _reason_and_message(before)[0]) == (after.state, reason):
+        return None
+    troubled = after.state == "Failed" or reason in BY_REASON or reason == phases.RETRYING
+    return Announcement("Warning" if troubled else "Normal", reason, message or _UNREMARKABLE.format(after.state))
+
+
+def _reason_and_message(status: WhisperFineTuneStatus) -> tuple[str, str]:
+    summary = next((condition for condition in status.conditions if condition.type == "Succeeded"), None)
+    return (summary.reason, summary.message) if summary else ("", "")

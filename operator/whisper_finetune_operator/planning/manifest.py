@@ -6,7 +6,7 @@ from whisper_finetune_api.v1alpha1 import GROUP, KIND, MANAGED_BY, MANAGED_BY_LA
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.planning import pod_template
 from whisper_finetune_operator.planning.plan import TrainingPlan
-from whisper_finetune_operator.workloads import names
+from whisper_finetune_operator.workloads import children
 from whisper_finetune_operator.workloads.workload_kind import WorkloadOrder
 from whisper_finetune_operator.world import KubernetesObject, Run
 
@@ -34,7 +34,7 @@ def labels_of_run(run: Run) -> dict[str, str]:
 
 def _metadata(run: Run) -> dict[str, Any]:
     return {
-        "name": names.child_name(run.name, run.uid),
+        "name": children.child_name(run.name, run.uid),
         "namespace": run.namespace,
         "ownerReferences": [_owner(run)],
     }

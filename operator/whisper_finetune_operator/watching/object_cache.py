@@ -10,6 +10,7 @@ from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator.watching.object_versions import ObjectVersions
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.workloads.children import (
+    child_name,
     has_ended,
     is_attempt_of,
     place_of,
@@ -20,7 +21,6 @@ from whisper_finetune_operator.workloads.children import (
     uid_of,
 )
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.workloads.names import child_name
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, Silence, World, controller_of
 
 

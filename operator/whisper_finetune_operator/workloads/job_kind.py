@@ -44,7 +44,7 @@ def build_job(order: WorkloadOrder) -> KubernetesObject:
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURE_RULES},
             "template": order.pod_template,
-            # Started by its version once it is there: see partition_course.
+            # Started by its version once it is there: see partition_steps.
             **({"suspend": True} if order.partition else {}),
         },
     }
@@ -62,7 +62,7 @@ def _on_exit(action: str, codes: list[int]) -> dict[str, Any]:
     }
 
 
-#: The first rule that fits decides; an end that fits none counts against backoffLimit. endings.meaning says the same.
+#: The first rule that fits decides; an end that fits none counts against backoffLimit: see endings.meaning_of_end.
 _FAILURE_RULES = [
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     _on_exit("Ignore", [EXIT_STOPPED]),

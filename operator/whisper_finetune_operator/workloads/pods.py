@@ -56,7 +56,7 @@ class Pod:
     finished_at: datetime | None
     exit_code: int | None
     #: Names of the containers beside the trainer's that have not ended.
-    companions: tuple[str, ...]
+    sidecars: tuple[str, ...]
     killed_for_memory: bool
     #: Drained, preempted or evicted: not the trainer's doing.
     disrupted: bool
@@ -110,7 +110,7 @@ def read_pod(pod: KubernetesObject) -> Pod:
         started_at=_time(began.get("startedAt")),
         finished_at=_time(terminated.get("finishedAt")),
         exit_code=terminated.get("exitCode"),
-        companions=tuple(name for name, other in states.items() if "terminated" not in other),
+        sidecars=tuple(name for name, other in states.items() if "terminated" not in other),
         killed_for_memory=terminated.get("reason") == "OOMKilled",
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
         last_words=_last_words(terminated.get("message", ""), metadata),

@@ -1,28 +1,27 @@
-"""What to do about a run whose Job is there: the Job controller makes its pods and tries again. Pure."""
+"""What to do about a run whose workload is there, by who makes its next attempt. Pure.
+
+A controller that tries again, such as a Job's, makes the run's pods one after the other. Any other workload makes one
+pod, and each further attempt is another workload, which is the operator's to make.
+"""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from whisper_finetune_operator import phases, timestamps
-from whisper_finetune_operator.deciding import (
-    interruptions,
-    partition_patience,
-    partition_steps,
-    pod_steps,
-    pod_under_way,
-)
+from whisper_finetune_operator.deciding import outcomes, partition_steps, pod_steps
 from whisper_finetune_operator.deciding.actions import (
     Action,
     AllowRetries,
     EndWorkload,
     LookForRefusal,
     MoveToQueue,
+    NextStep,
     delete_workload,
+    retry_seconds,
 )
-from whisper_finetune_operator.deciding.course import NextStep, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
-from whisper_finetune_operator.workloads import job_kind, waiting
+from whisper_finetune_operator.workloads import job_kind
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, Workload
 
 #: A Job that wants a pod for so long and has none is asked why.
@@ -53,16 +52,33 @@ _SUSPENDED_ON_PARTITION = (
 _PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
 
 
-def next_step_of_controlled(situation: Situation, job: Workload) -> NextStep:
-    """Return the course of a run that is not over."""
-    course = partition_steps.mend_partition(situation, job) or _limited(situation, job)
+def next_step_of_workload(situation: Situation) -> NextStep | None:
+    """Return the next step of a run whose workload is there; None where there is none."""
+    workload = situation.workload
+    if workload is None:
+        return None
+    if workload.kind.is_retried_by_its_controller:
+        return _next_step_of_controlled(situation, workload)
+    return _next_step_of_single_pod(situation, workload)
+
+
+def stop_workload(workload: Workload) -> tuple[Action, ...]:
+    """Return what keeps a live workload from having pods: one that is over stays to be read."""
+    if workload.end:
+        return ()
+    return _stop_controlled(workload) if workload.kind.is_retried_by_its_controller else _stop_single_pod(workload)
+
+
+def _next_step_of_controlled(situation: Situation, job: Workload) -> NextStep:
+    """Return the step of a run that is not over."""
+    step = partition_steps.mend_partition(situation, job) or _limited(situation, job)
     spare = partition_steps.give_back_others(situation, job.partition) if job.partition else ()
-    return replace(course, actions=(*spare, *course.actions)) if spare else course
+    return replace(step, actions=(*spare, *step.actions)) if spare else step
 
 
 def _limited(situation: Situation, job: Workload) -> NextStep:
-    course = _find(situation, job)
-    return partition_patience.limit_patience(situation, course) if job.partition and not job.end else course
+    step = _find(situation, job)
+    return partition_steps.limit_patience(situation, step) if job.partition and not job.end else step
 
 
 def _find(situation: Situation, job: Workload) -> NextStep:
@@ -71,14 +87,14 @@ def _find(situation: Situation, job: Workload) -> NextStep:
     if job.end:
         return _after_end(situation, job)
     if situation.at_work:
-        course = pod_under_way.next_step_of_pod(situation, situation.at_work)
-        phase = pod_steps.stopping_phase(situation, _TAKEN_BACK) if job.suspended else course.phase
-        return replace(course, phase=phase, actions=(*_allow_retries(situation, job), *course.actions))
+        step = pod_steps.next_step_of_pod(situation, situation.at_work)
+        phase = pod_steps.stopping_phase(situation, _TAKEN_BACK) if job.suspended else step.phase
+        return replace(step, phase=phase, actions=(*_allow_retries(situation, job), *step.actions))
     return _suspended(situation, job) if job.suspended else _without_pod(situation, job)
 
 
 def _suspended(situation: Situation, job: Workload) -> NextStep:
-    """Return the course of a Job that Kueue, or somebody, keeps from having a pod; it follows the run to its queue."""
+    """Return the step of a Job that Kueue, or somebody, keeps from having a pod; it follows the run to its queue."""
     allow = _allow_retries(situation, job)
     if job.partition:
         return NextStep(Phase("Queued", "WaitingForQuota", _SUSPENDED_ON_PARTITION), allow)
@@ -119,9 +135,9 @@ def _without_pod(situation: Situation, job: Workload) -> NextStep:
     look = LookForRefusal(job.kind.name, job.name, job.uid)
     if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
         again = retry_seconds(situation.now - situation.refusal.refused_since, situation.run.uid)
-        return NextStep(waiting.refused_phase(situation.refusal), (*allow, look), again)
+        return NextStep(pod_steps.refused_phase(situation.refusal), (*allow, look), again)
     phase = pod_steps.retry_phase(situation) or NOT_STARTED
-    if renew := interruptions.withdraw_interrupted(situation, job):
+    if renew := outcomes.withdraw_interrupted(situation, job):
         return NextStep(phase, renew)
     if job.started_at is None:
         return NextStep(phase, allow)
@@ -139,7 +155,7 @@ def _allow_retries(situation: Situation, job: Workload) -> tuple[Action, ...]:
     return () if limit == job.backoff_limit else (AllowRetries(job.kind.name, job.name, job.uid, limit),)
 
 
-def stop_controlled(job: Workload) -> tuple[Action, ...]:
+def _stop_controlled(job: Workload) -> tuple[Action, ...]:
     """Return what keeps a live Job from having pods: it stays to be read, save where its own end cannot come."""
     if job.end or (job.active_deadline_seconds == 1 and not job.suspended):
         return ()
@@ -147,3 +163,39 @@ def stop_controlled(job: Workload) -> tuple[Action, ...]:
         # A suspended Job's deadline does not run, and Kueue could start it.
         return (delete_workload(job, "the run is over"),)
     return (EndWorkload(job.kind.name, job.name, job.uid),)
+
+
+def _next_step_of_single_pod(situation: Situation, workload: Workload) -> NextStep:
+    """Return the step of a run that is not over."""
+    if situation.at_work:
+        return pod_steps.next_step_of_pod(situation, situation.at_work)
+    phase = pod_steps.retry_phase(situation)
+    over_since = _over_since(situation, workload)
+    if over_since is None:
+        return NextStep(phase or _not_started(workload))
+    wait = over_since + workload.kind.back_off(situation.counts.attempts.failed) - situation.now
+    if wait > timedelta() and not outcomes.withdraw_interrupted(situation, workload):
+        # Its pod stays as long, with its log.
+        return NextStep(phase or NOT_STARTED, requeue_seconds=wait.total_seconds())
+    delete = delete_workload(workload, "its pod is over: another attempt needs another one")
+    return NextStep(phase or NOT_STARTED, (delete,))
+
+
+def _stop_single_pod(workload: Workload) -> tuple[Action, ...]:
+    """Return what ends its pod; one that has ended stays to be read."""
+    return () if workload.end else (delete_workload(workload, "the run is over"),)
+
+
+def _over_since(situation: Situation, workload: Workload) -> datetime | None:
+    """Return when its pod ended; when it was made if it was seen and went without an end in sight."""
+    if workload.end:
+        return workload.end.at
+    seen = situation.counts.attempts.seen_until
+    return timestamps.parse(seen) if seen and timestamps.parse(seen) >= workload.created else None
+
+
+def _not_started(workload: Workload) -> Phase:
+    told = f": {workload.remark}" if workload.remark else ""
+    return Phase(
+        "Pending", "Pending", f"{workload.kind.controller or 'its controller'} has not made the trainer's pod yet{told}"
+    )
