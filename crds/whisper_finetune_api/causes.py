@@ -1,9 +1,40 @@
 """Why a run ends or waits: one table for the trainer's exit codes, the operator's conditions and the docs."""
 
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Dict, Literal, Optional
 
 Kind = Literal["final", "waits", "retried"]
+#: Every reason of the table below: a misspelled one does not pass mypy.
+Reason = Literal[
+    "InvalidSpec",
+    "RuntimeNotFound",
+    "QueueNotSupported",
+    "WaitingForPartition",
+    "WaitingForQuota",
+    "PodRefused",
+    "VolumeNotFound",
+    "VolumeNotMounted",
+    "SecretNotFound",
+    "ImagePullFailed",
+    "Unschedulable",
+    "NodeUnreachable",
+    "NoProgress",
+    "Interrupted",
+    "NameConflict",
+    "VersionMismatch",
+    "ConfigInvalid",
+    "DatasetInvalid",
+    "TrainingDiverged",
+    "ModelNotFound",
+    "DatasetNotFound",
+    "AccessDenied",
+    "OutputNotWritable",
+    "AcceleratorUnavailable",
+    "OutOfMemory",
+    "RetriesExhausted",
+    "DeadlineExceeded",
+    "ResultUnreadable",
+]
 
 #: Exit codes of the trainer (sysexits.h).
 EXIT_DONE = 0
@@ -23,7 +54,7 @@ FINAL_EXIT_CODES = (EXIT_CONFIG, EXIT_DATA, EXIT_NOT_FOUND, EXIT_CANNOT_WRITE, E
 class Cause:
     """A reason of the conditions, what it means for the run, and the trainer's exit code where it has one."""
 
-    reason: str
+    reason: Reason
     kind: Kind
     meaning: str
     exit_code: Optional[int] = None
@@ -61,4 +92,4 @@ CAUSES = (
     Cause("ResultUnreadable", "final", "the trainer's result was malformed twice"),
 )
 
-BY_REASON = {cause.reason: cause for cause in CAUSES}
+BY_REASON: Dict[str, Cause] = {cause.reason: cause for cause in CAUSES}

@@ -226,7 +226,7 @@ def _object_cache(own: Installation, offered: Runtimes) -> ObjectCache:
         return own.follower_before(run) is None
 
     def need_of(run: Run) -> QueuedRun | None:
-        return partition_need.find(run, offered) if is_ours(run) else None
+        return partition_steps.queue_entry_of(run, offered) if is_ours(run) else None
 
     return ObjectCache(PartitionBook(need_of, offered.inventory), is_ours)
 

@@ -1,8 +1,10 @@
 """Where a run stands, in one state, one reason and one message."""
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from whisper_finetune_api import reading
+from whisper_finetune_api.causes import Reason
 from whisper_finetune_api.v1alpha1 import Condition
 from whisper_finetune_api.v1alpha1.status import State
 
@@ -12,17 +14,19 @@ RUNNING_STATES = ("Running", "Preparing", "Evaluating", "Training")
 FINAL_STATES = ("Succeeded", "Failed")
 
 #: Reasons besides those of causes.py and the names of the states, which stand for nothing special.
-RETRYING = "Retrying"
-ENDING = "Ending"
-SUSPENDING = "Suspending"
+RETRYING: Final = "Retrying"
+ENDING: Final = "Ending"
+SUSPENDING: Final = "Suspending"
+#: What a phase may give as its reason.
+PhaseReason = State | Reason | Literal["Retrying", "Ending", "Suspending"]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What the conditions are made from; `reason` is a state's name, one of the above, or a cause's."""
+    """What the conditions are made from."""
 
     state: State
-    reason: str
+    reason: PhaseReason
     message: str = ""
 
     @property
@@ -34,12 +38,12 @@ class Phase:
 NOT_STARTED = Phase("Pending", "Pending", "the trainer's pod has not started yet")
 
 
-def failed(reason: str, message: str) -> Phase:
+def failed(reason: Reason, message: str) -> Phase:
     """Return the phase of a final cause."""
     return Phase("Failed", reason, message)
 
 
-def waits(reason: str, message: str) -> Phase:
+def waits(reason: PhaseReason, message: str) -> Phase:
     """Return the phase of a cause that can be mended from outside."""
     return Phase("Pending", reason, message)
 

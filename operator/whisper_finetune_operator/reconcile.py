@@ -21,7 +21,7 @@ from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import child_name, has_ended, run_uid_of
+from whisper_finetune_operator.workloads.children import has_ended, run_uid_of
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.world import Run, controller_of
 
@@ -135,7 +135,7 @@ class Reconciler:
         if kind is None:
             return
         try:
-            current = await self._cluster.find(kind, run.namespace, child_name(run.name, run.uid))
+            current = await self._cluster.find(kind, run.namespace, run.child_name)
         except RefusedError:
             if KINDS[kind] in kinds.built_in():
                 raise

@@ -1,5 +1,6 @@
 """What a decision is made from: one run and all that the cluster shows of it, as plain frozen objects."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +17,22 @@ KubernetesObject = dict[str, Any]
 #: How the field managers of runs' statuses begin, whichever installation wrote them.
 STATUS_MANAGER = "whisperfinetune-operator"
 
+#: The IPU operator refuses longer names.
+CHILD_NAME_MAX_LENGTH = 36
+_HASH_LENGTH = 8
+
 
 def controller_of(child: KubernetesObject) -> KubernetesObject:
     """Return the owner reference of the controller that made an object, empty where nobody owns it."""
     owners: list[KubernetesObject] = child["metadata"].get("ownerReferences") or []
     return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def child_name(name: str, uid: str) -> str:
+    """Return the DNS label of the run's one child: a run made again under its name has another UID and child."""
+    digest = hashlib.sha256(uid.encode()).hexdigest()[:_HASH_LENGTH]
+    room = CHILD_NAME_MAX_LENGTH - _HASH_LENGTH - 1
+    return f"{name.replace('.', '-')[:room].rstrip('-')}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,11 @@ class Run:
     status: KubernetesObject
     #: The field managers of operators that stand on the status.
     status_managers: tuple[str, ...] = ()
+
+    @property
+    def child_name(self) -> str:
+        """The name of the one workload that it has at a time."""
+        return child_name(self.name, self.uid)
 
     @classmethod
     def from_object(cls, run: Mapping[str, Any]) -> "Run":
@@ -106,7 +123,7 @@ class World:
     """What the cluster shows of one run at one moment."""
 
     run: Run
-    #: The workload under the child's name (children.child_name), the run's own or, where there is none, anybody's.
+    #: The workload under the child's name (Run.child_name), the run's own or, where there is none, anybody's.
     workload: KubernetesObject | None
     #: The run's attempts (children.is_attempt_of), oldest first. A pod that ended and then went is best shown once
     #: more, as it was last seen: its end may not have been counted yet.

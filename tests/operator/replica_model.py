@@ -74,7 +74,7 @@ class Replica:
         self.door: Any = Door(server)
         self.leads = True
         inventory = offered.inventory
-        self.store = ObjectCache(PartitionBook(lambda run: partition_need.find(run, offered), inventory))
+        self.store = ObjectCache(PartitionBook(lambda run: partition_steps.queue_entry_of(run, offered), inventory))
         metrics = Metrics()
         poster = EventPoster(self.door, metrics, instance="model")
         self.reconciler = Reconciler(

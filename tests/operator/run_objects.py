@@ -16,11 +16,10 @@ from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, Pa
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.workloads import children
-from whisper_finetune_operator.world import Refusal, Run, Silence, World
+from whisper_finetune_operator.world import Refusal, Run, Silence, World, child_name
 
 NAME, NAMESPACE, UID = "italian", "speech", "7a0c9a4e-6f0b-4c59-9d1f-0d6a3f6d8c11"
-CHILD = children.child_name(NAME, UID)
+CHILD = child_name(NAME, UID)
 #: When the run was created; every other time is told in seconds from here.
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 SHA256 = "ab" * 32

@@ -4,8 +4,8 @@ import dataclasses
 import itertools
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,7 +20,8 @@ from whisper_finetune_operator.deciding import actions, decisions
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
-from whisper_finetune_operator.workloads import kinds, pods, results
+from whisper_finetune_operator.workloads import pods, results
+from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.world import Run, World
 
 KSTATUS = {
@@ -101,19 +102,18 @@ def test_deciding_again_changes_nothing(scenario: Scenario) -> None:
 def test_each_object_is_read_once_in_a_decision(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     read: Counter[str] = Counter()
 
-    def counted(module: ModuleType, reader: str) -> None:
-        of_module = getattr(module, reader)
-
+    def counted(reader: Callable[..., Any]) -> Callable[..., Any]:
         def read_and_count(found: Any, *others: Any) -> Any:
-            key = found["metadata"]["name"] if isinstance(found, dict) else found
-            read[f"{module.__name__} {key}"] += 1
-            return of_module(found, *others)
+            read[found["metadata"]["name"] if isinstance(found, dict) else found] += 1
+            return reader(found, *others)
 
-        monkeypatch.setattr(module, reader, read_and_count)
+        return read_and_count
 
     shown = tell(scenario.moments)[-1][0]
-    for module, reader in ((pods, "read_pod"), (results, "read_last_words"), (kinds, "read_workload")):
-        counted(module, reader)
+    monkeypatch.setattr(pods, "read_pod", counted(pods.read_pod))
+    monkeypatch.setattr(results, "read_last_words", counted(results.read_last_words))
+    for name, kind in KINDS.items():
+        monkeypatch.setitem(KINDS, name, dataclasses.replace(kind, read=counted(kind.read)))
     decisions.decide(shown, RUNTIMES)
     assert {count for _, count in read.most_common()} <= {1}
 

@@ -18,8 +18,8 @@ from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABE
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.workloads.children import child_name, is_attempt_of, uid_of
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
+from whisper_finetune_operator.world import Run, child_name
 
 _, _, P8 = OFFERED.inventory.members
 TOLD_TO_TRAIN_IT = [{"name": "trainer", "env": [{"name": CONFIG_ENV, "value": json.dumps({"uid": UID})}]}]

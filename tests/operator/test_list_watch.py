@@ -32,7 +32,7 @@ class Lists:
 
     def __init__(self) -> None:
         self.server = Server(random.Random(1))  # noqa: S311 (no secret)
-        self.store = ObjectCache(PartitionBook(lambda run: partition_need.find(run, RUNTIMES)))
+        self.store = ObjectCache(PartitionBook(lambda run: partition_steps.queue_entry_of(run, RUNTIMES)))
         self.queue = Workqueue(self._work, lambda *_: None, workers=1)
         settings = Settings(runtimes=Path("runtimes.yaml"))
         api: ApiServer = Door(self.server)  # type: ignore[assignment] # the model of it

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from whisper_finetune_operator.workloads import children
+from whisper_finetune_operator.world import child_name
 
 UID = "7a0c9a4e-6f0b-4c59-9d1f-0d6a3f6d8c11"
 
@@ -19,15 +19,15 @@ UID = "7a0c9a4e-6f0b-4c59-9d1f-0d6a3f6d8c11"
     ],
 )
 def test_child_name_is_the_runs_cut_and_a_hash(name: str, child: str) -> None:
-    assert children.child_name(name, UID) == child
+    assert child_name(name, UID) == child
 
 
 def test_child_name_is_a_dns_label_that_the_ipu_operator_takes() -> None:
     for length in range(1, 53):
-        child = children.child_name("a.b-" * 13 + "c" if length == 52 else "x" * length, UID)
+        child = child_name("a.b-" * 13 + "c" if length == 52 else "x" * length, UID)
         assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", child)
         assert len(child) <= 36
 
 
 def test_a_run_made_again_under_its_name_has_another_child() -> None:
-    assert children.child_name("italian", UID) != children.child_name("italian", UID.replace("7", "8"))
+    assert child_name("italian", UID) != child_name("italian", UID.replace("7", "8"))

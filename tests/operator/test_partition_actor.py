@@ -51,7 +51,7 @@ class Scene:
 
     def give_back(self) -> GiveBackPartition:
         """Return what gives back the partition as the store knows it."""
-        (action,) = giving_back.of(map(partition_leases.read_lease, self.store.partitions.held_by(self.uid)))
+        (action,) = actions.give_back(map(partition_leases.read_lease, self.store.partitions.held_by(self.uid)))
         return action
 
     def the(self, plural: str) -> dict[str, Any]:

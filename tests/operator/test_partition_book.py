@@ -129,7 +129,7 @@ def test_a_run_that_may_start_again_stands_in_the_line() -> None:
 
 
 def test_a_run_with_a_workload_or_a_pod_stands_in_no_line() -> None:
-    store = ObjectCache(PartitionBook(lambda run: partition_need.find(run, OFFERED), OFFERED.inventory))
+    store = ObjectCache(PartitionBook(lambda run: partition_steps.queue_entry_of(run, OFFERED), OFFERED.inventory))
     store.put_run(run_object({"model": "openai/whisper-small", "runtime": "pod16", "ipus": 4}))
     shown = []
     for change in (

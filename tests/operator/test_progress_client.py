@@ -21,7 +21,7 @@ from whisper_finetune_operator.progress.progress_client import ProgressClient, t
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.workqueue import Workqueue
-from whisper_finetune_operator.workloads.children import child_name
+from whisper_finetune_operator.world import child_name
 
 GOOD = {"uid": UID, "stage": "Training", "progress": {"step": 30, "totalSteps": 100, "percent": 30}}
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

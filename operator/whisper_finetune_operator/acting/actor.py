@@ -17,7 +17,7 @@ from whisper_finetune_operator.partitions.partition_leases import partition_of
 from whisper_finetune_operator.planning import manifest
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import child_name, has_ended
+from whisper_finetune_operator.workloads.children import has_ended, run_uid_of, uid_of
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL
 from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, controller_of
@@ -163,7 +163,7 @@ class Actor:
     async def _has_workload_for(self, run: Run, lease_name: str) -> bool:
         """Ask the server itself for what has a pod there or could be started late, whatever the cache shows."""
         for kind in kinds.on_partitions():
-            found = await self._cluster.find(kind.name, run.namespace, child_name(run.name, run.uid))
+            found = await self._cluster.find(kind.name, run.namespace, run.child_name)
             if found is None or controller_of(found).get("uid") != run.uid:
                 continue
             self._cache.put_workload(kind.name, found)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.acting.event_poster import EventPoster
-from whisper_finetune_operator.deciding.announcements import Announcement
+from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.world import STATUS_MANAGER, Run
 

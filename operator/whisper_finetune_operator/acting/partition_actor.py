@@ -8,6 +8,7 @@ from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer
 from whisper_finetune_operator.api.errors import ConflictError, NotFoundError
 from whisper_finetune_operator.deciding import actions
+from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL, PartitionLease

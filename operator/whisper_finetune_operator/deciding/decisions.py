@@ -61,14 +61,14 @@ def decide(world: World, runtimes: Runtimes) -> Decision:
     if final and outcomes.is_final_at_once(seen, final):
         return _finish(facts, status.derive_status(seen, final, admitted=_admitted(seen, final)), seen.remarks)
     step = end_run(seen, final) if final else next_step(seen, runtimes)
-    return _take(seen, pod_steps.tell_doubts(seen, step, runtimes))
+    return _take(seen, pod_steps.tell_doubts(seen, step, runtimes) if seen.busy else step)
 
 
 def next_step(seen: Situation, runtimes: Runtimes) -> NextStep:
     """Return what to do about a run that goes on: the first of these that applies."""
     return (
         _suspend(seen)
-        or partition_steps.stay_out_of_queue(seen)
+        or _stay_out_of_queue(seen)
         or outcomes.await_next_attempt(seen)
         or outcomes.await_other_version(seen)
         or workload_steps.next_step_of_workload(seen)
@@ -136,6 +136,12 @@ def _suspend(seen: Situation) -> NextStep | None:
     return NextStep(Phase("Suspended", "Suspended", message), seen.giving_back)
 
 
+def _stay_out_of_queue(seen: Situation) -> NextStep | None:
+    """Return the next step of a run that gave its partition back not long ago, without having used it."""
+    back_off = seen.previous.partition_back_off
+    return partition_steps.stay_out_of_queue(seen, back_off) if back_off else None
+
+
 def _await_end_of_orphan(seen: Situation) -> NextStep | None:
     """Return the next step of a run whose workload is gone, and whose pod is not."""
     pod = seen.at_work
@@ -163,7 +169,7 @@ def _await_next_second(seen: Situation) -> NextStep | None:
     An attempt is known by the second in which its pod was made, so no other pod may be made in it.
     """
     seen_until = seen.counts.attempts.seen_until
-    since = (seen.now - timestamps.parse(seen_until)).total_seconds() if seen_until else math.inf
+    since = (seen.now - timestamps.parse_time(seen_until)).total_seconds() if seen_until else math.inf
     if not 0 <= since < 1:
         # It is over, or no clock is right.
         return None
@@ -238,7 +244,7 @@ def _go_in_time(
         return () if kept else (KeepFor(workload.kind.name, workload.name, workload.uid, seconds),), None
     if seconds is None or derived.completion_time is None:
         return (), None
-    left = timestamps.parse(derived.completion_time) + timedelta(seconds=seconds) - facts.now
+    left = timestamps.parse_time(derived.completion_time) + timedelta(seconds=seconds) - facts.now
     if left > timedelta():
         return (), left.total_seconds()
     return (delete_workload(workload, "ttlSecondsAfterFinished"),), None

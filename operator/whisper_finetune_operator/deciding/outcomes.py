@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.causes import BY_REASON, EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_operator import phases, timestamps
-from whisper_finetune_operator.back_off import doubled
+from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding.actions import Action, NextStep, delete_workload
 from whisper_finetune_operator.deciding.attempt_counts import SETTLE_TIME
 from whisper_finetune_operator.deciding.situation import Situation
@@ -181,7 +181,7 @@ def _is_settled(situation: Situation) -> bool:
 def wait_after_interruptions(in_vain: int) -> timedelta:
     """Return how long a run waits that was stopped so many times in a row without getting further."""
     beyond = in_vain - _AT_ONCE
-    return doubled(_FIRST_WAIT, beyond, _LAST_WAIT) if beyond > 0 else timedelta()
+    return doubled_wait(_FIRST_WAIT, beyond, _LAST_WAIT) if beyond > 0 else timedelta()
 
 
 def next_attempt_time(situation: Situation) -> datetime | None:
@@ -194,7 +194,7 @@ def next_attempt_time(situation: Situation) -> datetime | None:
         until = situation.now + wait_after_interruptions(situation.counts.attempts.interrupted_in_vain)
     else:
         written = situation.previous.next_attempt_time
-        until = timestamps.parse(written) if written else situation.now
+        until = timestamps.parse_time(written) if written else situation.now
     return until if until > situation.now else None
 
 
@@ -206,8 +206,8 @@ def await_next_attempt(situation: Situation) -> NextStep | None:
     attempts, live = situation.counts.attempts, situation.workload
     message = (
         f"stopped from outside {attempts.interrupted_in_vain} times in a row without getting further than step "
-        f"{attempts.reached_step or 0}: the next attempt starts at {timestamps.render(until)}; the Events of its pods "
-        "and nodes tell who stops it"
+        f"{attempts.reached_step or 0}: the next attempt starts at {timestamps.render_time(until)}; the Events of "
+        "its pods and nodes tell who stops it"
     )
     actions: tuple[Action, ...] = (_withdrawn(live),) if live else situation.giving_back
     return NextStep(phases.waits("Interrupted", message), actions, (until - situation.now).total_seconds())

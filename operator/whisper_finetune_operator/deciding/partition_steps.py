@@ -9,17 +9,18 @@ badly must not keep a partition from everybody else for as long as nobody mends 
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import cast
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
 from whisper_finetune_operator import phases, timestamps
-from whisper_finetune_operator.back_off import doubled
+from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding import actions, pod_steps
 from whisper_finetune_operator.deciding.actions import Action, NextStep, StartWorkload, TakePartition, delete_workload
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_queue import Waiting
+from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.partitions.pools import PoolPartition
-from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase
+from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase, PhaseReason
 from whisper_finetune_operator.planning import plan
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtimes
@@ -43,17 +44,17 @@ _CAUSES = (
 )
 
 
-def partition_of_run(situation: Situation, wanted: Waiting) -> PoolPartition | None:
+def partition_of_run(situation: Situation, wanted: QueuedRun) -> PoolPartition | None:
     """Return the partition that the run has, if its runtime's pool still has it and it is large enough."""
     names = [lease.name for lease in situation.leases]
     return next((partition for partition in wanted.fitting if partition.lease_name in names), None)
 
 
-def queue_or_take(situation: Situation, wanted: Waiting, plan: TrainingPlan) -> NextStep:
+def queue_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -> NextStep:
     """Return the step of a run that has no partition (that fits)."""
     line = situation.line.joined_by(wanted)
     if partition := line.turns.get(wanted.uid):
-        lease = partition_leases.build(situation.run, partition.lease_name, partition.id, situation.now)
+        lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
         return NextStep(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), plan=plan)
     place, waiting = line.place_of(wanted.uid)
     message = "; ".join((f"{_ordinal(place)} of {waiting} waiting for {wanted.ipus} IPUs", *line.kept_from(wanted)))
@@ -82,7 +83,7 @@ def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
         return NextStep(pod_steps.pod_phase(situation, RETRYING, message), (delete,))
     # Somebody deleted the Lease under a Job at work.
-    lease = partition_leases.build(situation.run, job.partition, job.partition_id or job.partition, situation.now)
+    lease = partition_leases.build_lease(situation.run, job.partition, job.partition_id or job.partition, situation.now)
     message = "the Lease of its partition is gone, and is taken again"
     return NextStep(pod_steps.pod_phase(situation, RETRYING, message), (TakePartition(lease),))
 
@@ -109,16 +110,16 @@ def limit_patience(situation: Situation, step: NextStep) -> NextStep:
     return replace(step, requeue_seconds=seconds)
 
 
-def stay_out_of_queue(situation: Situation) -> NextStep | None:
+def stay_out_of_queue(situation: Situation, back_off: PartitionBackOff) -> NextStep | None:
     """Return the step of a run that gave its partition back not long ago; None for any other."""
-    back_off = situation.previous.partition_back_off
     told = phases.condition_of(situation.previous.conditions, "Succeeded")
-    if back_off is None or back_off.until is None or told is None or _runs(situation):
+    if back_off.until is None or told is None or _runs(situation):
         return None
-    left = timestamps.parse(back_off.until) - situation.now
+    left = timestamps.parse_time(back_off.until) - situation.now
     if left <= timedelta():
         return None
-    phase = Phase("Pending", told.reason, told.message)
+    # As it was written, by whichever version.
+    phase = Phase("Pending", cast(PhaseReason, told.reason), told.message)
     return NextStep(phase, _withdrawn(situation), left.total_seconds(), back_off=back_off)
 
 
@@ -131,7 +132,7 @@ def back_off_to_write(situation: Situation, step: NextStep, known: PartitionBack
 
 def partition_back_off(times: int) -> timedelta:
     """Return how long a run stands out of the line that gave its partition back so many times."""
-    return doubled(FIRST_BACK_OFF, times, LAST_BACK_OFF)
+    return doubled_wait(FIRST_BACK_OFF, times, LAST_BACK_OFF)
 
 
 def _runs(situation: Situation) -> bool:
@@ -151,7 +152,7 @@ def _given_back(situation: Situation, phase: Phase) -> NextStep:
     known = situation.previous.partition_back_off
     times = known.times + 1 if known else 1
     wait = partition_back_off(times)
-    until = timestamps.render(situation.now + wait)
+    until = timestamps.render_time(situation.now + wait)
     # In front: the words of the cluster may be too long for a message.
     message = f"its partition is given back, and it stands in line again at {until}: {phase.message}"
     back_off = PartitionBackOff(times=times, until=until)
@@ -167,7 +168,7 @@ def _withdrawn(situation: Situation) -> tuple[Action, ...]:
     return (delete_workload(workload, "no pod of it gets to run on its partition"),)
 
 
-def queue_entry_of(run: Run, runtimes: Runtimes) -> Waiting | None:
+def queue_entry_of(run: Run, runtimes: Runtimes) -> QueuedRun | None:
     """Return what the run waits for while it has no partition; None where it does not want one (now).
 
     By its spec alone, so that a run not looked at yet keeps its position.
@@ -182,12 +183,12 @@ def queue_entry_of(run: Run, runtimes: Runtimes) -> Waiting | None:
     return None if isinstance(planned, Phase) else queue_entry_of_plan(planned)
 
 
-def queue_entry_of_plan(planned: TrainingPlan) -> Waiting | None:
+def queue_entry_of_plan(planned: TrainingPlan) -> QueuedRun | None:
     """Return what a planned run waits for; None where its runtime has no pool."""
     run, pool, ipus = planned.run, planned.runtime.partitions, planned.config.ipus
     if pool is None or ipus is None:
         return None
-    return Waiting(run.uid, (run.created, run.namespace, run.name), ipus, pool.fitting(ipus))
+    return QueuedRun(run.uid, (run.created, run.namespace, run.name), ipus, pool.fitting(ipus))
 
 
 def is_blocked(run: Run) -> bool:

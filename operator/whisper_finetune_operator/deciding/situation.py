@@ -14,8 +14,9 @@ from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
-from whisper_finetune_operator.partitions.partition_queue import Line
-from whisper_finetune_operator.workloads import children, kinds, pods
+from whisper_finetune_operator.partitions.partition_queue import PartitionQueue
+from whisper_finetune_operator.workloads import kinds, pods
+from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import Refusal, Run, Silence, World
@@ -105,7 +106,7 @@ class Situation:
     leases: tuple[PartitionLease, ...]
     #: What gives them back where no pod is at work and none can be made but by a new Job.
     giving_back: tuple[GiveBackPartition, ...]
-    line: Line
+    line: PartitionQueue
     #: What of the status and of trainers' last words is not understood, for the log.
     remarks: tuple[str, ...]
 
@@ -140,8 +141,8 @@ def read_facts(world: World) -> Facts:
         remark=found.remark(),
         is_over=_is_over(world.run),
         pods=shown,
-        child=kinds.read_workload(world.workload, shown) if world.workload else None,
-        leases=tuple(map(partition_leases.read, world.leases)),
+        child=KINDS[world.workload["kind"]].read(world.workload, shown) if world.workload else None,
+        leases=tuple(map(partition_leases.read_lease, world.leases)),
         now=world.now,
     )
 
@@ -155,10 +156,8 @@ def _is_over(run: Run) -> bool:
 def read_situation(world: World, facts: Facts) -> Situation:
     """Return the situation of a run that is not over."""
     run, workload, previous = facts.run, facts.workload, facts.previous
-    child_name = children.child_name(run.name, run.uid)
     # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
-    by_name = kinds.fixed_pod_names(child_name)
-    own = tuple(pod for pod in facts.pods if pod.owner_name == child_name or pod.name in by_name)
+    own = tuple(pod for pod in facts.pods if _is_of_workload(pod, run.child_name))
     counts = attempt_counts.count_attempts(previous, own, workload, facts.now)
     return Situation(
         run=run,
@@ -181,6 +180,10 @@ def read_situation(world: World, facts: Facts) -> Situation:
         line=world.line,
         remarks=(*facts.remarks, *_remarks(counts.added)),
     )
+
+
+def _is_of_workload(pod: Pod, child_name: str) -> bool:
+    return pod.owner_name == child_name or pod.name in kinds.fixed_pod_names(child_name)
 
 
 def _remarks(added: tuple[Pod, ...]) -> tuple[str, ...]:

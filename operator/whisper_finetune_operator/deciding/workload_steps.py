@@ -71,7 +71,8 @@ def stop_workload(workload: Workload) -> tuple[Action, ...]:
 
 def _next_step_of_controlled(situation: Situation, job: Workload) -> NextStep:
     """Return the step of a run that is not over."""
-    step = partition_steps.mend_partition(situation, job) or _limited(situation, job)
+    mended = partition_steps.mend_partition(situation, job) if job.partition else None
+    step = mended or _limited(situation, job)
     spare = partition_steps.give_back_others(situation, job.partition) if job.partition else ()
     return replace(step, actions=(*spare, *step.actions)) if spare else step
 
@@ -119,7 +120,7 @@ def _elsewhere(job: Workload) -> NextStep:
 def _after_end(situation: Situation, job: Workload) -> NextStep:
     """A Job is over and the run is not: its result could not be read, or its pod's end is not in sight yet."""
     until = situation.counts.attempts.counted_until
-    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse(until)
+    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse_time(until)
     if counted and job.end and job.end.type == "Complete":
         delete = delete_workload(job, "its result cannot be read: another attempt reports it")
         return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED, (delete,))
@@ -191,7 +192,7 @@ def _over_since(situation: Situation, workload: Workload) -> datetime | None:
     if workload.end:
         return workload.end.at
     seen = situation.counts.attempts.seen_until
-    return timestamps.parse(seen) if seen and timestamps.parse(seen) >= workload.created else None
+    return timestamps.parse_time(seen) if seen and timestamps.parse_time(seen) >= workload.created else None
 
 
 def _not_started(workload: Workload) -> Phase:

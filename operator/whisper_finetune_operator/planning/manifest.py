@@ -6,7 +6,6 @@ from whisper_finetune_api.v1alpha1 import GROUP, KIND, MANAGED_BY, MANAGED_BY_LA
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.planning import pod_template
 from whisper_finetune_operator.planning.plan import TrainingPlan
-from whisper_finetune_operator.workloads import children
 from whisper_finetune_operator.workloads.workload_kind import WorkloadOrder
 from whisper_finetune_operator.world import KubernetesObject, Run
 
@@ -34,7 +33,7 @@ def labels_of_run(run: Run) -> dict[str, str]:
 
 def _metadata(run: Run) -> dict[str, Any]:
     return {
-        "name": children.child_name(run.name, run.uid),
+        "name": run.child_name,
         "namespace": run.namespace,
         "ownerReferences": [_owner(run)],
     }

@@ -10,7 +10,6 @@ from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator.watching.object_versions import ObjectVersions
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.workloads.children import (
-    child_name,
     has_ended,
     is_attempt_of,
     place_of,
@@ -92,7 +91,7 @@ class ObjectCache:
 
     def workload_of(self, run: Run) -> KubernetesObject | None:
         """Return the workload under the name of the run's child: its own, else whose ever there is."""
-        place = run.namespace, child_name(run.name, run.uid)
+        place = run.namespace, run.child_name
         found = [workload for kind in KINDS if (workload := self._workloads.get((kind, *place)))]
         own = (workload for workload in found if _is_child_of(workload, run))
         return next(own, found[0] if found else None)

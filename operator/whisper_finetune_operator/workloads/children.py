@@ -1,6 +1,5 @@
 """Runs and their Jobs and pods: whose they are, and what of them is worth keeping in memory."""
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from whisper_finetune_api.v1alpha1 import GROUP, NAME_LABEL, UID_LABEL
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
-from whisper_finetune_operator.world import KubernetesObject, controller_of
+from whisper_finetune_operator.world import KubernetesObject, child_name, controller_of
 
 
 class TrainerSettings(BaseModel):
@@ -136,15 +135,3 @@ def _slim_metadata(child: Mapping[str, Any]) -> KubernetesObject:
     annotations = child["metadata"].get("annotations") or {}
     own = {key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")}
     return {**slim, "annotations": own} if own else slim
-
-
-#: The IPU operator refuses longer names.
-CHILD_NAME_MAX_LENGTH = 36
-_HASH_LENGTH = 8
-
-
-def child_name(name: str, uid: str) -> str:
-    """Return the DNS label of the run's one child: a run made again under its name has another UID and child."""
-    digest = hashlib.sha256(uid.encode()).hexdigest()[:_HASH_LENGTH]
-    room = CHILD_NAME_MAX_LENGTH - _HASH_LENGTH - 1
-    return f"{name.replace('.', '-')[:room].rstrip('-')}-{digest}"

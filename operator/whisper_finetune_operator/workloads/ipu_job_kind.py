@@ -11,6 +11,8 @@ from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import End, Workload, WorkloadKind, WorkloadOrder
 from whisper_finetune_operator.world import KubernetesObject, controller_of
 
+#: Its pod has this name behind its own, and the same for each attempt.
+_WORKER = "-worker-0"
 #: Between the pods of a run, as a Job's controller does it, and no longer than this at last.
 _FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=6)
 
@@ -35,7 +37,7 @@ def read_ipu_job(ipu_job: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
     """Return the facts of a raw IPUJob; `pods` are those labelled with the run's UID, oldest first."""
     metadata, status = ipu_job["metadata"], ipu_job.get("status") or {}
     created = timestamps.parse_time(metadata["creationTimestamp"])
-    own = [pod for pod in pods if pod.name == _worker_name(metadata["name"]) and pod.created >= created]
+    own = [pod for pod in pods if pod.name == f"{metadata['name']}{_WORKER}" and pod.created >= created]
     return Workload(
         kind=IPU_JOB,
         name=metadata["name"],
@@ -51,10 +53,6 @@ def read_ipu_job(ipu_job: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
 
 def _end(pod: Pod) -> End:
     return End("Spent", "PodEnded", f"pod {pod.name} has ended", pod.finished_at or pod.created)
-
-
-def _worker_name(name: str) -> str:
-    return f"{name}-worker-0"
 
 
 def _back_off(attempts: int) -> timedelta:
@@ -75,6 +73,6 @@ IPU_JOB = WorkloadKind(
     brings_ipus=True,
     # Graphcore's IPU operator sets it.
     shares_host_network=True,
-    pod_name=_worker_name,
+    pod_suffix=_WORKER,
     controller="Graphcore's IPU operator",
 )

@@ -7,8 +7,7 @@ from whisper_finetune_api.causes import EXIT_STOPPED, EXIT_VERSIONS, FINAL_EXIT_
 from whisper_finetune_api.v1alpha1 import GROUP
 from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.back_off import doubled_wait
-from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
+from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER, Pod
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, End, Workload, WorkloadKind, WorkloadOrder
 from whisper_finetune_operator.world import KubernetesObject, controller_of
@@ -74,7 +73,7 @@ _FAILURE_RULES = [
 def read_job(job: KubernetesObject, _: tuple[Pod, ...] = ()) -> Workload:
     """Return the facts of a raw Job."""
     metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
-    annotations = metadata.get("annotations") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     started_at, managed_by = status.get("startTime"), spec.get("managedBy")
     return Workload(
         kind=JOB,
@@ -85,14 +84,14 @@ def read_job(job: KubernetesObject, _: tuple[Pod, ...] = ()) -> Workload:
         owner_uid=controller_of(job).get("uid"),
         deleted="deletionTimestamp" in metadata,
         suspended=bool(spec.get("suspend")),
-        queue=(metadata.get("labels") or {}).get(QUEUE_LABEL),
+        queue=labels.get(QUEUE_LABEL),
         managed_by=managed_by if managed_by != _JOB_CONTROLLER else None,
         started_at=timestamps.parse_time(started_at) if started_at else None,
         started_before=STARTED_ANNOTATION in annotations or started_at is not None,
         end=_end(status),
         backoff_limit=spec["backoffLimit"],
         failed_before=_number(annotations.get(FAILED_BEFORE_ANNOTATION)),
-        partition=partition_leases.partition_of(job),
+        partition=labels.get(PARTITION_LABEL),
         partition_id=annotations.get(PARTITION_ID_ANNOTATION),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
         ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),

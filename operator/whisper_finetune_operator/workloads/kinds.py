@@ -2,9 +2,7 @@
 
 from whisper_finetune_operator.workloads.ipu_job_kind import IPU_JOB
 from whisper_finetune_operator.workloads.job_kind import JOB
-from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_kind import Workload, WorkloadKind
-from whisper_finetune_operator.world import KubernetesObject
+from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 
 #: By name, as an object's `kind` has it. Where several have an object under one name, the first one counts.
 KINDS: dict[str, WorkloadKind] = {kind.name: kind for kind in (JOB, IPU_JOB)}
@@ -29,9 +27,4 @@ def on_partitions() -> tuple[WorkloadKind, ...]:
 
 def fixed_pod_names(workload_name: str) -> tuple[str, ...]:
     """Return what a pod of a workload of that name is called, of the kinds that say."""
-    return tuple(kind.pod_name(workload_name) for kind in KINDS.values() if kind.pod_name)
-
-
-def read_workload(workload: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
-    """Return the facts of a raw workload; `pods` are those labelled with the run's UID, oldest first."""
-    return KINDS[workload["kind"]].read(workload, pods)
+    return tuple(f"{workload_name}{kind.pod_suffix}" for kind in KINDS.values() if kind.pod_suffix)

@@ -61,8 +61,8 @@ class WorkloadKind:
     brings_ipus: bool
     #: Its pods have their host's network, whatever its runtime says.
     shares_host_network: bool
-    #: Name of its pod, by its own name, where that is the same for each attempt.
-    pod_name: Callable[[str], str] | None = None
+    #: What follows its own name in its pod's, where that is the same for each attempt; else its pods have other names.
+    pod_suffix: str = ""
     #: Who makes its pods, where that is no part of every Kubernetes: a cluster may not know such a kind.
     controller: str | None = None
 

@@ -6,7 +6,7 @@ from whisper_finetune_api import causes
 class TrainerError(Exception):
     """Ends the run with a reason of causes.py. The message says what is wrong, where, and what to do."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: causes.Reason, message: str) -> None:
         """Raise ValueError for a reason that has no exit code: that is a mistake in this program."""
         cause = causes.BY_REASON.get(reason)
         if cause is None or cause.exit_code is None:

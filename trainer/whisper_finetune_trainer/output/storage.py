@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, ContextManager, Iterable, Mapping, Optional, Protocol, Tuple
 
+from whisper_finetune_api.causes import Reason
 from whisper_finetune_trainer.machine.scratch_space import OutputNeed
 
 CANNOT_WRITE = frozenset(
@@ -37,7 +38,7 @@ class Fault:
     """A failure that writing again would meet again."""
 
     #: Of causes.py.
-    reason: str
+    reason: Reason
     words: str
     advice: str
     #: What was being written, where it is not what the caller is writing now.

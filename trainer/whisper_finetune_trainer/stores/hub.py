@@ -12,6 +12,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from whisper_finetune_api.causes import Reason
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import words_of
 from whisper_finetune_trainer.stores import store_faults
@@ -22,7 +23,7 @@ _COMMIT = re.compile("^[0-9a-f]{40}$")
 
 @contextmanager
 def explain_hub_faults(
-    field: str, repository: str, revision: Optional[str], *, missing: str, page: str
+    field: str, repository: str, revision: Optional[str], *, missing: Reason, page: str
 ) -> Iterator[None]:
     """Turn the Hub's refusals into AccessDenied, or into the reason `missing`. Other faults pass through."""
     try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Set, Tuple
 
 from whisper_finetune_api import addresses
+from whisper_finetune_api.causes import Reason
 from whisper_finetune_trainer.messages import quoting
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.stores import store_faults
@@ -71,7 +72,7 @@ class Store:
         return f"{self.root}/{relative}".rstrip("/") if relative else self.root
 
     @contextmanager
-    def explained(self, missing: str, refused: str = "AccessDenied") -> Iterator[None]:
+    def explained(self, missing: Reason, refused: Reason = "AccessDenied") -> Iterator[None]:
         """Turn faults that stay into TrainerErrors. `missing` and `refused` are reasons of causes.py.
 
         What may be well at the next try passes through, after the library's own tries. So do credentials that are
@@ -94,7 +95,9 @@ class Store:
             raise explained from error
         _good.add(self._access)
 
-    def explain(self, error: BaseException, missing: str, refused: str = "AccessDenied") -> Optional[TrainerError]:
+    def explain(
+        self, error: BaseException, missing: Reason, refused: Reason = "AccessDenied"
+    ) -> Optional[TrainerError]:
         """Return a fault that stays in words, or None for any other."""
         return self._in_words(self._with_reason(error), missing, refused)
 
@@ -103,7 +106,7 @@ class Store:
         """Return the scheme and the filesystem's options: endpoint and credentials."""
         return self.scheme, json.dumps(BY_SCHEME[self.scheme](os.environ))
 
-    def _in_words(self, error: BaseException, missing: str, refused: str) -> Optional[TrainerError]:
+    def _in_words(self, error: BaseException, missing: Reason, refused: Reason) -> Optional[TrainerError]:
         meaning = store_faults.fault_meaning(error)
         if meaning is None:
             return None

@@ -6,14 +6,15 @@ import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Iterator, Mapping
+from typing import BinaryIO, Dict, Iterator, Mapping
 
 from whisper_finetune_api import addresses
+from whisper_finetune_api.causes import Reason
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
 #: What it means that an address of the spec leads out of its claim; elsewhere the configuration is at fault.
-_REASONS = {"dataset.source": "DatasetInvalid", "output.uri": "OutputNotWritable"}
+_REASONS: Dict[str, Reason] = {"dataset.source": "DatasetInvalid", "output.uri": "OutputNotWritable"}
 
 
 #: What a disk says of a path at which nothing can be, besides what Python has classes for: a link to itself.
@@ -41,7 +42,7 @@ def is_folder(path: Path) -> bool:
 class RefusedFileError(TrainerError):
     """Something that is there and is not opened: a link out of its claim, a device, a pipe."""
 
-    def __init__(self, message: str, reason: str = "DatasetInvalid") -> None:
+    def __init__(self, message: str, reason: Reason = "DatasetInvalid") -> None:
         """`message` names the file."""
         super().__init__(reason, message)
 
