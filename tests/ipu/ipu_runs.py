@@ -9,10 +9,10 @@ import tiny_model
 import clip_loading
 from trainer_attempts import Volume
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import backends
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.model import clip_fitting, model
+from whisper_finetune_trainer.training import backends
 
 # On one CPU no processes make features: those of an attempt that was ended would wait for the garbage collector.
 os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[os.getpid() % len(os.sched_getaffinity(0))]})

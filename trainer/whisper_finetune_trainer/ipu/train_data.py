@@ -7,10 +7,10 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.clips import Clip, Clips
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.ipu.clip_sampler import StreamOrder
 from whisper_finetune_trainer.ipu.examples import ExampleMaker, Examples, StreamedExamples
 from whisper_finetune_trainer.ipu.order import ClipOrder, Order
-from whisper_finetune_trainer.ipu.stream_order import StreamOrder
-from whisper_finetune_trainer.model.stand_ins import StandIns
+from whisper_finetune_trainer.model.replacement_clips import StandIns
 
 
 class TrainData(NamedTuple):

@@ -21,7 +21,7 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.stand_ins import StandIns
+from whisper_finetune_trainer.model.replacement_clips import StandIns
 from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, transcription
 from whisper_finetune_trainer.pytorch.batches import StepSize
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget

@@ -8,7 +8,7 @@ import torch
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.stand_ins import StandIns
+from whisper_finetune_trainer.model.replacement_clips import StandIns
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 from whisper_finetune_trainer.pytorch.train_steps import ClipBatch, TrainStep
 

@@ -4,10 +4,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Protocol, Tuple
 
+from whisper_finetune_trainer.data import step_order
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.streams import stream_steps
+from whisper_finetune_trainer.data.step_order import Mark, StreamSteps
 from whisper_finetune_trainer.data.streams.stream_blocks import Block
-from whisper_finetune_trainer.data.streams.stream_steps import Mark, StreamSteps
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.pytorch import batches
 from whisper_finetune_trainer.pytorch.batches import StepSize
@@ -62,7 +62,7 @@ class ListedSteps:
     def after(self, step: int) -> Iterator[Iterator[TrainStep]]:
         """Give the steps that follow a step, without end."""
         yield (
-            TrainStep(tuple(map(self._named, self._order.of(number))), stream_steps.START) for number in count(step + 1)
+            TrainStep(tuple(map(self._named, self._order.of(number))), step_order.START) for number in count(step + 1)
         )
 
     def took(self, step: TrainStep) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Callable, List, Sequence
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import backends
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
@@ -26,7 +25,7 @@ from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.report import report_files
 from whisper_finetune_trainer.report.report_data import FinishedTraining
-from whisper_finetune_trainer.training import finished_run, hub_commits, milestones, outcome
+from whisper_finetune_trainer.training import backends, finished_run, hub_commits, milestones, outcome
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
 
 logger = logging.getLogger(__name__)

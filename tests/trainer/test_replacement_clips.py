@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
-from whisper_finetune_trainer.model.stand_ins import StandIns
+from whisper_finetune_trainer.model.replacement_clips import StandIns
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.step_order import Mark, StreamSteps
 from whisper_finetune_trainer.data.streams.stream_blocks import Block
-from whisper_finetune_trainer.data.streams.stream_steps import Mark, StreamSteps
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 #: The clips of a step.
