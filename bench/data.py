@@ -130,14 +130,14 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     load_s = time.monotonic() - started
     size = StepSize(config.spec.training.batch_size, config.schedule.micro_batch_size)
     steps: Any = StreamedSteps(found.stream, lambda _: 5, size) if found.stream else None
-    steps = steps or ListedSteps(found.train, lambda _: 5, 0, size)
+    steps = steps or ListedSteps(found.train.listed, lambda _: 5, 0, size)
     started, read = time.monotonic(), 0
     with steps.after(0) as following:
         for step in itertools.takewhile(lambda step: step.mark.cursor.epoch == 0, following):
             for clip in (clip for batch in step.micro_batches for clip in batch.clips):
                 decoding.read(clip.audio)
                 read += 1
-            if read >= len(found.train) and not streamed:
+            if read >= len(found.train.listed) and not streamed:
                 break
     read_per_s = read / (time.monotonic() - started)
     return {"start_mb": start_mb, "peak_mb": _peak_mb(), "load_s": load_s, "read_per_s": read_per_s}

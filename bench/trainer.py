@@ -30,7 +30,7 @@ from demo import folders
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
@@ -96,10 +96,11 @@ def measure(config: TrainerConfig, model_folder: Path) -> dict[str, Any]:
     clips = clip_fitting.fit_clips(found, loaded, config)
     backend = TorchBackend(config, loaded, clips)
     schedule = config.schedule
-    print(f"{backend.ran_on.hardware}, {backend.ran_on.software}; {schedule.steps} steps on {len(clips.train)} clips")
+    hardware, steps = f"{backend.ran_on.hardware}, {backend.ran_on.software}", f"{schedule.steps} steps"
+    print(f"{hardware}; {steps} on {len(clips.train.listed)} clips")
     before = _error_rates("before training", backend, loaded, clips)
     ours = _Side(backend.steps(0), schedule.steps)
-    network, plain_seconds = plain_recipe.train(model_folder, clips.train, LANGUAGE, schedule, ours.take_step)
+    network, plain_seconds = plain_recipe.train(model_folder, clips.train.listed, LANGUAGE, schedule, ours.take_step)
     after = _error_rates("this trainer", backend, loaded, clips)
     plain = _plain_error_rates(config, network, loaded, clips)
     result = _result(config, plain_seconds, ours.seconds, (before, plain, after))

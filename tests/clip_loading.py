@@ -5,8 +5,8 @@ from __future__ import annotations
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import data_source, dataset
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
-from whisper_finetune_trainer.data.clips import Clips
 from whisper_finetune_trainer.data.data_source import DataSource
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 
 

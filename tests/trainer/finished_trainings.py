@@ -11,8 +11,10 @@ from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, Training
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.text.normalizers import normalizer_for
+from whisper_finetune_trainer.data.train_clips import ListedClips
 from whisper_finetune_trainer.evaluation import intervals, loops, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.generation import Transcript
@@ -48,7 +50,7 @@ def make(
     )
     train = tuple(Clip(f"clips/t{place:03d}.wav", WholeFile(""), _sentence(generator), 2.5) for place in range(190))
     data = Clips(
-        train,
+        ListedClips(train, 0, "0.1"),
         held_out,
         {"too long": 2, "empty text": 1},
         ("train.jsonl line 7: clips/007.wav lasts 31.2 s; maxClipSeconds is 30",),
@@ -102,9 +104,7 @@ def _finished(
         **final.measurement.to_report().model_dump(),
         difference_low=wer.points_text(interval.low),
         difference_high=wer.points_text(interval.high),
-        unseen_texts=wer.unseen(
-            baseline.measurement, final.measurement, {clip.text for clip in data.train}, language, {}
-        ),
+        unseen_texts=wer.unseen(baseline.measurement, final.measurement, data.train.texts(), language, {}),
         without_loops=wer.without_loops(baseline.measurement, final.measurement),
     )
     result = TrainingResult(

@@ -15,7 +15,8 @@ import trainer_configs
 from data_layouts import SPOKEN
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 
@@ -40,7 +41,7 @@ def refusal(volume: Path, source: str = "pvc://speech/clips", **changes: Any) ->
 
 def check(found: Clips) -> None:
     """Compare every clip with what was written: text, length and sound."""
-    every = [*found.train, *found.evaluation]
+    every = [*found.train.listed, *found.evaluation]
     assert sorted(clip.text for clip in every) == sorted(SPOKEN.values())
     assert dict(found.dropped) == {}
     assert len({clip.identifier for clip in every}) == len(every)

@@ -16,7 +16,7 @@ import clip_loading
 from data_layouts import write_tar
 from tones import SAMPLE_RATE, TEXTS, tone
 from trainer_configs import make_config, make_spec
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
@@ -82,9 +82,9 @@ def load(
 
 
 def stream_of(clips: Clips) -> TrainStream:
-    """Return the stream of a data set that must have one."""
-    assert clips.stream is not None
-    return clips.stream
+    """Return the train clips of a data set that must be a stream."""
+    assert isinstance(clips.train, TrainStream)
+    return clips.train
 
 
 def blocks(stream: TrainStream, count: int, start: Cursor = _START) -> list[Block]:

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, WhisperFeatur
 import clip_loading
 import tiny_whisper
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
+from whisper_finetune_trainer.data.step_order import StepOrder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
-from whisper_finetune_trainer.pytorch import batches, device, encoder
+from whisper_finetune_trainer.pytorch import device, encoder, train_steps
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
+from whisper_finetune_trainer.pytorch.batches import StepSize
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
+from whisper_finetune_trainer.pytorch.train_steps import TrainStep
 
 pytestmark = pytest.mark.slow
 
@@ -199,15 +203,15 @@ def test_the_encoder_runs_once_a_clip_where_its_outputs_are_cached(volume: Path)
     heard: list[int] = []
     run.loaded.network.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: heard.append(len(inputs[0])))
     run.train(last_step=30)
-    assert sum(heard) == len(run.clips.train)
+    assert sum(heard) == len(run.clips.train.listed)
     for _ in range(2):
         run.backend.transcribe(run.clips.evaluation, lambda _: None)
-    assert sum(heard) == len(run.clips.train) + len(run.clips.evaluation)
+    assert sum(heard) == len(run.clips.train.listed) + len(run.clips.evaluation)
 
 
 def test_a_clip_is_encoded_with_its_group_whoever_asks_for_it(volume: Path) -> None:
     run = Run(volume)
-    group = run.clips.train[:3]
+    group = run.clips.train.listed[:3]
     outputs = EncoderOutputs(run.loaded.network, device.prepare("cpu", "Float"), 80, lambda _: 12)
     outputs.use_cache("clips", [group], ScratchBudget("/tmp", 10**8))
     heard: list[int] = []
@@ -244,10 +248,10 @@ def test_texts_come_in_the_order_of_the_clips_without_timestamps(tmp_path: Path)
     run.train(last_step=60)
     told: list[int] = []
     # transformers reads timestamps as ends of segments and listens on from there, in features that it was not given.
-    heard = run.backend.transcribe(run.clips.train, told.append)
+    heard = run.backend.transcribe(run.clips.train.listed, told.append)
     assert {(transcript.text, transcript.is_cut) for transcript in heard} == {("uno", False), ("due", False)}
     assert told == [16, 18]
-    one_by_one = [run.backend.transcribe([clip], told.append)[0] for clip in run.clips.train[:6]]
+    one_by_one = [run.backend.transcribe([clip], told.append)[0] for clip in run.clips.train.listed[:6]]
     assert one_by_one == heard[:6]
 
 
@@ -322,9 +326,11 @@ class PlainTrainer(Seq2SeqTrainer):  # type: ignore[misc]  # transformers has no
 
 def plain_examples(run: Run) -> Iterator[dict[str, torch.Tensor]]:
     extractor = WhisperFeatureExtractor(chunk_length=WINDOW_OF_EQUALITY)
-    order = batches.StepOrder([WINDOW_OF_EQUALITY] * len(run.clips.train), 0, batches.StepSize(4, 4))
-    for step in range(1, STEPS + 1):
-        for clip in (run.clips.train[place] for batch in order.of(step) for place in batch.clips):
+    order: StepOrder[TrainStep] = StepOrder(
+        run.clips.train, 4, lambda block: train_steps.divide_block(block, lambda _: WINDOW_OF_EQUALITY, StepSize(4, 4))
+    )
+    with order.after(0) as steps:
+        for clip in (clip for step, _ in islice(steps, STEPS) for batch in step for clip in batch.clips):
             samples = soundfile.read(clip.audio.file, dtype="float32")[0]
             features = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_features[0]
             # The model puts the start token before the labels itself.

@@ -16,13 +16,13 @@ def clips_of(steps: tuple[batches.Step, ...]) -> list[int]:
 
 @pytest.mark.parametrize("batch_size", [1, 8, 16, 64])
 def test_every_clip_occurs_once_in_an_epoch(batch_size: int) -> None:
-    steps = batches.epoch_steps(WINDOWS, seed=0, epoch=0, batch_size=batch_size, micro_batch_size=batch_size)
+    steps = batches.epoch_steps(WINDOWS, shuffle_key="0/0", batch_size=batch_size, micro_batch_size=batch_size)
     assert sorted(clips_of(steps)) == list(range(len(WINDOWS)))
     assert len(steps) == batches.steps_per_epoch(len(WINDOWS), batch_size)
 
 
 def test_all_steps_but_one_are_full() -> None:
-    steps = batches.epoch_steps(WINDOWS, seed=0, epoch=0, batch_size=8, micro_batch_size=4)
+    steps = batches.epoch_steps(WINDOWS, shuffle_key="0/0", batch_size=8, micro_batch_size=4)
     sizes = Counter(sum(len(micro_batch.clips) for micro_batch in step) for step in steps)
     assert sizes == {8: 7, 3: 1}
     assert max(len(micro_batch.clips) for step in steps for micro_batch in step) == 4
@@ -30,7 +30,7 @@ def test_all_steps_but_one_are_full() -> None:
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(17, [8, 9]), (34, [11, 11, 12]), (16, [16]), (3, [3])])
 def test_a_step_is_as_few_nearly_equal_micro_batches_as_can_be(batch_size: int, sizes: list[int]) -> None:
-    (step,) = batches.epoch_steps([5] * batch_size, seed=0, epoch=0, batch_size=batch_size, micro_batch_size=16)
+    (step,) = batches.epoch_steps([5] * batch_size, shuffle_key="0/0", batch_size=batch_size, micro_batch_size=16)
     assert sorted(len(micro_batch.clips) for micro_batch in step) == sizes
 
 
@@ -45,7 +45,7 @@ def test_the_trainer_plans_its_own_micro_batches_whatever_it_is_told() -> None:
 
 
 def test_a_micro_batch_has_one_window_and_so_have_most_steps() -> None:
-    steps = batches.epoch_steps(WINDOWS, seed=0, epoch=0, batch_size=8, micro_batch_size=8)
+    steps = batches.epoch_steps(WINDOWS, shuffle_key="0/0", batch_size=8, micro_batch_size=8)
     for micro_batch in (micro_batch for step in steps for micro_batch in step):
         assert {WINDOWS[clip] for clip in micro_batch.clips} == {micro_batch.window_seconds}
     assert sum(len(step) == 1 for step in steps) == 7
@@ -53,22 +53,14 @@ def test_a_micro_batch_has_one_window_and_so_have_most_steps() -> None:
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        return clips_of(batches.epoch_steps(WINDOWS, seed, epoch, batch_size=8, micro_batch_size=8))
+        return clips_of(batches.epoch_steps(WINDOWS, f"{seed}/{epoch}", batch_size=8, micro_batch_size=8))
 
     assert order(0, 0) == order(0, 0)
     assert order(0, 0) != order(0, 1)
     assert order(0, 0) != order(1, 0)
 
 
-def test_steps_go_on_over_the_epochs() -> None:
-    order = batches.StepOrder(WINDOWS, 7, batches.StepSize(batch_size=8, micro_batch_size=4))
-    first, second = (batches.epoch_steps(WINDOWS, 7, epoch, 8, 4) for epoch in (0, 1))
-    assert tuple(order.of(step) for step in range(1, 17)) == first + second
-    # Asked out of order, as after a resume, the answer is the same.
-    assert order.of(3) == first[2]
-
-
 def test_windows_are_mixed_in_time() -> None:
-    steps = batches.epoch_steps([5] * 80 + [10] * 80, seed=0, epoch=0, batch_size=8, micro_batch_size=8)
+    steps = batches.epoch_steps([5] * 80 + [10] * 80, shuffle_key="0/0", batch_size=8, micro_batch_size=8)
     order = [step[0].window_seconds for step in steps]
     assert order not in (sorted(order), sorted(order, reverse=True))

@@ -14,7 +14,7 @@ import soundfile
 import clip_loading
 import tiny_whisper
 from whisper_finetune_api.languages import LANGUAGES
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.text import writing_scripts
 from whisper_finetune_trainer.messages.errors import TrainerError
 
@@ -106,7 +106,7 @@ def test_most_texts_of_another_script_refuse_the_data_set(volume: Path) -> None:
 
 def test_any_script_is_trained_on_where_it_is_meant(volume: Path) -> None:
     found = load(volume, language="hi", **{"dataset.script": "Any"})
-    assert len(found.train) + len(found.evaluation) == 20
+    assert len(found.train.listed) + len(found.evaluation) == 20
     (warning,) = found.warnings
     assert warning.startswith("20 of 20 texts are mostly in Latin letters, and hindi is written in Devanagari")
     with pytest.raises(TrainerError, match=r"Where it is meant so, give dataset\.script: Any"):
@@ -169,7 +169,7 @@ def test_a_silent_data_set_is_refused(volume: Path) -> None:
         soundfile.write(sound(volume, place), np.full(RATE, 1e-4, np.float32), RATE)
     with pytest.raises(TrainerError, match=r"5 of 20 clips cannot be used.*silent 5.* is silent, and its text is"):
         load(volume)
-    assert len(load(volume, **{"dataset.maxDroppedFraction": "0.25"}).train) == 16
+    assert len(load(volume, **{"dataset.maxDroppedFraction": "0.25"}).train.listed) == 16
 
 
 def cut(volume: Path, identifier: str) -> None:
@@ -183,11 +183,11 @@ def cut(volume: Path, identifier: str) -> None:
 
 def test_a_train_clip_that_was_looked_at_and_cannot_be_decoded_is_left_out(volume: Path) -> None:
     before = load(volume)
-    cut(volume, before.train[3].identifier)
+    cut(volume, before.train.listed[3].identifier)
     found = load(volume)
     assert dict(found.dropped) == {"cannot be decoded": 1}
-    assert f"{before.train[3].identifier} cannot be decoded" in found.examples[0]
-    assert found.train == (*before.train[:3], *before.train[4:])
+    assert f"{before.train.listed[3].identifier} cannot be decoded" in found.examples[0]
+    assert found.train.listed == (*before.train.listed[:3], *before.train.listed[4:])
     assert found.evaluation == before.evaluation
 
 
@@ -202,7 +202,7 @@ def test_each_held_out_clip_is_decoded_before_it_is_measured(
     assert dict(found.dropped) == {"cannot be decoded": 1}
     # The next one moves up.
     assert found.evaluation == (before.evaluation[0], *before.evaluation[2:])
-    assert found.train == before.train
+    assert found.train.listed == before.train.listed
 
 
 def test_too_many_held_out_clips_that_cannot_be_decoded_refuse_the_data_set(volume: Path) -> None:
@@ -223,14 +223,14 @@ def test_sampling_rates_are_reported(volume: Path) -> None:
 
 def test_duplicates_are_reported_and_stay(volume: Path) -> None:
     found = load(volume)
-    held_out, kept = found.evaluation[0], found.train[0]
+    held_out, kept = found.evaluation[0], found.train.listed[0]
     places = {clip.identifier: int(clip.identifier[12:16]) for clip in (held_out, kept)}
     shutil.copy(volume / "clips" / held_out.identifier, volume / "clips" / kept.identifier)
     rewrite(volume, {places[kept.identifier]: held_out.text})
     reported = load(volume)
     assert len(reported.warnings) == 1
     assert f"1 train clips have the sound of a held-out one, such as {kept.identifier}" in reported.warnings[0]
-    assert len(reported.train) == len(found.train)
+    assert len(reported.train.listed) == len(found.train.listed)
 
 
 def test_a_longer_data_set_is_looked_at_evenly(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 import clip_loading
 import tiny_whisper
 from tiny_whisper import write_clips
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.text import special_tokens
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
@@ -43,9 +43,9 @@ def write_rows(volume: Path, rows: list[Any], name: str = "train.jsonl", *, enco
 
 def test_a_fraction_is_held_out_the_same_way_each_time(volume: Path) -> None:
     clips = load(volume, evalFraction="0.3")
-    assert (len(clips.train), len(clips.evaluation), clips.split) == (7, 3, "Fraction")
+    assert (len(clips.train.listed), len(clips.evaluation), clips.split) == (7, 3, "Fraction")
     assert load(volume, evalFraction="0.3") == clips
-    assert not {clip.identifier for clip in clips.train} & {clip.identifier for clip in clips.evaluation}
+    assert not {clip.identifier for clip in clips.train.listed} & {clip.identifier for clip in clips.evaluation}
     # The first of Random(0).shuffle: other programs that split like this hold out the same clips.
     assert [clip.identifier for clip in clips.evaluation] == [
         "audio/train-0007.wav",
@@ -55,7 +55,7 @@ def test_a_fraction_is_held_out_the_same_way_each_time(volume: Path) -> None:
 
 
 def test_a_clip_has_its_text_and_length(volume: Path) -> None:
-    clip = next(clip for clip in load(volume).train if clip.identifier == "audio/train-0003.wav")
+    clip = next(clip for clip in load(volume).train.listed if clip.identifier == "audio/train-0003.wav")
     assert (clip.text, clip.seconds) == ("ciao", pytest.approx(1.1))
     assert clip.audio.file == str(volume / "clips" / "audio" / "train-0003.wav")
 
@@ -63,7 +63,7 @@ def test_a_clip_has_its_text_and_length(volume: Path) -> None:
 def test_a_given_split_is_taken_whole(volume: Path) -> None:
     write_clips(volume / "clips", 3, name="test")
     clips = load(volume, evalSplit="test")
-    assert (len(clips.train), len(clips.evaluation), clips.split) == (10, 3, "Given")
+    assert (len(clips.train.listed), len(clips.evaluation), clips.split) == (10, 3, "Given")
     assert clips.summary().to_json_object() == {
         "trainClips": 10,
         "evalClips": 3,
@@ -77,16 +77,16 @@ def test_limits_draw_the_same_clips_of_a_given_split_in_every_run(volume: Path) 
     whole = load(volume, evalSplit="test")
     limited = load(volume, evalSplit="test", maxTrainClips=4, maxEvalClips=3)
     # The first of Random(0).shuffle: the lists are of one speaker after the other.
-    assert [clip.identifier[-8:-4] for clip in limited.train] == ["0007", "0008", "0001", "0005"]
+    assert [clip.identifier[-8:-4] for clip in limited.train.listed] == ["0007", "0008", "0001", "0005"]
     assert [clip.identifier[-8:-4] for clip in limited.evaluation] == ["0007", "0008", "0001"]
     assert load(volume, evalSplit="test", maxTrainClips=4, maxEvalClips=3) == limited
     assert load(volume, evalSplit="test", maxTrainClips=10, maxEvalClips=10) == whole
-    assert [clip.identifier[-8:-4] for clip in whole.train] == [f"{number:04d}" for number in range(10)]
+    assert [clip.identifier[-8:-4] for clip in whole.train.listed] == [f"{number:04d}" for number in range(10)]
 
 
 def test_limits_take_the_first_clips_after_the_split(volume: Path) -> None:
     whole, limited = load(volume), load(volume, maxTrainClips=3, maxEvalClips=1)
-    assert limited.train == whole.train[:3]
+    assert limited.train.listed == whole.train.listed[:3]
     assert limited.evaluation == whole.evaluation[:1]
 
 
@@ -98,7 +98,7 @@ def test_places_of_a_json_manifest(volume: Path, place: str) -> None:
     (speech / "train.jsonl").rename(target)
     if target.parent != speech:
         (speech / "audio").rename(target.parent / "audio")
-    assert len(load(volume).train) == 8
+    assert len(load(volume).train.listed) == 8
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("train.csv", ","), ("train.tsv", "\t"), ("metadata.csv", ",")])
@@ -107,14 +107,14 @@ def test_tables(volume: Path, name: str, delimiter: str) -> None:
     (volume / "clips" / "train.jsonl").unlink()
     header = delimiter.join(["file_name", "transcription"])
     (volume / "clips" / name).write_text("\n".join([header, *lines]), encoding="utf-8")
-    assert len(load(volume).train) == 8
+    assert len(load(volume).train.listed) == 8
 
 
 def test_a_table_with_bare_quotation_marks(volume: Path) -> None:
     lines = [f'{row["audio"]}\t"uno' for row in rows_of(volume)]
     (volume / "clips" / "train.jsonl").unlink()
     (volume / "clips" / "train.tsv").write_text("\n".join(["path\tsentence", *lines]), encoding="utf-8")
-    assert {clip.text for clip in load(volume).train} == {'"uno'}
+    assert {clip.text for clip in load(volume).train.listed} == {'"uno'}
 
 
 def test_a_manifest_file_with_the_spelling_of_nemo(volume: Path) -> None:
@@ -123,12 +123,12 @@ def test_a_manifest_file_with_the_spelling_of_nemo(volume: Path) -> None:
         for row in rows_of(volume)
     ]
     write_rows(volume, rows, "nemo.json")
-    assert len(load(volume, source="pvc://speech/clips/nemo.json").train) == 8
+    assert len(load(volume, source="pvc://speech/clips/nemo.json").train.listed) == 8
 
 
 def test_a_json_array(volume: Path) -> None:
     (volume / "clips" / "all.json").write_text(json.dumps(rows_of(volume)), encoding="utf-8")
-    assert len(load(volume, source="pvc://speech/clips/all.json").train) == 8
+    assert len(load(volume, source="pvc://speech/clips/all.json").train.listed) == 8
 
 
 def test_a_byte_order_mark_and_a_line_separator_inside_of_a_text(volume: Path) -> None:
@@ -136,12 +136,12 @@ def test_a_byte_order_mark_and_a_line_separator_inside_of_a_text(volume: Path) -
     rows[0]["text"] = "uno\u2028due"
     write_rows(volume, rows, encoding="utf-8-sig")
     clips = load(volume)
-    assert (len(clips.train) + len(clips.evaluation), dict(clips.dropped)) == (10, {})
+    assert (len(clips.train.listed) + len(clips.evaluation), dict(clips.dropped)) == (10, {})
 
 
 def test_named_columns(volume: Path) -> None:
     write_rows(volume, [{"audio": row["audio"], "text": "wrong", "said": "giusto"} for row in rows_of(volume)])
-    assert {clip.text for clip in load(volume, textColumn="said").train} == {"giusto"}
+    assert {clip.text for clip in load(volume, textColumn="said").train.listed} == {"giusto"}
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_named_columns(volume: Path) -> None:
 )
 def test_labels_are_normalized_when_asked(volume: Path, normalization: str, text: str) -> None:
     write_rows(volume, [{**row, "text": " L'Amico, sì! "} for row in rows_of(volume)])
-    assert {clip.text for clip in load(volume, textNormalization=normalization).train} == {text}
+    assert {clip.text for clip in load(volume, textNormalization=normalization).train.listed} == {text}
 
 
 def test_translations_are_normalized_as_english(volume: Path) -> None:
     write_rows(volume, [{**row, "text": "I don't know."} for row in rows_of(volume)])
     config = tiny_whisper.config(volume, {"task": "translate", "dataset.textNormalization": "Whisper"})
-    assert {clip.text for clip in clip_loading.load_clips(config).train} == {"i do not know"}
+    assert {clip.text for clip in clip_loading.load_clips(config).train.listed} == {"i do not know"}
 
 
 BROKEN: dict[str, tuple[Any, str, str]] = {
@@ -178,7 +178,7 @@ def test_what_cannot_be_used_is_dropped_and_counted(volume: Path, row: Any, reas
     clips = load(volume)
     assert dict(clips.dropped) == {reason: 1}
     assert clips.summary().dropped_clips == 1
-    assert len(clips.train) + len(clips.evaluation) == 10
+    assert len(clips.train.listed) + len(clips.evaluation) == 10
     assert example in clips.examples[0]
 
 
@@ -205,7 +205,7 @@ def test_the_log_names_the_first_of_each_reason(volume: Path, caplog: pytest.Log
 def test_longer_clips_are_dropped(volume: Path) -> None:
     clips = load(volume, maxClipSeconds=1, maxDroppedFraction="0.5")
     assert dict(clips.dropped) == {"too long": 2}
-    assert max(clip.seconds for clip in clips.train) <= 1.0
+    assert max(clip.seconds for clip in clips.train.listed) <= 1.0
 
 
 def test_too_many_dropped_clips_refuse_the_data_set(volume: Path) -> None:
@@ -218,7 +218,7 @@ def test_too_many_dropped_clips_refuse_the_data_set(volume: Path) -> None:
         "(broken line 2, missing audio file 1). First: train.jsonl line 11: audio file audio/x.wav does not exist; "
         f"train.jsonl line 12 {not_json}; train.jsonl line 13 {not_json}"
     )
-    assert len(load(volume, maxDroppedFraction="0.3").train) == 8
+    assert len(load(volume, maxDroppedFraction="0.3").train.listed) == 8
 
 
 def test_copies_of_held_out_audio_leave_the_train_split_when_asked(volume: Path) -> None:
@@ -227,10 +227,10 @@ def test_copies_of_held_out_audio_leave_the_train_split_when_asked(volume: Path)
     write_clips(volume / "clips", 2, name="test")
     shutil.copy(volume / "clips" / "audio" / "test-0000.wav", copy)
     write_rows(volume, [*rows_of(volume), {"audio": "audio/copy.wav", "text": held_out.text}])
-    assert len(load(volume, evalSplit="test").train) == 11
+    assert len(load(volume, evalSplit="test").train.listed) == 11
     clips = load(volume, evalSplit="test", removeDuplicates=True)
     assert dict(clips.dropped) == {"audio also held out": 3}
-    assert "audio/copy.wav" not in {clip.identifier for clip in clips.train}
+    assert "audio/copy.wav" not in {clip.identifier for clip in clips.train.listed}
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -280,7 +280,7 @@ def test_labels_that_are_too_long_are_dropped(volume: Path) -> None:
     assert dict(clips.dropped) == {"label too long": 1}
     assert len(clips.evaluation) == 2
     assert "its label has 26 tokens; at most 12 are allowed" in clips.examples[0]
-    assert len(clips.train) + len(clips.evaluation) == 9
+    assert len(clips.train.listed) + len(clips.evaluation) == 9
 
 
 def test_a_held_out_clip_is_measured_however_long_its_label_is(volume: Path) -> None:
@@ -312,7 +312,7 @@ def test_texts_with_special_tokens_of_the_tokenizer_are_left_out(volume: Path, n
     loaded.tokenizer.add_special_tokens({"pad_token": "<pad>"})
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
     assert dict(clips.dropped) == {"special token": 1}
-    assert len(clips.train) + len(clips.evaluation) == 19
+    assert len(clips.train.listed) + len(clips.evaluation) == 19
     assert "audio/train-0000.wav: its text holds <pad>" in clips.examples[0]
 
 
@@ -323,7 +323,7 @@ def test_no_token_of_whispers_is_left_in_a_text(volume: Path) -> None:
     write_rows(volume, [{**row, "text": f"{prompt} {row['text']}<|1.02|><|endoftext|>"} for row in rows])
     config = tiny_whisper.config(volume, {})
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), model.load_model(config), config)
-    found = {clip.identifier: clip.text for clip in (*clips.train, *clips.evaluation)}
+    found = {clip.identifier: clip.text for clip in (*clips.train.listed, *clips.evaluation)}
     assert found == {row["audio"]: row["text"] for row in rows}
 
 

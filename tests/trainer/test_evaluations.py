@@ -14,7 +14,9 @@ from trainer_configs import UID
 from whisper_finetune_api.v1alpha1.status import Metric
 from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
+from whisper_finetune_trainer.data.train_clips import ListedClips
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model.generation import Transcript
@@ -106,14 +108,14 @@ def test_the_result_in_a_sentence(
 ) -> None:
     baseline, final = made(tmp_path, 0, *before), made(tmp_path, 4, *after)
     loaded: Any = type("Loaded", (), {"text_language_code": "it", "spellings": {}})
-    clips = Clips(CLIPS, CLIPS, {}, (), "Given")
+    clips = Clips(ListedClips(CLIPS, 0, "0.1"), CLIPS, {}, (), "Given")
     result = outcome.compare(baseline, final, clips, loaded)
     assert outcome.describe(baseline, result, WER).startswith(sentence)
 
 
 def test_texts_are_written_with_their_loops(tmp_path: Path) -> None:
     baseline, final = made(tmp_path, 0, LOOP, *heard("uno")), made(tmp_path, 4, *heard("cinque", "uno"))
-    outcome.write_texts(folder(tmp_path), Clips(CLIPS, CLIPS, {}, (), "Given"), baseline, final)
+    outcome.write_texts(folder(tmp_path), Clips(ListedClips(CLIPS, 0, "0.1"), CLIPS, {}, (), "Given"), baseline, final)
     lines = (tmp_path / "demo-0badcafe" / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [
         {"id": "0.wav", "reference": "cinque", "before": LOOP.text, "after": "cinque", "loops": ["before"]},

@@ -15,7 +15,7 @@ from pyarrow import parquet
 import data_layouts
 import layout_checks
 import shards
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 CLIPS = 20
@@ -66,7 +66,7 @@ def test_a_row_that_names_no_clip_is_counted(tmp_path: Path, case: tuple[dict[st
     row, reason = case
     found = load_with(tmp_path, row)
     assert dict(found.dropped) == {reason: 1}
-    assert len(found.train) + len(found.evaluation) == CLIPS
+    assert len(found.train.listed) + len(found.evaluation) == CLIPS
 
 
 def test_a_table_whose_paths_are_too_long_is_read_all_the_same(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_line_of_kaldis_that_is_there_twice_is_counted(tmp_path: Path, caplog:
         "wav.scp line 4 utterance u3 has no text, or two lines with different ones",
         "wav.scp line 21 utterance u5 has no line in text, or had a line before",
     )
-    assert len({clip.identifier for clip in (*found.train, *found.evaluation)}) == CLIPS - 1
+    assert len({clip.identifier for clip in (*found.train.listed, *found.evaluation)}) == CLIPS - 1
     assert "1 lines of text name no utterance of train/wav.scp, such as v" in caplog.text
 
 
@@ -247,4 +247,4 @@ def test_what_macos_and_editors_hide_in_a_shard_is_no_clip(tmp_path: Path) -> No
     data_layouts.write_tar(tmp_path / "clips/train-0.tar", [("./.DS_Store", b"x"), *mixed])
     found = layout_checks.load(tmp_path)
     assert dict(found.dropped) == {}
-    assert len(found.train) + len(found.evaluation) == CLIPS
+    assert len(found.train.listed) + len(found.evaluation) == CLIPS

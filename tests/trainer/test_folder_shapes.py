@@ -119,9 +119,9 @@ def split_by_folders(volume: Path, name: str = "eval") -> None:
 def test_folders_tell_the_splits_of_one_list(volume: Path, name: str) -> None:
     split_by_folders(volume, name)
     found = load(volume, evalSplit=name)
-    assert {clip.identifier.split("/")[1] for clip in found.train} == {"train"}
+    assert {clip.identifier.split("/")[1] for clip in found.train.listed} == {"train"}
     assert {clip.identifier.split("/")[1] for clip in found.evaluation} == {name}
-    assert (len(found.train), len(found.evaluation)) == (15, 5)
+    assert (len(found.train.listed), len(found.evaluation)) == (15, 5)
 
 
 def test_a_held_out_folder_is_not_trained_on_without_an_eval_split(
@@ -129,14 +129,14 @@ def test_a_held_out_folder_is_not_trained_on_without_an_eval_split(
 ) -> None:
     split_by_folders(volume)
     found = load(volume)
-    assert len(found.train) + len(found.evaluation) == 15
+    assert len(found.train.listed) + len(found.evaluation) == 15
     assert "metadata.jsonl: 5 rows lie in folders of other splits, and are not trained on" in caplog.text
 
 
 def test_folders_by_other_names_are_all_trained_on(volume: Path) -> None:
     split_by_folders(volume, "anna")
     found = load(volume)
-    assert len(found.train) + len(found.evaluation) == 20
+    assert len(found.train.listed) + len(found.evaluation) == 20
 
 
 def test_a_split_in_no_folder_is_not_found(volume: Path) -> None:
@@ -166,7 +166,7 @@ def test_paths(volume: Path, path: Any, reason: str) -> None:
     write(volume, "train.jsonl", [{"audio": path, "text": "uno"}, *rows(volume)[1:]])
     found = load(volume)
     assert dict(found.dropped) == ({reason: 1} if reason else {})
-    names = {clip.identifier for clip in (*found.train, *found.evaluation)}
+    names = {clip.identifier for clip in (*found.train.listed, *found.evaluation)}
     assert ("audio/train-0000.wav" in names) == (not reason)
     if reason == "path outside of the source":
         assert "lies outside of the data set's folder; make it relative to train.jsonl" in found.examples[0]

@@ -10,7 +10,8 @@ from layout_checks import load
 from test_segments import write_nemo
 from whisper_finetune_trainer.data import held_out
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 RATE = 100
@@ -105,7 +106,7 @@ def test_a_fraction_that_leaves_nothing_is_refused() -> None:
 
 
 def largest_overlap(found: Clips) -> float:
-    return max(overlap(clip, other) for clip in found.train for other in found.evaluation)
+    return max(overlap(clip, other) for clip in found.train.listed for other in found.evaluation)
 
 
 def test_a_talk_in_overlapping_segments_is_held_out_at_its_end(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_segments_that_overlap_those_of_a_given_split_are_reported_and_left_out_
         "1 train clips have the sound of a held-out one, such as talk.flac 40-44 s",
         "2 train clips overlap a held-out segment of their recording, such as talk.flac 8-12 s",
     ]
-    assert (len(warned.train), dict(warned.dropped)) == (15, {})
+    assert (len(warned.train.listed), dict(warned.dropped)) == (15, {})
     removed = load(tmp_path, evalSplit="test", removeDuplicates=True)
     assert dict(removed.dropped) == {"overlaps a held-out segment": 2, "audio also held out": 1}
     assert largest_overlap(removed) <= 0

@@ -30,10 +30,10 @@ for name, (changes, token) in json.load(sys.stdin).items():
     os.environ["HF_TOKEN"] = token
     try:
         found = clip_loading.load_clips(tiny_whisper.config(sys.argv[1], changes))
-        for clip in found.train:
+        for clip in found.train.listed:
             decoding.read(clip.audio)
-        texts = sorted(clip.text for clip in (*found.train, *found.evaluation))
-        answers[name] = {"texts": texts, "train": len(found.train), "dropped": dict(found.dropped)}
+        texts = sorted(clip.text for clip in (*found.train.listed, *found.evaluation))
+        answers[name] = {"texts": texts, "train": len(found.train.listed), "dropped": dict(found.dropped)}
     except TrainerError as error:
         answers[name] = {"reason": error.reason, "message": error.message}
 print(json.dumps(answers))

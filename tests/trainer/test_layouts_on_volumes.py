@@ -27,7 +27,7 @@ def test_sounds_of_parquet_are_unpacked_as_far_as_there_is_room(tmp_path: Path) 
     base = config(tmp_path, "pvc://speech/clips")
     # Half of the scratch space is for sounds.
     found = clip_loading.load_clips(base.model_copy(update={"scratch_limit_bytes": 4 * size}))
-    places = [type(clip.audio) for clip in (*found.train, *found.evaluation)]
+    places = [type(clip.audio) for clip in (*found.train.listed, *found.evaluation)]
     assert set(places) == {Member, Cell}
     assert 0 < found.scratch_bytes <= 4 * size
     check(found)
@@ -73,7 +73,7 @@ def test_a_member_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     _append_link(tmp_path / "clips/000.tar", "zz.wav", str(tmp_path / "secret.wav"))
     found = load(tmp_path)
     # As if it were not there: as a sound it would be an unreadable one.
-    assert (dict(found.dropped), len(found.train)) == ({"broken line": 1}, 8)
+    assert (dict(found.dropped), len(found.train.listed)) == ({"broken line": 1}, 8)
 
 
 def _shard_of_members(path: Path) -> tuple[bytes, int]:

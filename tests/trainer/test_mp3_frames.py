@@ -128,7 +128,7 @@ def test_such_clips_are_left_out_and_counted(tmp_path: Path) -> None:
     names = [*map(str, range(10)), "variable"]
     write_manifest(folder, [{"audio_filepath": f"{name}.mp3", "text": "uno"} for name in names])
     found = load(tmp_path)
-    assert (len(found.train) + len(found.evaluation), dict(found.dropped)) == (10, {"MP3 without its length": 1})
+    assert (len(found.train.listed) + len(found.evaluation), dict(found.dropped)) == (10, {"MP3 without its length": 1})
     assert "line 11: audio file variable.mp3 cannot be read: its bit rate changes" in found.examples[0]
 
 

@@ -15,7 +15,8 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipe
 import clip_loading
 import tiny_whisper
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.pytorch.backend import TorchBackend

@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
-from whisper_finetune_trainer.model.replacement_clips import StandIns
+from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ class Run:
         config = made.model_copy(update={"scratch_limit_bytes": scratch_limit_bytes, "scratch_folder": str(volume)})
         self.loaded = model.load_model(config)
         found = clip_loading.load_clips(config)
-        self.clips = found if train is None else replace(found, train=tuple(train))
+        self.clips = found if train is None else replace(found, train=replace(found.train, listed=tuple(train)))
         self.backend = TorchBackend(config, self.loaded, self.clips)
 
     def train(self, first_step: int = 0, last_step: int = STEPS) -> list[float]:
@@ -72,7 +72,7 @@ def damage(clip: Clip) -> None:
 
 
 def next_that_fits(run: Run, place: int) -> Clip:
-    train = run.clips.train
+    train = run.clips.train.listed
     following = (*train[place + 1 :], *train[:place])
     return next(clip for clip in following if window_of(clip) <= window_of(train[place]))
 
@@ -88,12 +88,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("is_long", [False, True], ids=["short", "long"])
 def test_the_next_clip_that_fits_stands_in_bit_for_bit(volume: Path, options: dict[str, Any], *, is_long: bool) -> None:
     run = Run(volume, **options)
-    place = next(place for place, clip in enumerate(run.clips.train) if (window_of(clip) == 10) == is_long)
-    bad, other = run.clips.train[place], next_that_fits(run, place)
+    place = next(place for place, clip in enumerate(run.clips.train.listed) if (window_of(clip) == 10) == is_long)
+    bad, other = run.clips.train.listed[place], next_that_fits(run, place)
     copied = Path(bad.audio.file).with_name("copied.wav")
     shutil.copy(other.audio.file, copied)
     # Its length stays: so does its place among the batches.
-    train = list(run.clips.train)
+    train = list(run.clips.train.listed)
     train[place] = replace(bad, audio=WholeFile(str(copied)), text=other.text)
     expected = Run(volume, train, **options)
     damage(bad)
@@ -103,7 +103,7 @@ def test_the_next_clip_that_fits_stands_in_bit_for_bit(volume: Path, options: di
 
 def test_a_resumed_run_takes_the_same_stand_in(volume: Path, caplog: pytest.LogCaptureFixture) -> None:
     straight, stopped, resumed = (Run(volume, trainable="Decoder") for _ in range(3))
-    damage(straight.clips.train[4])
+    damage(straight.clips.train.listed[4])
     with caplog.at_level(logging.WARNING):
         straight.train()
     assert caplog.text.count("the next clip of the list is trained on instead") == 1
@@ -117,7 +117,7 @@ def test_a_resumed_run_takes_the_same_stand_in(volume: Path, caplog: pytest.LogC
 
 def test_too_many_that_cannot_be_decoded_end_the_run(volume: Path) -> None:
     run = Run(volume)
-    for clip in run.clips.train[:2]:
+    for clip in run.clips.train.listed[:2]:
         damage(clip)
     with pytest.raises(TrainerError, match=r"2 of 18 clips cannot be used.*\(cannot be decoded 2\)") as refused:
         run.train()
@@ -126,14 +126,14 @@ def test_too_many_that_cannot_be_decoded_end_the_run(volume: Path) -> None:
 
 def test_a_clip_that_is_gone_ends_the_run(volume: Path) -> None:
     run = Run(volume)
-    Path(run.clips.train[3].audio.file).unlink()
+    Path(run.clips.train.listed[3].audio.file).unlink()
     with pytest.raises(TrainerError, match="is gone"):
         run.train()
 
 
 def test_a_clip_that_no_other_is_as_short_as_ends_the_run(volume: Path) -> None:
-    short = next(clip for clip in Run(volume).clips.train if window_of(clip) == 5)
-    long = [clip for clip in Run(volume).clips.train if window_of(clip) == 10]
+    short = next(clip for clip in Run(volume).clips.train.listed if window_of(clip) == 5)
+    long = [clip for clip in Run(volume).clips.train.listed if window_of(clip) == 10]
     damage(short)
     with pytest.raises(TrainerError, match="no clip that is as short can stand in"):
-        StandIns([*long, short], "0.9", window_of).take(short)
+        ReplacementClips([*long, short], "0.9", window_of).take(short)

@@ -12,6 +12,7 @@ import yaml
 import finished_trainings
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
+from whisper_finetune_trainer.data import clip_statistics
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import clip_lengths, intervals, wer
@@ -183,7 +184,7 @@ def test_the_manifest_can_be_applied_again() -> None:
     [(0.04, "0.0 s"), (59.4, "59.4 s"), (60, "1 min 0 s"), (3_599.6, "1 h 0 min"), (9_000, "2 h 30 min")],
 )
 def test_times_as_people_say_them(seconds: float, text: str) -> None:
-    assert run_facts.duration_text(seconds) == text
+    assert clip_statistics.duration_in_words(seconds) == text
 
 
 def test_the_hours_of_all_devices_count() -> None:

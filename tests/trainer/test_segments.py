@@ -15,13 +15,14 @@ import data_layouts
 import layout_checks
 from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
+from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import audio_headers, audio_sources, decoding, segments
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.audio.recordings import Recordings
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
-from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.evaluation import evaluations
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages import quoting
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.report import clip_sounds
@@ -152,7 +153,7 @@ def test_a_recording_that_is_cut_after_it_was_listed_is_named(tmp_path: Path) ->
 
 
 def identifiers(found: Clips) -> set[str]:
-    return {clip.identifier for clip in (*found.train, *found.evaluation)}
+    return {clip.identifier for clip in (*found.train.listed, *found.evaluation)}
 
 
 @pytest.mark.parametrize("write", [data_layouts.nemo_segments, data_layouts.kaldi_segments])
@@ -160,7 +161,7 @@ def test_segments_are_the_single_clips_to_the_bit(tmp_path: Path, write: Any) ->
     write(tmp_path / "clips")
     single = {text: name for name, text in data_layouts.SPOKEN.items()}
     found = load(tmp_path)
-    for clip in (*found.train, *found.evaluation):
+    for clip in (*found.train.listed, *found.evaluation):
         assert isinstance(clip.audio, Part)
         (tmp_path / "single.flac").write_bytes(data_layouts.encoded(single[clip.text]))
         alone = WholeFile(str(tmp_path / "single.flac"))
@@ -178,7 +179,7 @@ def test_what_segments_go_by(tmp_path: Path) -> None:
 def test_a_row_that_is_all_of_its_file_is_no_part(tmp_path: Path) -> None:
     data_layouts.nemo(tmp_path / "clips")
     found = load(tmp_path)
-    assert {type(clip.audio) for clip in (*found.train, *found.evaluation)} == {WholeFile}
+    assert {type(clip.audio) for clip in (*found.train.listed, *found.evaluation)} == {WholeFile}
     assert identifiers(found) == {f"wavs/{name}.wav" for name in data_layouts.SPOKEN}
 
 
@@ -217,7 +218,7 @@ KALDI: dict[str, tuple[str, str, str]] = {
 def test_lines_of_segments_that_cannot_be_used(tmp_path: Path, line: str, reason: str, example: str) -> None:
     write_kaldi(tmp_path / "clips", [line])
     found = load(tmp_path)
-    assert (dict(found.dropped), len(found.train) + len(found.evaluation)) == ({reason: 1}, 10)
+    assert (dict(found.dropped), len(found.train.listed) + len(found.evaluation)) == ({reason: 1}, 10)
     assert example in found.examples[0]
 
 
@@ -259,7 +260,7 @@ def test_offsets_that_cannot_be_used(tmp_path: Path, values: dict[str, Any], rea
     with (tmp_path / "clips/train_manifest.json").open("a", encoding="utf-8") as manifest:
         manifest.write(json.dumps({"audio_filepath": "talk.flac", "text": "uno", **values}))
     found = load(tmp_path)
-    assert (dict(found.dropped), len(found.train) + len(found.evaluation)) == ({reason: 1}, 10)
+    assert (dict(found.dropped), len(found.train.listed) + len(found.evaluation)) == ({reason: 1}, 10)
     assert example in found.examples[0]
 
 
@@ -292,10 +293,10 @@ def test_copies_among_segments_are_found(tmp_path: Path) -> None:
     write_nemo(tmp_path / "clips", "test", [{"offset": 8.0, "duration": 2.0}, {"offset": 50.0, "duration": 2.0}])
     warned = load(tmp_path, evalSplit="test")
     assert "1 train clips have the sound of a held-out one, such as talk.flac 8-10 s" in warned.warnings[0]
-    assert (len(warned.train), dict(warned.dropped)) == (20, {})
+    assert (len(warned.train.listed), dict(warned.dropped)) == (20, {})
     removed = load(tmp_path, evalSplit="test", removeDuplicates=True)
-    assert (len(removed.train), dict(removed.dropped)) == (19, {"audio also held out": 1})
-    assert "talk.flac 8-10 s" not in {clip.identifier for clip in removed.train}
+    assert (len(removed.train.listed), dict(removed.dropped)) == (19, {"audio also held out": 1})
+    assert "talk.flac 8-10 s" not in {clip.identifier for clip in removed.train.listed}
 
 
 def test_the_report_lets_each_segment_be_heard(tmp_path: Path) -> None:
@@ -332,8 +333,8 @@ def test_rows_of_parquet_files_that_name_segments(tmp_path: Path) -> None:
     }
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
     found = load(tmp_path)
-    assert {type(clip.audio) for clip in found.train} == {Part}
-    assert len(found.train) + len(found.evaluation) == 10
+    assert {type(clip.audio) for clip in found.train.listed} == {Part}
+    assert len(found.train.listed) + len(found.evaluation) == 10
 
 
 def test_sounds_in_parquet_files_are_whole_wherever_they_were_cut_from(tmp_path: Path) -> None:
@@ -351,16 +352,16 @@ def test_sounds_in_parquet_files_are_whole_wherever_they_were_cut_from(tmp_path:
 def test_corrected_segments_are_another_data_set_and_other_clips_what_they_were(tmp_path: Path) -> None:
     write_kaldi(tmp_path / "clips", [])
     found = load(tmp_path)
-    before = evaluations.digest_of(found.train)
+    before = clips.digest_of(found.train.listed)
     listed = tmp_path / "clips/segments"
-    line = f"{found.train[0].identifier} rec "
-    start = 5 * int(found.train[0].identifier[1:])
+    line = f"{found.train.listed[0].identifier} rec "
+    start = 5 * int(found.train.listed[0].identifier[1:])
     for corrected in (f"{line}{start} {start + 4}", f"{line}{start + 0.5} {start + 4.5}"):
         lines = [corrected if old.startswith(line) else old for old in listed.read_text(encoding="utf-8").split("\n")]
         listed.write_text("\n".join(lines), encoding="utf-8")
-        after = load(tmp_path).train
-        assert [clip.identifier for clip in after] == [clip.identifier for clip in found.train]
-        assert evaluations.digest_of(after) != before
+        after = load(tmp_path).train.listed
+        assert [clip.identifier for clip in after] == [clip.identifier for clip in found.train.listed]
+        assert clips.digest_of(after) != before
     # Runs under way go on: this is sha256 of the JSON of names and texts.
     whole = Clip("a.wav", WholeFile("/data/a.wav"), "è così", 1.0)
-    assert evaluations.digest_of((whole,)) == "2e97cd338e7f3d3d4b547813918fd459314da49d6293eb5ff30edc8598262cd8"
+    assert clips.digest_of((whole,)) == "2e97cd338e7f3d3d4b547813918fd459314da49d6293eb5ff30edc8598262cd8"

@@ -22,7 +22,8 @@ from store_doubles.fault_proxy import FaultProxy
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 pytestmark = pytest.mark.slow
@@ -77,7 +78,7 @@ def load(scratch: Path, suffix: str, limit_bytes: int) -> Clips:
 
 
 def every(found: Clips) -> list[Clip]:
-    return [*found.train, *found.evaluation]
+    return [*found.train.listed, *found.evaluation]
 
 
 def part_of(clip: Clip) -> Part:

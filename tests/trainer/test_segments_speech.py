@@ -19,7 +19,8 @@ from layout_checks import config, load
 from repository import ROOT
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Part
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.model import examples
 
 OLD_PYTHON = ROOT / ".venv38" / "bin" / "python"
@@ -33,7 +34,7 @@ import clip_loading
 from whisper_finetune_trainer.data.audio import decoding
 found = clip_loading.load_clips(TrainerConfig.model_validate_json(sys.stdin.read()))
 digest = lambda clip: hashlib.sha256(decoding.read(clip.audio).tobytes()).hexdigest()
-print(json.dumps({clip.text: digest(clip) for clip in (*found.train, *found.evaluation)}))
+print(json.dumps({clip.text: digest(clip) for clip in (*found.train.listed, *found.evaluation)}))
 """
 
 pytestmark = pytest.mark.speech
@@ -98,7 +99,7 @@ def write_kaldi_lists(folder: Path, places: dict[str, tuple[str, float, float]])
 
 
 def by_text(found: Clips) -> dict[str, Clip]:
-    return {clip.text: clip for clip in (*found.train, *found.evaluation)}
+    return {clip.text: clip for clip in (*found.train.listed, *found.evaluation)}
 
 
 @pytest.mark.parametrize("layout", ["nemo", "kaldi"])

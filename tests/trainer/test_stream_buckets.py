@@ -21,7 +21,7 @@ from store_doubles import fault_proxy
 from store_doubles.fault_proxy import FaultProxy, Gate
 from trainer_attempts import Volume
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Snapshot

@@ -64,7 +64,7 @@ def finished(speech: Path, source: str, tmp_path_factory: pytest.TempPathFactory
     config = config_of(volume, source)
     assert volume.attempt(config, limits=shards.LIMITS).exit_code == 0
     listed = clip_loading.load_clips(config)
-    names = [clip.identifier for clip in (*listed.train, *listed.evaluation)]
+    names = [clip.identifier for clip in (*listed.train.listed, *listed.evaluation)]
     return Finished(volume.weights(), volume.json("result.json"), names)
 
 

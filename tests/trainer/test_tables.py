@@ -126,8 +126,8 @@ def test_no_row_vanishes_behind_a_stray_mark(volume: Path, stray: tuple[int, ...
     marks = ['"' if number in stray else "" for number in range(60)]
     write(volume, ["file_name,text", *(f"audio/train-{number:04d}.wav,{marks[number]}ciao" for number in range(60))])
     found = load(volume)
-    assert len(found.train) + len(found.evaluation) == 60 - len(stray)
-    assert {clip.text for clip in (*found.train, *found.evaluation)} == {"ciao"}
+    assert len(found.train.listed) + len(found.evaluation) == 60 - len(stray)
+    assert {clip.text for clip in (*found.train.listed, *found.evaluation)} == {"ciao"}
     assert dict(found.dropped) == {"broken line": len(stray)}
     assert f"metadata.csv line {stray[0] + 2} {OPEN}" in found.examples
 
@@ -136,7 +136,7 @@ def test_a_table_as_excel_saves_it(volume: Path) -> None:
     rows = [f"audio/train-{number:04d}.wav;Città, {number};\r" for number in range(60)]
     write(volume, ["File_Name ; TRANSCRIPTION;\r", *rows, ";;\r"], encoding="utf-8-sig")
     found = load(volume)
-    assert len(found.train) + len(found.evaluation) == 60
+    assert len(found.train.listed) + len(found.evaluation) == 60
     assert min(clip.text for clip in found.evaluation).startswith("Città, ")
     assert dict(found.dropped) == {}
 

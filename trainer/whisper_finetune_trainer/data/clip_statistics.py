@@ -2,9 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, FrozenSet, Mapping, Tuple
+from typing import Any, FrozenSet, List, Mapping, Sequence, Tuple
 
 _EXAMPLES = 3
+_MINUTE, _HOUR = 60, 3600
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,21 @@ class Tally:
             tuple(values["examples"]),
             frozenset(values["metTexts"]),
         )
+
+
+def duration_in_words(seconds: float) -> str:
+    """Return a time as people say it."""
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{seconds:.1f} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+def speech_in_words(clip_seconds: Sequence[float]) -> str:
+    """Return how many clips there are, and how long they are together and each."""
+    ordered: List[float] = sorted(clip_seconds)
+    middle = ordered[len(ordered) // 2]
+    lengths = f"{ordered[0]:.1f} to {ordered[-1]:.1f} s each, median {middle:.1f} s"
+    return f"{len(ordered)} clips, {duration_in_words(sum(ordered))} of speech ({lengths})"

@@ -1,24 +1,18 @@
 """What a data set is made of once it is read: clips, and a record of those that were left out."""
 
+import hashlib
+import json
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Container, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Container, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from typing_extensions import Literal
-
-from whisper_finetune_api.v1alpha1.status import DataSummary
-from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace
+from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Part
 from whisper_finetune_trainer.data.clip_statistics import Tally
 from whisper_finetune_trainer.messages.errors import TrainerError
 
-if TYPE_CHECKING:
-    # It is made of clips itself.
-    from whisper_finetune_trainer.data.streams.train_stream import TrainStream
-
 _EXAMPLES = 3
 logger = logging.getLogger(__name__)
-Split = Literal["Given", "Fraction", "Hash"]
 
 
 @dataclass(frozen=True)
@@ -43,42 +37,20 @@ class Drop:
     identifier: str = ""
 
 
+#: Returns why a clip is left out, None for one that stays.
+RefuseClip = Callable[[Clip], Optional[Drop]]
+
+
 @dataclass(frozen=True)
-class Clips:
-    """The clips to train on and those held out; neither is empty, but `train` is where they are a stream."""
+class HeldOutTexts:
+    """What is said in the held-out clips, normalized, and the normalizer."""
 
-    train: Tuple[Clip, ...]
-    evaluation: Tuple[Clip, ...]
-    dropped: Mapping[str, int]
-    examples: Tuple[str, ...]
-    split: Split
-    #: What is odd about the data, in words; nothing was left out for it.
-    warnings: Tuple[str, ...] = ()
-    #: What reading them took of the scratch folder.
-    scratch_bytes: int = 0
-    #: Train clips that are too many to be listed.
-    stream: "Optional[TrainStream]" = None
+    texts: FrozenSet[str] = frozenset()
+    normalize: Callable[[str], str] = str
 
-    def train_texts(self) -> FrozenSet[str]:
-        """Return the texts to train on; of a stream, as far as it was read, those that are held out too, normalized."""
-        return self.stream.read.met_texts if self.stream else frozenset(clip.text for clip in self.train)
-
-    def all_dropped(self) -> Mapping[str, int]:
-        """Return how many were left out by reason; of a stream, as far as it was read."""
-        return Tally(dropped=self.dropped).plus(self.stream.tally).dropped if self.stream else self.dropped
-
-    def all_examples(self) -> Tuple[str, ...]:
-        """Return the first that were left out, in words; of a stream, as far as it was read."""
-        return (*self.examples, *(self.stream.tally.examples if self.stream else ()))
-
-    def summary(self) -> DataSummary:
-        """Return what the status shows; of a stream, as far as it was read."""
-        return DataSummary(
-            train_clips=self.stream.tally.clips if self.stream else len(self.train),
-            eval_clips=len(self.evaluation),
-            dropped_clips=sum(self.all_dropped().values()),
-            split=self.split,
-        )
+    def met_in(self, found: Iterable[Clip]) -> FrozenSet[str]:
+        """Return those that are said in one of the clips."""
+        return self.texts.intersection(self.normalize(clip.text) for clip in found)
 
 
 def count(drops: Iterable[Drop]) -> Dict[str, int]:
@@ -136,3 +108,14 @@ def not_empty(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:
     if not found:
         raise TrainerError("DatasetInvalid", f"no clip is left in the {split} split")
     return tuple(found)
+
+
+def digest_of(found: Sequence[Clip]) -> str:
+    """Return the sha256 of the clips' names and texts, and where those that are parts begin and end, in their order."""
+    rendered = json.dumps([[clip.identifier, clip.text, *_boundaries(clip)] for clip in found], ensure_ascii=False)
+    return hashlib.sha256(rendered.encode()).hexdigest()
+
+
+def _boundaries(clip: Clip) -> Tuple[int, ...]:
+    # Kaldi's utterances keep their names when somebody corrects their segments.
+    return (clip.audio.start_frame, clip.audio.frames) if isinstance(clip.audio, Part) else ()

@@ -10,18 +10,20 @@ from whisper_finetune_api.v1alpha1 import Dataset, WhisperFineTuneSpec
 from whisper_finetune_trainer.data import clip_reader, clips, data_source, held_out, leakage, sound_check
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
-from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
+from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.data_source import DataSource
 from whisper_finetune_trainer.data.hub import known_datasets
 from whisper_finetune_trainer.data.layouts import row_columns, splits
 from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams import stream_limits, streamed_dataset
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text import normalizers, row_languages, text_checks
 from whisper_finetune_trainer.data.text.text_rules import TextRules
+from whisper_finetune_trainer.data.train_clips import ListedClips
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +108,9 @@ def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
     sounds = sound_check.inspect_sounds([*train, *evaluation], dataset.max_dropped_fraction)
     drops = [*undecodable, *sounds.undecodable.values(), *found.drops, *leaks]
     clips.log_left_out(drops)
+    kept = clips.not_empty(clips.without(train, sounds.undecodable), "train")
     return Clips(
-        train=clips.not_empty(clips.without(train, sounds.undecodable), "train"),
+        train=ListedClips(kept, spec.training.seed, dataset.max_dropped_fraction),
         evaluation=clips.not_empty(evaluation, "evaluation"),
         dropped=clips.count(drops),
         examples=clips.first_examples(drops),

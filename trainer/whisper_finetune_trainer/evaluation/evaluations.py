@@ -1,14 +1,12 @@
 """The run's evaluations: each is made once, over all attempts, and kept in the run's folder with what was heard."""
 
-import hashlib
-import json
 import logging
 import time
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
 from whisper_finetune_trainer.backend import Backend
-from whisper_finetune_trainer.data.audio.audio_sources import Part
+from whisper_finetune_trainer.data import clips as data_clips
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, loops, wer
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
@@ -55,7 +53,7 @@ class Evaluations:
         self._reporter = reporter
         self._stop = stop
         self._metric = wer.metric(loaded.text_language_code, loaded.spellings)
-        self._clips_digest = digest_of(clips)
+        self._clips_digest = data_clips.digest_of(clips)
 
     def stored(self, step: int) -> Optional[Evaluation]:
         """Return the evaluation of a step that this run has made of these clips, else None."""
@@ -130,14 +128,3 @@ def measure(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: LoadedMo
     references, hypotheses = [clip.text for clip in clips], [transcript.text for transcript in heard]
     looped = loops.find(references, heard)
     return wer.measure(references, hypotheses, loaded.text_language_code, loaded.spellings, looped)
-
-
-def digest_of(clips: Tuple[Clip, ...]) -> str:
-    """Return the sha256 of the clips' names and texts, and where those that are parts begin and end, in their order."""
-    rendered = json.dumps([[clip.identifier, clip.text, *_boundaries(clip)] for clip in clips], ensure_ascii=False)
-    return hashlib.sha256(rendered.encode()).hexdigest()
-
-
-def _boundaries(clip: Clip) -> Tuple[int, ...]:
-    # Kaldi's utterances keep their names when somebody corrects their segments.
-    return (clip.audio.start_frame, clip.audio.frames) if isinstance(clip.audio, Part) else ()

@@ -19,7 +19,8 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep
 from whisper_finetune_trainer.checkpoints import training_state
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.ipu import (
     assembly,
     environment,
@@ -41,10 +42,23 @@ logger = logging.getLogger(__name__)
 class IpuBackend:
     """A Whisper that learns on IPUs."""
 
-    def __init__(self, config: TrainerConfig, loaded: LoadedModel, clips: Clips) -> None:
-        """Wait for the IPUs and make the trainer; ConfigInvalid, DatasetInvalid, AcceleratorUnavailable."""
+    def __init__(
+        self,
+        config: TrainerConfig,
+        loaded: LoadedModel,
+        clips: Clips,
+        check_stop: Callable[[], None] = lambda: None,
+        on_read: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wait for the IPUs and make the trainer; ConfigInvalid, DatasetInvalid, AcceleratorUnavailable.
+
+        `check_stop` raises where the training is to end, while a clip is waited for; `on_read` is called when more was
+        read of a stream.
+        """
         plan = schedule.make_plan(config, loaded.dimensions)
-        _refuse_too_few(clips, plan)
+        if clips.train.most_clips is not None:
+            # Before anybody waits for IPUs.
+            schedule.refuse_too_few(clips.train.most_clips, plan)
         for warning in plan.warnings:
             logger.warning("%s", warning)
         environment.require_active_partition()
@@ -54,7 +68,8 @@ class IpuBackend:
         self._config = config
         self._loaded = loaded
         self._make_example = ExampleMaker(loaded, assembly.feature_type(config))
-        data = train_data.of_clips(clips, config, plan, self._make_example)
+        steps = config.schedule.steps
+        data = train_data.of_clips(clips.train, plan, steps, self._make_example, check_stop, on_read)
         self._trainer = assembly.make_trainer(config, plan, loaded, cache, data)
         self._resume_folder: Optional[Path] = None
         self._ran_on = RanOn(
@@ -115,14 +130,6 @@ class IpuBackend:
         if self._resume_folder is not None:
             shutil.rmtree(self._resume_folder)
         self._resume_folder = folder
-
-
-def _refuse_too_few(clips: Clips, plan: IpuPlan) -> None:
-    """Raise DatasetInvalid before anybody waits for IPUs; how many clips a stream has, only its end tells."""
-    if clips.stream is None:
-        schedule.refuse_too_few(len(clips.train), plan)
-    elif clips.stream.max_clips is not None:
-        schedule.refuse_too_few(clips.stream.max_clips, plan)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
-"""The order in which IPUs are given the clips of a stream: the clips themselves, with their sounds, block by block.
+"""The order in which IPUs are given the clips to train on: the clips themselves, block by block, step by step.
 
-The library is given a sampler that yields clips in place of numbers, and sees the whole run as one epoch: so it knows a
-length, and never asks for an epoch to begin anew.
+The library's own sampler draws from the global random state, which an evaluation changes. This one is a sampler for its
+data loader, which asks for clips ahead of the training, and twice for the first ones: it compiles before it trains. It
+yields clips in place of numbers, for those of a stream bring their sounds along, and the library sees the whole run as
+one epoch: so it knows a length, and never asks for an epoch to begin anew.
 """
 
 import random
@@ -10,30 +12,38 @@ from itertools import islice
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.step_order import Mark, StreamSteps
-from whisper_finetune_trainer.data.streams.stream_blocks import Block
-from whisper_finetune_trainer.data.streams.train_stream import TrainStream
+from whisper_finetune_trainer.data.step_order import StepOrder
+from whisper_finetune_trainer.data.streams.stream_blocks import Block, TrainingPosition
+from whisper_finetune_trainer.data.train_clips import TrainClips
 
 #: The clips of a step.
 Step = Tuple[Clip, ...]
 
 
-class StreamOrder:
-    """Yields clips: those of a block in an order that is a function of (seed, epoch, block)."""
+class ClipSampler:
+    """Yields the clips of the run's steps, from the step after the newest one taken on."""
 
     def __init__(
-        self, stream: TrainStream, clips_per_step: int, steps: int, refuse_too_few: Callable[[int], None]
+        self,
+        clips: TrainClips,
+        clips_per_step: int,
+        steps: int,
+        refuse_too_few: Callable[[int], None] = lambda _: None,
+        check_stop: Callable[[], None] = lambda: None,
+        on_read: Callable[[], None] = lambda: None,
     ) -> None:
-        """`steps` of the whole run; `refuse_too_few` raises where so many clips of an epoch do not fill one step."""
+        """`steps` of the whole run; `refuse_too_few` raises where so many clips of an epoch do not fill one step.
+
+        `check_stop` and `on_read` are those of a `StepOrder`.
+        """
         self._clips = steps * clips_per_step
         self._clips_per_step = clips_per_step
         self._run_steps = steps
-        self._seed = stream.seed
         self._refuse_too_few = refuse_too_few
-        self._steps = StreamSteps(stream, clips_per_step, self._divide)
-        self._coming: Iterator[Tuple[int, Tuple[Step, Mark]]] = iter(())
+        self._order = StepOrder(clips, clips_per_step, self._divide, check_stop, on_read)
+        self._coming: Iterator[Tuple[int, Tuple[Step, TrainingPosition]]] = iter(())
         #: Steps that the loader was given and that are not taken yet, by their numbers.
-        self._given: Dict[int, Tuple[Step, Mark]] = {}
+        self._given: Dict[int, Tuple[Step, TrainingPosition]] = {}
 
     def __len__(self) -> int:
         return self._clips
@@ -50,7 +60,7 @@ class StreamOrder:
     def after(self, step: int) -> Iterator[None]:
         """Give the clips of the steps that follow a step, the newest one taken; nothing is read once this is left."""
         try:
-            with self._steps.following() as following:
+            with self._order.after(step) as following:
                 self._coming = zip(range(step + 1, self._run_steps + 1), following)
                 yield
         finally:
@@ -60,28 +70,26 @@ class StreamOrder:
 
     def took(self, step: int) -> None:
         """Go on after this step from now on, and count the block that it is of; DatasetInvalid."""
-        _, mark = self._given.pop(step)
-        self._steps.took(mark)
+        _, position = self._given.pop(step)
+        self._order.took(position)
 
     def state(self) -> Dict[str, Any]:
-        """Return where the stream stands after the newest step taken."""
-        return self._steps.state()
+        """Return what `load_state` takes, as JSON can say it."""
+        return self._order.state()
 
     def load_state(self, values: Mapping[str, Any]) -> None:
         """Go on where `state` was asked."""
-        self._steps.load_state(values)
+        self._order.load_state(values)
 
     def _divide(self, block: Block) -> List[Step]:
-        is_last_of_epoch = block.following.epoch != block.cursor.epoch
-        if is_last_of_epoch:
+        if block.is_last_of_epoch:
             self._refuse_too_few(block.cursor.clips + len(block.clips))
-        return divided(block, self._seed, self._clips_per_step)
+        return divide_block(block, self._clips_per_step)
 
 
-def divided(block: Block, seed: int, clips_per_step: int) -> List[Step]:
+def divide_block(block: Block, clips_per_step: int) -> List[Step]:
     """Return a block's clips, shuffled, by steps; what does not fill a step at an epoch's end is not used. Pure."""
     order = list(block.clips)
-    cursor = block.cursor
-    random.Random(f"{seed}/{cursor.epoch}/{cursor.block}").shuffle(order)  # noqa: S311 -- nothing secret
+    random.Random(block.shuffle_key).shuffle(order)  # noqa: S311 -- nothing secret
     clips = iter(order)
     return [tuple(islice(clips, clips_per_step)) for _ in range(len(order) // clips_per_step)]

@@ -26,10 +26,10 @@ def fill_cache(config: TrainerConfig) -> str:
     loaded = model.load_model(config)
     planned = schedule.of_model(config, loaded.dimensions)
     plan = schedule.make_plan(planned, loaded.dimensions)
-    examples = [_example(loaded, assembly.feature_type(config))] * schedule.clips_per_step(plan)
-    data = train_data.of_examples(examples, planned, plan)
+    data = train_data.of_one_example(_example(loaded, assembly.feature_type(config)), plan)
     try:
-        assembly.make_trainer(planned, plan, loaded, cache, data, compile_only=True)
+        with data.order.after(0):
+            assembly.make_trainer(planned, plan, loaded, cache, data, compile_only=True)
     except SystemExit as ended:
         # The library's way to say that it is done.
         if ended.code != 0:

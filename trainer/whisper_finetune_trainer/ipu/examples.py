@@ -15,7 +15,7 @@ from whisper_finetune_trainer.model.examples import IGNORED, Samples
 from whisper_finetune_trainer.model.model import LoadedModel
 
 Example = Dict[str, Any]
-#: Gives what is trained on for a clip: itself, or one that stands in for it, and the samples (n,).
+#: Gives what is trained on for a clip: itself, or one that replaces it, and the samples (n,).
 Take = Callable[[Clip], Tuple[Clip, Samples]]
 
 
@@ -68,36 +68,50 @@ class ExampleMaker:
 
 
 class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
-    """The examples of clips that are a list, made when they are asked for by their places."""
+    """The examples of held-out clips, made when they are asked for by their indexes."""
 
-    def __init__(self, clips: Sequence[Clip], make: ExampleMaker, take: Take = as_it_is) -> None:
-        """`take` gives what stands in for clips that cannot be decoded."""
+    def __init__(self, clips: Sequence[Clip], make: ExampleMaker) -> None:
         self._clips = clips
         self._make = make
-        self._take = take
 
     def __len__(self) -> int:
         return len(self._clips)
 
-    def __getitem__(self, place: int) -> Example:
+    def __getitem__(self, index: int) -> Example:
         """Return the example of a clip; ClipError."""
-        return self._make(self._clips[place], self._take)
+        return self._make(self._clips[index])
 
 
-class StreamedExamples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
-    """The examples of clips that are a stream: they are asked for by the clips, which bring their sounds along."""
+class TrainExamples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
+    """The examples to train on, which are asked for by their clips: those of a stream bring their sounds along."""
 
-    def __init__(self, count: int, make: ExampleMaker) -> None:
-        """`count` of the whole run."""
+    def __init__(self, count: int, make: ExampleMaker, take: Take) -> None:
+        """`count` of the whole run; `take` gives another clip for one that cannot be decoded."""
         self._count = count
         self._make = make
+        self._take = take
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, clip: Clip) -> Example:
         """Return the example of a clip; ClipError."""
-        return self._make(clip)
+        return self._make(clip, self._take)
+
+
+class RepeatedExample(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
+    """One example, whatever is asked for."""
+
+    def __init__(self, example: Example, count: int) -> None:
+        self._example = example
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, _: Clip) -> Example:
+        """Return the example."""
+        return self._example
 
 
 class Collator:

@@ -1,49 +1,53 @@
 """What the library trains on: examples, and the order in which its loader asks for them."""
 
-from typing import NamedTuple, Sized
+from typing import Callable, NamedTuple, Sized
 
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data.clips import Clip, Clips
-from whisper_finetune_trainer.data.streams.train_stream import TrainStream
+from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.train_clips import ListedClips, TrainClips
 from whisper_finetune_trainer.ipu import schedule
-from whisper_finetune_trainer.ipu.clip_sampler import StreamOrder
-from whisper_finetune_trainer.ipu.examples import ExampleMaker, Examples, StreamedExamples
-from whisper_finetune_trainer.ipu.order import ClipOrder, Order
-from whisper_finetune_trainer.model.replacement_clips import StandIns
+from whisper_finetune_trainer.ipu.clip_sampler import ClipSampler
+from whisper_finetune_trainer.ipu.examples import Example, ExampleMaker, RepeatedExample, TrainExamples
+from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
 
 
 class TrainData(NamedTuple):
-    """The order yields what the examples are asked for by."""
+    """The order yields the clips that the examples are asked for by."""
 
     examples: Sized
-    order: Order
+    order: ClipSampler
 
 
-def of_clips(clips: Clips, config: TrainerConfig, plan: IpuPlan, make: ExampleMaker) -> TrainData:
-    """Return the run's train clips, a list or a stream."""
-    if clips.stream is not None:
-        return _of_stream(clips.stream, config, plan, make)
-    stand_ins = StandIns(clips.train, config.spec.dataset.max_dropped_fraction, _window_of)
-    return of_examples(Examples(clips.train, make, stand_ins.take), config, plan)
+def of_clips(
+    clips: TrainClips,
+    plan: IpuPlan,
+    steps: int,
+    make: ExampleMaker,
+    check_stop: Callable[[], None],
+    on_read: Callable[[], None],
+) -> TrainData:
+    """Return the run's train clips for so many steps; the callbacks are those of a `StepOrder`."""
+    order = ClipSampler(
+        clips,
+        schedule.clips_per_step(plan),
+        steps,
+        lambda found: schedule.refuse_too_few(found, plan),
+        check_stop,
+        on_read,
+    )
+    replacements = ReplacementClips(clips.listed, clips.max_dropped_fraction, _window_of)
+    return TrainData(TrainExamples(len(order), make, replacements.take), order)
 
 
 def _window_of(_: Clip) -> int:
-    # All clips have the same, so any may stand in. No lambda: a loader may pickle it.
+    # All clips have the same, so any may replace another. No lambda: a loader may pickle it.
     return 0
 
 
-def of_examples(examples: Sized, config: TrainerConfig, plan: IpuPlan) -> TrainData:
-    """Return examples that are asked for by their places."""
-    order = ClipOrder(len(examples), schedule.clips_per_step(plan), config.spec.training.seed)
-    return TrainData(examples, order)
-
-
-def _of_stream(stream: TrainStream, config: TrainerConfig, plan: IpuPlan, make: ExampleMaker) -> TrainData:
-    order = StreamOrder(
-        stream,
-        schedule.clips_per_step(plan),
-        config.schedule.steps,
-        lambda clips: schedule.refuse_too_few(clips, plan),
-    )
-    return TrainData(StreamedExamples(len(order), make), order)
+def of_one_example(example: Example, plan: IpuPlan) -> TrainData:
+    """Return a step of one example again and again: enough to compile for its shape."""
+    clips_per_step = schedule.clips_per_step(plan)
+    nobody = Clip("", WholeFile(""), "", 0.0)
+    order = ClipSampler(ListedClips((nobody,) * clips_per_step, 0, "0"), clips_per_step, steps=1)
+    return TrainData(RepeatedExample(example, clips_per_step), order)

@@ -10,7 +10,7 @@ import transformers
 from optimum.graphcore import IPUSeq2SeqTrainer
 
 from whisper_finetune_trainer.backend import AfterStep, StepDone
-from whisper_finetune_trainer.ipu.order import Order
+from whisper_finetune_trainer.ipu.clip_sampler import ClipSampler
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: A seed, and the words of the generators of every IPU.
@@ -20,7 +20,7 @@ RandomState = List[int]
 class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no types
     """Trains on clips in our order and, where asked to, the decoder alone."""
 
-    def __init__(self, order: Order, *, is_encoder_frozen: bool, **arguments: Any) -> None:
+    def __init__(self, order: ClipSampler, *, is_encoder_frozen: bool, **arguments: Any) -> None:
         """`arguments` are the library's own."""
         self._is_encoder_frozen = is_encoder_frozen
         self.order = order
@@ -106,7 +106,7 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
             )
         return loss
 
-    def _get_train_sampler(self) -> Order:
+    def _get_train_sampler(self) -> ClipSampler:
         return self.order
 
 

@@ -6,9 +6,8 @@ from typing import Mapping, Optional, Sequence
 
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import clips
-from whisper_finetune_trainer.data.clip_statistics import Tally
-from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
-from whisper_finetune_trainer.data.streams.train_stream import TrainStream
+from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.model import generation
@@ -83,23 +82,23 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
         config.accelerator == "ipu",
         special_tokens.ids_of(loaded.tokenizer),
     )
-    dropped_train = [whisper.refuses_to_learn(clip) for clip in loaded_clips.train]
-    stream = loaded_clips.stream and _fitting(loaded_clips.stream, loaded_clips.evaluation, whisper, config)
+    normalize = normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply
+    held_out = HeldOutTexts(frozenset(normalize(clip.text) for clip in loaded_clips.evaluation), normalize)
+    train, dropped_train = loaded_clips.train.fitted(whisper.refuses_to_learn, held_out)
     dropped_eval = [whisper.refuses_to_hear(clip) for clip in loaded_clips.evaluation]
-    drops = [drop for drop in [*dropped_train, *dropped_eval] if drop is not None]
+    drops = [*dropped_train, *(drop for drop in dropped_eval if drop is not None)]
     clips.log_left_out(drops)
-    total = len(loaded_clips.train) + len(loaded_clips.evaluation)
+    total = len(loaded_clips.train.listed) + len(loaded_clips.evaluation)
     clips.refuse_too_many(drops, total, config.spec.dataset.max_dropped_fraction)
     reasons = {**loaded_clips.dropped}
     for reason, number in clips.count(drops).items():
         reasons[reason] = reasons.get(reason, 0) + number
-    train = [clip for clip, drop in zip(loaded_clips.train, dropped_train) if not drop]
+    train.refuse_empty()
     evaluation = [clip for clip, drop in zip(loaded_clips.evaluation, dropped_eval) if not drop]
     return replace(
         loaded_clips,
         warnings=(*loaded_clips.warnings, *_of_long_texts(evaluation, whisper)),
-        train=() if stream else clips.not_empty(train, "train"),
-        stream=stream,
+        train=train,
         evaluation=clips.not_empty(evaluation, "evaluation"),
         dropped=reasons,
         examples=(*loaded_clips.examples, *clips.first_examples(drops)),
@@ -116,19 +115,3 @@ def _of_long_texts(evaluation: Sequence[Clip], whisper: _Model) -> Sequence[str]
     )
     logger.warning("%s", warning)
     return (warning,)
-
-
-def _fitting(stream: TrainStream, evaluation: Sequence[Clip], whisper: _Model, config: TrainerConfig) -> TrainStream:
-    """Return a stream that leaves out what does not fit; of what was looked at it is refused as of a list."""
-    drops = [drop for drop in map(whisper.refuses_to_learn, stream.looked_at) if drop is not None]
-    clips.log_left_out(drops)
-    clips.refuse_too_many(drops, stream.look.rows, config.spec.dataset.max_dropped_fraction)
-    dropped = Tally(dropped=clips.count(drops), faults=len(drops), examples=clips.first_examples(drops))
-    normalize = normalizers.normalizer_for(whisper.loaded.text_language_code, whisper.loaded.spellings).apply
-    return replace(
-        stream,
-        checks=replace(stream.checks, refuse=whisper.refuses_to_learn),
-        look=replace(stream.look.plus(dropped), clips=stream.look.clips - len(drops)),
-        normalize=normalize,
-        held_out_texts=frozenset(normalize(clip.text) for clip in evaluation),
-    )

@@ -22,7 +22,7 @@ _NAMED = 20
 logger = logging.getLogger(__name__)
 
 
-class StandIns:
+class ReplacementClips:
     """Gives the next clip of the list that can be decoded, and whose window is no longer, for one that cannot be."""
 
     def __init__(self, train: Sequence[Clip], max_dropped_fraction: str, window_of: Callable[[Clip], int]) -> None:

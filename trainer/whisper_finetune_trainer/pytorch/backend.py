@@ -11,23 +11,25 @@ from torch.nn.functional import cross_entropy
 
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep, StepDone
 from whisper_finetune_trainer.checkpoints import training_state
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.files import source_files
+from whisper_finetune_trainer.data.run_clips import Clips
+from whisper_finetune_trainer.data.step_order import StepOrder
+from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.replacement_clips import StandIns
-from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, transcription
+from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
+from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, train_steps, transcription
 from whisper_finetune_trainer.pytorch.batches import StepSize
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 from whisper_finetune_trainer.pytorch.prepared_steps import Examples, StepMaker
-from whisper_finetune_trainer.pytorch.train_steps import ListedSteps, StreamedSteps, TrainSteps
+from whisper_finetune_trainer.pytorch.train_steps import TrainStep
 from whisper_finetune_trainer.pytorch.windows import window_for
 
 _PREFETCHED_STEPS = 4
@@ -38,13 +40,19 @@ class TorchBackend:
     """A Whisper that learns on a GPU or a CPU."""
 
     def __init__(
-        self, config: TrainerConfig, loaded: LoadedModel, clips: Clips, check_stop: Callable[[], None] = lambda: None
+        self,
+        config: TrainerConfig,
+        loaded: LoadedModel,
+        clips: Clips,
+        check_stop: Callable[[], None] = lambda: None,
+        on_read: Callable[[], None] = lambda: None,
     ) -> None:
         """Move the network to its device and make it trainable; AcceleratorUnavailable, ConfigInvalid.
 
-        `check_stop` raises where the training is to end, while a clip is waited for.
+        `check_stop` raises where the training is to end, while a clip is waited for; `on_read` is called when more was
+        read of a stream.
         """
-        training = config.spec.training
+        training = self._training = config.spec.training
         self._device = device.prepare(config.accelerator, training.precision)
         self._schedule = config.schedule
         self._loaded = loaded
@@ -59,32 +67,36 @@ class TorchBackend:
         self._network.model.encoder.embed_positions.requires_grad_(False)
         self._optimizer = optimization.Optimizer(self._network)
         budget = ScratchBudget(config.scratch_folder, config.scratch_limit_bytes)
-        self._make_encoder_outputs(config.spec.dataset.max_dropped_fraction)
-        self._steps = self._train_steps(training, budget, is_frozen=is_frozen)
+        self._make_encoder_outputs()
+        self._order = StepOrder(clips.train, training.batch_size, self._divide, check_stop, on_read)
+        self._is_cached = is_frozen and self._use_cache(budget)
         if is_frozen:
             self._full_outputs.use_cache("held-out clips", transcription.groups(self._clips.evaluation), budget)
 
-    def _make_encoder_outputs(self, max_dropped_fraction: str) -> None:
+    def _make_encoder_outputs(self) -> None:
         settings = self._loaded.feature_settings
-        stand_ins = StandIns(self._clips.train, max_dropped_fraction, self._window_of)
+        train = self._clips.train
+        replacements = ReplacementClips(train.listed, train.max_dropped_fraction, self._window_of)
         self._train_outputs = EncoderOutputs(
-            self._network, self._device, settings.mel_bins, self._window_of, stand_ins.read
+            self._network, self._device, settings.mel_bins, self._window_of, replacements.read
         )
         self._full_outputs = EncoderOutputs(
             self._network, self._device, settings.mel_bins, lambda _: settings.window_seconds
         )
-        self._make_step = StepMaker(self._loaded, self._train_outputs, stand_ins)
+        self._make_step = StepMaker(self._loaded, self._train_outputs, replacements)
 
-    def _train_steps(self, training: Training, budget: ScratchBudget, *, is_frozen: bool) -> TrainSteps:
-        """Return the steps, their encoder outputs cached where that is worth its place: a clip of a stream is not."""
-        self._is_cached = False
-        size = StepSize(training.batch_size, self._schedule.micro_batch_size)
-        if self._clips.stream is not None:
-            return StreamedSteps(self._clips.stream, self._window_of, size)
-        steps = ListedSteps(self._clips.train, self._window_of, training.seed, size)
-        if is_frozen and encoder.is_deterministic(self._network.config):
-            self._is_cached = self._train_outputs.use_cache("train clips", steps.first_epoch(), budget)
-        return steps
+    def _divide(self, block: Block) -> List[TrainStep]:
+        size = StepSize(self._training.batch_size, self._schedule.micro_batch_size)
+        return train_steps.divide_block(block, self._window_of, size)
+
+    def _use_cache(self, budget: ScratchBudget) -> bool:
+        """Have the encoder's outputs of train clips cached where they come again, and return whether they are."""
+        train = self._clips.train
+        if not train.listed or not encoder.is_deterministic(self._network.config):
+            return False
+        with train.blocks(Cursor(), self._training.batch_size, self._check_stop) as blocks:
+            groups = [batch.clips for step in self._divide(next(blocks)) for batch in step]
+        return self._train_outputs.use_cache("train clips", groups, budget)
 
     def _window_of(self, clip: Clip) -> int:
         return window_for(clip.seconds, self._loaded.feature_settings.window_seconds)
@@ -122,20 +134,20 @@ class TorchBackend:
     def steps(self, first_step: int) -> Generator[StepDone, None, None]:
         """Take the optimizer steps after `first_step` up to the schedule's last; TrainingDiverged, DatasetInvalid."""
         numbers = range(first_step + 1, self._schedule.steps + 1)
-        with self._steps.after(first_step) as train_steps:
-            planned = (step for _, step in zip(numbers, train_steps))
+        with self._order.after(first_step) as following:
+            planned = (step for _, step in zip(numbers, following))
             started = time.monotonic()
             ready = prefetch.prepared(planned, self._make_step, self._threads(), _PREFETCHED_STEPS, self._check_stop)
             for number, prepared in zip(numbers, ready):
                 loss, rate = self._take_step(number, prepared.micro_batches)
-                self._steps.took(prepared.step)
+                self._order.took(prepared.position)
                 yield StepDone(number, loss, rate, time.monotonic() - started)
                 started = time.monotonic()
 
     def _threads(self) -> int:
         """Return how many threads read; one at least where a store may not answer, so that a stop is seen meanwhile."""
         threads = run_plan.FEATURE_THREADS[self._device.torch_device.type]
-        is_remote = any(not source_files.is_local(clip.audio.file) for clip in self._clips.train)
+        is_remote = any(not source_files.is_local(clip.audio.file) for clip in self._clips.train.listed)
         return max(threads, int(is_remote))
 
     def _take_step(self, step: int, micro_batches: List[Examples]) -> Tuple[float, float]:
@@ -175,7 +187,7 @@ class TorchBackend:
         tensors, optimizer = self._optimizer.state()
         random_tensors, random_values = training_state.capture_random_state()
         values = {"optimizer": optimizer, "random": random_values, "precision": self._device.precision}
-        return {**tensors, **random_tensors}, {**values, **self._steps.state()}
+        return {**tensors, **random_tensors}, {**values, **self._order.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Become what `state` returned; ConfigInvalid where it belongs to another network."""
@@ -188,4 +200,4 @@ class TorchBackend:
             )
         self._optimizer.load_state(tensors, values["optimizer"])
         training_state.restore_random_state(tensors, values["random"])
-        self._steps.load_state(values)
+        self._order.load_state(values)

@@ -1,14 +1,13 @@
-"""The order in which clips are trained on: a pure function of (seed, epoch), so that a resumed run needs no record.
+"""The order in which the clips of a block are trained on: a pure function of its key, so a resumed run finds it again.
 
-Every clip occurs once in every epoch. All clips of a micro-batch share one window; a step's clips do too, except for
+Every clip occurs once. All clips of a micro-batch share one window; a step's clips do too, except for
 the steps that take what is left over of each window. All steps have `batch_size` clips but the last made of an epoch.
 """
 
 import random
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
-from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,9 @@ def steps_per_epoch(clips: int, batch_size: int) -> int:
     return -(-clips // batch_size)
 
 
-def epoch_steps(
-    windows: Sequence[int], seed: int, epoch: Union[int, str], batch_size: int, micro_batch_size: int
-) -> Tuple[Step, ...]:
-    """Return the steps of an epoch, or of a part that the name `epoch` says, given each clip's window in seconds."""
-    generator = random.Random(f"{seed}/{epoch}")  # noqa: S311 -- nothing secret
+def epoch_steps(windows: Sequence[int], shuffle_key: str, batch_size: int, micro_batch_size: int) -> Tuple[Step, ...]:
+    """Return the steps of an epoch, or of a block of one, given each clip's window in seconds."""
+    generator = random.Random(shuffle_key)  # noqa: S311 -- nothing secret
     order = list(range(len(windows)))
     generator.shuffle(order)
     by_window: Dict[int, List[int]] = {window: [] for window in sorted(set(windows))}
@@ -71,26 +68,3 @@ def _parts(items: Sequence[int], largest: int) -> List[Sequence[int]]:
 
 def _chunks(items: Sequence[int], size: int) -> List[Sequence[int]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
-
-
-class StepOrder:
-    """Finds the clips of any step of a run."""
-
-    def __init__(self, windows: Sequence[int], seed: int, size: StepSize) -> None:
-        """`windows` in seconds of the train clips, by place."""
-        self._windows = windows
-        self._seed = seed
-        self._size = size
-        self._epoch = lru_cache(maxsize=2)(self._make_epoch)
-
-    def of(self, step: int) -> Step:
-        """Return the micro-batches of step 1, 2, ..."""
-        epoch, place = divmod(step - 1, steps_per_epoch(len(self._windows), self._size.batch_size))
-        return self._epoch(epoch)[place]
-
-    def first_epoch(self) -> List[MicroBatch]:
-        """Return the micro-batches of the first epoch: every clip once."""
-        return [micro_batch for step in self._epoch(0) for micro_batch in step]
-
-    def _make_epoch(self, epoch: int) -> Tuple[Step, ...]:
-        return epoch_steps(self._windows, self._seed, epoch, *self._size)

@@ -6,9 +6,10 @@ from typing import List, Mapping, NamedTuple, Tuple
 import torch
 
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.streams.stream_blocks import TrainingPosition
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.replacement_clips import StandIns
+from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 from whisper_finetune_trainer.pytorch.train_steps import ClipBatch, TrainStep
 
@@ -24,28 +25,29 @@ class Examples:
 
 
 class PreparedStep(NamedTuple):
-    """A step and what goes through the network in it."""
+    """What goes through the network in a step, and where the training stands after it."""
 
-    step: TrainStep
+    position: TrainingPosition
     micro_batches: List[Examples]
 
 
 class StepMaker:
     """Reads the clips of steps."""
 
-    def __init__(self, loaded: LoadedModel, outputs: EncoderOutputs, stand_ins: StandIns) -> None:
-        """`outputs` read their sounds by `stand_ins`."""
+    def __init__(self, loaded: LoadedModel, outputs: EncoderOutputs, replacements: ReplacementClips) -> None:
+        """`outputs` read their sounds by `replacements`."""
         self._loaded = loaded
         self._outputs = outputs
-        self._stand_ins = stand_ins
+        self._replacements = replacements
 
-    def __call__(self, step: TrainStep) -> PreparedStep:
+    def __call__(self, placed: Tuple[TrainStep, TrainingPosition]) -> PreparedStep:
         """Return what goes through the network in a step; DatasetInvalid, and what a store raises."""
-        return PreparedStep(step, [self._read(micro_batch) for micro_batch in step.micro_batches])
+        step, position = placed
+        return PreparedStep(position, [self._read(micro_batch) for micro_batch in step])
 
     def _read(self, micro_batch: ClipBatch) -> Examples:
         window_seconds, clips = micro_batch
-        # First: the sounds are read for them, and then it is known which clips others stand in for.
+        # First: the sounds are read for them, and then it is known which clips are replaced.
         features = self._outputs.missing_features(clips)
-        labels = examples.labels_of([self._stand_ins.of(clip) for clip in clips], self._loaded)
+        labels = examples.labels_of([self._replacements.of(clip) for clip in clips], self._loaded)
         return Examples(window_seconds, clips, labels, features)

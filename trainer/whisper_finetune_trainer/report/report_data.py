@@ -6,7 +6,8 @@ from typing import Callable, List, Optional, Tuple
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import clip_changes, clip_lengths, wer, word_alignment
 from whisper_finetune_trainer.evaluation.clip_changes import ClipChanges
 from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup

@@ -1,7 +1,7 @@
 """How a run was made, as the report's lists say it. Pure."""
 
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import yaml
 
@@ -9,8 +9,8 @@ from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import Accelerator, Schedule, TrainerConfig, TrainingResult
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
-from whisper_finetune_trainer.data.clip_statistics import Tally
-from whisper_finetune_trainer.data.clips import Clip, Clips
+from whisper_finetune_trainer.data.clip_statistics import duration_in_words, speech_in_words
+from whisper_finetune_trainer.data.run_clips import Clips
 
 _DEVICES = {"ipu": "IPU", "cuda": "GPU", "cpu": "CPU"}
 _SPLITS = {
@@ -25,7 +25,7 @@ _NORMALIZATIONS = {
 }
 #: What the heavy operations compute in where the precision is Half.
 _HALVES = {"ipu": "float16", "cuda": "bfloat16", "cpu": "bfloat16"}
-_MINUTE, _HOUR = 60, 3600
+_HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def facts_of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
     dropped = sum(clips.all_dropped().values())
     return (
         Fact("Data set", _source(spec)),
-        Fact("Trained on", _read(clips.stream.read) if clips.stream else _amount(clips.train)),
-        Fact("Held out", f"{_amount(clips.evaluation)}; {_SPLITS[clips.split]}"),
+        Fact("Trained on", clips.train.speech_in_words()),
+        Fact("Held out", f"{speech_in_words([clip.seconds for clip in clips.evaluation])}; {_SPLITS[clips.split]}"),
         Fact("Left out", f"{dropped} clips" if dropped else "none"),
         Fact("Text for training", _NORMALIZATIONS[spec.dataset.text_normalization]),
         *(Fact("Warning", warning) for warning in clips.warnings),
@@ -95,9 +95,8 @@ def facts_of_run(
         facts += [Fact("Hardware", result.ran_on.hardware), Fact("Software", result.ran_on.software)]
         facts.append(Fact("Precision", f"{result.ran_on.precision} ({precision})"))
     steps_seconds = sum(item.seconds for item in stretches)
-    facts.append(
-        Fact("Time", f"{duration_text(seconds)} in all, {duration_text(steps_seconds)} of it in optimizer steps")
-    )
+    whole, of_steps = duration_in_words(seconds), duration_in_words(steps_seconds)
+    facts.append(Fact("Time", f"{whole} in all, {of_steps} of it in optimizer steps"))
     facts.append(Fact(f"{_DEVICES[config.accelerator]}-hours", device_hours(config.accelerator, seconds, devices)))
     return (*facts, Fact("Measured", _measured(result)))
 
@@ -117,19 +116,8 @@ def manifest_yaml(config: TrainerConfig) -> str:
 def device_hours(accelerator: Accelerator, seconds: float, devices: int) -> str:
     """Return the hours of all devices together."""
     device = _DEVICES[accelerator]
-    return (
-        f"{devices * seconds / _HOUR:.2f} ({devices} {device}{'s' if devices > 1 else ''} for {duration_text(seconds)})"
-    )
-
-
-def duration_text(seconds: float) -> str:
-    """Return a time as people say it."""
-    whole = round(seconds)
-    if whole < _MINUTE:
-        return f"{seconds:.1f} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
-    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    used = f"{devices} {device}{'s' if devices > 1 else ''} for {duration_in_words(seconds)}"
+    return f"{devices * seconds / _HOUR:.2f} ({used})"
 
 
 def _measured(result: TrainingResult) -> str:
@@ -142,21 +130,6 @@ def _measured(result: TrainingResult) -> str:
 
 def _source(spec: WhisperFineTuneSpec) -> str:
     return " ".join(part for part in (spec.dataset.source, spec.dataset.config) if part)
-
-
-def _read(tally: Tally) -> str:
-    # The first epoch only: a clip that was trained on twice is one clip.
-    return (
-        f"{tally.clips} clips, {duration_text(tally.seconds)} of speech (none over {tally.longest_seconds:.1f} s), as "
-        "far as the stream was read"
-    )
-
-
-def _amount(clips: Sequence[Clip]) -> str:
-    seconds: List[float] = sorted(clip.seconds for clip in clips)
-    middle = seconds[len(seconds) // 2]
-    lengths = f"{seconds[0]:.1f} to {seconds[-1]:.1f} s each, median {middle:.1f} s"
-    return f"{len(clips)} clips, {duration_text(sum(seconds))} of speech ({lengths})"
 
 
 def _steps(schedule: Schedule, batch_size: int, stretches: Sequence[Stretch]) -> str:

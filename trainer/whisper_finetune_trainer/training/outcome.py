@@ -8,7 +8,7 @@ from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1.status import Metric, Result
 from whisper_finetune_trainer.checkpoints import earlier_attempts
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.model import LoadedModel
@@ -25,7 +25,7 @@ def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedM
     unseen = wer.unseen(
         before.measurement,
         after.measurement,
-        clips.train_texts(),
+        clips.train.texts(),
         loaded.text_language_code,
         loaded.spellings,
     )

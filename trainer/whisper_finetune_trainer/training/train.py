@@ -11,10 +11,10 @@ from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.data import data_source, dataset
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
-from whisper_finetune_trainer.data.clips import Clips
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text import normalizers, special_tokens
-from whisper_finetune_trainer.evaluation import evaluations, wer
+from whisper_finetune_trainer.evaluation import wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.machine.scratch_space import ScratchShares
@@ -52,10 +52,9 @@ def train(
         unused_bytes = shares.sounds_bytes - clips.scratch_bytes
         config = _with_scratch(config, shares.encoder_outputs_bytes + unused_bytes)
         config = schedule.of_model(config, loaded.dimensions)
-        backend = backends.open_backend(config, loaded, clips, stop.check)
-    if clips.stream is not None:
-        clips.stream.on_read = lambda: reporter.tell(data=clips.summary())
-        clips.stream.check_stop = stop.check
+        backend = backends.open_backend(
+            config, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary())
+        )
     reporter.tell(
         data=clips.summary(), metric=wer.metric(loaded.text_language_code, loaded.spellings), ran_on=backend.ran_on
     )
@@ -65,7 +64,7 @@ def train(
     reporter.tell(baseline=baseline.measurement.to_report())
 
     keep, card_of = config.spec.output.keep_checkpoints, _card_writer(config, reporter)
-    saved = Checkpoints(keep, card_of, folder, backend, loaded, reporter, _train_digest(clips), steps)
+    saved = Checkpoints(keep, card_of, folder, backend, loaded, reporter, clips.train.digest, steps)
     first_step = saved.resume()
     reporter.resume_at(first_step, config.schedule.steps)
     history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
@@ -94,9 +93,8 @@ def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel
     clips = clip_fitting.fit_clips(found, loaded, config)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(
-        "%d clips to train on%s, %d held out%s",
-        clips.summary().train_clips,
-        " among those looked at" if clips.stream else "",
+        "%s, %d held out%s",
+        clips.train.size_in_words(),
         len(clips.evaluation),
         f"; left out: {dropped}" if dropped else "",
     )
@@ -105,11 +103,6 @@ def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel
 
 def _card_writer(config: TrainerConfig, reporter: Reporter) -> CardOf:
     return lambda step, figures: model_card.model_card(config, reporter.report(), step, figures)
-
-
-def _train_digest(clips: Clips) -> str:
-    """Return what the train clips are known by: a state belongs to them, and is of no use for any others."""
-    return clips.stream.digest if clips.stream else evaluations.digest_of(clips.train)
 
 
 def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedModel) -> ScratchShares:

@@ -1,7 +1,7 @@
 """A block of a stream: clips that are shuffled together, and where in the shards they begin."""
 
 from dataclasses import dataclass, field
-from typing import Any, List, Mapping, Tuple
+from typing import Any, List, Mapping, NamedTuple, Tuple
 
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio.audio_sources import Held
@@ -35,7 +35,7 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Block:
-    """Clips with their sounds, in the order that they were read in, and the cursor of the block that follows.
+    """Clips that are shuffled together, in the order that they were read in; a list's epoch is one block.
 
     The tally is empty after the first epoch: what was counted once is not counted again.
     """
@@ -43,7 +43,28 @@ class Block:
     cursor: Cursor
     clips: Tuple[Clip, ...]
     tally: Tally
+    #: Where the next block begins.
     following: Cursor
+    #: Seeds the shuffling: a function of the seed and of where the block lies.
+    shuffle_key: str
+
+    @property
+    def is_last_of_epoch(self) -> bool:
+        """Return whether the next block is of another epoch."""
+        return self.following.epoch != self.cursor.epoch
+
+
+class TrainingPosition(NamedTuple):
+    """Where a training stands between two steps: those taken of a block, and what was read before and up to its end."""
+
+    cursor: Cursor
+    steps_taken: int
+    before: Tally
+    read: Tally
+
+
+#: Of a training that has taken no step.
+START = TrainingPosition(Cursor(), 0, Tally(), Tally())
 
 
 class Filling:
@@ -75,9 +96,10 @@ class Filling:
         """Return where the next block begins."""
         return Cursor(self.cursor.epoch, self.cursor.block + 1, self.clips_of_epoch, self._after)
 
-    def block(self, tally: Tally) -> Block:
-        """Return the block as far as it was read."""
-        return Block(self.cursor, tuple(self.clips), tally, self.following())
+    def block(self, tally: Tally, seed: int) -> Block:
+        """Return the block as far as it was read; `seed` is the training's."""
+        key = f"{seed}/{self.cursor.epoch}/{self.cursor.block}"
+        return Block(self.cursor, tuple(self.clips), tally, self.following(), key)
 
 
 def tally_of(found: List[Clip], drops: List[Drop]) -> Tally:

@@ -8,10 +8,11 @@ from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import clips, leakage, sound_check
 from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
-from whisper_finetune_trainer.data.clips import Clip, Clips, Drop
+from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams import (
     stream_blocks,
     stream_sample,
@@ -70,14 +71,13 @@ def load_stream(
     if dataset.remove_duplicates:
         checks = replace(checks, held_out_sounds=frozenset(look.held_out_sounds))
     return Clips(
-        train=(),
+        train=_stream(spec, shards, checks, limits, look, copies),
         evaluation=_held_out(evaluation, look, fraction),
         dropped=clips.count(given.drops),
         examples=clips.first_examples(given.drops),
         split="Hash" if dataset.eval_split is None else "Given",
         warnings=warnings,
         scratch_bytes=rules.unpacked.used_bytes,
-        stream=_stream(spec, shards, checks, limits, look, copies),
     )
 
 

@@ -11,15 +11,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Callable, FrozenSet, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
 from whisper_finetune_trainer.data import clips
-from whisper_finetune_trainer.data.clip_statistics import Tally
-from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.clip_statistics import Tally, duration_in_words
+from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts, RefuseClip
 from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.streams import stream_blocks, streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
-from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor, Filling
+from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor, Filling, TrainingPosition
 from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -44,16 +44,21 @@ class TrainStream:
     looked_at: Tuple[Clip, ...] = ()
     look: Tally = field(default_factory=Tally)
     read: Tally = field(default_factory=Tally)
-    #: Called when more was read.
-    on_read: Callable[[], None] = field(default=lambda: None)
-    #: Raises where the training is to end, while a block is waited for.
-    check_stop: Callable[[], None] = field(default=lambda: None)
-    #: Held-out texts, normalized, and the normalizer: which of them are trained on too is counted.
-    held_out_texts: FrozenSet[str] = frozenset()
-    normalize: Callable[[str], str] = str
+    #: Which of them are trained on too is counted.
+    held_out: HeldOutTexts = field(default_factory=HeldOutTexts)
 
     @property
-    def tally(self) -> Tally:
+    def listed(self) -> Tuple[Clip, ...]:
+        """Return nothing: a clip passes by once an epoch, and brings its sound along."""
+        return ()
+
+    @property
+    def most_clips(self) -> Optional[int]:
+        """Return how many clips an epoch has at most; None where only its end tells."""
+        return self.max_clips
+
+    @property
+    def statistics(self) -> Tally:
         """Return what is known of the shards: of the first epoch as far as it was read, at first of those looked at."""
         larger = max(self.look, self.read, key=lambda tally: tally.rows)
         return replace(larger, clips=min(larger.clips, self.max_clips)) if self.max_clips else larger
@@ -66,28 +71,72 @@ class TrainStream:
             such_as = "; ".join(read.examples)
             logger.warning("left out of %d clips read so far: %s; such as: %s", read.rows, reasons, such_as)
         self.read = read
-        self.on_read()
+
+    def texts(self) -> FrozenSet[str]:
+        """Return the held-out texts, normalized, that were met among those trained on so far."""
+        return self.read.met_texts
+
+    def size_in_words(self) -> str:
+        """Return how many clips are known before the training."""
+        return f"{self.statistics.clips} clips to train on among those looked at"
+
+    def speech_in_words(self) -> str:
+        """Return what was trained on: of the first epoch only, for a clip that was trained on twice is one clip."""
+        read = self.read
+        return (
+            f"{read.clips} clips, {duration_in_words(read.seconds)} of speech (none over {read.longest_seconds:.1f} s),"
+            " as far as the stream was read"
+        )
+
+    def fitted(self, refuse: RefuseClip, held_out: HeldOutTexts) -> "Tuple[TrainStream, List[Drop]]":
+        """Return a stream that leaves out what `refuse` names, and no drops: of those looked at it is refused here.
+
+        DatasetInvalid where more of them are left out than `dataset.maxDroppedFraction` allows.
+        """
+        drops = [drop for drop in map(refuse, self.looked_at) if drop is not None]
+        clips.log_left_out(drops)
+        clips.refuse_too_many(drops, self.look.rows, self.max_dropped_fraction)
+        dropped = Tally(dropped=clips.count(drops), faults=len(drops), examples=clips.first_examples(drops))
+        look = replace(self.look.plus(dropped), clips=self.look.clips - len(drops))
+        return replace(self, checks=replace(self.checks, refuse=refuse), look=look, held_out=held_out), []
+
+    def refuse_empty(self) -> None:
+        """Do nothing: only an epoch's end tells."""
+
+    def find_position(self, step: int, steps_of: Callable[[Block], int]) -> Optional[TrainingPosition]:  # noqa: ARG002 -- see TrainClips
+        """Return None: how far the shards were read, only a state knows."""
+        return None
+
+    def values_of(self, position: TrainingPosition) -> Dict[str, Any]:
+        """Return the block that the newest step taken is of, the steps taken of it, and what was read before it."""
+        values = {
+            "cursor": position.cursor.values(),
+            "taken": position.steps_taken,
+            "read": position.before.values(),
+        }
+        return {"stream": values}
+
+    def position_of(self, values: Mapping[str, Any]) -> TrainingPosition:
+        """Return the position that `values_of` was asked for."""
+        found = values["stream"]
+        before = Tally.of_values(found["read"])
+        return TrainingPosition(Cursor.of_values(found["cursor"]), found["taken"], before, before)
 
     @contextmanager
-    def blocks(self, start: Cursor, batch_size: int) -> "Iterator[Iterator[Block]]":
+    def blocks(
+        self, start: Cursor, clips_per_step: int, check_stop: Callable[[], None] = lambda: None
+    ) -> "Iterator[Iterator[Block]]":
         """Give the blocks from a cursor on, epoch after epoch, each read while the one before it is used.
 
-        Each has a multiple of `batch_size` clips but the last of an epoch. DatasetInvalid where an epoch has none.
+        Each has a multiple of `clips_per_step` clips but the last of an epoch. DatasetInvalid where an epoch has none.
         """
         is_over = threading.Event()
-        blocks = self._all_blocks(start, batch_size, is_over)
+        blocks = self._all_blocks(start, clips_per_step, is_over)
         with reader_threads.pool(1) as reader:
             try:
-                yield self._read_ahead(blocks, reader)
+                yield _read_ahead(blocks, reader, check_stop)
             finally:
                 is_over.set()
-
-    def _read_ahead(self, blocks: Iterator[Block], reader: ThreadPoolExecutor) -> Iterator[Block]:
-        following = reader.submit(next, blocks)
-        while True:
-            block = reader_threads.result(following, self.check_stop)
-            following = reader.submit(next, blocks)
-            yield block
 
     def _all_blocks(self, cursor: Cursor, batch_size: int, is_over: threading.Event) -> Iterator[Block]:
         while not is_over.is_set():
@@ -107,17 +156,25 @@ class TrainStream:
             if self.max_clips and filling.clips_of_epoch >= self.max_clips:
                 break
             if filling.bytes >= self.limits.block_bytes and len(filling.clips) % batch_size == 0:
-                yield filling.block(self._tally(filling))
+                yield filling.block(self._tally(filling), self.seed)
                 filling = Filling(filling.following())
         if not filling.clips_of_epoch:
             raise TrainerError("DatasetInvalid", f"no clip is left in the train split {quoted(self.shards.files.name)}")
-        yield replace(filling.block(self._tally(filling)), following=Cursor(epoch=cursor.epoch + 1))
+        yield replace(filling.block(self._tally(filling), self.seed), following=Cursor(epoch=cursor.epoch + 1))
 
     def _tally(self, filling: Filling) -> Tally:
         if filling.cursor.epoch > 0:
             return Tally()
-        met = self.held_out_texts.intersection(self.normalize(clip.text) for clip in filling.clips)
-        return replace(stream_blocks.tally_of(filling.clips, filling.drops), met_texts=frozenset(met))
+        met = self.held_out.met_in(filling.clips)
+        return replace(stream_blocks.tally_of(filling.clips, filling.drops), met_texts=met)
+
+
+def _read_ahead(blocks: Iterator[Block], reader: ThreadPoolExecutor, check_stop: Callable[[], None]) -> Iterator[Block]:
+    following = reader.submit(next, blocks)
+    while True:
+        block = reader_threads.result(following, check_stop)
+        following = reader.submit(next, blocks)
+        yield block
 
 
 def digest_of(shards: ShardStream, limits: StreamLimits) -> str:
