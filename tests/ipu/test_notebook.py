@@ -6,7 +6,7 @@ notebook's; what is compared of normalized texts goes through the notebook's nor
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import jiwer
 import notebook
@@ -48,12 +48,35 @@ class Recorder:
 
         def repeating_sampler(trainer: Any) -> Any:
             torch.set_rng_state(self.random_states[0])
-            return sampler(trainer)
+            trainer.order = LibraryOrder(trainer, sampler)
+            return trainer.order
 
         patch.setattr(IPUTrainer, "training_step", training_step)
         patch.setattr(IPUSeq2SeqTrainer, "_get_train_sampler", noting_sampler)
         patch.setattr(IpuTrainer, "_get_train_sampler", repeating_sampler)
         patch.setattr(IpuTrainer, "get_train_dataloader", IPUSeq2SeqTrainer.get_train_dataloader)
+
+
+class LibraryOrder:
+    """Our clips in the order of the library's own sampler, which yields their indexes; it cannot be resumed."""
+
+    def __init__(self, trainer: Any, sampler: Callable[[Any], Any]) -> None:
+        self._clips = trainer.order._order._clips.listed
+        ours, trainer.train_dataset = trainer.train_dataset, self._clips
+        self._indexes = sampler(trainer)
+        trainer.train_dataset = ours
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._clips[index] for index in self._indexes)
+
+    def took(self, step: int) -> None:
+        """Nothing is to be noted."""
+
+    def state(self) -> Dict[str, Any]:
+        return {}
 
 
 def rows(folder: Path, split: str) -> List[Dict[str, Any]]:
