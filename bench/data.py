@@ -9,7 +9,6 @@ sound itself is read clip by clip and forgotten. A stream has no such list: what
 
 import argparse
 import io
-import itertools
 import json
 import subprocess
 import sys
@@ -117,9 +116,10 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     # Not for the process that writes.
     import clip_loading  # noqa: PLC0415
     from whisper_finetune_trainer.data.audio import decoding  # noqa: PLC0415
+    from whisper_finetune_trainer.data.step_order import StepOrder  # noqa: PLC0415
     from whisper_finetune_trainer.data.streams import stream_limits  # noqa: PLC0415
+    from whisper_finetune_trainer.pytorch import train_steps  # noqa: PLC0415 -- the same
     from whisper_finetune_trainer.pytorch.batches import StepSize  # noqa: PLC0415 -- the same
-    from whisper_finetune_trainer.pytorch.train_steps import ListedSteps, StreamedSteps  # noqa: PLC0415 -- the same
 
     config = trainer_configs.make_config(trainer_configs.make_spec(), folder, scratch=folder)
     config = config.model_copy(update={"scratch_limit_bytes": 10**12})
@@ -129,15 +129,16 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     found = clip_loading.load_clips(config, limits)
     load_s = time.monotonic() - started
     size = StepSize(config.spec.training.batch_size, config.schedule.micro_batch_size)
-    steps: Any = StreamedSteps(found.stream, lambda _: 5, size) if found.stream else None
-    steps = steps or ListedSteps(found.train.listed, lambda _: 5, 0, size)
+    order: StepOrder[Any] = StepOrder(
+        found.train, size.batch_size, lambda block: train_steps.divide_block(block, lambda _: 5, size)
+    )
     started, read = time.monotonic(), 0
-    with steps.after(0) as following:
-        for step in itertools.takewhile(lambda step: step.mark.cursor.epoch == 0, following):
-            for clip in (clip for batch in step.micro_batches for clip in batch.clips):
+    with order.after(0) as following:
+        for step, position in following:
+            for clip in (clip for batch in step for clip in batch.clips):
                 decoding.read(clip.audio)
                 read += 1
-            if read >= len(found.train.listed) and not streamed:
+            if position.cursor.epoch > 0:
                 break
     read_per_s = read / (time.monotonic() - started)
     return {"start_mb": start_mb, "peak_mb": _peak_mb(), "load_s": load_s, "read_per_s": read_per_s}
