@@ -118,7 +118,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     from whisper_finetune_trainer.data.audio import decoding  # noqa: PLC0415
     from whisper_finetune_trainer.data.step_order import StepOrder  # noqa: PLC0415
     from whisper_finetune_trainer.data.streams import stream_limits  # noqa: PLC0415
-    from whisper_finetune_trainer.pytorch import train_steps  # noqa: PLC0415 -- the same
+    from whisper_finetune_trainer.pytorch import batches  # noqa: PLC0415 -- the same
     from whisper_finetune_trainer.pytorch.batches import StepSize  # noqa: PLC0415 -- the same
 
     config = trainer_configs.make_config(trainer_configs.make_spec(), folder, scratch=folder)
@@ -130,7 +130,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     load_s = time.monotonic() - started
     size = StepSize(config.spec.training.batch_size, config.schedule.micro_batch_size)
     order: StepOrder[Any] = StepOrder(
-        found.train, size.batch_size, lambda block: train_steps.divide_block(block, lambda _: 5, size)
+        found.train, size.batch_size, lambda block: batches.divide_block(block, lambda _: 5, size)
     )
     started, read = time.monotonic(), 0
     with order.after(0) as following:

@@ -6,7 +6,7 @@ from pathlib import Path
 import tiny_model
 from ipu_runs import IpuVolume
 
-from whisper_finetune_trainer.ipu import network
+from whisper_finetune_trainer.ipu import assembly
 from whisper_finetune_trainer.model import model
 
 SETTINGS = ("max_length", "suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids", "num_beams", "do_sample")
@@ -18,7 +18,7 @@ def test_what_is_measured_with_is_published(tmp_path: Path) -> None:
     old = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**old, "suppress_tokens": [1, 2, 7], "begin_suppress_tokens": [5], "num_beams": 3}))
     loaded = model.load_model(IpuVolume(tmp_path, tmp_path).config(maxLabelTokens=32))
-    measured = network.with_generation_settings(loaded)
+    measured = assembly.with_generation_settings(loaded)
     (tmp_path / "published").mkdir()
     model.save_model(loaded, tmp_path / "published", "a card")
     published = type(measured.generation_config).from_pretrained(str(tmp_path / "published"))

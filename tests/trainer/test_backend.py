@@ -21,12 +21,11 @@ from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.step_order import StepOrder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
-from whisper_finetune_trainer.pytorch import device, encoder, train_steps
+from whisper_finetune_trainer.pytorch import batches, device, encoder_outputs
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
-from whisper_finetune_trainer.pytorch.batches import StepSize
+from whisper_finetune_trainer.pytorch.batches import StepSize, TrainStep
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
-from whisper_finetune_trainer.pytorch.train_steps import TrainStep
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +130,7 @@ def test_a_resumed_run_draws_the_same_dropout_and_masks(tmp_path: Path, volume: 
     shutil.copytree(volume / "clips", tmp_path / "clips")
     options: dict[str, Any] = {"trainable": "Decoder"}
     straight = Run(tmp_path, **options)
-    assert not encoder.is_deterministic(straight.loaded.network.config)
+    assert not encoder_outputs.is_deterministic(straight.loaded.network.config)
     straight.train()
     assert changed(straight.weights(), stopped_and_resumed(tmp_path, 7, **options)) == set()
 
@@ -327,7 +326,7 @@ class PlainTrainer(Seq2SeqTrainer):  # type: ignore[misc]  # transformers has no
 def plain_examples(run: Run) -> Iterator[dict[str, torch.Tensor]]:
     extractor = WhisperFeatureExtractor(chunk_length=WINDOW_OF_EQUALITY)
     order: StepOrder[TrainStep] = StepOrder(
-        run.clips.train, 4, lambda block: train_steps.divide_block(block, lambda _: WINDOW_OF_EQUALITY, StepSize(4, 4))
+        run.clips.train, 4, lambda block: batches.divide_block(block, lambda _: WINDOW_OF_EQUALITY, StepSize(4, 4))
     )
     with order.after(0) as steps:
         for clip in (clip for step, _ in islice(steps, STEPS) for batch in step for clip in batch.clips):

@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.step_order import StepOrder
 from whisper_finetune_trainer.data.train_clips import ListedClips
 from whisper_finetune_trainer.ipu import clip_sampler
-from whisper_finetune_trainer.pytorch import train_steps
+from whisper_finetune_trainer.pytorch import batches
 from whisper_finetune_trainer.pytorch.batches import StepSize
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ LISTED = ListedClips(
 
 def by_micro_batches(block: Block) -> list[list[list[str]]]:
     """Return the names of a block's clips as steps of PyTorch have them: four clips, two of them at once."""
-    steps = train_steps.divide_block(block, lambda clip: 5 if clip.seconds < 5 else 10, StepSize(4, 2))
+    steps = batches.divide_block(block, lambda clip: 5 if clip.seconds < 5 else 10, StepSize(4, 2))
     return [[[clip.identifier for clip in batch.clips] for batch in step] for step in steps]
 
 

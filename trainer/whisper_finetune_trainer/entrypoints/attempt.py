@@ -9,12 +9,12 @@ from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
+from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import run_output
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
-from whisper_finetune_trainer.pytorch import thread_waiting
 from whisper_finetune_trainer.tracking import tracking
 from whisper_finetune_trainer.training import finished_run
 
@@ -45,7 +45,7 @@ def _make(
         return finished_run.report(config, folder, finished, reporter)
     folder.prepare()
     earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
-    thread_waiting.make_passive()
+    cpu_count.make_waiting_passive()
     with stop.interruptible():
         # torch and transformers take seconds to load: nothing above needs them.
         train = importlib.import_module("whisper_finetune_trainer.training.train")

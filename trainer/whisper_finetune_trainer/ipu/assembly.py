@@ -1,5 +1,6 @@
 """Put optimum-graphcore's trainer together for one run."""
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.audio import features
-from whisper_finetune_trainer.ipu import library_arguments, network, schedule
+from whisper_finetune_trainer.ipu import library_arguments, schedule
 from whisper_finetune_trainer.ipu.examples import Collator
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.train_data import TrainData
@@ -32,13 +33,13 @@ def make_trainer(
     compile_only: bool = False,
 ) -> IpuTrainer:
     """Return the trainer on what is to be trained on; with `compile_only` the library ends the process in here."""
-    max_length = network.label_tokens(loaded)
+    max_length = label_tokens(loaded)
     workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(config))
     arguments = library_arguments.training_arguments(config, config.scratch_folder, workers, compile_only=compile_only)
     return IpuTrainer(
         data.order,
         is_encoder_frozen=config.spec.training.trainable == "Decoder",
-        model=network.with_generation_settings(loaded),
+        model=with_generation_settings(loaded),
         ipu_config=IPUConfig.from_dict(library_arguments.ipu_config(plan, cache.folder)),
         args=IPUSeq2SeqTrainingArguments(**arguments),
         train_dataset=data.examples,
@@ -60,3 +61,26 @@ def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:
     shared_bytes = shutil.disk_usage(_SHARED_MEMORY).free // 2 if _SHARED_MEMORY.is_dir() else 0
     fitting: Any = shared_bytes // (run_plan.BATCHES_OF_PROCESS * step_bytes)
     return int(min(library_arguments.LOADER_WORKERS, cpu_count.available_cpus() - 1, fitting))
+
+
+#: The notebook sets these on both configurations.
+_ON_BOTH = ("max_length", "forced_decoder_ids", "suppress_tokens")
+
+
+def label_tokens(loaded: LoadedModel) -> int:
+    """Return the one length of all labels and the longest text that is generated."""
+    return int(loaded.network.generation_config.max_length)
+
+
+def with_generation_settings(loaded: LoadedModel) -> Any:
+    """Return the loaded network with settings of its own, set on both its configurations.
+
+    transformers 4.29 reads some of them here and some there; newer ones refuse to save what has them on `config`, so
+    the loaded network itself is left as it is. The weights are shared.
+    """
+    network = copy.copy(loaded.network)
+    network.config = copy.deepcopy(network.config)
+    network.generation_config = copy.deepcopy(network.generation_config)
+    for name in _ON_BOTH:
+        setattr(network.config, name, getattr(network.generation_config, name))
+    return network

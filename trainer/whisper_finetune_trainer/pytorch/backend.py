@@ -24,13 +24,11 @@ from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
-from whisper_finetune_trainer.pytorch import device, encoder, optimization, prefetch, train_steps, transcription
-from whisper_finetune_trainer.pytorch.batches import StepSize
+from whisper_finetune_trainer.pytorch import batches, device, encoder_outputs, optimization, train_steps, transcription
+from whisper_finetune_trainer.pytorch.batches import StepSize, TrainStep, window_for
 from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
-from whisper_finetune_trainer.pytorch.prepared_steps import Examples, StepMaker
-from whisper_finetune_trainer.pytorch.train_steps import TrainStep
-from whisper_finetune_trainer.pytorch.windows import window_for
+from whisper_finetune_trainer.pytorch.train_steps import Examples, StepMaker
 
 _PREFETCHED_STEPS = 4
 logger = logging.getLogger(__name__)
@@ -87,12 +85,12 @@ class TorchBackend:
 
     def _divide(self, block: Block) -> List[TrainStep]:
         size = StepSize(self._training.batch_size, self._schedule.micro_batch_size)
-        return train_steps.divide_block(block, self._window_of, size)
+        return batches.divide_block(block, self._window_of, size)
 
     def _use_cache(self, budget: ScratchBudget) -> bool:
         """Have the encoder's outputs of train clips cached where they come again, and return whether they are."""
         train = self._clips.train
-        if not train.listed or not encoder.is_deterministic(self._network.config):
+        if not train.listed or not encoder_outputs.is_deterministic(self._network.config):
             return False
         with train.blocks(Cursor(), self._training.batch_size, self._check_stop) as blocks:
             groups = [batch.clips for step in self._divide(next(blocks)) for batch in step]
@@ -137,7 +135,9 @@ class TorchBackend:
         with self._order.after(first_step) as following:
             planned = (step for _, step in zip(numbers, following))
             started = time.monotonic()
-            ready = prefetch.prepared(planned, self._make_step, self._threads(), _PREFETCHED_STEPS, self._check_stop)
+            ready = train_steps.prepare_ahead(
+                planned, self._make_step, self._threads(), _PREFETCHED_STEPS, self._check_stop
+            )
             for number, prepared in zip(numbers, ready):
                 loss, rate = self._take_step(number, prepared.micro_batches)
                 self._order.took(prepared.position)
@@ -167,7 +167,7 @@ class TorchBackend:
         labels = batch.labels.to(self._device.torch_device)
         config = self._network.config
         inputs = examples.decoder_inputs(labels, config.decoder_start_token_id, config.pad_token_id)
-        with self._device.autocast(), encoder.shortened(self._network, batch.window_seconds):
+        with self._device.autocast(), encoder_outputs.shortened(self._network, batch.window_seconds):
             hidden = self._network.model(
                 **self._heard(batch), decoder_input_ids=inputs, use_cache=False
             ).last_hidden_state

@@ -7,18 +7,37 @@ the steps that take what is left over of each window. All steps have `batch_size
 import random
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.streams.stream_blocks import Block
+
+#: Window lengths in seconds; each clip gets the shortest that holds it, and keeps it: the encoder attends to the
+#: silence after the speech too, so its output depends on the window.
+_WINDOWS = (5, 10, 20, 30)
+#: Window of a clip, in seconds.
+WindowOf = Callable[[Clip], int]
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Clips (by place in the train split) that go through the network together, in one window."""
+    """Clips (by index in their block) that go through the network together, in one window."""
 
     window_seconds: int
     clips: Tuple[int, ...]
 
 
 Step = Tuple[MicroBatch, ...]
+
+
+class ClipBatch(NamedTuple):
+    """Clips that go through the network together, in one window."""
+
+    window_seconds: int
+    clips: Tuple[Clip, ...]
+
+
+TrainStep = Tuple[ClipBatch, ...]
 
 
 class StepSize(NamedTuple):
@@ -28,9 +47,17 @@ class StepSize(NamedTuple):
     micro_batch_size: int
 
 
-def steps_per_epoch(clips: int, batch_size: int) -> int:
-    """Return the optimizer steps that see every clip once."""
-    return -(-clips // batch_size)
+def window_for(clip_seconds: float, model_window_seconds: int) -> int:
+    """Return the window in seconds for a clip that is not longer than the model's own window."""
+    fitting = [window for window in _WINDOWS if clip_seconds <= window < model_window_seconds]
+    return min(fitting, default=model_window_seconds)
+
+
+def divide_block(block: Block, window_of: WindowOf, size: StepSize) -> List[TrainStep]:
+    """Return the steps of a block, each clip in one of them. Pure."""
+    windows = [window_of(clip) for clip in block.clips]
+    steps = epoch_steps(windows, block.shuffle_key, *size)
+    return [tuple(_with_clips(batch, block.clips) for batch in step) for step in steps]
 
 
 def epoch_steps(windows: Sequence[int], shuffle_key: str, batch_size: int, micro_batch_size: int) -> Tuple[Step, ...]:
@@ -68,3 +95,7 @@ def _parts(items: Sequence[int], largest: int) -> List[Sequence[int]]:
 
 def _chunks(items: Sequence[int], size: int) -> List[Sequence[int]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def _with_clips(batch: MicroBatch, clips: Tuple[Clip, ...]) -> ClipBatch:
+    return ClipBatch(batch.window_seconds, tuple(clips[index] for index in batch.clips))

@@ -1,6 +1,7 @@
 """Encoder outputs of clips, each in its window: from the cache where there is one, else computed."""
 
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence
 
 import torch
 
@@ -8,7 +9,6 @@ from whisper_finetune_trainer.data.audio.features import POSITIONS_PER_SECOND
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.examples import Samples
-from whisper_finetune_trainer.pytorch import encoder
 from whisper_finetune_trainer.pytorch.device import Device
 from whisper_finetune_trainer.pytorch.encoder_cache import EncoderCache, ScratchBudget
 
@@ -69,7 +69,7 @@ class EncoderOutputs:
         ready = all(clip in prepared for clip in group)
         features = torch.cat([prepared[clip] for clip in group]) if ready else self._features(group)
         with self._device.autocast():
-            hidden = encoder.encode(self._network, features.to(self._device.torch_device), self._window_of(group[0]))
+            hidden = encode(self._network, features.to(self._device.torch_device), self._window_of(group[0]))
         outputs = dict(zip(group, hidden.to(self._device.dtype)))
         if self._cache is not None and group[0] in self._group_of:
             for clip, output in outputs.items():
@@ -78,3 +78,38 @@ class EncoderOutputs:
 
     def _features(self, clips: Sequence[Clip]) -> torch.Tensor:
         return examples.features_of(clips, self._window_of(clips[0]), self._mel_bins, self._samples_of)
+
+
+@contextmanager
+def shortened(network: Any, window_seconds: int) -> Iterator[None]:
+    """Let the encoder take `window_seconds` of features: the first rows of its position table, the same weights.
+
+    transformers refuses any length but the configured one. The table is never trained, and it is whole again outside.
+    """
+    encoder, config = network.model.encoder, network.config
+    whole_table, whole_positions = encoder.embed_positions, config.max_source_positions
+    positions = window_seconds * POSITIONS_PER_SECOND
+    if positions == whole_positions:
+        yield
+        return
+    table: Any = torch.nn.Embedding
+    encoder.embed_positions = table.from_pretrained(whole_table.weight[:positions], freeze=True)
+    config.max_source_positions = positions
+    try:
+        yield
+    finally:
+        encoder.embed_positions, config.max_source_positions = whole_table, whole_positions
+
+
+def encode(network: Any, features: torch.Tensor, window_seconds: int) -> torch.Tensor:
+    """Return the encoder's output (clips, 50 * window_seconds, width) for features on its device, without gradients."""
+    with torch.no_grad(), shortened(network, window_seconds):
+        hidden: torch.Tensor = network.model.encoder(features).last_hidden_state
+    return hidden
+
+
+def is_deterministic(config: Any) -> bool:
+    """Say whether a clip's encoder output is the same each time while training: no dropout, layer drop or masking."""
+    masked = config.apply_spec_augment and (config.mask_time_prob > 0 or config.mask_feature_prob > 0)
+    dropped = config.dropout or config.attention_dropout or config.activation_dropout or config.encoder_layerdrop
+    return not masked and not dropped
