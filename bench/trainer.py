@@ -30,8 +30,10 @@ from demo import folders
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.backend import BackendSettings
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import evaluations, wer
+from whisper_finetune_trainer.ipu.schedule import TrainingPlan, settings_of
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
@@ -94,7 +96,7 @@ def measure(config: TrainerConfig, model_folder: Path) -> dict[str, Any]:
     found = clip_loading.load_clips(config)
     loaded = model.load_model(config)
     clips = clip_fitting.fit_clips(found, loaded, config)
-    backend = TorchBackend(config, loaded, clips)
+    backend = TorchBackend(_settings(config), loaded, clips)
     schedule = config.schedule
     hardware, steps = f"{backend.ran_on.hardware}, {backend.ran_on.software}", f"{schedule.steps} steps"
     print(f"{hardware}; {steps} on {len(clips.train.listed)} clips")
@@ -123,6 +125,10 @@ class _Side:
         self._bar.update()
 
 
+def _settings(config: TrainerConfig) -> BackendSettings:
+    return settings_of(config, TrainingPlan(config.schedule, None), config.scratch_limit_bytes)
+
+
 def _error_rates(what: str, backend: TorchBackend, loaded: model.LoadedModel, clips: Clips) -> wer.Measurement:
     with tqdm(total=len(clips.evaluation), desc=f"word error rate, {what}", unit="clip") as bar:
         heard = backend.transcribe(clips.evaluation, lambda done: bar.update(done - bar.n) and None)
@@ -132,7 +138,7 @@ def _error_rates(what: str, backend: TorchBackend, loaded: model.LoadedModel, cl
 def _plain_error_rates(config: TrainerConfig, network: Any, loaded: model.LoadedModel, clips: Clips) -> wer.Measurement:
     network.generation_config = loaded.network.generation_config
     plain = replace(loaded, network=network)
-    return _error_rates("plain recipe", TorchBackend(config, plain, clips), plain, clips)
+    return _error_rates("plain recipe", TorchBackend(_settings(config), plain, clips), plain, clips)
 
 
 def _result(

@@ -16,6 +16,9 @@ import trainer_configs
 from tones import SAMPLE_RATE, TEXTS, tone
 from whisper_finetune_api import languages
 from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_trainer.backend import BackendSettings
+from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.ipu.schedule import TrainingPlan
 from whisper_finetune_trainer.model import model_folder
 
 #: The machine may be busy, and PyTorch's threads wait for each other; networks as small as these gain nothing by two.
@@ -137,3 +140,8 @@ def config(volume: Path, changes: dict[str, Any]) -> TrainerConfig:
     return trainer_configs.make_config(
         specs.with_changes(trainer_configs.make_spec(), changes), speech=volume, scratch=volume
     )
+
+
+def backend_settings(config: TrainerConfig) -> BackendSettings:
+    """Return what a backend for CPUs or GPUs reads of a run, whose schedule is the configuration's."""
+    return schedule.settings_of(config, TrainingPlan(config.schedule, None), config.scratch_limit_bytes)

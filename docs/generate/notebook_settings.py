@@ -272,7 +272,9 @@ def trainer_arguments() -> dict[str, Any]:
         progress_port=0,
         scratch_limit_bytes=0,
     )
-    return library_arguments.training_arguments(config, config.scratch_folder, library_arguments.LOADER_WORKERS)
+    return library_arguments.training_arguments(
+        config.spec.training, config.schedule, config.scratch_folder, library_arguments.LOADER_WORKERS
+    )
 
 
 def order() -> Iterator[Row]:

@@ -210,7 +210,9 @@ def test_the_defaults_for_whisper_small_are_the_notebooks(ipus: int, tmp_path: P
     assert plan is not None
     ours = IPUConfig.from_dict(library_arguments.ipu_config(plan, "/cache/whisper_finetuning"))
     assert ours.to_dict() == IPUConfig.from_dict(notebook_ipu_config(ipus // 4)).to_dict()
-    arguments = library_arguments.training_arguments(config, str(tmp_path), library_arguments.LOADER_WORKERS)
+    arguments = library_arguments.training_arguments(
+        config.spec.training, config.schedule, str(tmp_path), library_arguments.LOADER_WORKERS
+    )
     told = IPUSeq2SeqTrainingArguments(**arguments).to_dict()
     theirs = notebook_arguments(ipus // 4, str(tmp_path / "theirs")).to_dict()
     assert {name for name in theirs if told[name] != theirs[name]} <= OURS

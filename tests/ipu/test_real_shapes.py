@@ -16,8 +16,9 @@ from transformers.modeling_utils import no_init_weights
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
 from whisper_finetune_trainer.data.audio import features
-from whisper_finetune_trainer.ipu import assembly, train_data
+from whisper_finetune_trainer.ipu import assembly, schedule, train_data
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
+from whisper_finetune_trainer.ipu.schedule import TrainingPlan
 from whisper_finetune_trainer.model.model import LoadedModel
 
 SMALL = DIMENSIONS["openai/whisper-small"]
@@ -75,8 +76,9 @@ def test_whisper_small_compiles_at_every_partition_size(
     example = {"input_features": np.zeros((80, 3000), dtype=np.float16), "labels": [*PROMPT, 50257]}
     data = train_data.of_one_example(example, plan)
     compiled = Compiled(monkeypatch)
+    settings = schedule.settings_of(config, TrainingPlan(config.schedule, plan), 0)
     with data.order.after(0), pytest.raises(SystemExit) as ended, no_init_weights():
-        assembly.make_trainer(config, plan, small, ExecutableCache(None), data, compile_only=True)
+        assembly.make_trainer(settings, small, ExecutableCache(None), data, compile_only=True)
     assert ended.value.code == 0
     assert compiled.ipus == ipus
     assert layers_on(compiled.blocks) == {"Encoder": [5, 7, 0, 0], "Decoder": [0, 0, 5, 7]}

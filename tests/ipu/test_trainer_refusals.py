@@ -73,7 +73,7 @@ def test_less_accumulation_than_the_pipeline_has_stages(volume: IpuVolume) -> No
 
 def test_large_v3_is_refused(volume: IpuVolume) -> None:
     with pytest.raises(TrainerError, match="vocabulary of 51866 = 2 x 25933 cannot be serialized on IPUs"):
-        schedule.make_plan(volume.config(ipus=64), DIMENSIONS["openai/whisper-large-v3"])
+        schedule.plan_training(volume.config().spec, "ipu", 64, DIMENSIONS["openai/whisper-large-v3"])
 
 
 def test_an_english_only_model_is_trained_without_language_and_task(tmp_path: Path) -> None:

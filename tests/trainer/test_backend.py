@@ -65,7 +65,7 @@ class Run:
         self.config: TrainerConfig = config.model_copy(update=scratch)
         self.loaded = model.load_model(self.config)
         self.clips: Clips = clip_fitting.fit_clips(clip_loading.load_clips(self.config), self.loaded, self.config)
-        self.backend = TorchBackend(self.config, self.loaded, self.clips)
+        self.backend = TorchBackend(tiny_whisper.backend_settings(self.config), self.loaded, self.clips)
 
     def train(self, first_step: int = 0, last_step: int = STEPS) -> list[float]:
         losses = []
@@ -78,7 +78,11 @@ class Run:
     def divide(self, micro_batch_size: int) -> None:
         """Have another number of clips go through the network at once."""
         schedule = self.config.schedule.model_copy(update={"micro_batch_size": micro_batch_size})
-        self.backend = TorchBackend(self.config.model_copy(update={"schedule": schedule}), self.loaded, self.clips)
+        self.backend = TorchBackend(
+            tiny_whisper.backend_settings(self.config.model_copy(update={"schedule": schedule})),
+            self.loaded,
+            self.clips,
+        )
 
     def weights(self) -> Weights:
         return {name: weight.detach().clone() for name, weight in self.loaded.network.named_parameters()}
@@ -269,7 +273,7 @@ def test_an_english_only_model_is_trained_and_transcribes(tmp_path: Path, volume
     config = tiny_whisper.config(tmp_path, {"language": "en", "training.steps": 2, "dataset.maxDroppedFraction": "0.5"})
     loaded = model.load_model(config)
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
-    backend = TorchBackend(config, loaded, clips)
+    backend = TorchBackend(tiny_whisper.backend_settings(config), loaded, clips)
     assert [done.step for done in backend.steps(0)] == [1, 2]
     assert len(backend.transcribe(clips.evaluation, lambda _: None)) == len(clips.evaluation)
 
@@ -312,7 +316,7 @@ def test_a_missing_accelerator_is_said(volume: Path) -> None:
     run = Run(volume)
     config = run.config.model_copy(update={"accelerator": "cuda"})
     with pytest.raises(TrainerError, match="finds no CUDA device") as caught:
-        TorchBackend(config, run.loaded, run.clips)
+        TorchBackend(tiny_whisper.backend_settings(config), run.loaded, run.clips)
     assert caught.value.reason == "AcceleratorUnavailable"
 
 

@@ -40,7 +40,9 @@ def test_the_trainer_plans_its_own_micro_batches_whatever_it_is_told() -> None:
     told = told.model_copy(
         update={"schedule": told.schedule.model_copy(update={"micro_batch_size": 1, "gradient_accumulation_steps": 17})}
     )
-    planned = schedule.of_model(told, model_dimensions.DIMENSIONS["openai/whisper-base"]).schedule
+    planned = schedule.plan_training(
+        told.spec, told.accelerator, told.ipus, model_dimensions.DIMENSIONS["openai/whisper-base"]
+    ).schedule
     assert (planned.micro_batch_size, planned.gradient_accumulation_steps) == (6, 3)
     assert planned.steps == told.schedule.steps
 

@@ -10,7 +10,8 @@ import torch
 
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api import causes
-from whisper_finetune_api.run import Stage, TrainerConfig
+from whisper_finetune_api.run import Accelerator, Stage
+from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.entrypoints import attempt, ending
 from whisper_finetune_trainer.hardware_faults import CardMemory
@@ -28,19 +29,19 @@ OF_ITS_OWN = CardMemory("Tesla T4", 15 * GIBIBYTE, GIBIBYTE // 2, 14 * GIBIBYTE)
 SHARED = CardMemory("Tesla T4", 15 * GIBIBYTE, GIBIBYTE // 2, 5 * GIBIBYTE)
 
 
-def config_on(accelerator: str, **training: Any) -> TrainerConfig:
-    return make_config(make_spec(training=training)).model_copy(update={"accelerator": accelerator})
+def training_of(**training: Any) -> Training:
+    return make_config(make_spec(training=training)).spec.training
 
 
 def explained(
     error: Exception,
     stage: Stage = "Training",
-    accelerator: str = "cuda",
+    accelerator: Accelerator = "cuda",
     card: CardMemory | None = None,
     **training: Any,
 ) -> tuple[str, str]:
     """Return reason and message."""
-    found = hardware_faults.explain(error, stage, config_on(accelerator, **training), card)
+    found = hardware_faults.explain(error, stage, accelerator, training_of(**training), card)
     assert found is not None
     return found.reason, found.message
 
@@ -94,7 +95,7 @@ def test_the_advice_is_what_helps_in_that_stage(stage: Stage, training: dict[str
         ("ipu", "'popart_exception': Out of memory: Cannot fit all variable data onto one or more tiles"),
     ],
 )
-def test_every_wording_of_too_little_memory_is_known(accelerator: str, words: str) -> None:
+def test_every_wording_of_too_little_memory_is_known(accelerator: Accelerator, words: str) -> None:
     assert explained(RuntimeError(words), accelerator=accelerator)[0] == "OutOfMemory"
 
 
@@ -131,8 +132,8 @@ def test_a_card_that_cannot_be_used_is_said_with_what_to_look_at(words: str, adv
         (torch.cuda.OutOfMemoryError(CUDA_OUT_OF_MEMORY), "cpu"),
     ],
 )
-def test_what_is_no_fault_of_the_accelerator_stays_as_it_is(error: Exception, accelerator: str) -> None:
-    assert hardware_faults.explain(error, "Training", config_on(accelerator), None) is None
+def test_what_is_no_fault_of_the_accelerator_stays_as_it_is(error: Exception, accelerator: Accelerator) -> None:
+    assert hardware_faults.explain(error, "Training", accelerator, training_of(), None) is None
 
 
 @pytest.mark.parametrize(
@@ -176,8 +177,8 @@ def test_an_attempt_that_runs_out_of_memory_says_in_which_stage(
 
     monkeypatch.setattr("whisper_finetune_trainer.training.train.train", train)
     reporter = Reporter()
-    config = config_on("cuda").model_copy(
-        update={"volumes": {"speech": str(tmp_path)}, "scratch_folder": str(tmp_path)}
+    config = make_config(make_spec()).model_copy(
+        update={"accelerator": "cuda", "volumes": {"speech": str(tmp_path)}, "scratch_folder": str(tmp_path)}
     )
     ended = ending.ending_of_attempt(lambda: attempt.make_attempt(config, reporter, StopRequest()), reporter)
     assert (ended.exit_code, ended.result.reason) == (64, "OutOfMemory")
@@ -202,8 +203,8 @@ def test_a_card_is_asked_for_its_memory_only_where_that_ran_out(
 
     monkeypatch.setattr("whisper_finetune_trainer.training.train.train", train)
     monkeypatch.setattr("whisper_finetune_trainer.pytorch.device.card_memory", asked)
-    config = config_on("cuda").model_copy(
-        update={"volumes": {"speech": str(tmp_path)}, "scratch_folder": str(tmp_path)}
+    config = make_config(make_spec()).model_copy(
+        update={"accelerator": "cuda", "volumes": {"speech": str(tmp_path)}, "scratch_folder": str(tmp_path)}
     )
     with pytest.raises(type(error)) as caught:
         attempt.make_attempt(config, Reporter(), StopRequest())

@@ -38,7 +38,9 @@ def heard_by(volume: Path, **changes: Any) -> tuple[model.LoadedModel, Clips, li
     config = config.model_copy(update={"scratch_folder": str(volume)})
     loaded = model.load_model(config)
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
-    heard = TorchBackend(config, loaded, clips).transcribe(clips.evaluation, lambda _: None)
+    heard = TorchBackend(tiny_whisper.backend_settings(config), loaded, clips).transcribe(
+        clips.evaluation, lambda _: None
+    )
     return loaded, clips, heard
 
 

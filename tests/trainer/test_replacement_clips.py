@@ -49,7 +49,7 @@ class Run:
         self.loaded = model.load_model(config)
         found = clip_loading.load_clips(config)
         self.clips = found if train is None else replace(found, train=replace(found.train, listed=tuple(train)))
-        self.backend = TorchBackend(config, self.loaded, self.clips)
+        self.backend = TorchBackend(tiny_whisper.backend_settings(config), self.loaded, self.clips)
 
     def train(self, first_step: int = 0, last_step: int = STEPS) -> list[float]:
         losses = []

@@ -1,12 +1,37 @@
 """What a backend does: transcribe, take optimizer steps, give and take its state. One per kind of accelerator."""
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 import torch
 
+from whisper_finetune_api.planning.ipu_plan import IpuPlan
+from whisper_finetune_api.run import Accelerator, Schedule
+from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.model.generation import Transcript
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    """What a backend reads of a run: the sections of its configuration, and what follows from them."""
+
+    accelerator: Accelerator
+    training: Training
+    schedule: Schedule
+    #: The layout on IPUs; None on other accelerators.
+    ipu_plan: Optional[IpuPlan]
+    scratch_folder: str
+    #: What cached encoder outputs may take of the scratch folder.
+    encoder_outputs_bytes: int
+    #: How long IPUs that others hold are waited for.
+    ipu_wait_seconds: int
+
+    def layout(self) -> IpuPlan:
+        """Return the layout on IPUs; ValueError for another accelerator, which has none."""
+        if self.ipu_plan is None:
+            raise ValueError(f"accelerator {self.accelerator} has no layout on IPUs")
+        return self.ipu_plan
 
 
 @dataclass(frozen=True)

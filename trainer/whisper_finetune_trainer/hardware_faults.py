@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import List, Optional
 
 from whisper_finetune_api.planning import run_plan
-from whisper_finetune_api.run import Stage, TrainerConfig
+from whisper_finetune_api.run import Accelerator, Stage
+from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: PyTorch's and CUDA's words, and those of PopTorch's compiler.
@@ -66,21 +67,21 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def explain(
-    error: BaseException, stage: Stage, config: TrainerConfig, card: Optional[CardMemory]
+    error: BaseException, stage: Stage, accelerator: Accelerator, training: Training, card: Optional[CardMemory]
 ) -> Optional[TrainerError]:
     """Return in words what befell the accelerator in a stage, None where the error is none of the accelerator's.
 
     OutOfMemory is final: the same sizes would fail the same way, unless others share the card, as far as is known.
     """
-    if config.accelerator == "cpu" or isinstance(error, TrainerError):
+    if accelerator == "cpu" or isinstance(error, TrainerError):
         return None
     text = _line(error)
     if is_out_of_memory(error):
-        return _out_of_memory(text, stage, config, card)
+        return _out_of_memory(text, stage, accelerator, training, card)
     advice = next((advice for words, advice in _UNUSABLE if words in text), None)
     if advice is None:
         return None
-    begun = f"accelerator {config.accelerator}, while {_DOING[stage]}: {text[:400]}"
+    begun = f"accelerator {accelerator}, while {_DOING[stage]}: {text[:400]}"
     return TrainerError("AcceleratorUnavailable", f"{begun}; {advice}")
 
 
@@ -88,12 +89,14 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _out_of_memory(text: str, stage: Stage, config: TrainerConfig, card: Optional[CardMemory]) -> TrainerError:
-    begun = f"accelerator {config.accelerator}: out of memory while {_DOING[stage]}{_numbers(text, card)}"
+def _out_of_memory(
+    text: str, stage: Stage, accelerator: Accelerator, training: Training, card: Optional[CardMemory]
+) -> TrainerError:
+    begun = f"accelerator {accelerator}: out of memory while {_DOING[stage]}{_numbers(text, card)}"
     if card and card.is_shared:
         shared = f"{_gibibytes(card.foreign_bytes)} of it are held by other processes: give the run a card of its own"
         return TrainerError("AcceleratorUnavailable", f"{begun}; {shared}")
-    return TrainerError("OutOfMemory", f"{begun}; {', or '.join(_advice(stage, config))}")
+    return TrainerError("OutOfMemory", f"{begun}; {', or '.join(_advice(stage, accelerator, training))}")
 
 
 def _numbers(text: str, card: Optional[CardMemory]) -> str:
@@ -108,16 +111,15 @@ def _gibibytes(size: int) -> str:
     return f"{size / _GIBIBYTE:.1f} GiB"
 
 
-def _advice(stage: Stage, config: TrainerConfig) -> List[str]:
+def _advice(stage: Stage, accelerator: Accelerator, training: Training) -> List[str]:
     """Return what would need less memory, the least costly first."""
-    if config.accelerator == "ipu":
+    if accelerator == "ipu":
         return [
             "lower training.maxLabelTokens",
             "spread the layers over more IPUs by ipuConfig",
             "take a smaller model",
         ]
-    training = config.spec.training
-    at_once = run_plan.make_schedule(training, config.accelerator).micro_batch_size
+    at_once = run_plan.make_schedule(training, accelerator).micro_batch_size
     found = ["take a smaller model", "a runtime with a larger card"]
     if stage != "Training":
         return found

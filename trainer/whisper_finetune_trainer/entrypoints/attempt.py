@@ -42,7 +42,7 @@ def _make(
     finished = earlier_attempts.finished_result(folder)
     if finished is not None:
         logger.info("the model of this run is whole: reporting it")
-        return finished_run.report(config, folder, finished, reporter)
+        return finished_run.report(config.spec.output, folder, finished, reporter)
     folder.prepare()
     earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
     cpu_count.make_waiting_passive()
@@ -66,7 +66,8 @@ def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) 
     if config.accelerator == "cuda" and hardware_faults.is_out_of_memory(error):
         # PyTorch is loaded by now, and takes seconds where it is not.
         card = importlib.import_module("whisper_finetune_trainer.pytorch.device").card_memory()
-    explained = hardware_faults.explain(error, reporter.report().stage or "Preparing", config, card)
+    stage = reporter.report().stage or "Preparing"
+    explained = hardware_faults.explain(error, stage, config.accelerator, config.spec.training, card)
     if explained is not None:
         logger.error("%s of accelerator %s", explained.reason, config.accelerator, exc_info=error)
     return explained

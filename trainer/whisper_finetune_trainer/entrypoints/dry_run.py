@@ -45,11 +45,10 @@ def _run_plan(config: TrainerConfig, dimensions: Optional[Dimensions]) -> RunPla
 
 
 def _told_to_library(config: TrainerConfig, plan: RunPlan, ipu: IpuPlan) -> Dict[str, Any]:
-    planned = config.model_copy(update={"schedule": plan.schedule})
     return {
         "ipuConfig": library_arguments.ipu_config(ipu, executable_cache=None),
         "trainingArguments": library_arguments.training_arguments(
-            planned, config.scratch_folder, library_arguments.LOADER_WORKERS
+            config.spec.training, plan.schedule, config.scratch_folder, library_arguments.LOADER_WORKERS
         ),
     }
 

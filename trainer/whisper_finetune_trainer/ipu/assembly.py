@@ -9,7 +9,8 @@ from optimum.graphcore import IPUConfig, IPUSeq2SeqTrainingArguments
 
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1 import Training
+from whisper_finetune_trainer.backend import BackendSettings
 from whisper_finetune_trainer.data.audio import features
 from whisper_finetune_trainer.ipu import library_arguments, schedule
 from whisper_finetune_trainer.ipu.examples import Collator
@@ -24,8 +25,7 @@ _BYTES_OF_TYPE = {"float16": 2, "float32": 4}
 
 
 def make_trainer(
-    config: TrainerConfig,
-    plan: IpuPlan,
+    settings: BackendSettings,
     loaded: LoadedModel,
     cache: ExecutableCache,
     data: TrainData,
@@ -33,12 +33,15 @@ def make_trainer(
     compile_only: bool = False,
 ) -> IpuTrainer:
     """Return the trainer on what is to be trained on; with `compile_only` the library ends the process in here."""
+    plan = settings.layout()
     max_length = label_tokens(loaded)
-    workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(config))
-    arguments = library_arguments.training_arguments(config, config.scratch_folder, workers, compile_only=compile_only)
+    workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(settings.training))
+    arguments = library_arguments.training_arguments(
+        settings.training, settings.schedule, settings.scratch_folder, workers, compile_only=compile_only
+    )
     return IpuTrainer(
         data.order,
-        is_encoder_frozen=config.spec.training.trainable == "Decoder",
+        is_encoder_frozen=settings.training.trainable == "Decoder",
         model=with_generation_settings(loaded),
         ipu_config=IPUConfig.from_dict(library_arguments.ipu_config(plan, cache.folder)),
         args=IPUSeq2SeqTrainingArguments(**arguments),
@@ -48,9 +51,9 @@ def make_trainer(
     )
 
 
-def feature_type(config: TrainerConfig) -> str:
+def feature_type(training: Training) -> str:
     """Return the type of features, which is that of the weights: float16 unless precision is Float."""
-    return "float32" if config.spec.training.precision == "Float" else "float16"
+    return "float32" if training.precision == "Float" else "float16"
 
 
 def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:

@@ -15,9 +15,8 @@ import torch
 import transformers
 
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer.backend import AfterStep
+from whisper_finetune_trainer.backend import AfterStep, BackendSettings
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
@@ -44,7 +43,7 @@ class IpuBackend:
 
     def __init__(
         self,
-        config: TrainerConfig,
+        settings: BackendSettings,
         loaded: LoadedModel,
         clips: Clips,
         check_stop: Callable[[], None] = lambda: None,
@@ -55,7 +54,7 @@ class IpuBackend:
         `check_stop` raises where the training is to end, while a clip is waited for; `on_read` is called when more was
         read of a stream.
         """
-        plan = schedule.make_plan(config, loaded.dimensions)
+        plan = settings.layout()
         if clips.train.most_clips is not None:
             # Before anybody waits for IPUs.
             schedule.refuse_too_few(clips.train.most_clips, plan)
@@ -64,16 +63,16 @@ class IpuBackend:
         environment.require_active_partition()
         # Before anything is compiled, if only to see whether the IPUs are free.
         cache = executable_cache.prepare(os.environ)
-        environment.wait_for_ipus(poptorch, plan.ipus, config.ipu_wait_seconds)
-        self._config = config
+        environment.wait_for_ipus(poptorch, plan.ipus, settings.ipu_wait_seconds)
+        self._scratch_folder = settings.scratch_folder
         self._loaded = loaded
-        self._make_example = ExampleMaker(loaded, assembly.feature_type(config))
-        steps = config.schedule.steps
+        self._make_example = ExampleMaker(loaded, assembly.feature_type(settings.training))
+        steps = settings.schedule.steps
         data = train_data.of_clips(clips.train, plan, steps, self._make_example, check_stop, on_read)
-        self._trainer = assembly.make_trainer(config, plan, loaded, cache, data)
+        self._trainer = assembly.make_trainer(settings, loaded, cache, data)
         self._resume_folder: Optional[Path] = None
         self._ran_on = RanOn(
-            hardware=_hardware(plan, cache), software=_software(), precision=config.spec.training.precision or "Half"
+            hardware=_hardware(plan, cache), software=_software(), precision=settings.training.precision or "Half"
         )
 
     @property
@@ -122,7 +121,7 @@ class IpuBackend:
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Become what `state` returned; ConfigInvalid where it belongs to another network."""
-        folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._config.scratch_folder))
+        folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._scratch_folder))
         library_checkpoint.write(folder, self._trainer.model, tensors, values)
         self._trainer.load_weights(folder)
         library_checkpoint.resume_device(self._trainer, tensors, values)

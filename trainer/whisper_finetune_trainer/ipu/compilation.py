@@ -24,18 +24,19 @@ def fill_cache(config: TrainerConfig) -> str:
         fault = cache.fault or "$POPLAR_EXECUTABLE_CACHE_DIR is not set"
         raise TrainerError("ConfigInvalid", f"there is no executable cache to compile into: {fault}")
     loaded = model.load_model(config)
-    planned = schedule.of_model(config, loaded.dimensions)
-    plan = schedule.make_plan(planned, loaded.dimensions)
-    data = train_data.of_one_example(_example(loaded, assembly.feature_type(config)), plan)
+    planned = schedule.plan_training(config.spec, "ipu", config.ipus, loaded.dimensions)
+    settings = schedule.settings_of(config, planned, encoder_outputs_bytes=0)
+    example = _example(loaded, assembly.feature_type(settings.training))
+    data = train_data.of_one_example(example, settings.layout())
     try:
         with data.order.after(0):
-            assembly.make_trainer(planned, plan, loaded, cache, data, compile_only=True)
+            assembly.make_trainer(settings, loaded, cache, data, compile_only=True)
     except SystemExit as ended:
         # The library's way to say that it is done.
         if ended.code != 0:
             raise
     except Exception as error:
-        explained = hardware_faults.explain(error, "Training", planned, None)
+        explained = hardware_faults.explain(error, "Training", "ipu", config.spec.training, None)
         if explained is None:
             raise
         raise explained from error

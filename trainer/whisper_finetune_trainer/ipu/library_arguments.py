@@ -4,7 +4,8 @@ from typing import Any, Dict, Optional
 
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.run import Schedule
+from whisper_finetune_api.v1alpha1 import Training
 
 #: Fewer where the machine has fewer CPUs or little shared memory.
 LOADER_WORKERS = run_plan.LOADER_PROCESSES
@@ -17,14 +18,13 @@ def ipu_config(plan: IpuPlan, executable_cache: Optional[str]) -> Dict[str, Any]
 
 
 def training_arguments(
-    config: TrainerConfig, output_dir: str, loader_workers: int, *, compile_only: bool = False
+    training: Training, schedule: Schedule, output_dir: str, loader_workers: int, *, compile_only: bool = False
 ) -> Dict[str, Any]:
     """Return what IPUSeq2SeqTrainingArguments takes.
 
     The library neither saves nor evaluates by itself: its best model would be the last one, and its checkpoints are
     pickled.
     """
-    schedule = config.schedule
     return {
         "output_dir": output_dir,
         "do_train": True,
@@ -45,8 +45,8 @@ def training_arguments(
         "dataloader_drop_last": False,
         # The order of the clips begins at the step that is resumed at: nothing is read only to be skipped.
         "ignore_data_skip": True,
-        "seed": config.spec.training.seed,
-        "fp32": config.spec.training.precision == "Float",
+        "seed": training.seed,
+        "fp32": training.precision == "Float",
         "report_to": "none",
         "disable_tqdm": True,
         "compile_only": compile_only,

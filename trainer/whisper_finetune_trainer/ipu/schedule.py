@@ -1,33 +1,56 @@
-"""The IPU plan of a run whose model has been read, and the schedule that follows from it."""
+"""The plan of a run whose model has been read: its schedule, and the layout on IPUs that it follows from."""
+
+from dataclasses import dataclass
+from typing import Optional
 
 from whisper_finetune_api.planning import ipu_planning, run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.run import Accelerator, Schedule, TrainerConfig
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.backend import BackendSettings
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 
-def make_plan(config: TrainerConfig, dimensions: Dimensions) -> IpuPlan:
-    """Return the layout on the run's partition; ConfigInvalid says what cannot be, and what would do."""
-    spec = config.spec
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The schedule that a trainer runs; and the layout on IPUs, None on other accelerators."""
+
+    schedule: Schedule
+    ipu: Optional[IpuPlan]
+
+
+def plan_training(
+    spec: WhisperFineTuneSpec, accelerator: Accelerator, ipus: Optional[int], dimensions: Dimensions
+) -> TrainingPlan:
+    """Return the plan for the model's own dimensions; ConfigInvalid says what cannot be, and what would do.
+
+    Whoever made the configuration knew only the models of the table, and may be of another version. `ipus` are those
+    of the partition, as far as that is known.
+    """
+    layout = _lay_out(spec, ipus, dimensions) if accelerator == "ipu" else None
+    return TrainingPlan(run_plan.make_schedule(spec.training, accelerator, layout), layout)
+
+
+def _lay_out(spec: WhisperFineTuneSpec, ipus: Optional[int], dimensions: Dimensions) -> IpuPlan:
     try:
-        ipus = config.ipus or spec.ipus or ipu_planning.smallest_partition(dimensions, spec.ipu_config)
-        return ipu_planning.make_ipu_plan(spec.model, dimensions, ipus, spec.training, spec.ipu_config)
+        size = ipus or spec.ipus or ipu_planning.smallest_partition(dimensions, spec.ipu_config)
+        return ipu_planning.make_ipu_plan(spec.model, dimensions, size, spec.training, spec.ipu_config)
     except IpuPlanError as error:
         raise TrainerError("ConfigInvalid", str(error)) from None
 
 
-def of_model(config: TrainerConfig, dimensions: Dimensions) -> TrainerConfig:
-    """Return the configuration with the schedule that this trainer runs, for its model's own dimensions.
-
-    Whoever made the configuration knew only the models of the table, and may be of another version.
-    """
-    if config.accelerator != "ipu":
-        schedule = run_plan.make_schedule(config.spec.training, config.accelerator)
-        return config.model_copy(update={"schedule": schedule})
-    plan = make_plan(config, dimensions)
-    schedule = run_plan.make_schedule(config.spec.training, "ipu", plan)
-    return config.model_copy(update={"schedule": schedule, "ipus": plan.ipus})
+def settings_of(config: TrainerConfig, plan: TrainingPlan, encoder_outputs_bytes: int) -> BackendSettings:
+    """Return what a backend reads of a run."""
+    return BackendSettings(
+        accelerator=config.accelerator,
+        training=config.spec.training,
+        schedule=plan.schedule,
+        ipu_plan=plan.ipu,
+        scratch_folder=config.scratch_folder,
+        encoder_outputs_bytes=encoder_outputs_bytes,
+        ipu_wait_seconds=config.ipu_wait_seconds,
+    )
 
 
 def clips_per_step(plan: IpuPlan) -> int:

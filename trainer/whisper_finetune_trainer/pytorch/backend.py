@@ -10,9 +10,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from whisper_finetune_api.planning import run_plan
-from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer.backend import AfterStep, StepDone
+from whisper_finetune_trainer.backend import AfterStep, BackendSettings, StepDone
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.files import source_files
@@ -39,7 +38,7 @@ class TorchBackend:
 
     def __init__(
         self,
-        config: TrainerConfig,
+        settings: BackendSettings,
         loaded: LoadedModel,
         clips: Clips,
         check_stop: Callable[[], None] = lambda: None,
@@ -50,9 +49,9 @@ class TorchBackend:
         `check_stop` raises where the training is to end, while a clip is waited for; `on_read` is called when more was
         read of a stream.
         """
-        training = self._training = config.spec.training
-        self._device = device.prepare(config.accelerator, training.precision)
-        self._schedule = config.schedule
+        training = self._training = settings.training
+        self._device = device.prepare(settings.accelerator, training.precision)
+        self._schedule = settings.schedule
         self._loaded = loaded
         self._clips = clips
         self._check_stop = check_stop
@@ -64,7 +63,7 @@ class TorchBackend:
         # Fixed sinusoids; transformers means them to stay so too, but forgets it when it loads a model.
         self._network.model.encoder.embed_positions.requires_grad_(False)
         self._optimizer = optimization.Optimizer(self._network)
-        budget = ScratchBudget(config.scratch_folder, config.scratch_limit_bytes)
+        budget = ScratchBudget(settings.scratch_folder, settings.encoder_outputs_bytes)
         self._make_encoder_outputs()
         self._order = StepOrder(clips.train, training.batch_size, self._divide, check_stop, on_read)
         self._is_cached = is_frozen and self._use_cache(budget)

@@ -3,30 +3,29 @@
 import importlib
 from typing import Callable
 
-from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.backend import Backend
+from whisper_finetune_trainer.backend import Backend, BackendSettings
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.model.model import LoadedModel
 
 
 def open_backend(
-    config: TrainerConfig,
+    settings: BackendSettings,
     loaded: LoadedModel,
     clips: Clips,
     check_stop: Callable[[], None] = lambda: None,
     on_read: Callable[[], None] = lambda: None,
 ) -> Backend:
-    """Return the backend of the configuration's accelerator; AcceleratorUnavailable where the hardware is not there.
+    """Return the backend of an accelerator; AcceleratorUnavailable where the hardware is not there.
 
     `check_stop` raises where the training is to end, while a clip to train on is waited for; `on_read` is called when
     more was read of a stream.
     """
-    if config.accelerator == "ipu":
+    if settings.accelerator == "ipu":
         environment.require_poptorch()
         module = importlib.import_module("whisper_finetune_trainer.ipu.backend")
-        ipu_backend: Backend = module.IpuBackend(config, loaded, clips, check_stop, on_read)
+        ipu_backend: Backend = module.IpuBackend(settings, loaded, clips, check_stop, on_read)
         return ipu_backend
     module = importlib.import_module("whisper_finetune_trainer.pytorch.backend")
-    backend: Backend = module.TorchBackend(config, loaded, clips, check_stop, on_read)
+    backend: Backend = module.TorchBackend(settings, loaded, clips, check_stop, on_read)
     return backend

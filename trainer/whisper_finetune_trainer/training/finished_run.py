@@ -4,7 +4,8 @@ import contextlib
 import logging
 from typing import Any, Dict, Iterator, Optional
 
-from whisper_finetune_api.run import TrainerConfig, TrainerReport, TrainingResult
+from whisper_finetune_api.run import TrainerReport, TrainingResult
+from whisper_finetune_api.v1alpha1 import Output
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, LATEST_FILE, MODEL, RESUME, RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -14,13 +15,13 @@ _REFUSALS = frozenset(("OutputNotWritable", "AccessDenied"))
 logger = logging.getLogger(__name__)
 
 
-def report(config: TrainerConfig, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:
+def report(output: Output, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:
     """Remove what the run no longer needs, name it in latest.json, tell the reporter; return the result as it is.
 
     All that the run has written is whole then. An output that refuses latest.json is only warned of.
     """
     folder.wait_until_written()
-    folder.prune(CHECKPOINTS, config.spec.output.keep_checkpoints)
+    folder.prune(CHECKPOINTS, output.keep_checkpoints)
     folder.prune(RESUME, keep=0)
     folder.wait_until_written()
     latest = _latest(folder, result)

@@ -3,9 +3,10 @@
 import functools
 import logging
 from pathlib import Path
-from typing import Callable, List, Sequence
+from typing import Callable, List, NamedTuple, Sequence
 
-from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_api.run import Schedule, TrainerConfig, TrainingResult
+from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
@@ -44,17 +45,7 @@ def train(
     """
     steps = StepRecord()
     with stop.interruptible():
-        config = hub_commits.pin(config, folder)
-        loaded = model.load_model(config)
-        # After the model, whose size decides what its output leaves to the sounds, and whose download is gone by now.
-        shares = _scratch_shares(config, folder, loaded)
-        clips = _load_clips(config, shares.sounds_bytes, loaded, limits)
-        unused_bytes = shares.sounds_bytes - clips.scratch_bytes
-        config = _with_scratch(config, shares.encoder_outputs_bytes + unused_bytes)
-        config = schedule.of_model(config, loaded.dimensions)
-        backend = backends.open_backend(
-            config, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary())
-        )
+        config, loaded, clips, backend = _open_training(config, folder, reporter, stop, limits)
     reporter.tell(
         data=clips.summary(), metric=wer.metric(loaded.text_language_code, loaded.spellings), ran_on=backend.ran_on
     )
@@ -62,27 +53,53 @@ def train(
     measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.measurement.to_report())
-
-    keep, card_of = config.spec.output.keep_checkpoints, _card_writer(config, reporter)
-    saved = Checkpoints(keep, card_of, folder, backend, loaded, reporter, clips.train.digest, steps)
+    output, card_of = config.spec.output, _card_writer(config, reporter)
+    saved = Checkpoints(output.keep_checkpoints, card_of, folder, backend, loaded, reporter, clips.train.digest, steps)
     first_step = saved.resume()
     reporter.resume_at(first_step, config.schedule.steps)
-    history = TrainingLoop(config, backend, measured, saved, reporter, stop).run(first_step)
+    loop = TrainingLoop(config.schedule, config.spec.training, backend, measured, saved, reporter, stop)
+    history = loop.run(first_step)
     folder.wait_until_written()
 
-    final = _final(config, history, saved)
-    figures = outcome.compare(baseline, final, clips, loaded)
+    final = _final(config.schedule, history, saved)
     outcome.write_texts(folder, clips, baseline, final)
-    result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, config.spec.output.keep_checkpoints)
-    if config.spec.output.takes_report:
-        result = report_files.write_report(
-            folder, _finished(config, result, clips, loaded, (baseline, *history), final, steps)
-        )
+    figures = outcome.compare(baseline, final, clips, loaded)
+    result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
+    if output.takes_report:
+        finished = _finished(config, result, clips, loaded, (baseline, *history), final, steps)
+        result = report_files.write_report(folder, finished)
     backend.gather_weights()
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
-    if config.spec.output.float16_copy:
+    if output.float16_copy:
         fill = _with_float16_copy(fill)
-    return finished_run.report(config, folder, outcome.publish(folder, result, final.step, fill), reporter)
+    return finished_run.report(output, folder, outcome.publish(folder, result, final.step, fill), reporter)
+
+
+class _Opened(NamedTuple):
+    """What a training is made of, and the configuration that it really has: commits and schedule are its own."""
+
+    config: TrainerConfig
+    loaded: LoadedModel
+    clips: Clips
+    backend: Backend
+
+
+def _open_training(
+    given: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
+) -> _Opened:
+    pinned = hub_commits.pin(given, folder)
+    loaded = model.load_model(pinned)
+    # After the model, whose size decides what its output leaves to the sounds, and whose download is gone by now.
+    shares = _scratch_shares(pinned, folder, loaded)
+    clips = _load_clips(pinned, shares.sounds_bytes, loaded, limits)
+    unused_bytes = shares.sounds_bytes - clips.scratch_bytes
+    plan = schedule.plan_training(given.spec, given.accelerator, given.ipus, loaded.dimensions)
+    settings = schedule.settings_of(given, plan, shares.encoder_outputs_bytes + unused_bytes)
+    backend = backends.open_backend(
+        settings, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary())
+    )
+    ipus = plan.ipu.ipus if plan.ipu else given.ipus
+    return _Opened(pinned.model_copy(update={"schedule": plan.schedule, "ipus": ipus}), loaded, clips, backend)
 
 
 def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel, limits: StreamLimits) -> Clips:
@@ -112,13 +129,9 @@ def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedMode
     return folder.divide_scratch(state_bytes, resumed_bytes, config.scratch_limit_bytes)
 
 
-def _with_scratch(config: TrainerConfig, limit_bytes: int) -> TrainerConfig:
-    return config.model_copy(update={"scratch_limit_bytes": limit_bytes})
-
-
-def _final(config: TrainerConfig, history: List[Evaluation], saved: Checkpoints) -> Evaluation:
+def _final(schedule: Schedule, history: List[Evaluation], saved: Checkpoints) -> Evaluation:
     """Return the evaluation whose model becomes the final one: the best of those that were kept, else the last."""
-    if config.schedule.eval_every_steps is None:
+    if schedule.eval_every_steps is None:
         return history[-1]
     kept = [evaluation for evaluation in history if saved.model_of(evaluation.step)]
     while kept:

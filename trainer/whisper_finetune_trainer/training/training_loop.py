@@ -2,7 +2,8 @@
 
 from typing import List
 
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.run import Schedule
+from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_trainer.backend import Backend, StepDone
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
@@ -16,7 +17,8 @@ class TrainingLoop:
 
     def __init__(
         self,
-        config: TrainerConfig,
+        schedule: Schedule,
+        training: Training,
         backend: Backend,
         evaluations: Evaluations,
         checkpoints: Checkpoints,
@@ -24,8 +26,8 @@ class TrainingLoop:
         stop: StopRequest,
     ) -> None:
         """All parts belong to the same attempt."""
-        self._schedule = config.schedule
-        self._training = config.spec.training
+        self._schedule = schedule
+        self._training = training
         self._backend = backend
         self._evaluations = evaluations
         self._checkpoints = checkpoints
