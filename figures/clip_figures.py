@@ -28,4 +28,4 @@ def modules_of_one_clip() -> frozenset[str]:
 
 def _take_one_step(config: TrainerConfig, loaded: LoadedModel) -> None:
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
-    next(iter(TorchBackend(config, loaded, clips).steps(0)))
+    next(iter(TorchBackend(tiny_whisper.backend_settings(config), loaded, clips).steps(0)))
