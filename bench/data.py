@@ -130,7 +130,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     load_s = time.monotonic() - started
     size = StepSize(config.spec.training.batch_size, config.schedule.micro_batch_size)
     order: StepOrder[Any] = StepOrder(
-        found.train, size.batch_size, lambda block: batches.divide_block(block, lambda _: 5, size)
+        found.train, size.batch_size, lambda block: batches.divide_into_batches(block, lambda _: 5, size)
     )
     started, read = time.monotonic(), 0
     with order.after(0) as following:

@@ -33,7 +33,7 @@ from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.backend import BackendSettings
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import evaluations, wer
-from whisper_finetune_trainer.ipu.schedule import TrainingPlan, settings_of
+from whisper_finetune_trainer.ipu.schedule import TrainingPlan, backend_settings
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
@@ -126,13 +126,13 @@ class _Side:
 
 
 def _settings(config: TrainerConfig) -> BackendSettings:
-    return settings_of(config, TrainingPlan(config.schedule, None), config.scratch_limit_bytes)
+    return backend_settings(config, TrainingPlan(config.schedule, None), config.scratch_limit_bytes)
 
 
 def _error_rates(what: str, backend: TorchBackend, loaded: model.LoadedModel, clips: Clips) -> wer.Measurement:
     with tqdm(total=len(clips.evaluation), desc=f"word error rate, {what}", unit="clip") as bar:
         heard = backend.transcribe(clips.evaluation, lambda done: bar.update(done - bar.n) and None)
-    return evaluations.measure(clips.evaluation, heard, loaded)
+    return evaluations.measure_clips(clips.evaluation, heard, loaded)
 
 
 def _plain_error_rates(config: TrainerConfig, network: Any, loaded: model.LoadedModel, clips: Clips) -> wer.Measurement:

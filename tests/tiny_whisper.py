@@ -144,4 +144,4 @@ def config(volume: Path, changes: dict[str, Any]) -> TrainerConfig:
 
 def backend_settings(config: TrainerConfig) -> BackendSettings:
     """Return what a backend for CPUs or GPUs reads of a run, whose schedule is the configuration's."""
-    return schedule.settings_of(config, TrainingPlan(config.schedule, None), config.scratch_limit_bytes)
+    return schedule.backend_settings(config, TrainingPlan(config.schedule, None), config.scratch_limit_bytes)

@@ -29,7 +29,7 @@ def _heard(loaded: LoadedModel) -> list[Transcript]:
     sizes = loaded.network.config
     hidden = torch.zeros(1, sizes.max_source_positions, sizes.d_model)
     clip = Clip("silence", WholeFile("silence.wav"), "", 0.1)
-    device = device_choice.prepare("cpu", "Float")
+    device = device_choice.prepare_device("cpu", "Float")
     return transcription.transcribe(loaded, device, [clip], lambda _: hidden, lambda _: None)
 
 

@@ -54,5 +54,5 @@ class Run:
         self.clips = clip_fitting.fit_clips(found, self.loaded, config)
         plan = schedule.plan_training(config.spec, "ipu", config.ipus, self.loaded.dimensions)
         self.config = config.model_copy(update={"schedule": plan.schedule})
-        settings = schedule.settings_of(config, plan, config.scratch_limit_bytes)
+        settings = schedule.backend_settings(config, plan, config.scratch_limit_bytes)
         self.backend: Any = backends.open_backend(settings, self.loaded, self.clips)

@@ -76,7 +76,7 @@ def test_whisper_small_compiles_at_every_partition_size(
     example = {"input_features": np.zeros((80, 3000), dtype=np.float16), "labels": [*PROMPT, 50257]}
     data = train_data.of_one_example(example, plan)
     compiled = Compiled(monkeypatch)
-    settings = schedule.settings_of(config, TrainingPlan(config.schedule, plan), 0)
+    settings = schedule.backend_settings(config, TrainingPlan(config.schedule, plan), 0)
     with data.order.after(0), pytest.raises(SystemExit) as ended, no_init_weights():
         assembly.make_trainer(settings, small, ExecutableCache(None), data, compile_only=True)
     assert ended.value.code == 0

@@ -86,7 +86,9 @@ def _hear(text: str, rate: float, generator: random.Random) -> str:
 
 def _evaluation(step: int, references: list[str], hypotheses: list[str]) -> Evaluation:
     heard = tuple(Transcript(text, is_cut=False) for text in hypotheses)
-    return Evaluation(step, heard, wer.measure(references, hypotheses, "it", {}, loops.find(references, heard)))
+    return Evaluation(
+        step, heard, wer.measure_texts(references, hypotheses, "it", {}, loops.find_loops(references, heard))
+    )
 
 
 def _finished(

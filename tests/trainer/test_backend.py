@@ -215,7 +215,7 @@ def test_the_encoder_runs_once_a_clip_where_its_outputs_are_cached(volume: Path)
 def test_a_clip_is_encoded_with_its_group_whoever_asks_for_it(volume: Path) -> None:
     run = Run(volume)
     group = run.clips.train.listed[:3]
-    outputs = EncoderOutputs(run.loaded.network, device.prepare("cpu", "Float"), 80, lambda _: 12)
+    outputs = EncoderOutputs(run.loaded.network, device.prepare_device("cpu", "Float"), 80, lambda _: 12)
     outputs.use_cache("clips", [group], ScratchBudget("/tmp", 10**8))
     heard: list[int] = []
     run.loaded.network.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: heard.append(len(inputs[0])))
@@ -330,7 +330,9 @@ class PlainTrainer(Seq2SeqTrainer):  # type: ignore[misc]  # transformers has no
 def plain_examples(run: Run) -> Iterator[dict[str, torch.Tensor]]:
     extractor = WhisperFeatureExtractor(chunk_length=WINDOW_OF_EQUALITY)
     order: StepOrder[TrainStep] = StepOrder(
-        run.clips.train, 4, lambda block: batches.divide_block(block, lambda _: WINDOW_OF_EQUALITY, StepSize(4, 4))
+        run.clips.train,
+        4,
+        lambda block: batches.divide_into_batches(block, lambda _: WINDOW_OF_EQUALITY, StepSize(4, 4)),
     )
     with order.after(0) as steps:
         for clip in (clip for step, _ in islice(steps, STEPS) for batch in step for clip in batch.clips):

@@ -109,8 +109,8 @@ def test_the_result_in_a_sentence(
     baseline, final = made(tmp_path, 0, *before), made(tmp_path, 4, *after)
     loaded: Any = type("Loaded", (), {"text_language_code": "it", "spellings": {}})
     clips = Clips(ListedClips(CLIPS, 0, "0.1"), CLIPS, {}, (), "Given")
-    result = outcome.compare(baseline, final, clips, loaded)
-    assert outcome.describe(baseline, result, WER).startswith(sentence)
+    result = outcome.compare_with_baseline(baseline, final, clips, loaded)
+    assert outcome.describe_result(baseline, result, WER).startswith(sentence)
 
 
 def test_texts_are_written_with_their_loops(tmp_path: Path) -> None:

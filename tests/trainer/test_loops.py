@@ -70,12 +70,12 @@ def test_a_text_ends_with_its_clip(generated: list[int], text: str, is_cut: bool
     ],
 )
 def test_loops(reference: str, heard: Transcript, is_loop: bool) -> None:  # noqa: FBT001 (a table's column)
-    assert loops.find([reference], [heard]) == ((0,) if is_loop else ())
+    assert loops.find_loops([reference], [heard]) == ((0,) if is_loop else ())
 
 
 def test_of_a_loop_nothing_counts_as_heard() -> None:
     references = ["cinque", "uno due tre"]
-    measured = wer.measure(references, ["cinque " * 60, "uno due sei"], "it", {}, loops=(0,))
+    measured = wer.measure_texts(references, ["cinque " * 60, "uno due sei"], "it", {}, loops=(0,))
     assert measured.scored == intervals.ClipErrors((1, 1), (1, 3))
     assert measured.written == intervals.ClipErrors((1, 1), (1, 3))
     assert measured.to_report() == WordErrorRate(
@@ -84,7 +84,7 @@ def test_of_a_loop_nothing_counts_as_heard() -> None:
 
 
 def test_without_a_loop_the_report_does_not_speak_of_them() -> None:
-    measured = wer.measure(["cinque"], ["cinque"], "it", {})
+    measured = wer.measure_texts(["cinque"], ["cinque"], "it", {})
     assert measured.to_report() == WordErrorRate(score="0.00", wer="0.00", normalized_wer="0.00")
     assert wer.without_loops(measured, measured) is None
 
@@ -92,9 +92,9 @@ def test_without_a_loop_the_report_does_not_speak_of_them() -> None:
 def test_one_loop_decides_no_interval() -> None:
     references = ["cinque", *["uno due"] * 30]
     heard = [*["uno due"] * 20, *["uno x"] * 10]
-    calm = wer.measure(references, ["sei", *heard], "it", {})
-    loop = wer.measure(references, ["cinque " * 400, *heard], "it", {}, loops=(0,))
-    after = wer.measure(references, ["cinque", *heard], "it", {})
+    calm = wer.measure_texts(references, ["sei", *heard], "it", {})
+    loop = wer.measure_texts(references, ["cinque " * 400, *heard], "it", {}, loops=(0,))
+    after = wer.measure_texts(references, ["cinque", *heard], "it", {})
     assert loop.score == calm.score
     assert intervals.of_difference(loop.scored, after.scored) == intervals.of_difference(calm.scored, after.scored)
     assert wer.without_loops(loop, after) == ClipSubset(

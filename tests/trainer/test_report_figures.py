@@ -46,10 +46,10 @@ def test_the_interval_of_a_rate_holds_it_and_is_the_same_each_time() -> None:
 
 
 def test_the_interval_of_some_clips_is_theirs() -> None:
-    measured = wer.measure(["uno due"] * 4, ["uno due", "uno due", "x y", "x y"], "it", {}).scored
+    measured = wer.measure_texts(["uno due"] * 4, ["uno due", "uno due", "x y", "x y"], "it", {}).scored
     assert intervals.of_rate(measured, [0, 1]) == Rate(0.0, Interval(0.0, 0.0))
     assert intervals.of_rate(measured, [2, 3]) == Rate(100.0, Interval(100.0, 100.0))
-    assert intervals.of_rate(wer.measure(["..."], ["x"], "it", {}).scored) is None
+    assert intervals.of_rate(wer.measure_texts(["..."], ["x"], "it", {}).scored) is None
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_where_nothing_changed_the_verdict_says_so() -> None:
 def test_groups_by_length_hold_each_clip_once_and_know_their_rates() -> None:
     texts = ["uno due"] * 10 + [""]
     clips = [Clip(str(place), WholeFile(""), text, float(10 - place)) for place, text in enumerate(texts)]
-    before = wer.measure(texts, ["x y"] * 5 + ["uno due"] * 5 + [""], "it", {})
-    after = wer.measure(texts, ["uno due"] * 10 + [""], "it", {})
+    before = wer.measure_texts(texts, ["x y"] * 5 + ["uno due"] * 5 + [""], "it", {})
+    after = wer.measure_texts(texts, ["uno due"] * 10 + [""], "it", {})
     short, long = clip_lengths.by_length(clips, before, after)
     assert (short.shortest, short.longest, short.clips, short.words) == (1.0, 5.0, 5, 10)
     assert (long.shortest, long.longest, long.clips, long.words) == (6.0, 10.0, 5, 10)
@@ -94,7 +94,7 @@ def test_groups_by_length_hold_each_clip_once_and_know_their_rates() -> None:
 
 def test_without_words_there_is_nothing_to_compare() -> None:
     finished = finished_trainings.make()
-    empty = wer.measure(["..."] * 48, ["x"] * 48, "it", {})
+    empty = wer.measure_texts(["..."] * 48, ["x"] * 48, "it", {})
     evaluation = dataclasses.replace(finished.baseline, measurement=empty)
     data = report_data.gather_report(dataclasses.replace(finished, baseline=evaluation, final=evaluation))
     assert (data.headline, data.intervals, data.lengths, data.changes.total) == (None, None, (), 0)
@@ -200,8 +200,8 @@ def test_figures_of_letters_are_called_so() -> None:
 def test_the_report_and_the_status_say_the_same_of_the_clips_that_never_loop() -> None:
     # Clips without a word are in no figure, and must not make one surer.
     references = [*map(str, range(12)), *["..."] * 12]
-    before = wer.measure(references, [""] * 24, "it", {}, loops=(5,))
-    after = wer.measure(references, [*map(str, range(8)), *[""] * 16], "it", {})
+    before = wer.measure_texts(references, [""] * 24, "it", {}, loops=(5,))
+    after = wer.measure_texts(references, [*map(str, range(8)), *[""] * 16], "it", {})
     figures, rest = report_figures.make_headline(before, after), wer.without_loops(before, after)
     assert figures is not None
     assert figures.without_loops is not None

@@ -47,7 +47,7 @@ def test_the_counts_are_those_of_jiwer_and_of_the_word_error_rate() -> None:
         output.deletions,
         output.insertions,
     )
-    measured = wer.measure(references, hypotheses, "it", {})
+    measured = wer.measure_texts(references, hypotheses, "it", {})
     assert tuple(word_alignment.errors(alignment) for alignment in alignments) == measured.scored.errors
 
 
@@ -63,7 +63,7 @@ def test_a_clip_without_words_is_in_no_count() -> None:
     assert word_alignment.align([""], [""]) == [()]
     before = word_alignment.align(["", "uno"], ["due tre", "due"])
     after = word_alignment.align(["", "uno"], ["", "uno"])
-    changes = clip_changes.compare(clips(2), before, after)
+    changes = clip_changes.compare_clips(clips(2), before, after)
     assert (changes.total, changes.better) == (1, 1)
 
 
@@ -71,7 +71,7 @@ def test_the_clips_that_changed_most_come_first() -> None:
     references = ["a b c", "a b c", "a b c", "a b c", "a b c", "a b c"]
     before = word_alignment.align(references, ["x x x", "x x c", "a b c", "a b c", "a b c", "x b c"])
     after = word_alignment.align(references, ["a b c", "a b c", "a b x", "x x x", "a b c", "a x c"])
-    changes = clip_changes.compare(clips(6), before, after, shown=1)
+    changes = clip_changes.compare_clips(clips(6), before, after, shown=1)
     assert [change.clip.identifier for change in changes.gained] == ["0.wav"]
     assert [change.clip.identifier for change in changes.lost] == ["3.wav"]
     assert (changes.gained[0].errors_before, changes.gained[0].errors_after, changes.gained[0].gain) == (3, 0, 3)
@@ -82,7 +82,7 @@ def test_clips_are_shown_in_turn_so_that_both_kinds_get_their_sound() -> None:
     references = ["a b", "a b", "a b"]
     before = word_alignment.align(references, ["x x", "x b", "a b"])
     after = word_alignment.align(references, ["a b", "a b", "x b"])
-    shown = clip_changes.compare(clips(3), before, after).shown_in_turn()
+    shown = clip_changes.compare_clips(clips(3), before, after).shown_in_turn()
     assert [change.clip.identifier for change in shown] == ["0.wav", "2.wav", "1.wav"]
 
 

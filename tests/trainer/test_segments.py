@@ -352,7 +352,7 @@ def test_sounds_in_parquet_files_are_whole_wherever_they_were_cut_from(tmp_path:
 def test_corrected_segments_are_another_data_set_and_other_clips_what_they_were(tmp_path: Path) -> None:
     write_kaldi(tmp_path / "clips", [])
     found = load(tmp_path)
-    before = clips.digest_of(found.train.listed)
+    before = clips.digest_of_clips(found.train.listed)
     listed = tmp_path / "clips/segments"
     line = f"{found.train.listed[0].identifier} rec "
     start = 5 * int(found.train.listed[0].identifier[1:])
@@ -361,7 +361,7 @@ def test_corrected_segments_are_another_data_set_and_other_clips_what_they_were(
         listed.write_text("\n".join(lines), encoding="utf-8")
         after = load(tmp_path).train.listed
         assert [clip.identifier for clip in after] == [clip.identifier for clip in found.train.listed]
-        assert clips.digest_of(after) != before
+        assert clips.digest_of_clips(after) != before
     # Runs under way go on: this is sha256 of the JSON of names and texts.
     whole = Clip("a.wav", WholeFile("/data/a.wav"), "è così", 1.0)
-    assert clips.digest_of((whole,)) == "2e97cd338e7f3d3d4b547813918fd459314da49d6293eb5ff30edc8598262cd8"
+    assert clips.digest_of_clips((whole,)) == "2e97cd338e7f3d3d4b547813918fd459314da49d6293eb5ff30edc8598262cd8"

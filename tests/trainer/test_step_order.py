@@ -32,13 +32,13 @@ LISTED = ListedClips(
 
 def by_micro_batches(block: Block) -> list[list[list[str]]]:
     """Return the names of a block's clips as steps of PyTorch have them: four clips, two of them at once."""
-    steps = batches.divide_block(block, lambda clip: 5 if clip.seconds < 5 else 10, StepSize(4, 2))
+    steps = batches.divide_into_batches(block, lambda clip: 5 if clip.seconds < 5 else 10, StepSize(4, 2))
     return [[[clip.identifier for clip in batch.clips] for batch in step] for step in steps]
 
 
 def by_samples(block: Block) -> list[list[str]]:
     """Return the names of a block's clips as steps of IPUs have them."""
-    return [[clip.identifier for clip in step] for step in clip_sampler.divide_block(block, 4)]
+    return [[clip.identifier for clip in step] for step in clip_sampler.divide_into_samples(block, 4)]
 
 
 def first_steps(clips: TrainClips, divide: Any, count: int, after: int = 0) -> list[Any]:

@@ -9,7 +9,7 @@ from whisper_finetune_trainer.evaluation import intervals, wer
 
 
 def measure(references: list[str], hypotheses: list[str], language: str = "it") -> wer.Measurement:
-    return wer.measure(references, hypotheses, language, {})
+    return wer.measure_texts(references, hypotheses, language, {})
 
 
 def test_words_of_all_clips_count_alike() -> None:

@@ -45,7 +45,7 @@ def finished_result(folder: RunFolder) -> Optional[TrainingResult]:
 
 def tell_earlier_progress(folder: RunFolder, total_steps: int, reporter: Reporter) -> None:
     """Tell the reporter: an ending before this attempt adds anything carries it too."""
-    baseline = evaluation_record.read(folder, evaluation_record.BASELINE_STEP)
+    baseline = evaluation_record.read_evaluation(folder, evaluation_record.BASELINE_STEP)
     known = reported_checkpoints(folder, (CHECKPOINTS, RESUME))
     reporter.tell(baseline=baseline.figures if baseline else None, checkpoints=known)
     reporter.resume_at(known[-1].step if known else 0, total_steps)

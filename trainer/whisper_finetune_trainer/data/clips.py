@@ -110,7 +110,7 @@ def not_empty(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:
     return tuple(found)
 
 
-def digest_of(found: Sequence[Clip]) -> str:
+def digest_of_clips(found: Sequence[Clip]) -> str:
     """Return the sha256 of the clips' names and texts, and where those that are parts begin and end, in their order."""
     rendered = json.dumps([[clip.identifier, clip.text, *_boundaries(clip)] for clip in found], ensure_ascii=False)
     return hashlib.sha256(rendered.encode()).hexdigest()

@@ -98,7 +98,7 @@ class ListedClips:
     @property
     def digest(self) -> str:
         """Return the sha256 of the clips' names and texts, in their order."""
-        return clips.digest_of(self.listed)
+        return clips.digest_of_clips(self.listed)
 
     @property
     def most_clips(self) -> int:

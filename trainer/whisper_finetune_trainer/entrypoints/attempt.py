@@ -42,7 +42,7 @@ def _make(
     finished = earlier_attempts.finished_result(folder)
     if finished is not None:
         logger.info("the model of this run is whole: reporting it")
-        return finished_run.report(config.spec.output, folder, finished, reporter)
+        return finished_run.report_finished(config.spec.output, folder, finished, reporter)
     folder.prepare()
     earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
     cpu_count.make_waiting_passive()

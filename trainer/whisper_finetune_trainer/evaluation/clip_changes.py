@@ -55,7 +55,7 @@ class ClipChanges:
         return tuple(change for change in chain.from_iterable(pairs) if change is not None)
 
 
-def compare(
+def compare_clips(
     clips: Sequence[Clip], before: Sequence[Alignment], after: Sequence[Alignment], shown: int = 8
 ) -> ClipChanges:
     """Return the changes of all clips; of those that gained and that lost, the `shown` ones that did most."""

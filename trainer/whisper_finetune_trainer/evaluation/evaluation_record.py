@@ -25,13 +25,13 @@ class EvaluationRecord(Record):
     cut: Tuple[int, ...] = Field((), description="Places of those that went on for longer than their clip can hold.")
 
 
-def read(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:
+def read_evaluation(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:
     """Return the record of a step that this run has written, else None."""
     found = record.read_record(EvaluationRecord, folder.read_json(_file_of(step)))
     return found if found and (found.step, found.uid) == (step, folder.uid) else None
 
 
-def write(folder: RunFolder, evaluation: EvaluationRecord) -> None:
+def write_evaluation(folder: RunFolder, evaluation: EvaluationRecord) -> None:
     """Keep a record, whole or not at all."""
     folder.write_json(_file_of(evaluation.step), evaluation.to_json_object())
 

@@ -53,11 +53,11 @@ class Evaluations:
         self._reporter = reporter
         self._stop = stop
         self._metric = wer.metric(loaded.text_language_code, loaded.spellings)
-        self._clips_digest = data_clips.digest_of(clips)
+        self._clips_digest = data_clips.digest_of_clips(clips)
 
     def stored(self, step: int) -> Optional[Evaluation]:
         """Return the evaluation of a step that this run has made of these clips, else None."""
-        record = evaluation_record.read(self._folder, step)
+        record = evaluation_record.read_evaluation(self._folder, step)
         if record is None or record.clips != self._clips_digest:
             return None
         heard = (Transcript(text, place in record.cut) for place, text in enumerate(record.hypotheses))
@@ -94,7 +94,7 @@ class Evaluations:
             hypotheses=evaluation.hypotheses,
             cut=tuple(place for place, transcript in enumerate(evaluation.heard) if transcript.is_cut),
         )
-        evaluation_record.write(self._folder, record)
+        evaluation_record.write_evaluation(self._folder, record)
 
     def baseline(self) -> Evaluation:
         """Return the evaluation of the untrained model, made in the run's first attempt only."""
@@ -106,7 +106,7 @@ class Evaluations:
         return made
 
     def _measured(self, step: int, heard: Tuple[Transcript, ...]) -> Evaluation:
-        return Evaluation(step, heard, measure(self._clips, heard, self._loaded))
+        return Evaluation(step, heard, measure_clips(self._clips, heard, self._loaded))
 
     def _warn_of_loops(self, evaluation: Evaluation) -> None:
         looped = evaluation.measurement.loops
@@ -123,8 +123,8 @@ class Evaluations:
             )
 
 
-def measure(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: LoadedModel) -> wer.Measurement:
+def measure_clips(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: LoadedModel) -> wer.Measurement:
     """Return the error rates of what was heard of each clip."""
     references, hypotheses = [clip.text for clip in clips], [transcript.text for transcript in heard]
-    looped = loops.find(references, heard)
-    return wer.measure(references, hypotheses, loaded.text_language_code, loaded.spellings, looped)
+    looped = loops.find_loops(references, heard)
+    return wer.measure_texts(references, hypotheses, loaded.text_language_code, loaded.spellings, looped)

@@ -16,7 +16,7 @@ _REPEATS = 5
 _REPEATED_LETTERS = 20
 
 
-def find(references: Sequence[str], heard: Sequence[Transcript]) -> Tuple[int, ...]:
+def find_loops(references: Sequence[str], heard: Sequence[Transcript]) -> Tuple[int, ...]:
     """Return the places of clips whose text is a loop: it was cut, or repeats its end where the reference does not."""
     return tuple(
         place

@@ -71,7 +71,7 @@ def metric(language_code: str, spellings: Mapping[str, str]) -> Metric:
     return Metric.model_validate({"name": name, "normalizer": normalizer_for(language_code, spellings).name})
 
 
-def measure(
+def measure_texts(
     references: Sequence[str],
     hypotheses: Sequence[str],
     language_code: str,

@@ -62,7 +62,7 @@ class IpuBackend:
             logger.warning("%s", warning)
         environment.require_active_partition()
         # Before anything is compiled, if only to see whether the IPUs are free.
-        cache = executable_cache.prepare(os.environ)
+        cache = executable_cache.prepare_executable_cache(os.environ)
         environment.wait_for_ipus(poptorch, plan.ipus, settings.ipu_wait_seconds)
         self._scratch_folder = settings.scratch_folder
         self._loaded = loaded
@@ -122,7 +122,7 @@ class IpuBackend:
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Become what `state` returned; ConfigInvalid where it belongs to another network."""
         folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._scratch_folder))
-        library_checkpoint.write(folder, self._trainer.model, tensors, values)
+        library_checkpoint.write_library_checkpoint(folder, self._trainer.model, tensors, values)
         self._trainer.load_weights(folder)
         library_checkpoint.resume_device(self._trainer, tensors, values)
         self._trainer.order.load_state(values)

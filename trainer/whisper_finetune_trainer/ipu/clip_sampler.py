@@ -84,10 +84,10 @@ class ClipSampler:
     def _divide(self, block: Block) -> List[Step]:
         if block.is_last_of_epoch:
             self._refuse_too_few(block.cursor.clips + len(block.clips))
-        return divide_block(block, self._clips_per_step)
+        return divide_into_samples(block, self._clips_per_step)
 
 
-def divide_block(block: Block, clips_per_step: int) -> List[Step]:
+def divide_into_samples(block: Block, clips_per_step: int) -> List[Step]:
     """Return a block's clips, shuffled, by steps; what does not fill a step at an epoch's end is not used. Pure."""
     order = list(block.clips)
     random.Random(block.shuffle_key).shuffle(order)  # noqa: S311 -- nothing secret

@@ -19,13 +19,13 @@ def fill_cache(config: TrainerConfig) -> str:
 
     The data set is not read: every batch has the same shape. The graphs of generation are left out.
     """
-    cache = executable_cache.prepare(os.environ)
+    cache = executable_cache.prepare_executable_cache(os.environ)
     if cache.folder is None:
         fault = cache.fault or "$POPLAR_EXECUTABLE_CACHE_DIR is not set"
         raise TrainerError("ConfigInvalid", f"there is no executable cache to compile into: {fault}")
     loaded = model.load_model(config)
     planned = schedule.plan_training(config.spec, "ipu", config.ipus, loaded.dimensions)
-    settings = schedule.settings_of(config, planned, encoder_outputs_bytes=0)
+    settings = schedule.backend_settings(config, planned, encoder_outputs_bytes=0)
     example = _example(loaded, assembly.feature_type(settings.training))
     data = train_data.of_one_example(example, settings.layout())
     try:

@@ -25,7 +25,9 @@ class ExecutableCache:
     fault: Optional[str] = None
 
 
-def prepare(environment: MutableMapping[str, str], least_free_bytes: int = _LEAST_FREE_BYTES) -> ExecutableCache:
+def prepare_executable_cache(
+    environment: MutableMapping[str, str], least_free_bytes: int = _LEAST_FREE_BYTES
+) -> ExecutableCache:
     """Return the cache that the environment names; one that cannot be written is not used, by PopTorch neither."""
     root = environment.get(_POPLAR) or environment.get(_POPTORCH)
     if not root:

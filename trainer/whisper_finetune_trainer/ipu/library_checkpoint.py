@@ -51,7 +51,9 @@ def _device_random_state(state: Optional[List[int]]) -> Tuple[Dict[str, torch.Te
     return {_DEVICE_RANDOM: torch.tensor(state[1:], dtype=torch.int64)}, {_DEVICE_SEED: state[0]}
 
 
-def write(folder: Path, network: Any, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+def write_library_checkpoint(
+    folder: Path, network: Any, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
+) -> None:
     """Write the library's checkpoint into an empty folder; ConfigInvalid where it is not of this network."""
     weights = {name[len(_WEIGHTS) :]: tensor for name, tensor in tensors.items() if name.startswith(_WEIGHTS)}
     if {name: weight.shape for name, weight in network.named_parameters()} != {

@@ -40,7 +40,7 @@ def _lay_out(spec: WhisperFineTuneSpec, ipus: Optional[int], dimensions: Dimensi
         raise TrainerError("ConfigInvalid", str(error)) from None
 
 
-def settings_of(config: TrainerConfig, plan: TrainingPlan, encoder_outputs_bytes: int) -> BackendSettings:
+def backend_settings(config: TrainerConfig, plan: TrainingPlan, encoder_outputs_bytes: int) -> BackendSettings:
     """Return what a backend reads of a run."""
     return BackendSettings(
         accelerator=config.accelerator,

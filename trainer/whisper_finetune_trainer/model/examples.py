@@ -16,13 +16,13 @@ Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 IGNORED = -100
 
 
-def read(clip: Clip) -> Samples:
+def read_samples(clip: Clip) -> Samples:
     """Return the samples (n,) of a clip; DatasetInvalid for sound that cannot be read."""
     return decoding.read(clip.audio)
 
 
 def features_of(
-    clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = read
+    clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = read_samples
 ) -> torch.Tensor:
     """Return float32 features (clips, mel_bins, 100 * window_seconds); raises what `samples_of` does."""
     return torch.stack([features.log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])

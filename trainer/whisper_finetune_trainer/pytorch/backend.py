@@ -50,7 +50,7 @@ class TorchBackend:
         read of a stream.
         """
         training = self._training = settings.training
-        self._device = device.prepare(settings.accelerator, training.precision)
+        self._device = device.prepare_device(settings.accelerator, training.precision)
         self._schedule = settings.schedule
         self._loaded = loaded
         self._clips = clips
@@ -84,7 +84,7 @@ class TorchBackend:
 
     def _divide(self, block: Block) -> List[TrainStep]:
         size = StepSize(self._training.batch_size, self._schedule.micro_batch_size)
-        return batches.divide_block(block, self._window_of, size)
+        return batches.divide_into_batches(block, self._window_of, size)
 
     def _use_cache(self, budget: ScratchBudget) -> bool:
         """Have the encoder's outputs of train clips cached where they come again, and return whether they are."""

@@ -53,7 +53,7 @@ def window_for(clip_seconds: float, model_window_seconds: int) -> int:
     return min(fitting, default=model_window_seconds)
 
 
-def divide_block(block: Block, window_of: WindowOf, size: StepSize) -> List[TrainStep]:
+def divide_into_batches(block: Block, window_of: WindowOf, size: StepSize) -> List[TrainStep]:
     """Return the steps of a block, each clip in one of them. Pure."""
     windows = [window_of(clip) for clip in block.clips]
     steps = epoch_steps(windows, block.shuffle_key, *size)

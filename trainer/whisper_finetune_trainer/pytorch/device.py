@@ -53,7 +53,7 @@ class Card:
     count: int
 
 
-def prepare(accelerator: Accelerator, wanted: Optional[Precision]) -> Device:
+def prepare_device(accelerator: Accelerator, wanted: Optional[Precision]) -> Device:
     """Return the device, with as many threads as this process has CPUs; AcceleratorUnavailable, ConfigInvalid."""
     torch.set_num_threads(min(cpu_count.available_cpus(), torch.get_num_threads()))
     _make_deterministic()

@@ -25,7 +25,7 @@ class EncoderOutputs:
         device: Device,
         mel_bins: int,
         window_of: Callable[[Clip], int],
-        samples_of: Callable[[Clip], Samples] = examples.read,
+        samples_of: Callable[[Clip], Samples] = examples.read_samples,
     ) -> None:
         """`window_of` a clip, in seconds; clips that are asked for together must have the same."""
         self._network = network

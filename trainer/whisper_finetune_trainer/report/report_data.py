@@ -104,7 +104,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         baseline_percent=finished.baseline.measurement.score,
         intervals=interval_chart.draw_intervals(report_figures.interval_rows(headline, lengths)) if headline else None,
         lengths=lengths,
-        changes=clip_changes.compare(clips.evaluation, before, after),
+        changes=clip_changes.compare_clips(clips.evaluation, before, after),
         frequent=tuple(
             report_figures.most_frequent_errors(before, after, kind) for kind in ("substituted", "deleted", "inserted")
         ),

@@ -15,7 +15,7 @@ _REFUSALS = frozenset(("OutputNotWritable", "AccessDenied"))
 logger = logging.getLogger(__name__)
 
 
-def report(output: Output, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:
+def report_finished(output: Output, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:
     """Remove what the run no longer needs, name it in latest.json, tell the reporter; return the result as it is.
 
     All that the run has written is whole then. An output that refuses latest.json is only warned of.

@@ -25,7 +25,7 @@ class _Record(Record):
     commits: HubCommits
 
 
-def pin(config: TrainerConfig, folder: RunFolder) -> TrainerConfig:
+def pin_commits(config: TrainerConfig, folder: RunFolder) -> TrainerConfig:
     """Return the configuration with the run's commits; raises what reading a model and a data set of the Hub does."""
     known = _recorded(folder)
     commits = known or _newest(config)

@@ -19,7 +19,7 @@ from whisper_finetune_trainer.progress.progress import Snapshot
 _TEXTS_FILE = "evaluation.jsonl"
 
 
-def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedModel) -> Result:
+def compare_with_baseline(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedModel) -> Result:
     """Return the figures after training, with the intervals of their difference to the baseline."""
     interval = intervals.of_difference(before.measurement.scored, after.measurement.scored)
     unseen = wer.unseen(
@@ -38,7 +38,7 @@ def compare(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedM
     )
 
 
-def describe(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
+def describe_result(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
     """Return the result in one sentence; a worse model is called so, and what chance may explain too."""
     scores = result.compared_with(baseline.measurement.to_report(), metric)
     text = f"{scores}, over {len(baseline.heard)} clips{_loops(baseline, result)}"
@@ -79,7 +79,7 @@ def conclude(
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,
-        message=describe(baseline, figures, snapshot.report.metric),
+        message=describe_result(baseline, figures, snapshot.report.metric),
         seconds=round(snapshot.training_seconds),
     )
 

@@ -63,7 +63,7 @@ def train(
 
     final = _final(config.schedule, history, saved)
     outcome.write_texts(folder, clips, baseline, final)
-    figures = outcome.compare(baseline, final, clips, loaded)
+    figures = outcome.compare_with_baseline(baseline, final, clips, loaded)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
     if output.takes_report:
         finished = _finished(config, result, clips, loaded, (baseline, *history), final, steps)
@@ -72,7 +72,7 @@ def train(
     fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
     if output.float16_copy:
         fill = _with_float16_copy(fill)
-    return finished_run.report(output, folder, outcome.publish(folder, result, final.step, fill), reporter)
+    return finished_run.report_finished(output, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
 class _Opened(NamedTuple):
@@ -87,14 +87,14 @@ class _Opened(NamedTuple):
 def _open_training(
     given: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
 ) -> _Opened:
-    pinned = hub_commits.pin(given, folder)
+    pinned = hub_commits.pin_commits(given, folder)
     loaded = model.load_model(pinned)
     # After the model, whose size decides what its output leaves to the sounds, and whose download is gone by now.
     shares = _scratch_shares(pinned, folder, loaded)
     clips = _load_clips(pinned, shares.sounds_bytes, loaded, limits)
     unused_bytes = shares.sounds_bytes - clips.scratch_bytes
     plan = schedule.plan_training(given.spec, given.accelerator, given.ipus, loaded.dimensions)
-    settings = schedule.settings_of(given, plan, shares.encoder_outputs_bytes + unused_bytes)
+    settings = schedule.backend_settings(given, plan, shares.encoder_outputs_bytes + unused_bytes)
     backend = backends.open_backend(
         settings, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary())
     )

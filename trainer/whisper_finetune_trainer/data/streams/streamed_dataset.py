@@ -99,7 +99,7 @@ def _stream(
         seed=spec.training.seed,
         max_clips=dataset.max_train_clips,
         max_dropped_fraction=dataset.max_dropped_fraction,
-        digest=train_stream.digest_of(shards, limits),
+        digest=train_stream.digest_of_shards(shards, limits),
         looked_at=clips.not_empty(kept, "train"),
         look=stream_blocks.tally_of(kept, [*look.drops, *copies]),
     )

@@ -177,7 +177,7 @@ def _read_ahead(blocks: Iterator[Block], reader: ThreadPoolExecutor, check_stop:
         yield block
 
 
-def digest_of(shards: ShardStream, limits: StreamLimits) -> str:
+def digest_of_shards(shards: ShardStream, limits: StreamLimits) -> str:
     """Return the sha256 of what the order of a stream depends on beside seed and epoch."""
     folder, paths = shards.files.folder, shards.files.paths
     read = [limits.block_bytes, limits.lanes, stream_blocks.BYTES_OF_A_CLIP]
