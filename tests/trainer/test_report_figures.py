@@ -172,7 +172,7 @@ def test_a_row_of_the_interval_chart_lies_on_its_axis() -> None:
 
 def test_the_manifest_can_be_applied_again() -> None:
     config = finished_trainings.make().config
-    text = run_facts.manifest_yaml(config)
+    text = run_facts.manifest_yaml(config.namespace, config.name, config.spec)
     described = yaml.safe_load(text)
     assert WhisperFineTuneSpec.model_validate(described["spec"]) == config.spec
     # A reader of YAML 1.2, such as kubectl's, takes it for a number without its quotes.

@@ -30,7 +30,7 @@ def model_card(config: TrainerConfig, report: TrainerReport, step: int, result: 
     """Return the card, in Markdown, of the model after `step`. `result`: figures of this very model, once measured."""
     sections = [
         _front_matter(config.spec),
-        _title(config),
+        _title(config.name, config.spec),
         _figures(report, result),
         _training(config, report, step),
         _use(config.spec),
@@ -49,11 +49,10 @@ def _front_matter(spec: WhisperFineTuneSpec) -> str:
     return "\n".join([*lines, "---", ""])
 
 
-def _title(config: TrainerConfig) -> str:
-    spec = config.spec
+def _title(name: str, spec: WhisperFineTuneSpec) -> str:
     purpose = "translates into English from" if spec.task == "translate" else "transcribes"
     return (
-        f"# {config.name}\n\n"
+        f"# {name}\n\n"
         f"Whisper that {purpose} {LANGUAGES[language_code(spec.language)].capitalize()}: `{spec.model}`, fine-tuned on "
         f"`{spec.dataset.source}`.\n"
     )

@@ -114,7 +114,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         run_facts=run_facts.facts_of_run(
             config, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
         ),
-        manifest=run_facts.manifest_yaml(config),
+        manifest=run_facts.manifest_yaml(config.namespace, config.name, config.spec),
     )
 
 

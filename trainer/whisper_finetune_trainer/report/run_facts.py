@@ -101,13 +101,13 @@ def facts_of_run(
     return (*facts, Fact("Measured", _measured(result)))
 
 
-def manifest_yaml(config: TrainerConfig) -> str:
+def manifest_yaml(namespace: str, name: str, spec: WhisperFineTuneSpec) -> str:
     """Return the object as YAML that can be applied again."""
     described = {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
-        "metadata": {"name": config.name, "namespace": config.namespace},
-        "spec": config.spec.to_json_object(),
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec.to_json_object(),
     }
     text: str = yaml.dump(described, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
