@@ -52,21 +52,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     compiled.set_defaults(accelerator="ipu")
     for command in (run, plan, compiled):
-        command.add_argument("spec", type=Path, help="YAML file with one WhisperFineTune object")
-        command.add_argument(
-            "--volume",
-            type=_volume,
-            action="append",
-            default=[],
-            metavar="CLAIM=FOLDER",
-            help="the folder that stands for pvc://CLAIM; may be given several times",
-        )
-        command.add_argument(
-            "--ipus",
-            type=int,
-            choices=ipu_layout.PARTITION_SIZES,
-            help="size of the partition; default: spec.ipus, else the smallest that the model allows",
-        )
+        _take_object(command)
     for command in (run, plan):
         command.add_argument(
             "--accelerator", choices=("cpu", "cuda", "ipu"), help="default: ipu for an object with ipus, else cpu"
@@ -78,6 +64,25 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if wrong:
         commands.choices[given.command].error(wrong)
     return given
+
+
+def _take_object(command: argparse.ArgumentParser) -> None:
+    """Have a command take an object's file, its volumes and the size of a partition."""
+    command.add_argument("spec", type=Path, help="YAML file with one WhisperFineTune object")
+    command.add_argument(
+        "--volume",
+        type=_volume,
+        action="append",
+        default=[],
+        metavar="CLAIM=FOLDER",
+        help="the folder that stands for pvc://CLAIM; may be given several times",
+    )
+    command.add_argument(
+        "--ipus",
+        type=int,
+        choices=ipu_layout.PARTITION_SIZES,
+        help="size of the partition; default: spec.ipus, else the smallest that the model allows",
+    )
 
 
 def _contradiction(given: argparse.Namespace) -> Optional[str]:
