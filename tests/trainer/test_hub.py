@@ -25,10 +25,8 @@ except TrainerError as error:
 #: Prints whether the model's folder is there while it is open, and after.
 OPEN = """
 import sys
-import trainer_configs
 from whisper_finetune_trainer.model import model_source
-spec = trainer_configs.make_spec(model=sys.argv[1])
-with model_source.open_model(spec.model, None, {}, sys.argv[2]) as folder:
+with model_source.open_model(sys.argv[1], None, {}, sys.argv[2]) as folder:
     print((folder / "config.json").exists())
 print((folder / "config.json").exists())
 """
