@@ -184,7 +184,7 @@ def test_a_network_that_fails_passes_through(store: ObjectStore, monkeypatch: py
 
 @pytest.mark.parametrize("address", ["openai/whisper-tiny", "pvc://claim/path"])
 def test_other_addresses_are_refused(address: str) -> None:
-    with pytest.raises(TrainerError, match="no address of an object store") as raised:
+    with pytest.raises(TrainerError, match="is not an address of an object store") as raised:
         object_store.open_store(address, "model")
     assert raised.value.reason == "ConfigInvalid"
 
