@@ -17,9 +17,9 @@ from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import audio_headers, audio_sources, decoding, segments
+from whisper_finetune_trainer.data.audio.audio_locator import Recordings
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
-from whisper_finetune_trainer.data.audio.recordings import Recordings
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
@@ -318,7 +318,7 @@ def test_a_broken_segment_is_like_no_other_sound(tmp_path: Path) -> None:
 def test_recordings_beyond_those_remembered_are_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whisper_finetune_trainer.data.audio.recordings._REMEMBERED", 1)
+    monkeypatch.setattr("whisper_finetune_trainer.data.audio.audio_locator._REMEMBERED", 1)
     data_layouts.nemo_segments(tmp_path / "clips")
     assert len(identifiers(load(tmp_path))) == 10
 

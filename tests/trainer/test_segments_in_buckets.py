@@ -177,7 +177,7 @@ def test_a_recording_that_comes_up_again_is_not_fetched_again(
     proxy: FaultProxy, bucket: ObjectStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows go to and fro between two recordings, and one is remembered at a time."""
-    monkeypatch.setattr("whisper_finetune_trainer.data.audio.recordings._REMEMBERED", 1)
+    monkeypatch.setattr("whisper_finetune_trainer.data.audio.audio_locator._REMEMBERED", 1)
     rows = [
         {"audio_filepath": f"{number % 2}.ogg", "offset": number, "duration": 4.0, "text": "uno"}
         for number in range(SEGMENTS)

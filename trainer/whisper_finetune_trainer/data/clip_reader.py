@@ -8,10 +8,10 @@ from typing import List, Optional, Tuple, Union
 
 from whisper_finetune_trainer.data import row_sounds
 from whisper_finetune_trainer.data.audio import audio_files, audio_headers, decoding, segments
+from whisper_finetune_trainer.data.audio.audio_locator import Recordings
 from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Part, Sound, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
-from whisper_finetune_trainer.data.audio.recordings import Recordings
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.files import reader_threads
