@@ -71,7 +71,7 @@ def json_values() -> st.SearchStrategy[Any]:
 
 
 def json_line(value: Any) -> str:
-    """Return a value as JSON, halves of characters and all."""
+    """Return a value as JSON, lone surrogates and all."""
     return json.dumps(value)
 
 

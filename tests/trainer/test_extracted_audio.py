@@ -11,7 +11,7 @@ import pytest
 import small_disks
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Cell, Member
-from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
+from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 
 MIB = 1024 * 1024
 
@@ -25,7 +25,7 @@ def content(number: int, size: int = 1_000) -> bytes:
 
 
 def test_cells_are_kept_until_there_is_no_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    sounds = UnpackedSounds(str(tmp_path), 2_500)
+    sounds = ExtractedAudio(str(tmp_path), 2_500)
     places = [sounds.keep(cell(number), content(number)) for number in range(4)]
     assert [type(place) for place in places] == [Member, Member, Cell, Cell]
     # What is small enough still finds room.
@@ -40,7 +40,7 @@ def test_files_are_kept_by_several_readers_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     for number in range(16):
         (tmp_path / f"{number}.wav").write_bytes(content(number, 5 * MIB + number))
-    sounds = UnpackedSounds(str(tmp_path / "scratch"), 1_000 * MIB)
+    sounds = ExtractedAudio(str(tmp_path / "scratch"), 1_000 * MIB)
     with ThreadPoolExecutor(8) as readers:
         places = list(readers.map(sounds.keep_file, [str(tmp_path / f"{number}.wav") for number in range(16)]))
     assert [place and decoding.content(place) for place in places] == [
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_the_rest_where_it_is(tmp_path: Path, caplog: pytest.
     (tmp_path / "disk").mkdir()
     (tmp_path / "talk.wav").write_bytes(content(7, 3 * MIB))
     with small_disks.mounted(tmp_path / "disk", mebibytes=2) as disk:
-        sounds = UnpackedSounds(str(disk), 100 * MIB)
+        sounds = ExtractedAudio(str(disk), 100 * MIB)
         kept = sounds.keep(cell(1), content(1))
         assert sounds.keep_file(str(tmp_path / "talk.wav")) is None
         assert sounds.keep(cell(2), content(2)) == cell(2)

@@ -18,10 +18,10 @@ from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
 from tones import SAMPLE_RATE, tone
-from whisper_finetune_trainer.data import clip_reader
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
-from whisper_finetune_trainer.data.clip_reader import Rules
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
+from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
+from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules
 from whisper_finetune_trainer.data.layouts import splits
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.text.text_rules import TextRules
@@ -133,8 +133,8 @@ def test_the_headers_alone_are_fetched_to_list_clips(
             monkeypatch.setenv(name, value)
         source = clip_loading.open_source(config(tmp_path, f"s3://speech/long-{layout}"))
         split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
-        rules = Rules(30, TextRules((), str.strip), UnpackedSounds(str(tmp_path), 0))
-        found = clip_reader.read_clips(split, rules).clips
+        reader = ClipReader(ClipRules(30, TextRules((), str.strip)), AudioLocator(ExtractedAudio(str(tmp_path), 0)))
+        found = reader.read_clips(split).clips
         assert [clip.seconds for clip in found] == [25.0] * 4
         listed = proxy.sent_bytes
         assert listed < len(found) * len(sound) / 2

@@ -17,9 +17,9 @@ from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import audio_headers, audio_sources, decoding, segments
-from whisper_finetune_trainer.data.audio.audio_locator import Recordings
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
-from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
+from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
@@ -122,7 +122,9 @@ def test_a_part_is_what_the_whole_has_there(tmp_path: Path, suffix: str, start: 
     path = tmp_path / f"talk.{suffix}"
     write_talk(path)
     whole, rate = soundfile.read(path, dtype="float32")
-    part, seconds = Recordings().find(WholeFile(str(path)), Segment(start, start + 5), UnpackedSounds(str(tmp_path), 0))
+    part, seconds = AudioLocator(ExtractedAudio(str(tmp_path), 0)).locate(
+        WholeFile(str(path)), Segment(start, start + 5)
+    )
     assert isinstance(part, Part)
     assert seconds == audio_headers.seconds(part) == 5.0
     first = round(start * rate)
@@ -145,7 +147,7 @@ def test_a_part_of_a_member_at_another_rate_and_in_stereo(tmp_path: Path) -> Non
 def test_a_recording_that_is_cut_after_it_was_listed_is_named(tmp_path: Path) -> None:
     path = tmp_path / "talk.wav"
     write_talk(path, 20)
-    part, _ = Recordings().find(WholeFile(str(path)), Segment(10, 15), UnpackedSounds(str(tmp_path), 0))
+    part, _ = AudioLocator(ExtractedAudio(str(tmp_path), 0)).locate(WholeFile(str(path)), Segment(10, 15))
     path.write_bytes(path.read_bytes()[: 12 * 2 * RATE])
     with pytest.raises(TrainerError, match=r"10.00 s to 15.00 s of .*talk.wav cannot be decoded: .*ends before") as cut:
         decoding.read(part)

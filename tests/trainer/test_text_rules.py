@@ -7,9 +7,9 @@ import pytest
 import clip_loading
 import data_layouts
 import tiny_whisper
-from whisper_finetune_trainer.data import clip_reader
-from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
-from whisper_finetune_trainer.data.clip_reader import Rules
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
+from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
+from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules
 from whisper_finetune_trainer.data.hub import known_datasets
 from whisper_finetune_trainer.data.layouts import splits
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
@@ -34,7 +34,7 @@ def test_a_rule_alone(name: RuleName, case: tuple[str, str | None]) -> None:
     text, expected = case
     outcome = TextRules((name,), str.strip).apply(text)
     if expected is None:
-        assert outcome == Outcome("", (), name)
+        assert outcome == Outcome("", (), f"text rule {name}")
     else:
         assert outcome == Outcome(expected, (name,))
 
@@ -48,7 +48,7 @@ def test_ordinary_texts_stay_and_are_not_counted(name: RuleName) -> None:
 @pytest.mark.parametrize("text", ["<MUSIC> AND SO <COMMA>", "<NOISE> <OTHER>", "YES<SIL>"])
 def test_a_tag_of_no_speech_among_words_leaves_the_segment_out_too(text: str) -> None:
     """As the data set's own recipes do: nobody knows what else is heard there."""
-    assert TextRules(("NoSpeech",), str.strip).apply(text) == Outcome("", (), "NoSpeech")
+    assert TextRules(("NoSpeech",), str.strip).apply(text) == Outcome("", (), "text rule NoSpeech")
 
 
 def test_the_normalizer_comes_after_the_rules() -> None:
@@ -76,7 +76,8 @@ def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
     split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
     known = known_datasets.find("speechcolab/gigaspeech")
     assert known is not None
-    read = clip_reader.read_clips(split, Rules(30, TextRules(known.rules, str.strip), UnpackedSounds(str(tmp_path), 0)))
+    rules = ClipRules(30, TextRules(known.rules, str.strip))
+    read = ClipReader(rules, AudioLocator(ExtractedAudio(str(tmp_path), 0))).read_clips(split)
     assert [clip.text for clip in read.clips] == ["one, two", "three", "four"]
     assert dict(read.rewritten) == {"PunctuationTags": 1, "LowerCase": 2}
     assert [drop.reason for drop in read.drops] == ["text rule NoSpeech"]

@@ -1,20 +1,21 @@
-"""Turn the rows of a split into clips; what cannot be used is left out with its reason."""
+"""Turn the rows of a split into clips. What cannot be used is left out with its reason."""
 
 import logging
+import posixpath
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import List, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import row_sounds
-from whisper_finetune_trainer.data.audio import audio_files, audio_headers, decoding, segments
-from whisper_finetune_trainer.data.audio.audio_locator import Recordings
-from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Part, Sound, WholeFile
-from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
+from whisper_finetune_trainer.data.audio import audio_files, segments
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
+from whisper_finetune_trainer.data.audio.audio_sources import Part, Sound, WholeFile
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.files import reader_threads
+from whisper_finetune_trainer.data.layouts import row_columns
 from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.splits import Split
 from whisper_finetune_trainer.data.text.text_rules import Outcome, TextRules
@@ -26,19 +27,19 @@ _READERS = 16
 #: Rows that are in memory at a time.
 _ROWS_AT_ONCE = 2_000
 _LOG_EVERY = 10_000
-#: Characters of a text; half a minute of the fastest speech has a third of it.
+#: Characters of a text. Half a minute of the fastest speech has a third of it.
 _LONGEST_TEXT = 2_000
+#: C:\Users\anna, and \\server\share.
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What a row must keep to, what is done to its text, and where sounds may be kept that cost much to come by."""
+class ClipRules:
+    """What a row must keep to, and what is done to its text."""
 
     max_clip_seconds: int
     text: TextRules
-    unpacked: UnpackedSounds
-    recordings: Recordings = field(default_factory=Recordings)
 
 
 @dataclass
@@ -58,29 +59,38 @@ class ClipsRead:
         return len(self.clips) + len(self.drops)
 
 
-def read_clips(split: Split, rules: Rules) -> ClipsRead:
-    """Return the clips of a split; the header of each sound is read. Faults of the network pass through."""
+@dataclass(frozen=True)
+class ClipReader:
+    """Makes clips of rows, by the rules of a run."""
 
-    def read(row: Row) -> Tuple[Union[Clip, Drop], Outcome]:
-        return read_clip(split, row, rules)
+    rules: ClipRules
+    #: Owns what is extracted: it is shared by all who read clips of the run.
+    locator: AudioLocator
 
-    found = ClipsRead(language_column=split.columns.language or "")
-    with reader_threads.pool(_READERS) as readers:
-        # By portions: the pool would take all rows of a split into memory before it begins.
-        for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
-            found.languages.update(map(split.language_of, rows))
-            for result, outcome in readers.map(read, rows):
-                found.rewritten.update(outcome.rules)
-                _keep(found, result, split.name)
-    return found
+    def read_clips(self, split: Split) -> ClipsRead:
+        """Return the clips of a split. The header of each sound is read. Faults of the network pass through."""
 
+        def read(row: Row) -> Tuple[Union[Clip, Drop], Outcome]:
+            return self.read_clip(split, row)
 
-def read_clip(split: Split, row: Row, rules: Rules) -> Tuple[Union[Clip, Drop], Outcome]:
-    """Return the clip of a row, or why it is left out, and what became of its text."""
-    text = row.values.get(split.columns.text)
-    # What is too long is left out before any rule looks at it.
-    outcome = rules.text.apply(text if isinstance(text, str) and len(text) <= _LONGEST_TEXT else "")
-    return _clip(split, row, outcome, rules), outcome
+        found = ClipsRead(language_column=split.columns.language or "")
+        with reader_threads.pool(_READERS) as readers:
+            # By portions: the pool would take all rows of a split into memory before it begins.
+            for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
+                found.languages.update(map(split.language_of, rows))
+                for result, outcome in readers.map(read, rows):
+                    found.rewritten.update(outcome.rules)
+                    _keep(found, result, split.name)
+        return found
+
+    def read_clip(self, split: Split, row: Row) -> Tuple[Union[Clip, Drop], Outcome]:
+        """Return the clip of a row, or why it is left out, and what became of its text."""
+        text = row.values.get(split.columns.text)
+        # What is too long is left out before any rule sees it.
+        outcome = self.rules.text.apply(text if isinstance(text, str) and len(text) <= _LONGEST_TEXT else "")
+        line = f"{quoted(split.name)} {split.unit} {row.number}"
+        found = _broken_text(split, row, line) or _spoken_row(split, row, outcome, line)
+        return (found if isinstance(found, Drop) else _with_length(found, self.rules, self.locator)), outcome
 
 
 def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
@@ -92,83 +102,131 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
         logger.info("%s: %d clips looked at", name, found.rows)
 
 
-def _clip(split: Split, row: Row, outcome: Outcome, rules: Rules) -> Union[Clip, Drop]:
-    line = f"{quoted(split.name)} {split.unit} {row.number}"
+@dataclass(frozen=True)
+class _Spoken:
+    """A row whose text can be used: its sound is still to be located."""
+
+    #: What messages call the row.
+    line: str
+    sound: Sound
+    text: str
+    segment: Optional[Segment]
+    #: What the clip goes by, where its layout says it.
+    name: Optional[str]
+
+
+def _broken_text(split: Split, row: Row, line: str) -> Optional[Drop]:
     text = row.values.get(split.columns.text)
     if row.broken or not isinstance(text, (str, type(None))):
-        fault = row.broken or f"has a value in column {quoted(split.columns.text)} that is no text"
+        fault = row.broken or f"has a value in column {quoted(split.columns.text)} that is not text"
         return Drop("broken line", f"{line} {fault}")
     if text is not None and len(text) > _LONGEST_TEXT:
         return Drop("text too long", f"{line} has a text of {len(text):,} characters; {_LONGEST_TEXT:,} are the most")
-    return _clip_of_text(split, row, outcome, rules, line)
+    return None
 
 
-def _clip_of_text(split: Split, row: Row, outcome: Outcome, rules: Rules, line: str) -> Union[Clip, Drop]:
-    sound = row_sounds.of_row(split, row, line)
+def _spoken_row(split: Split, row: Row, outcome: Outcome, line: str) -> Union[_Spoken, Drop]:
+    sound = _sound_of_row(split, row, line)
     if isinstance(sound, Drop):
         return sound
-    if not row_sounds.is_unicode(outcome.text):
-        return Drop("broken line", f"{line}: the text of {quoted(sound.name)} has halves of characters")
-    segment = _segment(row, sound, line)
-    if isinstance(segment, Drop):
-        return segment
-    if outcome.skipped_by:
+    if _has_lone_surrogates(outcome.text):
+        return Drop("broken line", f"{line}: the text of {quoted(sound.name)} has lone surrogates")
+    try:
+        segment = _segment(row, sound)
+    except MalformedSegmentError as error:
+        return Drop("broken line", f"{line} {error}")
+    if outcome.dropped_as is not None:
         text = row.values[split.columns.text]
         example = f"{line}: {quoted(sound.name)} is left out by the data set's text rules: {quoted(text)}"
-        return Drop(f"text rule {outcome.skipped_by}", example, is_expected=True)
+        return Drop(outcome.dropped_as, example, is_expected=True)
     if not outcome.text:
         return Drop("empty text", f"{line}: the text of {quoted(sound.name)} is empty")
-    return _with_length(sound, row, segment, outcome.text, line, rules)
+    return _Spoken(line, sound, outcome.text, segment, row.name)
 
 
-def _segment(row: Row, sound: Sound, line: str) -> Union[Segment, Drop, None]:
-    """Return the part of its recording that a row is, None for a sound of its own, or what is wrong with it."""
+def _segment(row: Row, sound: Sound) -> Optional[Segment]:
+    """Return the segment of its recording that a row is, None for a sound of its own. MalformedSegmentError."""
     if not isinstance(sound.place, WholeFile):
         # It was cut when it was packed, whatever the list says that it was packed by.
         return None
-    try:
-        return row.segment or segments.of_manifest(row.values)
-    except MalformedSegmentError as error:
-        return Drop("broken line", f"{line} {error}")
+    return row.segment or segments.of_manifest(row.values)
 
 
-def _with_length(
-    sound: Sound, row: Row, segment: Optional[Segment], text: str, line: str, rules: Rules
-) -> Union[Clip, Drop]:
+def _with_length(spoken: _Spoken, rules: ClipRules, locator: AudioLocator) -> Union[Clip, Drop]:
+    line, sound, segment = spoken.line, spoken.sound, spoken.segment
     try:
-        place, seconds = _measured(sound, segment, rules)
+        place, seconds = locator.locate(sound.place, segment)
     except FileNotFoundError:
         return Drop("missing audio file", f"{line}: audio file {quoted(sound.name)} does not exist")
     except (audio_files.UnreadableSoundError, IsADirectoryError, RefusedFileError) as error:
         return _unreadable(f"{line}: audio file {quoted(sound.name)}", error)
     except OutsideError as error:
         return Drop("outside of its recording", f"{line}: {quoted(sound.name)} {error}")
-    name = row.name or (f"{sound.name} {segment}" if isinstance(place, Part) else sound.name)
+    name = spoken.name or (f"{sound.name} {segment}" if isinstance(place, Part) else sound.name)
     # Less than one sample of what a model hears is nothing once it is resampled.
     if seconds * SAMPLE_RATE < 1:
         return Drop("unreadable audio", f"{line}: audio file {quoted(sound.name)} holds no sound")
     if seconds > rules.max_clip_seconds:
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
         return Drop("too long", f"{line}: {quoted(name)} lasts {seconds:.1f} s; {limit}")
-    return Clip(name, place, text, seconds)
+    return Clip(name, place, spoken.text, seconds)
 
 
 def _unreadable(what: str, error: Exception) -> Drop:
     if isinstance(error, IsADirectoryError):
         return Drop("unreadable audio", f"{what} is a folder")
-    reason = "MP3 without its length" if isinstance(error, audio_files.UnknownLengthError) else "unreadable audio"
-    return Drop(reason, f"{what} cannot be read: {escaped(str(error))}")
+    said = f"{what} cannot be read: {escaped(str(error))}"
+    is_unknown_length = isinstance(error, audio_files.UnknownLengthError)
+    return Drop("MP3 without its length" if is_unknown_length else "unreadable audio", said)
 
 
-def _measured(sound: Sound, segment: Optional[Segment], rules: Rules) -> Tuple[AudioPlace, float]:
-    if segment is not None and isinstance(sound.place, WholeFile):
-        return rules.recordings.find(sound.place, segment, rules.unpacked)
-    place = _unpacked(sound, rules.unpacked)
-    return place, audio_headers.seconds(place)
+def _sound_of_row(split: Split, row: Row, line: str) -> Union[Sound, Drop]:
+    """Return the sound that a row names, which its shard holds or which lies in the data set's folder."""
+    value = row.values.get(split.columns.audio)
+    sound = value if isinstance(value, Sound) else None
+    path = sound.name if sound else row_columns.path_of(value)
+    if path is None:
+        return Drop("broken line", f"{line} has no path in column {quoted(split.columns.audio)}")
+    # JSON may name lone surrogates, and a tar file any bytes.
+    if _has_lone_surrogates(path):
+        return Drop("broken line", f"{line}: the name {quoted(path)} has lone surrogates")
+    if sound:
+        return sound
+    if "\0" in path:
+        return Drop("broken line", f"{line}: {quoted(path)} is not a path")
+    return _sound_at_path(split, path, line)
 
 
-def _unpacked(sound: Sound, unpacked: UnpackedSounds) -> AudioPlace:
-    # Training asks for clips in random order, and a cell alone costs the whole row group that it lies in.
-    if not isinstance(sound.place, Cell):
-        return sound.place
-    return unpacked.keep(sound.place, decoding.content(sound.place))
+def _has_lone_surrogates(text: str) -> bool:
+    """Return whether a text holds halves of characters, and so cannot be written."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _sound_at_path(split: Split, path: str, line: str) -> Union[Sound, Drop]:
+    try:
+        name = _name_in_folder(split, path)
+        if name is not None:
+            return Sound(WholeFile(split.folder.file(name)), name)
+    except RefusedFileError as refused:
+        return Drop("path outside of the source", f"{line}: {refused.message}")
+    said = f"{quoted(path)} lies outside of the data set's folder; make it relative to {quoted(split.name)}"
+    return Drop("path outside of the source", f"{line}: {said}")
+
+
+def _name_in_folder(split: Split, path: str) -> Optional[str]:
+    """Return the path of a file in the folder, None for one outside of it."""
+    if _OF_WINDOWS.match(path):
+        return None
+    name = _relative(split, path)
+    # A name may hold a backslash, but where a file is behind one that parts folders, that is what was meant.
+    by_folders = _relative(split, path.replace("\\", "/")) if "\\" in path else None
+    return by_folders if by_folders is not None and split.folder.is_file(by_folders) else name
+
+
+def _relative(split: Split, path: str) -> Optional[str]:
+    is_whole = path.startswith("/") or "://" in path
+    return split.folder.relative(path if is_whole else posixpath.join(split.base, path))

@@ -5,10 +5,13 @@ import json
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from typing import Callable, Container, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Container, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
+
+from typing_extensions import Literal
 
 from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Part
 from whisper_finetune_trainer.data.clip_statistics import Tally
+from whisper_finetune_trainer.data.text.text_rules import DroppedByRule
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 _EXAMPLES = 3
@@ -25,11 +28,35 @@ class Clip:
     seconds: float
 
 
+#: Why clips are left out: what they are counted under, in logs, reports and the states of streams.
+DropReason = Union[
+    DroppedByRule,
+    Literal[
+        "audio also held out",
+        "broken line",
+        "broken shard",
+        "cannot be decoded",
+        "empty text",
+        "label too long",
+        "missing audio file",
+        "MP3 without its length",
+        "outside of its recording",
+        "overlaps a held-out segment",
+        "path outside of the source",
+        "silent",
+        "special token",
+        "text too long",
+        "too long",
+        "unreadable audio",
+    ],
+]
+
+
 @dataclass(frozen=True)
 class Drop:
     """One clip that is left out: the reason it is counted under, and what a reader can look up."""
 
-    reason: str
+    reason: DropReason
     example: str
     #: Left out by the rules of a known data set: that is how it is, and no sign of a broken one.
     is_expected: bool = False

@@ -7,9 +7,10 @@ from typing import FrozenSet, List, Optional, Tuple
 
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.v1alpha1 import Dataset, WhisperFineTuneSpec
-from whisper_finetune_trainer.data import clip_reader, clips, data_source, held_out, leakage, sound_check
-from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
-from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
+from whisper_finetune_trainer.data import clips, data_source, held_out, leakage, sound_check
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
+from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
+from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules, ClipsRead
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.data_source import DataSource
 from whisper_finetune_trainer.data.hub import known_datasets
@@ -47,7 +48,7 @@ class _Splits:
 def load_clips(
     spec: WhisperFineTuneSpec,
     source: DataSource,
-    extracted: UnpackedSounds,
+    extracted: ExtractedAudio,
     limits: StreamLimits = LIMITS,
     words: FrozenSet[str] = frozenset(),
 ) -> Clips:
@@ -61,41 +62,39 @@ def load_clips(
     """
     with data_source.explained(spec.dataset.source):
         files = source.find(spec.dataset.train_split, is_train=True)
-        rules = _rules(spec, extracted, words)
-        reader = stream_limits.stream_reader(files, limits)
-        if reader is None:
-            found = _load_list(spec, source, files, rules)
+        reader = ClipReader(_rules(spec, words), AudioLocator(extracted))
+        shards = stream_limits.stream_reader(files, limits)
+        if shards is None:
+            found = _load_list(spec, source, files, reader)
         else:
-            found = _load_stream(spec, source, files, reader, rules, limits)
+            found = _load_stream(spec, source, files, shards, reader, limits)
+    extracted.close()
     for warning in found.warnings:
         logger.warning("%s", warning)
-    return found
+    return replace(found, scratch_bytes=extracted.used_bytes)
 
 
 def _load_stream(
     spec: WhisperFineTuneSpec,
     source: DataSource,
     files: SplitFiles,
-    reader: ShardReader,
-    rules: Rules,
+    shards: ShardReader,
+    reader: ClipReader,
     limits: StreamLimits,
 ) -> Clips:
     dataset = spec.dataset
     # Its first shard tells the columns.
     split = _open_split(replace(files, paths=files.paths[:1]), dataset)
-    streamed_dataset.require_sounds(files, reader, split, limits)
-    given = _read_given(source, dataset, rules) or ClipsRead()
+    streamed_dataset.require_sounds(files, shards, split, limits)
+    given = _read_given(source, dataset, reader) or ClipsRead()
     readable, undecodable = sound_check.leave_out_undecodable(given.clips, given.rows, dataset)
     given = replace(given, clips=readable, drops=[*given.drops, *undecodable])
-    found = streamed_dataset.load_stream(spec, ShardStream(files, reader, split, limits.lanes), rules, limits, given)
-    rules.unpacked.close()
-    return found
+    return streamed_dataset.load_stream(spec, ShardStream(files, shards, split, limits.lanes), reader, limits, given)
 
 
-def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, rules: Rules) -> Clips:
+def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader) -> Clips:
     dataset = spec.dataset
-    found = _read_both(spec, source, files, rules)
-    rules.unpacked.close()
+    found = _read_both(spec, source, files, reader)
     warnings = text_checks.check_texts(
         found.texts, text_language_code(spec.language, spec.task), any_script=dataset.script == "Any"
     )
@@ -116,23 +115,22 @@ def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
         examples=clips.first_examples(drops),
         split="Fraction" if dataset.eval_split is None else "Given",
         warnings=(*found.warnings, *warnings, *more, *sounds.warnings),
-        scratch_bytes=rules.unpacked.used_bytes,
     )
 
 
-def _rules(spec: WhisperFineTuneSpec, extracted: UnpackedSounds, words: FrozenSet[str]) -> Rules:
+def _rules(spec: WhisperFineTuneSpec, words: FrozenSet[str]) -> ClipRules:
     dataset, code = spec.dataset, text_language_code(spec.language, spec.task)
     known = known_datasets.find(dataset.source)
     normalize = normalizers.label_normalizer(dataset.text_normalization, code)
     rules = known.rules if known and dataset.text_rules == "Known" else ()
     between_words = "" if code in normalizers.LETTER_LANGUAGES else " "
-    return Rules(dataset.max_clip_seconds, TextRules(rules, normalize, words, between_words), extracted)
+    return ClipRules(dataset.max_clip_seconds, TextRules(rules, normalize, words, between_words))
 
 
-def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, rules: Rules) -> _Splits:
+def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader) -> _Splits:
     dataset = spec.dataset
-    train = _read_split(files, dataset, rules)
-    given = _read_given(source, dataset, rules)
+    train = _read_split(files, dataset, reader)
+    given = _read_given(source, dataset, reader)
     counts = train.languages + (given.languages if given else Counter())
     warnings = row_languages.warnings(counts, train.language_column, spec.language)
     if given is None:
@@ -143,17 +141,17 @@ def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
     return _Splits(drawn, given.clips, [*train.drops, *given.drops], warnings)
 
 
-def _read_given(source: DataSource, dataset: Dataset, rules: Rules) -> Optional[ClipsRead]:
+def _read_given(source: DataSource, dataset: Dataset, reader: ClipReader) -> Optional[ClipsRead]:
     """Return evalSplit in the order that `maxEvalClips` takes, None without one."""
     if dataset.eval_split is None:
         return None
-    found = _read_split(source.find(dataset.eval_split, is_train=False), dataset, rules)
+    found = _read_split(source.find(dataset.eval_split, is_train=False), dataset, reader)
     return replace(found, clips=held_out.drawn(found.clips, dataset.max_eval_clips))
 
 
-def _read_split(files: SplitFiles, dataset: Dataset, rules: Rules) -> ClipsRead:
+def _read_split(files: SplitFiles, dataset: Dataset, reader: ClipReader) -> ClipsRead:
     opened = _open_split(files, dataset)
-    found = clip_reader.read_clips(opened, rules)
+    found = reader.read_clips(opened)
     for rule, number in found.rewritten.items():
         logger.info("%s: text rule %s changed %d of %d texts", opened.name, rule, number, found.rows)
     clips.refuse_too_many(found.drops, found.rows, dataset.max_dropped_fraction)

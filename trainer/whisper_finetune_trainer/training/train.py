@@ -11,7 +11,7 @@ from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.data import data_source, dataset
-from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
+from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text import normalizers, special_tokens
@@ -105,7 +105,7 @@ def _open_training(
 def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel, limits: StreamLimits) -> Clips:
     spec = config.spec
     source = data_source.open_source(spec.dataset, spec.language, config.volumes, config.hub_commits)
-    extracted = UnpackedSounds(config.scratch_folder, extracted_bytes)
+    extracted = ExtractedAudio(config.scratch_folder, extracted_bytes)
     found = dataset.load_clips(spec, source, extracted, limits, special_tokens.words_of(loaded.tokenizer))
     clips = clip_fitting.fit_clips(found, loaded, config)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())

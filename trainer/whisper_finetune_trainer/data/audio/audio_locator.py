@@ -1,4 +1,4 @@
-"""Long recordings that many clips are segments of: each is looked at once, and fetched at most once from a store."""
+"""Where the sounds of clips are read from in the training, and how long they are."""
 
 import threading
 from collections import OrderedDict
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data.audio import audio_files, audio_headers, segments
+from whisper_finetune_trainer.data.audio import audio_files, audio_headers, parquet_cells, segments
 from whisper_finetune_trainer.data.audio.audio_headers import Header
-from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
-from whisper_finetune_trainer.data.audio.extracted_audio import UnpackedSounds
+from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.audio.segments import Segment
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -26,80 +26,93 @@ _FAULTS = (FileNotFoundError, IsADirectoryError, audio_files.UnreadableSoundErro
 
 
 @dataclass
-class _Look:
-    """What became of the look at a recording; the lock is held while it is looked at, or fetched."""
+class _Recording:
+    """What is known of a recording. The lock is taken while its header is read, or while it is fetched."""
 
     lock: Any = field(default_factory=threading.Lock)
-    found: Optional[Union[Header, Exception]] = None
-    place: Optional[Union[WholeFile, Member]] = None
-    #: Who looks, or waits for it.
+    header: Optional[Union[Header, Exception]] = None
+    kept_in: Optional[Union[WholeFile, Member]] = None
+    #: Who reads, or waits for it.
     readers: int = 0
 
 
-class Recordings:
-    """Where segments lie. A recording in a store is kept in the scratch folder as long as there is room."""
+class AudioLocator:
+    """Finds where the sound of a clip is read from in the training, and how long it is.
 
-    def __init__(self) -> None:
-        """Nothing is known yet."""
+    Training asks for clips in random order. So what costs much to come by where it lies is extracted once, as long as
+    there is room: a cell, which alone costs the whole row group that it lies in, and a recording in a store.
+    """
+
+    def __init__(self, extracted: ExtractedAudio) -> None:
+        """`extracted` is what takes the audio."""
+        self._extracted = extracted
         self._lock = threading.Lock()
-        self._looks: OrderedDict[str, _Look] = OrderedDict()
+        self._recordings: OrderedDict[str, _Recording] = OrderedDict()
         self._kept: Dict[str, Member] = {}
 
-    def find(
-        self, recording: WholeFile, segment: Segment, unpacked: UnpackedSounds
-    ) -> Tuple[Union[WholeFile, Part], float]:
-        """Return where a segment lies, and its seconds.
+    def locate(self, place: AudioPlace, segment: Optional[Segment]) -> Tuple[AudioPlace, float]:
+        """Return where a sound, or a segment of a whole file, is read from, and its seconds.
 
-        OutsideError, UnreadableSoundError, FileNotFoundError, and what the store raises; DatasetInvalid where it
-        would have to be fetched for each clip.
+        UnreadableSoundError, OutsideError, FileNotFoundError, and what the store raises. DatasetInvalid where a
+        recording would have to be fetched for each clip.
         """
-        with self._held(recording.file) as look:
-            header = self._header(look, recording)
+        if segment is not None and isinstance(place, WholeFile):
+            return self._locate_segment(place, segment)
+        found = self.keep(place, parquet_cells.read_cell(place)) if isinstance(place, Cell) else place
+        return found, audio_headers.seconds(found)
+
+    def keep(self, cell: Cell, content: bytes) -> AudioPlace:
+        """Return where the sound of a cell is read from in the training, given the content that was read of it."""
+        return self._extracted.keep(cell, content)
+
+    def _locate_segment(self, recording: WholeFile, segment: Segment) -> Tuple[Union[WholeFile, Part], float]:
+        with self._taken(recording.file) as known:
+            header = self._header(known, recording)
             if segments.is_whole(segment, header.seconds):
                 return recording, header.seconds
             start, frames = segments.frames(segment, header.frames, header.sample_rate)
-            if look.place is None:
-                look.place = self._place(recording, header, unpacked)
-            return Part(look.place, start, frames, header.sample_rate), frames / header.sample_rate
+            if known.kept_in is None:
+                known.kept_in = self._keep(recording, header)
+            return Part(known.kept_in, start, frames, header.sample_rate), frames / header.sample_rate
 
     @contextmanager
-    def _held(self, file: str) -> Iterator[_Look]:
-        """Give the look at a recording to one reader at a time."""
+    def _taken(self, file: str) -> Iterator[_Recording]:
+        """Give what is known of a recording to one reader at a time."""
         with self._lock:
-            look = self._looks.setdefault(file, _Look())
-            self._looks.move_to_end(file)
-            look.readers += 1
+            known = self._recordings.setdefault(file, _Recording())
+            self._recordings.move_to_end(file)
+            known.readers += 1
         try:
-            with look.lock:
-                yield look
+            with known.lock:
+                yield known
         finally:
             with self._lock:
-                look.readers -= 1
+                known.readers -= 1
                 self._forget()
 
     def _forget(self) -> None:
-        # One that somebody waits for would be looked at, and fetched, a second time.
-        idle = (file for file, look in self._looks.items() if not look.readers)
-        oldest = next(idle, None) if len(self._looks) > _REMEMBERED else None
+        # One that somebody waits for would be read, and fetched, a second time.
+        idle = (file for file, known in self._recordings.items() if not known.readers)
+        oldest = next(idle, None) if len(self._recordings) > _REMEMBERED else None
         if oldest is not None:
-            del self._looks[oldest]
+            del self._recordings[oldest]
 
     @staticmethod
-    def _header(look: _Look, recording: WholeFile) -> Header:
-        if look.found is None:
+    def _header(known: _Recording, recording: WholeFile) -> Header:
+        if known.header is None:
             try:
-                look.found = audio_headers.header(recording)
+                known.header = audio_headers.header(recording)
             except _FAULTS as error:
                 # Each of its clips would ask the store again for what is not there.
-                look.found = error
-        if isinstance(look.found, Exception):
-            raise look.found.with_traceback(None)
-        return look.found
+                known.header = error
+        if isinstance(known.header, Exception):
+            raise known.header.with_traceback(None)
+        return known.header
 
-    def _place(self, recording: WholeFile, header: Header, unpacked: UnpackedSounds) -> Union[WholeFile, Member]:
+    def _keep(self, recording: WholeFile, header: Header) -> Union[WholeFile, Member]:
         if source_files.is_local(recording.file):
             return recording
-        kept = self._kept.get(recording.file) or unpacked.keep_file(recording.file)
+        kept = self._kept.get(recording.file) or self._extracted.keep_file(recording.file)
         if kept is not None:
             self._kept[recording.file] = kept
             return kept

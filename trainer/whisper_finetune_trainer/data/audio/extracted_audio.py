@@ -20,7 +20,7 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
-class UnpackedSounds:
+class ExtractedAudio:
     """One file that sounds are appended to. It lies in the pod's own scratch folder, and ends with it."""
 
     def __init__(self, folder: str, limit_bytes: int) -> None:

@@ -2,11 +2,9 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import List, Optional, Set, Tuple
 
-from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Cell
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream
@@ -75,13 +73,5 @@ def _keep(look: Look, found: Found, checks: ClipChecks, wanted: int) -> None:
         look.train.append(streamed_clips.without_sound(clip))
         look.train_sounds.append((digest, look.train[-1]))
     elif len(look.held_out) < wanted:
-        look.held_out.append(_to_be_read_again(clip, checks))
+        look.held_out.append(checks.read_again(clip))
         look.held_out_sounds.add(digest)
-
-
-def _to_be_read_again(clip: Clip, checks: ClipChecks) -> Clip:
-    """Return a held-out clip that is read in every evaluation: one of a Parquet file lies in the scratch folder."""
-    plain = streamed_clips.without_sound(clip)
-    if isinstance(plain.audio, Cell):
-        return replace(plain, audio=checks.rules.unpacked.keep(plain.audio, decoding.content(clip.audio)))
-    return plain

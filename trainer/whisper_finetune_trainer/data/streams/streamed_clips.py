@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import clip_reader, leakage
+from whisper_finetune_trainer.data import leakage
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Held
-from whisper_finetune_trainer.data.clip_reader import Rules
+from whisper_finetune_trainer.data.audio.audio_sources import Cell, Held
+from whisper_finetune_trainer.data.clip_reader import ClipReader
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
@@ -52,7 +52,7 @@ class StreamedClip(NamedTuple):
 class ClipChecks:
     """What a clip of a stream must keep to; `held_out_fraction` is 0 where the held-out clips come from elsewhere."""
 
-    rules: Rules
+    reader: ClipReader
     held_out_fraction: float
     #: What else is wrong with a clip, such as a label that is too long for the model.
     refuse: Callable[[Clip], Optional[Drop]] = lambda _clip: None
@@ -73,11 +73,18 @@ class ClipChecks:
             found = _undecodable(found.clip) or found
         return Checked(found, rewritten_by, streamed.split.language_of(streamed.row))
 
+    def read_again(self, clip: Clip) -> Clip:
+        """Return a held-out clip, which every evaluation reads again, with where its sound is read from."""
+        plain = without_sound(clip)
+        if isinstance(plain.audio, Cell) and isinstance(clip.audio, Held):
+            return replace(plain, audio=self.reader.locator.keep(plain.audio, clip.audio.content))
+        return plain
+
     def _of_header(self, streamed: StreamedRow) -> Tuple[Found, Tuple[ChangedBy, ...]]:
         """Return what becomes of a row by its text and its sound's header, and the rules that changed its text."""
         if streamed.fault is not None:
             return streamed.fault, ()
-        found, outcome = clip_reader.read_clip(streamed.split, streamed.row, self.rules)
+        found, outcome = self.reader.read_clip(streamed.split, streamed.row)
         if isinstance(found, Clip) and is_held_out(found.identifier, self.held_out_fraction):
             return HeldOut(found), outcome.rules
         return found, outcome.rules

@@ -7,7 +7,7 @@ from typing import FrozenSet, List, Tuple
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import clips, leakage, sound_check
-from whisper_finetune_trainer.data.clip_reader import ClipsRead, Rules
+from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipsRead
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
@@ -47,14 +47,14 @@ def require_sounds(files: SplitFiles, reader: ShardReader, split: Split, limits:
 
 
 def load_stream(
-    spec: WhisperFineTuneSpec, shards: ShardStream, rules: Rules, limits: StreamLimits, given: ClipsRead
+    spec: WhisperFineTuneSpec, shards: ShardStream, reader: ClipReader, limits: StreamLimits, given: ClipsRead
 ) -> Clips:
     """Return a data set whose train clips are a stream. `given` has the clips of evalSplit, none without one."""
     dataset = spec.dataset
     fraction = 0.0 if dataset.eval_split is not None else float(dataset.eval_fraction)
     files = shards.files
     logger.info("%s: %.1f GB in %d shards are read as a stream", files.name, files.size_bytes / 1e9, len(files.paths))
-    checks = ClipChecks(rules, fraction)
+    checks = ClipChecks(reader, fraction)
     look = stream_sample.look(shards, checks, limits, dataset.max_eval_clips)
     clips.refuse_too_many(look.drops, look.rows, dataset.max_dropped_fraction)
     _log(look, files)
@@ -77,7 +77,6 @@ def load_stream(
         examples=clips.first_examples(given.drops),
         split="Hash" if dataset.eval_split is None else "Given",
         warnings=warnings,
-        scratch_bytes=rules.unpacked.used_bytes,
     )
 
 

@@ -9,6 +9,8 @@ from typing_extensions import Literal
 from whisper_finetune_trainer.data.text import special_tokens
 
 RuleName = Literal["PunctuationTags", "NoSpeech", "LowerCase", "UnknownWords", "NotScored", "SpacedApostrophes"]
+#: What clips are counted under that a rule leaves out.
+DroppedByRule = Literal["text rule NoSpeech", "text rule NotScored"]
 #: What changed a text: a rule of its data set, or the one that is for all.
 ChangedBy = Literal[RuleName, "SpecialTokens"]
 #: From the first of them only: tried from each, n blanks would cost n².
@@ -39,15 +41,20 @@ def _scored(text: str) -> Optional[str]:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a rule is for, and what it makes of a text: None leaves the clip out."""
+    """What a rule is for, and what it makes of a text: None leaves the clip out, counted under `dropped_as`."""
 
     meaning: str
     apply: Callable[[str], Optional[str]]
+    dropped_as: Optional[DroppedByRule] = None
 
 
 RULES: Dict[RuleName, Rule] = {
-    "NoSpeech": Rule("segments with `<SIL>`, `<MUSIC>`, `<NOISE>` or `<OTHER>` in their text are left out", _spoken),
-    "NotScored": Rule(f"segments with the text `{_NOT_SCORED}` are left out", _scored),
+    "NoSpeech": Rule(
+        "segments with `<SIL>`, `<MUSIC>`, `<NOISE>` or `<OTHER>` in their text are left out",
+        _spoken,
+        "text rule NoSpeech",
+    ),
+    "NotScored": Rule(f"segments with the text `{_NOT_SCORED}` are left out", _scored, "text rule NotScored"),
     "PunctuationTags": Rule(
         "`<COMMA>`, `<PERIOD>`, `<QUESTIONMARK>`, `<EXCLAMATIONPOINT>` become , . ? !", _punctuated
     ),
@@ -65,7 +72,7 @@ class Outcome:
 
     text: str
     rules: Tuple[ChangedBy, ...]
-    skipped_by: Optional[RuleName] = None
+    dropped_as: Optional[DroppedByRule] = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class TextRules:
         for name in self.names:
             changed = RULES[name].apply(text)
             if changed is None:
-                return Outcome("", changed_by, name)
+                return Outcome("", changed_by, RULES[name].dropped_as)
             changed_by += (name,) if changed != text else ()
             text = changed
         return Outcome(self.normalize(text).strip(), changed_by)
