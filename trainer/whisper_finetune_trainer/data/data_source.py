@@ -34,7 +34,7 @@ class FolderSource:
     held_out: Optional[str] = None
 
     def find(self, split: str, *, is_train: bool) -> SplitFiles:
-        """Return the files of a split; DatasetNotFound or DatasetInvalid."""
+        """Return the files of a split. DatasetNotFound or DatasetInvalid."""
         if self.file_name is not None:
             return split_files.files_of_one(self.folder, self.file_name, split, is_train=is_train)
         return split_files.find_split_files(self.folder, split, is_train=is_train, held_out=self.held_out)
@@ -89,7 +89,7 @@ def _open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], co
 
 
 def newest_commits(dataset: Dataset) -> HubCommits:
-    """Return the commits that are read where no earlier attempt has chosen any; raises what the Hub refuses."""
+    """Return the commits that are read where no earlier attempt has chosen any. Raises what the Hub refuses."""
     address = addresses.parse_address(dataset.source)
     if address is None:
         return hub_dataset.newest_commits(dataset.source, dataset.revision)

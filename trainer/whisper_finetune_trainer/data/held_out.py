@@ -34,7 +34,7 @@ class _Span(NamedTuple):
 
 
 def choose(found: Sequence[Clip], fraction: float) -> HeldOut:
-    """Return a fraction of the clips held out; of parts of recordings whole recordings, but for one that is cut.
+    """Return a fraction of the clips held out. Of parts of recordings whole recordings, but for one that is cut.
 
     DatasetInvalid where nothing would be left on either side.
     """
@@ -54,7 +54,7 @@ def choose(found: Sequence[Clip], fraction: float) -> HeldOut:
 
 
 def drawn(found: List[Clip], limit: Optional[int]) -> List[Clip]:
-    """Return the clips of a given split in the order that a limit takes the first ones of; without one, as they are.
+    """Return the clips of a given split in the order that a limit takes the first ones of. Without one, as they are.
 
     Lists are sorted by speaker or by sentence, and the first clips of one may be of a single speaker.
     """
@@ -62,7 +62,7 @@ def drawn(found: List[Clip], limit: Optional[int]) -> List[Clip]:
 
 
 def overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:
-    """Return the train clips that share a stretch of a recording with a held-out one; none where none is a part."""
+    """Return the train clips that share a stretch of a recording with a held-out one. None where none is a part."""
     if not _have_parts(train) and not _have_parts(evaluation):
         return []
     held_out = _spans_by_recording(evaluation)
@@ -97,7 +97,7 @@ def _by_recordings(found: Sequence[Clip]) -> List[Clip]:
 
 
 def _recording(clip: Clip) -> Optional[str]:
-    """Return the file that a clip is of, by its name in the data set; None of a sound in a shard."""
+    """Return the file that a clip is of, by its name in the data set. None of a sound in a shard."""
     if isinstance(clip.audio, Part):
         return clip.audio.recording_name
     return clip.audio.file if isinstance(clip.audio, WholeFile) else None

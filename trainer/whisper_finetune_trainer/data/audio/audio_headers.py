@@ -24,7 +24,7 @@ _FEW_BYTES = 4096
 
 
 class Header(NamedTuple):
-    """What a sound file's header says; `format` is libsndfile's name, such as WAV."""
+    """What a sound file's header says. `format` is libsndfile's name, such as WAV."""
 
     frames: int
     sample_rate: int
@@ -37,12 +37,12 @@ class Header(NamedTuple):
 
 
 def seconds(place: AudioPlace) -> float:
-    """Return a sound's length by its header; UnreadableSoundError, FileNotFoundError or PermissionError."""
+    """Return a sound's length by its header. UnreadableSoundError, FileNotFoundError or PermissionError."""
     return place.frames / place.sample_rate if isinstance(place, Part) else header(place).seconds
 
 
 def header(place: AudioPlace) -> Header:
-    """Return what a sound file's header says, of a part its recording's; raises what `seconds` does."""
+    """Return what a sound file's header says, of a segment its recording's. Raises what `seconds` does."""
     with audio_files.open_audio(place) as opened:
         found = audio_files.decoded(soundfile.info, opened)
         require_size(found.channels, found.samplerate)

@@ -1,4 +1,4 @@
-"""Where the sound of a clip lies. Pure; `audio` reads it, and `source_files` opens what is named here.
+"""Where the sound of a clip lies. Pure: `audio_files` opens what is named here.
 
 A file is a path of this machine, or an address such as s3://bucket/key: nothing is copied to be read.
 """

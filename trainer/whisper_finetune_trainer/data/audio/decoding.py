@@ -67,20 +67,20 @@ def digest(place: AudioPlace) -> bytes:
 
 
 def content(place: AudioPlace) -> bytes:
-    """Return a sound file as it is; of a part a file of its own, DatasetInvalid where it cannot be decoded."""
+    """Return a sound file as it is. Of a part a file of its own, DatasetInvalid where it cannot be decoded."""
     if isinstance(place, Part):
         return _as_file(*_channels(place))
     return audio_files.read_file(place)
 
 
 def read(place: AudioPlace) -> Samples:
-    """Return samples (n,) of float32 at 16 kHz in one channel; DatasetInvalid if they cannot be decoded."""
+    """Return samples (n,) of float32 at 16 kHz in one channel. DatasetInvalid if they cannot be decoded."""
     found, rate = _channels(place)
     return _resampled(mix_down(found, rate).samples, rate)
 
 
 def loudness(place: AudioPlace) -> Loudness:
-    """Return how loud what `read` returns is; DatasetInvalid for a sound that cannot be decoded."""
+    """Return how loud what `read` returns is. DatasetInvalid for a sound that cannot be decoded."""
     found, rate = _channels(place)
     heard = mix_down(found, rate)
     samples = _resampled(heard.samples, rate)
@@ -161,6 +161,6 @@ def mix_down(channels: Samples, sample_rate: int) -> Mono:
 
 
 def _powers(channels: Samples, stretch: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """Return the power (stretches, channels); no copy of all samples is made."""
+    """Return the power (stretches, channels). No copy of all samples is made."""
     stretches = (channels[start : start + stretch] for start in range(0, len(channels), stretch))
     return np.array([np.einsum("sc,sc->c", part, part, dtype=np.float64, casting="same_kind") for part in stretches])

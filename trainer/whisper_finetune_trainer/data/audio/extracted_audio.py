@@ -45,7 +45,7 @@ class ExtractedAudio:
         return kept or cell
 
     def keep_file(self, file: str) -> Optional[Member]:
-        """Return where a store's file lies from now on, None where it finds no room; what the store raises."""
+        """Return where a store's file lies from now on, None where it finds no room. What the store raises."""
         size = source_files.size_bytes(file)
         kept = self._keep(file, size, source_files.chunks(file, _CHUNK_BYTES))
         with self._lock:
@@ -53,7 +53,7 @@ class ExtractedAudio:
         return kept
 
     def close(self) -> None:
-        """Let go of the file; what is in it stays to be read."""
+        """Let go of the file. What is in it stays to be read."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -101,14 +101,14 @@ class ExtractedAudio:
         return self.used_bytes - size
 
     def _give_back(self, offset: int, size: int) -> None:
-        """Note that the disk is full; what was reserved is free again where nothing lies behind it."""
+        """Note that the disk is full. What was reserved is free again where nothing lies behind it."""
         with self._lock:
             self._left_bytes = 0
             if self.used_bytes == offset + size:
                 self.used_bytes = offset
 
     def _write(self, offset: int, size: int, chunks: Iterable[bytes]) -> Optional[int]:
-        """Return how many bytes there were, `size` at most; None where the disk is full."""
+        """Return how many bytes there were, `size` at most. None where the disk is full."""
         written = 0
         for chunk in chunks:
             part = chunk[: size - written]

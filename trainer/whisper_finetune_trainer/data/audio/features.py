@@ -35,7 +35,7 @@ def settings_of(config: Any) -> FeatureSettings:
 
 
 def log_mel(samples: np.ndarray, mel_bins: int, window_seconds: int) -> torch.Tensor:
-    """Return float32 features (mel_bins, 100 * window_seconds) of mono speech at 16 kHz; what is longer is cut.
+    """Return float32 features (mel_bins, 100 * window_seconds) of mono speech at 16 kHz. What is longer is cut.
 
     The short-time Fourier transform runs over the speech alone: in the silence after it every value is the floor,
     which is known beforehand. Call it outside of autocast.

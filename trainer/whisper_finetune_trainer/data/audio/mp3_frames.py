@@ -1,7 +1,7 @@
 """How long an MP3 file is: told by a tag in its first frame, or by a constant bit rate. Pure.
 
 libsndfile takes the file's size and the bit rate of the first frames where there is no tag, and neither measures nor
-reads more than that. Tags are those of Xing and LAME; it does not know Fraunhofer's (VBRI).
+reads more than that. Tags are those of Xing and LAME. It does not know Fraunhofer's (VBRI).
 """
 
 from functools import lru_cache
@@ -33,7 +33,7 @@ class _Frame(NamedTuple):
 
 
 def id3_bytes(head: bytes) -> int:
-    """Return the size of the ID3v2 tag that a file, or what follows another tag, begins with; 0 without one."""
+    """Return the size of the ID3v2 tag that a file, or what follows another tag, begins with, 0 without one."""
     if len(head) < ID3_BYTES or head[:3] != b"ID3":
         return 0
     # Seven bits of each byte.
@@ -92,7 +92,7 @@ def _frame_at(block: bytes, place: int) -> Optional[_Frame]:
 
 @lru_cache(maxsize=1024)
 def _frame(header: bytes) -> Optional[_Frame]:
-    """Return the frame that begins with three bytes; None for what is no frame of layer III with a size."""
+    """Return the frame that begins with three bytes. None for what is no frame of layer III with a size."""
     if len(header) < _HEADER_BYTES or int.from_bytes(header[:2], "big") & _SYNC != _SYNC:
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3

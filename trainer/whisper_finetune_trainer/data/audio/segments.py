@@ -26,7 +26,7 @@ class OutsideError(Exception):
 
 
 class Segment(NamedTuple):
-    """Seconds of a recording; without an end, up to the recording's own."""
+    """Seconds of a recording. Without an end, up to the recording's own."""
 
     start_seconds: float
     end_seconds: Optional[float] = None
@@ -37,7 +37,7 @@ class Segment(NamedTuple):
 
 
 def made(start: Any, end: Any) -> Segment:
-    """Return the segment between two numbers, an end of None being the recording's; MalformedSegmentError."""
+    """Return the segment between two numbers, an end of None being the recording's. MalformedSegmentError."""
     start_seconds = _number(start)
     end_seconds = None if end is None else _number(end)
     if start_seconds < 0 or (end_seconds is not None and end_seconds <= start_seconds):
@@ -66,7 +66,7 @@ def is_whole(segment: Segment, recording_seconds: float) -> bool:
 
 
 def frames(segment: Segment, recording_frames: int, sample_rate: int) -> Tuple[int, int]:
-    """Return a segment's first frame and how many it has, above zero; OutsideError."""
+    """Return a segment's first frame and how many it has, above zero. OutsideError."""
     seconds = recording_frames / sample_rate
     end_seconds = seconds if segment.end_seconds is None else segment.end_seconds
     # Cut in seconds first: a number with three hundred digits cannot be counted in frames.

@@ -39,7 +39,7 @@ class Data(NamedTuple):
 
 
 def codec(head: bytes) -> Optional[str]:
-    """Return the name of the codec of a WAV file that is not read here; None for others, and for what is no WAV."""
+    """Return the name of the codec of a WAV file that is not read here. None for others, and for what is no WAV."""
     found = next((content for name, _, content in _chunks(head) if name == b"fmt "), b"")
     if len(found) < _TAG_BYTES:
         return None

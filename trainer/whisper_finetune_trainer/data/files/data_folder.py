@@ -18,12 +18,12 @@ class _Entry(NamedTuple):
 
 
 class DataFolder:
-    """Lists what is there; methods raise what the filesystem does, PermissionError among it."""
+    """Lists what is there. Methods raise what the filesystem does, PermissionError among it."""
 
     def __init__(
         self, filesystem: Any, root: str, address: str, prefix: str = "", mount: Optional[Mount] = None
     ) -> None:
-        """`filesystem` is fsspec's, `root` a path of it; `prefix` makes a path of it an address to open.
+        """`filesystem` is fsspec's, `root` a path of it. `prefix` makes a path of it an address to open.
 
         Of a folder of this machine, `mount` is what its links may lead to.
         """
@@ -41,11 +41,11 @@ class DataFolder:
         return self._prefix + self._root
 
     def file(self, path: str) -> str:
-        """Return what `source_files` opens a path by; RefusedFileError where its links lead out of the mount."""
+        """Return what `source_files` opens a path by. RefusedFileError where its links lead out of the mount."""
         return self._prefix + self._full(path)
 
     def relative(self, path: str) -> Optional[str]:
-        """Return a path of a manifest below this folder, None for one outside; it may be a whole path or an address.
+        """Return a path of a manifest below this folder, None for one outside. It may be a whole path or an address.
 
         It is compared as text: how clips are called does not depend on links.
         """
@@ -65,7 +65,7 @@ class DataFolder:
         return self._kind_of({**found, "name": self._full(path)})
 
     def names(self, path: str = "") -> Tuple[str, ...]:
-        """Return the names in a folder in order; nothing where there is no such folder."""
+        """Return the names in a folder in order, nothing where there is no such folder."""
         return tuple(self._listing(path))
 
     def is_file(self, path: str) -> bool:
@@ -74,7 +74,7 @@ class DataFolder:
         return self._kind_in(folder, name) == "file"
 
     def size_bytes(self, path: str) -> int:
-        """Return the size of a file by the listing of its folder; 0 for one that is not there."""
+        """Return the size of a file by the listing of its folder, 0 for one that is not there."""
         folder, name = posixpath.split(path)
         entry = self._listing(folder).get(name)
         return entry.size_bytes if entry else 0

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads; what they are at when the context ends, for whatever reason, is not waited for."""
+    """Give a pool of threads. What they are at when the context ends, for whatever reason, is not waited for."""
     executor = ThreadPoolExecutor(threads)
     try:
         yield executor
@@ -21,7 +21,7 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def result(future: "Future[Result]", check_stop: Callable[[], None]) -> Result:
-    """Return a future's result; while it is waited for, `check_stop` raises where that is to end."""
+    """Return a future's result. While it is waited for, `check_stop` raises where that is to end."""
     while not futures.wait([future], timeout=_STOP_SECONDS).done:
         check_stop()
     return future.result()

@@ -29,13 +29,13 @@ def _store(scheme: str) -> object_store.Store:
 
 
 def filesystem(address: str) -> Any:
-    """Return the fsspec filesystem of an address; each process has its own connections."""
+    """Return the fsspec filesystem of an address. Each process has its own connections."""
     return _store(address.split("://", 1)[0]).filesystem
 
 
 @contextmanager
 def explained(file: str) -> Iterator[None]:
-    """Turn a store's refusals, while a file is read, into TrainerErrors; what may be well later passes through.
+    """Turn a store's refusals, while a file is read, into TrainerErrors. What may be well later passes through.
 
     A token that expires in mid-run is such: the next attempt's pod reads the Secret anew.
     """
@@ -48,7 +48,7 @@ def explained(file: str) -> Iterator[None]:
 
 
 def open_file(file: str, block_bytes: int = _BLOCK_BYTES) -> BinaryIO:
-    """Return a file that can be read and sought; FileNotFoundError, and what the store raises."""
+    """Return a file that can be read and sought. FileNotFoundError, and what the store raises."""
     if is_local(file):
         return _open_path(file)
     opened: BinaryIO = filesystem(file).open(file, "rb", block_size=block_bytes, cache_type="readahead")
@@ -105,7 +105,7 @@ def require_content(opened: BinaryIO, name: str) -> None:
 
 
 def open_text(file: str) -> io.TextIOWrapper:
-    """Return a file of UTF-8 text whose lines end at line feeds only; a byte-order mark is left out."""
+    """Return a file of UTF-8 text whose lines end at line feeds only. A byte-order mark is left out."""
     # utf-8-sig: files written on Windows begin with a byte-order mark, which would be part of the first key.
     # newline: JSON allows other separators inside of a string, and csv wants the line ends as they are.
     opened = open_file(file, 1024 * 1024)

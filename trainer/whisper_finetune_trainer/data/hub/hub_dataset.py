@@ -1,4 +1,4 @@
-"""A data set of the Hugging Face Hub by its id: its Parquet files, or the Hub's conversion; its code is never run."""
+"""A data set of the Hugging Face Hub by its id: its Parquet files, or the Hub's conversion. Its code is never run."""
 
 import logging
 from functools import lru_cache
@@ -33,7 +33,7 @@ class _Tree(NamedTuple):
 
 
 def newest_commits(source: str, revision: Optional[str]) -> HubCommits:
-    """Return the commits that a data set's revision and conversion are at now; DatasetNotFound or AccessDenied."""
+    """Return the commits that a data set's revision and conversion are at now. DatasetNotFound or AccessDenied."""
     with _explained(source, revision):
         left = known_datasets.has_left_the_hub(source)
         if left is not None:
@@ -46,7 +46,7 @@ class HubDataset:
     """Finds the files of the splits of a data set."""
 
     def __init__(self, dataset: Dataset, language: str, commits: HubCommits) -> None:
-        """`language` is Whisper's code: known data sets have a configuration for each; `commits` are those to read."""
+        """`language` is Whisper's code: known data sets have a configuration for each. `commits` are those to read."""
         self._dataset = dataset
         self._language = language
         self._commits = commits
@@ -55,7 +55,7 @@ class HubDataset:
         self._conversion = lru_cache(maxsize=1)(self._read_conversion)
 
     def find(self, split: str, *, is_train: bool) -> SplitFiles:
-        """Return a split's files; DatasetNotFound, AccessDenied, ConfigInvalid or DatasetInvalid say what to do."""
+        """Return a split's files. DatasetNotFound, AccessDenied, ConfigInvalid or DatasetInvalid say what to do."""
         source = self._dataset.source
         with _explained(source, self._commits.dataset):
             tree = self._tree()

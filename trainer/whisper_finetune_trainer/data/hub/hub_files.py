@@ -19,7 +19,7 @@ _BY_NAME = (
 
 @dataclass(frozen=True)
 class Shards:
-    """Parquet files of one split, in order; `is_partial` where the Hub's conversion stopped before its end."""
+    """Parquet files of one split, in order. `is_partial` where the Hub's conversion stopped before its end."""
 
     paths: Tuple[str, ...]
     is_partial: bool = False

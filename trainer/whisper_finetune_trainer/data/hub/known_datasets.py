@@ -1,7 +1,7 @@
 """Data sets that people fine-tune Whisper with: their columns, configurations by language, splits and text rules.
 
-Pure. A spec needs only source and language for them; docs/data.md shows one for each. `checked_against` says where
-columns, configurations, splits and tags were looked up; none of it was read from the Hub itself.
+Pure. A spec needs only source and language for them. docs/data.md shows one for each. `checked_against` says where
+columns, configurations, splits and tags were looked up. None of it was read from the Hub itself.
 """
 
 from dataclasses import dataclass, field

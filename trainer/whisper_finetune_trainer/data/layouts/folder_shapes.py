@@ -37,7 +37,7 @@ _LABEL_STUDIO = frozenset(("data", "annotations"))
 
 
 def of_folder(folder: DataFolder) -> Optional[str]:
-    """Return what a folder looks like by the names in it, and what to do; None for what nobody knows."""
+    """Return what a folder looks like by the names in it, and what to do. None for what nobody knows."""
     names = list(_names(folder, "", _DEPTH))
     for shape, (pattern, advice) in _BY_FILE.items():
         if any(pattern.fullmatch(posixpath.basename(name)) for name in names):
@@ -49,7 +49,7 @@ def of_folder(folder: DataFolder) -> Optional[str]:
 
 
 def of_columns(columns: Collection[str], folder: DataFolder) -> Optional[str]:
-    """Return what a list looks like whose columns are no path and text, and what to do; None for others."""
+    """Return what a list looks like whose columns are no path and text, and what to do. None for others."""
     if set(columns) >= _LABEL_STUDIO:
         return f"it looks like Label Studio's JSON, which is not read as it is: {_SEGMENT_LIST}"
     if folder.is_folder("wavs"):

@@ -75,7 +75,7 @@ def _rows(folder: DataFolder, path: str) -> Iterator[Row]:
 
 
 def _sounds(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]]]:
-    """Yield each line's number, its first word and the path; DatasetInvalid for one that is a command."""
+    """Yield each line's number, its first word and the path. DatasetInvalid for one that is a command."""
     for number, (name, sound) in _lines(folder, path):
         if sound.endswith("|"):
             raise TrainerError(

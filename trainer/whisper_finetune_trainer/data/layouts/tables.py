@@ -24,7 +24,7 @@ class NoTableError(ValueError):
 
 
 class TableRow(NamedTuple):
-    """The number of a line, and its cells by the columns of the header; none where something is wrong."""
+    """The number of a line, and its cells by the columns of the header. None where something is wrong."""
 
     number: int
     values: Mapping[str, Optional[str]]
@@ -32,13 +32,13 @@ class TableRow(NamedTuple):
 
 
 class _Format(NamedTuple):
-    """How the cells of a line are told apart; Common Voice's tables hold bare quotation marks in their texts."""
+    """How the cells of a line are told apart. Common Voice's tables hold bare quotation marks in their texts."""
 
     delimiter: str
     has_quotes: bool
 
     def cells(self, line: str) -> List[str]:
-        """Return the cells of a line; csv.Error where its quotation marks are not in pairs, or it holds a NUL."""
+        """Return the cells of a line. It is a csv.Error where its quotation marks are not in pairs, or it holds a NUL."""
         if "\0" in line:
             # Only older versions of Python say so.
             raise csv.Error("line contains NUL")
@@ -68,7 +68,7 @@ class _OpenCell:
 
 
 def rows(lines: Iterable[str], suffix: str) -> Iterator[TableRow]:
-    """Yield the rows of a table, broken ones too, but no line without content; NoTableError."""
+    """Yield the rows of a table, broken ones too, but no line without content. NoTableError."""
     numbered = enumerate(lines, start=1)
     table_format, columns = _header(numbered, suffix)
     open_cell = _OpenCell()
@@ -107,7 +107,7 @@ def _format_of(header: str, suffix: str) -> _Format:
 
 
 def _names(cells: Sequence[str]) -> Sequence[str]:
-    """Return the names of the columns; one that is there twice, or empty, says which cell it is."""
+    """Return the names of the columns. One that is there twice, or empty, says which cell it is."""
     names = [cell.strip() for cell in cells]
     counts = Counter(names)
     return [

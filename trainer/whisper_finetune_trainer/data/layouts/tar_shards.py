@@ -118,7 +118,7 @@ def _holds_sounds(_files: SplitFiles, _columns: Columns) -> bool:
 
 
 def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) -> Iterator[_Found]:
-    """Yield the files of a shard from a byte on, the texts with their content; else sound is passed over."""
+    """Yield the files of a shard from a byte on, the texts with their content. Sound is passed over unless it is asked for."""
     block = {"block_bytes": _STREAM_BLOCK_BYTES} if with_sound else {}
     try:
         with source_files.open_file(file, **block) as opened, _archive(opened, start, path) as archive:

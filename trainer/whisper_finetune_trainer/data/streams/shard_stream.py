@@ -1,6 +1,6 @@
 """The rows of a split's shards as a stream with their sounds, in an order that is a function of a key.
 
-A few shards are read by turns, one row of each. A shard is read once, from its start to its end; from any position the
+A few shards are read by turns, one row of each. A shard is read once, from its start to its end. From any position the
 stream goes on without reading what was before it.
 """
 
@@ -62,7 +62,7 @@ class ShardStream:
     lanes: int
 
     def rows(self, key: str, start: Position) -> Iterator[StreamedRow]:
-        """Yield all rows from a position on; the order is a function of the key and the shards."""
+        """Yield all rows from a position on. The order is a function of the key and the shards."""
         lanes = self._lanes(key)
         places = list(start.lanes) or [Place(0, 0)] * len(lanes)
         readers: List[Optional[Iterator[_Read]]] = [self._lane(*pair) for pair in zip(lanes, places)]

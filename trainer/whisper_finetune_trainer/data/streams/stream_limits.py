@@ -11,7 +11,7 @@ _MIB = 1024**2
 
 @dataclass(frozen=True)
 class StreamLimits:
-    """Bounds of streams; every run has these, and tests have smaller ones."""
+    """Bounds of streams. Every run has these, and tests have smaller ones."""
 
     #: Shards of at most this size together are listed clip by clip; of more, they are a stream.
     listed_bytes: int = 64 * _GIB

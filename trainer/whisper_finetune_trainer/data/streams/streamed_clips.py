@@ -50,7 +50,7 @@ class StreamedClip(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipChecks:
-    """What a clip of a stream must keep to; `held_out_fraction` is 0 where the held-out clips come from elsewhere."""
+    """What a clip of a stream must keep to. `held_out_fraction` is 0 where the held-out clips come from elsewhere."""
 
     reader: ClipReader
     held_out_fraction: float
@@ -60,14 +60,14 @@ class ClipChecks:
     held_out_sounds: FrozenSet[bytes] = frozenset()
 
     def of_row(self, streamed: StreamedRow) -> Checked:
-        """Return what becomes of a row; its sound is decoded once, so that training meets none that cannot be."""
+        """Return what becomes of a row. Its sound is decoded once, so that training meets none that cannot be."""
         found, rewritten_by = self._of_header(streamed)
         if isinstance(found, Clip):
             found = self._copy(found) or self.refuse(found) or _undecodable(found) or found
         return Checked(found, rewritten_by)
 
     def of_look(self, streamed: StreamedRow) -> Checked:
-        """Return what becomes of a row that is looked at; a held-out sound is decoded, as evaluations will."""
+        """Return what becomes of a row that is looked at. A held-out sound is decoded, as evaluations will."""
         found, rewritten_by = self._of_header(streamed)
         if isinstance(found, HeldOut):
             found = _undecodable(found.clip) or found

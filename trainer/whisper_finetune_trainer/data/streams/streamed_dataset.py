@@ -88,7 +88,7 @@ def _stream(
     look: Look,
     copies: List[Drop],
 ) -> TrainStream:
-    """Return the stream of train clips; `copies` are those looked at that have the sound of a held-out one."""
+    """Return the stream of train clips. `copies` are those looked at that have the sound of a held-out one."""
     dataset = spec.dataset
     kept = _without(look.train, copies)
     return TrainStream(
@@ -142,7 +142,7 @@ def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:
 
 
 def _sounds(given: ClipsRead) -> FrozenSet[bytes]:
-    """Return the digests of evalSplit's sounds; each is read."""
+    """Return the digests of evalSplit's sounds. Each is read."""
     with reader_threads.pool(_READERS) as readers:
         return frozenset(readers.map(streamed_clips.sound_digest, given.clips))
 

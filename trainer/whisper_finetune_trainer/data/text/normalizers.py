@@ -25,7 +25,7 @@ class Normalizer:
 
 
 def normalizer_for(language_code: str, spellings: Mapping[str, str]) -> Normalizer:
-    """Return the normalizer of a language; `spellings` are the model's British to American ones (English only)."""
+    """Return the normalizer of a language. `spellings` are the model's British to American ones (English only)."""
     if language_code == "en":
         english = EnglishTextNormalizer(dict(spellings))
         # Its rules cost n² for n blanks, and make one of them in the end.
@@ -54,7 +54,7 @@ def basic(text: str) -> str:
     """Return a text in lower case without punctuation, symbols and what stands in brackets.
 
     transformers' BasicTextNormalizer drops the marks of Unicode category M as well, which are the vowels of Hindi and
-    many other languages; here they stay.
+    many other languages. Here they stay.
     """
     spoken = unicodedata.normalize("NFKC", _without_brackets(text.lower()))
     kept = "".join(" " if unicodedata.category(character)[0] in "SP" else character for character in spoken)

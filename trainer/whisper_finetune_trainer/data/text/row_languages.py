@@ -20,7 +20,7 @@ def column_of(names: Iterable[str]) -> Optional[str]:
 
 
 def named(value: object) -> str:
-    """Return what a cell names, Whisper's code where it is a language of its table; empty where it names none."""
+    """Return what a cell names, Whisper's code where it is a language of its table. Empty where it names none."""
     text = "" if value is None else str(value).strip()[:_LONGEST]
     language = _COUNTRY.split(text.lower(), maxsplit=1)[0]
     return language_code(language) if language in LANGUAGE_NAMES else text

@@ -19,7 +19,7 @@ _BEFORE, _START = "<|startofprev|>", "<|startoftranscript|>"
 
 
 def without(text: str, words: FrozenSet[str], between: str) -> str:
-    """Return a text without its special tokens and what was said before it; `words` are tokens that stay.
+    """Return a text without its special tokens and what was said before it. `words` are tokens that stay.
 
     `between` words that a token parts is a space, nothing in a language that is written without spaces.
     """
