@@ -85,7 +85,7 @@ def test_a_part_of_a_recording_is_measured_by_itself(tmp_path: Path) -> None:
 def test_samples_that_are_no_numbers_are_not_trained_on(tmp_path: Path, value: float) -> None:
     samples = LEFT.copy()
     samples[3] = value
-    with pytest.raises(decoding.UndecodableError, match=r"a\.wav holds samples that are no numbers"):
+    with pytest.raises(decoding.UndecodableError, match=r"a\.wav holds samples that are not numbers"):
         decoding.read(write(tmp_path / "a.wav", samples))
 
 

@@ -32,7 +32,7 @@ def test_cells_are_kept_until_there_is_no_room(tmp_path: Path, caplog: pytest.Lo
     assert isinstance(sounds.keep(cell(4), content(4, 500)), Member)
     assert (sounds.used_bytes, sounds.left_out) == (2_500, 2)
     sounds.close()
-    assert "2 clips found no room in the scratch folder" in caplog.text
+    assert "2 clips did not fit into the scratch folder" in caplog.text
     assert [decoding.content(place) for place in places[:2]] == [content(0), content(1)]
 
 
@@ -61,4 +61,4 @@ def test_a_full_disk_leaves_the_rest_where_it_is(tmp_path: Path, caplog: pytest.
         with caplog.at_level(logging.WARNING):
             sounds.close()
         assert decoding.content(kept) == content(1)
-    assert "1 recordings found no room in the scratch folder" in caplog.text
+    assert "1 recordings did not fit into the scratch folder" in caplog.text

@@ -175,13 +175,13 @@ def test_a_shard_of_a_stream_without_the_audio_column_is_a_broken_one(tmp_path: 
 
 def test_a_number_that_is_none_is_named_by_its_start(tmp_path: Path) -> None:
     found = load_with(tmp_path, {"audio": "1.wav", "text": "ciao", "offset": 10**400})
-    assert found.examples == (f"train.jsonl line {CLIPS + 1} is no segment: 1{'0' * 39} is no number of seconds",)
+    assert found.examples == (f"train.jsonl line {CLIPS + 1} is not a segment: 1{'0' * 39} is not a number of seconds",)
 
 
 def test_a_list_of_broken_lines_alone_says_what_is_wrong_with_them(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/train.jsonl").write_text("a.wav ciao\nb.wav addio\n", encoding="utf-8")
-    assert "train.jsonl has broken lines alone, such as line 1 is not JSON (Expecting value" in refused(tmp_path)
+    assert "train.jsonl has only broken lines, such as line 1 is not JSON (Expecting value" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("indented", [{"data": [{"audio": "a.wav", "text": "ciao"}]}, {"audio": "a.wav", "text": "x"}])

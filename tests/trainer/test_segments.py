@@ -67,7 +67,7 @@ def test_what_a_manifest_says(values: dict[str, Any], expected: Segment | None) 
 
 @pytest.mark.parametrize("values", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_no_segment(values: dict[str, Any]) -> None:
-    with pytest.raises(MalformedSegmentError, match="is no segment"):
+    with pytest.raises(MalformedSegmentError, match="is not a segment"):
         segments.of_manifest(values)
 
 
@@ -205,9 +205,13 @@ KALDI: dict[str, tuple[str, str, str]] = {
     ),
     "no such recording": ("v other 1 2", "broken line", "segments line 11 names recording other, which has no path"),
     "a recording without a path": ("v empty 1 2", "broken line", "names recording empty, which has no path"),
-    "backwards": ("v rec 5 4", "broken line", "segments line 11 of v is no segment: it begins at 5 s and ends at 4 s"),
-    "before the start": ("v rec -1 4", "broken line", "segments line 11 of v is no segment: it begins at -1"),
-    "no numbers": ("v rec one two", "broken line", "'one' is no number of seconds"),
+    "backwards": (
+        "v rec 5 4",
+        "broken line",
+        "segments line 11 of v is not a segment: it begins at 5 s and ends at 4 s",
+    ),
+    "before the start": ("v rec -1 4", "broken line", "segments line 11 of v is not a segment: it begins at -1"),
+    "no numbers": ("v rec one two", "broken line", "'one' is not a number of seconds"),
     "too few fields": ("v rec 5", "broken line", "segments line 11 of v is not UTTERANCE RECORDING START END"),
     "a channel": ("v rec 5 6 1", "broken line", "channels cannot be chosen"),
     "twice": ("u3 rec 5 6", "broken line", "utterance u3 has no line in text, or had a segment before"),
@@ -250,8 +254,8 @@ NEMO: dict[str, tuple[dict[str, Any], str, str]] = {
         "outside of its recording",
         "does not hold the segment 0-61 s",
     ),
-    "before the start": ({"offset": -2, "duration": 3}, "broken line", "line 11 is no segment: it begins at -2"),
-    "no number": ({"offset": "x", "duration": 3}, "broken line", "line 11 is no segment: 'x' is no number"),
+    "before the start": ({"offset": -2, "duration": 3}, "broken line", "line 11 is not a segment: it begins at -2"),
+    "no number": ({"offset": "x", "duration": 3}, "broken line", "line 11 is not a segment: 'x' is not a number"),
     "to the end, too long": ({"offset": 10}, "too long", "talk.flac 10- s lasts 50.0 s"),
 }
 

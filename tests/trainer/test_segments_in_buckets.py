@@ -123,7 +123,7 @@ def test_without_room_segments_are_sought_in_the_store(
     # No further than the sounds' look, which reads them.
     with caplog.at_level(logging.WARNING):
         found = load(tmp_path, suffix, size - 1)
-    assert "1 recordings found no room in the scratch folder" in caplog.text
+    assert "1 recordings did not fit into the scratch folder" in caplog.text
     assert found.scratch_bytes == 0
     for clip in every(found)[:3]:
         assert isinstance(part_of(clip).recording, WholeFile)

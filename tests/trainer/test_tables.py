@@ -46,13 +46,13 @@ def test_cells_of_a_line(line: str, expected: list[str]) -> None:
 BROKEN = {
     "opened at the start": ('"a.wav,ciao', OPEN),
     "opened in a text": ('a.wav,"ciao', OPEN),
-    "closed too early": ('a.wav,"ciao" disse', """is no line of a table (',' expected after '"')"""),
-    "escaped as in C": (r'a.wav,"disse \"ciao\" a me"', """is no line of a table (',' expected after '"')"""),
-    "a NUL": ("a.wav,ciao\0", "is no line of a table (line contains NUL)"),
+    "closed too early": ('a.wav,"ciao" disse', """is not a line of a table (',' expected after '"')"""),
+    "escaped as in C": (r'a.wav,"disse \"ciao\" a me"', """is not a line of a table (',' expected after '"')"""),
+    "a NUL": ("a.wav,ciao\0", "is not a line of a table (line contains NUL)"),
     "more cells": ("a.wav,ciao, bella", "has 3 cells, and the header 2"),
     "a cell of a megabyte": (
         f"a.wav,{'x' * 1_000_000}",
-        "is no line of a table (field larger than field limit (131072))",
+        "is not a line of a table (field larger than field limit (131072))",
     ),
 }
 

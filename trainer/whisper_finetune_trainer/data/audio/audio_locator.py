@@ -119,7 +119,7 @@ class AudioLocator:
         if header.format in _READ_THROUGH and header.seconds > _SHORT_SECONDS:
             raise TrainerError(
                 "DatasetInvalid",
-                f"{quoted(recording.file)} ({header.seconds / 60:.0f} minutes) finds no room in the scratch folder, "
+                f"{quoted(recording.file)} ({header.seconds / 60:.0f} minutes) does not fit into the scratch folder, "
                 f"and {header.format} is read from its start to find a segment: each clip would fetch it anew; give "
                 "the runtime more scratch space, or convert the recordings to FLAC",
             )

@@ -114,7 +114,7 @@ def _channels(place: AudioPlace) -> Tuple[Samples, int]:
     if len(found) * SAMPLE_RATE < rate:
         raise UndecodableError(f"audio file {audio_sources.describe(place)} holds no sound: it may be cut off")
     if not np.isfinite(found).all():
-        raise UndecodableError(f"audio file {audio_sources.describe(place)} holds samples that are no numbers")
+        raise UndecodableError(f"audio file {audio_sources.describe(place)} holds samples that are not numbers")
     return found, int(rate)
 
 

@@ -59,14 +59,14 @@ class ExtractedAudio:
             self._file = None
         if self.left_out:
             logger.warning(
-                "%d clips found no room in the scratch folder (%.0f MB taken): each is read from its row group every "
+                "%d clips did not fit into the scratch folder (%.0f MB taken): each is read from its row group every "
                 "time, which is slow; give the runtime more scratch space, or the data set smaller row groups",
                 self.left_out,
                 self.used_bytes / 1e6,
             )
         if self.recordings_left_out:
             logger.warning(
-                "%d recordings found no room in the scratch folder (%.0f MB taken): their segments are sought in the "
+                "%d recordings did not fit into the scratch folder (%.0f MB taken): their segments are sought in the "
                 "store every time, by several requests each; give the runtime more scratch space",
                 self.recordings_left_out,
                 self.used_bytes / 1e6,

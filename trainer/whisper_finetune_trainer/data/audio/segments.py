@@ -18,7 +18,7 @@ _NONE = (None, "")
 
 
 class MalformedSegmentError(ValueError):
-    """What is no segment at all, in words."""
+    """What is not a segment at all, in words."""
 
 
 class OutsideError(Exception):
@@ -41,7 +41,7 @@ def made(start: Any, end: Any) -> Segment:
     start_seconds = _number(start)
     end_seconds = None if end is None else _number(end)
     if start_seconds < 0 or (end_seconds is not None and end_seconds <= start_seconds):
-        raise MalformedSegmentError(f"is no segment: it begins at {quoted(start)} s and ends at {quoted(end)} s")
+        raise MalformedSegmentError(f"is not a segment: it begins at {quoted(start)} s and ends at {quoted(end)} s")
     return Segment(start_seconds, end_seconds)
 
 
@@ -81,9 +81,11 @@ def _number(value: Any) -> float:
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise MalformedSegmentError(f"is no segment: {quoted(f'{value!r:.40}')} is no number of seconds") from error
+        raise MalformedSegmentError(
+            f"is not a segment: {quoted(f'{value!r:.40}')} is not a number of seconds"
+        ) from error
     if not math.isfinite(found) or isinstance(value, bool):
-        raise MalformedSegmentError(f"is no segment: {quoted(f'{value!r:.40}')} is no number of seconds")
+        raise MalformedSegmentError(f"is not a segment: {quoted(f'{value!r:.40}')} is not a number of seconds")
     return found
 
 

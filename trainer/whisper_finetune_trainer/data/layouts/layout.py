@@ -133,8 +133,6 @@ def require_columns(files: SplitFiles, rows: Sequence[Row], names: ColumnNames) 
         if rows and all(row.broken for row in rows):
             advice = _OF_JSON if files.name.endswith((".json", ".jsonl")) else ""
             faults = f"line {rows[0].number} {rows[0].broken}{advice}"
-            raise TrainerError(
-                error.reason, f"{quoted(files.name)} has broken lines alone, such as {faults}"
-            ) from error
+            raise TrainerError(error.reason, f"{quoted(files.name)} has only broken lines, such as {faults}") from error
         shape = folder_shapes.of_columns(error.columns, files.folder)
         raise TrainerError(error.reason, f"{error.message}{f'; {shape}' if shape else ''}") from error

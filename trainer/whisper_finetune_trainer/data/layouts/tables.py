@@ -20,7 +20,7 @@ SUFFIXES = (".csv", ".tsv")
 
 
 class NoTableError(ValueError):
-    """A file that is no table, in words."""
+    """A file that is not a table, in words."""
 
 
 class TableRow(NamedTuple):
@@ -38,7 +38,7 @@ class _Format(NamedTuple):
     has_quotes: bool
 
     def cells(self, line: str) -> List[str]:
-        """Return the cells of a line. It is a csv.Error where its quotation marks are not in pairs, or it holds a NUL."""
+        """Return the cells of a line. csv.Error where its quotation marks are not in pairs, or it holds a NUL."""
         if "\0" in line:
             # Only older versions of Python say so.
             raise csv.Error("line contains NUL")
@@ -125,7 +125,7 @@ def _row(
         cells = table_format.cells(line)
     except csv.Error as error:
         if not table_format.has_quotes or line.count(_QUOTE) % 2 == 0:
-            return TableRow(number, dict.fromkeys(columns), f"is no line of a table ({error})")
+            return TableRow(number, dict.fromkeys(columns), f"is not a line of a table ({error})")
         open_cell.opened_at(number)
         return TableRow(number, dict.fromkeys(columns), _OPEN)
     if opened_in is not None:

@@ -25,7 +25,7 @@ _ENDING = ".tar"
 _SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])
 _TEXTS = frozenset(["lab", "text", "transcript", "txt"])
 _JSON = "json"
-#: A text of more is no transcript of half a minute of speech.
+#: A text of more is not the transcript of half a minute of speech.
 _LARGEST_TEXT_BYTES = 1024 * 1024
 #: A sound of more is not held in memory: half a minute of the most that is decoded is less, in 32 bit.
 _LARGEST_SOUND_BYTES = 48 * 1024 * 1024
@@ -118,7 +118,7 @@ def _holds_sounds(_files: SplitFiles, _columns: Columns) -> bool:
 
 
 def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) -> Iterator[_Found]:
-    """Yield the files of a shard from a byte on, the texts with their content. Sound is passed over unless it is asked for."""
+    """Yield the files of a shard from a byte on, the texts with their content, the sounds only `with_sound`."""
     block = {"block_bytes": _STREAM_BLOCK_BYTES} if with_sound else {}
     try:
         with source_files.open_file(file, **block) as opened, _archive(opened, start, path) as archive:

@@ -29,7 +29,7 @@ def named(value: object) -> str:
 def warnings(counts: "Counter[str]", column: str, language: str) -> Tuple[str, ...]:
     """Return a warning where rows name other languages than the one that all are trained as.
 
-    One value that is no language of Whisper's says nothing: it may be a number, or a code of another table.
+    One value that is not a language Whisper knows says nothing: it may be a number, or a code of another table.
     """
     counts = Counter({name: number for name, number in counts.items() if name})
     code = language_code(language)
