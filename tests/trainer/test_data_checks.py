@@ -82,7 +82,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize(("language", "text"), WRITTEN.items(), ids=WRITTEN)
 def test_texts_are_in_the_script_of_their_language(language: str, text: str) -> None:
-    assert writing_scripts.foreign_texts([text, "7, 8!"], language) is None
+    assert writing_scripts.find_foreign_texts([text, "7, 8!"], language) is None
 
 
 def test_scripts_are_of_whispers_languages() -> None:

@@ -42,7 +42,7 @@ def overlap(one: Clip, other: Clip) -> float:
 
 def test_clips_that_are_no_parts_are_drawn_one_by_one() -> None:
     clips = [whole(number) for number in range(40)]
-    chosen = held_out.choose(clips, 0.2)
+    chosen = held_out.choose_held_out(clips, 0.2)
     # Random(0).shuffle, and the first fifth of it: runs under way hold out these.
     assert [clips.index(clip) for clip in chosen.evaluation] == FIRST_OF_40
     assert sorted([*chosen.train, *chosen.evaluation], key=clips.index) == clips
@@ -52,7 +52,7 @@ def test_clips_that_are_no_parts_are_drawn_one_by_one() -> None:
 @pytest.mark.parametrize("step_seconds", [1.0, 10.0])
 def test_at_most_one_recording_is_cut_and_nothing_of_it_is_on_both_sides(step_seconds: float) -> None:
     clips = [part(recording, step_seconds * place) for recording in range(7) for place in range(30)]
-    chosen = held_out.choose(clips, 0.2)
+    chosen = held_out.choose_held_out(clips, 0.2)
     assert len(chosen.evaluation) == 42
     assert sorted([*chosen.train, *chosen.evaluation, *chosen.overlapping], key=clips.index) == clips
     both = {clip.audio.file for clip in chosen.train} & {clip.audio.file for clip in chosen.evaluation}
@@ -67,34 +67,39 @@ def test_at_most_one_recording_is_cut_and_nothing_of_it_is_on_both_sides(step_se
 
 def test_the_choice_knows_no_order_of_rows_and_no_place_that_a_recording_is_kept_in() -> None:
     clips = [part(recording, 10.0 * place) for recording in range(5) for place in range(10)]
-    backwards = held_out.choose(clips[::-1], 0.3)
-    assert backwards == held_out.choose(clips, 0.3)
+    backwards = held_out.choose_held_out(clips[::-1], 0.3)
+    assert backwards == held_out.choose_held_out(clips, 0.3)
     kept = []
     for number, clip in enumerate(clips):
         assert isinstance(clip.audio, Part)
         place = Member("/scratch/sounds", number, 5, clip.audio.file)
         kept.append(Clip(clip.identifier, clip.audio._replace(recording=place), clip.text, clip.seconds))
-    names = [clip.identifier for clip in held_out.choose(kept, 0.3).evaluation]
+    names = [clip.identifier for clip in held_out.choose_held_out(kept, 0.3).evaluation]
     assert names == [clip.identifier for clip in backwards.evaluation]
 
 
 def test_the_first_clips_of_either_side_are_of_several_recordings() -> None:
-    chosen = held_out.choose([part(recording, 10.0 * place) for recording in range(10) for place in range(20)], 0.4)
+    chosen = held_out.choose_held_out(
+        [part(recording, 10.0 * place) for recording in range(10) for place in range(20)], 0.4
+    )
     for side in (chosen.train, chosen.evaluation):
         assert len({clip.audio.file for clip in side[:10]}) > 2
 
 
 def test_a_recording_that_is_held_out_as_a_whole_too() -> None:
-    assert held_out.overlapping([part(0, 5), part(1, 5)], [whole(0), whole(2)]) == [part(0, 5)]
-    assert held_out.overlapping([whole(0), whole(1)], [part(0, 5)]) == [whole(0)]
-    assert held_out.overlapping([whole(0)], [whole(0)]) == []
+    assert held_out.find_overlapping([part(0, 5), part(1, 5)], [whole(0), whole(2)]) == [part(0, 5)]
+    assert held_out.find_overlapping([whole(0), whole(1)], [part(0, 5)]) == [whole(0)]
+    assert held_out.find_overlapping([whole(0)], [whole(0)]) == []
 
 
 def test_segments_that_only_touch_by_rounding_do_not_overlap() -> None:
     evaluation = [part(0, 20.0), part(0, 50.0), part(0, 55.0)]
     near = [part(0, 10.02), part(0, 29.97), part(0, 39.0), part(0, 70.0)]
-    assert held_out.overlapping([*near, part(0, 10.1), part(0, 29.9)], evaluation) == [part(0, 10.1), part(0, 29.9)]
-    assert held_out.overlapping([part(0, 0.0, 90.0), part(0, 57.0, 1.0)], evaluation) == [
+    assert held_out.find_overlapping([*near, part(0, 10.1), part(0, 29.9)], evaluation) == [
+        part(0, 10.1),
+        part(0, 29.9),
+    ]
+    assert held_out.find_overlapping([part(0, 0.0, 90.0), part(0, 57.0, 1.0)], evaluation) == [
         part(0, 0.0, 90.0),
         part(0, 57.0, 1.0),
     ]
@@ -102,7 +107,7 @@ def test_segments_that_only_touch_by_rounding_do_not_overlap() -> None:
 
 def test_a_fraction_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(TrainerError, match="leaves 3 to train on and 0 to measure on"):
-        held_out.choose([part(0, 0), part(0, 10), part(0, 20)], 0.01)
+        held_out.choose_held_out([part(0, 0), part(0, 10), part(0, 20)], 0.01)
 
 
 def largest_overlap(found: Clips) -> float:

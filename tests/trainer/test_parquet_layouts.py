@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from whisper_finetune_trainer.data.hub.hub_files import Layout, of_conversion, of_repository
+from whisper_finetune_trainer.data.hub.hub_files import SplitsByConfig, files_of_conversion, files_of_repository
 
 OWN: dict[str, tuple[list[str], Any, dict[str, dict[str, list[str]]]]] = {
     "one configuration": (
@@ -38,7 +38,7 @@ OWN: dict[str, tuple[list[str], Any, dict[str, dict[str, list[str]]]]] = {
 }
 
 
-def plain(layout: Layout) -> dict[str, dict[str, list[str]]]:
+def plain(layout: SplitsByConfig) -> dict[str, dict[str, list[str]]]:
     return {
         config: {split: list(shards.paths) for split, shards in splits.items()} for config, splits in layout.items()
     }
@@ -46,11 +46,11 @@ def plain(layout: Layout) -> dict[str, dict[str, list[str]]]:
 
 @pytest.mark.parametrize(("files", "card", "expected"), OWN.values(), ids=OWN)
 def test_layouts_of_repositories(files: list[str], card: Any, expected: dict[str, dict[str, list[str]]]) -> None:
-    assert plain(of_repository(files, card)) == expected
+    assert plain(files_of_repository(files, card)) == expected
 
 
 def test_the_layout_of_a_conversion() -> None:
-    layout = of_conversion(
+    layout = files_of_conversion(
         ["it/train/0001.parquet", "it/train/0000.parquet", "en/partial-train/0000.parquet", "en/test-part1/0.parquet"]
     )
     assert plain(layout) == {

@@ -35,14 +35,14 @@ SAID: dict[str, tuple[list[object], str]] = {
 
 @pytest.mark.parametrize(("values", "said"), SAID.values(), ids=SAID)
 def test_what_a_column_says(values: list[object], said: str) -> None:
-    counts = Counter(map(row_languages.named, values))
-    assert row_languages.warnings(counts, "lang", "italian") == ((said,) if said else ())
+    counts = Counter(map(row_languages.language_named_by, values))
+    assert row_languages.warn_of_languages(counts, "lang", "italian") == ((said,) if said else ())
 
 
 def test_the_column_has_one_of_several_names_in_any_case() -> None:
-    assert row_languages.column_of(["path", "Locale", "text"]) == "Locale"
-    assert row_languages.column_of(["locale", "language"]) == "language"
-    assert row_languages.column_of(["path", "text"]) is None
+    assert row_languages.find_language_column(["path", "Locale", "text"]) == "Locale"
+    assert row_languages.find_language_column(["locale", "language"]) == "language"
+    assert row_languages.find_language_column(["path", "text"]) is None
 
 
 WARNING = "column language names 3 languages (it 8, es 6, de 6); all are trained as italian"

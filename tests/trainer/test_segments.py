@@ -62,22 +62,22 @@ FRAMES: dict[str, tuple[Segment, tuple[int, int] | None]] = {
 
 @pytest.mark.parametrize(("values", "expected"), MANIFEST.values(), ids=MANIFEST)
 def test_what_a_manifest_says(values: dict[str, Any], expected: Segment | None) -> None:
-    assert segments.of_manifest(values) == expected
+    assert segments.find_segment(values) == expected
 
 
 @pytest.mark.parametrize("values", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_no_segment(values: dict[str, Any]) -> None:
     with pytest.raises(MalformedSegmentError, match="is not a segment"):
-        segments.of_manifest(values)
+        segments.find_segment(values)
 
 
 @pytest.mark.parametrize(("segment", "expected"), FRAMES.values(), ids=FRAMES)
 def test_frames_of_a_segment(segment: Segment, expected: tuple[int, int] | None) -> None:
     if expected is not None:
-        assert segments.frames(segment, 1_000, 10) == expected
+        assert segments.frames_of_segment(segment, 1_000, 10) == expected
         return
     with pytest.raises(OutsideError, match=r"lasts 100\.00 s, and does not hold the segment"):
-        segments.frames(segment, 1_000, 10)
+        segments.frames_of_segment(segment, 1_000, 10)
 
 
 #: Segments of a recording, its length, and whether they mean all of it.
@@ -94,7 +94,7 @@ WHOLE: dict[str, tuple[Segment, float, bool]] = {
 
 @pytest.mark.parametrize(("segment", "seconds", "expected"), WHOLE.values(), ids=WHOLE)
 def test_when_a_segment_is_all_of_its_recording(segment: Segment, seconds: float, expected: object) -> None:
-    assert segments.is_whole(segment, seconds) is expected
+    assert segments.is_whole_recording(segment, seconds) is expected
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_part_is_what_the_whole_has_there(tmp_path: Path, suffix: str, start: 
         WholeFile(str(path)), Segment(start, start + 5)
     )
     assert isinstance(part, Part)
-    assert seconds == audio_headers.seconds(part) == 5.0
+    assert seconds == audio_headers.read_seconds(part) == 5.0
     first = round(start * rate)
     np.testing.assert_allclose(decoding.read(part), whole[first : first + 5 * rate], atol=1e-6)
 
@@ -168,7 +168,7 @@ def test_segments_are_the_single_clips_to_the_bit(tmp_path: Path, write: Any) ->
         (tmp_path / "single.flac").write_bytes(data_layouts.encoded(single[clip.text]))
         alone = WholeFile(str(tmp_path / "single.flac"))
         np.testing.assert_array_equal(decoding.read(clip.audio), decoding.read(alone))
-        assert clip.seconds == audio_headers.seconds(alone)
+        assert clip.seconds == audio_headers.read_seconds(alone)
 
 
 def test_what_segments_go_by(tmp_path: Path) -> None:

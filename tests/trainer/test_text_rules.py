@@ -57,10 +57,10 @@ def test_the_normalizer_comes_after_the_rules() -> None:
 
 
 def test_a_set_is_found_by_its_id_in_any_case_and_by_its_files() -> None:
-    found = known_datasets.find("mlcommons/Peoples_Speech")
+    found = known_datasets.find_known_dataset("mlcommons/Peoples_Speech")
     assert found is not None
-    assert found is known_datasets.find("hf://MLCommons/peoples_speech/clean")
-    assert known_datasets.find("pvc://speech/openslr/openslr") is None
+    assert found is known_datasets.find_known_dataset("hf://MLCommons/peoples_speech/clean")
+    assert known_datasets.find_known_dataset("pvc://speech/openslr/openslr") is None
     assert known_datasets.has_left_the_hub("mozilla-foundation/common_voice_17_0") is not None
     assert known_datasets.has_left_the_hub("mozilla/common") is None
 
@@ -74,7 +74,7 @@ def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
     source = clip_loading.open_source(tiny_whisper.config(tmp_path, {}))
     split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
-    known = known_datasets.find("speechcolab/gigaspeech")
+    known = known_datasets.find_known_dataset("speechcolab/gigaspeech")
     assert known is not None
     rules = ClipRules(30, TextRules(known.rules, str.strip))
     read = ClipReader(rules, AudioLocator(ExtractedAudio(str(tmp_path), 0))).read_clips(split)

@@ -74,7 +74,7 @@ class ClipReader:
             return self.read_clip(split, row)
 
         found = ClipsRead(language_column=split.columns.language or "")
-        with reader_threads.pool(_READERS) as readers:
+        with reader_threads.reader_pool(_READERS) as readers:
             # By portions: the pool would take all rows of a split into memory before it begins.
             for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
                 found.languages.update(map(split.language_of, rows))
@@ -149,7 +149,7 @@ def _segment(row: Row, sound: Sound) -> Optional[Segment]:
     if not isinstance(sound.place, WholeFile):
         # It was cut when it was packed, whatever the list says that it was packed by.
         return None
-    return row.segment or segments.of_manifest(row.values)
+    return row.segment or segments.find_segment(row.values)
 
 
 def _with_length(spoken: _Spoken, rules: ClipRules, locator: AudioLocator) -> Union[Clip, Drop]:

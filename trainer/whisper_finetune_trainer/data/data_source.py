@@ -49,12 +49,12 @@ def open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], com
     `mounted` are the folders that claims are mounted at, `commits` those of the Hub that the run reads, as far as any
     are chosen.
     """
-    with explained(dataset.source):
+    with refusals_explained(dataset.source):
         return _open_source(dataset, language, mounted, commits)
 
 
 @contextmanager
-def explained(source: str) -> Iterator[None]:
+def refusals_explained(source: str) -> Iterator[None]:
     """Turn the refusals of whatever holds the data into TrainerErrors."""
     address = addresses.parse_address(source)
     if address is None:
@@ -92,11 +92,11 @@ def newest_commits(dataset: Dataset) -> HubCommits:
     """Return the commits that are read where no earlier attempt has chosen any. Raises what the Hub refuses."""
     address = addresses.parse_address(dataset.source)
     if address is None:
-        return hub_dataset.newest_commits(dataset.source, dataset.revision)
+        return hub_dataset.commits_of_repository(dataset.source, dataset.revision)
     if address.scheme != "hf":
         return HubCommits()
     repository = f"{address.authority}/{address.path.split('/', 1)[0]}"
-    return HubCommits(dataset=hub_dataset.newest_commits(repository, None).dataset)
+    return HubCommits(dataset=hub_dataset.commits_of_repository(repository, None).dataset)
 
 
 def _at_commit(root: str, commit: Optional[str]) -> str:

@@ -60,7 +60,7 @@ def load_clips(
     and their clips are a stream. `extracted` takes the sounds that cost much to come by where they lie. Network faults
     pass through.
     """
-    with data_source.explained(spec.dataset.source):
+    with data_source.refusals_explained(spec.dataset.source):
         files = source.find(spec.dataset.train_split, is_train=True)
         reader = ClipReader(_rules(spec, words), AudioLocator(extracted))
         shards = stream_limits.stream_reader(files, limits)
@@ -120,7 +120,7 @@ def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
 
 def _rules(spec: WhisperFineTuneSpec, words: FrozenSet[str]) -> ClipRules:
     dataset, code = spec.dataset, text_language_code(spec.language, spec.task)
-    known = known_datasets.find(dataset.source)
+    known = known_datasets.find_known_dataset(dataset.source)
     normalize = normalizers.label_normalizer(dataset.text_normalization, code)
     rules = known.rules if known and dataset.text_rules == "Known" else ()
     between_words = "" if code in normalizers.LETTER_LANGUAGES else " "
@@ -132,12 +132,12 @@ def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
     train = _read_split(files, dataset, reader)
     given = _read_given(source, dataset, reader)
     counts = train.languages + (given.languages if given else Counter())
-    warnings = row_languages.warnings(counts, train.language_column, spec.language)
+    warnings = row_languages.warn_of_languages(counts, train.language_column, spec.language)
     if given is None:
-        chosen = held_out.choose(train.clips, float(dataset.eval_fraction))
+        chosen = held_out.choose_held_out(train.clips, float(dataset.eval_fraction))
         drops = [*train.drops, *map(leakage.overlap_dropped, chosen.overlapping)]
         return _Splits(chosen.train, chosen.evaluation, drops, warnings)
-    drawn = held_out.drawn(train.clips, dataset.max_train_clips)
+    drawn = held_out.draw_clips(train.clips, dataset.max_train_clips)
     return _Splits(drawn, given.clips, [*train.drops, *given.drops], warnings)
 
 
@@ -146,7 +146,7 @@ def _read_given(source: DataSource, dataset: Dataset, reader: ClipReader) -> Opt
     if dataset.eval_split is None:
         return None
     found = _read_split(source.find(dataset.eval_split, is_train=False), dataset, reader)
-    return replace(found, clips=held_out.drawn(found.clips, dataset.max_eval_clips))
+    return replace(found, clips=held_out.draw_clips(found.clips, dataset.max_eval_clips))
 
 
 def _read_split(files: SplitFiles, dataset: Dataset, reader: ClipReader) -> ClipsRead:
@@ -159,6 +159,6 @@ def _read_split(files: SplitFiles, dataset: Dataset, reader: ClipReader) -> Clip
 
 
 def _open_split(files: SplitFiles, dataset: Dataset) -> Split:
-    known = known_datasets.find(dataset.source)
+    known = known_datasets.find_known_dataset(dataset.source)
     usual = ColumnNames((known.audio_column,), (known.text_column,)) if known else None
     return splits.open_split(files, row_columns.names_to_look_for(dataset.audio_column, dataset.text_column, usual))

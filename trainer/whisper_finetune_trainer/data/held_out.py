@@ -18,7 +18,7 @@ _TOUCHING_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class ChosenClips:
     """Clips to train on, held-out ones, and those that are neither because they overlap a held-out segment."""
 
     train: List[Clip]
@@ -33,7 +33,7 @@ class _Span(NamedTuple):
     end: float
 
 
-def choose(found: Sequence[Clip], fraction: float) -> HeldOut:
+def choose_held_out(found: Sequence[Clip], fraction: float) -> ChosenClips:
     """Return a fraction of the clips held out. Of parts of recordings whole recordings, but for one that is cut.
 
     DatasetInvalid where nothing would be left on either side.
@@ -47,13 +47,13 @@ def choose(found: Sequence[Clip], fraction: float) -> HeldOut:
         )
     if not _have_parts(found):
         shuffled = _shuffled(found)
-        return HeldOut(shuffled[held_out:], shuffled[:held_out], [])
+        return ChosenClips(shuffled[held_out:], shuffled[:held_out], [])
     ordered = _by_recordings(found)
     # In any order again: the limits take the first ones, and these are to be of all recordings.
     return _without_overlapping(_shuffled(ordered[:-held_out]), _shuffled(ordered[-held_out:]))
 
 
-def drawn(found: List[Clip], limit: Optional[int]) -> List[Clip]:
+def draw_clips(found: List[Clip], limit: Optional[int]) -> List[Clip]:
     """Return the clips of a given split in the order that a limit takes the first ones of. Without one, as they are.
 
     Lists are sorted by speaker or by sentence, and the first clips of one may be of a single speaker.
@@ -61,7 +61,7 @@ def drawn(found: List[Clip], limit: Optional[int]) -> List[Clip]:
     return found if limit is None or limit >= len(found) else _shuffled(found)
 
 
-def overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:
+def find_overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:
     """Return the train clips that share a stretch of a recording with a held-out one. None where none is a part."""
     if not _have_parts(train) and not _have_parts(evaluation):
         return []
@@ -69,10 +69,10 @@ def overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]
     return [clip for clip in train if _overlaps(clip, held_out)]
 
 
-def _without_overlapping(train: List[Clip], evaluation: List[Clip]) -> HeldOut:
-    left_out = overlapping(train, evaluation)
+def _without_overlapping(train: List[Clip], evaluation: List[Clip]) -> ChosenClips:
+    left_out = find_overlapping(train, evaluation)
     places = set(map(id, left_out))
-    return HeldOut([clip for clip in train if id(clip) not in places], evaluation, left_out)
+    return ChosenClips([clip for clip in train if id(clip) not in places], evaluation, left_out)
 
 
 def _have_parts(found: Iterable[Clip]) -> bool:

@@ -29,7 +29,7 @@ def find_leaks(
     copies = _all_duplicates(train, evaluation) if leave_out else _likely_duplicates(train, evaluation)
     names = {clip.identifier for clip in copies.clips}
     others = [clip for clip in train if clip.identifier not in names]
-    overlapping = held_out.overlapping(others, evaluation)
+    overlapping = held_out.find_overlapping(others, evaluation)
     if leave_out:
         return [*map(copy_dropped, copies.clips), *map(overlap_dropped, overlapping)], ()
     return [], (

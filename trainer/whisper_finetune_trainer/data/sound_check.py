@@ -94,7 +94,7 @@ def _spread(found: Sequence[Clip]) -> Sequence[Clip]:
 
 
 def _inspect(found: Sequence[Clip]) -> List[Inspected]:
-    with reader_threads.pool(_READERS) as readers:
+    with reader_threads.reader_pool(_READERS) as readers:
         return list(readers.map(_inspect_clip, found))
 
 

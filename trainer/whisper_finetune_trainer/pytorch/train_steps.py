@@ -75,11 +75,11 @@ def prepare_ahead(
         yield from map(prepare, items)
         return
     source = iter(items)
-    with reader_threads.pool(threads) as pool:
+    with reader_threads.reader_pool(threads) as pool:
         waiting: Deque[Future[Prepared]] = deque(pool.submit(prepare, item) for item in islice(source, ahead))
         try:
             while waiting:
-                result = reader_threads.result(waiting.popleft(), check_stop)
+                result = reader_threads.wait_for_result(waiting.popleft(), check_stop)
                 waiting.extend(pool.submit(prepare, item) for item in islice(source, 1))
                 yield result
         finally:

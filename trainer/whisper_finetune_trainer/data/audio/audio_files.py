@@ -69,7 +69,7 @@ def read_file(place: AudioFile) -> bytes:
     return source_files.read_range(place.file, place.offset, place.size)
 
 
-def decoded(decode: Callable[[BinaryIO], Found], opened: BinaryIO) -> Found:
+def decode_file(decode: Callable[[BinaryIO], Found], opened: BinaryIO) -> Found:
     """Return what libsndfile makes of an open file. UnreadableSoundError says what it is instead of a sound."""
     try:
         return decode(opened)
@@ -82,7 +82,7 @@ def decoded(decode: Callable[[BinaryIO], Found], opened: BinaryIO) -> Found:
 
 def _advice(head: bytes) -> Optional[str]:
     """Return what a file is and what to do with it, by its first bytes. None for one that may be a broken sound."""
-    codec = wav_chunks.codec(head)
+    codec = wav_chunks.find_unread_codec(head)
     if codec is not None:
         return f"WAV with {codec} is not read here; {CONVERT}"
     sound = next((name for name, matches in _FORMATS if matches(head)), None)

@@ -36,15 +36,15 @@ class Header(NamedTuple):
         return self.frames / self.sample_rate
 
 
-def seconds(place: AudioPlace) -> float:
+def read_seconds(place: AudioPlace) -> float:
     """Return a sound's length by its header. UnreadableSoundError, FileNotFoundError or PermissionError."""
-    return place.frames / place.sample_rate if isinstance(place, Part) else header(place).seconds
+    return place.frames / place.sample_rate if isinstance(place, Part) else read_header(place).seconds
 
 
-def header(place: AudioPlace) -> Header:
+def read_header(place: AudioPlace) -> Header:
     """Return what a sound file's header says, of a segment its recording's. Raises what `seconds` does."""
     with audio_files.open_audio(place) as opened:
-        found = audio_files.decoded(soundfile.info, opened)
+        found = audio_files.decode_file(soundfile.info, opened)
         require_size(found.channels, found.samplerate)
         if found.format == "MP3":
             _require_length(opened)
@@ -70,7 +70,7 @@ def require_size(channel_count: int, rate: int) -> None:
 def _require_its_end(opened: BinaryIO) -> None:
     """Raise UnreadableSoundError for a WAV file that holds less or more samples than its header tells of."""
     opened.seek(0)
-    data = wav_chunks.data(opened.read(wav_chunks.HEAD_BYTES))
+    data = wav_chunks.find_samples(opened.read(wav_chunks.HEAD_BYTES))
     more = 0 if data is None else opened.seek(0, io.SEEK_END) - data.start - data.size
     if data is not None and more < -_FEW_BYTES and data.size < _UNKNOWN_BYTES:
         raise UnreadableSoundError(

@@ -59,7 +59,7 @@ class AudioLocator:
         if segment is not None and isinstance(place, WholeFile):
             return self._locate_segment(place, segment)
         found = self.keep(place, parquet_cells.read_cell(place)) if isinstance(place, Cell) else place
-        return found, audio_headers.seconds(found)
+        return found, audio_headers.read_seconds(found)
 
     def keep(self, cell: Cell, content: bytes) -> AudioPlace:
         """Return where the sound of a cell is read from in the training, given the content that was read of it."""
@@ -68,9 +68,9 @@ class AudioLocator:
     def _locate_segment(self, recording: WholeFile, segment: Segment) -> Tuple[Union[WholeFile, Part], float]:
         with self._taken(recording.file) as known:
             header = self._header(known, recording)
-            if segments.is_whole(segment, header.seconds):
+            if segments.is_whole_recording(segment, header.seconds):
                 return recording, header.seconds
-            start, frames = segments.frames(segment, header.frames, header.sample_rate)
+            start, frames = segments.frames_of_segment(segment, header.frames, header.sample_rate)
             if known.kept_in is None:
                 known.kept_in = self._keep(recording, header)
             return Part(known.kept_in, start, frames, header.sample_rate), frames / header.sample_rate
@@ -101,7 +101,7 @@ class AudioLocator:
     def _header(known: _Recording, recording: WholeFile) -> Header:
         if known.header is None:
             try:
-                known.header = audio_headers.header(recording)
+                known.header = audio_headers.read_header(recording)
             except _FAULTS as error:
                 # Each of its clips would ask the store again for what is not there.
                 known.header = error

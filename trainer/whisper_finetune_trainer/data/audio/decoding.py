@@ -103,7 +103,7 @@ def _resampled(samples: Samples, rate: int) -> Samples:
 def _channels(place: AudioPlace) -> Tuple[Samples, int]:
     """Return samples (n, channels) at the sound's own rate, at least one of them left at 16 kHz."""
     try:
-        with source_files.explained(place.file):
+        with source_files.store_refusals_explained(place.file):
             found, rate = _decoded(place)
     except FileNotFoundError as error:
         raise TrainerError("DatasetInvalid", f"audio file {audio_sources.describe(place)} is gone") from error
@@ -131,7 +131,7 @@ def _decoded(place: AudioPlace) -> Any:
         isinstance(place, (WholeFile, Member)) and source_files.is_local(place.file)
     )
     with audio_files.open_audio(place) if is_sought else io.BytesIO(content(place)) as opened:
-        return audio_files.decoded(lambda file: _samples(file, place), opened)
+        return audio_files.decode_file(lambda file: _samples(file, place), opened)
 
 
 def _samples(file: BinaryIO, place: AudioPlace) -> Any:

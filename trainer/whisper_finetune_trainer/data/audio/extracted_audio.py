@@ -47,7 +47,7 @@ class ExtractedAudio:
     def keep_file(self, file: str) -> Optional[Member]:
         """Return where a store's file lies from now on, None where it finds no room. What the store raises."""
         size = source_files.size_bytes(file)
-        kept = self._keep(file, size, source_files.chunks(file, _CHUNK_BYTES))
+        kept = self._keep(file, size, source_files.read_chunks(file, _CHUNK_BYTES))
         with self._lock:
             self.recordings_left_out += kept is None
         return kept

@@ -12,7 +12,7 @@ _OVERSHOOT_SECONDS = 0.5
 _ROUNDING_SECONDS = 0.05
 _ROUNDING_PART = 0.02
 #: What a manifest calls a segment's start and length, in seconds.
-MANIFEST_COLUMNS = ("offset", "duration")
+SEGMENT_COLUMNS = ("offset", "duration")
 #: What a row says that names no segment.
 _NONE = (None, "")
 
@@ -36,7 +36,7 @@ class Segment(NamedTuple):
         return f"{_milliseconds(self.start_seconds)}-{_milliseconds(self.end_seconds)} s"
 
 
-def made(start: Any, end: Any) -> Segment:
+def make_segment(start: Any, end: Any) -> Segment:
     """Return the segment between two numbers, an end of None being the recording's. MalformedSegmentError."""
     start_seconds = _number(start)
     end_seconds = None if end is None else _number(end)
@@ -45,19 +45,19 @@ def made(start: Any, end: Any) -> Segment:
     return Segment(start_seconds, end_seconds)
 
 
-def of_manifest(values: Mapping[str, Any]) -> Optional[Segment]:
+def find_segment(values: Mapping[str, Any]) -> Optional[Segment]:
     """Return the segment of a row with `offset` and `duration` (seconds), None where it has no offset.
 
     An offset alone goes to the recording's end. MalformedSegmentError.
     """
-    offset, duration = (values.get(column) for column in MANIFEST_COLUMNS)
+    offset, duration = (values.get(column) for column in SEGMENT_COLUMNS)
     if offset in _NONE:
         return None
     start = _number(offset)
-    return made(start, None if duration in _NONE else start + _number(duration))
+    return make_segment(start, None if duration in _NONE else start + _number(duration))
 
 
-def is_whole(segment: Segment, recording_seconds: float) -> bool:
+def is_whole_recording(segment: Segment, recording_seconds: float) -> bool:
     """Return whether a segment is all of its recording, as far as numbers in manifests are exact."""
     if segment.start_seconds > 0 or segment.end_seconds is None:
         return segment.start_seconds == 0
@@ -65,7 +65,7 @@ def is_whole(segment: Segment, recording_seconds: float) -> bool:
     return -_OVERSHOOT_SECONDS < lacking < max(_ROUNDING_SECONDS, _ROUNDING_PART * recording_seconds)
 
 
-def frames(segment: Segment, recording_frames: int, sample_rate: int) -> Tuple[int, int]:
+def frames_of_segment(segment: Segment, recording_frames: int, sample_rate: int) -> Tuple[int, int]:
     """Return a segment's first frame and how many it has, above zero. OutsideError."""
     seconds = recording_frames / sample_rate
     end_seconds = seconds if segment.end_seconds is None else segment.end_seconds

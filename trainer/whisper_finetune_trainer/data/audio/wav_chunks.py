@@ -38,7 +38,7 @@ class Data(NamedTuple):
     size: int
 
 
-def codec(head: bytes) -> Optional[str]:
+def find_unread_codec(head: bytes) -> Optional[str]:
     """Return the name of the codec of a WAV file that is not read here. None for others, and for what is no WAV."""
     found = next((content for name, _, content in _chunks(head) if name == b"fmt "), b"")
     if len(found) < _TAG_BYTES:
@@ -47,7 +47,7 @@ def codec(head: bytes) -> Optional[str]:
     return None if tag in _READ else _CODECS.get(tag, f"codec {tag:#06x}")
 
 
-def data(head: bytes) -> Optional[Data]:
+def find_samples(head: bytes) -> Optional[Data]:
     """Return where the samples of a WAV file are, None where that is not in its head, or is no plain WAV file's."""
     return next((place for name, place, _ in _chunks(head) if name == b"data"), None)
 

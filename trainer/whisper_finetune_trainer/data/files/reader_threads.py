@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+def reader_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
     """Give a pool of threads. What they are at when the context ends, for whatever reason, is not waited for."""
     executor = ThreadPoolExecutor(threads)
     try:
@@ -20,7 +20,7 @@ def pool(threads: int) -> Iterator[ThreadPoolExecutor]:
         executor.shutdown(wait=False)
 
 
-def result(future: "Future[Result]", check_stop: Callable[[], None]) -> Result:
+def wait_for_result(future: "Future[Result]", check_stop: Callable[[], None]) -> Result:
     """Return a future's result. While it is waited for, `check_stop` raises where that is to end."""
     while not futures.wait([future], timeout=_STOP_SECONDS).done:
         check_stop()

@@ -28,13 +28,13 @@ def _store(scheme: str) -> object_store.Store:
     return object_store.open_store(f"{scheme}://any", _FIELD)
 
 
-def filesystem(address: str) -> Any:
+def filesystem_of(address: str) -> Any:
     """Return the fsspec filesystem of an address. Each process has its own connections."""
     return _store(address.split("://", 1)[0]).filesystem
 
 
 @contextmanager
-def explained(file: str) -> Iterator[None]:
+def store_refusals_explained(file: str) -> Iterator[None]:
     """Turn a store's refusals, while a file is read, into TrainerErrors. What may be well later passes through.
 
     A token that expires in mid-run is such: the next attempt's pod reads the Secret anew.
@@ -51,7 +51,7 @@ def open_file(file: str, block_bytes: int = _BLOCK_BYTES) -> BinaryIO:
     """Return a file that can be read and sought. FileNotFoundError, and what the store raises."""
     if is_local(file):
         return _open_path(file)
-    opened: BinaryIO = filesystem(file).open(file, "rb", block_size=block_bytes, cache_type="readahead")
+    opened: BinaryIO = filesystem_of(file).open(file, "rb", block_size=block_bytes, cache_type="readahead")
     return opened
 
 
@@ -72,17 +72,17 @@ def open_range(file: str, offset: int, size: int, block_bytes: int = _BLOCK_BYTE
 def read_bytes(file: str) -> bytes:
     """Return all of a file."""
     if not is_local(file):
-        return bytes(filesystem(file).cat_file(file))
+        return bytes(filesystem_of(file).cat_file(file))
     with _open_path(file) as opened:
         return opened.read()
 
 
 def size_bytes(file: str) -> int:
     """Return the size of a file."""
-    return Path(file).stat().st_size if is_local(file) else int(filesystem(file).size(file))
+    return Path(file).stat().st_size if is_local(file) else int(filesystem_of(file).size(file))
 
 
-def chunks(file: str, chunk_bytes: int) -> Iterator[bytes]:
+def read_chunks(file: str, chunk_bytes: int) -> Iterator[bytes]:
     """Yield a file from its start to its end."""
     with open_file(file, chunk_bytes) as opened:
         yield from iter(lambda: opened.read(chunk_bytes), b"")
@@ -91,7 +91,7 @@ def chunks(file: str, chunk_bytes: int) -> Iterator[bytes]:
 def read_range(file: str, offset: int, size: int) -> bytes:
     """Return `size` bytes from `offset`, fewer where the file ends before."""
     if not is_local(file):
-        return bytes(filesystem(file).cat_file(file, start=offset, end=offset + size))
+        return bytes(filesystem_of(file).cat_file(file, start=offset, end=offset + size))
     with _open_path(file) as opened:
         opened.seek(offset)
         return opened.read(size)

@@ -12,7 +12,7 @@ from whisper_finetune_api.v1alpha1 import Dataset
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.hub import hub_files, known_datasets
-from whisper_finetune_trainer.data.hub.hub_files import CONVERSION, Layout, Shards
+from whisper_finetune_trainer.data.hub.hub_files import CONVERSION, SplitsByConfig, SplitShards
 from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
 from whisper_finetune_trainer.data.layouts.layout import SplitFiles
 from whisper_finetune_trainer.data.layouts.parquet_shards import PARQUET
@@ -28,11 +28,11 @@ class _Tree(NamedTuple):
     """Parquet files of one commit."""
 
     commit: str
-    layout: Layout
+    layout: SplitsByConfig
     is_conversion: bool
 
 
-def newest_commits(source: str, revision: Optional[str]) -> HubCommits:
+def commits_of_repository(source: str, revision: Optional[str]) -> HubCommits:
     """Return the commits that a data set's revision and conversion are at now. DatasetNotFound or AccessDenied."""
     with _explained(source, revision):
         left = known_datasets.has_left_the_hub(source)
@@ -50,7 +50,7 @@ class HubDataset:
         self._dataset = dataset
         self._language = language
         self._commits = commits
-        self._known: Optional[KnownDataset] = known_datasets.find(dataset.source)
+        self._known: Optional[KnownDataset] = known_datasets.find_known_dataset(dataset.source)
         self._own = lru_cache(maxsize=1)(self._read_own)
         self._conversion = lru_cache(maxsize=1)(self._read_conversion)
 
@@ -76,7 +76,7 @@ class HubDataset:
 
     def _folder(self, commit: str) -> DataFolder:
         root = f"datasets/{self._dataset.source}@{commit}"
-        return DataFolder(source_files.filesystem("hf://any"), root, self._dataset.source, prefix="hf://")
+        return DataFolder(source_files.filesystem_of("hf://any"), root, self._dataset.source, prefix="hf://")
 
     def _tree(self) -> _Tree:
         """Return the repository's own Parquet files where it has the wanted configuration, else the conversion."""
@@ -97,7 +97,7 @@ class HubDataset:
         info = HfApi().dataset_info(self._dataset.source, revision=commit)
         card = dict(info.card_data.__dict__) if info.card_data else {}
         files = [entry.rfilename for entry in info.siblings or []]
-        layout = hub_files.of_repository(files, card.get("configs"))
+        layout = hub_files.files_of_repository(files, card.get("configs"))
         return _Tree(str(commit), layout, is_conversion=False)
 
     def _read_conversion(self) -> Optional[_Tree]:
@@ -106,7 +106,7 @@ class HubDataset:
             return None
         info = HfApi().dataset_info(self._dataset.source, revision=commit)
         files = [entry.rfilename for entry in info.siblings or []]
-        return _Tree(commit, hub_files.of_conversion(files), is_conversion=True)
+        return _Tree(commit, hub_files.files_of_conversion(files), is_conversion=True)
 
     def _wanted_config(self) -> Optional[str]:
         if self._dataset.config is not None:
@@ -114,7 +114,7 @@ class HubDataset:
         configs = self._known.configs.get(self._language, ()) if self._known else ()
         return configs[0] if len(configs) == 1 else None
 
-    def _config(self, layout: Layout) -> str:
+    def _config(self, layout: SplitsByConfig) -> str:
         if not layout:
             raise TrainerError(
                 "DatasetInvalid",
@@ -131,14 +131,14 @@ class HubDataset:
             return wanted
         raise TrainerError("ConfigInvalid" if wanted is None else "DatasetNotFound", self._no_config(wanted, layout))
 
-    def _no_config(self, wanted: Optional[str], layout: Layout) -> str:
+    def _no_config(self, wanted: Optional[str], layout: SplitsByConfig) -> str:
         of_language = self._known.configs.get(self._language, ()) if self._known else ()
         among = f"those with this language are {', '.join(of_language)}" if of_language else f"it has {_listed(layout)}"
         what = f"{self._dataset.source} has no configuration {wanted}" if wanted else "give one"
         return f"dataset.config: {what}; {among}"
 
-    def _shards(self, tree: _Tree, config: str, split: str, *, is_train: bool) -> Shards:
-        splits: Mapping[str, Shards] = tree.layout[config]
+    def _shards(self, tree: _Tree, config: str, split: str, *, is_train: bool) -> SplitShards:
+        splits: Mapping[str, SplitShards] = tree.layout[config]
         name = split
         if is_train and split not in splits and split == "train" and self._known:
             name = self._known.train_split

@@ -18,7 +18,7 @@ _BY_NAME = (
 
 
 @dataclass(frozen=True)
-class Shards:
+class SplitShards:
     """Parquet files of one split, in order. `is_partial` where the Hub's conversion stopped before its end."""
 
     paths: Tuple[str, ...]
@@ -26,16 +26,16 @@ class Shards:
 
 
 #: Configuration to split to its files.
-Layout = Mapping[str, Mapping[str, Shards]]
+SplitsByConfig = Mapping[str, Mapping[str, SplitShards]]
 
 
-def of_repository(files: Sequence[str], card_configs: Any) -> Layout:
+def files_of_repository(files: Sequence[str], card_configs: Any) -> SplitsByConfig:
     """Return the layout of a repository's own Parquet files: as its card says, else by their names."""
     shards = sorted(name for name in files if name.endswith(".parquet"))
     return _by_card(shards, card_configs) or _collected(_by_name(shards))
 
 
-def of_conversion(files: Iterable[str]) -> Layout:
+def files_of_conversion(files: Iterable[str]) -> SplitsByConfig:
     """Return the layout of the Hub's conversion."""
     found = ((_CONVERTED.match(name), name) for name in sorted(files))
     return _collected(
@@ -50,7 +50,7 @@ def _by_name(shards: Iterable[str]) -> Iterator[Tuple[str, str, str, bool]]:
             yield match["config"] or _DEFAULT, match["split"], name, False
 
 
-def _by_card(shards: Sequence[str], card_configs: Any) -> Layout:
+def _by_card(shards: Sequence[str], card_configs: Any) -> SplitsByConfig:
     found: List[Tuple[str, str, str, bool]] = []
     for config in card_configs if isinstance(card_configs, list) else []:
         for split, pattern in _data_files(config):
@@ -73,10 +73,10 @@ def _data_files(config: Any) -> Iterator[Tuple[str, str]]:
                 yield str(entry.get("split", "train")), str(pattern)
 
 
-def _collected(found: Iterable[Tuple[str, str, str, bool]]) -> Layout:
-    layout: Dict[str, Dict[str, Shards]] = {}
+def _collected(found: Iterable[Tuple[str, str, str, bool]]) -> SplitsByConfig:
+    layout: Dict[str, Dict[str, SplitShards]] = {}
     for config, split, name, is_partial in found:
         splits = layout.setdefault(config, {})
-        known: Optional[Shards] = splits.get(split)
-        splits[split] = Shards((*known.paths, name) if known else (name,), is_partial)
+        known: Optional[SplitShards] = splits.get(split)
+        splits[split] = SplitShards((*known.paths, name) if known else (name,), is_partial)
     return layout

@@ -170,7 +170,7 @@ KNOWN: Tuple[KnownDataset, ...] = (
 _COMMON_VOICE = "mozilla-foundation/common_voice"
 
 
-def find(source: str) -> Optional[KnownDataset]:
+def find_known_dataset(source: str) -> Optional[KnownDataset]:
     """Return what is known of a data set by its Hub id, or by its hf:// address."""
     repository = source[len("hf://") :] if source.startswith("hf://") else source
     repository = "/".join(repository.split("/")[:2]).lower()

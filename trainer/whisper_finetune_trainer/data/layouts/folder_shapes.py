@@ -36,7 +36,7 @@ _BY_FILE: Mapping[str, Tuple["re.Pattern[str]", str]] = {
 _LABEL_STUDIO = frozenset(("data", "annotations"))
 
 
-def of_folder(folder: DataFolder) -> Optional[str]:
+def shape_of_folder(folder: DataFolder) -> Optional[str]:
     """Return what a folder looks like by the names in it, and what to do. None for what nobody knows."""
     names = list(_names(folder, "", _DEPTH))
     for shape, (pattern, advice) in _BY_FILE.items():
@@ -48,7 +48,7 @@ def of_folder(folder: DataFolder) -> Optional[str]:
     return None
 
 
-def of_columns(columns: Collection[str], folder: DataFolder) -> Optional[str]:
+def shape_of_columns(columns: Collection[str], folder: DataFolder) -> Optional[str]:
     """Return what a list looks like whose columns are no path and text, and what to do. None for others."""
     if set(columns) >= _LABEL_STUDIO:
         return f"it looks like Label Studio's JSON, which is not read as it is: {_SEGMENT_LIST}"

@@ -134,7 +134,7 @@ def _segment_row(number: int, utterance: str, rest: str, recordings: Dict[str, s
     if not text:
         return Row(number, {}, _without_text(utterance))
     try:
-        segment = segments.made(start, None if _TO_THE_END.fullmatch(end) else end)
+        segment = segments.make_segment(start, None if _TO_THE_END.fullmatch(end) else end)
     except segments.MalformedSegmentError as error:
         return Row(number, {}, f"of {quoted(utterance)} {error}")
     return Row(number, {"audio": sound, "text": text}, segment=segment, name=utterance)

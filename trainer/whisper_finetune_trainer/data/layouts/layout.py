@@ -134,5 +134,5 @@ def require_columns(files: SplitFiles, rows: Sequence[Row], names: ColumnNames) 
             advice = _OF_JSON if files.name.endswith((".json", ".jsonl")) else ""
             faults = f"line {rows[0].number} {rows[0].broken}{advice}"
             raise TrainerError(error.reason, f"{quoted(files.name)} has only broken lines, such as {faults}") from error
-        shape = folder_shapes.of_columns(error.columns, files.folder)
+        shape = folder_shapes.shape_of_columns(error.columns, files.folder)
         raise TrainerError(error.reason, f"{error.message}{f'; {shape}' if shape else ''}") from error

@@ -85,7 +85,7 @@ def read_manifest(file: str, name: str) -> Iterator[Row]:
 
 def _table_rows(text: TextIO, suffix: str, name: str) -> Iterator[Row]:
     try:
-        yield from (Row(*row) for row in tables.rows(text, suffix))
+        yield from (Row(*row) for row in tables.read_table(text, suffix))
     except tables.NoTableError as error:
         raise TrainerError("DatasetInvalid", f"{quoted(name)} is not a table: {words_of(error)}") from error
 

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from whisper_finetune_trainer.data.audio import parquet_cells
 from whisper_finetune_trainer.data.audio.audio_sources import Cell, Held, Sound
-from whisper_finetune_trainer.data.audio.segments import MANIFEST_COLUMNS as SEGMENT_COLUMNS
+from whisper_finetune_trainer.data.audio.segments import SEGMENT_COLUMNS
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts import layout, split_names

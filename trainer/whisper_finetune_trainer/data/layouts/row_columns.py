@@ -78,7 +78,7 @@ def find_columns(rows: Sequence[Row], names: ColumnNames, list_name: str) -> Col
     return Columns(
         _column(present, names.audio, "dataset.audioColumn", list_name),
         _column(present, names.text, "dataset.textColumn", list_name),
-        row_languages.column_of(present),
+        row_languages.find_language_column(present),
     )
 
 

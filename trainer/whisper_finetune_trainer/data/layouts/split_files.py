@@ -68,7 +68,7 @@ def missing_split(folder: DataFolder, split: str) -> TrainerError:
         said = f"split {split}: {folder.address} has the splits {listed(splits)}{advice}"
         return TrainerError("DatasetNotFound", said)
     held = listed(folder.names()) if folder.names() else "nothing"
-    said = _without_name(folder, split) or folder_shapes.of_folder(folder) or _no_layout(folder, split)
+    said = _without_name(folder, split) or folder_shapes.shape_of_folder(folder) or _no_layout(folder, split)
     return TrainerError(
         "DatasetNotFound", f"split {split}: {folder.address} holds {held}: {said}; docs/data.md has all layouts"
     )

@@ -30,7 +30,7 @@ class Split:
 
     def language_of(self, row: Row) -> str:
         """Return the language that a row names, empty where it names none."""
-        return row_languages.named(row.values.get(self.columns.language)) if self.columns.language else ""
+        return row_languages.language_named_by(row.values.get(self.columns.language)) if self.columns.language else ""
 
 
 def open_split(files: SplitFiles, names: ColumnNames) -> Split:

@@ -67,7 +67,7 @@ class _OpenCell:
         return number
 
 
-def rows(lines: Iterable[str], suffix: str) -> Iterator[TableRow]:
+def read_table(lines: Iterable[str], suffix: str) -> Iterator[TableRow]:
     """Yield the rows of a table, broken ones too, but no line without content. NoTableError."""
     numbered = enumerate(lines, start=1)
     table_format, columns = _header(numbered, suffix)

@@ -19,7 +19,7 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 logger = logging.getLogger(__name__)
 
 
-class Place(NamedTuple):
+class LanePosition(NamedTuple):
     """Where a lane stands: the number of its shard among the lane's, and the byte or row in there."""
 
     shard: int
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 class Position:
     """Where a stream stands: each lane's place, and whose turn it is. Without lanes: at its beginning."""
 
-    lanes: Tuple[Place, ...] = ()
+    lanes: Tuple[LanePosition, ...] = ()
     turn: int = 0
 
     def values(self) -> Mapping[str, Any]:
@@ -40,7 +40,7 @@ class Position:
     @staticmethod
     def of_values(values: Mapping[str, Any]) -> "Position":
         """Return the position of such values."""
-        return Position(tuple(Place(*place) for place in values["lanes"]), values["turn"])
+        return Position(tuple(LanePosition(*place) for place in values["lanes"]), values["turn"])
 
 
 class StreamedRow(NamedTuple):
@@ -64,7 +64,7 @@ class ShardStream:
     def rows(self, key: str, start: Position) -> Iterator[StreamedRow]:
         """Yield all rows from a position on. The order is a function of the key and the shards."""
         lanes = self._lanes(key)
-        places = list(start.lanes) or [Place(0, 0)] * len(lanes)
+        places = list(start.lanes) or [LanePosition(0, 0)] * len(lanes)
         readers: List[Optional[Iterator[_Read]]] = [self._lane(*pair) for pair in zip(lanes, places)]
         turn = start.turn
         while any(readers):
@@ -83,23 +83,23 @@ class ShardStream:
         count = min(self.lanes, len(order))
         return [order[lane::count] for lane in range(count)]
 
-    def _lane(self, paths: Sequence[str], start: Place) -> "Iterator[_Read]":
+    def _lane(self, paths: Sequence[str], start: LanePosition) -> "Iterator[_Read]":
         at = start.at
         for number in range(start.shard, len(paths)):
             split = replace(self.split, name=paths[number], unit=self.reader.position_unit)
             try:
                 for row, after in self._shard(paths[number], at):
-                    yield _Read(split, row, None, Place(number, after))
+                    yield _Read(split, row, None, LanePosition(number, after))
             except TrainerError as error:
                 if error.reason != "DatasetInvalid":
                     raise
                 logger.warning("the rest of a shard is left out: %s", error.message)
-                yield _Read(split, Row(0, {}), Drop("broken shard", error.message), Place(number + 1, 0))
+                yield _Read(split, Row(0, {}), Drop("broken shard", error.message), LanePosition(number + 1, 0))
             at = 0
 
     def _shard(self, path: str, start: int) -> Iterator[Tuple[Row, int]]:
         folder = self.files.folder
-        with source_files.explained(folder.file(path)):
+        with source_files.store_refusals_explained(folder.file(path)):
             yield from self.reader.rows_with_sound(folder, path, self.split.columns, start)
 
 
@@ -109,4 +109,4 @@ class _Read(NamedTuple):
     split: Split
     row: Row
     fault: Optional[Drop]
-    after: Place
+    after: LanePosition

@@ -1,4 +1,4 @@
-"""A look at the first clips of a stream before the money is spent: the held-out ones among them, and what is odd."""
+"""The first clips of a stream, sampled before the money is spent: the held-out ones among them, and what is odd."""
 
 import logging
 from collections import Counter
@@ -11,7 +11,7 @@ from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardSt
 from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks, Found, HeldOut
 
-#: The order of the shards in the look; it is that of no epoch, and the same for every seed.
+#: The order of the shards in the sample. It is that of no epoch, and the same for every seed.
 _KEY = "look"
 #: Clips that stay in memory with their sounds, to be listened to.
 _LISTENED_TO = 500
@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Look:
+class StreamSample:
     """Train and held-out clips without their sounds, those left out, and some with their sounds."""
 
-    #: Rows that were looked at; those that are held out and not wanted any more are nowhere else.
+    #: Rows that were sampled. Those that are held out and not wanted any more are nowhere else.
     rows: int = 0
     train: List[Clip] = field(default_factory=list)
     held_out: List[Clip] = field(default_factory=list)
     drops: List[Drop] = field(default_factory=list)
-    sample: List[Clip] = field(default_factory=list)
+    inspected: List[Clip] = field(default_factory=list)
     #: Digests of the sounds held out, and the train clips that have one of them.
     held_out_sounds: Set[bytes] = field(default_factory=set)
     train_sounds: List[Tuple[bytes, Clip]] = field(default_factory=list)
@@ -42,12 +42,14 @@ class Look:
         return [clip for digest, clip in self.train_sounds if digest in self.held_out_sounds]
 
 
-def look(stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval_clips: Optional[int]) -> Look:
-    """Read the shards, in an order that is the same in every attempt, until enough clips are held out or looked at."""
+def take_sample(
+    stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval_clips: Optional[int]
+) -> StreamSample:
+    """Read the shards, in an order that is the same in every attempt, until enough clips are held out or sampled."""
     wanted = 0
     if checks.held_out_fraction:
         wanted = min(max_eval_clips or limits.held_out_clips, limits.most_looked_at)
-    found = Look()
+    found = StreamSample()
     for streamed in streamed_clips.clips(stream, _KEY, Position(), checks.of_look):
         found.rows += 1
         _keep(found, streamed.checked.found, checks, wanted)
@@ -61,17 +63,17 @@ def look(stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval
     return found
 
 
-def _keep(look: Look, found: Found, checks: ClipChecks, wanted: int) -> None:
+def _keep(sample: StreamSample, found: Found, checks: ClipChecks, wanted: int) -> None:
     if isinstance(found, Drop):
-        look.drops.append(found)
+        sample.drops.append(found)
         return
     clip = found.clip if isinstance(found, HeldOut) else found
     digest = streamed_clips.sound_digest(clip)
-    if len(look.sample) < _LISTENED_TO:
-        look.sample.append(clip)
+    if len(sample.inspected) < _LISTENED_TO:
+        sample.inspected.append(clip)
     if isinstance(found, Clip):
-        look.train.append(streamed_clips.without_sound(clip))
-        look.train_sounds.append((digest, look.train[-1]))
-    elif len(look.held_out) < wanted:
-        look.held_out.append(checks.read_again(clip))
-        look.held_out_sounds.add(digest)
+        sample.train.append(streamed_clips.without_sound(clip))
+        sample.train_sounds.append((digest, sample.train[-1]))
+    elif len(sample.held_out) < wanted:
+        sample.held_out.append(checks.read_again(clip))
+        sample.held_out_sounds.add(digest)

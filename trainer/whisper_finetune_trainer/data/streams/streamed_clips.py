@@ -101,7 +101,7 @@ def clips(
     """Yield what `check`, which runs in threads, makes of each row of a stream, in its order."""
     rows = stream.rows(key, start)
     checked: Iterator[StreamedClip] = iter(())
-    with reader_threads.pool(_CHECKERS) as checkers:
+    with reader_threads.reader_pool(_CHECKERS) as checkers:
         for portion in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), []):
             # These are checked while the ones before them are used, and while the next ones are read.
             begun = checkers.map(check, portion)

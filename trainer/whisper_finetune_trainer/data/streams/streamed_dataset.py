@@ -21,7 +21,7 @@ from whisper_finetune_trainer.data.streams import (
 )
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
-from whisper_finetune_trainer.data.streams.stream_sample import Look
+from whisper_finetune_trainer.data.streams.stream_sample import StreamSample
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.data.text import row_languages, text_checks
@@ -55,24 +55,24 @@ def load_stream(
     files = shards.files
     logger.info("%s: %.1f GB in %d shards are read as a stream", files.name, files.size_bytes / 1e9, len(files.paths))
     checks = ClipChecks(reader, fraction)
-    look = stream_sample.look(shards, checks, limits, dataset.max_eval_clips)
-    clips.refuse_too_many(look.drops, look.rows, dataset.max_dropped_fraction)
-    _log(look, files)
-    clips.log_left_out([*given.drops, *look.drops])
-    evaluation = look.held_out or given.clips[: dataset.max_eval_clips]
-    warnings = _of_texts([*look.train, *look.held_out, *given.clips], spec)
-    languages = look.languages + given.languages
+    sample = stream_sample.take_sample(shards, checks, limits, dataset.max_eval_clips)
+    clips.refuse_too_many(sample.drops, sample.rows, dataset.max_dropped_fraction)
+    _log(sample, files)
+    clips.log_left_out([*given.drops, *sample.drops])
+    evaluation = sample.held_out or given.clips[: dataset.max_eval_clips]
+    warnings = _of_texts([*sample.train, *sample.held_out, *given.clips], spec)
+    languages = sample.languages + given.languages
     column = shards.split.columns.language or given.language_column
-    warnings += row_languages.warnings(languages, column, spec.language)
-    look.held_out_sounds.update(_sounds(given))
-    inspected = sound_check.inspect_sounds(look.sample, dataset.max_dropped_fraction)
-    copies, more = _copies(look, leave_out=dataset.remove_duplicates)
+    warnings += row_languages.warn_of_languages(languages, column, spec.language)
+    sample.held_out_sounds.update(_sounds(given))
+    inspected = sound_check.inspect_sounds(sample.inspected, dataset.max_dropped_fraction)
+    copies, more = _copies(sample, leave_out=dataset.remove_duplicates)
     warnings += more + _unused(fraction, evaluation) + inspected.warnings
     if dataset.remove_duplicates:
-        checks = replace(checks, held_out_sounds=frozenset(look.held_out_sounds))
+        checks = replace(checks, held_out_sounds=frozenset(sample.held_out_sounds))
     return Clips(
-        train=_stream(spec, shards, checks, limits, look, copies),
-        evaluation=_held_out(evaluation, look, fraction),
+        train=_stream(spec, shards, checks, limits, sample, copies),
+        evaluation=_held_out(evaluation, sample, fraction),
         dropped=clips.count(given.drops),
         examples=clips.first_examples(given.drops),
         split="Hash" if dataset.eval_split is None else "Given",
@@ -85,12 +85,12 @@ def _stream(
     shards: ShardStream,
     checks: ClipChecks,
     limits: StreamLimits,
-    look: Look,
+    sample: StreamSample,
     copies: List[Drop],
 ) -> TrainStream:
     """Return the stream of train clips. `copies` are those looked at that have the sound of a held-out one."""
     dataset = spec.dataset
-    kept = _without(look.train, copies)
+    kept = _without(sample.train, copies)
     return TrainStream(
         shards=shards,
         checks=checks,
@@ -100,7 +100,7 @@ def _stream(
         max_dropped_fraction=dataset.max_dropped_fraction,
         digest=train_stream.digest_of_shards(shards, limits),
         looked_at=clips.not_empty(kept, "train"),
-        look=stream_blocks.tally_of(kept, [*look.drops, *copies]),
+        look=stream_blocks.tally_of(kept, [*sample.drops, *copies]),
     )
 
 
@@ -109,23 +109,23 @@ def _of_texts(found: List[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
     return text_checks.check_texts(texts, code, any_script=spec.dataset.script == "Any")
 
 
-def _log(look: Look, files: SplitFiles) -> None:
-    for rule, number in look.rewritten.items():
-        logger.info("%s: text rule %s changed %d of %d texts looked at", files.name, rule, number, look.rows)
+def _log(sample: StreamSample, files: SplitFiles) -> None:
+    for rule, number in sample.rewritten.items():
+        logger.info("%s: text rule %s changed %d of %d texts looked at", files.name, rule, number, sample.rows)
     logger.info(
         "%s: %d clips looked at, %d of them held out, %d left out",
         files.name,
-        look.rows,
-        len(look.held_out),
-        len(look.drops),
+        sample.rows,
+        len(sample.held_out),
+        len(sample.drops),
     )
 
 
-def _held_out(found: List[Clip], look: Look, fraction: float) -> Tuple[Clip, ...]:
+def _held_out(found: List[Clip], sample: StreamSample, fraction: float) -> Tuple[Clip, ...]:
     if not found and fraction:
         raise TrainerError(
             "DatasetInvalid",
-            f"dataset.evalFraction {fraction} chose none of the {look.rows} clips looked at to be held out; "
+            f"dataset.evalFraction {fraction} chose none of the {sample.rows} clips looked at to be held out; "
             "give a larger fraction, or an evalSplit",
         )
     return clips.not_empty(found, "evaluation")
@@ -143,19 +143,19 @@ def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:
 
 def _sounds(given: ClipsRead) -> FrozenSet[bytes]:
     """Return the digests of evalSplit's sounds. Each is read."""
-    with reader_threads.pool(_READERS) as readers:
+    with reader_threads.reader_pool(_READERS) as readers:
         return frozenset(readers.map(streamed_clips.sound_digest, given.clips))
 
 
-def _copies(look: Look, *, leave_out: bool) -> Tuple[List[Drop], Tuple[str, ...]]:
+def _copies(sample: StreamSample, *, leave_out: bool) -> Tuple[List[Drop], Tuple[str, ...]]:
     """Return the train clips to leave out because their sound is held out too, or a warning where they stay."""
-    copies = look.copies()
+    copies = sample.copies()
     if leave_out:
         return [leakage.copy_dropped(clip) for clip in copies], ()
     if not copies:
         return [], ()
     warning = (
-        f"{len(copies)} of {len(look.train)} train clips looked at have the sound of a held-out one, such as "
+        f"{len(copies)} of {len(sample.train)} train clips looked at have the sound of a held-out one, such as "
         f"{quoted(copies[0].identifier)}: the result looks better than it is; dataset.removeDuplicates leaves them out"
     )
     return [], (warning,)

@@ -132,7 +132,7 @@ class TrainStream:
         """
         is_over = threading.Event()
         blocks = self._all_blocks(start, clips_per_step, is_over)
-        with reader_threads.pool(1) as reader:
+        with reader_threads.reader_pool(1) as reader:
             try:
                 yield _read_ahead(blocks, reader, check_stop)
             finally:
@@ -172,7 +172,7 @@ class TrainStream:
 def _read_ahead(blocks: Iterator[Block], reader: ThreadPoolExecutor, check_stop: Callable[[], None]) -> Iterator[Block]:
     following = reader.submit(next, blocks)
     while True:
-        block = reader_threads.result(following, check_stop)
+        block = reader_threads.wait_for_result(following, check_stop)
         following = reader.submit(next, blocks)
         yield block
 

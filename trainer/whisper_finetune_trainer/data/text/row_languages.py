@@ -13,20 +13,20 @@ _SHOWN = 5
 _LONGEST = 40
 
 
-def column_of(names: Iterable[str]) -> Optional[str]:
+def find_language_column(names: Iterable[str]) -> Optional[str]:
     """Return the first column of these names that says a language, in any case."""
     found = {name.strip().casefold(): name for name in names}
     return next((found[column] for column in COLUMNS if column in found), None)
 
 
-def named(value: object) -> str:
+def language_named_by(value: object) -> str:
     """Return what a cell names, Whisper's code where it is a language of its table. Empty where it names none."""
     text = "" if value is None else str(value).strip()[:_LONGEST]
     language = _COUNTRY.split(text.lower(), maxsplit=1)[0]
     return language_code(language) if language in LANGUAGE_NAMES else text
 
 
-def warnings(counts: "Counter[str]", column: str, language: str) -> Tuple[str, ...]:
+def warn_of_languages(counts: "Counter[str]", column: str, language: str) -> Tuple[str, ...]:
     """Return a warning where rows name other languages than the one that all are trained as.
 
     One value that is not a language Whisper knows says nothing: it may be a number, or a code of another table.

@@ -59,12 +59,13 @@ class _Oddity(NamedTuple):
 
 
 def _of_scripts(texts: Sequence[str], code: str) -> Sequence[_Oddity]:
-    foreign = writing_scripts.foreign_texts(texts, code)
+    foreign = writing_scripts.find_foreign_texts(texts, code)
     if foreign is None:
         return ()
-    expected = " or ".join(map(writing_scripts.in_words, writing_scripts.scripts_of(code)))
+    expected = " or ".join(map(writing_scripts.script_in_words, writing_scripts.scripts_of(code)))
+    script = writing_scripts.script_in_words(foreign.script)
     said = (
-        f"{foreign.foreign} of {foreign.total} texts are mostly in {writing_scripts.in_words(foreign.script)} letters, "
+        f"{foreign.foreign} of {foreign.total} texts are mostly in {script} letters, "
         f"and {LANGUAGES[code]} is written in {expected}; such as: {quoted(foreign.example)}"
     )
     return (_Oddity(foreign.foreign, foreign.total, said),)

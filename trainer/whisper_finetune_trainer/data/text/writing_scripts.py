@@ -60,12 +60,12 @@ def scripts_of(language_code: str) -> Tuple[str, ...]:
     return SCRIPTS.get(language_code, _LATIN)
 
 
-def in_words(script: str) -> str:
+def script_in_words(script: str) -> str:
     """Return a script as a message names it."""
     return {"CJK": "Chinese"}.get(script, script.capitalize())
 
 
-def main_script(text: str) -> Optional[str]:
+def main_script_of(text: str) -> Optional[str]:
     """Return the script of most letters of a text, or None where it has none."""
     # All ASCII letters are Latin, and their names need not be looked up.
     found = Counter(_script(letter) for letter in text if letter.isalpha())
@@ -76,14 +76,14 @@ def _script(letter: str) -> str:
     return "LATIN" if letter.isascii() else unicodedata.name(letter, "UNKNOWN").split()[0]
 
 
-def foreign_texts(texts: Iterable[str], language_code: str) -> Optional[ForeignTexts]:
+def find_foreign_texts(texts: Iterable[str], language_code: str) -> Optional[ForeignTexts]:
     """Return what is known of texts in a foreign script, or None where there are none."""
     expected = scripts_of(language_code)
     total, example = 0, ""
     found: Counter[str] = Counter()
     for text in texts:
         total += 1
-        script = main_script(text)
+        script = main_script_of(text)
         if script is not None and script not in expected:
             found[script] += 1
             example = example or text
