@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from tiny_whisper import tone
-from whisper_finetune_trainer.data.audio import audio_files, audio_headers, decoding
+from whisper_finetune_trainer.data.audio import audio_files, decoding
 from whisper_finetune_trainer.data.audio.audio_sources import Member, WholeFile
 from whisper_finetune_trainer.messages.errors import TrainerError
 
@@ -19,7 +19,7 @@ def test_files_of_any_format_are_read_as_mono_float32(tmp_path: Path, suffix: st
     samples = decoding.read(WholeFile(str(path)))
     assert samples.dtype == np.float32
     assert samples.ndim == 1
-    assert audio_headers.read_seconds(WholeFile(str(path))) == pytest.approx(1.0, abs=0.1)
+    assert audio_files.read_seconds(WholeFile(str(path))) == pytest.approx(1.0, abs=0.1)
     assert len(samples) == pytest.approx(16_000, abs=1_600)
 
 
@@ -87,7 +87,7 @@ def converted(folder: Path, arguments: list[str]) -> WholeFile:
 def test_formats_that_ffmpeg_writes(tmp_path: Path, arguments: list[str]) -> None:
     place = converted(tmp_path, arguments)
     samples = decoding.read(place)
-    assert audio_headers.read_seconds(place) == pytest.approx(2.0, abs=0.1)
+    assert audio_files.read_seconds(place) == pytest.approx(2.0, abs=0.1)
     assert len(samples) == pytest.approx(32_000, abs=1_600)
     # The pitch of the tone, in hertz: half a second from the middle has steps of 2 Hz.
     assert 2 * np.abs(np.fft.rfft(samples[8_000:16_000])).argmax() == pytest.approx(220, abs=4)
@@ -100,7 +100,7 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path, arguments: list[str
         decoding.read(converted(tmp_path, arguments))
     assert says in caught.value.message
     with pytest.raises(audio_files.UnreadableSoundError):
-        audio_headers.read_seconds(WholeFile(str(tmp_path / arguments[-1])))
+        audio_files.read_seconds(WholeFile(str(tmp_path / arguments[-1])))
 
 
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "many").write_bytes(b"before" + content + b"after")
     place = Member(str(tmp_path / "many"), 6, len(content), "a.flac")
     np.testing.assert_array_equal(decoding.read(place), decoding.read(WholeFile(str(tmp_path / "a.flac"))))
-    assert audio_headers.read_seconds(place) == 0.5
+    assert audio_files.read_seconds(place) == 0.5
 
 
 CODECS = {
@@ -134,7 +134,7 @@ CODECS = {
 def test_codecs_in_wav_that_are_not_read_are_named(tmp_path: Path, codec: str, arguments: list[str]) -> None:
     place = converted(tmp_path, arguments)
     with pytest.raises(audio_files.UnreadableSoundError) as caught:
-        audio_headers.read_seconds(place)
+        audio_files.read_seconds(place)
     said = f"WAV with {codec} is not read here; convert it, such as by `ffmpeg -i INPUT -ar 16000 -ac 1 OUTPUT.flac`"
     assert str(caught.value) == said
 
@@ -153,7 +153,7 @@ def wav_with_size(path: Path, said: int | None, more: bytes = b"") -> WholeFile:
 @pytest.mark.parametrize(("said", "missing"), [(0, "32,000"), (3_200, "28,800")])
 def test_a_wav_file_that_goes_on_behind_its_end_is_not_read_in_part(tmp_path: Path, said: int, missing: str) -> None:
     with pytest.raises(audio_files.UnreadableSoundError) as caught:
-        audio_headers.read_seconds(wav_with_size(tmp_path / "a.wav", said))
+        audio_files.read_seconds(wav_with_size(tmp_path / "a.wav", said))
     assert str(caught.value).startswith(f"its header tells of {said:,} bytes of sound, but {missing} follow")
     assert "`ffmpeg -ignore_length 1 -i INPUT.wav OUTPUT.wav`" in str(caught.value)
 
@@ -161,7 +161,7 @@ def test_a_wav_file_that_goes_on_behind_its_end_is_not_read_in_part(tmp_path: Pa
 @pytest.mark.parametrize("said", [64_000, 1_000_000_000])
 def test_a_wav_file_that_was_cut_off_is_not_trained_on_with_its_whole_text(tmp_path: Path, said: int) -> None:
     with pytest.raises(audio_files.UnreadableSoundError) as caught:
-        audio_headers.read_seconds(wav_with_size(tmp_path / "a.wav", said))
+        audio_files.read_seconds(wav_with_size(tmp_path / "a.wav", said))
     assert str(caught.value) == (
         f"its header tells of {said:,} bytes of sound, but 32,000 are there: it was cut off; copy it again"
     )
@@ -189,7 +189,7 @@ def test_a_wav_file_that_was_cut_off_is_not_trained_on_with_its_whole_text(tmp_p
     ],
 )
 def test_a_wav_file_is_as_long_as_its_sound(tmp_path: Path, said: int | None, more: bytes) -> None:
-    assert audio_headers.read_seconds(wav_with_size(tmp_path / "a.wav", said, more)) == pytest.approx(1.0, abs=0.01)
+    assert audio_files.read_seconds(wav_with_size(tmp_path / "a.wav", said, more)) == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_flac_file_from_a_pipe_says_what_it_lacks(tmp_path: Path) -> None:
@@ -203,4 +203,4 @@ def test_a_flac_file_from_a_pipe_says_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(
         audio_files.UnreadableSoundError, match=r"its header does not tell its length.*`ffmpeg -i INPUT\.flac"
     ):
-        audio_headers.read_seconds(WholeFile(str(path)))
+        audio_files.read_seconds(WholeFile(str(path)))

@@ -15,7 +15,7 @@ import clip_loading
 import tiny_whisper
 from whisper_finetune_api.languages import LANGUAGES
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.text import writing_scripts
+from whisper_finetune_trainer.data.text import text_checks
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 RATE = tiny_whisper.SAMPLE_RATE
@@ -82,11 +82,11 @@ WRITTEN = {
 
 @pytest.mark.parametrize(("language", "text"), WRITTEN.items(), ids=WRITTEN)
 def test_texts_are_in_the_script_of_their_language(language: str, text: str) -> None:
-    assert writing_scripts.find_foreign_texts([text, "7, 8!"], language) is None
+    assert text_checks.find_foreign_texts([text, "7, 8!"], language) is None
 
 
 def test_scripts_are_of_whispers_languages() -> None:
-    assert set(writing_scripts.SCRIPTS) <= set(LANGUAGES)
+    assert set(text_checks.SCRIPTS) <= set(LANGUAGES)
 
 
 def test_a_few_texts_of_another_script_are_reported(volume: Path) -> None:

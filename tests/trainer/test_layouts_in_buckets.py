@@ -22,7 +22,7 @@ from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
 from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules
-from whisper_finetune_trainer.data.layouts import splits
+from whisper_finetune_trainer.data.layouts import split_files
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.text.text_rules import TextRules
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -132,7 +132,7 @@ def test_the_headers_alone_are_fetched_to_list_clips(
         for name, value in bucket.behind(proxy.endpoint).environment.items():
             monkeypatch.setenv(name, value)
         source = clip_loading.open_source(config(tmp_path, f"s3://speech/long-{layout}"))
-        split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
+        split = split_files.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
         reader = ClipReader(ClipRules(30, TextRules((), str.strip)), AudioLocator(ExtractedAudio(str(tmp_path), 0)))
         found = reader.read_clips(split).clips
         assert [clip.seconds for clip in found] == [25.0] * 4

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from layout_checks import load, refusal
-from whisper_finetune_trainer.data.audio import audio_files, audio_headers, mp3_frames
+from whisper_finetune_trainer.data.audio import audio_files, mp3_frames
 from whisper_finetune_trainer.data.audio.audio_sources import Member, WholeFile
 
 RATE = 16_000
@@ -73,16 +73,16 @@ def test_a_changing_bit_rate_without_a_tag_does_not_tell_the_length(tmp_path: Pa
     # What libsndfile makes of it, and why it is refused.
     assert abs(len(soundfile.read(path)[0]) / soundfile.info(path).samplerate - SECONDS) > 0.5
     with pytest.raises(audio_files.UnknownLengthError, match=r"its bit rate changes.*ffmpeg -i INPUT.mp3 -c copy"):
-        audio_headers.read_seconds(WholeFile(str(path)))
+        audio_files.read_seconds(WholeFile(str(path)))
     path.write_bytes(tagged(tmp_path, path.read_bytes()))
-    assert audio_headers.read_seconds(WholeFile(str(path))) == pytest.approx(SECONDS, abs=0.2)
+    assert audio_files.read_seconds(WholeFile(str(path))) == pytest.approx(SECONDS, abs=0.2)
 
 
 @pytest.mark.parametrize("arguments", CONSTANT.values(), ids=CONSTANT)
 def test_a_constant_bit_rate_tells_the_length(tmp_path: Path, arguments: list[str]) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(encoded(*arguments))
-    assert audio_headers.read_seconds(WholeFile(str(path))) == pytest.approx(SECONDS, abs=0.3)
+    assert audio_files.read_seconds(WholeFile(str(path))) == pytest.approx(SECONDS, abs=0.3)
 
 
 @pytest.mark.parametrize("picture_bytes", [1_000, 65_520, 65_536, 300_000])
@@ -93,10 +93,10 @@ def test_tags_with_pictures_are_passed_over(tmp_path: Path, picture_bytes: int) 
     place = Member(str(tmp_path / "many"), 7, len(content), "a.mp3")
     (tmp_path / "many").write_bytes(b"before " + content + b" after")
     with pytest.raises(audio_files.UnknownLengthError):
-        audio_headers.read_header(place)
+        audio_files.read_header(place)
     whole = pictures + tagged(tmp_path, variable)
     (tmp_path / "many").write_bytes(b"before " + whole + b" after")
-    assert audio_headers.read_seconds(place._replace(size=len(whole))) == pytest.approx(SECONDS, abs=0.2)
+    assert audio_files.read_seconds(place._replace(size=len(whole))) == pytest.approx(SECONDS, abs=0.2)
 
 
 def test_a_tag_without_a_number_of_frames_does_not_tell_the_length(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import layout_checks
 from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import clips
-from whisper_finetune_trainer.data.audio import audio_headers, audio_sources, decoding, segments
+from whisper_finetune_trainer.data.audio import audio_files, audio_sources, decoding, segments
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
 from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
@@ -126,7 +126,7 @@ def test_a_part_is_what_the_whole_has_there(tmp_path: Path, suffix: str, start: 
         WholeFile(str(path)), Segment(start, start + 5)
     )
     assert isinstance(part, Part)
-    assert seconds == audio_headers.read_seconds(part) == 5.0
+    assert seconds == audio_files.read_seconds(part) == 5.0
     first = round(start * rate)
     np.testing.assert_allclose(decoding.read(part), whole[first : first + 5 * rate], atol=1e-6)
 
@@ -168,7 +168,7 @@ def test_segments_are_the_single_clips_to_the_bit(tmp_path: Path, write: Any) ->
         (tmp_path / "single.flac").write_bytes(data_layouts.encoded(single[clip.text]))
         alone = WholeFile(str(tmp_path / "single.flac"))
         np.testing.assert_array_equal(decoding.read(clip.audio), decoding.read(alone))
-        assert clip.seconds == audio_headers.read_seconds(alone)
+        assert clip.seconds == audio_files.read_seconds(alone)
 
 
 def test_what_segments_go_by(tmp_path: Path) -> None:

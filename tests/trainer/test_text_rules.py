@@ -11,7 +11,7 @@ from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
 from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules
 from whisper_finetune_trainer.data.hub import known_datasets
-from whisper_finetune_trainer.data.layouts import splits
+from whisper_finetune_trainer.data.layouts import split_files
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.text.text_rules import RULES, Outcome, RuleName, TextRules
 
@@ -73,7 +73,7 @@ def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
     }
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
     source = clip_loading.open_source(tiny_whisper.config(tmp_path, {}))
-    split = splits.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
+    split = split_files.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
     known = known_datasets.find_known_dataset("speechcolab/gigaspeech")
     assert known is not None
     rules = ClipRules(30, TextRules(known.rules, str.strip))

@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.layouts import row_columns
 from whisper_finetune_trainer.data.layouts.row_columns import Row
-from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.data.text.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.messages.quoting import escaped, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError

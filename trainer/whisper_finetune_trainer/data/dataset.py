@@ -14,10 +14,10 @@ from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules, Cli
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.data_source import DataSource
 from whisper_finetune_trainer.data.hub import known_datasets
-from whisper_finetune_trainer.data.layouts import row_columns, splits
+from whisper_finetune_trainer.data.layouts import row_columns, split_files
 from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
-from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams import stream_limits, streamed_dataset
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
@@ -161,4 +161,6 @@ def _read_split(files: SplitFiles, dataset: Dataset, reader: ClipReader) -> Clip
 def _open_split(files: SplitFiles, dataset: Dataset) -> Split:
     known = known_datasets.find_known_dataset(dataset.source)
     usual = ColumnNames((known.audio_column,), (known.text_column,)) if known else None
-    return splits.open_split(files, row_columns.names_to_look_for(dataset.audio_column, dataset.text_column, usual))
+    return split_files.open_split(
+        files, row_columns.names_to_look_for(dataset.audio_column, dataset.text_column, usual)
+    )

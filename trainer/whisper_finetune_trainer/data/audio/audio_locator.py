@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data.audio import audio_files, audio_headers, parquet_cells, segments
-from whisper_finetune_trainer.data.audio.audio_headers import Header
+from whisper_finetune_trainer.data.audio import audio_files, parquet_cells, segments
+from whisper_finetune_trainer.data.audio.audio_files import Header
 from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Member, Part, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.audio.segments import Segment
@@ -59,7 +59,7 @@ class AudioLocator:
         if segment is not None and isinstance(place, WholeFile):
             return self._locate_segment(place, segment)
         found = self.keep(place, parquet_cells.read_cell(place)) if isinstance(place, Cell) else place
-        return found, audio_headers.read_seconds(found)
+        return found, audio_files.read_seconds(found)
 
     def keep(self, cell: Cell, content: bytes) -> AudioPlace:
         """Return where the sound of a cell is read from in the training, given the content that was read of it."""
@@ -101,7 +101,7 @@ class AudioLocator:
     def _header(known: _Recording, recording: WholeFile) -> Header:
         if known.header is None:
             try:
-                known.header = audio_headers.read_header(recording)
+                known.header = audio_files.read_header(recording)
             except _FAULTS as error:
                 # Each of its clips would ask the store again for what is not there.
                 known.header = error

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 from typing_extensions import TypeAlias
 
-from whisper_finetune_trainer.data.audio import audio_files, audio_headers, audio_sources
+from whisper_finetune_trainer.data.audio import audio_files, audio_sources
 from whisper_finetune_trainer.data.audio.audio_files import UnreadableSoundError
 from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Member, Part, WholeFile
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
@@ -136,7 +136,7 @@ def _decoded(place: AudioPlace) -> Any:
 
 def _samples(file: BinaryIO, place: AudioPlace) -> Any:
     with soundfile.SoundFile(file) as sound:
-        audio_headers.require_size(sound.channels, sound.samplerate)
+        audio_files.require_size(sound.channels, sound.samplerate)
         if not isinstance(place, Part):
             return sound.read(dtype="float32", always_2d=True), sound.samplerate
         sound.seek(place.start_frame)

@@ -1,15 +1,20 @@
-"""Which files a split of a data set is made of: the first layout counts that has any."""
+"""The files of a split, found by the first layout that has any, and its rows, opened."""
 
+import logging
+from dataclasses import dataclass
+from itertools import chain
 from typing import Iterable, Iterator, Optional, Tuple
 
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts import folder_shapes, split_names
+from whisper_finetune_trainer.data.layouts import folder_shapes, row_columns, split_names
 from whisper_finetune_trainer.data.layouts.kaldi import KALDI
 from whisper_finetune_trainer.data.layouts.layout import Layout, SplitFiles, SplitFolders
 from whisper_finetune_trainer.data.layouts.line_index import LINE_INDEX
 from whisper_finetune_trainer.data.layouts.manifest import MANIFEST
 from whisper_finetune_trainer.data.layouts.parquet_shards import PARQUET
+from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
 from whisper_finetune_trainer.data.layouts.tar_shards import TAR
+from whisper_finetune_trainer.data.text import row_languages
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, quoted
 
@@ -109,3 +114,56 @@ def _no_layout(folder: DataFolder, split: str) -> str:
     others = [name for name in folder.names() if any(layout.is_file(name) for layout in LAYOUTS)]
     more = f"; if {quoted(others[0])} is a list of clips, let dataset.source name it" if others else ""
     return f"no layout that is read here is in it, such as {', '.join(examples)} or {last}{more}"
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a split and how to read them. `base` is the folder that paths in the audio column start from."""
+
+    name: str
+    folder: DataFolder
+    base: str
+    columns: Columns
+    rows: Iterator[Row]
+    #: What the rows are counted in.
+    unit: str = "line"
+
+    def language_of(self, row: Row) -> str:
+        """Return the language that a row names, empty where it names none."""
+        return row_languages.language_named_by(row.values.get(self.columns.language)) if self.columns.language else ""
+
+
+def open_split(files: SplitFiles, names: ColumnNames) -> Split:
+    """Return a split, its columns found by their names.
+
+    DatasetInvalid, also if it is empty. DatasetNotFound where no row of a list lies in its folder.
+    """
+    columns, rows = files.layout.open_rows(files, names)
+    if files.folders is not None:
+        rows = _rows_in(files.folders, rows, columns, files.name)
+    first = next(rows, None)
+    if first is None:
+        raise _no_rows(files)
+    base = files.layout.base_folder(files, first)
+    return Split(files.layout.list_name(files), files.folder, base, columns, chain([first], rows))
+
+
+def _no_rows(files: SplitFiles) -> TrainerError:
+    if files.folders is not None and files.folders.only is not None:
+        return missing_split(files.folder, files.folders.only)
+    return TrainerError("DatasetInvalid", f"{quoted(files.name)} of {files.folder.address} is empty")
+
+
+def _rows_in(folders: SplitFolders, rows: Iterator[Row], columns: Columns, name: str) -> Iterator[Row]:
+    """Yield the rows of a list whose sounds lie in the folders of a split. All that is broken is of the train split."""
+    others = 0
+    for row in rows:
+        if folders.hold(row_columns.path_of(row.values.get(columns.audio)) or ""):
+            yield row
+        else:
+            others += 1
+    if others and folders.only is None:
+        logger.warning("%s: %d rows lie in folders of other splits, and are not trained on", quoted(name), others)

@@ -33,7 +33,7 @@ _LARGEST_SOUND_BYTES = 48 * 1024 * 1024
 _STREAM_BLOCK_BYTES = 4 * 1024 * 1024
 _END = bytes(tarfile.BLOCKSIZE)
 #: What a manifest of NeMo names its tar files by, one after another, and how many of these are remembered.
-_SHARD_ID = "shard_id"
+SHARD_ID = "shard_id"
 _SHARDS_REMEMBERED = 4
 logger = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
     return layout.with_columns(files, _rows(files.folder, files.paths), names)
 
 
-def are_named_by(first: Sequence[Row], folder: DataFolder, beside: str) -> bool:
-    """Return whether the first rows of a manifest in the folder `beside` name a tar file that is there."""
-    shard = first[0].values.get(_SHARD_ID) if first else None
+def is_named_by(row: Row, folder: DataFolder, beside: str) -> bool:
+    """Return whether a row of a manifest in the folder `beside` names a tar file that is there."""
+    shard = row.values.get(SHARD_ID)
     return shard is not None and folder.is_file(_path_of_shard(beside, shard))
 
 
@@ -80,7 +80,7 @@ def with_sounds(rows: Iterator[Row], folder: DataFolder, beside: str, column: st
         if row.broken:
             yield row
             continue
-        path, name = _path_of_shard(beside, row.values.get(_SHARD_ID)), row.values.get(column)
+        path, name = _path_of_shard(beside, row.values.get(SHARD_ID)), row.values.get(column)
         member = members(path).get(str(name)) if folder.is_file(path) else None
         values = {**row.values, column: Sound(member, f"{path}/{name}") if member else name}
         yield replace(

@@ -13,7 +13,7 @@ from whisper_finetune_trainer.data.clips import Drop
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import Row
-from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipsRead
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
-from whisper_finetune_trainer.data.layouts.splits import Split
+from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams import (
     stream_blocks,
