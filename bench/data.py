@@ -136,7 +136,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     with order.after(0) as following:
         for step, position in following:
             for clip in (clip for batch in step for clip in batch.clips):
-                decoding.read(clip.audio)
+                decoding.read_samples(clip.audio)
                 read += 1
             if position.cursor.epoch > 0:
                 break

@@ -45,7 +45,7 @@ def small() -> LoadedModel:
         for weight in network.parameters():
             weight.zero_()
     network.generation_config = GenerationConfig(decoder_start_token_id=PROMPT[0], eos_token_id=50257)
-    settings = features.settings_of(config)
+    settings = features.feature_settings_of(config)
     return LoadedModel(network, None, settings, SMALL, PROMPT, "es", english_only=False, spellings={})
 
 

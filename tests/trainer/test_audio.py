@@ -8,7 +8,7 @@ import soundfile
 
 from tiny_whisper import tone
 from whisper_finetune_trainer.data.audio import audio_files, decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Member, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, WholeFile
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 
@@ -16,7 +16,7 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 def test_files_of_any_format_are_read_as_mono_float32(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"clip.{suffix}"
     soundfile.write(path, tone(0, 1.0), 16_000)
-    samples = decoding.read(WholeFile(str(path)))
+    samples = decoding.read_samples(WholeFile(str(path)))
     assert samples.dtype == np.float32
     assert samples.ndim == 1
     assert audio_files.read_seconds(WholeFile(str(path))) == pytest.approx(1.0, abs=0.1)
@@ -26,14 +26,16 @@ def test_files_of_any_format_are_read_as_mono_float32(tmp_path: Path, suffix: st
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = tone(0, 0.5), tone(1, 0.5)
     soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
-    np.testing.assert_allclose(decoding.read(WholeFile(str(tmp_path / "stereo.wav"))), (left + right) / 2, atol=1e-6)
+    np.testing.assert_allclose(
+        decoding.read_samples(WholeFile(str(tmp_path / "stereo.wav"))), (left + right) / 2, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100])
 def test_other_rates_are_resampled_with_the_pitch_kept(tmp_path: Path, rate: int) -> None:
     wave = np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", wave, rate)
-    samples = decoding.read(WholeFile(str(tmp_path / "a.wav")))
+    samples = decoding.read_samples(WholeFile(str(tmp_path / "a.wav")))
     assert len(samples) == 16_000
     assert np.abs(np.fft.rfft(samples)).argmax() == 440
 
@@ -43,14 +45,14 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
     soundfile.write(path, tone(0, 2.0), 16_000)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(TrainerError, match=r"cut\.flac") as caught:
-        decoding.read(WholeFile(str(path)))
+        decoding.read_samples(WholeFile(str(path)))
     assert caught.value.reason == "DatasetInvalid"
 
 
 def test_a_file_without_sound_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), 16_000)
     with pytest.raises(TrainerError, match=r"empty\.wav holds no sound"):
-        decoding.read(WholeFile(str(tmp_path / "empty.wav")))
+        decoding.read_samples(WholeFile(str(tmp_path / "empty.wav")))
 
 
 #: Format to ffmpeg's arguments; libsndfile reads those of the first list.
@@ -86,7 +88,7 @@ def converted(folder: Path, arguments: list[str]) -> WholeFile:
 @pytest.mark.parametrize("arguments", READ.values(), ids=READ)
 def test_formats_that_ffmpeg_writes(tmp_path: Path, arguments: list[str]) -> None:
     place = converted(tmp_path, arguments)
-    samples = decoding.read(place)
+    samples = decoding.read_samples(place)
     assert audio_files.read_seconds(place) == pytest.approx(2.0, abs=0.1)
     assert len(samples) == pytest.approx(32_000, abs=1_600)
     # The pitch of the tone, in hertz: half a second from the middle has steps of 2 Hz.
@@ -97,7 +99,7 @@ def test_formats_that_ffmpeg_writes(tmp_path: Path, arguments: list[str]) -> Non
 @pytest.mark.parametrize(("arguments", "says"), FOREIGN.values(), ids=FOREIGN)
 def test_formats_that_are_not_read_are_named(tmp_path: Path, arguments: list[str], says: str) -> None:
     with pytest.raises(TrainerError) as caught:
-        decoding.read(converted(tmp_path, arguments))
+        decoding.read_samples(converted(tmp_path, arguments))
     assert says in caught.value.message
     with pytest.raises(audio_files.UnreadableSoundError):
         audio_files.read_seconds(WholeFile(str(tmp_path / arguments[-1])))
@@ -106,15 +108,17 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path, arguments: list[str
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
     with pytest.raises(TrainerError, match="a pointer of Git LFS, not sound: run `git lfs pull`"):
-        decoding.read(WholeFile(str(tmp_path / "a.wav")))
+        decoding.read_samples(WholeFile(str(tmp_path / "a.wav")))
 
 
 def test_a_part_of_a_file_is_a_sound_of_its_own(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", tone(0, 0.5), 16_000)
     content = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "many").write_bytes(b"before" + content + b"after")
-    place = Member(str(tmp_path / "many"), 6, len(content), "a.flac")
-    np.testing.assert_array_equal(decoding.read(place), decoding.read(WholeFile(str(tmp_path / "a.flac"))))
+    place = ByteRange(str(tmp_path / "many"), 6, len(content), "a.flac")
+    np.testing.assert_array_equal(
+        decoding.read_samples(place), decoding.read_samples(WholeFile(str(tmp_path / "a.flac")))
+    )
     assert audio_files.read_seconds(place) == 0.5
 
 

@@ -11,7 +11,7 @@ import soundfile
 import tiny_whisper
 from layout_checks import load, refusal
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, RecordingSegment, WholeFile
 
 RATE = 16_000
 LEFT = tiny_whisper.tone(0, 1.0)
@@ -59,25 +59,27 @@ def write(path: Path, *found: np.ndarray, rate: int = RATE, subtype: str = "FLOA
 
 def test_what_is_measured_is_what_is_trained_on(tmp_path: Path) -> None:
     place = write(tmp_path / "a.wav", -0.9 * LEFT, LEFT)
-    found = decoding.loudness(place)
+    found = decoding.measure_loudness(place)
     assert found.is_one_channel
     assert found.peak == pytest.approx(float(np.abs(LEFT).max()), abs=1e-3)
-    np.testing.assert_array_equal(decoding.read(place), LEFT)
+    np.testing.assert_array_equal(decoding.read_samples(place), LEFT)
 
 
 def test_what_no_sound_of_16_khz_holds_is_silence(tmp_path: Path) -> None:
     # It swells and fades: a tone that begins at once is heard as a click.
     ultrasound = np.hanning(48_000) * np.sin(2 * np.pi * 15_000 * np.arange(48_000) / 48_000)
-    assert decoding.loudness(write(tmp_path / "a.wav", ultrasound.astype(np.float32), rate=48_000)).peak < 0.001
+    assert decoding.measure_loudness(write(tmp_path / "a.wav", ultrasound.astype(np.float32), rate=48_000)).peak < 0.001
 
 
 def test_a_steady_voltage_is_silence(tmp_path: Path) -> None:
-    assert decoding.loudness(write(tmp_path / "a.wav", np.full(RATE, 0.3, np.float32))).peak < 1e-6
+    assert decoding.measure_loudness(write(tmp_path / "a.wav", np.full(RATE, 0.3, np.float32))).peak < 1e-6
 
 
 def test_a_part_of_a_recording_is_measured_by_itself(tmp_path: Path) -> None:
     recording = write(tmp_path / "a.wav", TURNED_IN_THE_MIDDLE, LEFT)
-    first, second = (decoding.loudness(Part(recording, start, RATE // 2, RATE)) for start in (0, RATE // 2))
+    first, second = (
+        decoding.measure_loudness(RecordingSegment(recording, start, RATE // 2, RATE)) for start in (0, RATE // 2)
+    )
     assert (first.is_one_channel, second.is_one_channel) == (False, True)
 
 
@@ -86,7 +88,7 @@ def test_samples_that_are_no_numbers_are_not_trained_on(tmp_path: Path, value: f
     samples = LEFT.copy()
     samples[3] = value
     with pytest.raises(decoding.UndecodableError, match=r"a\.wav holds samples that are not numbers"):
-        decoding.read(write(tmp_path / "a.wav", samples))
+        decoding.read_samples(write(tmp_path / "a.wav", samples))
 
 
 @pytest.fixture
@@ -129,10 +131,14 @@ def test_a_sound_that_takes_more_memory_than_speech_is_left_out_by_its_name(volu
 def test_it_is_not_decoded_wherever_it_lies(tmp_path: Path, kind: str) -> None:
     whole = write(tmp_path / "a.wav", *[LEFT] * 25)
     size = (tmp_path / "a.wav").stat().st_size
-    place = {"file": whole, "member": Member(whole.file, 0, size, "a"), "part": Part(whole, 0, 10, RATE)}[kind]
+    place = {
+        "file": whole,
+        "member": ByteRange(whole.file, 0, size, "a"),
+        "part": RecordingSegment(whole, 0, 10, RATE),
+    }[kind]
     with pytest.raises(decoding.UndecodableError, match="25 channels of 16,000 Hz"):
-        decoding.read(place)
-    assert decoding.read(write(tmp_path / "b.wav", *[LEFT] * 24)).shape == (RATE,)
+        decoding.read_samples(place)
+    assert decoding.read_samples(write(tmp_path / "b.wav", *[LEFT] * 24)).shape == (RATE,)
 
 
 def test_all_of_them_make_the_data_set_invalid(volume: Path) -> None:

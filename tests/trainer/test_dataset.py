@@ -330,10 +330,10 @@ def test_no_token_of_whispers_is_left_in_a_text(volume: Path) -> None:
 def test_words_that_look_like_special_tokens_are_those_that_a_tokenizer_was_given(volume: Path) -> None:
     tiny_whisper.build(volume / "model")
     tokenizer = model.load_model(tiny_whisper.config(volume, {})).tokenizer
-    assert special_tokens.words_of(tokenizer) == frozenset()
+    assert special_tokens.words_like_tokens(tokenizer) == frozenset()
     tokenizer.add_tokens(["<|risata|>", "parola"])
-    assert special_tokens.words_of(tokenizer) == {"<|risata|>"}
-    named = set(special_tokens.ids_of(tokenizer).values())
+    assert special_tokens.words_like_tokens(tokenizer) == {"<|risata|>"}
+    named = set(special_tokens.special_token_ids(tokenizer).values())
     assert {"<|0.00|>", "<|30.00|>", "<|it|>", "<|endoftext|>"} <= named
     assert not {"<|risata|>", "parola"} & named
 

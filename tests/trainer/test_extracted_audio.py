@@ -10,14 +10,14 @@ import pytest
 
 import small_disks
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Cell, Member
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, ParquetCell
 from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 
 MIB = 1024 * 1024
 
 
-def cell(number: int) -> Cell:
-    return Cell("shard.parquet", 0, number, "audio")
+def cell(number: int) -> ParquetCell:
+    return ParquetCell("shard.parquet", 0, number, "audio")
 
 
 def content(number: int, size: int = 1_000) -> bytes:
@@ -27,13 +27,13 @@ def content(number: int, size: int = 1_000) -> bytes:
 def test_cells_are_kept_until_there_is_no_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sounds = ExtractedAudio(str(tmp_path), 2_500)
     places = [sounds.keep(cell(number), content(number)) for number in range(4)]
-    assert [type(place) for place in places] == [Member, Member, Cell, Cell]
+    assert [type(place) for place in places] == [ByteRange, ByteRange, ParquetCell, ParquetCell]
     # What is small enough still finds room.
-    assert isinstance(sounds.keep(cell(4), content(4, 500)), Member)
+    assert isinstance(sounds.keep(cell(4), content(4, 500)), ByteRange)
     assert (sounds.used_bytes, sounds.left_out) == (2_500, 2)
     sounds.close()
     assert "2 clips did not fit into the scratch folder" in caplog.text
-    assert [decoding.content(place) for place in places[:2]] == [content(0), content(1)]
+    assert [decoding.read_content(place) for place in places[:2]] == [content(0), content(1)]
 
 
 def test_files_are_kept_by_several_readers_at_a_time(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_files_are_kept_by_several_readers_at_a_time(tmp_path: Path) -> None:
     sounds = ExtractedAudio(str(tmp_path / "scratch"), 1_000 * MIB)
     with ThreadPoolExecutor(8) as readers:
         places = list(readers.map(sounds.keep_file, [str(tmp_path / f"{number}.wav") for number in range(16)]))
-    assert [place and decoding.content(place) for place in places] == [
+    assert [place and decoding.read_content(place) for place in places] == [
         content(number, 5 * MIB + number) for number in range(16)
     ]
     assert sounds.used_bytes == 16 * 5 * MIB + sum(range(16))
@@ -60,5 +60,5 @@ def test_a_full_disk_leaves_the_rest_where_it_is(tmp_path: Path, caplog: pytest.
         assert (sounds.used_bytes, sounds.left_out, sounds.recordings_left_out) == (1_000, 1, 1)
         with caplog.at_level(logging.WARNING):
             sounds.close()
-        assert decoding.content(kept) == content(1)
+        assert decoding.read_content(kept) == content(1)
     assert "1 recordings did not fit into the scratch folder" in caplog.text

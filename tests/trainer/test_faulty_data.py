@@ -162,7 +162,7 @@ def test_a_null_sound_of_a_stream_is_one_drop(tmp_path: Path, monkeypatch: pytes
     rows[7]["bytes"] = None
     write_shard(tmp_path / "clips/train.parquet", rows)
     stream = shards.stream_of(shards.load(tmp_path, "clips", evalFraction="0.2"))
-    dropped = sum((Counter(block.tally.dropped) for block in shards.epoch(stream)), Counter())
+    dropped = sum((Counter(block.statistics.dropped) for block in shards.epoch(stream)), Counter())
     assert dropped == {"unreadable audio": 1}
 
 

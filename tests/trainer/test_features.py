@@ -49,7 +49,7 @@ def test_the_floor_of_the_silence_is_that_of_transformers(amplitude: float) -> N
 
 def test_settings_are_read_from_the_model() -> None:
     config = WhisperConfig(num_mel_bins=128, max_source_positions=1500)
-    assert features.settings_of(config) == features.FeatureSettings(mel_bins=128, window_seconds=30)
+    assert features.feature_settings_of(config) == features.FeatureSettings(mel_bins=128, window_seconds=30)
 
 
 OLD_PYTHON = ROOT / ".venv38" / "bin" / "python"

@@ -9,7 +9,7 @@ import pytest
 from layout_checks import load
 from test_segments import write_nemo
 from whisper_finetune_trainer.data import held_out
-from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -19,7 +19,7 @@ FIRST_OF_40 = [0, 27, 12, 21, 29, 15, 38, 34]
 
 
 def part(recording: int, start: float, seconds: float = 10.0) -> Clip:
-    place = Part(WholeFile(f"talk-{recording}.flac"), round(start * RATE), round(seconds * RATE), RATE)
+    place = RecordingSegment(WholeFile(f"talk-{recording}.flac"), round(start * RATE), round(seconds * RATE), RATE)
     return Clip(f"talk-{recording}.flac {start}", place, "uno", seconds)
 
 
@@ -28,7 +28,7 @@ def whole(recording: int, seconds: float = 100.0) -> Clip:
 
 
 def seconds_of(clip: Clip) -> tuple[float, float]:
-    assert isinstance(clip.audio, Part)
+    assert isinstance(clip.audio, RecordingSegment)
     start = clip.audio.start_frame / clip.audio.sample_rate
     return start, start + clip.seconds
 
@@ -71,8 +71,8 @@ def test_the_choice_knows_no_order_of_rows_and_no_place_that_a_recording_is_kept
     assert backwards == held_out.choose_held_out(clips, 0.3)
     kept = []
     for number, clip in enumerate(clips):
-        assert isinstance(clip.audio, Part)
-        place = Member("/scratch/sounds", number, 5, clip.audio.file)
+        assert isinstance(clip.audio, RecordingSegment)
+        place = ByteRange("/scratch/sounds", number, 5, clip.audio.file)
         kept.append(Clip(clip.identifier, clip.audio._replace(recording=place), clip.text, clip.seconds))
     names = [clip.identifier for clip in held_out.choose_held_out(kept, 0.3).evaluation]
     assert names == [clip.identifier for clip in backwards.evaluation]

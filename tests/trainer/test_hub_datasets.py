@@ -31,7 +31,7 @@ for name, (changes, token) in json.load(sys.stdin).items():
     try:
         found = clip_loading.load_clips(tiny_whisper.config(sys.argv[1], changes))
         for clip in found.train.listed:
-            decoding.read(clip.audio)
+            decoding.read_samples(clip.audio)
         texts = sorted(clip.text for clip in (*found.train.listed, *found.evaluation))
         answers[name] = {"texts": texts, "train": len(found.train.listed), "dropped": dict(found.dropped)}
     except TrainerError as error:

@@ -16,7 +16,7 @@ import tiny_whisper
 from data_layouts import SPOKEN
 from repository import ROOT
 from trainer_attempts import Volume
-from whisper_finetune_trainer.data.audio.audio_sources import Held, Member, Sound
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, InMemory, NamedAudio
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts import layout, split_files
@@ -50,8 +50,8 @@ def rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int)
         if row.number > start:
             name = row.values[columns.audio]
             content = source_files.read_bytes(folder.file(name))
-            held = Held(content, Member(folder.file(name), 0, len(content), name))
-            yield Row(row.number, {**row.values, columns.audio: Sound(held, name)}), row.number
+            held = InMemory(content, ByteRange(folder.file(name), 0, len(content), name))
+            yield Row(row.number, {**row.values, columns.audio: NamedAudio(held, name)}), row.number
 
 
 #: Files of sounds and of texts side by side, as translation's corpora have them.

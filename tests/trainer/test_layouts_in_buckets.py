@@ -99,7 +99,7 @@ def test_rights_that_end_while_training_are_named(
         found = load(tmp_path, "s3://speech/nemo")
         proxy.refuse(lambda request: ".wav" in request.path, 403, "AccessDenied")
         with pytest.raises(TrainerError) as caught:
-            decoding.read(found.train.listed[0].audio)
+            decoding.read_samples(found.train.listed[0].audio)
         assert caught.value.reason == "AccessDenied"
         assert refusal(tmp_path, "s3://speech/nemo").reason == "AccessDenied"
 
@@ -114,7 +114,7 @@ def test_a_token_that_expires_after_it_was_good_is_for_the_next_attempt(
         found = load(tmp_path, "s3://speech/nemo")
         proxy.refuse(lambda _: True, 400, "ExpiredToken")
         with pytest.raises(PermissionError, match="ExpiredToken"):
-            decoding.read(found.train.listed[0].audio)
+            decoding.read_samples(found.train.listed[0].audio)
         with pytest.raises(PermissionError, match="ExpiredToken"):
             load(tmp_path, "s3://speech/nemo")
         monkeypatch.setenv("AWS_SESSION_TOKEN", "of another Secret")
@@ -138,7 +138,7 @@ def test_the_headers_alone_are_fetched_to_list_clips(
         assert [clip.seconds for clip in found] == [25.0] * 4
         listed = proxy.sent_bytes
         assert listed < len(found) * len(sound) / 2
-        decoding.read(found[0].audio)
+        decoding.read_samples(found[0].audio)
         assert proxy.sent_bytes - listed < 1.2 * len(sound)
 
 

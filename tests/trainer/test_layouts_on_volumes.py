@@ -12,7 +12,7 @@ import clip_loading
 import data_layouts
 from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
-from whisper_finetune_trainer.data.audio.audio_sources import Cell, Member
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, ParquetCell
 
 
 @pytest.mark.parametrize("write", LAYOUTS.values(), ids=LAYOUTS.keys())
@@ -28,7 +28,7 @@ def test_sounds_of_parquet_are_unpacked_as_far_as_there_is_room(tmp_path: Path) 
     # Half of the scratch space is for sounds.
     found = clip_loading.load_clips(base.model_copy(update={"scratch_limit_bytes": 4 * size}))
     places = [type(clip.audio) for clip in (*found.train.listed, *found.evaluation)]
-    assert set(places) == {Member, Cell}
+    assert set(places) == {ByteRange, ParquetCell}
     assert 0 < found.scratch_bytes <= 4 * size
     check(found)
 

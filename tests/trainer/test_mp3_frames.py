@@ -15,7 +15,7 @@ import soundfile
 
 from layout_checks import load, refusal
 from whisper_finetune_trainer.data.audio import audio_files, mp3_frames
-from whisper_finetune_trainer.data.audio.audio_sources import Member, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, WholeFile
 
 RATE = 16_000
 SECONDS = 8
@@ -90,7 +90,7 @@ def test_tags_with_pictures_are_passed_over(tmp_path: Path, picture_bytes: int) 
     variable = encoded("-q:a", "5")
     pictures = id3(picture_bytes) + id3(10)
     content = pictures + variable
-    place = Member(str(tmp_path / "many"), 7, len(content), "a.mp3")
+    place = ByteRange(str(tmp_path / "many"), 7, len(content), "a.mp3")
     (tmp_path / "many").write_bytes(b"before " + content + b" after")
     with pytest.raises(audio_files.UnknownLengthError):
         audio_files.read_header(place)

@@ -7,9 +7,9 @@ import pytest
 from whisper_finetune_trainer.data.text.normalizers import (
     LETTER_LANGUAGES,
     _without_brackets,
-    basic,
     label_normalizer,
-    letters,
+    letters_of,
+    normalize_gently,
     normalizer_for,
 )
 
@@ -37,7 +37,7 @@ def test_english_spellings_are_the_models() -> None:
 
 
 def test_a_letter_keeps_its_marks() -> None:
-    assert letters("ที่ นี่") == ["ที่", "นี่"]
+    assert letters_of("ที่ นี่") == ["ที่", "นี่"]
 
 
 SPOKEN = {
@@ -106,4 +106,4 @@ def test_brackets_are_those_of_the_original(length: int) -> None:
 @pytest.mark.parametrize("opening", ["<", "[", "(", "<[", "(<", "()", " ", "( "])
 def test_a_megabyte_of_brackets_is_gone_through_once(opening: str) -> None:
     text = opening * (1_000_000 // len(opening))
-    assert basic(f"uno {text} due") == "uno due"
+    assert normalize_gently(f"uno {text} due") == "uno due"

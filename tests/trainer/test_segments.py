@@ -18,7 +18,7 @@ from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import audio_files, audio_sources, decoding, segments
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
-from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip
@@ -125,10 +125,10 @@ def test_a_part_is_what_the_whole_has_there(tmp_path: Path, suffix: str, start: 
     part, seconds = AudioLocator(ExtractedAudio(str(tmp_path), 0)).locate(
         WholeFile(str(path)), Segment(start, start + 5)
     )
-    assert isinstance(part, Part)
+    assert isinstance(part, RecordingSegment)
     assert seconds == audio_files.read_seconds(part) == 5.0
     first = round(start * rate)
-    np.testing.assert_allclose(decoding.read(part), whole[first : first + 5 * rate], atol=1e-6)
+    np.testing.assert_allclose(decoding.read_samples(part), whole[first : first + 5 * rate], atol=1e-6)
 
 
 def test_a_part_of_a_member_at_another_rate_and_in_stereo(tmp_path: Path) -> None:
@@ -136,12 +136,12 @@ def test_a_part_of_a_member_at_another_rate_and_in_stereo(tmp_path: Path) -> Non
     soundfile.write(tmp_path / "talk.wav", np.stack([left, right], axis=1), 32_000, subtype="FLOAT")
     content = (tmp_path / "talk.wav").read_bytes()
     (tmp_path / "many").write_bytes(b"before" + content + b"after")
-    part = Part(Member(str(tmp_path / "many"), 6, len(content), "talk.wav"), 2 * 32_000, 32_000, 32_000)
-    assert len(decoding.read(part)) == RATE
-    assert decoding.loudness(part).sample_rate == 32_000
+    part = RecordingSegment(ByteRange(str(tmp_path / "many"), 6, len(content), "talk.wav"), 2 * 32_000, 32_000, 32_000)
+    assert len(decoding.read_samples(part)) == RATE
+    assert decoding.measure_loudness(part).sample_rate == 32_000
     loudest = np.abs((left + right)[2 * 32_000 : 3 * 32_000] / 2).max()
-    assert decoding.loudness(part).peak == pytest.approx(float(loudest), abs=0.02)
-    assert audio_sources.describe(part) == f"2.00 s to 3.00 s of talk.wav of {quoting.quoted(tmp_path / 'many')}"
+    assert decoding.measure_loudness(part).peak == pytest.approx(float(loudest), abs=0.02)
+    assert audio_sources.describe_source(part) == f"2.00 s to 3.00 s of talk.wav of {quoting.quoted(tmp_path / 'many')}"
 
 
 def test_a_recording_that_is_cut_after_it_was_listed_is_named(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_recording_that_is_cut_after_it_was_listed_is_named(tmp_path: Path) ->
     part, _ = AudioLocator(ExtractedAudio(str(tmp_path), 0)).locate(WholeFile(str(path)), Segment(10, 15))
     path.write_bytes(path.read_bytes()[: 12 * 2 * RATE])
     with pytest.raises(TrainerError, match=r"10.00 s to 15.00 s of .*talk.wav cannot be decoded: .*ends before") as cut:
-        decoding.read(part)
+        decoding.read_samples(part)
     assert cut.value.reason == "DatasetInvalid"
 
 
@@ -164,10 +164,10 @@ def test_segments_are_the_single_clips_to_the_bit(tmp_path: Path, write: Any) ->
     single = {text: name for name, text in data_layouts.SPOKEN.items()}
     found = load(tmp_path)
     for clip in (*found.train.listed, *found.evaluation):
-        assert isinstance(clip.audio, Part)
+        assert isinstance(clip.audio, RecordingSegment)
         (tmp_path / "single.flac").write_bytes(data_layouts.encoded(single[clip.text]))
         alone = WholeFile(str(tmp_path / "single.flac"))
-        np.testing.assert_array_equal(decoding.read(clip.audio), decoding.read(alone))
+        np.testing.assert_array_equal(decoding.read_samples(clip.audio), decoding.read_samples(alone))
         assert clip.seconds == audio_files.read_seconds(alone)
 
 
@@ -308,7 +308,7 @@ def test_copies_among_segments_are_found(tmp_path: Path) -> None:
 def test_the_report_lets_each_segment_be_heard(tmp_path: Path) -> None:
     data_layouts.kaldi_segments(tmp_path / "clips")
     found = load(tmp_path)
-    sounds = clip_sounds.data_uris(found.evaluation, lambda clip: decoding.read(clip.audio))
+    sounds = clip_sounds.data_uris(found.evaluation, lambda clip: decoding.read_samples(clip.audio))
     assert set(sounds) == {clip.identifier for clip in found.evaluation}
     assert len(set(sounds.values())) == len(sounds)
 
@@ -316,9 +316,11 @@ def test_the_report_lets_each_segment_be_heard(tmp_path: Path) -> None:
 def test_a_broken_segment_is_like_no_other_sound(tmp_path: Path) -> None:
     whole = WholeFile(str(tmp_path / "talk.wav"))
     write_talk(tmp_path / "talk.wav", 20)
-    digests = {decoding.digest(Part(whole, start, RATE, RATE)) for start in (0, RATE, 30 * RATE, 40 * RATE)}
+    digests = {
+        decoding.digest_audio(RecordingSegment(whole, start, RATE, RATE)) for start in (0, RATE, 30 * RATE, 40 * RATE)
+    }
     assert len(digests) == 4
-    assert decoding.digest(Part(whole, RATE, RATE, RATE)) in digests
+    assert decoding.digest_audio(RecordingSegment(whole, RATE, RATE, RATE)) in digests
 
 
 def test_recordings_beyond_those_remembered_are_looked_at_again(
@@ -339,7 +341,7 @@ def test_rows_of_parquet_files_that_name_segments(tmp_path: Path) -> None:
     }
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
     found = load(tmp_path)
-    assert {type(clip.audio) for clip in found.train.listed} == {Part}
+    assert {type(clip.audio) for clip in found.train.listed} == {RecordingSegment}
     assert len(found.train.listed) + len(found.evaluation) == 10
 
 

@@ -21,7 +21,7 @@ from store_doubles import fault_proxy
 from store_doubles.fault_proxy import FaultProxy
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -81,8 +81,8 @@ def every(found: Clips) -> list[Clip]:
     return [*found.train.listed, *found.evaluation]
 
 
-def part_of(clip: Clip) -> Part:
-    assert isinstance(clip.audio, Part)
+def part_of(clip: Clip) -> RecordingSegment:
+    assert isinstance(clip.audio, RecordingSegment)
     return clip.audio
 
 
@@ -110,8 +110,8 @@ def test_a_recording_is_fetched_once_whatever_the_number_of_its_clips(
     assert found.scratch_bytes == size
     before = len(proxy.requests)
     for clip in every(found)[:5]:
-        assert isinstance(part_of(clip).recording, Member)
-        np.testing.assert_allclose(decoding.read(clip.audio), samples_of(folder, suffix, clip), atol=1e-6)
+        assert isinstance(part_of(clip).recording, ByteRange)
+        np.testing.assert_allclose(decoding.read_samples(clip.audio), samples_of(folder, suffix, clip), atol=1e-6)
     assert len(proxy.requests) == before
 
 
@@ -128,7 +128,7 @@ def test_without_room_segments_are_sought_in_the_store(
     for clip in every(found)[:3]:
         assert isinstance(part_of(clip).recording, WholeFile)
         before = proxy.sent_bytes
-        np.testing.assert_allclose(decoding.read(clip.audio), samples_of(folder, suffix, clip), atol=1e-6)
+        np.testing.assert_allclose(decoding.read_samples(clip.audio), samples_of(folder, suffix, clip), atol=1e-6)
         assert proxy.sent_bytes - before < size / 2
 
 

@@ -18,7 +18,7 @@ from demo.stopwatch import Stopwatch
 from layout_checks import config, load
 from repository import ROOT
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Part
+from whisper_finetune_trainer.data.audio.audio_sources import RecordingSegment
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.model import examples
@@ -33,7 +33,7 @@ from whisper_finetune_api.run import TrainerConfig
 import clip_loading
 from whisper_finetune_trainer.data.audio import decoding
 found = clip_loading.load_clips(TrainerConfig.model_validate_json(sys.stdin.read()))
-digest = lambda clip: hashlib.sha256(decoding.read(clip.audio).tobytes()).hexdigest()
+digest = lambda clip: hashlib.sha256(decoding.read_samples(clip.audio).tobytes()).hexdigest()
 print(json.dumps({clip.text: digest(clip) for clip in (*found.train.listed, *found.evaluation)}))
 """
 
@@ -108,7 +108,7 @@ def test_segments_have_the_features_of_the_single_clips(volume: Path, layout: st
     assert len(cut) == CLIPS
     assert set(cut) == set(single)
     for text, clip in cut.items():
-        assert isinstance(clip.audio, Part)
+        assert isinstance(clip.audio, RecordingSegment)
         assert clip.seconds == single[text].seconds
         assert torch.equal(features(clip), features(single[text])), text
 
@@ -130,5 +130,5 @@ def test_python_3_8_reads_the_same_samples(volume: Path) -> None:
     )
     single = by_text(load(volume, "pvc://speech/single"))
     assert json.loads(process.stdout) == {
-        text: hashlib.sha256(decoding.read(clip.audio).tobytes()).hexdigest() for text, clip in single.items()
+        text: hashlib.sha256(decoding.read_samples(clip.audio).tobytes()).hexdigest() for text, clip in single.items()
     }

@@ -9,7 +9,7 @@ import pytest
 import shards
 from data_layouts import write_tar
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Held, Member
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, InMemory
 from whisper_finetune_trainer.data.streams import stream_limits
 from whisper_finetune_trainer.data.streams.stream_blocks import Cursor
 from whisper_finetune_trainer.data.train_clips import ListedClips
@@ -45,8 +45,8 @@ def test_every_attempt_and_every_seed_hold_out_the_same_clips(speech: Path, sour
     first = shards.load(speech, source)
     other = shards.load(speech, source, training={"seed": 7})
     assert [clip.identifier for clip in other.evaluation] == [clip.identifier for clip in first.evaluation]
-    assert [decoding.content(clip.audio) for clip in other.evaluation] == [
-        decoding.content(clip.audio) for clip in first.evaluation
+    assert [decoding.read_content(clip.audio) for clip in other.evaluation] == [
+        decoding.read_content(clip.audio) for clip in first.evaluation
     ]
 
 
@@ -98,7 +98,7 @@ def test_blocks_are_bounded_and_full_steps_but_at_the_end_of_an_epoch(speech: Pa
     assert len(found) > 3
     assert [len(block.clips) % shards.BATCH for block in found[:-1]] == [0] * (len(found) - 1)
     for block in found:
-        content = [clip.audio.content for clip in block.clips if isinstance(clip.audio, Held)]
+        content = [clip.audio.content for clip in block.clips if isinstance(clip.audio, InMemory)]
         assert len(content) == len(block.clips)
         assert sum(map(len, content)) < shards.LIMITS.block_bytes + shards.BATCH * max(map(len, content))
 
@@ -116,11 +116,11 @@ def test_streamed_clips_are_those_that_are_listed(speech: Path, source: str) -> 
         for clip in block.clips:
             known = by_name[clip.identifier]
             assert (clip.text, clip.seconds) == (known.text, known.seconds)
-            assert decoding.content(clip.audio) == decoding.content(known.audio)
+            assert decoding.read_content(clip.audio) == decoding.read_content(known.audio)
 
 
 def test_held_out_clips_are_not_kept_in_memory(speech: Path, source: str) -> None:
-    assert {type(clip.audio) for clip in shards.load(speech, source).evaluation} == {Member}
+    assert {type(clip.audio) for clip in shards.load(speech, source).evaluation} == {ByteRange}
 
 
 def test_max_train_clips_takes_the_same_ones_in_every_epoch(speech: Path, source: str) -> None:

@@ -62,7 +62,7 @@ def gets(proxy: FaultProxy) -> Counter[str]:
 
 
 def sounds(blocks: list[Block]) -> dict[str, bytes]:
-    return {clip.identifier: decoding.content(clip.audio) for block in blocks for clip in block.clips}
+    return {clip.identifier: decoding.read_content(clip.audio) for block in blocks for clip in block.clips}
 
 
 @pytest.mark.parametrize(("source", "requests"), [("tar", 1), ("parquet", 3)])

@@ -14,7 +14,7 @@ import tiny_whisper
 from data_layouts import write_tar
 from tones import SAMPLE_RATE, tone
 from trainer_attempts import Volume
-from whisper_finetune_trainer.data.clip_statistics import Tally
+from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
 from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 
@@ -35,12 +35,12 @@ def flac_without_its_middle() -> bytes:
     return bytes(content)
 
 
-def read(folder: Path, **fields: Any) -> Tally:
-    """Return the tally of the first epoch."""
-    tally = Tally()
+def read(folder: Path, **fields: Any) -> ClipStatistics:
+    """Return the statistics of the first epoch."""
+    statistics = ClipStatistics()
     for block in shards.epoch(shards.stream_of(shards.load(folder, "tar", LIMITS, **fields))):
-        tally = tally.plus(block.tally)
-    return tally
+        statistics = statistics.plus(block.statistics)
+    return statistics
 
 
 def write_with(folder: Path, *faulty: tuple[str, bytes], good: int = 80) -> None:
@@ -58,15 +58,15 @@ def test_faults_met_on_the_way_are_left_out_and_counted(tmp_path: Path) -> None:
         *clip("good", "buono", shards.sound(3)),
     ]
     write_with(tmp_path, *faulty)
-    tally = read(tmp_path, maxClipSeconds=2)
-    assert dict(tally.dropped) == {
+    statistics = read(tmp_path, maxClipSeconds=2)
+    assert dict(statistics.dropped) == {
         "empty text": 1,
         "too long": 1,
         "unreadable audio": 1,
         "cannot be decoded": 1,
     }
-    assert tally.faults == 4
-    assert "train-999999.tar/empty.wav is empty" in tally.examples[0]
+    assert statistics.faults == 4
+    assert "train-999999.tar/empty.wav is empty" in statistics.examples[0]
 
 
 def test_a_held_out_clip_that_cannot_be_decoded_is_not_measured(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_a_shard_that_is_cut_costs_its_rest_alone(tmp_path: Path, caplog: pytest
     with tarfile.open(path) as archive:
         sixth = archive.getmembers()[11].offset
     path.write_bytes(path.read_bytes()[:sixth] + b"nothing of a tar file" * 100)
-    tally = read(tmp_path, maxDroppedFraction="0.5")
-    assert dict(tally.dropped) == {"broken shard": 1}
-    assert whole.clips - 5 <= tally.clips < whole.clips
+    statistics = read(tmp_path, maxDroppedFraction="0.5")
+    assert dict(statistics.dropped) == {"broken shard": 1}
+    assert whole.clips - 5 <= statistics.clips < whole.clips
     assert "the rest of a shard is left out: train-000004.tar is cut or broken" in caplog.text
 
 
@@ -113,9 +113,9 @@ def test_a_parquet_shard_with_a_broken_page_costs_its_rest_alone(
     middle = len(content) // 2
     content[middle : middle + len(content) // 4] = b"\xff" * (len(content) // 4)
     path.write_bytes(content)
-    tally = read(tmp_path, maxDroppedFraction="0.5")
-    assert dict(tally.dropped) == {"broken shard": 1}
-    assert whole.clips - 20 < tally.clips < whole.clips
+    statistics = read(tmp_path, maxDroppedFraction="0.5")
+    assert dict(statistics.dropped) == {"broken shard": 1}
+    assert whole.clips - 20 < statistics.clips < whole.clips
     assert "the rest of a shard is left out: train-00002.parquet is not a whole Parquet file" in caplog.text
 
 

@@ -10,7 +10,7 @@ from typing import List, Optional, Tuple, Union
 
 from whisper_finetune_trainer.data.audio import audio_files, segments
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
-from whisper_finetune_trainer.data.audio.audio_sources import Part, Sound, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import NamedAudio, RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
 from whisper_finetune_trainer.data.clips import Clip, Drop
@@ -108,7 +108,7 @@ class _Spoken:
 
     #: What messages call the row.
     line: str
-    sound: Sound
+    sound: NamedAudio
     text: str
     segment: Optional[Segment]
     #: What the clip goes by, where its layout says it.
@@ -144,9 +144,9 @@ def _spoken_row(split: Split, row: Row, outcome: Outcome, line: str) -> Union[_S
     return _Spoken(line, sound, outcome.text, segment, row.name)
 
 
-def _segment(row: Row, sound: Sound) -> Optional[Segment]:
+def _segment(row: Row, sound: NamedAudio) -> Optional[Segment]:
     """Return the segment of its recording that a row is, None for a sound of its own. MalformedSegmentError."""
-    if not isinstance(sound.place, WholeFile):
+    if not isinstance(sound.source, WholeFile):
         # It was cut when it was packed, whatever the list says that it was packed by.
         return None
     return row.segment or segments.find_segment(row.values)
@@ -155,21 +155,21 @@ def _segment(row: Row, sound: Sound) -> Optional[Segment]:
 def _with_length(spoken: _Spoken, rules: ClipRules, locator: AudioLocator) -> Union[Clip, Drop]:
     line, sound, segment = spoken.line, spoken.sound, spoken.segment
     try:
-        place, seconds = locator.locate(sound.place, segment)
+        source, seconds = locator.locate(sound.source, segment)
     except FileNotFoundError:
         return Drop("missing audio file", f"{line}: audio file {quoted(sound.name)} does not exist")
     except (audio_files.UnreadableSoundError, IsADirectoryError, RefusedFileError) as error:
         return _unreadable(f"{line}: audio file {quoted(sound.name)}", error)
     except OutsideError as error:
         return Drop("outside of its recording", f"{line}: {quoted(sound.name)} {error}")
-    name = spoken.name or (f"{sound.name} {segment}" if isinstance(place, Part) else sound.name)
+    name = spoken.name or (f"{sound.name} {segment}" if isinstance(source, RecordingSegment) else sound.name)
     # Less than one sample of what a model hears is nothing once it is resampled.
     if seconds * SAMPLE_RATE < 1:
         return Drop("unreadable audio", f"{line}: audio file {quoted(sound.name)} holds no sound")
     if seconds > rules.max_clip_seconds:
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
         return Drop("too long", f"{line}: {quoted(name)} lasts {seconds:.1f} s; {limit}")
-    return Clip(name, place, spoken.text, seconds)
+    return Clip(name, source, spoken.text, seconds)
 
 
 def _unreadable(what: str, error: Exception) -> Drop:
@@ -180,10 +180,10 @@ def _unreadable(what: str, error: Exception) -> Drop:
     return Drop("MP3 without its length" if is_unknown_length else "unreadable audio", said)
 
 
-def _sound_of_row(split: Split, row: Row, line: str) -> Union[Sound, Drop]:
+def _sound_of_row(split: Split, row: Row, line: str) -> Union[NamedAudio, Drop]:
     """Return the sound that a row names, which its shard holds or which lies in the data set's folder."""
     value = row.values.get(split.columns.audio)
-    sound = value if isinstance(value, Sound) else None
+    sound = value if isinstance(value, NamedAudio) else None
     path = sound.name if sound else row_columns.path_of(value)
     if path is None:
         return Drop("broken line", f"{line} has no path in column {quoted(split.columns.audio)}")
@@ -206,11 +206,11 @@ def _has_lone_surrogates(text: str) -> bool:
     return False
 
 
-def _sound_at_path(split: Split, path: str, line: str) -> Union[Sound, Drop]:
+def _sound_at_path(split: Split, path: str, line: str) -> Union[NamedAudio, Drop]:
     try:
         name = _name_in_folder(split, path)
         if name is not None:
-            return Sound(WholeFile(split.folder.file(name)), name)
+            return NamedAudio(WholeFile(split.folder.file(name)), name)
     except RefusedFileError as refused:
         return Drop("path outside of the source", f"{line}: {refused.message}")
     said = f"{quoted(path)} lies outside of the data set's folder; make it relative to {quoted(split.name)}"

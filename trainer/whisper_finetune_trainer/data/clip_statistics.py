@@ -9,7 +9,7 @@ _MINUTE, _HOUR = 60, 3600
 
 
 @dataclass(frozen=True)
-class Tally:
+class ClipStatistics:
     """Clips that can be trained on and their seconds, those left out by reason, and how many of these are faults."""
 
     clips: int = 0
@@ -27,9 +27,9 @@ class Tally:
         """Return how many clips were looked at, without those held out."""
         return self.clips + sum(self.dropped.values())
 
-    def plus(self, other: "Tally") -> "Tally":
+    def plus(self, other: "ClipStatistics") -> "ClipStatistics":
         """Return what both are made of."""
-        return Tally(
+        return ClipStatistics(
             clips=self.clips + other.clips,
             seconds=self.seconds + other.seconds,
             longest_seconds=max(self.longest_seconds, other.longest_seconds),
@@ -52,9 +52,9 @@ class Tally:
         }
 
     @staticmethod
-    def of_values(values: Mapping[str, Any]) -> "Tally":
-        """Return the tally of such values."""
-        return Tally(
+    def of_values(values: Mapping[str, Any]) -> "ClipStatistics":
+        """Return the statistics of such values."""
+        return ClipStatistics(
             values["clips"],
             values["seconds"],
             values["longestSeconds"],

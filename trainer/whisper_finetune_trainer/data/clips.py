@@ -9,8 +9,8 @@ from typing import Callable, Container, Dict, FrozenSet, Iterable, List, Mapping
 
 from typing_extensions import Literal
 
-from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Part
-from whisper_finetune_trainer.data.clip_statistics import Tally
+from whisper_finetune_trainer.data.audio.audio_sources import AudioSource, RecordingSegment
+from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
 from whisper_finetune_trainer.data.text.text_rules import DroppedByRule
 from whisper_finetune_trainer.messages.errors import TrainerError
 
@@ -23,7 +23,7 @@ class Clip:
     """Speech of at most one window and what is said in it; the identifier is the only one of its name."""
 
     identifier: str
-    audio: AudioPlace
+    audio: AudioSource
     text: str
     seconds: float
 
@@ -80,38 +80,40 @@ class HeldOutTexts:
         return self.texts.intersection(self.normalize(clip.text) for clip in found)
 
 
-def count(drops: Iterable[Drop]) -> Dict[str, int]:
+def count_drops(drops: Iterable[Drop]) -> Dict[str, int]:
     """Return how many were left out by reason, the commonest first."""
     return dict(Counter(drop.reason for drop in drops).most_common())
 
 
-def first_examples(drops: Sequence[Drop]) -> Tuple[str, ...]:
+def examples_of_drops(drops: Sequence[Drop]) -> Tuple[str, ...]:
     """Return the first few, in words and in their order; of several reasons rather than of one."""
-    places = {drop.reason: place for place, drop in reversed(list(enumerate(drops)))}
-    firsts = sorted(places.values())[:_EXAMPLES]
-    more = [place for place in range(min(len(drops), 2 * _EXAMPLES)) if place not in firsts]
-    return tuple(drops[place].example for place in sorted([*firsts, *more[: _EXAMPLES - len(firsts)]]))
+    indexes = {drop.reason: index for index, drop in reversed(list(enumerate(drops)))}
+    firsts = sorted(indexes.values())[:_EXAMPLES]
+    more = [index for index in range(min(len(drops), 2 * _EXAMPLES)) if index not in firsts]
+    return tuple(drops[index].example for index in sorted([*firsts, *more[: _EXAMPLES - len(firsts)]]))
 
 
 def log_left_out(drops: Sequence[Drop]) -> None:
     """Say how many are left out by reason, and name the first few of each."""
-    for reason, number in count(drops).items():
+    for reason, number in count_drops(drops).items():
         found = [drop for drop in drops if drop.reason == reason]
         level = logging.INFO if found[0].is_expected else logging.WARNING
-        logger.log(level, "left out, %s: %d, such as: %s", reason, number, "; ".join(first_examples(found)))
+        logger.log(level, "left out, %s: %d, such as: %s", reason, number, "; ".join(examples_of_drops(found)))
 
 
 def refuse_too_many(drops: List[Drop], total: int, max_dropped_fraction: str) -> None:
     """Raise DatasetInvalid where more clips are left out than `dataset.maxDroppedFraction` allows."""
     broken = [drop for drop in drops if not drop.is_expected]
     if len(broken) > float(max_dropped_fraction) * total:
-        raise _too_many(len(broken), total, max_dropped_fraction, count(broken), first_examples(broken))
+        raise _too_many(len(broken), total, max_dropped_fraction, count_drops(broken), examples_of_drops(broken))
 
 
-def refuse_faults(tally: Tally, max_dropped_fraction: str) -> None:
+def refuse_faults(statistics: ClipStatistics, max_dropped_fraction: str) -> None:
     """Raise DatasetInvalid where more of a stream is left out than `dataset.maxDroppedFraction` allows."""
-    if tally.faults > float(max_dropped_fraction) * tally.rows:
-        raise _too_many(tally.faults, tally.rows, max_dropped_fraction, tally.dropped, tally.examples)
+    if statistics.faults > float(max_dropped_fraction) * statistics.rows:
+        raise _too_many(
+            statistics.faults, statistics.rows, max_dropped_fraction, statistics.dropped, statistics.examples
+        )
 
 
 def _too_many(
@@ -125,12 +127,12 @@ def _too_many(
     )
 
 
-def without(found: Sequence[Clip], identifiers: Container[str]) -> List[Clip]:
+def without_clips(found: Sequence[Clip], identifiers: Container[str]) -> List[Clip]:
     """Return the clips that have none of the identifiers."""
     return [clip for clip in found if clip.identifier not in identifiers]
 
 
-def not_empty(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:
+def require_clips(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:
     """Return the clips of a split; DatasetInvalid where none is left."""
     if not found:
         raise TrainerError("DatasetInvalid", f"no clip is left in the {split} split")
@@ -145,4 +147,4 @@ def digest_of_clips(found: Sequence[Clip]) -> str:
 
 def _boundaries(clip: Clip) -> Tuple[int, ...]:
     # Kaldi's utterances keep their names when somebody corrects their segments.
-    return (clip.audio.start_frame, clip.audio.frames) if isinstance(clip.audio, Part) else ()
+    return (clip.audio.start_frame, clip.audio.frames) if isinstance(clip.audio, RecordingSegment) else ()

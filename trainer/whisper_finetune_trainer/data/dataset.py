@@ -100,19 +100,19 @@ def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
     )
     leaks, more = leakage.find_leaks(found.train, found.evaluation, leave_out=dataset.remove_duplicates)
     # Before the limits: the copy of a clip beyond maxEvalClips is not trained on either.
-    train = clips.without(found.train, {drop.identifier for drop in leaks})[: dataset.max_train_clips]
+    train = clips.without_clips(found.train, {drop.identifier for drop in leaks})[: dataset.max_train_clips]
     total = len(found.train) + len(found.evaluation)
     readable, undecodable = sound_check.leave_out_undecodable(found.evaluation, total, dataset)
     evaluation = readable[: dataset.max_eval_clips]
     sounds = sound_check.inspect_sounds([*train, *evaluation], dataset.max_dropped_fraction)
     drops = [*undecodable, *sounds.undecodable.values(), *found.drops, *leaks]
     clips.log_left_out(drops)
-    kept = clips.not_empty(clips.without(train, sounds.undecodable), "train")
+    kept = clips.require_clips(clips.without_clips(train, sounds.undecodable), "train")
     return Clips(
         train=ListedClips(kept, spec.training.seed, dataset.max_dropped_fraction),
-        evaluation=clips.not_empty(evaluation, "evaluation"),
-        dropped=clips.count(drops),
-        examples=clips.first_examples(drops),
+        evaluation=clips.require_clips(evaluation, "evaluation"),
+        dropped=clips.count_drops(drops),
+        examples=clips.examples_of_drops(drops),
         split="Fraction" if dataset.eval_split is None else "Given",
         warnings=(*found.warnings, *warnings, *more, *sounds.warnings),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence
 
-from whisper_finetune_trainer.data.audio.audio_sources import Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
 
@@ -71,12 +71,12 @@ def find_overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[
 
 def _without_overlapping(train: List[Clip], evaluation: List[Clip]) -> ChosenClips:
     left_out = find_overlapping(train, evaluation)
-    places = set(map(id, left_out))
-    return ChosenClips([clip for clip in train if id(clip) not in places], evaluation, left_out)
+    left_out_ids = set(map(id, left_out))
+    return ChosenClips([clip for clip in train if id(clip) not in left_out_ids], evaluation, left_out)
 
 
 def _have_parts(found: Iterable[Clip]) -> bool:
-    return any(isinstance(clip.audio, Part) for clip in found)
+    return any(isinstance(clip.audio, RecordingSegment) for clip in found)
 
 
 def _shuffled(found: Iterable[Clip]) -> List[Clip]:
@@ -98,13 +98,13 @@ def _by_recordings(found: Sequence[Clip]) -> List[Clip]:
 
 def _recording(clip: Clip) -> Optional[str]:
     """Return the file that a clip is of, by its name in the data set. None of a sound in a shard."""
-    if isinstance(clip.audio, Part):
+    if isinstance(clip.audio, RecordingSegment):
         return clip.audio.recording_name
     return clip.audio.file if isinstance(clip.audio, WholeFile) else None
 
 
 def _span(clip: Clip) -> _Span:
-    if not isinstance(clip.audio, Part):
+    if not isinstance(clip.audio, RecordingSegment):
         return _Span(0.0, math.inf)
     start = clip.audio.start_frame / clip.audio.sample_rate
     return _Span(start, start + clip.seconds)
@@ -134,6 +134,6 @@ def _overlaps(clip: Clip, held_out: Dict[str, List[_Span]]) -> bool:
     spans = held_out.get(_recording(clip) or "", [])
     start, end = _span(clip)
     # Backwards from the last that begins before the clip's end.
-    before = (spans[place] for place in range(bisect_left(spans, (end,)) - 1, -1, -1))
+    before = (spans[index] for index in range(bisect_left(spans, (end,)) - 1, -1, -1))
     near = takewhile(lambda span: span.end > start, before)
     return any(min(end, span.end) - max(start, span.start) > _TOUCHING_SECONDS for span in near)

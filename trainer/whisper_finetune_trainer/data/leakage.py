@@ -79,5 +79,5 @@ def _same_sound(suspects: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Cl
     digests: Dict[float, Set[bytes]] = {}
     for clip in evaluation:
         if clip.seconds in lengths:
-            digests.setdefault(clip.seconds, set()).add(decoding.digest(clip.audio))
-    return [clip for clip in suspects if decoding.digest(clip.audio) in digests[clip.seconds]]
+            digests.setdefault(clip.seconds, set()).add(decoding.digest_audio(clip.audio))
+    return [clip for clip in suspects if decoding.digest_audio(clip.audio) in digests[clip.seconds]]

@@ -6,7 +6,7 @@ from typing import Mapping, Tuple
 from typing_extensions import Literal
 
 from whisper_finetune_api.v1alpha1.status import DataSummary
-from whisper_finetune_trainer.data.clip_statistics import Tally
+from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.train_clips import TrainClips
 
@@ -29,7 +29,7 @@ class Clips:
 
     def all_dropped(self) -> Mapping[str, int]:
         """Return how many were left out by reason; of a stream, as far as it was read."""
-        return Tally(dropped=self.dropped).plus(self.train.statistics).dropped
+        return ClipStatistics(dropped=self.dropped).plus(self.train.statistics).dropped
 
     def all_examples(self) -> Tuple[str, ...]:
         """Return the first that were left out, in words; of a stream, as far as it was read."""

@@ -57,7 +57,7 @@ def inspect_sounds(found: Sequence[Clip], max_dropped_fraction: str) -> Findings
     undecodable = _faults(sample)
     bad = [*undecodable.values(), *_silent(sample)]
     clips.refuse_too_many(bad, len(sample), max_dropped_fraction)
-    said = [f"{number} of {len(sample)} clips looked at: {reason}" for reason, number in clips.count(bad).items()]
+    said = [f"{number} of {len(sample)} clips looked at: {reason}" for reason, number in clips.count_drops(bad).items()]
     return Findings((*said, *_oddities(sample), *_rates(sample)), undecodable)
 
 
@@ -70,7 +70,7 @@ def leave_out_undecodable(found: Sequence[Clip], total: int, dataset: Dataset) -
     faults = _find_undecodable(found, dataset.max_eval_clips)
     drops = list(faults.values())
     clips.refuse_too_many(drops, total, dataset.max_dropped_fraction)
-    return clips.without(found, faults), drops
+    return clips.without_clips(found, faults), drops
 
 
 def _find_undecodable(found: Sequence[Clip], wanted: Optional[int]) -> Dict[str, Drop]:
@@ -100,7 +100,7 @@ def _inspect(found: Sequence[Clip]) -> List[Inspected]:
 
 def _inspect_clip(clip: Clip) -> Inspected:
     try:
-        return Inspected(clip, decoding.loudness(clip.audio), "")
+        return Inspected(clip, decoding.measure_loudness(clip.audio), "")
     except TrainerError as error:
         if error.reason != "DatasetInvalid":
             raise

@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Generic, Iterator, Mapping, Sequence, Tuple, TypeVar
 
-from whisper_finetune_trainer.data.clip_statistics import Tally
+from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
 from whisper_finetune_trainer.data.streams.stream_blocks import START, Block, TrainingPosition
 from whisper_finetune_trainer.data.train_clips import TrainClips
 
@@ -66,14 +66,16 @@ class StepOrder(Generic[Step]):
     def _steps(self, blocks: Iterator[Block], start: TrainingPosition) -> Iterator[Tuple[Step, TrainingPosition]]:
         before, taken = start.before, start.steps_taken
         for block in blocks:
-            read = before.plus(block.tally)
+            read = before.plus(block.statistics)
             steps = self._divide(block)
             for number, step in enumerate(steps[taken:], taken + 1):
                 yield step, _position_after(number, len(steps), block, before, read)
             before, taken = read, 0
 
 
-def _position_after(number: int, steps: int, block: Block, before: Tally, read: Tally) -> TrainingPosition:
+def _position_after(
+    number: int, steps: int, block: Block, before: ClipStatistics, read: ClipStatistics
+) -> TrainingPosition:
     """Return the position after a step of a block, by its number from 1; after its last one the next block begins."""
     if number == steps:
         return TrainingPosition(block.following, 0, read, read)

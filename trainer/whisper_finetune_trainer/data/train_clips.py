@@ -18,7 +18,7 @@ from typing import (
 )
 
 from whisper_finetune_trainer.data import clip_statistics, clips
-from whisper_finetune_trainer.data.clip_statistics import Tally
+from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
 from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts, RefuseClip
 from whisper_finetune_trainer.data.streams.stream_blocks import START, Block, Cursor, TrainingPosition
 
@@ -43,7 +43,7 @@ class TrainClips(Protocol):
         """Return how many may turn out to be of no use, by `dataset.maxDroppedFraction`."""
 
     @property
-    def statistics(self) -> Tally:
+    def statistics(self) -> ClipStatistics:
         """Return what is known of the clips; of a stream, as far as it was read."""
 
     def texts(self) -> FrozenSet[str]:
@@ -76,7 +76,7 @@ class TrainClips(Protocol):
         `steps_of` tells how many steps a block is parted into.
         """
 
-    def record(self, read: Tally) -> None:
+    def record(self, read: ClipStatistics) -> None:
         """Take over what the training has read so far; DatasetInvalid where too much of it cannot be used."""
 
     def values_of(self, position: TrainingPosition) -> Dict[str, Any]:
@@ -106,10 +106,10 @@ class ListedClips:
         return len(self.listed)
 
     @property
-    def statistics(self) -> Tally:
+    def statistics(self) -> ClipStatistics:
         """Return how many clips there are, and how long they are; what was left out is not known here."""
         seconds = [clip.seconds for clip in self.listed]
-        return Tally(len(seconds), sum(seconds), max(seconds, default=0.0))
+        return ClipStatistics(len(seconds), sum(seconds), max(seconds, default=0.0))
 
     def texts(self) -> FrozenSet[str]:
         """Return the texts to train on."""
@@ -132,7 +132,7 @@ class ListedClips:
 
     def refuse_empty(self) -> None:
         """Raise DatasetInvalid where no clip is left."""
-        clips.not_empty(self.listed, "train")
+        clips.require_clips(self.listed, "train")
 
     @contextmanager
     def blocks(
@@ -149,7 +149,7 @@ class ListedClips:
         epoch, taken = divmod(step, steps_of(self._block(0)))
         return START._replace(cursor=Cursor(epoch), steps_taken=taken)
 
-    def record(self, read: Tally) -> None:
+    def record(self, read: ClipStatistics) -> None:
         """Do nothing: all clips are known."""
 
     def values_of(self, position: TrainingPosition) -> Dict[str, Any]:  # noqa: ARG002 -- see TrainClips
@@ -161,4 +161,4 @@ class ListedClips:
         return START
 
     def _block(self, epoch: int) -> Block:
-        return Block(Cursor(epoch), self.listed, Tally(), Cursor(epoch + 1), f"{self.seed}/{epoch}")
+        return Block(Cursor(epoch), self.listed, ClipStatistics(), Cursor(epoch + 1), f"{self.seed}/{epoch}")

@@ -8,7 +8,7 @@ words that were said are missed, and none is added.
 import math
 from typing import Sequence, Tuple
 
-from whisper_finetune_trainer.data.text.normalizers import basic
+from whisper_finetune_trainer.data.text.normalizers import normalize_gently
 from whisper_finetune_trainer.model.generation import Transcript
 
 #: How often a text's end repeats in a loop, and how many letters all of that is.
@@ -26,6 +26,6 @@ def find_loops(references: Sequence[str], heard: Sequence[Transcript]) -> Tuple[
 
 
 def _repeats_its_end(text: str) -> bool:
-    spoken = basic(text)
+    spoken = normalize_gently(text)
     lengths = range(math.ceil(_REPEATED_LETTERS / _REPEATS), len(spoken) // _REPEATS + 1)
     return any(spoken.endswith(spoken[-length:] * _REPEATS) for length in lengths)

@@ -6,7 +6,7 @@ from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
 import jiwer
 
 from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, WordErrorRate
-from whisper_finetune_trainer.data.text.normalizers import LETTER_LANGUAGES, basic, normalizer_for
+from whisper_finetune_trainer.data.text.normalizers import LETTER_LANGUAGES, normalize_gently, normalizer_for
 from whisper_finetune_trainer.evaluation import intervals
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors
 
@@ -87,7 +87,9 @@ def measure_texts(
     is_by_letter = language_code in LETTER_LANGUAGES
     return Measurement(
         written=_count(references, hypotheses),
-        normalized=_count([*map(basic, references)], [*map(basic, hypotheses)]) if is_by_letter else scored,
+        normalized=_count([*map(normalize_gently, references)], [*map(normalize_gently, hypotheses)])
+        if is_by_letter
+        else scored,
         scored=scored,
         is_by_letter=is_by_letter,
         loops=loops,

@@ -36,7 +36,7 @@ class ClipError(Exception):
 
 def as_it_is(clip: Clip) -> Tuple[Clip, Samples]:
     """Return a clip and its samples (n,); TrainerError."""
-    return clip, decoding.read(clip.audio)
+    return clip, decoding.read_samples(clip.audio)
 
 
 class ExampleMaker:

@@ -80,7 +80,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
         loaded,
         generation.longest_text_tokens(config.spec, loaded.network.config),
         config.accelerator == "ipu",
-        special_tokens.ids_of(loaded.tokenizer),
+        special_tokens.special_token_ids(loaded.tokenizer),
     )
     normalize = normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply
     held_out = HeldOutTexts(frozenset(normalize(clip.text) for clip in loaded_clips.evaluation), normalize)
@@ -91,7 +91,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     total = len(loaded_clips.train.listed) + len(loaded_clips.evaluation)
     clips.refuse_too_many(drops, total, config.spec.dataset.max_dropped_fraction)
     reasons = {**loaded_clips.dropped}
-    for reason, number in clips.count(drops).items():
+    for reason, number in clips.count_drops(drops).items():
         reasons[reason] = reasons.get(reason, 0) + number
     train.refuse_empty()
     evaluation = [clip for clip, drop in zip(loaded_clips.evaluation, dropped_eval) if not drop]
@@ -99,9 +99,9 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
         loaded_clips,
         warnings=(*loaded_clips.warnings, *_of_long_texts(evaluation, whisper)),
         train=train,
-        evaluation=clips.not_empty(evaluation, "evaluation"),
+        evaluation=clips.require_clips(evaluation, "evaluation"),
         dropped=reasons,
-        examples=(*loaded_clips.examples, *clips.first_examples(drops)),
+        examples=(*loaded_clips.examples, *clips.examples_of_drops(drops)),
     )
 
 

@@ -18,7 +18,7 @@ IGNORED = -100
 
 def read_samples(clip: Clip) -> Samples:
     """Return the samples (n,) of a clip; DatasetInvalid for sound that cannot be read."""
-    return decoding.read(clip.audio)
+    return decoding.read_samples(clip.audio)
 
 
 def features_of(

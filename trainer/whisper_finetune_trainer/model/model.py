@@ -115,7 +115,7 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,
-        feature_settings=features.settings_of(network.config),
+        feature_settings=features.feature_settings_of(network.config),
         dimensions=_dimensions(network.config),
         prompt_ids=prompt_ids,
         text_language_code=text_language_code(spec.language, spec.task),

@@ -24,7 +24,7 @@ def write_model_folder(network: Any, tokenizer: Any, folder: Path) -> None:
         weights.chmod(_READABLE_BY_ALL)
     for name, text in _tokenizer_files(tokenizer).items():
         (folder / name).write_text(text, encoding="utf-8")
-    settings = features.settings_of(network.config)
+    settings = features.feature_settings_of(network.config)
     # As preprocessor_config.json: transformers 4.29 knows no processor_config.json, and 5 reads both.
     extractor = WhisperFeatureExtractor(feature_size=settings.mel_bins, chunk_length=settings.window_seconds)
     extractor.save_pretrained(folder)

@@ -11,7 +11,7 @@ import torch
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import UndecodableError
-from whisper_finetune_trainer.data.clip_statistics import Tally
+from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
@@ -50,7 +50,7 @@ class ReplacementClips:
         """
         try:
             taken = self.of(clip)
-            return taken, decoding.read(taken.audio)
+            return taken, decoding.read_samples(taken.audio)
         except UndecodableError as error:
             if not self._train:
                 raise
@@ -59,7 +59,7 @@ class ReplacementClips:
         for following in self._following(place):
             other = self._train[following]
             try:
-                samples = decoding.read(other.audio)
+                samples = decoding.read_samples(other.audio)
             except UndecodableError as error:
                 self._note(following, error)
                 continue
@@ -85,5 +85,5 @@ class ReplacementClips:
         if number <= _NAMED:
             more = "; no more of them are named" if number == _NAMED else ""
             logger.warning("%s; the next clip of the list is trained on instead%s", error.message, more)
-        found = Tally(len(self._train) - number, dropped={"cannot be decoded": number}, faults=number)
-        clips.refuse_faults(found.plus(Tally(examples=(error.message,))), self._max_dropped_fraction)
+        found = ClipStatistics(len(self._train) - number, dropped={"cannot be decoded": number}, faults=number)
+        clips.refuse_faults(found.plus(ClipStatistics(examples=(error.message,))), self._max_dropped_fraction)

@@ -65,7 +65,7 @@ def count_devices(accelerator: Accelerator, ipus: Optional[int]) -> int:
 def _page(finished: FinishedTraining) -> str:
     data = report_data.gather_report(finished)
     shown = [change.clip for change in data.changes.shown_in_turn()]
-    return render_page(data, clip_sounds.data_uris(shown, lambda clip: decoding.read(clip.audio)))
+    return render_page(data, clip_sounds.data_uris(shown, lambda clip: decoding.read_samples(clip.audio)))
 
 
 @contextlib.contextmanager

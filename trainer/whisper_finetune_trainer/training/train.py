@@ -106,7 +106,7 @@ def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel
     spec = config.spec
     source = data_source.open_source(spec.dataset, spec.language, config.volumes, config.hub_commits)
     extracted = ExtractedAudio(config.scratch_folder, extracted_bytes)
-    found = dataset.load_clips(spec, source, extracted, limits, special_tokens.words_of(loaded.tokenizer))
+    found = dataset.load_clips(spec, source, extracted, limits, special_tokens.words_like_tokens(loaded.tokenizer))
     clips = clip_fitting.fit_clips(found, loaded, config)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(

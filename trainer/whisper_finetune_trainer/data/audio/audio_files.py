@@ -6,7 +6,15 @@ from typing import BinaryIO, Callable, NamedTuple, Optional, Tuple, TypeVar
 import soundfile
 
 from whisper_finetune_trainer.data.audio import mp3_frames, parquet_cells, wav_chunks
-from whisper_finetune_trainer.data.audio.audio_sources import AudioFile, AudioPlace, Cell, Held, Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import (
+    AudioFile,
+    AudioSource,
+    ByteRange,
+    InMemory,
+    ParquetCell,
+    RecordingSegment,
+    WholeFile,
+)
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.stores import volumes
 
@@ -42,31 +50,31 @@ class UnknownLengthError(UnreadableSoundError):
     """A sound whose length its file does not tell: only a part of it would be read."""
 
 
-def open_audio(place: AudioPlace) -> BinaryIO:
+def open_audio(source: AudioSource) -> BinaryIO:
     """Return the open file of a sound, of a segment that of its recording. FileNotFoundError or PermissionError."""
-    if isinstance(place, Part):
+    if isinstance(source, RecordingSegment):
         # Not by its content: an hour would be read for each of its clips.
-        whole = place.recording
+        whole = source.recording
         if isinstance(whole, WholeFile):
             return source_files.open_file(whole.file, _SEEK_BLOCK_BYTES)
         return source_files.open_range(whole.file, whole.offset, whole.size, _SEEK_BLOCK_BYTES)
-    if isinstance(place, WholeFile):
-        return source_files.open_file(place.file)
-    if isinstance(place, Member):
+    if isinstance(source, WholeFile):
+        return source_files.open_file(source.file)
+    if isinstance(source, ByteRange):
         # A header may be all that is wanted: nothing else is read, or comes over the network.
-        return source_files.open_range(place.file, place.offset, place.size)
-    return io.BytesIO(read_file(place))
+        return source_files.open_range(source.file, source.offset, source.size)
+    return io.BytesIO(read_file(source))
 
 
-def read_file(place: AudioFile) -> bytes:
+def read_file(source: AudioFile) -> bytes:
     """Return the file of a sound as it is. What a store raises, and DatasetInvalid for a broken Parquet file."""
-    if isinstance(place, Held):
-        return place.content
-    if isinstance(place, WholeFile):
-        return source_files.read_bytes(place.file)
-    if isinstance(place, Cell):
-        return parquet_cells.read_cell(place)
-    return source_files.read_range(place.file, place.offset, place.size)
+    if isinstance(source, InMemory):
+        return source.content
+    if isinstance(source, WholeFile):
+        return source_files.read_bytes(source.file)
+    if isinstance(source, ParquetCell):
+        return parquet_cells.read_cell(source)
+    return source_files.read_range(source.file, source.offset, source.size)
 
 
 def decode_file(decode: Callable[[BinaryIO], Found], opened: BinaryIO) -> Found:
@@ -118,14 +126,14 @@ class Header(NamedTuple):
         return self.frames / self.sample_rate
 
 
-def read_seconds(place: AudioPlace) -> float:
+def read_seconds(source: AudioSource) -> float:
     """Return a sound's length by its header. UnreadableSoundError, FileNotFoundError or PermissionError."""
-    return place.frames / place.sample_rate if isinstance(place, Part) else read_header(place).seconds
+    return source.frames / source.sample_rate if isinstance(source, RecordingSegment) else read_header(source).seconds
 
 
-def read_header(place: AudioPlace) -> Header:
+def read_header(source: AudioSource) -> Header:
     """Return what a sound file's header says, of a segment its recording's. Raises what `seconds` does."""
-    with open_audio(place) as opened:
+    with open_audio(source) as opened:
         found = decode_file(soundfile.info, opened)
         require_size(found.channels, found.samplerate)
         if found.format == "MP3":
@@ -182,12 +190,12 @@ def _require_length(opened: BinaryIO) -> None:
 
 def _first_frames(opened: BinaryIO) -> bytes:
     """Return the block behind the ID3v2 tags, which may hold a picture and be larger than one."""
-    place = opened.seek(0)
+    position = opened.seek(0)
     block = opened.read(_FRAMES_BYTES)
     while tag_bytes := mp3_frames.id3_bytes(block):
-        place += tag_bytes
+        position += tag_bytes
         if tag_bytes + mp3_frames.ID3_BYTES > len(block):
-            opened.seek(place)
+            opened.seek(position)
             block = opened.read(_FRAMES_BYTES)
         else:
             block = block[tag_bytes:]

@@ -8,7 +8,13 @@ from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
 from whisper_finetune_trainer.data.audio import audio_files, parquet_cells, segments
 from whisper_finetune_trainer.data.audio.audio_files import Header
-from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import (
+    AudioSource,
+    ByteRange,
+    ParquetCell,
+    RecordingSegment,
+    WholeFile,
+)
 from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.audio.segments import Segment
 from whisper_finetune_trainer.data.files import source_files
@@ -18,7 +24,7 @@ from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 #: Recordings whose headers are remembered: rows of one lie beside each other in most manifests.
 _REMEMBERED = 10_000
-#: Formats without places to go to: everything before a segment is read to find it.
+#: Formats that cannot be sought in: everything before a segment is read to find it.
 _READ_THROUGH = frozenset(("MP3",))
 #: A recording of no more costs little more to read through than its clip does.
 _SHORT_SECONDS = 60.0
@@ -31,7 +37,7 @@ class _Recording:
 
     lock: Any = field(default_factory=threading.Lock)
     header: Optional[Union[Header, Exception]] = None
-    kept_in: Optional[Union[WholeFile, Member]] = None
+    kept_in: Optional[Union[WholeFile, ByteRange]] = None
     #: Who reads, or waits for it.
     readers: int = 0
 
@@ -48,24 +54,26 @@ class AudioLocator:
         self._extracted = extracted
         self._lock = threading.Lock()
         self._recordings: OrderedDict[str, _Recording] = OrderedDict()
-        self._kept: Dict[str, Member] = {}
+        self._kept: Dict[str, ByteRange] = {}
 
-    def locate(self, place: AudioPlace, segment: Optional[Segment]) -> Tuple[AudioPlace, float]:
+    def locate(self, source: AudioSource, segment: Optional[Segment]) -> Tuple[AudioSource, float]:
         """Return where a sound, or a segment of a whole file, is read from, and its seconds.
 
         UnreadableSoundError, OutsideError, FileNotFoundError, and what the store raises. DatasetInvalid where a
         recording would have to be fetched for each clip.
         """
-        if segment is not None and isinstance(place, WholeFile):
-            return self._locate_segment(place, segment)
-        found = self.keep(place, parquet_cells.read_cell(place)) if isinstance(place, Cell) else place
+        if segment is not None and isinstance(source, WholeFile):
+            return self._locate_segment(source, segment)
+        found = self.keep(source, parquet_cells.read_cell(source)) if isinstance(source, ParquetCell) else source
         return found, audio_files.read_seconds(found)
 
-    def keep(self, cell: Cell, content: bytes) -> AudioPlace:
+    def keep(self, cell: ParquetCell, content: bytes) -> AudioSource:
         """Return where the sound of a cell is read from in the training, given the content that was read of it."""
         return self._extracted.keep(cell, content)
 
-    def _locate_segment(self, recording: WholeFile, segment: Segment) -> Tuple[Union[WholeFile, Part], float]:
+    def _locate_segment(
+        self, recording: WholeFile, segment: Segment
+    ) -> Tuple[Union[WholeFile, RecordingSegment], float]:
         with self._taken(recording.file) as known:
             header = self._header(known, recording)
             if segments.is_whole_recording(segment, header.seconds):
@@ -73,7 +81,7 @@ class AudioLocator:
             start, frames = segments.frames_of_segment(segment, header.frames, header.sample_rate)
             if known.kept_in is None:
                 known.kept_in = self._keep(recording, header)
-            return Part(known.kept_in, start, frames, header.sample_rate), frames / header.sample_rate
+            return RecordingSegment(known.kept_in, start, frames, header.sample_rate), frames / header.sample_rate
 
     @contextmanager
     def _taken(self, file: str) -> Iterator[_Recording]:
@@ -109,7 +117,7 @@ class AudioLocator:
             raise known.header.with_traceback(None)
         return known.header
 
-    def _keep(self, recording: WholeFile, header: Header) -> Union[WholeFile, Member]:
+    def _keep(self, recording: WholeFile, header: Header) -> Union[WholeFile, ByteRange]:
         if source_files.is_local(recording.file):
             return recording
         kept = self._kept.get(recording.file) or self._extracted.keep_file(recording.file)

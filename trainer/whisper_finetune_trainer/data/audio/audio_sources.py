@@ -14,7 +14,7 @@ class WholeFile(NamedTuple):
     file: str
 
 
-class Member(NamedTuple):
+class ByteRange(NamedTuple):
     """`size` bytes from `offset` of a file that holds many sounds, such as a tar shard."""
 
     file: str
@@ -23,7 +23,7 @@ class Member(NamedTuple):
     name: str
 
 
-class Cell(NamedTuple):
+class ParquetCell(NamedTuple):
     """A cell of a Parquet file: bytes, or a struct that has `bytes`. Rows count from the row group's first."""
 
     file: str
@@ -32,11 +32,11 @@ class Cell(NamedTuple):
     column: str
 
 
-class Held(NamedTuple):
-    """A sound file in memory, and where it was read: a stream passes by each place once."""
+class InMemory(NamedTuple):
+    """A sound file in memory, and where it was read: a stream passes by each file once."""
 
     content: bytes
-    origin: Union[Member, Cell]
+    origin: Union[ByteRange, ParquetCell]
 
     @property
     def file(self) -> str:
@@ -44,10 +44,10 @@ class Held(NamedTuple):
         return self.origin.file
 
 
-class Part(NamedTuple):
+class RecordingSegment(NamedTuple):
     """`frames` of a long recording from `start_frame` on, counted at its own sampling rate."""
 
-    recording: Union[WholeFile, Member]
+    recording: Union[WholeFile, ByteRange]
     start_frame: int
     frames: int
     sample_rate: int
@@ -60,30 +60,31 @@ class Part(NamedTuple):
     @property
     def recording_name(self) -> str:
         """Return the data set's file that the recording is, wherever it is kept."""
-        return self.recording.name if isinstance(self.recording, Member) else self.recording.file
+        return self.recording.name if isinstance(self.recording, ByteRange) else self.recording.file
 
 
 #: A sound that is all of a file.
-AudioFile = Union[WholeFile, Member, Cell, Held]
-AudioPlace = Union[AudioFile, Part]
+AudioFile = Union[WholeFile, ByteRange, ParquetCell, InMemory]
+AudioSource = Union[AudioFile, RecordingSegment]
 
 
-def describe(place: AudioPlace) -> str:
-    """Return the place in words, as a message names it."""
-    if isinstance(place, Held):
-        return describe(place.origin)
-    if isinstance(place, Part):
-        start, end = place.start_frame, place.start_frame + place.frames
-        return f"{start / place.sample_rate:.2f} s to {end / place.sample_rate:.2f} s of {describe(place.recording)}"
-    if isinstance(place, Member):
-        return f"{quoted(place.name)} of {quoted(place.file)}"
-    if isinstance(place, Cell):
-        return f"row {place.row} of row group {place.row_group} of {quoted(place.file)}"
-    return quoted(place.file)
+def describe_source(source: AudioSource) -> str:
+    """Return a source in words, as a message names it."""
+    if isinstance(source, InMemory):
+        return describe_source(source.origin)
+    if isinstance(source, RecordingSegment):
+        start, end = source.start_frame, source.start_frame + source.frames
+        seconds = f"{start / source.sample_rate:.2f} s to {end / source.sample_rate:.2f} s"
+        return f"{seconds} of {describe_source(source.recording)}"
+    if isinstance(source, ByteRange):
+        return f"{quoted(source.name)} of {quoted(source.file)}"
+    if isinstance(source, ParquetCell):
+        return f"row {source.row} of row group {source.row_group} of {quoted(source.file)}"
+    return quoted(source.file)
 
 
-class Sound(NamedTuple):
-    """What a row has in its audio column where it is no path: a place, and the name that the clip goes by."""
+class NamedAudio(NamedTuple):
+    """What a row has in its audio column where it is not a path, and the name that the clip goes by."""
 
-    place: AudioPlace
+    source: AudioSource
     name: str

@@ -11,7 +11,7 @@ from typing_extensions import TypeAlias
 
 from whisper_finetune_trainer.data.audio import audio_files, audio_sources
 from whisper_finetune_trainer.data.audio.audio_files import UnreadableSoundError
-from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Member, Part, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import AudioSource, ByteRange, RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -55,33 +55,33 @@ class UndecodableError(TrainerError):
         super().__init__("DatasetInvalid", message)
 
 
-def digest(place: AudioPlace) -> bytes:
+def digest_audio(source: AudioSource) -> bytes:
     """Return what tells sounds apart: a hash of the file, or of a part's samples."""
     try:
-        return hashlib.blake2b(content(place)).digest()
+        return hashlib.blake2b(read_content(source)).digest()
     except TrainerError as error:
         if error.reason != "DatasetInvalid":
             raise
         # A part that cannot be decoded is like no other; the look at the sounds counts it.
-        return repr(place).encode()
+        return repr(source).encode()
 
 
-def content(place: AudioPlace) -> bytes:
+def read_content(source: AudioSource) -> bytes:
     """Return a sound file as it is. Of a part a file of its own, DatasetInvalid where it cannot be decoded."""
-    if isinstance(place, Part):
-        return _as_file(*_channels(place))
-    return audio_files.read_file(place)
+    if isinstance(source, RecordingSegment):
+        return _as_file(*_channels(source))
+    return audio_files.read_file(source)
 
 
-def read(place: AudioPlace) -> Samples:
+def read_samples(source: AudioSource) -> Samples:
     """Return samples (n,) of float32 at 16 kHz in one channel. DatasetInvalid if they cannot be decoded."""
-    found, rate = _channels(place)
+    found, rate = _channels(source)
     return _resampled(mix_down(found, rate).samples, rate)
 
 
-def loudness(place: AudioPlace) -> Loudness:
+def measure_loudness(source: AudioSource) -> Loudness:
     """Return how loud what `read` returns is. DatasetInvalid for a sound that cannot be decoded."""
-    found, rate = _channels(place)
+    found, rate = _channels(source)
     heard = mix_down(found, rate)
     samples = _resampled(heard.samples, rate)
     peak = float(np.abs(samples - samples.mean(dtype=np.float64)).max())
@@ -89,9 +89,9 @@ def loudness(place: AudioPlace) -> Loudness:
     return Loudness(rate, peak, clipped, heard.is_one_channel)
 
 
-def require_decodable(place: AudioPlace) -> None:
+def require_decodable(source: AudioSource) -> None:
     """Raise DatasetInvalid for a sound that cannot be decoded."""
-    _channels(place)
+    _channels(source)
 
 
 def _resampled(samples: Samples, rate: int) -> Samples:
@@ -100,21 +100,21 @@ def _resampled(samples: Samples, rate: int) -> Samples:
     )
 
 
-def _channels(place: AudioPlace) -> Tuple[Samples, int]:
+def _channels(source: AudioSource) -> Tuple[Samples, int]:
     """Return samples (n, channels) at the sound's own rate, at least one of them left at 16 kHz."""
     try:
-        with source_files.store_refusals_explained(place.file):
-            found, rate = _decoded(place)
+        with source_files.store_refusals_explained(source.file):
+            found, rate = _decoded(source)
     except FileNotFoundError as error:
-        raise TrainerError("DatasetInvalid", f"audio file {audio_sources.describe(place)} is gone") from error
+        raise TrainerError("DatasetInvalid", f"audio file {audio_sources.describe_source(source)} is gone") from error
     except UnreadableSoundError as error:
         raise UndecodableError(
-            f"audio file {audio_sources.describe(place)} cannot be decoded: {escaped(str(error))}"
+            f"audio file {audio_sources.describe_source(source)} cannot be decoded: {escaped(str(error))}"
         ) from error
     if len(found) * SAMPLE_RATE < rate:
-        raise UndecodableError(f"audio file {audio_sources.describe(place)} holds no sound: it may be cut off")
+        raise UndecodableError(f"audio file {audio_sources.describe_source(source)} holds no sound: it may be cut off")
     if not np.isfinite(found).all():
-        raise UndecodableError(f"audio file {audio_sources.describe(place)} holds samples that are not numbers")
+        raise UndecodableError(f"audio file {audio_sources.describe_source(source)} holds samples that are not numbers")
     return found, int(rate)
 
 
@@ -125,23 +125,23 @@ def _as_file(samples: Samples, rate: int) -> bytes:
     return file.getvalue()
 
 
-def _decoded(place: AudioPlace) -> Any:
+def _decoded(source: AudioSource) -> Any:
     # Of a store all of it is needed: one request, and no seeking to and fro over a network.
-    is_sought = isinstance(place, Part) or (
-        isinstance(place, (WholeFile, Member)) and source_files.is_local(place.file)
+    is_sought = isinstance(source, RecordingSegment) or (
+        isinstance(source, (WholeFile, ByteRange)) and source_files.is_local(source.file)
     )
-    with audio_files.open_audio(place) if is_sought else io.BytesIO(content(place)) as opened:
-        return audio_files.decode_file(lambda file: _samples(file, place), opened)
+    with audio_files.open_audio(source) if is_sought else io.BytesIO(read_content(source)) as opened:
+        return audio_files.decode_file(lambda file: _samples(file, source), opened)
 
 
-def _samples(file: BinaryIO, place: AudioPlace) -> Any:
+def _samples(file: BinaryIO, source: AudioSource) -> Any:
     with soundfile.SoundFile(file) as sound:
         audio_files.require_size(sound.channels, sound.samplerate)
-        if not isinstance(place, Part):
+        if not isinstance(source, RecordingSegment):
             return sound.read(dtype="float32", always_2d=True), sound.samplerate
-        sound.seek(place.start_frame)
-        found = sound.read(place.frames, dtype="float32", always_2d=True)
-        if len(found) < place.frames:
+        sound.seek(source.start_frame)
+        found = sound.read(source.frames, dtype="float32", always_2d=True)
+        if len(found) < source.frames:
             raise UnreadableSoundError("the recording ends before, it may be cut off")
         return found, sound.samplerate
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from typing import Iterable, Optional
 
-from whisper_finetune_trainer.data.audio.audio_sources import AudioPlace, Cell, Member
+from whisper_finetune_trainer.data.audio.audio_sources import AudioSource, ByteRange, ParquetCell
 from whisper_finetune_trainer.data.files import source_files
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -37,14 +37,14 @@ class ExtractedAudio:
         self.left_out = 0
         self.recordings_left_out = 0
 
-    def keep(self, cell: Cell, content: bytes) -> AudioPlace:
+    def keep(self, cell: ParquetCell, content: bytes) -> AudioSource:
         """Return where a cell's sound lies from now on: in the file, or where it was."""
         kept = self._keep(_name(cell), len(content), (content,))
         with self._lock:
             self.left_out += kept is None
         return kept or cell
 
-    def keep_file(self, file: str) -> Optional[Member]:
+    def keep_file(self, file: str) -> Optional[ByteRange]:
         """Return where a store's file lies from now on, None where it finds no room. What the store raises."""
         size = source_files.size_bytes(file)
         kept = self._keep(file, size, source_files.read_chunks(file, _CHUNK_BYTES))
@@ -72,7 +72,7 @@ class ExtractedAudio:
                 self.used_bytes / 1e6,
             )
 
-    def _keep(self, name: str, size: int, chunks: Iterable[bytes]) -> Optional[Member]:
+    def _keep(self, name: str, size: int, chunks: Iterable[bytes]) -> Optional[ByteRange]:
         """Return where `size` bytes lie now, None where they find no room."""
         with self._lock:
             offset = self._reserve(size)
@@ -83,7 +83,7 @@ class ExtractedAudio:
         if written is None:
             self._give_back(offset, size)
             return None
-        return Member(self._path, offset, written, name)
+        return ByteRange(self._path, offset, written, name)
 
     def _reserve(self, size: int) -> Optional[int]:
         if size > self._left_bytes:
@@ -117,16 +117,16 @@ class ExtractedAudio:
             written += len(part)
         return written
 
-    def _write_at(self, place: int, content: bytes) -> int:
+    def _write_at(self, offset: int, content: bytes) -> int:
         if self._file is None:
             raise ValueError("the scratch folder's file is closed")
         try:
-            return os.pwrite(self._file, content, place)
+            return os.pwrite(self._file, content, offset)
         except OSError as error:
             if error.errno not in _DISK_FULL:
                 raise
             return 0
 
 
-def _name(cell: Cell) -> str:
+def _name(cell: ParquetCell) -> str:
     return f"row {cell.row} of row group {cell.row_group} of {cell.file}"

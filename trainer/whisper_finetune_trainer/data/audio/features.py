@@ -29,7 +29,7 @@ class FeatureSettings:
     window_seconds: int
 
 
-def settings_of(config: Any) -> FeatureSettings:
+def feature_settings_of(config: Any) -> FeatureSettings:
     """Return the settings of a WhisperConfig."""
     return FeatureSettings(config.num_mel_bins, config.max_source_positions // POSITIONS_PER_SECOND)
 

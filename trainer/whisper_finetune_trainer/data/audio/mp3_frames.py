@@ -54,40 +54,40 @@ def tells_length(block: bytes) -> bool:
 
 def _first_frame(block: bytes) -> Optional[int]:
     """Return where the first frame is that another one follows."""
-    place = block.find(b"\xff")
-    while place >= 0:
-        frame = _frame_at(block, place)
-        if frame is not None and _frame_at(block, place + frame.size) is not None:
-            return place
-        place = block.find(b"\xff", place + 1)
+    position = block.find(b"\xff")
+    while position >= 0:
+        frame = _frame_at(block, position)
+        if frame is not None and _frame_at(block, position + frame.size) is not None:
+            return position
+        position = block.find(b"\xff", position + 1)
     return None
 
 
 def _counts_frames(first: bytes) -> bool:
-    for place in _TAG_PLACES:
-        if first[place : place + 4] in _TAGS:
-            flags, count = (int.from_bytes(first[place + at : place + at + 4], "big") for at in (4, 8))
+    for position in _TAG_PLACES:
+        if first[position : position + 4] in _TAGS:
+            flags, count = (int.from_bytes(first[position + at : position + at + 4], "big") for at in (4, 8))
             # A program that wrote into a pipe leaves it at 0.
             return bool(flags & _HAS_FRAMES) and count > 0
     return False
 
 
-def _is_constant(block: bytes, place: int) -> bool:
-    """Return whether all frames from the one at a place on, as far as each follows another, have one bit rate."""
-    first = frame = _frame_at(block, place)
+def _is_constant(block: bytes, position: int) -> bool:
+    """Return whether all frames from the one at a position on, as far as each follows another, have one bit rate."""
+    first = frame = _frame_at(block, position)
     # Mostly all frames have one size and one header, which is much faster to see than to go through them.
-    if first is not None and all(len(set(block[place + at :: first.size])) == 1 for at in range(_HEADER_BYTES)):
+    if first is not None and all(len(set(block[position + at :: first.size])) == 1 for at in range(_HEADER_BYTES)):
         return True
     while frame is not None and first is not None:
         if frame.kilobits != first.kilobits:
             return False
-        place += frame.size
-        frame = _frame_at(block, place)
+        position += frame.size
+        frame = _frame_at(block, position)
     return True
 
 
-def _frame_at(block: bytes, place: int) -> Optional[_Frame]:
-    return _frame(block[place : place + _HEADER_BYTES])
+def _frame_at(block: bytes, position: int) -> Optional[_Frame]:
+    return _frame(block[position : position + _HEADER_BYTES])
 
 
 @lru_cache(maxsize=1024)

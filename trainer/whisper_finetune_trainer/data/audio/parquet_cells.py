@@ -9,7 +9,7 @@ from typing import Any, Iterator
 import pyarrow as pa
 from pyarrow import parquet
 
-from whisper_finetune_trainer.data.audio.audio_sources import Cell
+from whisper_finetune_trainer.data.audio.audio_sources import ParquetCell
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted, words_of
@@ -59,7 +59,7 @@ def _open(file: str, _process: int) -> Any:
             raise
 
 
-def read_cell(cell: Cell) -> bytes:
+def read_cell(cell: ParquetCell) -> bytes:
     """Return the sound file in a cell, empty where there is none. The rest of its row group is cached for the next."""
     # One at a time: readers that ask for rows of one group together would each read all of it.
     with READING, broken_file_refused(cell.file):

@@ -70,7 +70,7 @@ def frames_of_segment(segment: Segment, recording_frames: int, sample_rate: int)
     seconds = recording_frames / sample_rate
     end_seconds = seconds if segment.end_seconds is None else segment.end_seconds
     # Cut in seconds first: a number with three hundred digits cannot be counted in frames.
-    start, end = (round(min(place, seconds) * sample_rate) for place in (segment.start_seconds, end_seconds))
+    start, end = (round(min(each, seconds) * sample_rate) for each in (segment.start_seconds, end_seconds))
     end = min(end, recording_frames)
     if end <= start or end_seconds > seconds + _OVERSHOOT_SECONDS:
         raise OutsideError(f"lasts {seconds:.2f} s, and does not hold the segment {quoted(segment)}")

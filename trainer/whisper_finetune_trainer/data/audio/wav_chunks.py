@@ -49,7 +49,7 @@ def find_unread_codec(head: bytes) -> Optional[str]:
 
 def find_samples(head: bytes) -> Optional[Data]:
     """Return where the samples of a WAV file are, None where that is not in its head, or is no plain WAV file's."""
-    return next((place for name, place, _ in _chunks(head) if name == b"data"), None)
+    return next((position for name, position, _ in _chunks(head) if name == b"data"), None)
 
 
 def is_chunk(header: bytes) -> bool:
@@ -58,15 +58,15 @@ def is_chunk(header: bytes) -> bool:
 
 
 def _chunks(head: bytes) -> Iterator[Tuple[bytes, Data, bytes]]:
-    """Yield the name, the place and the content, as far as it is there, of each chunk up to the samples."""
+    """Yield the name, the position and the content, as far as it is there, of each chunk up to the samples."""
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return
-    place = _RIFF_BYTES
-    while place + CHUNK_HEADER_BYTES <= len(head):
-        name, size = struct.unpack_from("<4sI", head, place)
-        start = place + CHUNK_HEADER_BYTES
+    position = _RIFF_BYTES
+    while position + CHUNK_HEADER_BYTES <= len(head):
+        name, size = struct.unpack_from("<4sI", head, position)
+        start = position + CHUNK_HEADER_BYTES
         yield name, Data(start, size), head[start : start + size]
         if name == b"data":
             return
         # Chunks begin at even bytes.
-        place = start + size + size % 2
+        position = start + size + size % 2

@@ -57,10 +57,10 @@ def shape_of_columns(columns: Collection[str], folder: DataFolder) -> Optional[s
     return None
 
 
-def _names(folder: DataFolder, place: str, depth: int) -> Iterator[str]:
+def _names(folder: DataFolder, inside: str, depth: int) -> Iterator[str]:
     """Yield the paths of the files in a folder, and in the first folders of it."""
-    found = folder.names(place)
-    yield from (posixpath.join(place, name) for name in found)
-    inner = [path for path in (posixpath.join(place, name) for name in found) if folder.is_folder(path)]
+    found = folder.names(inside)
+    yield from (posixpath.join(inside, name) for name in found)
+    inner = [path for path in (posixpath.join(inside, name) for name in found) if folder.is_folder(path)]
     for path in inner[:_FOLDERS] if depth > 1 else []:
         yield from _names(folder, path, depth - 1)

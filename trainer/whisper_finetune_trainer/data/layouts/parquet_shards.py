@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from whisper_finetune_trainer.data.audio import parquet_cells
-from whisper_finetune_trainer.data.audio.audio_sources import Cell, Held, Sound
+from whisper_finetune_trainer.data.audio.audio_sources import InMemory, NamedAudio, ParquetCell
 from whisper_finetune_trainer.data.audio.segments import SEGMENT_COLUMNS
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
@@ -55,7 +55,7 @@ def _rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterato
                 more = _more(file, group, columns, len(texts))
             for row, (name, text, values) in enumerate(zip(names, texts, more)):
                 number += 1
-                sound = _sound(name, path, Cell(file, group, row, columns.audio))
+                sound = _sound(name, path, ParquetCell(file, group, row, columns.audio))
                 yield Row(number, {**values, columns.audio: sound, columns.text: text})
 
 
@@ -76,7 +76,7 @@ def _rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int
             after = first + shard.metadata.row_group(group).num_rows
             if start < after:
                 for row, values in _group_values(shard, group, columns, max(0, start - first)):
-                    cell = Cell(file, group, row, columns.audio)
+                    cell = ParquetCell(file, group, row, columns.audio)
                     sound = _sound_in_memory(path, cell, values[columns.audio])
                     yield Row(first + row, {**values, columns.audio: sound}), first + row + 1
             first = after
@@ -121,21 +121,21 @@ def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Itera
             row += 1
 
 
-def _sound_in_memory(path: str, cell: Cell, value: Any) -> Sound:
+def _sound_in_memory(path: str, cell: ParquetCell, value: Any) -> NamedAudio:
     found = value if isinstance(value, dict) else {"bytes": value}
     content, name = found.get("bytes"), found.get("path")
     # Also where there is none: a cell alone would be read with all of its row group.
-    return Sound(Held(content if isinstance(content, bytes) else b"", cell), _name_of(name, path, cell))
+    return NamedAudio(InMemory(content if isinstance(content, bytes) else b"", cell), _name_of(name, path, cell))
 
 
-def _sound(name: Any, path: str, cell: Cell) -> Any:
+def _sound(name: Any, path: str, cell: ParquetCell) -> Any:
     is_path = isinstance(name, str) and not _is_embedded(cell.file, cell.column)
     if is_path:
         return name
-    return Sound(cell, _name_of(name, path, cell))
+    return NamedAudio(cell, _name_of(name, path, cell))
 
 
-def _name_of(name: Any, path: str, cell: Cell) -> str:
+def _name_of(name: Any, path: str, cell: ParquetCell) -> str:
     label = posixpath.basename(name) if isinstance(name, str) else ""
     return f"{path}:{cell.row_group}:{cell.row}{' ' if label else ''}{label}"
 

@@ -111,8 +111,8 @@ def _names(cells: Sequence[str]) -> Sequence[str]:
     names = [cell.strip() for cell in cells]
     counts = Counter(names)
     return [
-        name if name and counts[name] == 1 else f"{name} (cell {place})".strip()
-        for place, name in enumerate(names, start=1)
+        name if name and counts[name] == 1 else f"{name} (cell {index})".strip()
+        for index, name in enumerate(names, start=1)
     ]
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from whisper_finetune_trainer.data.audio.audio_sources import Held, Member, Sound
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, InMemory, NamedAudio
 from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts import layout, split_names
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 class _Found(NamedTuple):
     """A file of a shard, its content where that is wanted, and the byte that follows it."""
 
-    member: Member
+    member: ByteRange
     content: bytes
     end: int
 
@@ -73,7 +73,7 @@ def with_sounds(rows: Iterator[Row], folder: DataFolder, beside: str, column: st
     """Yield the rows of a manifest with their sounds in the tar files beside it instead of paths."""
 
     @lru_cache(maxsize=_SHARDS_REMEMBERED)
-    def members(path: str) -> Mapping[str, Member]:
+    def members(path: str) -> Mapping[str, ByteRange]:
         return {found.member.name: found.member for found in _members(folder.file(path), path)}
 
     for row in rows:
@@ -82,7 +82,7 @@ def with_sounds(rows: Iterator[Row], folder: DataFolder, beside: str, column: st
             continue
         path, name = _path_of_shard(beside, row.values.get(SHARD_ID)), row.values.get(column)
         member = members(path).get(str(name)) if folder.is_file(path) else None
-        values = {**row.values, column: Sound(member, f"{path}/{name}") if member else name}
+        values = {**row.values, column: NamedAudio(member, f"{path}/{name}") if member else name}
         yield replace(
             row, values=values, broken=None if member else f"names {quoted(name)}, which is not in {quoted(path)}"
         )
@@ -127,7 +127,7 @@ def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) 
                 # before each file, are nobody's clips.
                 if entry.isreg() and not posixpath.basename(entry.name).startswith("."):
                     content = _content(archive, entry) or (_sound(opened, entry) if with_sound else b"")
-                    yield _Found(Member(file, entry.offset_data, entry.size, entry.name), content, archive.offset)
+                    yield _Found(ByteRange(file, entry.offset_data, entry.size, entry.name), content, archive.offset)
                 # tarfile remembers every header; a shard may have a hundred thousand.
                 archive.members = []  # type: ignore[attr-defined]  # typeshed does not know it
             _require_end(opened, archive.offset, path)
@@ -203,10 +203,10 @@ def _without_one_sound(sounds: List[str], members: List[_Found]) -> str:
     )
 
 
-def _values(path: str, member: Member, content: bytes) -> Dict[str, Any]:
+def _values(path: str, member: ByteRange, content: bytes) -> Dict[str, Any]:
     suffix = _suffix(member.name)
     if suffix in _SOUNDS:
-        return {"audio": Sound(Held(content, member) if content else member, f"{path}/{member.name}")}
+        return {"audio": NamedAudio(InMemory(content, member) if content else member, f"{path}/{member.name}")}
     if suffix in _TEXTS:
         return {"text": content.decode("utf-8-sig")}
     if suffix == _JSON:

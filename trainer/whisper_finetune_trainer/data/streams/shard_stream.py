@@ -28,19 +28,19 @@ class LanePosition(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a stream stands: each lane's place, and whose turn it is. Without lanes: at its beginning."""
+    """Where a stream stands: each lane's position, and whose turn it is. Without lanes: at its beginning."""
 
     lanes: Tuple[LanePosition, ...] = ()
     turn: int = 0
 
     def values(self) -> Mapping[str, Any]:
         """Return what `of_values` takes, as JSON can say it."""
-        return {"lanes": [list(place) for place in self.lanes], "turn": self.turn}
+        return {"lanes": [list(position) for position in self.lanes], "turn": self.turn}
 
     @staticmethod
     def of_values(values: Mapping[str, Any]) -> "Position":
         """Return the position of such values."""
-        return Position(tuple(LanePosition(*place) for place in values["lanes"]), values["turn"])
+        return Position(tuple(LanePosition(*position) for position in values["lanes"]), values["turn"])
 
 
 class StreamedRow(NamedTuple):
@@ -64,8 +64,8 @@ class ShardStream:
     def rows(self, key: str, start: Position) -> Iterator[StreamedRow]:
         """Yield all rows from a position on. The order is a function of the key and the shards."""
         lanes = self._lanes(key)
-        places = list(start.lanes) or [LanePosition(0, 0)] * len(lanes)
-        readers: List[Optional[Iterator[_Read]]] = [self._lane(*pair) for pair in zip(lanes, places)]
+        positions = list(start.lanes) or [LanePosition(0, 0)] * len(lanes)
+        readers: List[Optional[Iterator[_Read]]] = [self._lane(*pair) for pair in zip(lanes, positions)]
         turn = start.turn
         while any(readers):
             lane, turn = turn, (turn + 1) % len(lanes)
@@ -74,8 +74,8 @@ class ShardStream:
             if found is None:
                 readers[lane] = None
                 continue
-            places[lane] = found.after
-            yield StreamedRow(found.split, found.row, found.fault, Position(tuple(places), turn))
+            positions[lane] = found.after
+            yield StreamedRow(found.split, found.row, found.fault, Position(tuple(positions), turn))
 
     def _lanes(self, key: str) -> List[Sequence[str]]:
         order = list(self.files.paths)
@@ -104,7 +104,7 @@ class ShardStream:
 
 
 class _Read(NamedTuple):
-    """A row of a lane, or the fault of its shard, and the lane's place after it."""
+    """A row of a lane, or the fault of its shard, and the lane's position after it."""
 
     split: Split
     row: Row

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, List, Mapping, NamedTuple, Tuple
 
 from whisper_finetune_trainer.data import clips
-from whisper_finetune_trainer.data.audio.audio_sources import Held
-from whisper_finetune_trainer.data.clip_statistics import Tally
+from whisper_finetune_trainer.data.audio.audio_sources import InMemory
+from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams.shard_stream import Position
 from whisper_finetune_trainer.data.streams.streamed_clips import StreamedClip
@@ -37,12 +37,12 @@ class Cursor:
 class Block:
     """Clips that are shuffled together, in the order that they were read in; a list's epoch is one block.
 
-    The tally is empty after the first epoch: what was counted once is not counted again.
+    The statistics is empty after the first epoch: what was counted once is not counted again.
     """
 
     cursor: Cursor
     clips: Tuple[Clip, ...]
-    tally: Tally
+    statistics: ClipStatistics
     #: Where the next block begins.
     following: Cursor
     #: Seeds the shuffling: a function of the seed and of where the block lies.
@@ -59,12 +59,12 @@ class TrainingPosition(NamedTuple):
 
     cursor: Cursor
     steps_taken: int
-    before: Tally
-    read: Tally
+    before: ClipStatistics
+    read: ClipStatistics
 
 
 #: Of a training that has taken no step.
-START = TrainingPosition(Cursor(), 0, Tally(), Tally())
+START = TrainingPosition(Cursor(), 0, ClipStatistics(), ClipStatistics())
 
 
 class Filling:
@@ -88,7 +88,7 @@ class Filling:
         found, self._after = streamed.checked.found, streamed.after
         if isinstance(found, Clip):
             self.clips.append(found)
-            self.bytes += BYTES_OF_A_CLIP + (len(found.audio.content) if isinstance(found.audio, Held) else 0)
+            self.bytes += BYTES_OF_A_CLIP + (len(found.audio.content) if isinstance(found.audio, InMemory) else 0)
         elif isinstance(found, Drop):
             self.drops.append(found)
 
@@ -96,21 +96,21 @@ class Filling:
         """Return where the next block begins."""
         return Cursor(self.cursor.epoch, self.cursor.block + 1, self.clips_of_epoch, self._after)
 
-    def block(self, tally: Tally, seed: int) -> Block:
+    def block(self, statistics: ClipStatistics, seed: int) -> Block:
         """Return the block as far as it was read; `seed` is the training's."""
         key = f"{seed}/{self.cursor.epoch}/{self.cursor.block}"
-        return Block(self.cursor, tuple(self.clips), tally, self.following(), key)
+        return Block(self.cursor, tuple(self.clips), statistics, self.following(), key)
 
 
-def tally_of(found: List[Clip], drops: List[Drop]) -> Tally:
-    """Return the tally of clips and of those left out."""
+def statistics_of(found: List[Clip], drops: List[Drop]) -> ClipStatistics:
+    """Return the statistics of clips and of those left out."""
     faults = [drop for drop in drops if not drop.is_expected]
     seconds = [clip.seconds for clip in found]
-    return Tally(
+    return ClipStatistics(
         clips=len(found),
         seconds=sum(seconds),
         longest_seconds=max(seconds, default=0.0),
-        dropped=clips.count(drops),
+        dropped=clips.count_drops(drops),
         faults=len(faults),
-        examples=clips.first_examples(faults),
+        examples=clips.examples_of_drops(faults),
     )

@@ -9,7 +9,7 @@ from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream
 from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
-from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks, Found, HeldOut
+from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks, Found, HeldOutClip
 
 #: The order of the shards in the sample. It is that of no epoch, and the same for every seed.
 _KEY = "look"
@@ -50,7 +50,7 @@ def take_sample(
     if checks.held_out_fraction:
         wanted = min(max_eval_clips or limits.held_out_clips, limits.most_looked_at)
     found = StreamSample()
-    for streamed in streamed_clips.clips(stream, _KEY, Position(), checks.of_look):
+    for streamed in streamed_clips.check_clips(stream, _KEY, Position(), checks.of_look):
         found.rows += 1
         _keep(found, streamed.checked.found, checks, wanted)
         found.rewritten.update(streamed.checked.rewritten_by)
@@ -67,7 +67,7 @@ def _keep(sample: StreamSample, found: Found, checks: ClipChecks, wanted: int) -
     if isinstance(found, Drop):
         sample.drops.append(found)
         return
-    clip = found.clip if isinstance(found, HeldOut) else found
+    clip = found.clip if isinstance(found, HeldOutClip) else found
     digest = streamed_clips.sound_digest(clip)
     if len(sample.inspected) < _LISTENED_TO:
         sample.inspected.append(clip)

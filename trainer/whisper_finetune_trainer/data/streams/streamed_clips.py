@@ -7,7 +7,7 @@ from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Tuple, U
 
 from whisper_finetune_trainer.data import leakage
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import Cell, Held
+from whisper_finetune_trainer.data.audio.audio_sources import InMemory, ParquetCell
 from whisper_finetune_trainer.data.clip_reader import ClipReader
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.files import reader_threads
@@ -23,13 +23,13 @@ _HASH_BYTES = 8
 _HASHES = 2.0 ** (8 * _HASH_BYTES)
 
 
-class HeldOut(NamedTuple):
+class HeldOutClip(NamedTuple):
     """A clip that is not trained on in any epoch: the hash of its identifier says so."""
 
     clip: Clip
 
 
-Found = Union[Clip, Drop, HeldOut]
+Found = Union[Clip, Drop, HeldOutClip]
 
 
 class Checked(NamedTuple):
@@ -69,14 +69,14 @@ class ClipChecks:
     def of_look(self, streamed: StreamedRow) -> Checked:
         """Return what becomes of a row that is looked at. A held-out sound is decoded, as evaluations will."""
         found, rewritten_by = self._of_header(streamed)
-        if isinstance(found, HeldOut):
+        if isinstance(found, HeldOutClip):
             found = _undecodable(found.clip) or found
         return Checked(found, rewritten_by, streamed.split.language_of(streamed.row))
 
     def read_again(self, clip: Clip) -> Clip:
         """Return a held-out clip, which every evaluation reads again, with where its sound is read from."""
         plain = without_sound(clip)
-        if isinstance(plain.audio, Cell) and isinstance(clip.audio, Held):
+        if isinstance(plain.audio, ParquetCell) and isinstance(clip.audio, InMemory):
             return replace(plain, audio=self.reader.locator.keep(plain.audio, clip.audio.content))
         return plain
 
@@ -86,7 +86,7 @@ class ClipChecks:
             return streamed.fault, ()
         found, outcome = self.reader.read_clip(streamed.split, streamed.row)
         if isinstance(found, Clip) and is_held_out(found.identifier, self.held_out_fraction):
-            return HeldOut(found), outcome.rules
+            return HeldOutClip(found), outcome.rules
         return found, outcome.rules
 
     def _copy(self, clip: Clip) -> Optional[Drop]:
@@ -95,7 +95,7 @@ class ClipChecks:
         return leakage.copy_dropped(clip)
 
 
-def clips(
+def check_clips(
     stream: ShardStream, key: str, start: Position, check: Callable[[StreamedRow], Checked]
 ) -> Iterator[StreamedClip]:
     """Yield what `check`, which runs in threads, makes of each row of a stream, in its order."""
@@ -118,12 +118,12 @@ def is_held_out(identifier: str, fraction: float) -> bool:
 
 def sound_digest(clip: Clip) -> bytes:
     """Return the digest of a clip's sound."""
-    return decoding.digest(clip.audio)
+    return decoding.digest_audio(clip.audio)
 
 
 def without_sound(clip: Clip) -> Clip:
-    """Return a clip that has the place of its sound in place of the sound."""
-    return replace(clip, audio=clip.audio.origin) if isinstance(clip.audio, Held) else clip
+    """Return a clip that has the source of its sound instead of the sound."""
+    return replace(clip, audio=clip.audio.origin) if isinstance(clip.audio, InMemory) else clip
 
 
 def _undecodable(clip: Clip) -> Optional[Drop]:

@@ -73,8 +73,8 @@ def load_stream(
     return Clips(
         train=_stream(spec, shards, checks, limits, sample, copies),
         evaluation=_held_out(evaluation, sample, fraction),
-        dropped=clips.count(given.drops),
-        examples=clips.first_examples(given.drops),
+        dropped=clips.count_drops(given.drops),
+        examples=clips.examples_of_drops(given.drops),
         split="Hash" if dataset.eval_split is None else "Given",
         warnings=warnings,
     )
@@ -99,8 +99,8 @@ def _stream(
         max_clips=dataset.max_train_clips,
         max_dropped_fraction=dataset.max_dropped_fraction,
         digest=train_stream.digest_of_shards(shards, limits),
-        looked_at=clips.not_empty(kept, "train"),
-        look=stream_blocks.tally_of(kept, [*sample.drops, *copies]),
+        looked_at=clips.require_clips(kept, "train"),
+        look=stream_blocks.statistics_of(kept, [*sample.drops, *copies]),
     )
 
 
@@ -128,7 +128,7 @@ def _held_out(found: List[Clip], sample: StreamSample, fraction: float) -> Tuple
             f"dataset.evalFraction {fraction} chose none of the {sample.rows} clips looked at to be held out; "
             "give a larger fraction, or an evalSplit",
         )
-    return clips.not_empty(found, "evaluation")
+    return clips.require_clips(found, "evaluation")
 
 
 def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The clips to train on as a stream: blocks of shuffled clips, each a function of (seed, epoch, shards) and its place.
+"""The clips to train on as a stream: blocks of shuffled clips, each a function of (seed, epoch, shards, its beginning).
 
 A block is what the shuffle buffer of other readers is: as many clips as its bounded memory holds, in an order of their
 own. It knows where in the shards it begins, so a run that goes on in the middle of a block reads that block again.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
 from whisper_finetune_trainer.data import clips
-from whisper_finetune_trainer.data.clip_statistics import Tally, duration_in_words
+from whisper_finetune_trainer.data.clip_statistics import ClipStatistics, duration_in_words
 from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts, RefuseClip
 from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.streams import stream_blocks, streamed_clips
@@ -42,8 +42,8 @@ class TrainStream:
     digest: str
     #: Train clips, without their sounds, and what was left out, of those looked at before training.
     looked_at: Tuple[Clip, ...] = ()
-    look: Tally = field(default_factory=Tally)
-    read: Tally = field(default_factory=Tally)
+    look: ClipStatistics = field(default_factory=ClipStatistics)
+    read: ClipStatistics = field(default_factory=ClipStatistics)
     #: Which of them are trained on too is counted.
     held_out: HeldOutTexts = field(default_factory=HeldOutTexts)
 
@@ -58,12 +58,12 @@ class TrainStream:
         return self.max_clips
 
     @property
-    def statistics(self) -> Tally:
+    def statistics(self) -> ClipStatistics:
         """Return what is known of the shards: of the first epoch as far as it was read, at first of those looked at."""
-        larger = max(self.look, self.read, key=lambda tally: tally.rows)
+        larger = max(self.look, self.read, key=lambda statistics: statistics.rows)
         return replace(larger, clips=min(larger.clips, self.max_clips)) if self.max_clips else larger
 
-    def record(self, read: Tally) -> None:
+    def record(self, read: ClipStatistics) -> None:
         """Take over what the training has read so far; DatasetInvalid where too much of it cannot be used."""
         clips.refuse_faults(read, self.max_dropped_fraction)
         if read.faults > self.read.faults:
@@ -96,7 +96,9 @@ class TrainStream:
         drops = [drop for drop in map(refuse, self.looked_at) if drop is not None]
         clips.log_left_out(drops)
         clips.refuse_too_many(drops, self.look.rows, self.max_dropped_fraction)
-        dropped = Tally(dropped=clips.count(drops), faults=len(drops), examples=clips.first_examples(drops))
+        dropped = ClipStatistics(
+            dropped=clips.count_drops(drops), faults=len(drops), examples=clips.examples_of_drops(drops)
+        )
         look = replace(self.look.plus(dropped), clips=self.look.clips - len(drops))
         return replace(self, checks=replace(self.checks, refuse=refuse), look=look, held_out=held_out), []
 
@@ -119,7 +121,7 @@ class TrainStream:
     def position_of(self, values: Mapping[str, Any]) -> TrainingPosition:
         """Return the position that `values_of` was asked for."""
         found = values["stream"]
-        before = Tally.of_values(found["read"])
+        before = ClipStatistics.of_values(found["read"])
         return TrainingPosition(Cursor.of_values(found["cursor"]), found["taken"], before, before)
 
     @contextmanager
@@ -149,7 +151,7 @@ class TrainStream:
         # The same clips in each epoch where maxTrainClips wants a part of them.
         key = f"{self.seed}/{0 if self.max_clips else cursor.epoch}"
         filling = Filling(cursor)
-        for streamed in streamed_clips.clips(self.shards, key, cursor.position, self.checks.of_row):
+        for streamed in streamed_clips.check_clips(self.shards, key, cursor.position, self.checks.of_row):
             if is_over.is_set():
                 return
             filling.add(streamed)
@@ -162,11 +164,11 @@ class TrainStream:
             raise TrainerError("DatasetInvalid", f"no clip is left in the train split {quoted(self.shards.files.name)}")
         yield replace(filling.block(self._tally(filling), self.seed), following=Cursor(epoch=cursor.epoch + 1))
 
-    def _tally(self, filling: Filling) -> Tally:
+    def _tally(self, filling: Filling) -> ClipStatistics:
         if filling.cursor.epoch > 0:
-            return Tally()
+            return ClipStatistics()
         met = self.held_out.met_in(filling.clips)
-        return replace(stream_blocks.tally_of(filling.clips, filling.drops), met_texts=met)
+        return replace(stream_blocks.statistics_of(filling.clips, filling.drops), met_texts=met)
 
 
 def _read_ahead(blocks: Iterator[Block], reader: ThreadPoolExecutor, check_stop: Callable[[], None]) -> Iterator[Block]:

@@ -33,8 +33,10 @@ def normalizer_for(language_code: str, spellings: Mapping[str, str]) -> Normaliz
             "english" if spellings else "english without spellings", lambda text: english(_one_blank(text)).strip()
         )
     if language_code in LETTER_LANGUAGES:
-        return Normalizer("basic with marks, letter by letter", lambda text: " ".join(letters(basic(text))))
-    return Normalizer("basic with marks", basic)
+        return Normalizer(
+            "basic with marks, letter by letter", lambda text: " ".join(letters_of(normalize_gently(text)))
+        )
+    return Normalizer("basic with marks", normalize_gently)
 
 
 def label_normalizer(normalization: str, language_code: str) -> Callable[[str], str]:
@@ -46,11 +48,11 @@ def label_normalizer(normalization: str, language_code: str) -> Callable[[str], 
     if normalization == "None":
         return str.strip
     if normalization == "Basic" or language_code in LETTER_LANGUAGES:
-        return basic
+        return normalize_gently
     return normalizer_for(language_code, {}).apply
 
 
-def basic(text: str) -> str:
+def normalize_gently(text: str) -> str:
     """Return a text in lower case without punctuation, symbols and what stands in brackets.
 
     transformers' BasicTextNormalizer drops the marks of Unicode category M as well, which are the vowels of Hindi and
@@ -67,21 +69,21 @@ def _one_blank(text: str) -> str:
 
 def _without_brackets(text: str) -> str:
     """Return a text without what stands in brackets, in one pass: none that is never closed is sought for twice."""
-    kept, place, unclosed = [], 0, set()
+    kept, position, unclosed = [], 0, set()
     for opening in _OPENING.finditer(text):
         closing = _CLOSING[opening[0]]
-        if opening.start() < place or closing in unclosed:
+        if opening.start() < position or closing in unclosed:
             continue
         found = closing.search(text, opening.end())
         if found is None:
             unclosed.add(closing)
         elif opening[0] != "(" or found.start() > opening.end():
             # Nothing stands in (), which stays.
-            kept.append(text[place : opening.start()])
-            place = found.end()
-    return "".join([*kept, text[place:]])
+            kept.append(text[position : opening.start()])
+            position = found.end()
+    return "".join([*kept, text[position:]])
 
 
-def letters(text: str) -> "list[str]":
+def letters_of(text: str) -> "list[str]":
     """Return what a reader sees as letters, each with its marks, without spaces."""
     return [letter for letter in regex.findall(r"\X", text) if not letter.isspace()]

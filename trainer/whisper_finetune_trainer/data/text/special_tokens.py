@@ -18,7 +18,7 @@ _MARKS = ("nospeech", "nocaptions", "notimestamps")
 _BEFORE, _START = "<|startofprev|>", "<|startoftranscript|>"
 
 
-def without(text: str, words: FrozenSet[str], between: str) -> str:
+def without_special_tokens(text: str, words: FrozenSet[str], between: str) -> str:
     """Return a text without its special tokens and what was said before it. `words` are tokens that stay.
 
     `between` words that a token parts is a space, nothing in a language that is written without spaces.
@@ -33,7 +33,7 @@ def without(text: str, words: FrozenSet[str], between: str) -> str:
     return text if found == text else " ".join(found.split())
 
 
-def words_of(tokenizer: Any) -> FrozenSet[str]:
+def words_like_tokens(tokenizer: Any) -> FrozenSet[str]:
     """Return the tokens that look like special ones, and that somebody gave a tokenizer as words."""
     return frozenset(
         token["content"]
@@ -42,9 +42,9 @@ def words_of(tokenizer: Any) -> FrozenSet[str]:
     )
 
 
-def ids_of(tokenizer: Any) -> Dict[int, str]:
+def special_token_ids(tokenizer: Any) -> Dict[int, str]:
     """Return the special tokens of a tokenizer by their ids, timestamps among them."""
-    words = words_of(tokenizer)
+    words = words_like_tokens(tokenizer)
     return {
         token["id"]: token["content"]
         for token in _added(tokenizer)

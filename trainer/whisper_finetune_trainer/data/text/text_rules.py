@@ -88,7 +88,7 @@ class TextRules:
 
     def apply(self, text: str) -> Outcome:
         """Return what becomes of a text."""
-        spoken = special_tokens.without(text, self.words, self.between_words)
+        spoken = special_tokens.without_special_tokens(text, self.words, self.between_words)
         changed_by: Tuple[ChangedBy, ...] = ("SpecialTokens",) if spoken != text else ()
         text = spoken
         for name in self.names:
