@@ -7,7 +7,7 @@ from typing import FrozenSet, List, Optional, Tuple
 
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.v1alpha1 import Dataset, WhisperFineTuneSpec
-from whisper_finetune_trainer.data import clips, data_source, held_out, leakage, sound_check
+from whisper_finetune_trainer.data import clips, data_source, held_out, leakage, sound_check, streamed_dataset
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
 from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules, ClipsRead
@@ -19,7 +19,7 @@ from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.streams import stream_limits, streamed_dataset
+from whisper_finetune_trainer.data.streams import stream_limits
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.text import normalizers, row_languages, text_checks
