@@ -115,11 +115,13 @@ async def test_job_is_changed_by_its_uid_alone(server: ApiServer, place: Namespa
     cluster = Cluster(server)
     made = await cluster.create({**job("one"), "metadata": {**job("one")["metadata"], "namespace": place.name}})
     with pytest.raises(RefusedError, match="field is immutable"):
-        await cluster.patch_job(place.name, "one", "another", {"ttlSecondsAfterFinished": 7})
-    changed = await cluster.patch_job(place.name, "one", made["metadata"]["uid"], {"ttlSecondsAfterFinished": 7})
+        await cluster.patch_workload("Job", place.name, "one", "another", {"ttlSecondsAfterFinished": 7})
+    changed = await cluster.patch_workload(
+        "Job", place.name, "one", made["metadata"]["uid"], {"ttlSecondsAfterFinished": 7}
+    )
     assert changed is not None
     assert changed["spec"]["ttlSecondsAfterFinished"] == 7
-    assert await cluster.patch_job(place.name, "none", "any", {"ttlSecondsAfterFinished": 7}) is None
+    assert await cluster.patch_workload("Job", place.name, "none", "any", {"ttlSecondsAfterFinished": 7}) is None
 
 
 async def test_taken_name_is_a_conflict(server: ApiServer, place: Namespace) -> None:
@@ -147,10 +149,10 @@ async def test_newest_refusal_of_a_jobs_pod(server: ApiServer, place: Namespace)
     until(
         lambda: place.core.list_namespaced_event(place.name, field_selector="reason=FailedCreate").items, what="events"
     )
-    refusal = await cluster.refusal_of(place.name, made["metadata"]["uid"])
+    refusal = await cluster.refusal_of("Job", place.name, made["metadata"]["uid"])
     assert refusal is not None
     assert "exceeded quota: none" in refusal.message
-    assert await cluster.refusal_of(place.name, "another") is None
+    assert await cluster.refusal_of("Job", place.name, "another") is None
 
 
 async def test_list_goes_over_all_its_pages(server: ApiServer, place: Namespace) -> None:
