@@ -32,7 +32,7 @@ from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning import manifest, plan
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.runs import Run
 
 ROOT = Path(__file__).parent.parent
 NAMESPACE = "default"

@@ -25,6 +25,7 @@ from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.progress.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import kopf_watches, list_watch, partition_book
 from whisper_finetune_operator.watching.object_cache import ObjectCache
@@ -33,7 +34,6 @@ from whisper_finetune_operator.watching.resync import Resync
 from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import children, kinds
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
-from whisper_finetune_operator.world import Run
 
 logger = logging.getLogger(__name__)
 

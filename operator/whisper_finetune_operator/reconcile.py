@@ -16,14 +16,15 @@ from whisper_finetune_operator.api.leader_election import LeaseLostError
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.deciding.status import announce_change
+from whisper_finetune_operator.kubernetes_objects import controller_of, run_uid_of
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import has_ended, run_uid_of
+from whisper_finetune_operator.workloads.children import has_ended
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.world import Run, controller_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from e2e import faults, run_folders
 from e2e.faults import FINAL, REFUSED, WAITING
 from e2e.namespaces import make_claim
 from e2e.runs import Run, Runs, condition, state_of, succeeded, uid_of
-from whisper_finetune_operator.world import child_name
+from whisper_finetune_operator.runs import child_name
 
 pytestmark = pytest.mark.cluster
 #: All faults are looked for at once, and each trainer takes ten seconds of a core before it can find one.

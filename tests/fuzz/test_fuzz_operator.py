@@ -20,7 +20,8 @@ from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes, RuntimesError
 from whisper_finetune_operator.progress.pod_answer import BODY_MAX_BYTES
 from whisper_finetune_operator.progress.progress_client import RefusedAnswerError, read_answer
-from whisper_finetune_operator.world import Run, World
+from whisper_finetune_operator.runs import Run
+from whisper_finetune_operator.world import World
 
 pytestmark = pytest.mark.slow
 

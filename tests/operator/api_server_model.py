@@ -17,8 +17,7 @@ from run_objects import DONE, time
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import Resource
 from whisper_finetune_operator.api.errors import ConflictError, NotFoundError
-from whisper_finetune_operator.workloads.children import labels_of
-from whisper_finetune_operator.world import KubernetesObject
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, labels_of
 
 Place = tuple[str, str, str]
 PARTITION_ENV = "IPUOF_VIPU_API_PARTITION_ID"

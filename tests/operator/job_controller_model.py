@@ -13,8 +13,10 @@ from run_objects import DONE, START, complete, ended, job_failed, running, time
 from whisper_finetune_api.causes import EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_operator.deciding import actions, decisions
 from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import pods
-from whisper_finetune_operator.world import KubernetesObject, Run, World
+from whisper_finetune_operator.world import World
 
 _BACK_OFF_SECONDS = 10
 

@@ -13,13 +13,13 @@ from whisper_finetune_operator.acting.partition_actor import PartitionCluster
 from whisper_finetune_operator.api.errors import ClusterError
 from whisper_finetune_operator.api.leader_election import LeaseLostError
 from whisper_finetune_operator.deciding import partition_steps
+from whisper_finetune_operator.kubernetes_objects import labels_of, uid_of
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.reconcile import Reconciler
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.workloads.children import labels_of, uid_of
 
 NAMESPACE = "speech"
 KINDS = ("leases", "jobs", "pods", "whisperfinetunes")

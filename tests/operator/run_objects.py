@@ -16,7 +16,8 @@ from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, Pa
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.world import Refusal, Run, Silence, World, child_name
+from whisper_finetune_operator.runs import Run, child_name
+from whisper_finetune_operator.world import Refusal, Silence, World
 
 NAME, NAMESPACE, UID = "italian", "speech", "7a0c9a4e-6f0b-4c59-9d1f-0d6a3f6d8c11"
 CHILD = child_name(NAME, UID)

@@ -7,9 +7,9 @@ import pytest
 
 from run_objects import DONE, at, complete, ended, job, not_yet_over, pod, running, time
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
-from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.deciding import attempt_counts, outcomes
 from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
+from whisper_finetune_operator.kubernetes_objects import render_time
 from whisper_finetune_operator.workloads import job_kind, pods
 
 NEW = WhisperFineTuneStatus()
@@ -178,7 +178,7 @@ def test_a_result_that_was_counted_with_its_pod_is_not_lost_again_when_the_pod_g
 def test_a_result_counts_as_lost_only_after_the_watches_had_time_to_tell_of_its_pod() -> None:
     assert count(NEW, (), job(complete(66)), seconds=70).attempts == Attempts()
     lost = count(NEW, (), job(complete(66)), seconds=76)
-    assert lost.attempts == Attempts(unreadable=1, counted_until=timestamps.render_time(at(66)))
+    assert lost.attempts == Attempts(unreadable=1, counted_until=render_time(at(66)))
     assert count(written(lost), (), job(complete(66)), seconds=900).attempts == lost.attempts
 
 

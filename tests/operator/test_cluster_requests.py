@@ -18,12 +18,12 @@ from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError, UnauthorizedError
 from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.resync import Resync
 from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads.job_kind import JOB
-from whisper_finetune_operator.world import Run
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]
 

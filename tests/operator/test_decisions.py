@@ -20,9 +20,10 @@ from whisper_finetune_operator.deciding import actions, decisions
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import pods, results
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.world import Run, World
+from whisper_finetune_operator.world import World
 
 KSTATUS = {
     "Pending": "InProgress",

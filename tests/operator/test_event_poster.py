@@ -9,7 +9,7 @@ from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.api.errors import RefusedError
 from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.metrics import Metrics
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.runs import Run
 
 RUN = Run.from_object(run_object())
 FORBIDDEN = 'events.events.k8s.io is forbidden: User "operator" cannot create resource "events"'

@@ -13,13 +13,14 @@ from run_objects import CHILD, NAME, UID, ended, job, pod, run_object, running, 
 from specs import MINIMAL
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import NAME_LABEL, UID_LABEL
+from whisper_finetune_operator.kubernetes_objects import uid_of
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
+from whisper_finetune_operator.runs import Run, child_name
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
-from whisper_finetune_operator.world import Run, child_name
+from whisper_finetune_operator.workloads.children import is_attempt_of
 
 _, _, P8 = OFFERED.inventory.members
 TOLD_TO_TRAIN_IT = [{"name": "trainer", "env": [{"name": CONFIG_ENV, "value": json.dumps({"uid": UID})}]}]

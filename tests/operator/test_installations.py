@@ -19,7 +19,7 @@ from whisper_finetune_operator.api.api_server import ApiServer
 from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.world import STATUS_MANAGER, Run
+from whisper_finetune_operator.runs import STATUS_MANAGER, Run
 
 OFTEN = {"OPERATOR_RESYNC_SECONDS": "0.5"}
 FIRST, SECOND = Installation("a", "wft"), Installation("b", "wft")

@@ -15,7 +15,7 @@ from namespace_view import Namespace
 from operator_process import Start, until
 from run_objects import DONE
 from whisper_finetune_operator.api import preflight
-from whisper_finetune_operator.world import child_name
+from whisper_finetune_operator.runs import child_name
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]
 

@@ -18,10 +18,9 @@ from whisper_finetune_api.causes import EXIT_STOPPED
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api import preflight
 from whisper_finetune_operator.api.errors import NotFoundError
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, uid_of
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.workloads.children import uid_of
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.world import KubernetesObject
 
 OPERATOR = ROOT / "operator" / "whisper_finetune_operator"
 

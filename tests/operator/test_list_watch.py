@@ -15,6 +15,7 @@ from whisper_finetune_operator.api.api_server import LEASES, ApiServer, Resource
 from whisper_finetune_operator.api.errors import RefusedError
 from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.deciding import partition_steps
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, uid_of
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching import list_watch
@@ -22,9 +23,7 @@ from whisper_finetune_operator.watching.list_watch import Keeper, ListWatch
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.workqueue import Workqueue
-from whisper_finetune_operator.workloads.children import uid_of
 from whisper_finetune_operator.workloads.ipu_job_kind import IPU_JOB
-from whisper_finetune_operator.world import KubernetesObject
 
 
 class Lists:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client.parser import text_string_to_metric_families
 
 from run_objects import run_object
-from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.kubernetes_objects import render_time
 from whisper_finetune_operator.observability.metrics import Metrics
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.runs import Run
 
-HOUR_AGO = timestamps.render_time(datetime.now(UTC) - timedelta(hours=1))
+HOUR_AGO = render_time(datetime.now(UTC) - timedelta(hours=1))
 
 
 def run(name: str, state: str, update_time: str | None = HOUR_AGO) -> Run:

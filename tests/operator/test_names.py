@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from whisper_finetune_operator.world import child_name
+from whisper_finetune_operator.runs import child_name
 
 UID = "7a0c9a4e-6f0b-4c59-9d1f-0d6a3f6d8c11"
 

@@ -7,7 +7,7 @@ import pytest
 from run_objects import CHILD, NAMESPACE, UID, at, ended, job, pod, progress, run_object, running
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator.watching import object_versions
+from whisper_finetune_operator.watching import cached_objects
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.world import Refusal, Silence, World
@@ -66,7 +66,7 @@ def test_late_answer_brings_no_deleted_object_back(store: ObjectCache) -> None:
 
 
 def test_deletions_are_remembered_for_a_bounded_number(store: ObjectCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_versions, "REMEMBERED_DELETIONS", 2)
+    monkeypatch.setattr(cached_objects, "REMEMBERED_DELETIONS", 2)
     for uid in ("job-1", "job-2", "job-3"):
         store.forget_workload("Job", version(job(uid=uid), 20))
     assert store.put_workload("Job", version(job(uid="job-1"), 21))

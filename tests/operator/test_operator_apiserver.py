@@ -18,7 +18,7 @@ from namespace_view import VERSION, Namespace
 from operator_process import RUNTIMES, Start, until
 from run_objects import BASELINE, DONE
 from whisper_finetune_api import v1alpha1
-from whisper_finetune_operator.world import child_name
+from whisper_finetune_operator.runs import child_name
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]
 

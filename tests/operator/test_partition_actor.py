@@ -13,9 +13,9 @@ from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.partition_actor import PartitionActor, PartitionCluster
 from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.deciding.actions import Action, GiveBackPartition, StartWorkload
+from whisper_finetune_operator.kubernetes_objects import uid_of
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.workloads.children import uid_of
 from whisper_finetune_operator.workloads.job_kind import JOB
 
 

@@ -5,12 +5,13 @@ import dataclasses
 from replica_model import OFFERED
 from run_objects import ended, job, run_object, running, time
 from whisper_finetune_operator.deciding import partition_steps
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions import partition_leases
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching import partition_book
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.workqueue import Workqueue
-from whisper_finetune_operator.world import KubernetesObject, Run
 
 WAITING = 1000
 

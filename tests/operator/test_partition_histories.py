@@ -13,8 +13,8 @@ from api_server_model import Server, held_in_vain, is_at_work, let_back_off_end,
 from replica_model import KINDS, NAMESPACE, OFFERED, Replica
 from run_objects import time
 from specs import MINIMAL
+from whisper_finetune_operator.kubernetes_objects import run_uid_of, uid_of
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
-from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
 RUNS = 10
 #: The requests that would do harm if they arrived late and nothing kept them from it.

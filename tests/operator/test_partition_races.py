@@ -10,8 +10,8 @@ from replica_model import NAMESPACE, OFFERED, WITHOUT_POOL, Replica, at_host
 from run_objects import job_failed, time
 from specs import MINIMAL
 from whisper_finetune_api.v1alpha1 import UID_LABEL
+from whisper_finetune_operator.kubernetes_objects import run_uid_of, uid_of
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
-from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
 P4A, _, P8 = OFFERED.inventory.members
 

@@ -10,7 +10,7 @@ from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning import plan
 from whisper_finetune_operator.planning.plan import Claim, Pinned, TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.runs import Run
 
 
 def made(

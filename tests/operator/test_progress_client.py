@@ -18,10 +18,10 @@ from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.progress import pod_answer, progress_client
 from whisper_finetune_operator.progress.progress_client import ProgressClient, trainer_of
+from whisper_finetune_operator.runs import child_name
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.workqueue import Workqueue
-from whisper_finetune_operator.world import child_name
 
 GOOD = {"uid": UID, "stage": "Training", "progress": {"step": 30, "totalSteps": 100, "percent": 30}}
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

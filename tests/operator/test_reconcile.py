@@ -9,8 +9,8 @@ from replica_model import NAMESPACE, Replica
 from run_objects import RUNTIMES, time
 from specs import MINIMAL
 from whisper_finetune_operator.api.errors import RefusedError
+from whisper_finetune_operator.kubernetes_objects import uid_of
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
-from whisper_finetune_operator.workloads.children import uid_of
 
 FORBIDDEN = RefusedError("leases is forbidden")
 

@@ -27,8 +27,8 @@ from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, stoppe
 from whisper_finetune_api.run import ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import phases
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import results
-from whisper_finetune_operator.world import Run
 
 KEPT = [{"step": 40, "path": "resume/checkpoint-40", "sha256": SHA256}]
 MEASURED = Moment(50, job(), (running(2, 5),), progress(10, baseline=BASELINE))

@@ -15,8 +15,8 @@ from whisper_finetune_api.contract import CONTRACT
 from whisper_finetune_api.v1alpha1.status import Condition
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.kubernetes_objects import uid_of
 from whisper_finetune_operator.workloads import results
-from whisper_finetune_operator.workloads.children import uid_of
 
 UNKNOWN_CONDITION = {
     "type": "Audited",

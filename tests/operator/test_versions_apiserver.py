@@ -23,7 +23,8 @@ from whisper_finetune_operator.api.api_server import ApiServer
 from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.observability.metrics import Metrics
-from whisper_finetune_operator.world import Run, World
+from whisper_finetune_operator.runs import Run
+from whisper_finetune_operator.world import World
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]
 DEFINITION = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text(encoding="utf-8"))

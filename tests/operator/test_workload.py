@@ -15,8 +15,8 @@ from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning import manifest, plan, runtimes
 from whisper_finetune_operator.planning.plan import Pinned
 from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import job_kind
-from whisper_finetune_operator.world import Run
 
 EXAMPLES = {path.stem: path for path in (ROOT / "docs" / "examples").glob("*.yaml") if path.stem != "runtimes"}
 GOLDEN = {

@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
-from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, parse_time
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import End, Workload, WorkloadKind, WorkloadOrder
-from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 
 def build_training(order: WorkloadOrder) -> KubernetesObject:
@@ -26,7 +25,7 @@ def read_training(training: KubernetesObject, pods: tuple[Pod, ...]) -> Workload
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
-        created=timestamps.parse_time(metadata["creationTimestamp"]),
+        created=parse_time(metadata["creationTimestamp"]),
         owner_uid=controller_of(training).get("uid"),
         deleted="deletionTimestamp" in metadata,
         end=End("Spent", "PodEnded", "its pod has ended", own[-1].created) if own and own[-1].ended else None,

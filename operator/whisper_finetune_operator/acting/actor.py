@@ -11,16 +11,18 @@ from whisper_finetune_operator.api.errors import ConflictError, NotFoundError, R
 from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.status import Announcement
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, run_uid_of, uid_of
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import partition_of
 from whisper_finetune_operator.planning import manifest
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import has_ended, run_uid_of, uid_of
+from whisper_finetune_operator.workloads.children import has_ended
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL
-from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, controller_of
+from whisper_finetune_operator.world import Refusal
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,13 @@ from whisper_finetune_operator.acting.installations import Installation
 from whisper_finetune_operator.acting.refusals import Refusals
 from whisper_finetune_operator.api.api_server import APPLY_PATCH, METADATA_ONLY, PODS, RUNS, ApiServer, resource_of
 from whisper_finetune_operator.api.errors import NotFoundError
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, uid_of
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import is_attempt_of, uid_of
+from whisper_finetune_operator.workloads.children import is_attempt_of
 from whisper_finetune_operator.workloads.job_kind import STARTED_ANNOTATION
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.world import KubernetesObject, Refusal, Run
+from whisper_finetune_operator.world import Refusal
 
 
 class Cluster:

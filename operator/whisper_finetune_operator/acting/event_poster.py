@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from whisper_finetune_api import v1alpha1
-from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.api.api_server import EVENTS, ApiServer
 from whisper_finetune_operator.api.errors import ClusterError, ConflictError, RefusedError
 from whisper_finetune_operator.deciding.status import Announcement
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, render_micro_time
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
-from whisper_finetune_operator.world import KubernetesObject, Run
+from whisper_finetune_operator.runs import Run
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def event_object(run: Run, announcement: Announcement, at: datetime, instance: s
         "apiVersion": EVENTS.version,
         "kind": "Event",
         "metadata": {"name": f"{run.name}.{run.uid[:8]}.{digest}", "namespace": run.namespace},
-        "eventTime": timestamps.render_micro_time(at),
+        "eventTime": render_micro_time(at),
         "reportingController": v1alpha1.MANAGED_BY,
         "reportingInstance": instance,
         "action": "Reconcile",

@@ -14,7 +14,7 @@ from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.logs import about
-from whisper_finetune_operator.world import STATUS_MANAGER, Run
+from whisper_finetune_operator.runs import STATUS_MANAGER, Run
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,21 @@ from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer
 from whisper_finetune_operator.api.errors import ConflictError, NotFoundError
 from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
+from whisper_finetune_operator.kubernetes_objects import (
+    KubernetesObject,
+    controller_of,
+    labels_of,
+    run_name_of,
+    run_uid_of,
+)
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL, PartitionLease
 from whisper_finetune_operator.partitions.pools import Inventory, is_lease_name_for
 from whisper_finetune_operator.planning.pod_template import PARTITION_ID_VARIABLE
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.workloads import children
-from whisper_finetune_operator.world import KubernetesObject, Run, controller_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +51,7 @@ class PartitionCluster:
     def _keeps(self, pod: KubernetesObject, lease_name: str) -> bool:
         """Return whether label and trainer agree: a label can be changed under a pod, its trainer's variables not."""
         told = children.trainer_environment_of(pod).get(PARTITION_ID_VARIABLE, "")
-        named = children.labels_of(pod)[PARTITION_LABEL]
+        named = labels_of(pod)[PARTITION_LABEL]
         return lease_name in self._inventory.kept_by(named) and is_lease_name_for(named, told)
 
     def can_judge(self, lease: PartitionLease) -> bool:
@@ -89,7 +96,7 @@ class PartitionActor:
     async def take(self, run: Run, wanted: actions.TakePartition) -> None:
         """Create the Lease; whoever has it then stands in the book."""
         name: str = wanted.lease["metadata"]["name"]
-        others = [pod for pod in await self._leases.pods_on(name) if children.run_uid_of(pod) != run.uid]
+        others = [pod for pod in await self._leases.pods_on(name) if run_uid_of(pod) != run.uid]
         if keeper := next(filter(self._is_attempt, others), None):
             logger.warning("%s is not taken: %s is on it without a Lease", name, _named(keeper), extra=about(run))
             self._book.note_in_use(name, _named(keeper))
@@ -151,10 +158,10 @@ class PartitionActor:
 
     def _is_attempt(self, pod: KubernetesObject) -> bool:
         """Return whether a run made the pod; one that lost its Job counts while its run is known in its namespace."""
-        uid = children.run_uid_of(pod)
+        uid = run_uid_of(pod)
         run = self._cache.run(uid)
         is_at_home = run is not None and run.namespace == pod["metadata"]["namespace"]
-        return children.is_attempt_of(pod, children.run_name_of(pod), uid) and (is_at_home or bool(controller_of(pod)))
+        return children.is_attempt_of(pod, run_name_of(pod), uid) and (is_at_home or bool(controller_of(pod)))
 
     async def _read_anew(self, name: str) -> None:
         lease = await self._leases.find(name)

@@ -9,9 +9,9 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.api.api_server import CORE_EVENTS, ApiServer
-from whisper_finetune_operator.world import KubernetesObject, Refusal
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, parse_time
+from whisper_finetune_operator.world import Refusal
 
 #: A list this old still tells what is refused; an older one where lists take long: they fill this share of the time.
 FRESH_SECONDS = 5.0
@@ -89,7 +89,7 @@ def refusal_of_event(event: KubernetesObject) -> Refusal:
     message = re.sub(rf"{re.escape(base)}{_GENERATED}\b", f"{base}*", event.get("message", ""))
     seen = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
     since = event.get("firstTimestamp") or event["metadata"]["creationTimestamp"]
-    return Refusal(message, timestamps.parse_time(seen), timestamps.parse_time(since))
+    return Refusal(message, parse_time(seen), parse_time(since))
 
 
 def _newer(known: Refusal | None, read: Refusal) -> Refusal:

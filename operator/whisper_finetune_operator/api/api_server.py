@@ -19,9 +19,9 @@ from whisper_finetune_operator.api.errors import (
     UnauthorizedError,
     UntrustedServerError,
 )
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
-from whisper_finetune_operator.world import KubernetesObject
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.api.api_server import LEASES, ApiServer
 from whisper_finetune_operator.api.errors import ClusterError, RefusedError
-from whisper_finetune_operator.world import KubernetesObject
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, render_micro_time
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +57,12 @@ def taken_lease(terms: LeaseTerms, lease: KubernetesObject | None, now: datetime
     """Return the Lease as it is when this replica takes or renews it."""
     spec: dict[str, Any] = dict(lease["spec"]) if lease else {}
     if lease is None or holder_of(lease) != terms.identity:
-        spec["acquireTime"] = timestamps.render_micro_time(now)
+        spec["acquireTime"] = render_micro_time(now)
         spec["leaseTransitions"] = spec.get("leaseTransitions", 0) + (1 if lease else 0)
     spec |= {
         "holderIdentity": terms.identity,
         "leaseDurationSeconds": max(1, round(terms.seconds)),
-        "renewTime": timestamps.render_micro_time(now),
+        "renewTime": render_micro_time(now),
     }
     return {**_body(terms, lease), "spec": spec}
 

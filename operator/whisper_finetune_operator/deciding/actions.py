@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.workloads.workload_kind import Workload
-from whisper_finetune_operator.world import KubernetesObject
 
 #: How often a cause is looked at that no watch tells of, such as an object of somebody else's.
 UNWATCHED_REQUEUE_SECONDS = 30.0

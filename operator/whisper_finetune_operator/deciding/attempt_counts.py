@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
-from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
@@ -46,7 +46,7 @@ def count_attempts(
 ) -> AttemptCounts:
     """Return the totals; `pods` are the run's own, oldest first, `job` its live workload."""
     before = previous.attempts or Attempts()
-    until = timestamps.parse_time(before.counted_until) if before.counted_until else None
+    until = parse_time(before.counted_until) if before.counted_until else None
     added = tuple(pod for pod in pods if pod.over and _is_after(pod.created, until) and not _is_open(pod, job))
     meanings = [endings.meaning_of_end(pod, job) for pod in added]
     complete = job if job and job.end and job.end.type == "Complete" else None
@@ -67,7 +67,7 @@ def count_attempts(
         out_of_memory=before.out_of_memory + sum(_lacked_memory(*end) for end in zip(added, meanings, strict=True)),
         unreadable=before.unreadable + meanings.count(Meaning.UNREADABLE) + result_lost,
         counted_until=_newest(until, *(pod.created for pod in added), _end_of(closed), vanished),
-        seen_until=timestamps.render_time(seen[-1].created) if seen else before.seen_until,
+        seen_until=render_time(seen[-1].created) if seen else before.seen_until,
     )
     return AttemptCounts(
         attempts=attempts,
@@ -140,14 +140,14 @@ def _end_of(closed: Workload | None) -> datetime | None:
 def _newest(*moments: datetime | None) -> str | None:
     """Return the newest of them as the API writes it."""
     known = [moment for moment in moments if moment]
-    return timestamps.render_time(max(known)) if known else None
+    return render_time(max(known)) if known else None
 
 
 def _newly_seen(seen_until: str | None, known: str | None, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
     """Return the pods that were never seen before; an IPUJob's pods all have one name."""
     if seen_until is None:
         return pods
-    until = timestamps.parse_time(seen_until)
+    until = parse_time(seen_until)
     return tuple(pod for pod in pods if pod.created > until or (pod.created == until and pod.name != known))
 
 
@@ -158,6 +158,6 @@ def _vanished(before: Attempts, pods: tuple[Pod, ...], workload: Workload | None
     """
     if workload is None or workload.kind.is_retried_by_its_controller or before.seen_until is None:
         return None
-    seen = timestamps.parse_time(before.seen_until)
-    counted = before.counted_until is not None and timestamps.parse_time(before.counted_until) >= seen
+    seen = parse_time(before.seen_until)
+    counted = before.counted_until is not None and parse_time(before.counted_until) >= seen
     return None if counted or seen < workload.created or any(pod.created >= seen for pod in pods) else seen

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator import phases
 from whisper_finetune_operator.deciding import outcomes, partition_steps, pod_steps, situation, status, workload_steps
 from whisper_finetune_operator.deciding.actions import (
     UNWATCHED_REQUEUE_SECONDS,
@@ -20,6 +20,7 @@ from whisper_finetune_operator.deciding.actions import (
     retry_seconds,
 )
 from whisper_finetune_operator.deciding.situation import Facts, Situation
+from whisper_finetune_operator.kubernetes_objects import parse_time
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.planning import manifest
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, plan_run
@@ -169,7 +170,7 @@ def _await_next_second(seen: Situation) -> NextStep | None:
     An attempt is known by the second in which its pod was made, so no other pod may be made in it.
     """
     seen_until = seen.counts.attempts.seen_until
-    since = (seen.now - timestamps.parse_time(seen_until)).total_seconds() if seen_until else math.inf
+    since = (seen.now - parse_time(seen_until)).total_seconds() if seen_until else math.inf
     if not 0 <= since < 1:
         # It is over, or no clock is right.
         return None
@@ -244,7 +245,7 @@ def _go_in_time(
         return () if kept else (KeepFor(workload.kind.name, workload.name, workload.uid, seconds),), None
     if seconds is None or derived.completion_time is None:
         return (), None
-    left = timestamps.parse_time(derived.completion_time) + timedelta(seconds=seconds) - facts.now
+    left = parse_time(derived.completion_time) + timedelta(seconds=seconds) - facts.now
     if left > timedelta():
         return (), left.total_seconds()
     return (delete_workload(workload, "ttlSecondsAfterFinished"),), None

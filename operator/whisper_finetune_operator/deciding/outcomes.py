@@ -9,11 +9,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from whisper_finetune_api.causes import BY_REASON, EXIT_VERSIONS, FINAL_EXIT_CODES
-from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator import phases
 from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding.actions import Action, NextStep, delete_workload
 from whisper_finetune_operator.deciding.attempt_counts import SETTLE_TIME
 from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.workloads import endings, results
 from whisper_finetune_operator.workloads.endings import Meaning
@@ -194,7 +195,7 @@ def next_attempt_time(situation: Situation) -> datetime | None:
         until = situation.now + wait_after_interruptions(situation.counts.attempts.interrupted_in_vain)
     else:
         written = situation.previous.next_attempt_time
-        until = timestamps.parse_time(written) if written else situation.now
+        until = parse_time(written) if written else situation.now
     return until if until > situation.now else None
 
 
@@ -206,7 +207,7 @@ def await_next_attempt(situation: Situation) -> NextStep | None:
     attempts, live = situation.counts.attempts, situation.workload
     message = (
         f"stopped from outside {attempts.interrupted_in_vain} times in a row without getting further than step "
-        f"{attempts.reached_step or 0}: the next attempt starts at {timestamps.render_time(until)}; the Events of "
+        f"{attempts.reached_step or 0}: the next attempt starts at {render_time(until)}; the Events of "
         "its pods and nodes tell who stops it"
     )
     actions: tuple[Action, ...] = (_withdrawn(live),) if live else situation.giving_back

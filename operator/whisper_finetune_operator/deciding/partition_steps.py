@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
-from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator import phases
 from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding import actions, pod_steps
 from whisper_finetune_operator.deciding.actions import Action, NextStep, StartWorkload, TakePartition, delete_workload
 from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.partitions.pools import PoolPartition
@@ -24,8 +25,8 @@ from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase, Phase
 from whisper_finetune_operator.planning import plan
 from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads.workload_kind import Workload
-from whisper_finetune_operator.world import Run
 
 #: So long a partition is kept for a pod that something keeps from running which somebody has to mend.
 PATIENCE = timedelta(minutes=5)
@@ -115,7 +116,7 @@ def stay_out_of_queue(situation: Situation, back_off: PartitionBackOff) -> NextS
     told = phases.condition_of(situation.previous.conditions, "Succeeded")
     if back_off.until is None or told is None or _runs(situation):
         return None
-    left = timestamps.parse_time(back_off.until) - situation.now
+    left = parse_time(back_off.until) - situation.now
     if left <= timedelta():
         return None
     # As it was written, by whichever version.
@@ -152,7 +153,7 @@ def _given_back(situation: Situation, phase: Phase) -> NextStep:
     known = situation.previous.partition_back_off
     times = known.times + 1 if known else 1
     wait = partition_back_off(times)
-    until = timestamps.render_time(situation.now + wait)
+    until = render_time(situation.now + wait)
     # In front: the words of the cluster may be too long for a message.
     message = f"its partition is given back, and it stands in line again at {until}: {phase.message}"
     back_off = PartitionBackOff(times=times, until=until)

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import Progress
 from whisper_finetune_api.v1alpha1.status import State
-from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator import phases
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.actions import LookForObstacle, NextStep, delete_workload, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.phases import NOT_STARTED, RUNNING_STATES, Phase, PhaseReason
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads import endings
@@ -58,7 +59,7 @@ def _next(situation: Situation, pod: Pod) -> str:
         # It makes none before these have ended.
         return ""
     failures = max(1, situation.counts.attempts.failed - job.failed_before)
-    return f"; the next attempt starts about {timestamps.render_time(pod.finished_at + job.kind.back_off(failures))}"
+    return f"; the next attempt starts about {render_time(pod.finished_at + job.kind.back_off(failures))}"
 
 
 def _queued(situation: Situation) -> str:
@@ -68,11 +69,7 @@ def _queued(situation: Situation) -> str:
 
 def running_phase(situation: Situation, pod: Pod) -> Phase:
     state = _state(situation)
-    told = (
-        f", which was told to end by {timestamps.render_time(pod.ends_by)} and saves a checkpoint"
-        if pod.ends_by
-        else ""
-    )
+    told = f", which was told to end by {render_time(pod.ends_by)} and saves a checkpoint" if pod.ends_by else ""
     return Phase(state, state, f"pod {pod.name}{told}")
 
 
@@ -214,9 +211,9 @@ def _is_lost(pod: Pod, now: datetime) -> bool:
 def _of_node(pod: Pod) -> str:
     node = f"node {pod.node}" if pod.node else "its node"
     if pod.silent_since:
-        what = f"{node} of pod {pod.name} does not answer since {timestamps.render_time(pod.silent_since)}"
+        what = f"{node} of pod {pod.name} does not answer since {render_time(pod.silent_since)}"
     else:
-        by = timestamps.render_time(pod.ends_by) if pod.ends_by else "now"
+        by = render_time(pod.ends_by) if pod.ends_by else "now"
         what = f"pod {pod.name} was to end by {by} and has not, so {node} does not seem to answer"
     return f"{what}: {_WHAT_TO_DO}"
 
@@ -231,7 +228,7 @@ def _silent(situation: Situation, step: NextStep, pod: Pod) -> NextStep | None:
     """Return the step of a run whose trainer does not answer: what it does is not known, only that it runs."""
     silence, before = situation.silence, phases.condition_of(situation.previous.conditions, "Succeeded")
     if silence and _seconds_until_silent(situation) is None:
-        message = _NOT_HEARD.format(pod=pod.name, since=timestamps.render_time(silence.since))
+        message = _NOT_HEARD.format(pod=pod.name, since=render_time(silence.since))
         return replace(step, phase=Phase("Running", "Running", message))
     # An operator that has just started has not asked for long: what the one before it told holds.
     still = situation.report is None and step.phase.state == "Running"
@@ -259,7 +256,7 @@ def _stalled(situation: Situation, step: NextStep, pod: Pod, runtimes: Runtimes)
     message = _STANDS_STILL.format(
         step=reported.step,
         total=reported.total_steps,
-        since=timestamps.render_time(since),
+        since=render_time(since),
         namespace=situation.run.namespace,
         pod=pod.name,
     )
@@ -277,7 +274,7 @@ def _no_step_since(situation: Situation, reported: Progress, pod: Pod) -> dateti
     if situation.report_changed_at or known is None or known.update_time is None:
         return situation.report_changed_at
     same = same_pod and (known.step, known.loss) == (reported.step, reported.loss)
-    return timestamps.parse_time(known.update_time) if same else None
+    return parse_time(known.update_time) if same else None
 
 
 _IMAGE_REASONS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")

@@ -15,11 +15,12 @@ from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.partitions.partition_queue import PartitionQueue
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import kinds, pods
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
-from whisper_finetune_operator.world import Refusal, Run, Silence, World
+from whisper_finetune_operator.world import Refusal, Silence, World
 
 
 class Handling(BaseModel):

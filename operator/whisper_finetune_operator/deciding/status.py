@@ -11,9 +11,10 @@ from whisper_finetune_api.causes import BY_REASON
 from whisper_finetune_api.run import TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import Attempts, Condition, PartitionBackOff, Progress, WhisperFineTuneStatus
 from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
-from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator import phases
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.phases import FINAL_STATES, RUNNING_STATES, Phase
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.workloads import results
@@ -72,7 +73,7 @@ def observe_status(previous: WhisperFineTuneStatus, generation: int) -> WhisperF
 
 def _next_attempt_time(situation: Situation) -> str | None:
     until = outcomes.next_attempt_time(situation)
-    return timestamps.render_time(until) if until else None
+    return render_time(until) if until else None
 
 
 def _partition(situation: Situation, phase: Phase) -> str | None:
@@ -85,7 +86,7 @@ def _partition(situation: Situation, phase: Phase) -> str | None:
 def _first_start(situation: Situation) -> str | None:
     started = (pod.started_at for pod in situation.pods if pod.started_at)
     first = next(started, None)
-    return timestamps.render_time(first) if first else None
+    return render_time(first) if first else None
 
 
 def _reports(situation: Situation) -> list[TrainerReport]:
@@ -123,7 +124,7 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
         return old
     shown = new.model_copy(update={"percent": min(new.percent, _LARGEST_PERCENT_UNDER_WAY), "summary": _summary(new)})
     beside = _beside_progress(status) == _beside_progress(situation.previous)
-    changed_at = timestamps.render_time(situation.report_changed_at or situation.now)
+    changed_at = render_time(situation.report_changed_at or situation.now)
     same = old is not None and _percents(old) == _percents(shown) and beside
     if old and same and not (_is_due(old, situation.now) and _moved(old, new, situation)):
         return old
@@ -133,9 +134,7 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
 def _is_of_the_same_pod(old: Progress, situation: Situation) -> bool:
     """Return whether the progress is the newest pod's; an IPUJob's pods all have one name."""
     pod = situation.pods[-1] if situation.pods else None
-    is_earlier = (
-        pod is not None and old.update_time is not None and timestamps.parse_time(old.update_time) < pod.created
-    )
+    is_earlier = pod is not None and old.update_time is not None and parse_time(old.update_time) < pod.created
     return situation.counts.pod_name == situation.previous.pod_name and not is_earlier
 
 
@@ -152,12 +151,12 @@ def _summary(progress: Progress) -> str:
 
 
 def _is_due(old: Progress, now: datetime) -> bool:
-    return old.update_time is None or now - timestamps.parse_time(old.update_time) >= _REFRESH
+    return old.update_time is None or now - parse_time(old.update_time) >= _REFRESH
 
 
 def _moved(old: Progress, new: Progress, situation: Situation) -> bool:
     changed_at = situation.report_changed_at
-    said_otherwise = changed_at is not None and timestamps.render_time(changed_at) != old.update_time
+    said_otherwise = changed_at is not None and render_time(changed_at) != old.update_time
     return said_otherwise or _position(old) != _position(new)
 
 
@@ -172,7 +171,7 @@ def _beside_progress(status: WhisperFineTuneStatus) -> tuple[object, ...]:
 def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineTuneStatus:
     ended = next((pod for pod in reversed(situation.pods) if pod.finished_at), None)
     completion = ended.finished_at if ended and ended.finished_at else situation.now
-    changes: dict[str, object] = {"completion_time": timestamps.render_time(completion)}
+    changes: dict[str, object] = {"completion_time": render_time(completion)}
     pod = outcomes.result_pod(situation)
     ending = pod.last_words.result if pod else None
     if ending:
@@ -243,7 +242,7 @@ def build_conditions(
                 "type": kind,
                 "status": status,
                 **_words(kind, status, phase),
-                "last_transition_time": times.get((kind, status), timestamps.render_time(now)),
+                "last_transition_time": times.get((kind, status), render_time(now)),
                 "observed_generation": generation,
             }
         )

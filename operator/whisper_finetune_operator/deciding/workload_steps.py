@@ -7,7 +7,7 @@ pod, and each further attempt is another workload, which is the operator's to ma
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from whisper_finetune_operator import phases, timestamps
+from whisper_finetune_operator import phases
 from whisper_finetune_operator.deciding import outcomes, partition_steps, pod_steps
 from whisper_finetune_operator.deciding.actions import (
     Action,
@@ -20,6 +20,7 @@ from whisper_finetune_operator.deciding.actions import (
     retry_seconds,
 )
 from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.kubernetes_objects import parse_time
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads import job_kind
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, Workload
@@ -120,7 +121,7 @@ def _elsewhere(job: Workload) -> NextStep:
 def _after_end(situation: Situation, job: Workload) -> NextStep:
     """A Job is over and the run is not: its result could not be read, or its pod's end is not in sight yet."""
     until = situation.counts.attempts.counted_until
-    counted = until is not None and job.end is not None and job.end.at <= timestamps.parse_time(until)
+    counted = until is not None and job.end is not None and job.end.at <= parse_time(until)
     if counted and job.end and job.end.type == "Complete":
         delete = delete_workload(job, "its result cannot be read: another attempt reports it")
         return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED, (delete,))
@@ -192,7 +193,7 @@ def _over_since(situation: Situation, workload: Workload) -> datetime | None:
     if workload.end:
         return workload.end.at
     seen = situation.counts.attempts.seen_until
-    return timestamps.parse_time(seen) if seen and timestamps.parse_time(seen) >= workload.created else None
+    return parse_time(seen) if seen and parse_time(seen) >= workload.created else None
 
 
 def _not_started(workload: Workload) -> Phase:

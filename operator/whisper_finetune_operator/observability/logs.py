@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 from whisper_finetune_api.reading import printable_text
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.runs import Run
 
 _ABOUT = ("run", "namespace", "uid")
 

@@ -10,9 +10,9 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.kubernetes_objects import parse_time
 from whisper_finetune_operator.phases import RUNNING_STATES
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.runs import Run
 
 #: From the 0.1 s of a quick start to the day of a long training.
 _LIFE_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 10800, 36000, 86400)
@@ -107,7 +107,7 @@ class _ProgressAges(Collector):
         for run in self._runs():
             told = run.status.get("progress", {}).get("updateTime")
             if told and run.status.get("state") in (*RUNNING_STATES, "Unknown"):
-                family.add_metric([run.namespace, run.name], (now - timestamps.parse_time(told)).total_seconds())
+                family.add_metric([run.namespace, run.name], (now - parse_time(told)).total_seconds())
         yield family
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from whisper_finetune_api.v1alpha1 import GROUP, MANAGED_BY, MANAGED_BY_LABEL, NAME_LABEL, UID_LABEL
-from whisper_finetune_operator import timestamps
-from whisper_finetune_operator.world import KubernetesObject, Run
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, parse_time, render_micro_time
+from whisper_finetune_operator.runs import Run
 
 #: On Leases, and on the Jobs and pods that use the partition: the Lease's name.
 PARTITION_LABEL = f"{GROUP}/partition"
@@ -46,15 +46,15 @@ def build_lease(run: Run, lease_name: str, partition_id: str, now: datetime) -> 
         },
         "spec": {
             "holderIdentity": run.uid,
-            "acquireTime": timestamps.render_micro_time(now),
-            "renewTime": timestamps.render_micro_time(now),
+            "acquireTime": render_micro_time(now),
+            "renewTime": render_micro_time(now),
         },
     }
 
 
 def renewed_lease(lease: KubernetesObject, now: datetime) -> KubernetesObject:
     """Return the Lease as it is written before a workload is made: its version changes."""
-    return {**lease, "spec": {**lease["spec"], "renewTime": timestamps.render_micro_time(now)}}
+    return {**lease, "spec": {**lease["spec"], "renewTime": render_micro_time(now)}}
 
 
 def read_lease(lease: KubernetesObject) -> PartitionLease:
@@ -81,4 +81,4 @@ def partition_of(child: KubernetesObject) -> str | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    return timestamps.parse_time(text) if text else None
+    return parse_time(text) if text else None

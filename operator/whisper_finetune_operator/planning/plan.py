@@ -19,8 +19,8 @@ from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning import quantities
 from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
+from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL
-from whisper_finetune_operator.world import Run
 
 #: The only labels of a run that its Job gets: a copied instance label would have Argo CD prune the Job.
 _COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/max-exec-time-seconds")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from whisper_finetune_api.reading import Reading
 from whisper_finetune_api.run import PROGRESS_PATH, TrainerReport
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.progress import pod_answer
@@ -16,7 +17,7 @@ from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.workloads.children import trainer_settings_of
-from whisper_finetune_operator.world import KubernetesObject, Silence
+from whisper_finetune_operator.world import Silence
 
 logger = logging.getLogger(__name__)
 

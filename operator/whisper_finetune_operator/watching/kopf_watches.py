@@ -22,14 +22,13 @@ from whisper_finetune_operator import back_off
 from whisper_finetune_operator.api.api_server import PAGE
 from whisper_finetune_operator.api.connection import Access
 from whisper_finetune_operator.back_off import BackOff
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, run_uid_of, uid_of
 from whisper_finetune_operator.observability.health import WatchAges
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import enqueue_turns
 from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
-from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
 

@@ -15,14 +15,13 @@ from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import LEASES, ApiServer, Resource, resource_of
 from whisper_finetune_operator.api.errors import ClusterError, NotFoundError, RefusedError
 from whisper_finetune_operator.back_off import BackOff
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, labels_of, run_uid_of, uid_of
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import enqueue_turns
 from whisper_finetune_operator.watching.workqueue import Workqueue
-from whisper_finetune_operator.workloads.children import labels_of, run_uid_of, uid_of
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
-from whisper_finetune_operator.world import KubernetesObject
 
 logger = logging.getLogger(__name__)
 

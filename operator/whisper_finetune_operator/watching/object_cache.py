@@ -7,20 +7,19 @@ from datetime import datetime
 from typing import Any
 
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_operator.watching.object_versions import ObjectVersions
-from whisper_finetune_operator.watching.partition_book import PartitionBook
-from whisper_finetune_operator.workloads.children import (
-    has_ended,
-    is_attempt_of,
-    place_of,
+from whisper_finetune_operator.kubernetes_objects import (
+    KubernetesObject,
+    controller_of,
+    object_key_of,
     run_uid_of,
-    slim_pod,
-    slim_run,
-    slim_workload,
     uid_of,
 )
+from whisper_finetune_operator.runs import Run
+from whisper_finetune_operator.watching.cached_objects import ObjectVersions, slim_pod, slim_run, slim_workload
+from whisper_finetune_operator.watching.partition_book import PartitionBook
+from whisper_finetune_operator.workloads.children import has_ended, is_attempt_of
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.world import KubernetesObject, Refusal, Run, Silence, World, controller_of
+from whisper_finetune_operator.world import Refusal, Silence, World
 
 
 class ObjectCache:
@@ -115,7 +114,7 @@ class ObjectCache:
 
     def put_workload(self, kind: str, workload: Mapping[str, Any]) -> bool:
         """Keep the workload; say whether it is news."""
-        place = kind, *place_of(workload)
+        place = kind, *object_key_of(workload)
         known = self._workloads.get(place)
         # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
         if not self._versions.is_news(workload, known["metadata"]["resourceVersion"] if known else None):
@@ -195,7 +194,7 @@ class ObjectCache:
 
     def forget_workload(self, kind: str, workload: Mapping[str, Any]) -> None:
         self._versions.remember_deletion(uid_of(workload))
-        place = kind, *place_of(workload)
+        place = kind, *object_key_of(workload)
         known = self._workloads.get(place)
         if known is not None and uid_of(known) == uid_of(workload):
             self._note_work(_owner_of(self._workloads.pop(place)))

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, PartitionQueue, QueuedRun
 from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory
-from whisper_finetune_operator.watching.object_versions import ObjectVersions
+from whisper_finetune_operator.runs import Run
+from whisper_finetune_operator.watching.cached_objects import ObjectVersions
 from whisper_finetune_operator.watching.workqueue import Work, Workqueue
-from whisper_finetune_operator.world import KubernetesObject, Run
 
 #: So many at the head of the line are told their new place soon; the others at the next comparison with the server.
 TOLD_SOON = 10

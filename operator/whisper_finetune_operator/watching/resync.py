@@ -13,10 +13,10 @@ from typing import TypeVar
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api.api_server import METADATA_ONLY, PODS, RUNS, ApiServer, Resource, resource_of
 from whisper_finetune_operator.api.errors import ClusterError, RefusedError
+from whisper_finetune_operator.kubernetes_objects import run_uid_of, uid_of
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import kinds
-from whisper_finetune_operator.workloads.children import run_uid_of, uid_of
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

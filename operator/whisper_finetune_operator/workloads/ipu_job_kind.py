@@ -5,11 +5,10 @@ Its status has no fixed words, and its controller is closed: how its one pod end
 
 from datetime import timedelta
 
-from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.back_off import doubled_wait
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, parse_time
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import End, Workload, WorkloadKind, WorkloadOrder
-from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 #: Its pod has this name behind its own, and the same for each attempt.
 _WORKER = "-worker-0"
@@ -36,7 +35,7 @@ def build_ipu_job(order: WorkloadOrder) -> KubernetesObject:
 def read_ipu_job(ipu_job: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
     """Return the facts of a raw IPUJob; `pods` are those labelled with the run's UID, oldest first."""
     metadata, status = ipu_job["metadata"], ipu_job.get("status") or {}
-    created = timestamps.parse_time(metadata["creationTimestamp"])
+    created = parse_time(metadata["creationTimestamp"])
     own = [pod for pod in pods if pod.name == f"{metadata['name']}{_WORKER}" and pod.created >= created]
     return Workload(
         kind=IPU_JOB,

@@ -5,12 +5,11 @@ from typing import Any
 
 from whisper_finetune_api.causes import EXIT_STOPPED, EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_api.v1alpha1 import GROUP
-from whisper_finetune_operator import timestamps
 from whisper_finetune_operator.back_off import doubled_wait
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, parse_time
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER, Pod
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, End, Workload, WorkloadKind, WorkloadOrder
-from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 #: On each Job: the failed attempts before it, so that a changed spec.retries can be turned into its backoffLimit.
 FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
@@ -80,13 +79,13 @@ def read_job(job: KubernetesObject, _: tuple[Pod, ...] = ()) -> Workload:
         name=metadata["name"],
         uid=metadata["uid"],
         resource_version=metadata.get("resourceVersion", ""),
-        created=timestamps.parse_time(metadata["creationTimestamp"]),
+        created=parse_time(metadata["creationTimestamp"]),
         owner_uid=controller_of(job).get("uid"),
         deleted="deletionTimestamp" in metadata,
         suspended=bool(spec.get("suspend")),
         queue=labels.get(QUEUE_LABEL),
         managed_by=managed_by if managed_by != _JOB_CONTROLLER else None,
-        started_at=timestamps.parse_time(started_at) if started_at else None,
+        started_at=parse_time(started_at) if started_at else None,
         started_before=STARTED_ANNOTATION in annotations or started_at is not None,
         end=_end(status),
         backoff_limit=spec["backoffLimit"],
@@ -106,7 +105,7 @@ def _number(text: str | None) -> int:
 def _end(status: KubernetesObject) -> End | None:
     for condition in status.get("conditions") or ():
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            ended_at = timestamps.parse_time(condition["lastTransitionTime"])
+            ended_at = parse_time(condition["lastTransitionTime"])
             return End(condition["type"], condition.get("reason", ""), condition.get("message", ""), ended_at)
     return None
 

@@ -5,10 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator import timestamps
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, parse_time
 from whisper_finetune_operator.workloads import results
 from whisper_finetune_operator.workloads.results import LastWords
-from whisper_finetune_operator.world import KubernetesObject, controller_of
 
 TRAINER_CONTAINER = "trainer"
 #: What the kubelet says of containers before which others have to run.
@@ -94,7 +93,7 @@ def read_pod(pod: KubernetesObject) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
-        created=timestamps.parse_time(metadata["creationTimestamp"]),
+        created=parse_time(metadata["creationTimestamp"]),
         owner_name=owner.get("name"),
         owner_kind=owner.get("kind"),
         owner_uid=owner.get("uid"),
@@ -187,6 +186,6 @@ def _failed_init(status: KubernetesObject) -> str:
 
 
 def _time(text: str | None) -> datetime | None:
-    moment = timestamps.parse_time(text) if text else None
+    moment = parse_time(text) if text else None
     # A container that could not be started has "started" in 1970.
     return moment if moment and moment.timestamp() > 0 else None

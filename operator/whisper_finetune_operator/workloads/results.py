@@ -7,7 +7,7 @@ from whisper_finetune_api.contract import CONTRACT
 from whisper_finetune_api.reading import Reading
 from whisper_finetune_api.run import ReportedCheckpoint, TrainerReport, TrainingResult, run_folder_name
 from whisper_finetune_api.v1alpha1 import Checkpoint, Model
-from whisper_finetune_operator.world import Run
+from whisper_finetune_operator.runs import Run
 
 #: Malformed, they must not read as absent: that would be everybody's report, or a good ending.
 _ESSENTIAL = ("contract", "uid", "reason")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.world import KubernetesObject
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 

@@ -1,0 +1,70 @@
+"""One WhisperFineTune object as the API server gave it, and the name of the workload that it has. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, parse_time
+
+#: How the field managers of runs' statuses begin, whichever installation wrote them.
+STATUS_MANAGER = "whisperfinetune-operator"
+
+#: The IPU operator refuses longer names.
+CHILD_NAME_MAX_LENGTH = 36
+_HASH_LENGTH = 8
+
+
+def child_name(name: str, uid: str) -> str:
+    """Return the DNS label of the run's one child: a run made again under its name has another UID and child."""
+    digest = hashlib.sha256(uid.encode()).hexdigest()[:_HASH_LENGTH]
+    room = CHILD_NAME_MAX_LENGTH - _HASH_LENGTH - 1
+    return f"{name.replace('.', '-')[:room].rstrip('-')}-{digest}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One WhisperFineTune object; `spec` and `status` are as the API server gave them."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    deletion: bool
+    labels: Mapping[str, str]
+    created: datetime
+    spec: KubernetesObject
+    status: KubernetesObject
+    #: The field managers of operators that stand on the status.
+    status_managers: tuple[str, ...] = ()
+
+    @property
+    def child_name(self) -> str:
+        """The name of the one workload that it has at a time."""
+        return child_name(self.name, self.uid)
+
+    @classmethod
+    def from_object(cls, run: Mapping[str, Any]) -> "Run":
+        """Return the run that an object of the API describes; KeyError where it is no stored object."""
+        metadata = run["metadata"]
+        return cls(
+            name=metadata["name"],
+            namespace=metadata["namespace"],
+            uid=metadata["uid"],
+            generation=metadata["generation"],
+            resource_version=metadata["resourceVersion"],
+            deletion="deletionTimestamp" in metadata,
+            labels=dict(metadata.get("labels") or {}),
+            created=parse_time(metadata["creationTimestamp"]),
+            spec=run.get("spec") or {},
+            status=run.get("status") or {},
+            status_managers=_status_managers(metadata),
+        )
+
+
+def _status_managers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    entries = metadata.get("managedFields") or ()
+    managers = {entry.get("manager", "") for entry in entries if entry.get("subresource") == "status"}
+    return tuple(sorted(each for each in managers if f"{each}/".startswith(f"{STATUS_MANAGER}/")))
