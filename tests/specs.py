@@ -42,7 +42,7 @@ def _refused(changes: dict[str, Any], server_says: str, types_say: str | None = 
 
 _MATCH = "should match"
 _NOT_MATCH = "in body should match"
-_PARENT = "must not hold . or .."
+_PARENT = "must not have . or .."
 
 CASES: dict[str, Case] = {
     "minimal": Case({}),
@@ -97,8 +97,10 @@ CASES: dict[str, Case] = {
     "no data set": _refused({"dataset": None}, "spec.dataset: Required value", "dataset\n  Field required"),
     "no source": _refused({"dataset": {}}, "spec.dataset.source: Required", "source\n  Field required"),
     "no output": _refused({"output": None}, "spec.output: Required value", "output\n  Field required"),
-    "unknown language": _refused({"language": "klingon"}, 'Unsupported value: "klingon"', "no language of Whisper's"),
-    "upper case language": _refused({"language": "IT"}, 'Unsupported value: "IT"', "no language of Whisper's"),
+    "unknown language": _refused(
+        {"language": "klingon"}, 'Unsupported value: "klingon"', "not a language Whisper knows"
+    ),
+    "upper case language": _refused({"language": "IT"}, 'Unsupported value: "IT"', "not a language Whisper knows"),
     "unknown task": _refused({"task": "summarize"}, 'Unsupported value: "summarize"', "Input should be 'transcribe'"),
     "unknown field": _refused({"epochs": 3}, 'unknown field "spec.epochs"', "Extra inputs are not permitted"),
     "unknown training field": _refused(

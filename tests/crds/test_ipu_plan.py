@@ -156,7 +156,7 @@ def test_stages_of_a_pipeline(layers: tuple[int, ...], encoder_layers: int, stag
         (refusal(SMALL, 4, inferenceLayersPerIpu=[10, 14]), ["the 12 encoder layers", "[10, 14]"]),
         (refusal(SMALL, 4, inferenceLayersPerIpu=[4, 4, 4, 12]), ["1, 2 or another power of two"]),
         (refusal(SMALL, 4, inferenceLayersPerIpu=[24]), ["the 12 encoder layers"]),
-        (refusal(SMALL, 4, gradientAccumulationSteps=32), ["batchSize 16 is no multiple", "32"]),
+        (refusal(SMALL, 4, gradientAccumulationSteps=32), ["batchSize 16 is not a multiple", "32"]),
         (refusal(SMALL, 4, onDeviceGenerationSteps=224), ["onDeviceGenerationSteps 224 must be below", "224"]),
         (refusal("openai/whisper-large-v3", 64), ["51866", "large-v2"]),
         (

@@ -69,7 +69,9 @@ def test_kubeconfig_that_is_not_there(start: Start, tmp_path: Path) -> None:
 
 def test_kubeconfig_that_is_none(start: Start, tmp_path: Path) -> None:
     (tmp_path / "none").write_text("- a\n- list\n", encoding="utf-8")
-    assert "none is none: AttributeError" in says(start, EXIT_ACCESS, kubeconfig=tmp_path / "none")
+    assert "none cannot be read as a kubeconfig: AttributeError" in says(
+        start, EXIT_ACCESS, kubeconfig=tmp_path / "none"
+    )
 
 
 def test_kubeconfig_with_credentials_that_the_watches_cannot_use(start: Start, kubeconfig: Changed) -> None:
@@ -138,6 +140,6 @@ def established(extensions: client.ApiextensionsV1Api) -> bool:
 def test_no_definition(start: Start) -> None:
     line = says(start, EXIT_UNAVAILABLE)
     assert line == (
-        "the API server knows no WhisperFineTune of whisperfinetune.dev/v1alpha1: "
+        "the API server does not know the kind WhisperFineTune of whisperfinetune.dev/v1alpha1: "
         "kubectl apply --server-side -f crds/whisperfinetunes.yaml"
     )

@@ -62,7 +62,7 @@ async def test_a_partition_that_is_given_back_wakes_eleven_of_a_thousand() -> No
     partition_book.enqueue_turns(book, looks.queue)
     assert (looks.now(), looks.soon()) == (1, partition_book.TOLD_SOON)
     assert list(book.line().turns) == ["uid-0"]
-    assert book.line().place_of(f"uid-{WAITING - 1}") == (WAITING - 1, WAITING - 1)
+    assert book.line().position_of(f"uid-{WAITING - 1}") == (WAITING - 1, WAITING - 1)
 
 
 async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> None:

@@ -62,17 +62,17 @@ def test_whose_turn_it_is(runs: list[tuple[str, int, int]], taken: tuple[str, ..
 def test_places_are_those_among_the_runs_that_could_take_the_same() -> None:
     everything = tuple(LEASES)
     found = line(waiting("a", 16, 9), waiting("b", 4, 8), waiting("c", 4, 7), taken=everything)
-    assert [found.place_of(uid) for uid in "abc"] == [(1, 3), (2, 3), (3, 3)]
+    assert [found.position_of(uid) for uid in "abc"] == [(1, 3), (2, 3), (3, 3)]
     apart = Partitions(api_host="10.5.1.2", pool=(Partition(id="p4", ipus=4),))
     found = found.joined_by(waiting("d", 4, 99, apart))
     found = PartitionQueue(found.waiting, found.taken | {apart.members[0].lease_name})
-    assert [found.place_of(uid) for uid in "abcd"] == [(1, 3), (2, 3), (3, 3), (1, 1)]
+    assert [found.position_of(uid) for uid in "abcd"] == [(1, 3), (2, 3), (3, 3), (1, 1)]
 
 
 def test_who_is_about_to_take_one_waits_no_longer() -> None:
     found = line(waiting("a", 4, 9), waiting("b", 4, 8), taken=("p4a", "p8", "p16"))
     assert turns(found) == {"a": "p4b"}
-    assert found.place_of("b") == (1, 1)
+    assert found.position_of("b") == (1, 1)
 
 
 def test_runs_of_the_same_second_stand_by_their_names() -> None:

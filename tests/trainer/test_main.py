@@ -225,7 +225,7 @@ def test_each_wrong_field_gets_its_own_line(plan: Planner, tmp_path: Path) -> No
         "FILE: apiVersion and kind must be whisperfinetune.dev/v1alpha1 and WhisperFineTune",
         "FILE: metadata.name must be a Kubernetes name of at most 52 characters, not 'Demo!'",
         (
-            "FILE: spec.language: 'klingon' is no language of Whisper's; take a code or name of its table, "
+            "FILE: spec.language: 'klingon' is not a language Whisper knows; take a code or name of its table, "
             "such as it or italian, and for a language outside of it the nearest one"
         ),
         "FILE: spec.training.steps: Input should be greater than or equal to 1",

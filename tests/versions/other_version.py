@@ -1,5 +1,7 @@
 """What another version of this project makes of JSON: run with PYTHONPATH set to its source roots.
 
+Its imports stay as they are when modules of this version get other names: the names are those of that version.
+
 usage: python other_version.py < '[["ask", argument], ...]' > '[answer, ...]'
 """
 

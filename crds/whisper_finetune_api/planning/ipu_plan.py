@@ -130,8 +130,8 @@ def _batch(_model: str, _dimensions: Dimensions, plan: IpuPlan, training: Traini
     if steps * plan.micro_batch_size == training.batch_size:
         return None
     return (
-        f"training.batchSize {training.batch_size} is no multiple of ipuConfig.gradientAccumulationSteps {steps}: it "
-        "is the micro-batch times that"
+        f"training.batchSize {training.batch_size} is not a multiple of ipuConfig.gradientAccumulationSteps {steps}: "
+        "it is the micro-batch times that"
     )
 
 

@@ -63,7 +63,7 @@ RULES = (
     ),
     SpecRule(
         "!has(self.output.publish) || self.output.uri.startsWith('hf://')",
-        "output.publish is for an output.uri of hf://: elsewhere model and report are written",
+        "output.publish is for an output.uri of hf://: everywhere else both model and report are written",
         lambda spec: spec.output.publish is None or spec.output.uri.startswith("hf://"),
     ),
     SpecRule(

@@ -11,7 +11,7 @@ from whisper_finetune_api.languages import LANGUAGE_NAMES
 from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, cel_rule, list_map
 
 _NO_PARENT: JsonDict = {
-    "x-kubernetes-validations": [cel_rule(NO_PARENT_RULE, "must not hold . or .. as a part of its path")]
+    "x-kubernetes-validations": [cel_rule(NO_PARENT_RULE, "must not have . or .. as a part of its path")]
 }
 _SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -19,7 +19,7 @@ _SPLIT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 def _known_language(language: str) -> str:
     if language not in LANGUAGE_NAMES:
         raise ValueError(
-            f"{language!r} is no language of Whisper's; take a code or name of its table, such as it or italian, "
+            f"{language!r} is not a language Whisper knows; take a code or name of its table, such as it or italian, "
             "and for a language outside of it the nearest one"
         )
     return language
@@ -27,7 +27,7 @@ def _known_language(language: str) -> str:
 
 def _without_parents(address: str) -> str:
     if {".", ".."} & set(address.split("/")):
-        raise ValueError("must not hold . or .. as a part of its path")
+        raise ValueError("must not have . or .. as a part of its path")
     return address
 
 
@@ -69,28 +69,30 @@ class Dataset(ApiModel):
         max_length=1024,
         pattern=SOURCE_PATTERN,
         json_schema_extra=_NO_PARENT,
-        description="Hub id, or a folder or manifest by pvc://claim/path, s3://, gs://, az:// or hf://.",
+        description="A Hub id, or a folder or manifest at pvc://claim/path, s3://, gs://, az:// or hf://.",
     )
     config: Optional[str] = Field(None, min_length=1, max_length=96, description="Configuration of a Hub data set.")
     revision: Optional[str] = Field(None, min_length=1, max_length=96, description="Branch, tag or commit on the Hub.")
     train_split: str = Field("train", max_length=96, pattern=_SPLIT, description="Split to train on.")
     eval_split: Optional[str] = Field(
-        None, max_length=96, pattern=_SPLIT, description="Split to measure on; absent: evalFraction of the train split."
+        None, max_length=96, pattern=_SPLIT, description="Split to measure on. Absent: evalFraction of the train split."
     )
     eval_fraction: HeldOutFraction = Field(
-        "0.2", description="Part of the train split that is held out (seed 0) where there is no evalSplit."
+        "0.2", description="Part of the train split that is held out (with seed 0) where there is no evalSplit."
     )
     audio_column: Optional[str] = Field(None, min_length=1, max_length=96, description="Found by name when absent.")
     text_column: Optional[str] = Field(None, min_length=1, max_length=96, description="Found by name when absent.")
     max_train_clips: Optional[int] = Field(None, ge=1, le=100_000_000, description="Train on this many clips at most.")
     max_eval_clips: Optional[int] = Field(None, ge=1, le=10_000_000, description="Measure on this many clips at most.")
     max_clip_seconds: int = Field(30, ge=1, le=30, description="Longer clips are dropped, counted and reported.")
-    max_dropped_fraction: Fraction = Field("0.1", description="More dropped clips than this refuse the data set.")
+    max_dropped_fraction: Fraction = Field(
+        "0.1", description="A data set with more dropped clips than this is refused."
+    )
     text_normalization: Literal["None", "Basic", "Whisper"] = Field("None", description="Normalizer of the labels.")
     text_rules: Literal["Known", "None"] = Field("Known", description="Known applies the rules of known data sets.")
     script: Optional[Literal["Language", "Any"]] = Field(
         None,
-        description="Any trains on texts in another script than the language's; Language, or absent: refuses them.",
+        description="Any: train on texts in another script than the language's, too. Language, or absent: refuse them.",
     )
     remove_duplicates: bool = Field(default=False, description="Drop train clips whose audio is also held out.")
     allow_partial: bool = Field(default=False, description="Accept a Hub conversion that is marked as partial.")
@@ -147,10 +149,13 @@ class IpuConfig(ApiModel):
         description="Memory for matrix products, per IPU.",
     )
     gradient_accumulation_steps: Optional[int] = Field(
-        None, ge=1, le=4096, description="Micro-batches of one step; at least the stages of the pipeline."
+        None, ge=1, le=4096, description="Micro-batches of one step: at least as many as the pipeline has stages."
     )
     projection_serialization_factor: Optional[int] = Field(
-        None, ge=1, le=65536, description="Pieces of the output projection; must divide the vocabulary."
+        None,
+        ge=1,
+        le=65536,
+        description="Pieces of the output projection. The number must divide the size of the vocabulary.",
     )
     inference_projection_serialization_factor: Optional[int] = Field(
         None, ge=1, le=65536, description="The same for evaluation."
@@ -170,7 +175,7 @@ class Output(ApiModel):
         max_length=1024,
         pattern=OUTPUT_PATTERN,
         json_schema_extra=_NO_PARENT,
-        description="pvc://claim/path, s3://, gs:// or az://; hf:// pushes the final model as one commit.",
+        description="pvc://claim/path, s3://, gs:// or az://. To hf:// the final model is pushed as one commit.",
     )
     keep_checkpoints: int = Field(2, ge=1, le=10, description="Newest checkpoints that are kept beside the model.")
     float16_copy: bool = Field(default=False, description="Also write the final weights in float16, as variant fp16.")
@@ -205,22 +210,24 @@ class SpecFields(ApiModel):
         max_length=1024,
         pattern=MODEL_PATTERN,
         json_schema_extra=_NO_PARENT,
-        description="Whisper model to start from: Hub id, or a folder by pvc://claim/path, s3://, gs:// or az://.",
+        description="Whisper model to start from: a Hub id, or a folder at pvc://claim/path, s3://, gs:// or az://.",
     )
     model_revision: Optional[str] = Field(None, min_length=1, max_length=96, description="Branch, tag or commit.")
     language: Language = Field(
         description="Language of the speech: a code or a name of Whisper's own table, such as it or italian."
     )
-    task: Literal["transcribe", "translate"] = Field("transcribe", description="What the model shall learn.")
+    task: Literal["transcribe", "translate"] = Field(
+        "transcribe", description="What the model learns to do: write down what is said, or translate it into English."
+    )
     dataset: Dataset = Field(description="Speech and its transcripts.")
     ipus: Optional[IpuCount] = Field(
-        None, description="IPUs of the partition; absent: the fewest that the plan for this model allows."
+        None, description="IPUs of the partition. Absent: the fewest that the plan for this model allows."
     )
     runtime: Optional[str] = Field(
         None,
         max_length=63,
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-        description="One of the cluster admin's runtimes; absent: the admin's default.",
+        description="One of the cluster admin's runtimes. Absent: the admin's default.",
     )
     training: Training = Field(Training(), description="The schedule of one replica.")
     ipu_config: Optional[IpuConfig] = Field(None, description="Overrides of the plan for IPUs.")
@@ -228,11 +235,16 @@ class SpecFields(ApiModel):
     secret_refs: Tuple[SecretReference, ...] = Field(
         (), max_length=8, json_schema_extra=list_map("name"), description="Secrets that reach the trainer, key by key."
     )
-    suspend: bool = Field(default=False, description="True ends the pod after a checkpoint and gives the IPUs back.")
-    retries: int = Field(3, ge=0, le=20, description="Attempts after the first one that fails for a mendable cause.")
+    suspend: bool = Field(default=False, description="True ends the pod after a checkpoint and frees its IPUs.")
+    retries: int = Field(
+        3, ge=0, le=20, description="How many more attempts follow one that fails for a reason that may pass."
+    )
     active_deadline_seconds: Optional[int] = Field(
-        None, ge=1, le=31_536_000, description="Running time over all attempts; waiting does not count."
+        None, ge=1, le=31_536_000, description="Seconds that all attempts together may run. Waiting does not count."
     )
     ttl_seconds_after_finished: Optional[int] = Field(
-        None, ge=0, le=31_536_000, description="The finished Job and its pod go after this time; this object stays."
+        None,
+        ge=0,
+        le=31_536_000,
+        description="Seconds after which the finished Job and its pod are deleted. This object stays.",
     )

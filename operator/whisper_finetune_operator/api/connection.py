@@ -21,7 +21,7 @@ _UNAUTHORIZED = 401
 
 
 class AccessError(Exception):
-    """There is no way to the API server; the text is one line for the installer."""
+    """There is no way to reach the API server. The text is one line for the installer."""
 
 
 class UnreachableError(Exception):
@@ -65,10 +65,14 @@ def find_access(kubeconfig: Path | None) -> Access:
         config = (KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()).get()
         return _access(config or PROXY_CONF)
     except (ConfigError, OSError) as problem:
-        raise AccessError(f"no way to the API server: {problem}; run in a pod, or give --kubeconfig FILE") from problem
+        raise AccessError(
+            f"found no way to reach the API server: {problem}; run in a pod, or give --kubeconfig FILE"
+        ) from problem
     except Exception as problem:
         # lightkube checks nothing: a malformed file raises whatever reading it leads to.
-        raise AccessError(f"{kubeconfig or 'the kubeconfig'} is none: {type(problem).__name__}: {problem}") from problem
+        raise AccessError(
+            f"{kubeconfig or 'the kubeconfig'} cannot be read as a kubeconfig: {type(problem).__name__}: {problem}"
+        ) from problem
 
 
 def _access(config: SingleConfig) -> Access:

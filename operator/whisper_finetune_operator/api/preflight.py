@@ -139,7 +139,7 @@ async def _require_definition(api: ApiServer, namespace: str | None) -> None:
             break
     except NotFoundError as missing:
         raise StartError(
-            f"the API server knows no {v1alpha1.KIND} of {RUNS.version}: {_APPLY_IT}",
+            f"the API server does not know the kind {v1alpha1.KIND} of {RUNS.version}: {_APPLY_IT}",
             EXIT_UNAVAILABLE,
         ) from missing
 

@@ -57,7 +57,7 @@ def queue_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -
     if partition := line.turns.get(wanted.uid):
         lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
         return NextStep(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), plan=plan)
-    place, waiting = line.place_of(wanted.uid)
+    place, waiting = line.position_of(wanted.uid)
     message = "; ".join((f"{_ordinal(place)} of {waiting} waiting for {wanted.ipus} IPUs", *line.kept_from(wanted)))
     return NextStep(Phase("Queued", "WaitingForPartition", message), situation.giving_back, plan=plan)
 

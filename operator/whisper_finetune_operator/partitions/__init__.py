@@ -1,1 +1,1 @@
-"""V-IPU partitions: the admin's pools, the Leases that stand for them, and the line of those who wait. Pure."""
+"""V-IPU partitions: the admin's pools, the Leases that stand for them, and the queue of those who wait. Pure."""

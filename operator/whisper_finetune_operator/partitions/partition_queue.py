@@ -1,4 +1,4 @@
-"""The line of the runs that wait for a V-IPU partition: whose turn it is, and at which place the others stand. Pure.
+"""The queue of the runs that wait for a V-IPU partition: whose turn it is, and at which position the others are. Pure.
 
 The oldest run goes first and gets the smallest free partition with enough IPUs. A run that none of the free ones has
 room for lets younger ones pass that take what it cannot use.
@@ -18,7 +18,7 @@ class QueuedRun:
     """A run without a partition."""
 
     uid: str
-    #: Creation, then namespace and name: the order of the line.
+    #: Creation, then namespace and name: the order of the queue.
     since: tuple[datetime, str, str]
     ipus: int
     #: Those of its runtime with enough IPUs, the smallest first.
@@ -46,8 +46,8 @@ class PartitionQueue:
     in_use: Mapping[str, str] = field(default_factory=dict)
 
     def joined_by(self, run: QueuedRun) -> "PartitionQueue":
-        """Return the line with the run in it; the same where it stands in it already."""
-        if run.uid in self.turns or run.uid in self._places[0]:
+        """Return the queue with the run in it, or this one where the run is in it already."""
+        if run.uid in self.turns or run.uid in self._positions[0]:
             return self
         waiting = list(self.waiting)
         insort(waiting, run, key=lambda each: each.since)
@@ -74,11 +74,11 @@ class PartitionQueue:
         """Return those whose turn it is not, oldest first."""
         return tuple(run for run in self.waiting if run.uid not in self.turns) if self.turns else self.waiting
 
-    def place_of(self, uid: str) -> tuple[int, int]:
-        """Return the run's place, from 1, among those that wait for some partition that it could take, and how many."""
-        places, waiting = self._places
-        place, choice = places[uid]
-        return place, waiting[choice]
+    def position_of(self, uid: str) -> tuple[int, int]:
+        """Return the run's position, from 1, among those that wait for what it could take, and how many those are."""
+        positions, waiting = self._positions
+        position, choice = positions[uid]
+        return position, waiting[choice]
 
     def kept_from(self, run: QueuedRun) -> tuple[str, ...]:
         """Return what keeps partitions that the run could take and that nobody holds, in words."""
@@ -89,15 +89,15 @@ class PartitionQueue:
         )
 
     @cached_property
-    def _places(self) -> tuple[dict[str, tuple[int, int]], dict[int, int]]:
-        """Return place and choice of each run that waits, and how many wait for something of each choice."""
+    def _positions(self) -> tuple[dict[str, tuple[int, int]], dict[int, int]]:
+        """Return position and choice of each run that waits, and how many wait for something of each choice."""
         rivals = _rivals(self.behind)
-        waiting, places = dict.fromkeys(rivals, 0), dict[str, tuple[int, int]]()
+        waiting, positions = dict.fromkeys(rivals, 0), dict[str, tuple[int, int]]()
         for run in self.behind:
             for choice in rivals[run.choice]:
                 waiting[choice] += 1
-            places[run.uid] = waiting[run.choice], run.choice
-        return places, waiting
+            positions[run.uid] = waiting[run.choice], run.choice
+        return positions, waiting
 
 
 def _free(fitting: tuple[PoolPartition, ...], taken: set[str]) -> Iterator[PoolPartition]:

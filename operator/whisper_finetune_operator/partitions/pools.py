@@ -30,7 +30,7 @@ class PoolPartition:
     api_host: str
     api_port: int
     #: In the runtime's pool, from 0.
-    place: int
+    index: int
     #: The admin's name of the V-IPU server; empty: there is one.
     server: str = ""
 
@@ -117,8 +117,8 @@ class Partitions(ApiModel):
     def members(self) -> tuple[PoolPartition, ...]:
         """Return the partitions in the order of the file."""
         return tuple(
-            PoolPartition(partition.id, partition.ipus, self.api_host, self.api_port, place, self.server or "")
-            for place, partition in enumerate(self.pool)
+            PoolPartition(partition.id, partition.ipus, self.api_host, self.api_port, index, self.server or "")
+            for index, partition in enumerate(self.pool)
         )
 
     def fitting(self, ipus: int) -> tuple[PoolPartition, ...]:
@@ -128,7 +128,7 @@ class Partitions(ApiModel):
     @cached_property
     def by_size(self) -> dict[int, tuple[PoolPartition, ...]]:
         """Return those with so many IPUs or more, by that number, ascending."""
-        ordered = sorted(self.members, key=lambda partition: (partition.ipus, partition.place))
+        ordered = sorted(self.members, key=lambda partition: (partition.ipus, partition.index))
         return {size: tuple(each for each in ordered if each.ipus >= size) for size in PARTITION_SIZES}
 
 

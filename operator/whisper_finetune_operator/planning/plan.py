@@ -69,7 +69,7 @@ class TrainingPlan:
 
     def on(self, partition: PoolPartition) -> "TrainingPlan":
         """Return the plan for that partition; pods that share a host's network each have a port of their own."""
-        shift = partition.place if self.runtime.host_network else 0
+        shift = partition.index if self.runtime.host_network else 0
         config = self.config.model_copy(update={"progress_port": self.runtime.progress_port + shift})
         return replace(self, config=config, partition=partition)
 

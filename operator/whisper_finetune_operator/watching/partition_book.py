@@ -13,7 +13,7 @@ from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.cached_objects import ObjectVersions
 from whisper_finetune_operator.watching.workqueue import Work, Workqueue
 
-#: So many at the head of the line are told their new place soon; the others at the next comparison with the server.
+#: So many at the head of the queue are told their new position soon; the others at the next comparison with the server.
 TOLD_SOON = 10
 TOLD_AFTER_SECONDS = 1.0
 #: What of a run decides whether it waits, so that its other changes cost nothing.
@@ -23,7 +23,7 @@ _since = attrgetter("since")
 
 
 class PartitionBook:
-    """Leases by name, and the line of the runs that have none."""
+    """Leases by name, and the queue of the runs that have none."""
 
     def __init__(self, need_of: Callable[[Run], QueuedRun | None], inventory: Inventory = NO_PARTITIONS) -> None:
         self._need_of = need_of

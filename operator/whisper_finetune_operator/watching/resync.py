@@ -36,7 +36,7 @@ class Resync:
         self._namespace = namespace
 
     async def run(self, every_seconds: float) -> None:
-        """Sweep until cancelled."""
+        """Compare again and again until cancelled."""
         while True:
             await asyncio.sleep(every_seconds)
             try:
