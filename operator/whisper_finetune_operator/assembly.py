@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from whisper_finetune_api.causes import EXIT_CONFIG
+from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.installations import Installation, OtherInstallations
-from whisper_finetune_operator.acting.partition_actor import PartitionCluster
+from whisper_finetune_operator.acting.partition_actor import PartitionActor, PartitionCluster
 from whisper_finetune_operator.api import preflight
 from whisper_finetune_operator.api.api_server import ApiServer, Pace
 from whisper_finetune_operator.api.connection import Connection
@@ -54,20 +55,25 @@ class Operator:
         self._cache = _object_cache(own, offered)
         self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
         self._other_installations = OtherInstallations(own, self._poster)
+        require_leadership = self._leadership.require if self._leadership else _always
+        leases = PartitionCluster(self._api, self._partition_namespace, settings.namespace, offered.inventory)
+        cluster = Cluster(self._api, own)
+        partitions = PartitionActor(self._cache, cluster, leases, require_leadership=require_leadership)
+        actor = Actor(
+            self._cache, cluster, partitions, self._poster, self._metrics, require_leadership=require_leadership
+        )
         self._reconciler = Reconciler(
             self._cache,
-            Cluster(self._api, own),
-            PartitionCluster(self._api, self._partition_namespace, settings.namespace, offered.inventory),
+            actor,
             offered,
-            self._poster,
+            self._other_installations,
             self._metrics,
-            require_leadership=self._leadership.require if self._leadership else _always,
-            other_installations=self._other_installations,
+            require_leadership=require_leadership,
         )
         self._queue = Workqueue(self._look, self._reconciler.report_failure, workers=settings.workers)
         self._sweep = Resync(self._api, self._cache, self._queue, namespace=settings.namespace)
-        leases = list_watch.watch_leases(settings, self._partition_namespace, self._api, self._cache, self._queue)
-        self._own_watches = [leases]
+        lease_watch = list_watch.watch_leases(settings, self._partition_namespace, self._api, self._cache, self._queue)
+        self._own_watches = [lease_watch]
         #: Kinds of workload that the operator has no right to.
         self._unseen_kinds: list[WorkloadKind] = []
         self._ages = WatchAges(settings.watch_stale_seconds)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from api_server_model import Door, Server
+from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.installations import Installation, OtherInstallations
-from whisper_finetune_operator.acting.partition_actor import PartitionCluster
+from whisper_finetune_operator.acting.partition_actor import PartitionActor, PartitionCluster
 from whisper_finetune_operator.api.errors import ClusterError
 from whisper_finetune_operator.api.leader_election import LeaseLostError
 from whisper_finetune_operator.deciding import partition_steps
@@ -77,15 +78,15 @@ class Replica:
         self.store = ObjectCache(PartitionBook(lambda run: partition_steps.queue_entry_of(run, offered), inventory))
         metrics = Metrics()
         poster = EventPoster(self.door, metrics, instance="model")
+        cluster, leases = Cluster(self.door, installation), PartitionCluster(self.door, NAMESPACE, watched, inventory)
+        partitions = PartitionActor(self.store, cluster, leases, require_leadership=self._require)
         self.reconciler = Reconciler(
             self.store,
-            Cluster(self.door, installation),
-            PartitionCluster(self.door, NAMESPACE, watched, inventory),
+            Actor(self.store, cluster, partitions, poster, metrics, require_leadership=self._require),
             offered,
-            poster,
+            OtherInstallations(installation, poster),
             metrics,
             require_leadership=self._require,
-            other_installations=OtherInstallations(installation, poster),
         )
         self.frozen: asyncio.Task[Any] | None = None
 

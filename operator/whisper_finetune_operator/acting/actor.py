@@ -4,13 +4,15 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from whisper_finetune_api import reading
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.partition_actor import PartitionActor
 from whisper_finetune_operator.api.errors import ConflictError, NotFoundError, RefusedError
 from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.deciding.actions import Action
-from whisper_finetune_operator.deciding.status import Announcement
+from whisper_finetune_operator.deciding.status import Announcement, announce_change
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, run_uid_of, uid_of
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
@@ -47,6 +49,29 @@ class Actor:
         self._metrics = metrics
         self._require_leadership = require_leadership
 
+    async def refresh_unwatched(self, run: Run) -> None:
+        """Read a workload anew that no watch tells of: it lacks the run's label, by the cache or by its pod alone."""
+        known = self._cache.workload_of(run)
+        kind = self._kind_at_work(run) if known is None else None if run_uid_of(known) == run.uid else known["kind"]
+        if kind is None:
+            return
+        try:
+            current = await self._cluster.find(kind, run.namespace, run.child_name)
+        except RefusedError:
+            if KINDS[kind] in kinds.built_in():
+                raise
+            # The right to it may be gone with the last runtime that made some: the pod alone tells of the attempt.
+            return
+        if current is not None:
+            await self._note_found(run, kind, current)
+        elif known is not None:
+            self._cache.forget_workload(kind, known)
+
+    def _kind_at_work(self, run: Run) -> str | None:
+        """Return the kind of what made the pod that may be running."""
+        kinds = {controller_of(pod).get("kind") for pod in self._cache.pods_of(run) if not has_ended(pod)}
+        return next((kind for kind in KINDS if kind in kinds), None)
+
     async def prepare(self, run: Run, wanted: tuple[Action, ...]) -> bool:
         """Do what comes before the status is written; say whether it must be decided anew after that."""
         news = False
@@ -60,6 +85,20 @@ class Actor:
                 await self._partitions.take(run, action)
                 news = True
         return news
+
+    async def write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
+        """Write the status, and tell by an Event, the log and the metrics what it says that is new."""
+        self._cache.put_run(await self._cluster.apply_status(run, status))
+        before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
+        announcement = announce_change(before, status)
+        if announcement:
+            self._poster.post(run, announcement)
+            logger.info("%s: %s", announcement.reason, announcement.note, extra=about(run))
+        self._metrics.status_changed(run, before, status)
+
+    async def give_back_of_deleted(self, run_uid: str) -> float | None:
+        """Give back the partitions of a run that is gone; return after how many seconds to look again, or None."""
+        return await self._partitions.give_back_of_deleted(run_uid)
 
     async def act(self, run: Run, wanted: tuple[Action, ...]) -> bool:
         """Do the rest in its order; False where it must be decided anew, and then nothing further is done."""
@@ -184,11 +223,11 @@ class Actor:
     async def _read_anew(self, run: Run, kind: str, name: str) -> None:
         found = await self._cluster.find(kind, run.namespace, name)
         if found is not None:
-            await self.note_found(run, kind, found)
+            await self._note_found(run, kind, found)
         elif known := self._cache.workload_of(run):
             self._cache.forget_workload(kind, known)
 
-    async def note_found(self, run: Run, kind: str, found: KubernetesObject) -> None:
+    async def _note_found(self, run: Run, kind: str, found: KubernetesObject) -> None:
         """Keep what the API server has under the child's name.
 
         A workload of the run that lost its label is shown by no watch, and its name is taken. It gets the label back.
