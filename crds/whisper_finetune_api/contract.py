@@ -2,7 +2,7 @@
 
 Each side leaves out what it does not know of the other's (`reading`), save fields of `spec`: those are the user's, and
 no trainer passes over one. So a field may be added under the same number where whoever does not know it does what its
-default says; it is marked `LATER`.
+default says. It is marked `LATER`.
 
 CONTRACT is raised where a reader of the number before would misunderstand: a field that is there changes its meaning,
 its unit or its default, or goes away though readers need it. Whoever meets a higher number than his own does not read
@@ -51,7 +51,7 @@ def without_later_defaults(model: BaseModel) -> Dict[str, Any]:
 
 
 def answer_for_operator(report: BaseModel, operators: Optional[int]) -> Dict[str, Any]:
-    """Return a trainer's report or result as JSON for an operator that speaks that contract; None: no operator."""
+    """Return a trainer's report or result as JSON for an operator that speaks that contract. None: no operator."""
     if operators is None:
         return _written(report, lambda *_: True)
     if operators < 1:

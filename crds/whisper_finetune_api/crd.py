@@ -40,7 +40,7 @@ class StructuralSchema(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
-        """None and an empty list mean absent; an object's default is empty and its fields' defaults fill it."""
+        """None and an empty list mean absent. An object's default is empty and its fields' defaults fill it."""
         rendered = super().default_schema(schema)
         if rendered.get("default", 0) in (None, []):
             del rendered["default"]

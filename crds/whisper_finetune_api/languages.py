@@ -1,4 +1,4 @@
-"""Languages of Whisper's own table, in the order of its tokens; Cantonese exists in large-v3 only."""
+"""Languages of Whisper's own table, in the order of its tokens. Cantonese exists in large-v3 only."""
 
 from typing import Dict
 
@@ -126,7 +126,7 @@ LANGUAGE_NAMES = (*LANGUAGES, *_CODES)
 
 
 def language_code(language: str) -> str:
-    """Return the code of a code or name of the table; KeyError for any other."""
+    """Return the code that a code or name of the table stands for. Raises KeyError for any other."""
     return language if language in LANGUAGES else _CODES[language]
 
 

@@ -1,7 +1,7 @@
 """Read what another version of this project wrote: what is not understood is left out part by part, and named.
 
 Operator, CRD and trainer are upgraded apart, and files on volumes outlive them all, so two versions always meet. Types
-stay strict for who writes; who reads what somebody else wrote asks here.
+stay strict for who writes. Who reads what somebody else wrote asks here.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Reading(Generic[Model]):
     left_out: Tuple[LeftOut, ...] = ()
 
     def remark(self) -> str:
-        """Return what was left out in one line; empty where nothing was."""
+        """Return what was left out in one line, or an empty text where nothing was."""
         more = len(self.left_out) - _NAMED_PARTS
         named = "; ".join(map(str, self.left_out[:_NAMED_PARTS]))
         return f"{named}; and {more} more" if more > 0 else named
@@ -65,9 +65,9 @@ def read_leniently(kind: Type[Model], found: Any, essential: Collection[str] = (
 
 
 def read_json_leniently(kind: Type[Model], text: Union[str, bytes], essential: Collection[str] = ()) -> Reading[Model]:
-    """Return the model that somebody's JSON holds, as `read` does; ValueError where it is no JSON either.
+    """Read somebody's JSON as `read_leniently` does. Raises ValueError where it is no JSON either.
 
-    Every string in it comes out `printable`; NaN and infinities are no JSON.
+    Every string in it comes out as `printable_text`. NaN and infinities are no JSON.
     """
     return read_leniently(kind, _printable_strings(pydantic_core.from_json(text, allow_inf_nan=False)), essential)
 
@@ -98,7 +98,7 @@ def keep_unknown_fields(
 
 
 def _dispensable(error: ValidationError) -> List[LeftOut]:
-    """Return what to leave out for each fault; nothing where the whole object is at fault."""
+    """Return what to leave out for each fault, or nothing where the whole object is at fault."""
     parts: Dict[Path, LeftOut] = {}
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
         # An object that lacks a field is of no use; one with a field too many is.
@@ -129,7 +129,7 @@ def _at(value: Any, path: Path) -> Any:
 
 
 def _with(value: Mapping[str, Any], path: Path, part: Any) -> Dict[str, Any]:
-    """Return the object with the part in it; the same where what held the part is gone."""
+    """Return the object with the part in it, or the same where what held the part is gone."""
     key = str(path[0])
     if len(path) == 1:
         return {**value, key: part}

@@ -57,7 +57,7 @@ class Schedule(ApiModel):
 
 
 class HubCommits(ApiModel):
-    """Commits of the Hub's repositories that a run reads; None for what does not come from the Hub."""
+    """Commits of the Hub's repositories that a run reads. None for what does not come from the Hub."""
 
     model: Optional[str] = None
     dataset: Optional[str] = None
@@ -89,7 +89,7 @@ class TrainerConfig(ApiModel):
 
     @property
     def hub_commits(self) -> HubCommits:
-        """Return the commits to read; of what has none, those that are the newest now."""
+        """Return the commits to read. What has none is read at its newest commit."""
         return self.pinned or HubCommits()
 
     @property

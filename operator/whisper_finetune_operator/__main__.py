@@ -1,4 +1,4 @@
-"""python -m whisper_finetune_operator: run until told to stop; what keeps it from starting is said in one line."""
+"""python -m whisper_finetune_operator: run until told to stop. What keeps it from starting is said in one line."""
 
 import asyncio
 import os

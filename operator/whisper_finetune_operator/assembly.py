@@ -85,7 +85,7 @@ class Operator:
         )
 
     async def run(self) -> None:
-        """Work until told to stop; StartError and LeaseLostError say what else ended it."""
+        """Work until told to stop. StartError and LeaseLostError say what else ended it."""
         self._publish_figures()
         told = asyncio.Event()
         listen_to_signals(told.set)

@@ -14,7 +14,7 @@ def doubled_wait(first: timedelta, times: int, last: timedelta) -> timedelta:
 
 
 def wait_after_failures(failures: int, fraction: float) -> float:
-    """Return the wait after so many failures in a row; `fraction` in [0, 1) spreads those that fail together."""
+    """Return the wait after so many failures in a row. `fraction` in [0, 1) spreads those that fail together."""
     wait = doubled_wait(timedelta(seconds=FIRST_SECONDS), failures, timedelta(seconds=LAST_SECONDS))
     return wait.total_seconds() * (0.5 + fraction / 2)
 

@@ -30,12 +30,12 @@ def labels_of(child: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def run_uid_of(child: Mapping[str, Any]) -> str:
-    """Return the UID of the run that a Job or pod says it belongs to; empty where it says none."""
+    """Return the UID of the run that a Job or pod says it belongs to, or an empty text where it says none."""
     return labels_of(child).get(UID_LABEL, "")
 
 
 def run_name_of(child: Mapping[str, Any]) -> str:
-    """Return the name of the run that a Job or pod says it belongs to; empty where it says none."""
+    """Return the name of the run that a Job or pod says it belongs to, or an empty text where it says none."""
     return labels_of(child).get(NAME_LABEL, "")
 
 
@@ -46,7 +46,7 @@ def controller_of(child: KubernetesObject) -> KubernetesObject:
 
 
 def parse_time(text: str) -> datetime:
-    """Return the moment that a timestamp of the API names; ValueError where it names none."""
+    """Return the moment that a timestamp of the API names. Raises ValueError where it names none."""
     return datetime.fromisoformat(text).astimezone(UTC)
 
 

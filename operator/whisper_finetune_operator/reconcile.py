@@ -1,4 +1,4 @@
-"""Look at all of a run, decide, write the status, act: once for each key that the queue hands out."""
+"""Reconcile a run: read all of it, decide, write the status, act. Once for each key that the workqueue hands out."""
 
 import logging
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from whisper_finetune_operator.watching.object_cache import ObjectCache
 
 logger = logging.getLogger(__name__)
 
-#: How often one look may find that the world is not what it decided on, before it leaves the rest to the next look.
+#: How often one pass may find that the world is not what it decided on, before it leaves the rest to the next pass.
 MAX_ROUNDS = 6
 
 
 class Reconciler:
-    """Brings each run to where it should be, whatever happened to it; asking twice does nothing twice."""
+    """Brings each run to where it should be, whatever happened to it. Asking twice does nothing twice."""
 
     def __init__(
         self,
@@ -41,13 +41,13 @@ class Reconciler:
         self._other_installations = other_installations
         self._metrics = metrics
         self._require_leadership = require_leadership
-        #: What the last look at a run failed by, by the run's UID.
+        #: What the last pass over a run failed by, by the run's UID.
         self._told: dict[str, str] = {}
-        #: What of a run another version wrote, and was not understood at the last look.
+        #: What of a run another version wrote, and was not understood in the last pass.
         self._remarks: dict[str, tuple[str, ...]] = {}
 
     async def reconcile(self, uid: str) -> float | None:
-        """Look at a run; return after how many seconds to look again, or None."""
+        """Reconcile a run. Return after how many seconds to do it again, or None."""
         with self._metrics.reconcile_seconds.time():
             again_seconds = await self._reconcile(uid)
         self._told.pop(uid, None)
@@ -70,7 +70,7 @@ class Reconciler:
         raise ConflictError("the run's objects change while they are looked at")
 
     def report_failure(self, uid: str, problem: Exception, again_seconds: float) -> None:
-        """Say why a look failed: what may pass by itself in a word, what is a fault of ours with its traceback."""
+        """Say why a pass failed: what may pass by itself in a word, what is a fault of ours with its traceback."""
         expected = isinstance(problem, ClusterError | RefusedError | LeaseLostError)
         self._metrics.reconciles.labels(type(problem).__name__ if expected else "fault").inc()
         level = logging.INFO if isinstance(problem, ConflictError) else logging.WARNING if expected else logging.ERROR
@@ -89,7 +89,7 @@ class Reconciler:
         )
 
     async def _once(self, run: Run) -> Decision | None:
-        """Decide and act; None where it must be decided anew."""
+        """Decide and act. Return None where it must be decided anew."""
         await self._actor.refresh_unwatched(run)
         world = self._cache.world(run, datetime.now(UTC))
         decision = decisions.decide(world, self._runtimes)

@@ -25,7 +25,7 @@ def child_name(name: str, uid: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One WhisperFineTune object; `spec` and `status` are as the API server gave them."""
+    """One WhisperFineTune object. `spec` and `status` are as the API server gave them."""
 
     name: str
     namespace: str
@@ -47,7 +47,7 @@ class Run:
 
     @classmethod
     def from_object(cls, run: Mapping[str, Any]) -> "Run":
-        """Return the run that an object of the API describes; KeyError where it is no stored object."""
+        """Return the run that an object of the API describes. Raises KeyError where it is no stored object."""
         metadata = run["metadata"]
         return cls(
             name=metadata["name"],

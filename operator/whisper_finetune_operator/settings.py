@@ -12,7 +12,7 @@ PREFIX = "OPERATOR_"
 
 
 class SettingsError(Exception):
-    """A setting cannot be used; the text is one line for the installer."""
+    """A setting cannot be used. The text is one line for the installer."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Settings:
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Return what the command line and the environment say; SettingsError names a value that does not fit."""
+    """Return what the command line and the environment say. SettingsError names a value that does not fit."""
     chosen = Settings(
         **vars(_parser().parse_args(arguments)),
         lease_namespace=environment.get("POD_NAMESPACE"),

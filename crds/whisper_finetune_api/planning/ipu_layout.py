@@ -63,12 +63,12 @@ def forward_stages(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
 
 
 def pipeline_stages(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
-    """Return the stages of a training step; PopTorch compiles nothing with less gradient accumulation than that."""
+    """Return the stages of a training step. PopTorch compiles nothing with less gradient accumulation than that."""
     return 2 * forward_stages(layers_per_ipu, encoder_layers) - 1
 
 
 def encoder_ipus(inference_layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
-    """Return how many IPUs hold exactly the encoder; 0 where no cut between two IPUs falls behind it."""
+    """Return how many IPUs hold exactly the encoder, or 0 where no cut between two IPUs falls behind it."""
     ends = list(accumulate(inference_layers_per_ipu))
     return ends.index(encoder_layers) + 1 if encoder_layers in ends else 0
 
@@ -79,5 +79,5 @@ def is_partition_size(number: int) -> bool:
 
 
 def partition_size_for(ipus: int) -> int:
-    """Return the smallest partition size with so many IPUs; more than the largest where there is none."""
+    """Return the smallest partition size with so many IPUs, or more than the largest where there is none."""
     return next((size for size in PARTITION_SIZES if size >= ipus), 2 * PARTITION_SIZES[-1])

@@ -14,7 +14,7 @@ from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
 
 class IpuPlan(ApiModel):
-    """One replica's layout and how often it is repeated; the names are those of IPUConfig."""
+    """One replica's layout and how often it is repeated. The names are those of IPUConfig."""
 
     ipus: int = Field(description="Of the partition.")
     ipus_per_replica: int
@@ -58,7 +58,7 @@ class IpuPlan(ApiModel):
 
 
 class IpuPlanError(ValueError):
-    """The spec asks for what cannot be; the text is for the user."""
+    """The spec asks for what cannot be. The text is for the user."""
 
 
 def refuse_cantonese(model: str, dimensions: Dimensions) -> None:

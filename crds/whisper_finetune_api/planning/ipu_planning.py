@@ -1,6 +1,6 @@
 """How a Whisper is laid out on a partition of IPUs, given its dimensions, the size and the spec. Pure.
 
-whisper-small on 4 IPUs is the notebook's own layout; every other one follows from the same rules.
+whisper-small on 4 IPUs is the notebook's own layout. Every other one follows from the same rules.
 """
 
 from typing import Optional, Sequence, Tuple
@@ -25,7 +25,7 @@ _PROVEN_REPLICAS = 4
 def make_ipu_plan(
     model: str, dimensions: Dimensions, ipus: int, training: Training, overrides: Optional[IpuConfig] = None
 ) -> IpuPlan:
-    """Return the plan; IpuPlanError says in numbers what cannot be, and what would do. `model` is for its messages."""
+    """Return the plan. IpuPlanError says in numbers what cannot be, and what would do. `model` is for its messages."""
     ipu_plan.refuse_cantonese(model, dimensions)
     wanted = overrides or IpuConfig()
     layers = wanted.layers_per_ipu or _training_layers(dimensions)

@@ -1,4 +1,4 @@
-"""Dimensions of OpenAI's Whisper models; any other model's are read from its config.json by the trainer."""
+"""Dimensions of OpenAI's Whisper models. Any other model's are read from its config.json by the trainer."""
 
 from dataclasses import dataclass
 from typing import Dict, Optional
@@ -32,17 +32,17 @@ class Dimensions:
 
     @property
     def encoder_layer_parameters(self) -> int:
-        """Number of weights of one layer: 4 attention and 8 feed-forward matrices; k has no bias."""
+        """Number of weights of one layer: 4 attention and 8 feed-forward matrices. The key has no bias."""
         return 12 * self.width**2 + 13 * self.width - self.width
 
     @property
     def decoder_input_parameters(self) -> int:
-        """Number of weights before the decoder's layers, and of the last norm; the projection is the embedding."""
+        """Number of weights before the decoder's layers, and of the last norm. The projection is the embedding."""
         return (self.vocabulary + _TEXT_POSITIONS) * self.width + 2 * self.width
 
     @property
     def decoder_layer_parameters(self) -> int:
-        """Number of weights of one layer: two attentions; k has no bias."""
+        """Number of weights of one layer: two attentions. The key has no bias."""
         return 16 * self.width**2 + 19 * self.width - 2 * self.width
 
     @property

@@ -1,4 +1,4 @@
-"""Decide how a spec is run: its schedule, batch shape and memory. Pure; the operator and the trainer both call it."""
+"""Decide how a spec is run: its schedule, batch shape and memory. Pure. The operator and the trainer both call it."""
 
 import math
 from typing import Optional
@@ -56,7 +56,7 @@ def make_run_plan(
     dimensions: Optional[Dimensions] = None,
     ipus: Optional[int] = None,
 ) -> RunPlan:
-    """Return the plan; `dimensions` are the model's own where its config.json has been read, `ipus` the partition's.
+    """Return the plan. `dimensions` are the model's own where its config.json has been read, `ipus` the partition's.
 
     IpuPlanError says what cannot be. A model of unknown size is planned for one replica: its trainer plans again.
     """

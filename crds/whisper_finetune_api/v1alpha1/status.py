@@ -136,7 +136,7 @@ class ClipSubset(ApiModel):
 
 
 class Result(WordErrorRate):
-    """Error rates after training; below zero the difference is an improvement."""
+    """Error rates after training. Below zero the difference is an improvement."""
 
     difference_low: Optional[Points] = Field(
         None,
@@ -157,7 +157,7 @@ class Result(WordErrorRate):
         return any(low is None or high is None or float(low) <= 0 <= float(high) for low, high in intervals)
 
     def compared_with(self, before: Optional[WordErrorRate], metric: Optional[Metric]) -> str:
-        """Return the scores before and after in words; a model that became worse is called so."""
+        """Return the scores before and after in words. A model that became worse is called so."""
         name = metric.words if metric else "score"
         if before is None or before.score is None or self.score is None:
             return f"{name} {self.score} %, not measured before"

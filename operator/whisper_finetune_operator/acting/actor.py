@@ -73,7 +73,7 @@ class Actor:
         return next((kind for kind in KINDS if kind in kinds), None)
 
     async def prepare(self, run: Run, wanted: tuple[Action, ...]) -> bool:
-        """Do what comes before the status is written; say whether it must be decided anew after that."""
+        """Do what comes before the status is written, and return whether it must be decided anew after that."""
         news = False
         for action in wanted:
             if isinstance(action, actions.LookForRefusal):
@@ -97,11 +97,11 @@ class Actor:
         self._metrics.status_changed(run, before, status)
 
     async def give_back_of_deleted(self, run_uid: str) -> float | None:
-        """Give back the partitions of a run that is gone; return after how many seconds to look again, or None."""
+        """Give back the partitions of a run that is gone. Return after how many seconds to look again, or None."""
         return await self._partitions.give_back_of_deleted(run_uid)
 
     async def act(self, run: Run, wanted: tuple[Action, ...]) -> bool:
-        """Do the rest in its order; False where it must be decided anew, and then nothing further is done."""
+        """Do the rest in its order. Return False where it must be decided anew, and then nothing further is done."""
         for action in wanted:
             if not await self._do(run, action):
                 return False
@@ -131,7 +131,7 @@ class Actor:
         return True
 
     async def _look_for_refusal(self, run: Run, look: actions.LookForRefusal) -> bool:
-        """Read why the Job has no pod; say whether that is news."""
+        """Read why the Job has no pod, and return whether that is news."""
         known = self._cache.refusal_of(run)
         refusal = await self._cluster.refusal_of(look.kind, run.namespace, look.uid)
         self._cache.keep_refusal(run, refusal)
@@ -139,7 +139,7 @@ class Actor:
         return (kept and kept.message) != (known and known.message)
 
     async def _look_for_obstacle(self, run: Run, look: actions.LookForObstacle) -> bool:
-        """Read why the pod does not begin; say whether that is news."""
+        """Read why the pod does not begin, and return whether that is news."""
         found = await self._cluster.obstacle_of(run.namespace, look.pod_uid)
         return self._cache.keep_obstacle(run.uid, look.pod_uid, found)
 

@@ -31,7 +31,7 @@ class Cluster:
         self._obstacles = Refusals(api, refusals.EVENTS_ABOUT_PODS)
 
     async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
-        """Write the whole status and return the run; ConflictError where it changed since it was read.
+        """Write the whole status and return the run. Raises ConflictError where it changed since it was read.
 
         What was written under another name, by an earlier version or an installation that was taken over, becomes this
         one's: an apply of nothing under that name takes away what that one alone had written, and its name. So does
@@ -55,7 +55,10 @@ class Cluster:
         return await self._api.ask("apply", RUNS, path, body=body, content_type=APPLY_PATCH, **query)
 
     async def create(self, workload: KubernetesObject) -> KubernetesObject:
-        """Create the workload; ConflictError where its name is taken, NotFoundError where the kind is unknown."""
+        """Create the workload.
+
+        Raises ConflictError where its name is taken, NotFoundError where the kind is unknown.
+        """
         return await self._api.create(resource_of(KINDS[workload["kind"]]), workload)
 
     async def find(self, kind: str, namespace: str, name: str) -> KubernetesObject | None:
@@ -63,7 +66,7 @@ class Cluster:
         return await self._api.find(resource_of(KINDS[kind]), namespace, name)
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> KubernetesObject | None:
-        """Delete it once its pods are gone; return it as it waits for that, None where it is gone already."""
+        """Delete it once its pods are gone. Return it as it waits for that, None where it is gone already."""
         options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
         resource = resource_of(KINDS[kind])
         try:
@@ -75,7 +78,7 @@ class Cluster:
     async def patch_workload(
         self, kind: str, namespace: str, name: str, uid: str, spec: Mapping[str, Any]
     ) -> KubernetesObject | None:
-        """Change fields of its spec and return it, None where it is gone; refused where the name is another's."""
+        """Change fields of its spec and return it, None where it is gone. It is refused where the name is another's."""
         body = {"metadata": {"uid": uid}, "spec": spec}
         try:
             return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)
@@ -85,7 +88,7 @@ class Cluster:
     async def relabel(
         self, kind: str, namespace: str, name: str, uid: str, labels: Mapping[str, str]
     ) -> KubernetesObject:
-        """Set the labels and return it; ConflictError or NotFoundError where it is not the one that was seen.
+        """Set the labels and return it. Raises ConflictError or NotFoundError where it is not the one that was seen.
 
         A patch that merges: one that applies would make what is gone meanwhile.
         """
@@ -93,7 +96,10 @@ class Cluster:
         return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)
 
     async def start_workload(self, kind: str, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
-        """Let a suspended one have its pod; ConflictError or NotFoundError where it is not the one that was seen."""
+        """Let a suspended one have its pod.
+
+        Raises ConflictError or NotFoundError where it is not the one that was seen.
+        """
         metadata = {"uid": uid, "resourceVersion": version, "annotations": {STARTED_ANNOTATION: "true"}}
         body = {"metadata": metadata, "spec": {"suspend": False}}
         return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)

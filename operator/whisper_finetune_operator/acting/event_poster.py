@@ -35,7 +35,7 @@ class _Post:
 
 
 class EventPoster:
-    """Posts what it is given in the background; the same thing said again raises the count of its Event."""
+    """Posts what it is given in the background. The same thing said again raises the count of its Event."""
 
     def __init__(self, api: ApiServer, metrics: Metrics, *, instance: str) -> None:
         self._api = api
@@ -53,7 +53,7 @@ class EventPoster:
             self._dropped.inc()
 
     async def run(self, is_busy: Callable[[], bool]) -> None:
-        """Post until cancelled; while runs wait, Events wait too, unless too many of them do."""
+        """Post until cancelled. While runs wait, Events wait too, unless too many of them do."""
         while True:
             post = await self._posts.get()
             while is_busy() and self._posts.qsize() < BACKLOG // 2:  # noqa: ASYNC110 (no event says that all is done)
@@ -105,7 +105,7 @@ class EventPoster:
 
 
 def event_object(run: Run, announcement: Announcement, at: datetime, instance: str) -> KubernetesObject:
-    """Return the events.k8s.io/v1 Event; what says the same of the same run has the same name."""
+    """Return the events.k8s.io/v1 Event. What says the same of the same run has the same name."""
     said = f"{announcement.type}/{announcement.reason}/{announcement.note}"
     digest = hashlib.sha256(said.encode()).hexdigest()[:10]
     regarding = {

@@ -1,7 +1,7 @@
 """Which installation of the operator follows a run: the one that wrote its status first. The others leave it alone.
 
 Each installation applies statuses under a field manager of its own name, so the API server keeps beside every status
-who wrote it. The version that is written against lets one of two win the first write; from then on the other one reads
+who wrote it. The version that is written against lets one of two win the first write. From then on the other one reads
 whose the run is. All replicas and all versions of one installation have one name.
 """
 
@@ -38,7 +38,7 @@ class Installation:
         return _manager_of(f"{self.namespace}/{self.lease_name}")
 
     def follower_before(self, run: Run) -> str | None:
-        """Return the other installation that follows the run; None where this one does, or may begin to."""
+        """Return the other installation that follows the run, or None where this one does, or may begin to."""
         others = set(run.status_managers) - {self.manager} - self._left
         # Two stand there only where one was stopped while it took over: the names decide, for both alike.
         first = min(others, default=None)
@@ -92,7 +92,7 @@ class OtherInstallations:
         self._runs: dict[str, str] = {}
 
     def is_followed_by_other(self, run: Run) -> bool:
-        """Return whether the run is another installation's; the first time, say so."""
+        """Return whether another installation follows the run, and say so the first time."""
         other = self._own.follower_before(run)
         if other is None:
             self._runs.pop(run.uid, None)

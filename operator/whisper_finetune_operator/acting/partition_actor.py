@@ -59,7 +59,7 @@ class PartitionCluster:
         return self._watched in (None, lease.run_namespace)
 
     async def take(self, lease: KubernetesObject) -> KubernetesObject:
-        """Create the Lease; ConflictError where somebody has the partition."""
+        """Create the Lease. Raises ConflictError where somebody has the partition."""
         place = {**lease["metadata"], "namespace": self._namespace}
         return await self._api.create(LEASES, {**lease, "metadata": place})
 
@@ -67,11 +67,14 @@ class PartitionCluster:
         return await self._api.find(LEASES, self._namespace, lease_name)
 
     async def renew(self, lease: KubernetesObject) -> KubernetesObject:
-        """Write the Lease anew and return it; ConflictError or NotFoundError where it is no longer the one given."""
+        """Write the Lease anew and return it.
+
+        Raises ConflictError or NotFoundError where it is no longer the one given.
+        """
         return await self._api.replace(LEASES, partition_leases.renewed_lease(lease, datetime.now(UTC)))
 
     async def give_back(self, lease: GiveBackPartition) -> None:
-        """Delete the Lease; ConflictError where it is no longer the one that was seen."""
+        """Delete the Lease. Raises ConflictError where it is no longer the one that was seen."""
         seen = {"uid": lease.uid, "resourceVersion": lease.resource_version}
         try:
             await self._api.ask(
@@ -94,7 +97,7 @@ class PartitionActor:
         self._require_leadership = require_leadership
 
     async def take(self, run: Run, wanted: actions.TakePartition) -> None:
-        """Create the Lease; whoever has it then stands in the book."""
+        """Create the Lease. Whoever has it then stands in the book."""
         name: str = wanted.lease["metadata"]["name"]
         others = [pod for pod in await self._leases.pods_on(name) if run_uid_of(pod) != run.uid]
         if keeper := next(filter(self._is_attempt, others), None):
@@ -112,7 +115,7 @@ class PartitionActor:
         logger.info("%s taken", name, extra=about(run))
 
     async def renew(self, name: str) -> bool:
-        """Write the Lease anew; False where it is no longer what the book says."""
+        """Write the Lease anew. Return False where it is no longer what the book says."""
         lease = self._book.lease(name)
         if lease is None:
             return False
@@ -124,7 +127,7 @@ class PartitionActor:
         return True
 
     async def give_back(self, lease: actions.GiveBackPartition) -> bool:
-        """Delete the Lease; False where it is no longer what the book says."""
+        """Delete the Lease. Return False where it is no longer what the book says."""
         try:
             await self._leases.give_back(lease)
         except ConflictError:
@@ -135,7 +138,7 @@ class PartitionActor:
         return True
 
     async def give_back_of_deleted(self, run_uid: str) -> float | None:
-        """Give back what a run has that no longer exists, once nothing of it is left; else say when to look again."""
+        """Give back what a run has that no longer exists, or return when to look again while something is left."""
         leases = map(partition_leases.read_lease, self._book.held_by(run_uid))
         for lease in filter(self._leases.can_judge, leases):
             self._require_leadership()
@@ -157,7 +160,7 @@ class PartitionActor:
         return not all(map(children.has_ended, pods))
 
     def _is_attempt(self, pod: KubernetesObject) -> bool:
-        """Return whether a run made the pod; one that lost its Job counts while its run is known in its namespace."""
+        """Return whether a run made the pod. One that lost its Job counts while its run is known in its namespace."""
         uid = run_uid_of(pod)
         run = self._cache.run(uid)
         is_at_home = run is not None and run.namespace == pod["metadata"]["namespace"]

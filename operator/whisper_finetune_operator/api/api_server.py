@@ -113,7 +113,7 @@ class Pace:
 
 
 class ApiServer:
-    """The verbs of the API. Each may raise any of the errors above; `pace` bounds the requests, watches apart."""
+    """The verbs of the API. Each may raise any of the errors above. `pace` bounds the requests, watches apart."""
 
     def __init__(self, connection: Connection, metrics: Metrics, pace: Pace | None = None) -> None:
         self._connection = connection
@@ -132,11 +132,11 @@ class ApiServer:
             return None
 
     async def create(self, resource: Resource, body: KubernetesObject) -> KubernetesObject:
-        """Create the object in the namespace that it names; ConflictError where its name is taken."""
+        """Create the object in the namespace that it names. Raises ConflictError where its name is taken."""
         return await self.ask("create", resource, resource.path(body["metadata"].get("namespace")), body=body)
 
     async def replace(self, resource: Resource, body: KubernetesObject) -> KubernetesObject:
-        """Replace the object; ConflictError where it changed since it was read."""
+        """Replace the object. Raises ConflictError where it changed since it was read."""
         metadata = body["metadata"]
         return await self.ask("update", resource, resource.path(metadata["namespace"], metadata["name"]), body=body)
 

@@ -34,7 +34,7 @@ class UntrustedError(UnreachableError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API server said; `body` is an empty object where it said nothing."""
+    """What the API server said. `body` is an empty object where it said nothing."""
 
     code: int
     body: dict[str, Any]
@@ -103,7 +103,7 @@ class Connection:
         await self._watches.close()
 
     async def send(self, method: str, path: str, *, body: object, headers: Mapping[str, str], **query: str) -> Answer:
-        """Send one request and return the answer, whatever it is; UnreachableError where there is none."""
+        """Send one request and return the answer, whatever it is. Raises UnreachableError where there is none."""
         data = None if body is None else json.dumps(body, separators=(",", ":"))
         answer = await self._once(method, path, data, headers, query)
         if answer.code == _UNAUTHORIZED and self._has_new_token():

@@ -25,7 +25,7 @@ class NotFoundError(ClusterError):
 
 
 class UnauthorizedError(ClusterError):
-    """The credentials are refused; a token may just be being renewed."""
+    """The credentials are refused. A token may just be being renewed."""
 
 
 class UntrustedServerError(ClusterError):
@@ -39,7 +39,7 @@ class RefusedError(Exception):
 async def until_answered(
     what: str, ask: Callable[[], Awaitable[T]], *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> T:
-    """Return what `ask` does; each new problem on the way is one warning, and what is no ClusterError is raised."""
+    """Return what `ask` does. Each new problem on the way is one warning, and what is no ClusterError is raised."""
     failures, told = 0, ""
     while True:
         try:

@@ -40,7 +40,7 @@ class LeaseTerms:
 
 
 def holder_of(lease: KubernetesObject) -> str:
-    """Return who holds the Lease; empty: nobody."""
+    """Return who holds the Lease, empty for nobody."""
     holder: str = lease["spec"].get("holderIdentity") or ""
     return holder
 
@@ -99,7 +99,7 @@ class Leadership:
             await asyncio.sleep(self._terms.renew_seconds)
 
     async def keep(self) -> None:
-        """Renew the Lease until cancelled; LeaseLostError where that did not succeed in time."""
+        """Renew the Lease until cancelled. Raises LeaseLostError where that did not succeed in time."""
         while True:
             await asyncio.sleep(self._pause_seconds())
             try:

@@ -1,4 +1,4 @@
-"""What must be true before the operator starts; what is not gets one line that says what to do."""
+"""What must be true before the operator starts. What is not gets one line that says what to do."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class Right:
-    """Something that the operator must be allowed to do; `namespace` None: in all of them."""
+    """Something that the operator must be allowed to do. `namespace` None: in all of them."""
 
     verb: str
     resource: Resource
@@ -68,7 +68,7 @@ def needed_rights(
 ) -> list[Right]:
     """Return all rights: in the watched namespace (None: all), over the Lease of the election, and partitions'.
 
-    Those over `added` kinds of workload are needed where a runtime makes some; those over partitions without a pool
+    Those over `added` kinds of workload are needed where a runtime makes some. Those over partitions without a pool
     too, for runs may be at work on one that was taken out of the file.
     """
     everywhere = {
@@ -93,7 +93,7 @@ def _over_workloads(kind: WorkloadKind, namespace: str | None) -> list[Right]:
 
 
 async def finds_workloads(api: ApiServer, kind: WorkloadKind, namespace: str | None) -> bool | None:
-    """Return whether runs have workloads of that kind left; None where the operator may not look."""
+    """Return whether runs have workloads of that kind left, or None where the operator may not look."""
     if not all(await asyncio.gather(*(_is_allowed(api, right) for right in _over_workloads(kind, namespace)))):
         return None
     try:
@@ -106,7 +106,7 @@ async def finds_workloads(api: ApiServer, kind: WorkloadKind, namespace: str | N
 
 
 async def check_prerequisites(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:
-    """Return where all is well, as soon as the API server says so; StartError says what somebody has to mend."""
+    """Return where all is well, as soon as the API server says so. StartError says what somebody has to mend."""
     await until_answered("asking the API server what this operator may do", lambda: _check(api, namespace, rights))
 
 

@@ -57,7 +57,7 @@ class WatchAges:
 
 
 class HealthServer:
-    """Listens until it is closed; `live` is for what the end of this process would mend, `ready` for what it waits for.
+    """Listens until it is closed. `live` is for what the end of this process would mend, `ready` for what it waits for.
 
     Each answer is 200, or 503 with a line for each thing that is wrong.
     """
@@ -72,7 +72,7 @@ class HealthServer:
         self._runner = web.AppRunner(application, access_log=None)
 
     async def listen(self, port: int) -> None:
-        """Listen on the port, of IPv4 and IPv6; OSError where it cannot be had."""
+        """Listen on the port, of IPv4 and IPv6. Raises OSError where it cannot be had."""
         await self._runner.setup()
         connect = partial(_connect, self._runner)
         self._listener = await asyncio.get_running_loop().create_server(connect, None, port, backlog=_BACKLOG)

@@ -33,7 +33,7 @@ class JsonLines(logging.Formatter):
 
 
 def escaped(text: str) -> str:
-    """Return the same line or JSON with nothing in it that steers a terminal; letters of all scripts stay readable."""
+    """Return the same line or JSON with nothing in it that steers a terminal. Letters of all scripts stay readable."""
     return printable_text(text, _escape)
 
 

@@ -54,7 +54,7 @@ class Metrics:
         self.registry.register(_KeptPartitions(kept))
 
     def job_created(self, run: Run) -> None:
-        """Note a run's Job; only its first one counts from the creation."""
+        """Note a run's Job. Only its first one counts from the creation."""
         if not run.status.get("attempts"):
             self.job_seconds.observe(_age_seconds(run))
 

@@ -12,7 +12,7 @@ _PART_BYTES = 16 * 1024
 
 
 class RefusedAnswerError(Exception):
-    """The answer of a trainer cannot be used; `cause` is the metric's label."""
+    """The answer of a trainer cannot be used. `cause` is the metric's label."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class RefusedAnswerError(Exception):
 
 
 async def get_bounded(host: str, port: int, path: str, *, timeout_seconds: float) -> bytes:
-    """Return the body of a good answer; RefusedAnswerError (unreachable, status, malformed, oversized) for any other.
+    """Return the body of a good answer. RefusedAnswerError (unreachable, status, malformed, oversized) for any other.
 
     A redirect is none: it could lead anywhere in the cluster's network. No proxy of the environment is followed.
     """

@@ -27,7 +27,7 @@ _NAMED_CHARACTERS = 200
 
 
 def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
-    """Return the trainer in the pod; None where none answers: not running, without an address, or without a port."""
+    """Return the trainer in the pod, or None where none answers: not running, without an address, or without a port."""
     status = pod["status"]
     if status.get("phase") != "Running" or not status.get("podIP"):
         return None
@@ -39,7 +39,7 @@ def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
 
 
 def read_answer(answer: bytes, run_uid: str) -> Reading[TrainerReport]:
-    """Return what is understood of the report; RefusedAnswerError where nothing is, or it is another run's."""
+    """Return what is understood of the report. Raises RefusedAnswerError where nothing is, or it is another run's."""
     try:
         found = results.read_report(answer)
     except ValueError as problem:
@@ -97,7 +97,7 @@ class ProgressClient:
         self._left_out = {uid: remark for uid, remark in self._left_out.items() if uid in uids}
 
     def _start(self, asking: asyncio.TaskGroup) -> None:
-        """Begin to ask as many as may be asked at once; each that is done makes room for the next."""
+        """Begin to ask as many as may be asked at once. Each that is done makes room for the next."""
         while trainer := self._turns.take():
             asking.create_task(self._ask(trainer, asking))
 

@@ -36,7 +36,7 @@ _NEVER = _Asked(0, float("-inf"))
 
 
 class ProgressTurns:
-    """Those whose turn has come wait by namespace; times are seconds of any one clock."""
+    """Those whose turn has come wait by namespace. Times are seconds of any one clock."""
 
     def __init__(self, *, every_seconds: float, parallel: int) -> None:
         self._every_seconds = every_seconds
@@ -62,7 +62,7 @@ class ProgressTurns:
         self._waiting = OrderedDict((name, there) for name, there in waiting.items() if there)
 
     def take(self) -> Trainer | None:
-        """Return who is asked next, of the namespace with the fewest that are being asked; None: nobody for now."""
+        """Return who is asked next, of the namespace with the fewest that are being asked. None: nobody for now."""
         at_once = Counter(trainer.namespace for trainer in self._busy.values())
         open_to = [name for name in self._waiting if at_once[name] < self._most_of_one]
         if not open_to or len(self._busy) >= self._parallel:
@@ -77,7 +77,7 @@ class ProgressTurns:
         return trainer
 
     def done(self, trainer: Trainer, now: float, *, faults: int, fraction: float) -> None:
-        """Note what came of asking: 0 for a good answer; `fraction` in [0, 1) spreads those that fail together."""
+        """Note what came of asking: 0 for a good answer. `fraction` in [0, 1) spreads those that fail together."""
         del self._busy[trainer.pod_uid]
         before = self._asked.get(trainer.pod_uid, _NEVER)
         failures = before.failures + faults if faults else 0

@@ -22,7 +22,7 @@ class ObjectVersions:
         self._deleted: OrderedDict[str, int | None] = OrderedDict()
 
     def is_news(self, read: Mapping[str, Any], known_version: str | None) -> bool:
-        """Return whether an object is newer than the known version of it, or of its namesake; None: there is none."""
+        """Return whether an object is newer than the known version of it, or of its namesake. None: there is none."""
         version = int(read["metadata"]["resourceVersion"])
         if uid_of(read) in self._deleted:
             gone = self._deleted[uid_of(read)]

@@ -58,7 +58,7 @@ async def watch_by_kopf(
 ) -> None:
     """Watch until cancelled. What kopf gives up at, such as an error in a watch, is mended by beginning anew.
 
-    kopf takes the process's signals for itself each time it begins; `take_signals` takes them back.
+    kopf takes the process's signals for itself each time it begins. `take_signals` takes them back.
     """
     broken = BackOff(HEALTHY_SECONDS)
     ages.expect(resource[-1] for resource in (RUNS, *WORKLOADS.values(), PODS))
@@ -163,7 +163,7 @@ class _Endless:
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
-    """kopf would copy every object of every event to compare it with the one before; no handler here asks for that."""
+    """kopf would copy every object of every event to compare it with the one before. No handler here asks for that."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         return kopf.BodyEssence()

@@ -45,7 +45,7 @@ class Keeper:
 
 
 class ListWatch:
-    """Keeps one kind of object in sight; all_of and the watch see those with the label."""
+    """Keeps one kind of object in sight. The list and the watch see those with the label."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ListWatch:
         self._complaint = ""
 
     async def run(self, seen: Callable[[str], None]) -> None:
-        """Watch until cancelled; `seen` hears of each sign of life."""
+        """Watch until cancelled. `seen` hears of each sign of life."""
         while True:
             began = asyncio.get_running_loop().time()
             try:
@@ -93,7 +93,7 @@ class ListWatch:
             logger.warning("cannot watch %s: %s", self._resource.plural, problem)
 
     async def fill(self) -> None:
-        """Bring the keeper up to date; nothing where the API server does not know the kind."""
+        """Bring the keeper up to date. Do nothing where the API server does not know the kind."""
         with suppress(NotFoundError):
             await self.list()
 

@@ -49,15 +49,15 @@ class ObjectCache:
         return self._runs.get(uid)
 
     def runs(self) -> Iterator[Run]:
-        """Yield every run; the cache must not change meanwhile."""
+        """Yield every run. The cache must not change meanwhile."""
         return iter(self._runs.values())
 
     def workloads(self, kind: str) -> Iterator[KubernetesObject]:
-        """Yield every workload of that kind; the cache must not change meanwhile."""
+        """Yield every workload of that kind. The cache must not change meanwhile."""
         return (workload for (each, _, _), workload in self._workloads.items() if each == kind)
 
     def pods(self) -> Iterator[KubernetesObject]:
-        """Yield every pod with a run's label, whoever made it; the cache must not change meanwhile."""
+        """Yield every pod with a run's label, whoever made it. The cache must not change meanwhile."""
         return (pod for pods in self._pods.values() for pod in pods.values())
 
     def attempts(self) -> Iterator[tuple[str, KubernetesObject]]:
@@ -101,7 +101,7 @@ class ObjectCache:
         return tuple(sorted(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"])))
 
     def put_run(self, run: Mapping[str, Any]) -> bool:
-        """Keep the run; say whether it is news."""
+        """Keep the run, and return whether it is news."""
         known = self._runs.get(uid_of(run))
         if not self._versions.is_news(run, known.resource_version if known else None):
             return False
@@ -113,7 +113,7 @@ class ObjectCache:
         return True
 
     def put_workload(self, kind: str, workload: Mapping[str, Any]) -> bool:
-        """Keep the workload; say whether it is news."""
+        """Keep the workload, and return whether it is news."""
         place = kind, *object_key_of(workload)
         known = self._workloads.get(place)
         # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
@@ -131,7 +131,7 @@ class ObjectCache:
         self.put_workload(kind, workload)
 
     def put_pod(self, pod: Mapping[str, Any]) -> bool:
-        """Keep the pod; say whether it is news."""
+        """Keep the pod, and return whether it is news."""
         known = self._pods.get(run_uid_of(pod), {}).get(uid_of(pod))
         if not self._versions.is_news(pod, known["metadata"]["resourceVersion"] if known else None):
             return False
@@ -151,7 +151,7 @@ class ObjectCache:
             self._silences.pop(run_uid, None)
 
     def keep_silence(self, run_uid: str, pod_uid: str, silence: Silence) -> Silence | None:
-        """Keep that a run's pod does not answer, and return since when by now; None for an unknown run."""
+        """Keep that a run's pod does not answer, and return since when by now. None for an unknown run."""
         if run_uid not in self._runs:
             return None
         known_uid, known = self._silences.get(run_uid, ("", silence))
@@ -161,7 +161,7 @@ class ObjectCache:
         return kept
 
     def keep_obstacle(self, run_uid: str, pod_uid: str, obstacle: Refusal | None) -> bool:
-        """Keep why a run's pod does not begin, None: nothing is known; say whether that is news."""
+        """Keep why a run's pod does not begin (None: nothing is known), and return whether that is news."""
         known_uid, known = self._obstacles.pop(run_uid, ("", None))
         known = known if known_uid == pod_uid else None
         if obstacle is not None and run_uid in self._runs:
@@ -170,7 +170,7 @@ class ObjectCache:
         return (kept and kept[1].message) != (known and known.message)
 
     def keep_refusal(self, run: Run, refusal: Refusal | None) -> None:
-        """Keep why the pod of the run's Job is refused, or, where it has no Job, the Job itself; None: it is not."""
+        """Keep why the pod of the run's Job is refused, or, where it has no Job, the Job itself. None: it is not."""
         if refusal is None:
             self._refusals.pop(run.uid, None)
         elif run.uid in self._runs:
@@ -200,7 +200,7 @@ class ObjectCache:
             self._note_work(_owner_of(self._workloads.pop(place)))
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
-        """Forget a deleted pod, given as it was last seen; one that ended stays until its end was decided upon."""
+        """Forget a deleted pod, given as it was last seen. One that ended stays until its end was decided upon."""
         # Nobody here writes to pods, so that no late answer can bring one back.
         self._versions.remember_deletion(uid_of(pod), pod["metadata"]["resourceVersion"])
         run = self._runs.get(run_uid_of(pod))

@@ -42,7 +42,7 @@ class PartitionBook:
         self._told: PartitionQueue = EMPTY_QUEUE
 
     def line(self) -> PartitionQueue:
-        """Return everybody who waits; the same object as long as nothing changed."""
+        """Return everybody who waits: the same object as long as nothing changed."""
         if self._line is None:
             elsewhere = self._at_work.union(self._holders.values())
             waiting = tuple([need for need in self._in_order if need.uid not in elsewhere])
@@ -62,15 +62,15 @@ class PartitionBook:
         return self._leases.get(name)
 
     def leases(self) -> Iterator[KubernetesObject]:
-        """Yield every Lease; the book must not change meanwhile."""
+        """Yield every Lease. The book must not change meanwhile."""
         return iter(self._leases.values())
 
     def held_by(self, run_uid: str) -> tuple[KubernetesObject, ...]:
-        """Return the Leases of a run; one that no run holds is somebody's way to keep a partition for himself."""
+        """Return the Leases of a run. One that no run holds is somebody's way to keep a partition for himself."""
         return tuple(self._leases[name] for name, holder in self._holders.items() if run_uid and holder == run_uid)
 
     def put_lease(self, lease: Mapping[str, Any]) -> bool:
-        """Keep the Lease; say whether it is news."""
+        """Keep the Lease, and return whether it is news."""
         name: str = lease["metadata"]["name"]
         known = self._leases.get(name)
         if not self._versions.is_news(lease, known["metadata"]["resourceVersion"] if known else None):
@@ -132,7 +132,7 @@ class PartitionBook:
         self._line = None
 
     def note_in_use(self, lease_name: str, by: str) -> None:
-        """Count the partition as taken although nobody has its Lease, until `forget_in_use`; `by` is for people."""
+        """Count the partition as taken although nobody has its Lease, until `forget_in_use`. `by` is for people."""
         self._in_use[lease_name] = by
         self._line = None
 

@@ -89,7 +89,7 @@ class Resync:
             )
 
     async def _forget(self, resource: Resource, known: Mapping[str, T], forget: Callable[[T], None]) -> None:
-        """What is known before a list begins and is not in it is gone; what comes meanwhile is left alone."""
+        """What is known before a list begins and is not in it is gone. What comes meanwhile is left alone."""
         selector = {} if resource is RUNS else {"labelSelector": UID_LABEL}
         objects = self._api.all_of(resource, self._namespace, accept=METADATA_ONLY, **selector)
         for uid in known.keys() - {uid_of(each) async for each in objects}:

@@ -32,7 +32,7 @@ class Workqueue:
         self._last_end = float("-inf")
 
     def add(self, key: str) -> None:
-        """Look at the key as soon as a worker is free; a key that waits already is not added twice."""
+        """Look at the key as soon as a worker is free. A key that waits already is not added twice."""
         if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
