@@ -69,9 +69,8 @@ def train(
         finished = _finished(config, result, clips, loaded, (baseline, *history), final, steps)
         result = report_files.write_report(folder, finished)
     backend.gather_weights()
-    fill = _filler(loaded, saved, final, model_card.model_card(config, result, final.step, figures))
-    if output.float16_copy:
-        fill = _with_float16_copy(fill)
+    card = model_card.model_card(config, result, final.step, figures)
+    fill = _filler(loaded, saved, final, card, float16_copy=output.float16_copy)
     return finished_run.report_finished(output, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
@@ -165,11 +164,14 @@ def _finished(
     )
 
 
-def _filler(loaded: LoadedModel, saved: Checkpoints, final: Evaluation, card: str) -> Callable[[Path], None]:
+def _filler(
+    loaded: LoadedModel, saved: Checkpoints, final: Evaluation, card: str, *, float16_copy: bool
+) -> Callable[[Path], None]:
     kept = saved.model_of(final.step)
-    if kept is None:
-        return lambda folder: model.save_model(loaded, folder, card)
-    return functools.partial(outcome.copy_model, saved.reading(kept), tuple(kept.manifest.files), card)
+    fill: Callable[[Path], None] = functools.partial(model.save_model, loaded, card=card)
+    if kept:
+        fill = functools.partial(outcome.copy_model, saved.reading(kept), tuple(kept.manifest.files), card)
+    return _with_float16_copy(fill) if float16_copy else fill
 
 
 def _with_float16_copy(fill: Callable[[Path], None]) -> Callable[[Path], None]:
