@@ -17,7 +17,7 @@ MODEL = Path(whisper_finetune_trainer.__path__[0]) / "model"
 MODEL_MODULES = [
     *(HERE / f"{name}.py" for name in ("sources", "ct2_checkpoint", "whisper_weights", "whisper_tokenizer")),
     HERE / "conversion.py",
-    *(MODEL / f"{name}.py" for name in ("model_folder", "tokenizer_files")),
+    MODEL / "model_folder.py",
 ]
 SPEECH_MODULES = [HERE / f"{name}.py" for name in ("sources", "transcripts", "clips", "speech_folder")]
 SUMMARY = "SUMMARY"

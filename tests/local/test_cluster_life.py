@@ -181,7 +181,8 @@ def test_a_memory_limit_is_enforced(api: Any) -> None:
 def test_a_pod_can_be_reached_from_the_host_and_by_a_service(api: Any) -> None:
     serving = pod("serving", "serve", "8080")
     serving["metadata"]["labels"] = {"app": "serving"}
-    address = run_pod(api, serving, lambda made: made.status.phase == "Running" and made.status.pod_ip).status.pod_ip
+    serving["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    address = run_pod(api, serving, is_ready).status.pod_ip
     assert read_url(f"http://{address}:8080/") == "served"
     service = {
         "metadata": {"name": "serving"},
@@ -190,6 +191,10 @@ def test_a_pod_can_be_reached_from_the_host_and_by_a_service(api: Any) -> None:
     virtual = core_v1(api).create_namespaced_service("default", service).spec.cluster_ip
     asking = run_pod(api, pod("asking", "get", f"http://{virtual}/"), has_ended)
     assert ending(asking).message == "200 served"
+
+
+def is_ready(made: client.V1Pod) -> bool:
+    return any(each.type == "Ready" and each.status == "True" for each in made.status.conditions or ())
 
 
 def read_url(url: str) -> str:
