@@ -96,7 +96,8 @@ def generate(copy: Path) -> None:
 
 
 def files_of(copy: Path) -> list[str]:
-    return [str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()]
+    found = (path for path in copy.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return [str(path.relative_to(copy)) for path in found]
 
 
 def differs(copy: Path, path: str) -> bool:

@@ -133,7 +133,9 @@ def test_without_room_segments_are_sought_in_the_store(
 
 
 def test_without_room_a_format_that_is_read_through_is_refused(proxy: FaultProxy, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match=r"s3://speech/mp3/talk.mp3 \(10 minutes\) finds no room") as refused:
+    with pytest.raises(
+        TrainerError, match=r"s3://speech/mp3/talk.mp3 \(10 minutes\) does not fit into the scratch folder"
+    ) as refused:
         load(tmp_path, "mp3", 1_000)
     assert refused.value.reason == "DatasetInvalid"
     assert proxy.sent_bytes < (folder / "mp3/talk.mp3").stat().st_size / 2

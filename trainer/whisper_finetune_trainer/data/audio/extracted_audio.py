@@ -45,7 +45,7 @@ class ExtractedAudio:
         return kept or cell
 
     def keep_file(self, file: str) -> Optional[ByteRange]:
-        """Return where a store's file lies from now on, None where it finds no room. What the store raises."""
+        """Return where a store's file lies from now on, None where it does not fit. What the store raises."""
         size = source_files.size_bytes(file)
         kept = self._keep(file, size, source_files.read_chunks(file, _CHUNK_BYTES))
         with self._lock:
