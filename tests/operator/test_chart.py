@@ -573,6 +573,8 @@ class TestOnApiServer:
         assert all(may(user, verb) for user in ("edit", "admin") for verb in ("get", "patch", "delete"))
         assert not may("view", "create")
         assert not [user for user in ("view", "edit", "admin") if may(user, "patch", "whisperfinetunes/status")]
+        # Its annotations say what its runs may name.
+        assert not [user for user in ("edit", "admin") if installed.allows(user, "patch", "", "namespaces", WATCHED)]
 
     def test_uninstalling_leaves_the_runs(self, server: Server) -> None:
         server.helm("install", RELEASE, str(CHART), "--take-ownership")

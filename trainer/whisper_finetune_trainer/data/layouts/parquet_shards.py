@@ -1,6 +1,7 @@
 """Parquet shards, as the Hub has them: with the sounds in their cells, or with paths."""
 
 import posixpath
+from functools import partial
 from typing import Any, Iterator, Mapping, Sequence, Tuple
 
 import pyarrow as pa
@@ -26,15 +27,6 @@ _STREAM_ROWS = 16
 
 def _is_file(name: str) -> bool:
     return name.endswith(_ENDING)
-
-
-def _find_named(folder: DataFolder, split: str) -> Tuple[str, ...]:
-    return split_names.find_named_shards(folder, split, _ENDING)
-
-
-def _find_unnamed(folder: DataFolder, splits: Sequence[str]) -> Tuple[str, ...]:
-    # Beside files that are named after splits, others are not the train split.
-    return () if splits else split_names.find_numbered_shards(folder, _ENDING)
 
 
 def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
@@ -178,7 +170,7 @@ PARQUET = Layout(
     is_file=_is_file,
     open_rows=_open_rows,
     examples=(f"{{split}}-*{_ENDING}",),
-    find_named=_find_named,
-    find_unnamed=_find_unnamed,
+    find_named=partial(split_names.find_named_shards, ending=_ENDING),
+    find_unnamed=partial(split_names.find_numbered_shards, ending=_ENDING),
     shards=ShardReader("row", _rows_with_sound, _holds_sounds),
 )

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple
 
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 
@@ -32,9 +32,12 @@ def find_named_shards(folder: DataFolder, split: str, ending: str) -> Tuple[str,
     return next(filter(None, found), ()) or _shards(folder, split, ending) or _shards(folder, f"data/{split}", ending)
 
 
-def find_numbered_shards(folder: DataFolder, ending: str) -> Tuple[str, ...]:
-    """Return the shards at the top that have numbers for names."""
-    return _shards(folder, "", ending, re.compile("^[0-9]"))
+def find_numbered_shards(folder: DataFolder, splits: Sequence[str], ending: str) -> Tuple[str, ...]:
+    """Return the shards at the top that have numbers for names.
+
+    Beside files that are named after splits, others are not the train split.
+    """
+    return () if splits else _shards(folder, "", ending, re.compile("^[0-9]"))
 
 
 def _shards(folder: DataFolder, beside: str, ending: str, named: Optional["re.Pattern[str]"] = None) -> Tuple[str, ...]:

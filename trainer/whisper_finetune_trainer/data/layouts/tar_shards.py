@@ -8,7 +8,7 @@ import logging
 import posixpath
 import tarfile
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -48,15 +48,6 @@ class _Found(NamedTuple):
 
 def _is_file(name: str) -> bool:
     return name.endswith(_ENDING)
-
-
-def _find_named(folder: DataFolder, split: str) -> Tuple[str, ...]:
-    return split_names.find_named_shards(folder, split, _ENDING)
-
-
-def _find_unnamed(folder: DataFolder, splits: Sequence[str]) -> Tuple[str, ...]:
-    # Beside files that are named after splits, others are not the train split.
-    return () if splits else split_names.find_numbered_shards(folder, _ENDING)
 
 
 def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
@@ -234,7 +225,7 @@ TAR = Layout(
     is_file=_is_file,
     open_rows=_open_rows,
     examples=(f"{{split}}-*{_ENDING}",),
-    find_named=_find_named,
-    find_unnamed=_find_unnamed,
+    find_named=partial(split_names.find_named_shards, ending=_ENDING),
+    find_unnamed=partial(split_names.find_numbered_shards, ending=_ENDING),
     shards=ShardReader("byte", _rows_with_sound, _holds_sounds),
 )
