@@ -41,16 +41,15 @@ def simulate_node(folders: ClusterFolders, prefix: Sequence[str], pods: IPv4Netw
         f"--cidr={pods}",
         f"--config={stages_file(folders)}",
     ]
+    client = [str(kubectl), f"--kubeconfig={folders.admin_kubeconfig}"]
     with step(f"starting the simulated node {NODE}"):
+        forget_node(client)
+        run_kubectl([*client, "create", "-f", str(SIMULATION / "node.yaml")])
         with (folders.logs / "kwok.log").open("ab") as log:
             environment = {**os.environ, "KWOK_WORKDIR": str(folders.state / "kwok")}
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
             )
-        client = [str(kubectl), f"--kubeconfig={folders.admin_kubeconfig}"]
-        # A predecessor's node is replaced: it may say Ready still, and kwok gives a new one its status.
-        run_kubectl([*client, "delete", "node", NODE, "--ignore-not-found"])
-        run_kubectl([*client, "create", "-f", str(SIMULATION / "node.yaml")])
         wait_until_ready([*client, "get", "node", NODE, "-o", "json"], process, folders.logs / "kwok.log")
     say(f"pods that select {SELECTED_BY} and tolerate kwok.x-k8s.io/node=fake:NoSchedule now run on {NODE}")
 
@@ -59,12 +58,21 @@ def stop_simulation(folders: ClusterFolders) -> None:
     end_processes(lambda command: command[-1:] == [f"--config={stages_file(folders)}"])
 
 
+def forget_node(client: Sequence[str]) -> None:
+    """Delete the node of a predecessor, which may still say Ready, and its Lease.
+
+    kwok gives a node its status only while it holds the Lease, and one that a stopped kwok renewed is held for another
+    40 s: the garbage collector, which deletes it with the node, may come late.
+    """
+    run_kubectl([*client, "delete", "node", NODE, "--ignore-not-found"])
+    run_kubectl([*client, "delete", "lease", NODE, "--namespace=kube-node-lease", "--ignore-not-found"])
+
+
 def remove_simulated_node(folders: ClusterFolders) -> None:
     """Stop kwok where it runs, and leave no trace of it in a cluster that lives on."""
     if stages_file(folders).exists():
         stop_simulation(folders)
-        kubectl = [str(binaries.program("kubectl")), f"--kubeconfig={folders.admin_kubeconfig}"]
-        run_kubectl([*kubectl, "delete", "node", NODE, "--ignore-not-found"])
+        forget_node([str(binaries.program("kubectl")), f"--kubeconfig={folders.admin_kubeconfig}"])
         stages_file(folders).unlink()
 
 

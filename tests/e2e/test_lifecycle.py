@@ -75,7 +75,8 @@ def test_each_change_of_state_is_one_event(runs: Runs, good: dict[str, Any]) -> 
 
     events = wait_until(last_is_there, 30, "the Event of the end", lambda: runs.explain("good"))
     reasons = [event.reason for event in events]
-    assert all(event.type == "Normal" for event in events), reasons
+    # The pods of other tests may fill the node for a moment, and a run that waits for room says so by a Warning.
+    assert all(event.type == "Normal" for event in events if event.reason != "Unschedulable"), reasons
     assert reasons[0] == "Pending"
     assert len(set(reasons)) == len(reasons), reasons
 

@@ -224,6 +224,20 @@ def test_simulated_pods_succeed_with_the_message_and_real_ones_are_left_alone(ap
     assert (real.spec.node_name, ending(real).message) == ("local", "held 20 MiB")
 
 
+def test_a_simulated_node_that_is_started_anew_does_not_wait_for_the_lease_of_the_one_before(
+    api: Any, tmp_path: Path
+) -> None:
+    message = tmp_path / "message.json"
+    message.write_text("{}")
+    cluster("kwok", "--termination-message", str(message))
+    leases = client.CoordinationV1Api(api)
+    # Without its owner it is not deleted with the node, as when the garbage collector comes late.
+    leases.patch_namespaced_lease("kwok-0", "kube-node-lease", {"metadata": {"ownerReferences": None}})
+    before = leases.read_namespaced_lease("kwok-0", "kube-node-lease").metadata.uid
+    cluster("kwok", "--termination-message", str(message))
+    assert leases.read_namespaced_lease("kwok-0", "kube-node-lease").metadata.uid != before
+
+
 def test_up_on_an_up_cluster_changes_nothing(api: Any) -> None:
     before = core_v1(api).read_namespace("kube-system").metadata.uid
     cluster("up")
