@@ -139,6 +139,16 @@ def test_a_resumed_run_draws_the_same_dropout_and_masks(tmp_path: Path, volume: 
     assert changed(straight.weights(), stopped_and_resumed(tmp_path, 7, **options)) == set()
 
 
+def test_a_mask_longer_than_a_short_window_masks_all_of_it(tmp_path: Path, volume: Path) -> None:
+    tiny_whisper.build(
+        tmp_path / "model", window_seconds=12, apply_spec_augment=True, mask_time_prob=0.05, mask_time_length=1200
+    )
+    shutil.copytree(volume / "clips", tmp_path / "clips")
+    run = Run(tmp_path, trainable="All")
+    run.train(last_step=2)
+    assert run.loaded.network.config.mask_time_length == 1200
+
+
 @pytest.mark.parametrize(("batch_size", "parts"), [(11, (5, 6)), (17, (8, 9))])
 def test_unequal_micro_batches_train_as_one_batch_does(tmp_path: Path, batch_size: int, parts: tuple[int, ...]) -> None:
     tiny_whisper.build(tmp_path / "model", window_seconds=WINDOW_OF_EQUALITY)

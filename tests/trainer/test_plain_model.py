@@ -102,6 +102,19 @@ def test_a_probability_is_one(volume: Path, name: str, value: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(("axis", "most"), [("time", 6000), ("feature", 80)])
+@pytest.mark.parametrize("length", [0, 6001, 2.5, None])
+def test_a_mask_fits_into_what_it_masks(volume: Path, axis: str, most: int, length: Any) -> None:
+    name = f"mask_{axis}_length"
+    masked = {"apply_spec_augment": True, f"mask_{axis}_prob": 0.1, name: length}
+    edit(volume / "model/config.json", max_source_positions=3000, num_mel_bins=80, **masked)
+    error = refusal(volume)
+    assert (error.reason, error.message) == (
+        "ConfigInvalid",
+        f"model: {name} in config.json of pvc://speech/model is {length}, and must be a number from 1 to {most}",
+    )
+
+
 @pytest.mark.parametrize("content", ['["colour"]', '{"colour": 5}', "{"])
 def test_spellings_are_words_for_words(volume: Path, content: str) -> None:
     (volume / "model/normalizer.json").write_text(content, encoding="utf-8")

@@ -77,6 +77,7 @@ def test_a_cause_without_an_exit_code_is_no_trainer_error() -> None:
     ("error", "exit_code", "message"),
     [
         (Stopped(), 75, "stopped by SIGTERM; the next attempt goes on from resume/checkpoint-40"),
+        (Stopped(by="Ctrl-C"), 75, "stopped by Ctrl-C; the next attempt goes on from resume/checkpoint-40"),
         (KeyError("wer"), 1, "KeyError: 'wer'"),
         (RuntimeError("line one\n  line two"), 1, "RuntimeError: line one line two"),
         (RuntimeError(), 1, "RuntimeError"),
@@ -86,7 +87,7 @@ def test_a_cause_without_an_exit_code_is_no_trainer_error() -> None:
             "out of memory: give the runtime more, or lower training.batchSize or training.maxLabelTokens",
         ),
     ],
-    ids=["stopped", "unexpected", "unexpected with lines", "unexpected without text", "memory"],
+    ids=["stopped", "interrupted", "unexpected", "unexpected with lines", "unexpected without text", "memory"],
 )
 def test_endings_without_a_cause_are_tried_again(
     error: BaseException, exit_code: int, message: str, caplog: pytest.LogCaptureFixture
@@ -262,5 +263,14 @@ def test_nothing_interruptible_starts_after_a_stop(stop: StopRequest) -> None:
 def test_a_second_ctrl_c_does_not_wait(stop: StopRequest) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as raised:
         stop.check()
+    assert raised.value.by == "Ctrl-C"
+
+
+def test_the_first_request_is_the_one_that_is_told(stop: StopRequest) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Stopped) as raised:
+        stop.check()
+    assert raised.value.by == "SIGTERM"

@@ -96,6 +96,8 @@ TOKENS = {
     ),
     "only what was said before": ("<|startofprev|> la casa", ""),
     "no speech": ("<|nospeech|>", ""),
+    "before a sign": ("ciao <|0.50|>, a te<|1.00|> <|1.02|>.", "ciao, a te."),
+    "a blank of the text's own": ("come<|0.50|> ?", "come ?"),
     "written by hand": ("<| 0.00 |> il gatto <|IT|>", "il gatto"),
 }
 

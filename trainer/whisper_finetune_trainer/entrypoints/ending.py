@@ -116,7 +116,7 @@ def _failed(reporter: Reporter, exit_code: int, reason: Optional[str], message: 
 def _stopped_message(reporter: Reporter, stopped: Stopped) -> str:
     checkpoints = reporter.report().checkpoints
     saved = f"; the next attempt goes on from {checkpoints[-1].path}" if checkpoints else " before the first checkpoint"
-    return f"stopped by SIGTERM{saved}{f'; {stopped}' if str(stopped) else ''}"
+    return f"stopped by {stopped.by}{saved}{f'; {stopped}' if str(stopped) else ''}"
 
 
 def failed_result(report: TrainerReport, reason: Optional[str], message: str, seconds: int) -> TrainingResult:

@@ -17,6 +17,10 @@ class Stopped(BaseException):
     It is not an Exception, because libraries catch those around what they merely try.
     """
 
+    def __init__(self, doubt: str = "", by: str = "SIGTERM") -> None:
+        super().__init__(doubt)
+        self.by = by
+
 
 def seconds_to_write(grace_seconds: int) -> float:
     """Return how long after SIGTERM something may still be written. Pure."""
@@ -43,6 +47,7 @@ class StopRequest:
     def __init__(self) -> None:
         #: A reading of time.monotonic().
         self._requested_at: Optional[float] = None
+        self._by = "SIGTERM"
         self._interruptible = False
         self._process = os.getpid()
 
@@ -55,14 +60,15 @@ class StopRequest:
     def check(self) -> None:
         """Raise Stopped where the end was asked for."""
         if self._requested_at is not None:
-            raise Stopped
+            raise Stopped(by=self._by)
 
     def check_grace(self, grace_seconds: Optional[int]) -> None:
         """Raise Stopped where the end was asked for and the grace period leaves no time to write any more."""
         if grace_seconds is None or self._requested_at is None:
             return
         if time.monotonic() - self._requested_at >= seconds_to_write(grace_seconds):
-            raise Stopped(f"what was still on its way could not be written in the {grace_seconds} s of graceSeconds")
+            doubt = f"what was still on its way could not be written in the {grace_seconds} s of graceSeconds"
+            raise Stopped(doubt, by=self._by)
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -86,5 +92,6 @@ class StopRequest:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         if self._requested_at is None:
             self._requested_at = time.monotonic()
+            self._by = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
         if self._interruptible:
-            raise Stopped
+            raise Stopped(by=self._by)

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
 
 import torch
 
+from whisper_finetune_trainer.data.audio.features import FRAMES_PER_POSITION
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
 from whisper_finetune_trainer.model import foreign_models
@@ -138,6 +139,7 @@ def _of_network(values: Mapping[str, Any], address: str) -> Dict[str, Any]:
             "they were made of",
         )
     _require_probabilities(values, address)
+    _require_mask_lengths(values, address)
     return {key: value for key, value in values.items() if key not in {*_CODE, *_FORMS, *_QUANTIZED}}
 
 
@@ -150,6 +152,25 @@ def _require_probabilities(values: Mapping[str, Any], address: str) -> None:
                 "ConfigInvalid",
                 f"model: {name} in {CONFIG} of {address} is {quoted(value)}, and must be a number from 0 to 1",
             )
+
+
+def _require_mask_lengths(values: Mapping[str, Any], address: str) -> None:
+    """Raise ConfigInvalid for a mask of SpecAugment that is longer than what it masks. Its first step would fail."""
+    longest = {"time": _frames(values), "feature": values.get("num_mel_bins", 80)}
+    for axis, most in longest.items():
+        name = f"mask_{axis}_length"
+        length = values.get(name, 10)
+        used = values.get("apply_spec_augment") and values.get(f"mask_{axis}_prob", 0) > 0
+        if used and not (type(length) is int and type(most) is int and 1 <= length <= most):
+            raise TrainerError(
+                "ConfigInvalid",
+                f"model: {name} in {CONFIG} of {address} is {quoted(length)}, and must be a number from 1 to {most}",
+            )
+
+
+def _frames(values: Mapping[str, Any]) -> Any:
+    positions = values.get("max_source_positions", 1500)
+    return FRAMES_PER_POSITION * positions if type(positions) is int else positions
 
 
 def _of_tokenizer(values: Mapping[str, Any], _address: str) -> Dict[str, Any]:

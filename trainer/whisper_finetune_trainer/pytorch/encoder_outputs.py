@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence
 
 import torch
 
-from whisper_finetune_trainer.data.audio.features import POSITIONS_PER_SECOND
+from whisper_finetune_trainer.data.audio.features import FRAMES_PER_POSITION, POSITIONS_PER_SECOND
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.examples import Samples
@@ -84,10 +84,12 @@ class EncoderOutputs:
 def shortened(network: Any, window_seconds: int) -> Iterator[None]:
     """Let the encoder take `window_seconds` of features: the first rows of its position table, the same weights.
 
-    transformers refuses any length but the configured one. The table is never trained, and it is whole again outside.
+    transformers refuses any length but the configured one, and a SpecAugment mask longer than the features. The table
+    is never trained, and it is whole again outside.
     """
     encoder, config = network.model.encoder, network.config
     whole_table, whole_positions = encoder.embed_positions, config.max_source_positions
+    whole_mask = config.mask_time_length
     positions = window_seconds * POSITIONS_PER_SECOND
     if positions == whole_positions:
         yield
@@ -95,10 +97,12 @@ def shortened(network: Any, window_seconds: int) -> Iterator[None]:
     table: Any = torch.nn.Embedding
     encoder.embed_positions = table.from_pretrained(whole_table.weight[:positions], freeze=True)
     config.max_source_positions = positions
+    config.mask_time_length = min(whole_mask, positions * FRAMES_PER_POSITION)
     try:
         yield
     finally:
         encoder.embed_positions, config.max_source_positions = whole_table, whole_positions
+        config.mask_time_length = whole_mask
 
 
 def encode(network: Any, features: torch.Tensor, window_seconds: int) -> torch.Tensor:

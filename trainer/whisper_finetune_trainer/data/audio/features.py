@@ -13,7 +13,8 @@ SAMPLE_RATE = 16_000
 HOP = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 #: The encoder's second convolution halves the frames.
-POSITIONS_PER_SECOND = FRAMES_PER_SECOND // 2
+FRAMES_PER_POSITION = 2
+POSITIONS_PER_SECOND = FRAMES_PER_SECOND // FRAMES_PER_POSITION
 _FFT = 400
 #: Log-mel values more than this below the clip's maximum are raised to it.
 _DYNAMIC_RANGE = 8.0

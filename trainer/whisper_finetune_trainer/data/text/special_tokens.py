@@ -6,11 +6,13 @@ told not to, and no transcript can be equal to a text that holds them.
 
 import json
 import re
-from typing import Any, Dict, FrozenSet, Iterable, Mapping
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Sequence
 
 from whisper_finetune_api.languages import LANGUAGES
 
-_TOKEN = re.compile(r"<\|[^<>|]{0,40}\|>")
+_TOKEN = re.compile(r"(<\|[^<>|]{0,40}\|>)")
+#: Signs that no blank goes before, where a token stood between.
+_SIGNS = frozenset(",.;:!?\u2026\u060c\u061b\u061f\u3001\u3002")
 _TIMESTAMP = re.compile(r"<\|[0-9]+\.[0-9]+\|>")
 _TASKS = ("startoftranscript", "endoftext", "translate", "transcribe", "startoflm", "startofprev")
 _MARKS = ("nospeech", "nocaptions", "notimestamps")
@@ -25,12 +27,27 @@ def without_special_tokens(text: str, words: FrozenSet[str], between: str) -> st
     """
     if "<|" not in text:
         return text
+    pieces = _TOKEN.split(_without_what_was_before(text))
+    spoken = [piece for piece in pieces if piece in words or not _TOKEN.fullmatch(piece)]
+    if "".join(spoken) == text:
+        return text
+    return " ".join(_joined(pieces, words, between).split())
 
-    def spoken(token: "re.Match[str]") -> str:
-        return token[0] if token[0] in words else between
 
-    found = _TOKEN.sub(spoken, _without_what_was_before(text))
-    return text if found == text else " ".join(found.split())
+def _joined(pieces: Sequence[str], words: FrozenSet[str], between: str) -> str:
+    """Join pieces of a text without the tokens. A blank that only a token had need of goes with it."""
+    joined: List[str] = []
+    parted = False
+    for piece in reversed(pieces):
+        is_token = piece not in words and _TOKEN.fullmatch(piece) is not None
+        before_sign = parted and joined and joined[-1][0] in _SIGNS
+        said = "" if is_token else piece.rstrip() if before_sign else piece
+        parted = parted or is_token
+        if said:
+            joined += [between] if parted and joined and between and not before_sign else []
+            joined.append(said)
+            parted = False
+    return "".join(reversed(joined))
 
 
 def words_like_tokens(tokenizer: Any) -> FrozenSet[str]:
