@@ -7,8 +7,8 @@ import pytest
 
 from run_objects import DONE, at, complete, ended, job, not_yet_over, pod, running, time
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneStatus
-from whisper_finetune_operator.deciding import attempt_counts, outcomes
-from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
+from whisper_finetune_operator.deciding import outcomes, situation
+from whisper_finetune_operator.deciding.situation import AttemptCounts
 from whisper_finetune_operator.kubernetes_objects import render_time
 from whisper_finetune_operator.workloads import job_kind, pods
 
@@ -22,7 +22,7 @@ def count(
     seconds: float = 4000,
 ) -> AttemptCounts:
     live = job_kind.read_job(owner) if owner else None
-    return attempt_counts.count_attempts(previous, tuple(map(pods.read_pod, shown)), live, at(seconds))
+    return situation.count_attempts(previous, tuple(map(pods.read_pod, shown)), live, at(seconds))
 
 
 def written(tally: AttemptCounts) -> WhisperFineTuneStatus:

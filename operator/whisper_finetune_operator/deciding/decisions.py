@@ -19,7 +19,7 @@ from whisper_finetune_operator.deciding.actions import (
     delete_workload,
     retry_seconds,
 )
-from whisper_finetune_operator.deciding.situation import Facts, Situation
+from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time
 from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.planning import manifest
@@ -52,15 +52,14 @@ class Decision:
 
 def decide(world: World, runtimes: Runtimes) -> Decision:
     """Return what is to be done about the run; the same world and status give the same decision."""
-    facts = situation.read_facts(world)
-    if facts.run.deletion:
-        return _leave_to_its_owner(facts)
-    if facts.is_over:
-        return _finish(facts, status.observe_status(facts.previous, facts.run.generation), facts.remarks)
-    seen = situation.read_situation(world, facts)
+    seen = situation.read_situation(world)
+    if seen.run.deletion:
+        return _leave_to_its_owner(seen)
+    if seen.is_over:
+        return _finish(seen, status.observe_status(seen.previous, seen.run.generation))
     final = outcomes.final_phase(seen)
     if final and outcomes.is_final_at_once(seen, final):
-        return _finish(facts, status.derive_status(seen, final, admitted=_admitted(seen, final)), seen.remarks)
+        return _finish(seen, status.derive_status(seen, final, admitted=_admitted(seen, final)))
     step = end_run(seen, final) if final else next_step(seen, runtimes)
     return _take(seen, pod_steps.tell_doubts(seen, step, runtimes) if seen.busy else step)
 
@@ -91,14 +90,14 @@ def end_run(seen: Situation, final: Phase) -> NextStep:
     return NextStep(phase, workload_steps.stop_workload(live))
 
 
-def _leave_to_its_owner(facts: Facts) -> Decision:
+def _leave_to_its_owner(seen: Situation) -> Decision:
     # Its children go with it, by their owner references.
-    return Decision(facts.previous, changed=False, actions=facts.giving_back, remarks=facts.remarks)
+    return Decision(seen.previous, changed=False, actions=seen.giving_back, remarks=seen.remarks)
 
 
-def _finish(facts: Facts, derived: WhisperFineTuneStatus, remarks: tuple[str, ...]) -> Decision:
+def _finish(seen: Situation, derived: WhisperFineTuneStatus) -> Decision:
     """Return the decision about a run that is over, with what it still needs."""
-    return Decision(derived, derived != facts.previous, *_tidy(facts, derived), remarks)
+    return Decision(derived, derived != seen.previous, *_tidy(seen, derived), seen.remarks)
 
 
 def _take(seen: Situation, step: NextStep) -> Decision:
@@ -210,18 +209,18 @@ def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
     return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED, actions, plan=plan)
 
 
-def _tidy(facts: Facts, derived: WhisperFineTuneStatus) -> tuple[tuple[Action, ...], float | None]:
+def _tidy(seen: Situation, derived: WhisperFineTuneStatus) -> tuple[tuple[Action, ...], float | None]:
     """Return what a run that is over still needs, and after how many seconds to look again.
 
     Its workload is to be over too, to go in time, and to keep no partition.
     """
-    workload = facts.workload
+    workload = seen.workload
     if workload is None:
-        return facts.giving_back, None
+        return seen.giving_back, None
     if workload.end is None:
-        return _until_it_ends(workload, facts.busy, derived, facts.now)
-    actions, requeue_seconds = _go_in_time(facts, workload, derived)
-    return (*actions, *facts.giving_back), requeue_seconds
+        return _until_it_ends(workload, seen.busy, derived, seen.now)
+    actions, requeue_seconds = _go_in_time(seen, workload, derived)
+    return (*actions, *seen.giving_back), requeue_seconds
 
 
 def _until_it_ends(
@@ -236,16 +235,16 @@ def _until_it_ends(
 
 
 def _go_in_time(
-    facts: Facts, workload: Workload, derived: WhisperFineTuneStatus
+    seen: Situation, workload: Workload, derived: WhisperFineTuneStatus
 ) -> tuple[tuple[Action, ...], float | None]:
     """Return what makes it go when the user says so: some kinds go by their own TTL."""
-    seconds = facts.spec.ttl_seconds_after_finished
+    seconds = seen.spec.ttl_seconds_after_finished
     if workload.kind.goes_by_its_own_ttl:
         kept = seconds == workload.ttl_seconds_after_finished
         return () if kept else (KeepFor(workload.kind.name, workload.name, workload.uid, seconds),), None
     if seconds is None or derived.completion_time is None:
         return (), None
-    left = parse_time(derived.completion_time) + timedelta(seconds=seconds) - facts.now
+    left = parse_time(derived.completion_time) + timedelta(seconds=seconds) - seen.now
     if left > timedelta():
         return (), left.total_seconds()
     return (delete_workload(workload, "ttlSecondsAfterFinished"),), None

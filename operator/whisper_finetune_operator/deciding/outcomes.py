@@ -12,8 +12,7 @@ from whisper_finetune_api.causes import BY_REASON, EXIT_VERSIONS, FINAL_EXIT_COD
 from whisper_finetune_operator import phases
 from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding.actions import Action, NextStep, delete_workload
-from whisper_finetune_operator.deciding.attempt_counts import SETTLE_TIME
-from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.deciding.situation import SETTLE_TIME, Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.workloads import endings, results

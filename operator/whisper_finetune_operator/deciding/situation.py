@@ -1,26 +1,41 @@
-"""What a decision needs to know of the world, read once and counted once."""
+"""What a decision needs to know of the world: each object read once, and each attempt counted exactly once. Pure.
 
-from dataclasses import dataclass
+An attempt is over when its trainer is, whatever other containers the pod has.
+
+`countedUntil` is the watermark: the creation of the newest pod that is counted. Pods of a run never overlap
+(podReplacementPolicy Failed), and creation times come from one clock, the API server's, while end times come from the
+clocks of the nodes. So a pod created later is a pod not counted yet, whatever Job it came from, and counting again
+from the written status adds nothing.
+"""
+
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from whisper_finetune_api import reading
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
-from whisper_finetune_operator.deciding import actions, attempt_counts
+from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneSpec, WhisperFineTuneStatus
+from whisper_finetune_operator.deciding import actions
 from whisper_finetune_operator.deciding.actions import GiveBackPartition
-from whisper_finetune_operator.deciding.attempt_counts import AttemptCounts
+from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.partitions.partition_queue import PartitionQueue
 from whisper_finetune_operator.runs import Run
-from whisper_finetune_operator.workloads import kinds, pods
+from whisper_finetune_operator.workloads import endings, kinds, pods
+from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import Refusal, Silence, World
+
+#: Pods and Jobs are watched apart: a Job's end may be seen before its pod's. So long the pod's end is waited for.
+SETTLE_TIME = timedelta(seconds=10)
+#: An attempt that worked for so long is not one of a loop of evictions.
+_LONG_WORK = timedelta(hours=1)
 
 
 class Handling(BaseModel):
@@ -35,28 +50,52 @@ class Handling(BaseModel):
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the world shows of a run: each of its objects is read here once, and nowhere else in a decision."""
+class AttemptCounts:
+    """The attempts so far."""
+
+    attempts: Attempts
+    pod_name: str | None
+    running_seconds: int
+    #: The pods that this count added, oldest first.
+    added: tuple[Pod, ...]
+    #: Whether some of these were stopped from outside.
+    interrupted: bool = False
+
+    def forgiven(self) -> "AttemptCounts":
+        """Return the same without interruptions in vain."""
+        return replace(self, attempts=self.attempts.model_copy(update={"interrupted_in_vain": 0}))
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One run at one moment, in typed facts. What follows from others is worked out when it is first asked for."""
 
     run: Run
     spec: Handling
     previous: WhisperFineTuneStatus
     #: What of the previous status is not understood, in one line; empty where nothing is left out.
-    remark: str
-    #: The run has its result or its final cause.
-    is_over: bool
+    status_remark: str
     #: Those with the run's label, whoever owns them now, oldest first.
-    pods: tuple[Pod, ...]
+    labelled: tuple[Pod, ...]
     #: What has the child's name, whoever owns it; it may be being deleted.
     child: Workload | None
     #: Of the partitions that the run has.
     leases: tuple[PartitionLease, ...]
+    line: PartitionQueue
+    report: TrainerReport | None
+    #: When the report last said something else than before, where that is known.
+    report_changed_at: datetime | None
+    silence: Silence | None
+    obstacle: Refusal | None
+    refusal: Refusal | None
     now: datetime
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """What of the previous status is not understood, for the log."""
-        return (f"status: {self.remark}",) if self.remark else ()
+    def is_over(self) -> bool:
+        """Whether the run has its result or its final cause."""
+        # By the raw status: whatever else another version says there, a run that is over stays so.
+        told = self.run.status.get("conditions") or ()
+        return any(each.get("type") == "Succeeded" and each.get("status") in ("True", "False") for each in told)
 
     @property
     def workload(self) -> Workload | None:
@@ -65,51 +104,30 @@ class Facts:
         return child if child and child.owner_uid == self.run.uid and not child.deleted else None
 
     @property
-    def busy(self) -> tuple[Pod, ...]:
-        """Pods that may still be running, oldest first."""
-        return tuple(pod for pod in self.pods if not pod.ended)
+    def blocked_by(self) -> Workload | None:
+        """An object under the child's name that keeps a new workload from being made."""
+        return self.child if self.workload is None else None
 
-    @property
-    def giving_back(self) -> tuple[GiveBackPartition, ...]:
-        """What gives all partitions back: nothing while a pod may run, or a workload may make another.
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """Pods made by the run's workloads, oldest first.
 
-        A pod on a node that does not answer may still run, and so may one of a workload that is being deleted.
+        Who may label a pod may not thereby write a run's result: only these are counted and read.
         """
-        child = self.child
-        could_make_another = child is not None and child.owner_uid == self.run.uid and child.end is None
-        return () if could_make_another or self.busy else actions.give_back(self.leases)
+        name = self.run.child_name
+        return tuple(each for each in self.labelled if each.owner_name == name or kinds.is_pod_name(each.name, name))
 
+    @cached_property
+    def busy(self) -> tuple[Pod, ...]:
+        """Those, and pods that lost their owner, that may still be running, oldest first."""
+        return tuple(pod for pod in self.labelled if not pod.ended)
 
-@dataclass(frozen=True)
-class Situation:
-    """One run at one moment, in typed facts."""
-
-    run: Run
-    spec: Handling
-    previous: WhisperFineTuneStatus
-    #: The run's live workload; None where there is none, or it is being deleted, or it is somebody else's.
-    workload: Workload | None
-    #: An object under the child's name that keeps a new workload from being made.
-    blocked_by: Workload | None
-    #: Pods made by the run's workloads, oldest first.
-    pods: tuple[Pod, ...]
-    #: Those, and pods that lost their owner, that may still be running, oldest first.
-    busy: tuple[Pod, ...]
-    counts: AttemptCounts
-    report: TrainerReport | None
-    #: When the report last said something else than before, where that is known.
-    report_changed_at: datetime | None
-    silence: Silence | None
-    obstacle: Refusal | None
-    refusal: Refusal | None
-    now: datetime
-    #: Of the partitions that the run has.
-    leases: tuple[PartitionLease, ...]
-    #: What gives them back where no pod is at work and none can be made but by a new Job.
-    giving_back: tuple[GiveBackPartition, ...]
-    line: PartitionQueue
-    #: What of the status and of trainers' last words is not understood, for the log.
-    remarks: tuple[str, ...]
+    @cached_property
+    def counts(self) -> AttemptCounts:
+        """The attempts so far."""
+        counts = count_attempts(self.previous, self.pods, self.workload, self.now)
+        # What its user stops is not stopped in vain.
+        return counts.forgiven() if self.spec.suspend else counts
 
     @property
     def at_work(self) -> Pod | None:
@@ -123,6 +141,16 @@ class Situation:
         return next((lease for lease in self.leases if wanted in (None, lease.name)), None)
 
     @property
+    def giving_back(self) -> tuple[GiveBackPartition, ...]:
+        """What gives all partitions back: nothing while a pod may run, or a workload may make another.
+
+        A pod on a node that does not answer may still run, and so may one of a workload that is being deleted.
+        """
+        child = self.child
+        could_make_another = child is not None and child.owner_uid == self.run.uid and child.end is None
+        return () if could_make_another or self.busy else actions.give_back(self.leases)
+
+    @property
     def running_time(self) -> timedelta:
         """The running time so far, over all attempts and the one at work."""
         ended = timedelta(seconds=self.counts.running_seconds)
@@ -130,68 +158,155 @@ class Situation:
             return ended
         return ended + max(timedelta(), self.now - self.at_work.started_at)
 
-
-def read_facts(world: World) -> Facts:
-    """Return all that the world shows, in typed facts."""
-    found = reading.read_leniently(WhisperFineTuneStatus, world.run.status)
-    shown = tuple(sorted(map(pods.read_pod, world.pods), key=lambda pod: pod.created))
-    return Facts(
-        run=world.run,
-        spec=reading.read_leniently(Handling, world.run.spec).model,
-        previous=found.model,
-        remark=found.remark(),
-        is_over=_is_over(world.run),
-        pods=shown,
-        child=KINDS[world.workload["kind"]].read(world.workload, shown) if world.workload else None,
-        leases=tuple(map(partition_leases.read_lease, world.leases)),
-        now=world.now,
-    )
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What of the status, and of the last words that were just counted, is not understood, for the log."""
+        last_words = () if self.is_over or self.run.deletion else (pod.last_words.remark for pod in self.counts.added)
+        told = tuple(f"termination message: {remark}" for remark in last_words if remark)
+        return (f"status: {self.status_remark}", *told) if self.status_remark else told
 
 
-def _is_over(run: Run) -> bool:
-    # By the raw status: whatever else another version says there, a run that is over stays so.
-    told = run.status.get("conditions") or ()
-    return any(each.get("type") == "Succeeded" and each.get("status") in ("True", "False") for each in told)
-
-
-def read_situation(world: World, facts: Facts) -> Situation:
-    """Return the situation of a run that is not over."""
-    run, workload, previous = facts.run, facts.workload, facts.previous
-    # Who may label a pod may not thereby write a run's result: only pods of the run's workloads are counted and read.
-    own = tuple(pod for pod in facts.pods if _is_of_workload(pod, run.child_name))
-    counts = attempt_counts.count_attempts(previous, own, workload, facts.now)
+def read_situation(world: World) -> Situation:
+    """Return all that the world shows, in typed facts: each of its objects is read here and nowhere else."""
+    run = world.run
+    found = reading.read_leniently(WhisperFineTuneStatus, run.status)
+    labelled = tuple(sorted(map(pods.read_pod, world.pods), key=lambda pod: pod.created))
     return Situation(
         run=run,
-        spec=facts.spec,
-        previous=previous,
-        workload=workload,
-        blocked_by=facts.child if workload is None else None,
-        pods=own,
-        busy=facts.busy,
-        # What its user stops is not stopped in vain.
-        counts=counts.forgiven() if facts.spec.suspend else counts,
-        report=_trusted(world.report, run),
+        spec=reading.read_leniently(Handling, run.spec).model,
+        previous=found.model,
+        status_remark=found.remark(),
+        labelled=labelled,
+        child=KINDS[world.workload["kind"]].read(world.workload, labelled) if world.workload else None,
+        leases=tuple(map(partition_leases.read_lease, world.leases)),
+        line=world.line,
+        # An address may belong to another pod by now.
+        report=world.report if world.report and world.report.uid == run.uid else None,
         report_changed_at=world.report_changed_at,
         silence=world.silence,
         obstacle=world.obstacle,
         refusal=world.refusal,
-        now=facts.now,
-        leases=facts.leases,
-        giving_back=facts.giving_back,
-        line=world.line,
-        remarks=(*facts.remarks, *_remarks(counts.added)),
+        now=world.now,
     )
 
 
-def _is_of_workload(pod: Pod, child_name: str) -> bool:
-    return pod.owner_name == child_name or pod.name in kinds.fixed_pod_names(child_name)
+def count_attempts(
+    previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload | None, now: datetime
+) -> AttemptCounts:
+    """Return the totals; `pods` are the run's own, oldest first, `job` its live workload."""
+    before = previous.attempts or Attempts()
+    until = parse_time(before.counted_until) if before.counted_until else None
+    added = tuple(pod for pod in pods if pod.over and _is_after(pod.created, until) and not _is_open(pod, job))
+    meanings = [endings.meaning_of_end(pod, job) for pod in added]
+    complete = job if job and job.end and job.end.type == "Complete" else None
+    completing = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
+    result_lost = complete is not None and not completing and _is_overdue(complete, until, now)
+    # From here on the pod may go before its Job, and its result is not lost by that.
+    closed = complete if result_lost or any(pod.ended and not _is_open(pod, job) for pod in completing) else None
+    seen = _newly_seen(before.seen_until, previous.pod_name, pods)
+    vanished = _vanished(before, pods, job)
+    interrupted = tuple(pod for pod, meaning in zip(added, meanings, strict=True) if _was_stopped(pod, meaning))
+    reached = _reached(previous, interrupted) if interrupted else before.reached_step
+    attempts = Attempts(
+        started=before.started + len(seen),
+        failed=before.failed + sum(meaning in (Meaning.FAILED, Meaning.FINAL) for meaning in meanings) + bool(vanished),
+        interrupted=before.interrupted + len(interrupted),
+        interrupted_in_vain=_in_vain(before, interrupted, reached),
+        reached_step=reached,
+        out_of_memory=before.out_of_memory + sum(_lacked_memory(*end) for end in zip(added, meanings, strict=True)),
+        unreadable=before.unreadable + meanings.count(Meaning.UNREADABLE) + result_lost,
+        counted_until=_newest(until, *(pod.created for pod in added), _end_of(closed), vanished),
+        seen_until=render_time(seen[-1].created) if seen else before.seen_until,
+    )
+    return AttemptCounts(
+        attempts=attempts,
+        pod_name=seen[-1].name if seen else previous.pod_name,
+        running_seconds=(previous.running_seconds or 0) + sum(_seconds(pod, now) for pod in added),
+        added=added,
+        interrupted=bool(interrupted),
+    )
 
 
-def _remarks(added: tuple[Pod, ...]) -> tuple[str, ...]:
-    last_words = (pod.last_words.remark for pod in added)
-    return tuple(f"termination message: {remark}" for remark in last_words if remark)
+def _is_after(moment: datetime, until: datetime | None) -> bool:
+    return until is None or moment > until
 
 
-def _trusted(report: TrainerReport | None, run: Run) -> TrainerReport | None:
-    # An address may belong to another pod by now.
-    return report if report and report.uid == run.uid else None
+def _was_stopped(pod: Pod, meaning: Meaning) -> bool:
+    """Return whether there was anything to stop: a pod whose Job went before it could start is nothing but gone."""
+    return meaning is Meaning.INTERRUPTED and (pod.started_at is not None or pod.disrupted)
+
+
+def _reached(previous: WhisperFineTuneStatus, interrupted: tuple[Pod, ...]) -> int:
+    endings_read = (pod.last_words.ending for pod in interrupted)
+    told = (checkpoint.step for ending in endings_read if ending for checkpoint in ending.checkpoints)
+    return max((*told, *(checkpoint.step for checkpoint in previous.checkpoints)), default=0)
+
+
+def _in_vain(before: Attempts, interrupted: tuple[Pod, ...], reached: int | None) -> int:
+    """Return how many in a row got the run no further; one that worked for long is none of them.
+
+    Where no trainer can be heard, nobody knows how far one came that was killed.
+    """
+    further = (reached or 0) > (before.reached_step or 0)
+    worked = any(pod.seconds >= _LONG_WORK.total_seconds() for pod in interrupted)
+    return 0 if interrupted and (further or worked) else before.interrupted_in_vain + len(interrupted)
+
+
+def _seconds(pod: Pod, now: datetime) -> int:
+    """Return how long the trainer ran; of one whose node went, as far as anybody knows."""
+    if pod.started_at is None or pod.finished_at or not pod.ended:
+        return pod.seconds
+    return max(0, round(((pod.last_known_at or now) - pod.started_at).total_seconds()))
+
+
+def _lacked_memory(pod: Pod, meaning: Meaning) -> bool:
+    return pod.killed_for_memory and meaning is not Meaning.INTERRUPTED
+
+
+def _is_open(pod: Pod, job: Workload | None) -> bool:
+    """Return whether what is to come decides how this pod is counted: the Job's end at once, or a newer operator."""
+    if endings.awaits_operator(pod):
+        return True
+    unreadable = endings.meaning_of_end(pod, job) is Meaning.UNREADABLE
+    return (
+        unreadable
+        and job is not None
+        and job.kind.is_retried_by_its_controller
+        and job.uid == pod.owner_uid
+        and job.end is None
+    )
+
+
+def _is_overdue(complete: Workload, until: datetime | None, now: datetime) -> bool:
+    """Return whether the pod of a complete Job, not in sight and not counted, should have been seen by now."""
+    return complete.end is not None and _is_after(complete.end.at, until) and now - complete.end.at >= SETTLE_TIME
+
+
+def _end_of(closed: Workload | None) -> datetime | None:
+    return closed.end.at if closed and closed.end else None
+
+
+def _newest(*moments: datetime | None) -> str | None:
+    """Return the newest of them as the API writes it."""
+    known = [moment for moment in moments if moment]
+    return render_time(max(known)) if known else None
+
+
+def _newly_seen(seen_until: str | None, known: str | None, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    """Return the pods that were never seen before; an IPUJob's pods all have one name."""
+    if seen_until is None:
+        return pods
+    until = parse_time(seen_until)
+    return tuple(pod for pod in pods if pod.created > until or (pod.created == until and pod.name != known))
+
+
+def _vanished(before: Attempts, pods: tuple[Pod, ...], workload: Workload | None) -> datetime | None:
+    """Return when the pod of a live workload was made that was seen, and went without an end that was seen.
+
+    A controller that tries again counts such a pod and makes another; one that does not does neither.
+    """
+    if workload is None or workload.kind.is_retried_by_its_controller or before.seen_until is None:
+        return None
+    seen = parse_time(before.seen_until)
+    counted = before.counted_until is not None and parse_time(before.counted_until) >= seen
+    return None if counted or seen < workload.created or any(pod.created >= seen for pod in pods) else seen

@@ -34,7 +34,7 @@ def is_attempt_of(pod: KubernetesObject, run_name: str, run_uid: str) -> bool:
         return trainer_settings_of(pod).uid == run_uid
     child = child_name(run_name, run_uid)
     by_name = owner.get("kind") in KINDS and owner.get("name") == child
-    return by_name or pod["metadata"]["name"] in kinds.fixed_pod_names(child)
+    return by_name or kinds.is_pod_name(pod["metadata"]["name"], child)
 
 
 def trainer_environment_of(pod: KubernetesObject) -> Mapping[str, str]:

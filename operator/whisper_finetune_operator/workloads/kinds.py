@@ -25,6 +25,6 @@ def on_partitions() -> tuple[WorkloadKind, ...]:
     return tuple(kind for kind in KINDS.values() if kind.takes_partitions)
 
 
-def fixed_pod_names(workload_name: str) -> tuple[str, ...]:
-    """Return what a pod of a workload of that name is called, of the kinds that say."""
-    return tuple(f"{workload_name}{kind.pod_suffix}" for kind in KINDS.values() if kind.pod_suffix)
+def is_pod_name(pod_name: str, workload_name: str) -> bool:
+    """Return whether a kind that says how its pods are called would call one so, of a workload of that name."""
+    return any(kind.pod_suffix and pod_name == f"{workload_name}{kind.pod_suffix}" for kind in KINDS.values())
