@@ -1,4 +1,4 @@
-"""python -m whisper_finetune_trainer [run SPEC.yaml | plan SPEC.yaml | compile SPEC.yaml]; see arguments.py."""
+"""python -m whisper_finetune_trainer [run SPEC.yaml | plan SPEC.yaml | compile SPEC.yaml]. See arguments.py."""
 
 import faulthandler
 import sys
@@ -8,7 +8,7 @@ from whisper_finetune_trainer.entrypoints import secret_environment
 from whisper_finetune_trainer.machine import stopping
 
 if __name__ == "__main__":
-    # Before anything else is loaded: that takes a while, and the process may begin anew.
+    # Before anything else is loaded: loading takes a while, and `hide_secrets` may start the process again.
     stopping.hold_stop_signal()
     secret_environment.hide_secrets(sys.argv[1:])
 
@@ -17,15 +17,15 @@ from whisper_finetune_trainer.messages import logs
 
 
 def main(command_line: Sequence[str]) -> int:
-    """Do what the command line says; return the exit code."""
+    """Do what the command line says. Return the exit code."""
     given = arguments.parse_arguments(command_line)
     logs.start_log()
-    # A crash inside a library leaves at least where it was in the log.
+    # After a crash inside a library the log says at least where it was.
     faulthandler.enable()
     if given.command == "run":
         return workstation.run_on_workstation(given)
     if given.command in ("plan", "compile"):
-        # Nothing is to be saved.
+        # These commands have nothing to save, so a signal may end them at once.
         stopping.release_stop_signal()
     if given.command == "plan":
         return workstation.print_plan(given)

@@ -1,4 +1,7 @@
-"""What a backend does: transcribe, take optimizer steps, give and take its state. One per kind of accelerator."""
+"""What every backend does: transcribe, take optimizer steps, return and load its state.
+
+There is one backend per kind of accelerator.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
@@ -14,21 +17,21 @@ from whisper_finetune_trainer.model.generation import Transcript
 
 @dataclass(frozen=True)
 class BackendSettings:
-    """What a backend reads of a run: the sections of its configuration, and what follows from them."""
+    """The settings of a run that a backend reads: parts of its configuration, and values derived from them."""
 
     accelerator: Accelerator
     training: Training
     schedule: Schedule
-    #: The layout on IPUs; None on other accelerators.
+    #: The layout on IPUs. It is None on other accelerators.
     ipu_plan: Optional[IpuPlan]
     scratch_folder: str
-    #: What cached encoder outputs may take of the scratch folder.
+    #: How much of the scratch folder cached encoder outputs may take.
     encoder_outputs_bytes: int
-    #: How long IPUs that others hold are waited for.
+    #: How long to wait for IPUs that others use.
     ipu_wait_seconds: int
 
     def layout(self) -> IpuPlan:
-        """Return the layout on IPUs; ValueError for another accelerator, which has none."""
+        """Return the layout on IPUs. Raises ValueError on other accelerators, which have none."""
         if self.ipu_plan is None:
             raise ValueError(f"accelerator {self.accelerator} has no layout on IPUs")
         return self.ipu_plan
@@ -36,44 +39,47 @@ class BackendSettings:
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimizer step, as the training loop is told of it."""
+    """What the training loop is told of an optimizer step."""
 
-    #: From 1.
+    #: The first step of a run is 1.
     step: int
-    #: Mean over the step's tokens. On IPUs that of each replica's last micro-batch, which is all that they return.
-    #: It is finite, else the backend has raised TrainerError(TrainingDiverged).
+    #: Mean over the step's tokens. IPUs return only the last micro-batch of each replica, so there it is the mean over
+    #: those. It is finite: otherwise the backend has raised TrainingDiverged.
     loss: float
-    #: The rate that the step was taken with.
+    #: The rate of this step.
     learning_rate: float
     #: How long the step took.
     seconds: float
 
 
-#: Told of every step while nothing is pending; returns whether to go on. What it raises ends the training.
+#: Is called after every step, and returns whether to go on. An exception that it raises ends the training.
 AfterStep = Callable[[StepDone], bool]
 
 
 class Backend(Protocol):
-    """A model that learns from the run's clips."""
+    """Trains and evaluates the run's model on one kind of accelerator."""
 
     @property
     def ran_on(self) -> RanOn:
-        """Hardware, library versions and precision that are really used."""
+        """The hardware, library versions and precision that are really used."""
 
     def transcribe(self, clips: Sequence[Any], on_clip: Callable[[int], None]) -> List[Transcript]:
-        """Return what is heard of each clip, in order; `on_clip` is told how many are done."""
+        """Return the transcript of each clip, in order. `on_clip` is told how many are done."""
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
-        """Take the optimizer steps `first_step` + 1, ... of the schedule until its end or `after_step` says so.
+        """Take the optimizer steps after `first_step`, to the schedule's end or until `after_step` returns False.
 
-        All other methods may be called from within `after_step`.
+        `after_step` may call all other methods.
         """
 
     def gather_weights(self) -> None:
-        """Bring the weights as they are now into the loaded model's network, which is what is saved."""
+        """Copy the weights as they are now into the loaded model's network, from which they are saved."""
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
-        """Return tensors (live ones: write them before the next step) and JSON values to go on from bit for bit."""
+        """Return tensors by name and JSON values, from which `load_state` goes on bit for bit.
+
+        The tensors are live: write them before the next step.
+        """
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-        """Become what `state` returned."""
+        """Go on from what `state` returned."""

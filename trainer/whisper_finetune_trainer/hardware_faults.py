@@ -1,4 +1,4 @@
-"""What an accelerator's failure means for the run: too little memory, or a card that cannot be used as it is. Pure."""
+"""What an error of an accelerator means for the run: too little memory, or hardware that cannot be used. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from whisper_finetune_api.run import Accelerator, Stage
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_trainer.messages.errors import TrainerError
 
-#: PyTorch's and CUDA's words, and those of PopTorch's compiler.
+#: In the words of PyTorch, of CUDA, and of PopTorch's compiler.
 _OUT_OF_MEMORY = re.compile(
     r"CUDA out of memory|CUDA error: out of memory|STATUS_ALLOC_FAILED"
     r"|memory_allocation_err|Out of memory: Cannot fit"
 )
 _ASKED_FOR = re.compile(r"Tried to allocate ([0-9.]+ [KMGT]iB)")
 _GIBIBYTE = 1 << 30
-#: What others hold of a card counts from here on: a CUDA context alone takes some hundred megabytes.
+#: Other processes count from this much memory on. A CUDA context alone takes some hundred megabytes.
 _LEAST_FOREIGN_BYTES = 2 * _GIBIBYTE
 _DOING = {"Preparing": "loading the model", "Evaluating": "evaluating", "Training": "training"}
-#: CUDA's and PopTorch's words for a card that cannot be used as it is, and what helps. What a program does wrong, such
-#: as an illegal address, is not among them.
+#: What CUDA and PopTorch say of hardware that cannot be used as it is, and what helps. Errors of the program itself,
+#: such as an illegal address, are not in this list.
 _UNUSABLE = (
     ("no kernel image is available", "the image's PyTorch is not built for this card: take another card or image"),
     ("device kernel image is invalid", "the image's PyTorch is not built for this card: take another card or image"),
@@ -43,7 +43,7 @@ _UNUSABLE = (
 
 @dataclass(frozen=True)
 class CardMemory:
-    """Bytes of a card: in all, free, and held by this process."""
+    """The memory of a card: all of it, what is free, and what this process uses."""
 
     name: str
     total_bytes: int
@@ -52,26 +52,27 @@ class CardMemory:
 
     @property
     def foreign_bytes(self) -> int:
-        """Return what others hold."""
+        """The memory that other processes use."""
         return max(0, self.total_bytes - self.free_bytes - self.own_bytes)
 
     @property
     def is_shared(self) -> bool:
-        """Return whether others hold so much that this run may well fit once they are gone."""
+        """Whether other processes use so much that this run may fit without them."""
         return self.foreign_bytes >= max(_LEAST_FOREIGN_BYTES, self.total_bytes // 10)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an accelerator's memory did not do, by the words of the error."""
+    """Return whether the text of an error says that an accelerator's memory was too small."""
     return bool(_OUT_OF_MEMORY.search(_line(error)))
 
 
 def explain(
     error: BaseException, stage: Stage, accelerator: Accelerator, training: Training, card: Optional[CardMemory]
 ) -> Optional[TrainerError]:
-    """Return in words what befell the accelerator in a stage, None where the error is none of the accelerator's.
+    """Return the TrainerError that an accelerator's error means, or None where the error is not the accelerator's.
 
-    OutOfMemory is final: the same sizes would fail the same way, unless others share the card, as far as is known.
+    OutOfMemory is final, because the same sizes would fail in the same way. Where other processes use much of the card,
+    the reason is AcceleratorUnavailable, and the run is tried again. `card` is None where its memory is not known.
     """
     if accelerator == "cpu" or isinstance(error, TrainerError):
         return None
@@ -112,7 +113,7 @@ def _gibibytes(size: int) -> str:
 
 
 def _advice(stage: Stage, accelerator: Accelerator, training: Training) -> List[str]:
-    """Return what would need less memory, the least costly first."""
+    """Return changes that need less memory, beginning with the one that costs least."""
     if accelerator == "ipu":
         return [
             "lower training.maxLabelTokens",

@@ -1,1 +1,1 @@
-"""What was heard, and how well: evaluations, error rates and what changed between them."""
+"""What the model hears in the held-out clips, how many errors it makes, and how training changed that."""

@@ -1,4 +1,4 @@
-"""Which held-out clips gained and lost by the training. Pure."""
+"""Which held-out clips the training made better, and which worse. Pure."""
 
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -11,7 +11,7 @@ from whisper_finetune_trainer.evaluation.word_alignment import Alignment
 
 @dataclass(frozen=True)
 class ClipChange:
-    """One held-out clip, aligned before and after training."""
+    """One held-out clip, and what was heard of its words before and after training."""
 
     clip: Clip
     before: Alignment
@@ -29,13 +29,13 @@ class ClipChange:
 
     @property
     def gain(self) -> int:
-        """How many words fewer are wrong."""
+        """How many fewer words are wrong after training. It is negative where more are wrong."""
         return self.errors_before - self.errors_after
 
 
 @dataclass(frozen=True)
 class ClipChanges:
-    """The clips that changed most, and how many did at all; clips without a word of reference are in neither."""
+    """The clips that changed most, and counts of all clips. Clips whose reference has no word are left out."""
 
     gained: Tuple[ClipChange, ...]
     lost: Tuple[ClipChange, ...]
@@ -46,7 +46,7 @@ class ClipChanges:
 
     @property
     def total(self) -> int:
-        """All clips that count."""
+        """The number of all clips that were compared."""
         return self.better + self.worse + self.unchanged_right + self.unchanged_wrong
 
     def shown_in_turn(self) -> Tuple[ClipChange, ...]:
@@ -58,7 +58,10 @@ class ClipChanges:
 def compare_clips(
     clips: Sequence[Clip], before: Sequence[Alignment], after: Sequence[Alignment], shown: int = 8
 ) -> ClipChanges:
-    """Return the changes of all clips; of those that gained and that lost, the `shown` ones that did most."""
+    """Return the changes of all clips, with the `shown` clips that gained most and the `shown` that lost most.
+
+    The three sequences have one entry per clip, in the same order.
+    """
     changes = [ClipChange(*parts) for parts in zip(clips, before, after) if _counts(*parts[1:])]
     ranked = sorted(changes, key=lambda change: (-change.gain, change.clip.seconds, change.clip.identifier))
     better = [change for change in ranked if change.gain > 0]

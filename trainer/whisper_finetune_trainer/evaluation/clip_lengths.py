@@ -1,4 +1,4 @@
-"""Scores by the length of the clips. Pure."""
+"""Error rates by the length of the clips. Pure."""
 
 from dataclasses import dataclass
 from typing import Iterator, List, Sequence, Tuple
@@ -9,13 +9,13 @@ from whisper_finetune_trainer.evaluation.intervals import Rate
 from whisper_finetune_trainer.evaluation.wer import Measurement
 
 _GROUPS = 5
-#: Smaller groups say nothing.
+#: The rate of a smaller group would be chance.
 _SMALLEST_GROUP = 4
 
 
 @dataclass(frozen=True)
 class LengthGroup:
-    """The held-out clips of about one length, from the shortest to the longest of them in seconds."""
+    """Held-out clips of about the same length. `shortest` and `longest` are in seconds."""
 
     shortest: float
     longest: float
@@ -26,10 +26,13 @@ class LengthGroup:
 
 
 def by_length(clips: Sequence[Clip], before: Measurement, after: Measurement) -> Tuple[LengthGroup, ...]:
-    """Return groups of about as many clips each, the shortest clips first; clips that hold no word are in none."""
-    counted = [place for place, words in enumerate(before.scored.words) if words]
-    ordered = sorted(counted, key=lambda place: (clips[place].seconds, place))
-    return tuple(_group(places, clips, before, after) for places in _parts(ordered))
+    """Return up to five groups with about as many clips each, the shortest clips first.
+
+    Clips whose reference has no word are in no group.
+    """
+    counted = [index for index, words in enumerate(before.scored.words) if words]
+    ordered = sorted(counted, key=lambda index: (clips[index].seconds, index))
+    return tuple(_group(indexes, clips, before, after) for indexes in _parts(ordered))
 
 
 def _parts(ordered: List[int]) -> Iterator[List[int]]:
@@ -38,19 +41,19 @@ def _parts(ordered: List[int]) -> Iterator[List[int]]:
         yield ordered[len(ordered) * group // groups : len(ordered) * (group + 1) // groups]
 
 
-def _group(places: List[int], clips: Sequence[Clip], before: Measurement, after: Measurement) -> LengthGroup:
+def _group(indexes: List[int], clips: Sequence[Clip], before: Measurement, after: Measurement) -> LengthGroup:
     return LengthGroup(
-        shortest=clips[places[0]].seconds,
-        longest=clips[places[-1]].seconds,
-        clips=len(places),
-        words=sum(before.scored.words[place] for place in places),
-        before=_rate(before, places),
-        after=_rate(after, places),
+        shortest=clips[indexes[0]].seconds,
+        longest=clips[indexes[-1]].seconds,
+        clips=len(indexes),
+        words=sum(before.scored.words[index] for index in indexes),
+        before=_rate(before, indexes),
+        after=_rate(after, indexes),
     )
 
 
-def _rate(measurement: Measurement, places: List[int]) -> Rate:
-    rate = intervals.of_rate(measurement.scored, places)
+def _rate(measurement: Measurement, indexes: List[int]) -> Rate:
+    rate = intervals.of_rate(measurement.scored, indexes)
     if rate is None:
-        raise ValueError("these clips hold no word")
+        raise ValueError("the references of these clips have no word")
     return rate

@@ -1,4 +1,4 @@
-"""An evaluation as its file in the run's folder has it; step 0 is the baseline."""
+"""The file in the run's folder that keeps an evaluation. Step 0 is the baseline."""
 
 from typing import Optional, Tuple
 
@@ -15,24 +15,24 @@ _FILE = "evaluations/evaluation-{}.json"
 
 
 class EvaluationRecord(Record):
-    """Figures of one step's model, and what it heard."""
+    """The figures of the model after one step, and what it heard."""
 
     step: int = Field(ge=0)
     uid: str
-    clips: Digest = Field(description="Of the held-out clips' names and texts: other clips make other figures.")
+    clips: Digest = Field(description="Of the held-out clips' names and texts: only figures of the same clips compare.")
     figures: WordErrorRate
     hypotheses: Tuple[str, ...]
-    cut: Tuple[int, ...] = Field((), description="Places of those that went on for longer than their clip can hold.")
+    cut: Tuple[int, ...] = Field((), description="Indexes of texts that were cut at what their clip can hold.")
 
 
 def read_evaluation(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:
-    """Return the record of a step that this run has written, else None."""
+    """Return the record that this run has written for a step, or None."""
     found = record.read_record(EvaluationRecord, folder.read_json(_file_of(step)))
     return found if found and (found.step, found.uid) == (step, folder.uid) else None
 
 
 def write_evaluation(folder: RunFolder, evaluation: EvaluationRecord) -> None:
-    """Keep a record, whole or not at all."""
+    """Write the record's file. A reader finds it whole or not at all."""
     folder.write_json(_file_of(evaluation.step), evaluation.to_json_object())
 
 

@@ -1,4 +1,4 @@
-"""The run's evaluations: each is made once, over all attempts, and kept in the run's folder with what was heard."""
+"""The run's evaluations. Each is made once in all attempts, and kept in the run's folder with what was heard."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the model of one step makes of the held-out clips; step 0 is the baseline."""
+    """What the model after one step hears in the held-out clips, and its error rates. Step 0 is the baseline."""
 
     step: int
     heard: Tuple[Transcript, ...]
@@ -29,12 +29,12 @@ class Evaluation:
 
     @property
     def hypotheses(self) -> Tuple[str, ...]:
-        """Return the texts as they were heard, loops too."""
+        """The texts as they were heard, one per clip. Loops are not removed."""
         return tuple(transcript.text for transcript in self.heard)
 
 
 class Evaluations:
-    """Makes an evaluation or finds the stored one."""
+    """Makes, stores and reads the evaluations of one run."""
 
     def __init__(
         self,
@@ -56,15 +56,15 @@ class Evaluations:
         self._clips_digest = data_clips.digest_of_clips(clips)
 
     def stored(self, step: int) -> Optional[Evaluation]:
-        """Return the evaluation of a step that this run has made of these clips, else None."""
+        """Return the evaluation that this run has stored for a step and these clips, or None."""
         record = evaluation_record.read_evaluation(self._folder, step)
         if record is None or record.clips != self._clips_digest:
             return None
-        heard = (Transcript(text, place in record.cut) for place, text in enumerate(record.hypotheses))
+        heard = (Transcript(text, index in record.cut) for index, text in enumerate(record.hypotheses))
         return self._measured(step, tuple(heard))
 
     def make(self, step: int) -> Evaluation:
-        """Transcribe the clips with the model as it is now; Stopped may end it half-way."""
+        """Transcribe the clips with the model as it is now, and measure the texts. Raises Stopped on SIGTERM."""
         self._reporter.enter("Evaluating", clips_to_evaluate=len(self._clips))
         started = time.monotonic()
         with self._stop.interruptible():
@@ -85,19 +85,19 @@ class Evaluations:
         return evaluation
 
     def store(self, evaluation: Evaluation) -> None:
-        """Keep an evaluation in the run's folder."""
+        """Write an evaluation into the run's folder."""
         record = EvaluationRecord(
             step=evaluation.step,
             uid=self._folder.uid,
             clips=self._clips_digest,
             figures=evaluation.measurement.to_report(),
             hypotheses=evaluation.hypotheses,
-            cut=tuple(place for place, transcript in enumerate(evaluation.heard) if transcript.is_cut),
+            cut=tuple(index for index, transcript in enumerate(evaluation.heard) if transcript.is_cut),
         )
         evaluation_record.write_evaluation(self._folder, record)
 
     def baseline(self) -> Evaluation:
-        """Return the evaluation of the untrained model, made in the run's first attempt only."""
+        """Return the evaluation of the untrained model: the stored one, else make and store it."""
         known = self.stored(BASELINE_STEP)
         if known is not None:
             return known
@@ -112,7 +112,7 @@ class Evaluations:
         looped = evaluation.measurement.loops
         if looped:
             named = ", ".join(
-                f"{self._clips[place].identifier} ({evaluation.hypotheses[place][:40]}...)" for place in looped[:5]
+                f"{self._clips[index].identifier} ({evaluation.hypotheses[index][:40]}...)" for index in looped[:5]
             )
             logger.warning(
                 "step %d: the text of %d of %d clips never ends or repeats its end, and does not count as heard: %s",
@@ -124,7 +124,7 @@ class Evaluations:
 
 
 def measure_clips(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: LoadedModel) -> wer.Measurement:
-    """Return the error rates of what was heard of each clip."""
+    """Return the error rates of what was heard. `clips` and `heard` are in the same order."""
     references, hypotheses = [clip.text for clip in clips], [transcript.text for transcript in heard]
     looped = loops.find_loops(references, heard)
     return wer.measure_texts(references, hypotheses, loaded.text_language_code, loaded.spellings, looped)

@@ -1,4 +1,4 @@
-"""How sure an error rate is, and a difference of two: 95 % intervals by a bootstrap over clips. Pure."""
+"""95 % intervals of an error rate and of the difference of two, by a bootstrap over clips. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, List, Optional, Sequence, Tuple
@@ -7,19 +7,25 @@ import numpy as np
 
 _RESAMPLES = 10_000
 _SEED = 0
-#: Bounds the memory of the bootstrap: numbers drawn at a time.
+#: How many random numbers the bootstrap draws at once. It bounds the memory.
 _DRAWS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
 class ClipErrors:
-    """Wrong words (substituted, deleted, inserted) of each clip's text and the words of its reference, or letters."""
+    """For each clip the wrong words (substituted, deleted, inserted) and the words of its reference.
+
+    Where the metric is the cer, both count letters.
+    """
 
     errors: Tuple[int, ...]
     words: Tuple[int, ...]
 
     def percent(self, clips: Optional[Sequence[int]] = None) -> float:
-        """Return errors per hundred words over all clips, or over those given by place; 0 where there are no words."""
+        """Return the errors per hundred words over all clips, or over the clips of these indexes.
+
+        The rate is 0 where the references have no word.
+        """
         chosen = range(len(self.words)) if clips is None else clips
         words = sum(self.words[clip] for clip in chosen)
         return 100.0 * sum(self.errors[clip] for clip in chosen) / words if words else 0.0
@@ -27,7 +33,7 @@ class ClipErrors:
 
 @dataclass(frozen=True)
 class Interval:
-    """Ends of a 95 % interval over clips: of a rate in percent, or of a difference in points."""
+    """The ends of a 95 % interval: in percent for a rate, in percentage points for a difference."""
 
     low: float
     high: float
@@ -42,15 +48,19 @@ class Rate:
 
 
 def of_rate(measured: ClipErrors, clips: Optional[Sequence[int]] = None) -> Optional[Rate]:
-    """Return the rate of all clips, or of some by place, with its interval; None without words."""
+    """Return the rate with its interval over all clips, or over the clips of these indexes.
+
+    Return None where the references have no word.
+    """
     interval = _bootstrap(np.asarray(measured.errors), measured.words, clips)
     return Rate(measured.percent(clips), interval) if interval else None
 
 
 def of_difference(before: ClipErrors, after: ClipErrors, clips: Optional[Sequence[int]] = None) -> Optional[Interval]:
-    """Return the interval of the rate after less before, paired by clip; None without words.
+    """Return the interval of the rate after training minus the rate before. Below zero is an improvement.
 
-    Below zero is an improvement. `clips` are places; absent, all.
+    A drawn clip counts in both rates. `clips` are indexes. Without them, all clips count. Return None where the
+    references have no word.
     """
     return _bootstrap(np.asarray(after.errors) - np.asarray(before.errors), before.words, clips)
 

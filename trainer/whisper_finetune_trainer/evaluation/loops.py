@@ -1,8 +1,8 @@
-"""Which texts are loops: they never end, or repeat their end. Pure.
+"""Which texts are loops: they never end, or they repeat their end. Pure.
 
-Whisper may fall into a loop, which goes on for as long as it is let: hundreds of words for a clip of one, on one
-machine and not on another that rounds differently. No rate may hang on that, so of a loop nothing counts as heard: the
-words that were said are missed, and none is added.
+Whisper may fall into a loop and go on until a limit stops it: hundreds of words for a clip of one word. A machine that
+rounds differently may not loop on the same clip. An error rate must not depend on that. So nothing of a loop counts as
+heard: the words of the reference are missed, and no word is inserted.
 """
 
 import math
@@ -11,16 +11,19 @@ from typing import Sequence, Tuple
 from whisper_finetune_trainer.data.text.normalizers import normalize_gently
 from whisper_finetune_trainer.model.generation import Transcript
 
-#: How often a text's end repeats in a loop, and how many letters all of that is.
+#: How often a loop repeats its end at least, and how many letters the repetitions have together at least.
 _REPEATS = 5
 _REPEATED_LETTERS = 20
 
 
 def find_loops(references: Sequence[str], heard: Sequence[Transcript]) -> Tuple[int, ...]:
-    """Return the places of clips whose text is a loop: it was cut, or repeats its end where the reference does not."""
+    """Return the indexes of the clips whose text is a loop.
+
+    A loop was cut, or it repeats its end and the reference does not.
+    """
     return tuple(
-        place
-        for place, (reference, found) in enumerate(zip(references, heard))
+        index
+        for index, (reference, found) in enumerate(zip(references, heard))
         if found.is_cut or (_repeats_its_end(found.text) and not _repeats_its_end(reference))
     )
 

@@ -1,4 +1,4 @@
-"""Error rates of a whole split, by word or, where texts have no spaces, by letter. Pure."""
+"""Error rates of a whole split: by word, or by letter in languages without spaces. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
@@ -10,30 +10,30 @@ from whisper_finetune_trainer.data.text.normalizers import LETTER_LANGUAGES, nor
 from whisper_finetune_trainer.evaluation import intervals
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors
 
-#: The status has five digits before the point.
+#: A figure of the status has at most five digits before the point.
 _LARGEST_PERCENT = 99_999.99
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The errors in each clip of a whole split, and the rates in percent that follow from them."""
+    """The errors of each clip of a split. The properties are the rates of the whole split, in percent."""
 
-    #: Words of the texts as they are.
+    #: Counts words of the texts as they are written.
     written: ClipErrors
-    #: Words of the normalized texts.
+    #: Counts words of the normalized texts.
     normalized: ClipErrors
-    #: What the metric counts of the normalized texts: their letters in languages without spaces, else their words.
+    #: Counts what the metric counts of the normalized texts: letters in languages without spaces, else words.
     scored: ClipErrors
     is_by_letter: bool
-    #: Places of the clips whose text is a loop, of which nothing counts as heard, and the score if all of it did.
+    #: Indexes of the clips whose text is a loop, so that nothing counts as heard. `score_with_loops` counts all of it.
     loops: Tuple[int, ...]
     score_with_loops: float
-    #: As the metric counts them: each letter stands alone where letters are counted.
+    #: Where letters are counted, a space stands between each two.
     normalized_references: Tuple[str, ...]
 
     @property
     def score(self) -> float:
-        """Return the metric's own figure."""
+        """The figure of the metric, which is the cer or the normalized wer."""
         return self.scored.percent()
 
     @property
@@ -50,11 +50,11 @@ class Measurement:
 
     @property
     def skipped(self) -> int:
-        """Return how many references are empty after normalizing: those clips are in `wer` alone."""
+        """How many references are empty after normalizing. Their clips count in `wer` only."""
         return sum(not text for text in self.normalized_references)
 
     def to_report(self) -> WordErrorRate:
-        """Return what the status shows."""
+        """Return the figures as the status shows them."""
         return WordErrorRate(
             score=percent_text(self.score),
             wer=percent_text(self.wer),
@@ -66,7 +66,7 @@ class Measurement:
 
 
 def metric(language_code: str, spellings: Mapping[str, str]) -> Metric:
-    """Return what the scores of texts in a language are."""
+    """Return the name of the metric for a language, wer or cer, and of its normalizer."""
     name = "cer" if language_code in LETTER_LANGUAGES else "wer"
     return Metric.model_validate({"name": name, "normalizer": normalizer_for(language_code, spellings).name})
 
@@ -78,7 +78,11 @@ def measure_texts(
     spellings: Mapping[str, str],
     loops: Tuple[int, ...] = (),
 ) -> Measurement:
-    """Return the error rates of one text per clip against its reference; nothing of `loops` (places) is heard."""
+    """Return the errors of the hypotheses, one per clip, against their references.
+
+    `loops` are the indexes of the clips of which nothing counts as heard. `spellings` turns British spellings into
+    American ones, and is used for English only.
+    """
     normalizer = normalizer_for(language_code, spellings)
     normalized_references = tuple(normalizer.apply(text) for text in references)
     all_heard = [normalizer.apply(text) for text in hypotheses]
@@ -99,14 +103,14 @@ def measure_texts(
 
 
 def _count(references: Sequence[str], hypotheses: Sequence[str]) -> ClipErrors:
-    # A clip without reference words counts nothing: jiwer would count whatever was heard there as insertions.
-    kept = [place for place, reference in enumerate(references) if reference.strip()]
+    # A clip whose reference has no word does not count. jiwer would count whatever was heard there as insertions.
+    kept = [index for index, reference in enumerate(references) if reference.strip()]
     errors, words = [0] * len(references), [0] * len(references)
     if kept:
-        output = jiwer.process_words([references[place] for place in kept], [hypotheses[place] for place in kept])
-        for place, alignment, reference in zip(kept, output.alignments, output.references):
-            errors[place] = sum(_cost(chunk) for chunk in alignment)
-            words[place] = len(reference)
+        output = jiwer.process_words([references[index] for index in kept], [hypotheses[index] for index in kept])
+        for index, alignment, reference in zip(kept, output.alignments, output.references):
+            errors[index] = sum(_cost(chunk) for chunk in alignment)
+            words[index] = len(reference)
     return ClipErrors(tuple(errors), tuple(words))
 
 
@@ -117,8 +121,8 @@ def _cost(chunk: Any) -> int:
 
 
 def without(hypotheses: Sequence[str], loops: Collection[int]) -> List[str]:
-    """Return the texts with nothing heard of the clips at the places of loops."""
-    return ["" if place in loops else text for place, text in enumerate(hypotheses)]
+    """Return the texts, empty at the indexes of loops."""
+    return ["" if index in loops else text for index, text in enumerate(hypotheses)]
 
 
 def unseen(
@@ -128,15 +132,21 @@ def unseen(
     language_code: str,
     spellings: Mapping[str, str],
 ) -> Optional[ClipSubset]:
-    """Return the figures of the clips whose normalized text does not occur in train; None where no word is left."""
+    """Return the figures of the clips whose normalized text is not one of `train_texts`.
+
+    Return None where such clips have no word.
+    """
     normalizer = normalizer_for(language_code, spellings)
     seen = {normalizer.apply(text) for text in train_texts}
-    clips = [place for place, text in enumerate(before.normalized_references) if text and text not in seen]
+    clips = [index for index, text in enumerate(before.normalized_references) if text and text not in seen]
     return _subset(before, after, clips)
 
 
 def without_loops(before: Measurement, after: Measurement) -> Optional[ClipSubset]:
-    """Return the figures of the clips that loop neither before nor after; None where none loops or no word is left."""
+    """Return the figures of the clips that loop neither before nor after training.
+
+    Return None where no clip loops, or where the other clips have no word.
+    """
     looped = {*before.loops, *after.loops}
     words = before.scored.words
     return (
@@ -160,10 +170,10 @@ def _subset(before: Measurement, after: Measurement, clips: Sequence[int]) -> Op
 
 
 def percent_text(percent: float) -> str:
-    """Return a percentage as the status has it."""
+    """Return a percentage with two decimals, as the status has it."""
     return f"{min(percent, _LARGEST_PERCENT):.2f}"
 
 
 def points_text(points: float) -> str:
-    """Return a difference of percentages as the status has it, without a negative zero."""
+    """Return a difference in percentage points with two decimals, as the status has it. Zero has no sign."""
     return f"{max(-_LARGEST_PERCENT, min(points, _LARGEST_PERCENT)) + 0.0:.2f}".replace("-0.00", "0.00")

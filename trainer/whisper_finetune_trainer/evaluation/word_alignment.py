@@ -1,4 +1,4 @@
-"""Which words of a text were heard, and as what. Pure; the counts are those of the word error rate."""
+"""Which words of a text were heard, and as what. Counts as the word error rate does. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, Iterator, List, Sequence, Tuple
@@ -11,7 +11,10 @@ WordKind = Literal["equal", "substituted", "deleted", "inserted"]
 
 @dataclass(frozen=True)
 class AlignedWord:
-    """A word of the reference and what was heard for it; `reference` or `heard` is empty where there is none."""
+    """A word of the reference and what was heard for it.
+
+    `heard` is empty for a deleted word, `reference` for an inserted one.
+    """
 
     kind: WordKind
     reference: str
@@ -22,13 +25,13 @@ Alignment = Tuple[AlignedWord, ...]
 
 
 def align(references: Sequence[str], hypotheses: Sequence[str]) -> List[Alignment]:
-    """Return one alignment per clip, in order; it is empty where the reference has no word: that never counts."""
-    kept = [place for place, reference in enumerate(references) if reference.strip()]
+    """Return one alignment per clip, in order. It is empty where the reference has no word: such clips do not count."""
+    kept = [index for index, reference in enumerate(references) if reference.strip()]
     alignments: List[Alignment] = [()] * len(references)
     if kept:
-        output = jiwer.process_words([references[place] for place in kept], [hypotheses[place] for place in kept])
-        for place, chunks, reference, heard in zip(kept, output.alignments, output.references, output.hypotheses):
-            alignments[place] = tuple(word for chunk in chunks for word in _words(chunk, reference, heard))
+        output = jiwer.process_words([references[index] for index in kept], [hypotheses[index] for index in kept])
+        for index, chunks, reference, heard in zip(kept, output.alignments, output.references, output.hypotheses):
+            alignments[index] = tuple(word for chunk in chunks for word in _words(chunk, reference, heard))
     return alignments
 
 

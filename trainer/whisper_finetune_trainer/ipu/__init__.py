@@ -1,1 +1,1 @@
-"""The backend for IPUs: optimum-graphcore's own trainer, and what it lacks."""
+"""The backend for IPUs: optimum-graphcore's own trainer, with what it lacks added."""

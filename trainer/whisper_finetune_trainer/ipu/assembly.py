@@ -20,7 +20,7 @@ from whisper_finetune_trainer.ipu.trainer import IpuTrainer
 from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.model.model import LoadedModel
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- where loaders' processes hand over their batches
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- through it the processes of a loader hand over their batches
 _BYTES_OF_TYPE = {"float16": 2, "float32": 4}
 
 
@@ -32,7 +32,7 @@ def make_trainer(
     *,
     compile_only: bool = False,
 ) -> IpuTrainer:
-    """Return the trainer on what is to be trained on; with `compile_only` the library ends the process in here."""
+    """Return the trainer for the run's examples. With `compile_only` the library raises SystemExit once it compiled."""
     plan = settings.layout()
     max_length = label_tokens(loaded)
     workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(settings.training))
@@ -52,12 +52,15 @@ def make_trainer(
 
 
 def feature_type(training: Training) -> str:
-    """Return the type of features, which is that of the weights: float16 unless precision is Float."""
+    """Return the type of features and weights: float32 where `training.precision` is Float, else float16."""
     return "float32" if training.precision == "Float" else "float16"
 
 
 def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:
-    """Return how many processes make features: as many as the notebook's, where CPUs and shared memory allow."""
+    """Return how many processes make features: as many as in the notebook, if CPUs and shared memory allow it.
+
+    `type_name` is float16 or float32.
+    """
     settings = loaded.feature_settings
     values = settings.mel_bins * settings.window_seconds * features.FRAMES_PER_SECOND
     step_bytes = schedule.clips_per_step(plan) * values * _BYTES_OF_TYPE[type_name]
@@ -66,20 +69,20 @@ def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:
     return int(min(library_arguments.LOADER_WORKERS, cpu_count.available_cpus() - 1, fitting))
 
 
-#: The notebook sets these on both configurations.
+#: The notebook sets these on both configurations, `config` and `generation_config`.
 _ON_BOTH = ("max_length", "forced_decoder_ids", "suppress_tokens")
 
 
 def label_tokens(loaded: LoadedModel) -> int:
-    """Return the one length of all labels and the longest text that is generated."""
+    """Return how many tokens every label has. A generated text has at most as many."""
     return int(loaded.network.generation_config.max_length)
 
 
 def with_generation_settings(loaded: LoadedModel) -> Any:
-    """Return the loaded network with settings of its own, set on both its configurations.
+    """Return a copy of the loaded network that has the generation settings on both its configurations.
 
-    transformers 4.29 reads some of them here and some there; newer ones refuse to save what has them on `config`, so
-    the loaded network itself is left as it is. The weights are shared.
+    transformers 4.29 reads some of them from `config` and some from `generation_config`. Newer versions refuse to save
+    a model that has them on `config`. So the loaded network itself is not changed. The copy shares its weights.
     """
     network = copy.copy(loaded.network)
     network.config = copy.deepcopy(network.config)

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class IpuBackend:
-    """A Whisper that learns on IPUs."""
+    """Trains and evaluates a Whisper model on IPUs."""
 
     def __init__(
         self,
@@ -49,19 +49,19 @@ class IpuBackend:
         check_stop: Callable[[], None] = lambda: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> None:
-        """Wait for the IPUs and make the trainer; ConfigInvalid, DatasetInvalid, AcceleratorUnavailable.
+        """Wait for the IPUs and make the trainer. Raises ConfigInvalid, DatasetInvalid or AcceleratorUnavailable.
 
-        `check_stop` raises where the training is to end, while a clip is waited for; `on_read` is called when more was
-        read of a stream.
+        `check_stop` is called while a clip is waited for, and raises where the training is to end. `on_read` is called
+        when more of a stream has been read.
         """
         plan = settings.layout()
         if clips.train.most_clips is not None:
-            # Before anybody waits for IPUs.
+            # First: too few clips are too few on any IPUs, so nobody need wait for them.
             schedule.refuse_too_few(clips.train.most_clips, plan)
         for warning in plan.warnings:
             logger.warning("%s", warning)
         environment.require_active_partition()
-        # Before anything is compiled, if only to see whether the IPUs are free.
+        # Before anything is compiled. Even `wait_for_ipus` compiles a program.
         cache = executable_cache.prepare_executable_cache(os.environ)
         environment.wait_for_ipus(poptorch, plan.ipus, settings.ipu_wait_seconds)
         self._scratch_folder = settings.scratch_folder
@@ -77,17 +77,20 @@ class IpuBackend:
 
     @property
     def ran_on(self) -> RanOn:
-        """Size and layout of the partition, library versions and precision; emulated IPUs say so."""
+        """Size and layout of the partition, library versions and precision. Emulated IPUs are named as such."""
         return self._ran_on
 
     def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[Transcript]:
-        """Return what is heard of each clip, in order; `on_clip` is told how many are done. TrainerError of a clip."""
-        # The library's loaders draw from it, and training must not depend on what was evaluated, and when.
+        """Return the transcript of each clip, in order. `on_clip` is told how many are done.
+
+        Raises TrainerError where a clip cannot be decoded.
+        """
+        # The library's loaders draw from the random state. Training must not depend on when something is evaluated.
         tensors, values = training_state.capture_random_state()
         with _readable_clips():
             tokens = self._trainer.generate(Examples(clips, self._make_example), on_clip)
         training_state.restore_random_state(tensors, values)
-        # transformers 4.29 writes timestamps, which follow this token, as text; newer ones leave them out.
+        # Timestamps are the tokens after this one. transformers 4.29 writes them as text. Newer ones leave them out.
         last = self._loaded.network.generation_config.no_timestamps_token_id
         tokenizer, prompt = self._loaded.tokenizer, len(self._loaded.prompt_ids)
         rows = ([token for token in row[prompt:] if 0 <= token <= last] for row in tokens.tolist())
@@ -97,9 +100,9 @@ class IpuBackend:
         ]
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
-        """Take the optimizer steps after `first_step` until `after_step` says so; TrainerError.
+        """Take the optimizer steps after `first_step` until `after_step` returns False. Raises TrainerError.
 
-        However it ends, a stream is read no further: that must not hold up the state's saving.
+        However it ends, a stream is read no further: reading on would delay the saving of the state.
         """
         self._trainer.add_callback(StepCallback(self._trainer, after_step))
         # The library knows the step from the checkpoint.
@@ -108,19 +111,20 @@ class IpuBackend:
             self._trainer.train(resume_from_checkpoint=resume_from)
 
     def gather_weights(self) -> None:
-        """Bring the weights from the IPUs into the loaded model's network, in float32."""
+        """Copy the weights, in float32, from the IPUs into the loaded model's network."""
         library_checkpoint.copy_weights(self._trainer, self._loaded.network)
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
-        """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step.
+        """Return what `load_state` needs to go on bit for bit. The tensors are live: write them before the next step.
 
-        On hardware that was not seen yet, and in Half it hangs on the IPUs' own random state, which rounds the weights.
+        That has only been tested on emulated IPUs. In Half it depends on the IPUs' own random state, which decides how
+        weights are rounded.
         """
         tensors, values = library_checkpoint.take(self._trainer)
         return tensors, {**values, **self._trainer.order.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-        """Become what `state` returned; ConfigInvalid where it belongs to another network."""
+        """Go on from what `state` returned. Raises ConfigInvalid where it belongs to another network."""
         folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._scratch_folder))
         library_checkpoint.write_library_checkpoint(folder, self._trainer.model, tensors, values)
         self._trainer.load_weights(folder)
@@ -133,7 +137,7 @@ class IpuBackend:
 
 @contextlib.contextmanager
 def _readable_clips() -> Iterator[None]:
-    """Raise the TrainerError that befell a clip, also in a loader's process."""
+    """Raise the TrainerError that a ClipError carries, also one from a loader's process."""
     try:
         yield
     except ClipError as error:

@@ -1,9 +1,11 @@
-"""The order in which IPUs are given the clips to train on: the clips themselves, block by block, step by step.
+"""The order in which IPUs are given the clips to train on.
 
-The library's own sampler draws from the global random state, which an evaluation changes. This one is a sampler for its
-data loader, which asks for clips ahead of the training, and twice for the first ones: it compiles before it trains. It
-yields clips in place of numbers, for those of a stream bring their sounds along, and the library sees the whole run as
-one epoch: so it knows a length, and never asks for an epoch to begin anew.
+The library's own sampler draws from the global random state, which an evaluation changes. This one takes its place in
+the library's data loader. The loader asks for clips ahead of the training, and for the first ones twice, because it
+compiles before it trains.
+
+A sampler usually yields indexes. This one yields the clips themselves, because clips of a stream carry their sounds. To
+the library the whole run is one epoch: so it knows a length, and never asks for an epoch to begin again.
 """
 
 import random
@@ -21,7 +23,7 @@ Step = Tuple[Clip, ...]
 
 
 class ClipSampler:
-    """Yields the clips of the run's steps, from the step after the newest one taken on."""
+    """Yields the clips of the run's steps, beginning after the newest step taken."""
 
     def __init__(
         self,
@@ -32,9 +34,10 @@ class ClipSampler:
         check_stop: Callable[[], None] = lambda: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> None:
-        """`steps` of the whole run; `refuse_too_few` raises where so many clips of an epoch do not fill one step.
+        """`steps` are those of the whole run.
 
-        `check_stop` and `on_read` are those of a `StepOrder`.
+        `refuse_too_few` is given the clips of an epoch, and raises where they do not fill one step. `check_stop` and
+        `on_read` are those of a `StepOrder`.
         """
         self._clips = steps * clips_per_step
         self._clips_per_step = clips_per_step
@@ -42,14 +45,14 @@ class ClipSampler:
         self._refuse_too_few = refuse_too_few
         self._order = StepOrder(clips, clips_per_step, self._divide, check_stop, on_read)
         self._coming: Iterator[Tuple[int, Tuple[Step, TrainingPosition]]] = iter(())
-        #: Steps that the loader was given and that are not taken yet, by their numbers.
+        #: Steps that the loader was given and that are not taken yet, by step number.
         self._given: Dict[int, Tuple[Step, TrainingPosition]] = {}
 
     def __len__(self) -> int:
         return self._clips
 
     def __iter__(self) -> Iterator[Clip]:
-        # Again, where the library begins again: it compiles with the first step, and then trains on it.
+        # The library iterates twice: it compiles with the first step, and then trains on the same clips.
         for clips, _ in list(self._given.values()):
             yield from clips
         for number, given in self._coming:
@@ -58,27 +61,33 @@ class ClipSampler:
 
     @contextmanager
     def after(self, step: int) -> Iterator[None]:
-        """Give the clips of the steps that follow a step, the newest one taken; nothing is read once this is left."""
+        """Give the clips of the steps that follow `step`, the newest one taken.
+
+        Nothing is read once the context is left.
+        """
         try:
             with self._order.after(step) as following:
                 self._coming = zip(range(step + 1, self._run_steps + 1), following)
                 yield
         finally:
-            # The library keeps its loader, which keeps this: no block may stay in memory, and no thread wait for one.
+            # The library keeps its loader, and that keeps this sampler. No block may stay in memory because of it.
             self._coming = iter(())
             self._given.clear()
 
     def took(self, step: int) -> None:
-        """Go on after this step from now on, and count the block that it is of; DatasetInvalid."""
+        """Note that a step was taken, and count the block that it is from. Raises DatasetInvalid.
+
+        What `state` returns from now on goes on after this step.
+        """
         _, position = self._given.pop(step)
         self._order.took(position)
 
     def state(self) -> Dict[str, Any]:
-        """Return what `load_state` takes, as JSON can say it."""
+        """Return JSON values for `load_state`."""
         return self._order.state()
 
     def load_state(self, values: Mapping[str, Any]) -> None:
-        """Go on where `state` was asked."""
+        """Go on after the step that was the newest when `state` returned these values."""
         self._order.load_state(values)
 
     def _divide(self, block: Block) -> List[Step]:
@@ -88,7 +97,10 @@ class ClipSampler:
 
 
 def divide_into_samples(block: Block, clips_per_step: int) -> List[Step]:
-    """Return a block's clips, shuffled, by steps; what does not fill a step at an epoch's end is not used. Pure."""
+    """Return a block's clips, shuffled and divided into steps. Pure.
+
+    Clips at an epoch's end that do not fill a step are not used.
+    """
     order = list(block.clips)
     random.Random(block.shuffle_key).shuffle(order)  # noqa: S311 -- nothing secret
     clips = iter(order)

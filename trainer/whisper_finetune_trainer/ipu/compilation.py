@@ -1,4 +1,4 @@
-"""Compile the training graph on a machine without IPUs, into the cache that runs of the same shapes read."""
+"""Compile the training graph on a machine without IPUs, into the executable cache for runs of the same shapes."""
 
 import os
 from typing import Any, Dict, List
@@ -15,9 +15,9 @@ from whisper_finetune_trainer.model.model import LoadedModel
 
 
 def fill_cache(config: TrainerConfig) -> str:
-    """Compile for the model and the partition of the configuration, and return the cache's folder; TrainerError.
+    """Compile for the model and the partition of the configuration. Return the cache's folder. Raises TrainerError.
 
-    The data set is not read: every batch has the same shape. The graphs of generation are left out.
+    The data set is not read, because every batch has the same shape. The graphs of generation are not compiled.
     """
     cache = executable_cache.prepare_executable_cache(os.environ)
     if cache.folder is None:
@@ -32,7 +32,7 @@ def fill_cache(config: TrainerConfig) -> str:
         with data.order.after(0):
             assembly.make_trainer(settings, loaded, cache, data, compile_only=True)
     except SystemExit as ended:
-        # The library's way to say that it is done.
+        # The library says in this way that it is done.
         if ended.code != 0:
             raise
     except Exception as error:

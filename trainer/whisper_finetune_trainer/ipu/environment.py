@@ -1,4 +1,4 @@
-"""Whether this pod can run on IPUs: PopTorch of the right SDK, an active partition, IPUs that nobody else holds."""
+"""Whether this pod can run on IPUs: PopTorch of the right SDK, an active partition, IPUs that nobody else uses."""
 
 import importlib
 import logging
@@ -18,16 +18,19 @@ _GC_INFO_SECONDS = 30
 _PARTITION_STATE = re.compile(r"Partition:?\s+(\S+)\s+\[([^\]]+)\]", re.IGNORECASE)
 _NOT_ACTIVE = re.compile(r"partition is not active", re.IGNORECASE)
 _POLL_SECONDS = 5.0
-#: PopTorch's words for devices that are there and held by somebody, and for those that will never be.
+#: What PopTorch says of IPUs that exist and are in use, and of IPUs that do not exist.
 _IN_USE = "Failed to acquire"
 _ABSENT = ("No IPU detected", "No device found")
 logger = logging.getLogger(__name__)
 
 
 def require_poptorch() -> Any:
-    """Return PopTorch; ConfigInvalid where it is missing or of another SDK. Nothing may have imported it before."""
-    # It would wait for ever, and again while training, where it holds the interpreter's lock so that nothing could
-    # end it; the answer is read once, at the first IPU that is in use. `wait_for_ipus` waits instead.
+    """Return PopTorch. Nothing may have imported it before.
+
+    Raises ConfigInvalid where it is missing or of another SDK.
+    """
+    # With this variable PopTorch waits for IPUs without end. In a training it waits with the interpreter's lock, so
+    # that nothing can end it. It reads the variable once, at the first IPU in use. `wait_for_ipus` waits instead.
     os.environ["POPTORCH_WAIT_FOR_IPU"] = "0"
     try:
         poptorch = importlib.import_module("poptorch")
@@ -62,7 +65,10 @@ def require_active_partition() -> None:
 
 
 def wait_for_ipus(poptorch: Any, ipus: int, seconds: int) -> None:
-    """Return once `ipus` IPUs can be had; AcceleratorUnavailable where they do not exist, or not within `seconds`."""
+    """Return once `ipus` IPUs are free.
+
+    Raises AcceleratorUnavailable where they do not exist, or are not free within `seconds`.
+    """
     deadline = time.monotonic() + seconds
     while True:
         fault = _try_to_attach(poptorch, ipus)
@@ -85,14 +91,14 @@ def wait_for_ipus(poptorch: Any, ipus: int, seconds: int) -> None:
 
 
 def _try_to_attach(poptorch: Any, ipus: int) -> Optional[str]:
-    """Compile the smallest program there is for all IPUs and attach it; return why that could not be."""
+    """Compile the smallest program there is for all IPUs, and attach to them. Return the fault, or None."""
     torch = importlib.import_module("torch")
     options = poptorch.Options().replicationFactor(ipus)
     program = poptorch.inferenceModel(torch.nn.ReLU(), options)
     try:
         program.compile(torch.zeros(ipus))
     except poptorch.Error as error:
-        # Nothing of a run is in that program: whatever stops it is the hardware's, in words that nobody has listed.
+        # The program has nothing of the run in it. So any error is the hardware's, whatever its text.
         return _line(error)
     program.detachFromDevice()
     return None

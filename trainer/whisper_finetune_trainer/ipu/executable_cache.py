@@ -1,4 +1,4 @@
-"""The volume that keeps compiled executables, so that a second run of the same shapes need not compile."""
+"""The volume that keeps compiled executables. A second run of the same shapes need not compile."""
 
 import logging
 import os
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import MutableMapping, Optional
 
-#: The notebook's.
+#: The name that the notebook gives to its cache.
 FOLDER = "whisper"
 _POPLAR, _POPTORCH = "POPLAR_EXECUTABLE_CACHE_DIR", "POPTORCH_CACHE_DIR"
-#: An executable that does not fit would end the run in the middle of its first compilation.
+#: An executable that does not fit would end the run during its first compilation.
 _LEAST_FREE_BYTES = 2 << 30
 _GIBIBYTE = 1 << 30
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExecutableCache:
-    """The folder that IPUConfig is given, and in words why there is none."""
+    """The folder for IPUConfig, None without a cache. `fault` says in words why a cache is not used."""
 
     folder: Optional[str]
     fault: Optional[str] = None
@@ -28,7 +28,10 @@ class ExecutableCache:
 def prepare_executable_cache(
     environment: MutableMapping[str, str], least_free_bytes: int = _LEAST_FREE_BYTES
 ) -> ExecutableCache:
-    """Return the cache that the environment names; one that cannot be written is not used, by PopTorch neither."""
+    """Return the cache that the environment names.
+
+    A cache that cannot be written is not used: its variables are removed from `environment`, where PopTorch reads them.
+    """
     root = environment.get(_POPLAR) or environment.get(_POPTORCH)
     if not root:
         return ExecutableCache(None)

@@ -1,4 +1,4 @@
-"""What optimum-graphcore is told: its IPUConfig and its IPUSeq2SeqTrainingArguments, as plain values. Pure."""
+"""The settings of optimum-graphcore: its IPUConfig and its IPUSeq2SeqTrainingArguments, as plain values. Pure."""
 
 from typing import Any, Dict, Optional
 
@@ -7,22 +7,22 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.run import Schedule
 from whisper_finetune_api.v1alpha1 import Training
 
-#: Fewer where the machine has fewer CPUs or little shared memory.
+#: At most. A machine with few CPUs or little shared memory has fewer.
 LOADER_WORKERS = run_plan.LOADER_PROCESSES
 _LOGGING_STEPS = 25
 
 
 def ipu_config(plan: IpuPlan, executable_cache: Optional[str]) -> Dict[str, Any]:
-    """Return what IPUConfig.from_dict takes; None: no cache of executables."""
+    """Return the values for IPUConfig.from_dict. `executable_cache` is its folder, or None without a cache."""
     return {**plan.ipu_config(), "executable_cache_dir": executable_cache or "disabled"}
 
 
 def training_arguments(
     training: Training, schedule: Schedule, output_dir: str, loader_workers: int, *, compile_only: bool = False
 ) -> Dict[str, Any]:
-    """Return what IPUSeq2SeqTrainingArguments takes.
+    """Return the arguments for IPUSeq2SeqTrainingArguments.
 
-    The library neither saves nor evaluates by itself: its best model would be the last one, and its checkpoints are
+    The library does not save and evaluate by itself. Its best model would be the last one, and its checkpoints are
     pickled.
     """
     return {
@@ -38,12 +38,12 @@ def training_arguments(
         "evaluation_strategy": "no",
         "save_strategy": "no",
         "logging_steps": _LOGGING_STEPS,
-        # A loss that is no number must not be shown as one.
+        # A loss of NaN must be seen. The filter would show another number.
         "logging_nan_inf_filter": False,
         "dataloader_num_workers": loader_workers,
-        # Training drops an incomplete last batch all the same; evaluation must not.
+        # Training drops an incomplete last batch all the same. Evaluation must not.
         "dataloader_drop_last": False,
-        # The order of the clips begins at the step that is resumed at: nothing is read only to be skipped.
+        # The clip sampler begins at the resumed step. The library would read and skip the clips before it.
         "ignore_data_skip": True,
         "seed": training.seed,
         "fp32": training.precision == "Float",

@@ -1,6 +1,6 @@
 """The state of optimum-graphcore's trainer as tensors and JSON, and back as the checkpoint that it resumes from.
 
-The library pickles its checkpoints. Nothing pickled is ever read from the run's folder: what is stored there are
+The library pickles its checkpoints. Nothing pickled is ever read from the run's folder. There the state is stored as
 tensors and JSON, and the pickled files are made of them in the pod's own scratch folder.
 """
 
@@ -18,12 +18,12 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 
 _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
 _RANDOM_FILE = "rng_state.pth"
-#: The library leaves the device's generators out of its checkpoints.
+#: The state of the IPUs' own random generators, which the library's checkpoints do not have.
 _DEVICE_RANDOM, _DEVICE_SEED = "random/ipu", "deviceSeed"
 
 
 def take(trainer: Any) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
-    """Return the state of a trainer between two steps: tensors, and JSON values."""
+    """Return the state of a trainer between two steps: tensors by name, and JSON values."""
     _copy_to_host(trainer)
     optimizer_tensors, optimizer = training_state.split_tensors(trainer.optimizer.state_dict(), _OPTIMIZER)
     random_tensors, random_values = training_state.capture_random_state()
@@ -39,7 +39,7 @@ def take(trainer: Any) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
 
 
 def resume_device(trainer: Any, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-    """Have the IPUs' random generators go on where `take` found them; states of earlier versions do not have them."""
+    """Set the IPUs' random generators to what `take` found. States of earlier versions do not have it."""
     if _DEVICE_RANDOM in tensors:
         trainer.resume_random_state([values[_DEVICE_SEED], *tensors[_DEVICE_RANDOM].tolist()])
 
@@ -47,14 +47,17 @@ def resume_device(trainer: Any, tensors: Mapping[str, torch.Tensor], values: Map
 def _device_random_state(state: Optional[List[int]]) -> Tuple[Dict[str, torch.Tensor], Dict[str, int]]:
     if state is None:
         return {}, {}
-    # The seed has 64 bits and no sign, which no tensor has.
+    # The seed is an unsigned integer of 64 bits, and torch has no such type.
     return {_DEVICE_RANDOM: torch.tensor(state[1:], dtype=torch.int64)}, {_DEVICE_SEED: state[0]}
 
 
 def write_library_checkpoint(
     folder: Path, network: Any, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]
 ) -> None:
-    """Write the library's checkpoint into an empty folder; ConfigInvalid where it is not of this network."""
+    """Write the library's checkpoint into an empty folder.
+
+    Raises ConfigInvalid where the weights are not those of this network.
+    """
     weights = {name[len(_WEIGHTS) :]: tensor for name, tensor in tensors.items() if name.startswith(_WEIGHTS)}
     if {name: weight.shape for name, weight in network.named_parameters()} != {
         name: weight.shape for name, weight in weights.items()
@@ -75,7 +78,7 @@ def write_library_checkpoint(
 
 @torch.no_grad()
 def copy_weights(trainer: Any, network: Any) -> None:
-    """Copy the trainer's weights, as the IPUs have them, into another network of the same names."""
+    """Copy the weights that are on the IPUs into another network with the same parameter names."""
     _copy_to_host(trainer)
     weights = dict(trainer.model.named_parameters())
     for name, weight in network.named_parameters():

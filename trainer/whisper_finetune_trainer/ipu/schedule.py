@@ -1,4 +1,4 @@
-"""The plan of a run whose model has been read: its schedule, and the layout on IPUs that it follows from."""
+"""The plan of a run whose model has been read: its schedule and, on IPUs, the layout."""
 
 from dataclasses import dataclass
 from typing import Optional
@@ -14,7 +14,7 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The schedule that a trainer runs; and the layout on IPUs, None on other accelerators."""
+    """The schedule that a trainer runs, and the layout on IPUs. `ipu` is None on other accelerators."""
 
     schedule: Schedule
     ipu: Optional[IpuPlan]
@@ -23,10 +23,10 @@ class TrainingPlan:
 def plan_training(
     spec: WhisperFineTuneSpec, accelerator: Accelerator, ipus: Optional[int], dimensions: Dimensions
 ) -> TrainingPlan:
-    """Return the plan for the model's own dimensions; ConfigInvalid says what cannot be, and what would do.
+    """Return the plan for the model's own dimensions. ConfigInvalid says what does not fit, and what would.
 
-    Whoever made the configuration knew only the models of the table, and may be of another version. `ipus` are those
-    of the partition, as far as that is known.
+    The operator that made the configuration knew only the models of its table, and may be of another version. So the
+    plan is made anew. `ipus` is the size of the partition, or None where it is not known.
     """
     layout = _lay_out(spec, ipus, dimensions) if accelerator == "ipu" else None
     return TrainingPlan(run_plan.make_schedule(spec.training, accelerator, layout), layout)
@@ -41,7 +41,7 @@ def _lay_out(spec: WhisperFineTuneSpec, ipus: Optional[int], dimensions: Dimensi
 
 
 def backend_settings(config: TrainerConfig, plan: TrainingPlan, encoder_outputs_bytes: int) -> BackendSettings:
-    """Return what a backend reads of a run."""
+    """Return the settings of a run that a backend reads."""
     return BackendSettings(
         accelerator=config.accelerator,
         training=config.spec.training,
@@ -54,12 +54,12 @@ def backend_settings(config: TrainerConfig, plan: TrainingPlan, encoder_outputs_
 
 
 def clips_per_step(plan: IpuPlan) -> int:
-    """Return the clips that one optimizer step takes, over all replicas."""
+    """Return how many clips one optimizer step takes on all replicas together."""
     return plan.replication_factor * plan.gradient_accumulation_steps * plan.micro_batch_size
 
 
 def refuse_too_few(clips: int, plan: IpuPlan) -> None:
-    """Raise DatasetInvalid where the train clips of an epoch do not fill one step: PopTorch would drop them all."""
+    """Raise DatasetInvalid where the train clips of an epoch do not fill one step. PopTorch would drop them all."""
     needed = clips_per_step(plan)
     if clips < needed:
         raise TrainerError(

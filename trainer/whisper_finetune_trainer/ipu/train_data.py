@@ -1,4 +1,4 @@
-"""What the library trains on: examples, and the order in which its loader asks for them."""
+"""The examples that the library trains on, and the order in which its loader asks for them."""
 
 from typing import Callable, NamedTuple, Sized
 
@@ -13,7 +13,7 @@ from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
 
 
 class TrainData(NamedTuple):
-    """The order yields the clips that the examples are asked for by."""
+    """Examples and their order. `order` yields clips, which are the keys of `examples`."""
 
     examples: Sized
     order: ClipSampler
@@ -27,7 +27,7 @@ def of_clips(
     check_stop: Callable[[], None],
     on_read: Callable[[], None],
 ) -> TrainData:
-    """Return the run's train clips for so many steps; the callbacks are those of a `StepOrder`."""
+    """Return the run's train clips for `steps` steps. The callbacks are those of a `StepOrder`."""
     order = ClipSampler(
         clips,
         schedule.clips_per_step(plan),
@@ -41,12 +41,12 @@ def of_clips(
 
 
 def _window_of(_: Clip) -> int:
-    # All clips have the same, so any may replace another. No lambda: a loader may pickle it.
+    # All clips have the same window, so any may replace another. A loader may pickle this, so it is no lambda.
     return 0
 
 
 def of_one_example(example: Example, plan: IpuPlan) -> TrainData:
-    """Return a step of one example again and again: enough to compile for its shape."""
+    """Return one step that repeats one example. That is enough to compile for its shape."""
     clips_per_step = schedule.clips_per_step(plan)
     nobody = Clip("", WholeFile(""), "", 0.0)
     order = ClipSampler(ListedClips((nobody,) * clips_per_step, 0, "0"), clips_per_step, steps=1)

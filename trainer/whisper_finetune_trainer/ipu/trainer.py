@@ -1,4 +1,4 @@
-"""optimum-graphcore's own trainer, with what it lacks: an order that can be resumed, a frozen encoder, a callback."""
+"""optimum-graphcore's own trainer with what it lacks: an order that can resume, a frozen encoder, a callback."""
 
 import math
 import time
@@ -13,38 +13,40 @@ from whisper_finetune_trainer.backend import AfterStep, StepDone
 from whisper_finetune_trainer.ipu.clip_sampler import ClipSampler
 from whisper_finetune_trainer.messages.errors import TrainerError
 
-#: A seed, and the words of the generators of every IPU.
+#: A seed, then the words of every IPU's generator state.
 RandomState = List[int]
 
 
 class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no types
-    """Trains on clips in our order and, where asked to, the decoder alone."""
+    """Trains on clips in the order of a ClipSampler, and only the decoder where the encoder is frozen."""
 
     def __init__(self, order: ClipSampler, *, is_encoder_frozen: bool, **arguments: Any) -> None:
-        """`arguments` are the library's own."""
+        """`arguments` are those of IPUSeq2SeqTrainer."""
         self._is_encoder_frozen = is_encoder_frozen
         self.order = order
         self.loss = math.nan
         self.learning_rate = math.nan
-        #: Of a checkpoint, until there is a compiled model that takes it.
+        #: From a checkpoint. It is kept here until there is a compiled model that takes it.
         self._resumed_random_state: Optional[RandomState] = None
         super().__init__(**arguments)
-        # Our reporter shows the progress.
+        # The run's reporter shows the progress.
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
 
     def get_train_dataloader(self) -> Any:
         """Return the library's loader with a random generator of its own.
 
-        Each pass draws from it, and a resumed run begins a pass where one that was not stopped goes on with its own.
+        The loader draws from its generator at the begin of each pass. A resumed run begins a pass in the middle of the
+        training, where a run that was not stopped does not. With the global generator the two would differ from there.
         """
         loader = super().get_train_dataloader()
         loader.generator = torch.Generator()
         return loader
 
     def create_optimizer(self) -> Any:
-        """Return the library's optimizer, without the encoder where that is frozen.
+        """Return the library's optimizer, without the encoder's weights where the encoder is frozen.
 
-        Here, because the library builds a network of its own, which forgets what was frozen before.
+        The encoder is frozen here and no earlier, because the library builds a network of its own, which forgets what
+        was frozen before.
         """
         if self._is_encoder_frozen:
             self.model.get_encoder().requires_grad_(False)
@@ -54,9 +56,10 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         return optimizer
 
     def generate(self, examples: Any, on_clip: Callable[[int], None]) -> Any:
-        """Return the tokens (clips, at most max_length) that are heard, as NumPy has them.
+        """Return the tokens that are heard, as a NumPy array (clips, at most max_length).
 
-        Training and generation cannot hold the IPUs at once: where it is called between two steps, they change places.
+        Training and generation cannot have the IPUs at the same time. Between two steps of a training its model is
+        detached, and attached again afterwards.
         """
         callback = PredictionCallback(on_clip)
         self.add_callback(callback)
@@ -70,9 +73,9 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         return tokens
 
     def random_state(self) -> Optional[RandomState]:
-        """Return seed and state of the IPUs' own generators: dropout and stochastic rounding draw from them.
+        """Return seed and state of the IPUs' own generators. Dropout and stochastic rounding draw from them.
 
-        None where nothing was compiled yet, and nothing was resumed: they start from the seed then.
+        Return None where nothing was compiled yet and nothing was resumed. The generators start from the seed then.
         """
         if self.training_model is None or not self.training_model.isCompiled():
             return self._resumed_random_state
@@ -80,22 +83,22 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         return state
 
     def resume_random_state(self, state: Optional[RandomState]) -> None:
-        """Have the IPUs go on from here; None: from the seed."""
+        """Have the IPUs' generators go on from a state. With None they start from the seed."""
         self._resumed_random_state = state
 
     def take_up_random_state(self) -> None:
-        """Give what was resumed to the model, which is compiled by now: PopTorch takes it no earlier."""
+        """Give the resumed state to the compiled model. PopTorch does not take it before the model is compiled."""
         if self._resumed_random_state is not None:
             self.training_model.rng_state = self._resumed_random_state
             self._resumed_random_state = None
 
     def load_weights(self, folder: Path) -> None:
-        """Take over the weights of a checkpoint in the library's own files."""
+        """Load the weights of a checkpoint that is in the library's own format."""
         self._load_from_checkpoint(str(folder))
 
     def training_step(self, model: Any, inputs: Dict[str, Any]) -> torch.Tensor:
-        """Take an optimizer step and return its loss; TrainingDiverged where that is no finite number."""
-        # Before the step, after which the schedule goes on.
+        """Take an optimizer step and return its loss. Raises TrainingDiverged where the loss is not finite."""
+        # The rate is read before the step, because the step moves the schedule on.
         self.learning_rate = self._get_learning_rate()
         loss: torch.Tensor = super().training_step(model, inputs)
         self.loss = loss.item()
@@ -111,7 +114,7 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
 
 
 class StepCallback(transformers.TrainerCallback):  # type: ignore[misc]  # the library has no types
-    """Tells the order of the clips, and our loop, of every step."""
+    """Tells the clip sampler and the training loop of every step."""
 
     def __init__(self, trainer: IpuTrainer, after_step: AfterStep) -> None:
         self._trainer = trainer
@@ -119,15 +122,15 @@ class StepCallback(transformers.TrainerCallback):  # type: ignore[misc]  # the l
         self._since = math.nan
 
     def on_train_begin(self, _arguments: Any, _state: Any, _control: Any, **_: Any) -> None:
-        """Take up the random state and begin to time: everything is compiled by now."""
+        """Set the resumed random state and start the clock. Everything is compiled by now."""
         self._trainer.take_up_random_state()
         self._since = time.monotonic()
 
     def on_step_end(self, _arguments: Any, state: Any, control: Any, **_: Any) -> None:
-        """Tell of the step, and end the training where that is the answer."""
+        """Tell of the step, and end the training where the loop's answer is False."""
         seconds = time.monotonic() - self._since
         done = StepDone(state.global_step, self._trainer.loss, self._trainer.learning_rate, seconds)
-        # First: what is saved after the step says where the clips go on.
+        # The sampler first: a state that the loop saves says where the clips go on.
         self._trainer.order.took(state.global_step)
         if not self._after_step(done):
             control.should_training_stop = True
@@ -135,7 +138,7 @@ class StepCallback(transformers.TrainerCallback):  # type: ignore[misc]  # the l
 
 
 class PredictionCallback(transformers.TrainerCallback):  # type: ignore[misc]  # the library has no types
-    """Tells how many clips are transcribed."""
+    """Tells after each clip how many are transcribed."""
 
     def __init__(self, on_clip: Callable[[int], None]) -> None:
         self._on_clip = on_clip
