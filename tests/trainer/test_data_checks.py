@@ -133,6 +133,9 @@ def test_texts_of_another_column_refuse_the_data_set(volume: Path, what: str, te
 UNSPOKEN = {
     "hold tags or markup, which the model will learn to write, such as: ciao <unk>": "ciao <unk>",
     "hold tags or markup, which the model will learn to write, such as: pane &amp; vino": "pane &amp; vino",
+    "hold times, as subtitles do, which the model will learn to write, such as: 0:01.5 ciao": "0:01.5 ciao",
+    "hold names of speakers, which the model will learn to write, such as: SPEAKER_00: ciao": "SPEAKER_00: ciao",
+    "hold brackets, as around sounds, which the model will learn to write, such as: ciao [risata]": "ciao [risata]",
     "hold control characters, such as: ciao\\x00": "ciao\0",
     "are UTF-8 that was read as another encoding, such as: perchÃ©": "perchÃ©",
     "hold letters that were lost (\ufffd), such as: perch\ufffd": "perch\ufffd",
@@ -145,7 +148,10 @@ def test_texts_that_hold_what_nobody_speaks_are_reported(volume: Path, said: str
     assert load(volume).warnings == (f"1 of 20 texts {said}",)
 
 
-@pytest.mark.parametrize("text", ["São Paulo", "SÃO", "perché", "a < b > c", "R&D altro", "Âge", "l'œuvre €"])
+ODD = ["São Paulo", "SÃO", "perché", "a < b > c", "R&D altro", "Âge", "l'œuvre €", "alle 12:30", "due speaker"]
+
+
+@pytest.mark.parametrize("text", ODD)
 def test_texts_that_only_look_odd_are_not(volume: Path, text: str) -> None:
     rewrite(volume, {3: text})
     assert load(volume).warnings == ()

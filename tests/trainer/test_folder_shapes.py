@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -41,6 +42,8 @@ SHAPES = {
     "compressed": ("train.jsonl.gz", "compressed", "unpack it first"),
     "save_to_disk": ("train/data-00000-of-00001.arrow", "a data set of save_to_disk", 'to_parquet("train.parquet")'),
     "text beside sound": ("audio/train-0000.txt", "a .txt beside each sound", LIST),
+    "label beside sound": ("audio/train-0000.lab", "a .lab beside each sound", LIST),
+    "spreadsheet": ("metadata.XLSX", "a spreadsheet", "save it as train.csv"),
 }
 
 
@@ -175,4 +178,15 @@ def test_paths(volume: Path, path: Any, reason: str) -> None:
 def test_a_name_with_a_backslash_stays(volume: Path) -> None:
     (volume / "clips/audio/train-0000.wav").rename(volume / "clips/audio\\a.wav")
     write(volume, "train.jsonl", [{"audio": "audio\\a.wav", "text": "uno"}, *rows(volume)[1:]])
+    assert dict(load(volume).dropped) == {}
+
+
+@pytest.mark.parametrize(("listed", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+@pytest.mark.parametrize("path", ["però.wav", "audio/però.wav", "audio\\però.wav"])
+def test_a_name_is_found_whichever_way_its_accents_are_written(
+    volume: Path, listed: Literal["NFC", "NFD"], on_disk: Literal["NFC", "NFD"], path: str
+) -> None:
+    there = volume / "clips" / unicodedata.normalize(on_disk, path.replace("\\", "/"))
+    (volume / "clips/audio/train-0000.wav").rename(there)
+    write(volume, "train.jsonl", [{"audio": unicodedata.normalize(listed, path), "text": "uno"}, *rows(volume)[1:]])
     assert dict(load(volume).dropped) == {}

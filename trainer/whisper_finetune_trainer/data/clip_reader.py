@@ -3,10 +3,11 @@
 import logging
 import posixpath
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import List, Optional, Tuple, Union
+from typing import Iterator, List, Optional, Tuple, Union
 
 from whisper_finetune_trainer.data.audio import audio_files, segments
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
@@ -221,10 +222,18 @@ def _name_in_folder(split: Split, path: str) -> Optional[str]:
     """Return the path of a file in the folder, None for one outside of it."""
     if _OF_WINDOWS.match(path):
         return None
-    name = _relative(split, path)
-    # A name may hold a backslash, but where a file is behind one that parts folders, that is what was meant.
-    by_folders = _relative(split, path.replace("\\", "/")) if "\\" in path else None
-    return by_folders if by_folders is not None and split.folder.is_file(by_folders) else name
+    if path.isascii() and "\\" not in path:
+        return _relative(split, path)
+    # A name may hold a backslash, and letters in either form: it is taken as it is where such a file is there.
+    spelled = (_relative(split, spelling) for spelling in _spellings(path))
+    found = (name for name in spelled if name is not None and split.folder.is_file(name))
+    return next(found, _relative(split, path))
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """Yield a path, with slashes for backslashes, and both with accents composed and apart, as macOS has them."""
+    for parted in dict.fromkeys((path, path.replace("\\", "/"))):
+        yield from dict.fromkeys((parted, *(unicodedata.normalize(form, parted) for form in ("NFC", "NFD"))))
 
 
 def _relative(split: Split, path: str) -> Optional[str]:

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from typing import Collection, Iterator, Mapping, Optional, Tuple
+from typing import Collection, Iterator, Mapping, Optional, Sequence, Tuple
 
 from whisper_finetune_trainer.data.files.data_folder import DataFolder
 
@@ -14,6 +14,7 @@ _SEGMENT_LIST = (
     'write a train.jsonl with a line {"audio": PATH, "offset": SECONDS, "duration": SECONDS, "text": TEXT} each'
 )
 _SOUNDS = (".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
+_TEXTS = (".txt", ".lab", ".json")
 #: What is known by the name of one of its files.
 _BY_FILE: Mapping[str, Tuple["re.Pattern[str]", str]] = {
     "LibriSpeech's layout (*.trans.txt)": (re.compile(r".*\.trans\.txt"), _LIST),
@@ -30,6 +31,10 @@ _BY_FILE: Mapping[str, Tuple["re.Pattern[str]", str]] = {
         re.compile(r".*\.arrow"),
         'write its splits by to_parquet, such as load_from_disk(PATH)["train"].to_parquet("train.parquet")',
     ),
+    "a spreadsheet": (
+        re.compile(r".*\.(xlsx?|ods|numbers)", re.IGNORECASE),
+        "save it as train.csv, with the columns audio and text",
+    ),
     "compressed": (re.compile(r".*\.(gz|bz2|xz|zst|zip|7z|rar|tgz)"), "unpack it first"),
 }
 #: Columns of lists that are known, and hold no path and text of a clip by names of their own.
@@ -42,10 +47,14 @@ def shape_of_folder(folder: DataFolder) -> Optional[str]:
     for shape, (pattern, advice) in _BY_FILE.items():
         if any(pattern.fullmatch(posixpath.basename(name)) for name in names):
             return f"it looks like {shape}, which is not read as it is: {advice}"
-    stems = {name.rsplit(".", 1)[0] for name in names if name.lower().endswith(_SOUNDS)}
-    if any(name.endswith(".txt") and name[: -len(".txt")] in stems for name in names):
-        return f"it has a .txt beside each sound, which is read in tar shards only: {_LIST}"
-    return None
+    suffix = _suffix_beside_sounds(names)
+    return f"it has a {suffix} beside each sound, which is not read as it is: {_LIST}" if suffix else None
+
+
+def _suffix_beside_sounds(names: Sequence[str]) -> Optional[str]:
+    sounds = {name.rsplit(".", 1)[0] for name in names if name.lower().endswith(_SOUNDS)}
+    beside = {posixpath.splitext(name)[1] for name in names if posixpath.splitext(name)[0] in sounds}
+    return next((suffix for suffix in _TEXTS if suffix in beside), None)
 
 
 def shape_of_columns(columns: Collection[str], folder: DataFolder) -> Optional[str]:

@@ -105,6 +105,12 @@ _NO_WORDS: Mapping[str, Callable[[str], bool]] = {
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>|&[A-Za-z]{2,8};|&#[0-9]{1,6};")
 
 
+_SOUND = re.compile(r"\[[^\[\]]{1,40}\]")
+#: With parts of a second, as nobody says a time: 00:00:01,500 of subtitles, and 0:01.5.
+_TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}[.,][0-9]|-->")
+_SPEAKER = re.compile(r"\bspeaker[ _-]?[0-9]{1,3}\b", re.IGNORECASE)
+
+
 def _is_misread(text: str) -> bool:
     """Return whether a text is UTF-8 that was read as Windows-1252, such as `perchÃ©`."""
     if text.isascii():
@@ -118,6 +124,9 @@ def _is_misread(text: str) -> bool:
 #: What nobody speaks.
 _UNSPOKEN: Mapping[str, Callable[[str], bool]] = {
     "hold tags or markup, which the model will learn to write": lambda text: bool(_MARKUP.search(text)),
+    "hold times, as subtitles do, which the model will learn to write": lambda text: bool(_TIME.search(text)),
+    "hold names of speakers, which the model will learn to write": lambda text: bool(_SPEAKER.search(text)),
+    "hold brackets, as around sounds, which the model will learn to write": lambda text: bool(_SOUND.search(text)),
     "are UTF-8 that was read as another encoding": _is_misread,
     "hold control characters": lambda text: any(ord(letter) < ord(" ") and not letter.isspace() for letter in text),
     "hold letters that were lost (\ufffd)": lambda text: "\ufffd" in text,
