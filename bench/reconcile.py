@@ -28,9 +28,9 @@ import aiohttp
 import source_roots  # noqa: F401 -- finds the packages below
 import yaml
 
-from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.next_steps import Phase, Pinned
 from whisper_finetune_operator.planning import manifest, plan
-from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan
+from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.runs import Run
 

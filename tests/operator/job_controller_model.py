@@ -11,7 +11,8 @@ import run_objects
 from api_server_model import copied
 from run_objects import DONE, START, complete, ended, job_failed, running, time
 from whisper_finetune_api.causes import EXIT_VERSIONS, FINAL_EXIT_CODES
-from whisper_finetune_operator.deciding import actions, decisions
+from whisper_finetune_operator import next_steps
+from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.runs import Run
@@ -159,8 +160,8 @@ class Cluster:
         self.most_at_work = max(self.most_at_work, len(self.at_work()))
         return decision
 
-    def _act(self, action: actions.Action) -> None:
-        if isinstance(action, actions.CreateWorkload):
+    def _act(self, action: next_steps.Action) -> None:
+        if isinstance(action, next_steps.CreateWorkload):
             # 409: the name is taken; a look at the API server: an earlier pod is still at work.
             if self.job is None and not (action.look_first and self.at_work()):
                 self.jobs_made += 1
@@ -168,15 +169,15 @@ class Cluster:
                 self.job["metadata"] |= {"uid": f"job-{self.jobs_made}", "creationTimestamp": time(self.seconds)}
                 self.job["status"] = {}
             return
-        if self.job is None or isinstance(action, actions.LookForRefusal | actions.LookForObstacle):
+        if self.job is None or isinstance(action, next_steps.LookForRefusal | next_steps.LookForObstacle):
             return
         if self.job["metadata"]["uid"] != action.uid:
             return
-        if isinstance(action, actions.DeleteWorkload):
+        if isinstance(action, next_steps.DeleteWorkload):
             self.job["metadata"]["deletionTimestamp"] = time(self.seconds)
-        elif isinstance(action, actions.EndWorkload):
+        elif isinstance(action, next_steps.EndWorkload):
             self.job["spec"]["activeDeadlineSeconds"] = 1
-        elif isinstance(action, actions.AllowRetries):
+        elif isinstance(action, next_steps.AllowRetries):
             self.job["spec"]["backoffLimit"] = action.backoff_limit
         else:
             self.job["spec"]["ttlSecondsAfterFinished"] = action.seconds

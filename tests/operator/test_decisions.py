@@ -16,9 +16,10 @@ from kstatus import kstatus
 from run_objects import DONE, RUNTIMES, at, complete, ended, job, run_object, running
 from run_scenarios import CREATED, QUEUE, TRAINING, Moment, Scenario, queued, tell
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator.deciding import actions, decisions
-from whisper_finetune_operator.deciding.actions import Action
+from whisper_finetune_operator import next_steps
+from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.next_steps import Action
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import pods, results
@@ -41,17 +42,17 @@ KSTATUS = {
 
 def described(action: Action) -> str:
     match action:
-        case actions.CreateWorkload(_, look_first):
+        case next_steps.CreateWorkload(_, look_first):
             words = "create again" if look_first else "create"
-        case actions.AllowRetries(_, _, _, backoff_limit):
+        case next_steps.AllowRetries(_, _, _, backoff_limit):
             words = f"allow {backoff_limit}"
-        case actions.MoveToQueue(_, _, _, queue):
+        case next_steps.MoveToQueue(_, _, _, queue):
             words = f"move to {queue}"
-        case actions.KeepFor(_, _, _, seconds):
+        case next_steps.KeepFor(_, _, _, seconds):
             words = f"keep for {seconds}"
-        case actions.TakePartition(lease):
+        case next_steps.TakePartition(lease):
             words = f"take {lease['metadata']['annotations'][PARTITION_ID_ANNOTATION]}"
-        case actions.GiveBackPartition(name):
+        case next_steps.GiveBackPartition(name):
             words = f"give back {name}"
         case _:
             words = _NAMES[type(action)]
@@ -59,11 +60,11 @@ def described(action: Action) -> str:
 
 
 _NAMES: dict[type[Action], str] = {
-    actions.StartWorkload: "start",
-    actions.DeleteWorkload: "delete",
-    actions.EndWorkload: "end",
-    actions.LookForRefusal: "look",
-    actions.LookForObstacle: "look at the pod",
+    next_steps.StartWorkload: "start",
+    next_steps.DeleteWorkload: "delete",
+    next_steps.EndWorkload: "end",
+    next_steps.LookForRefusal: "look",
+    next_steps.LookForObstacle: "look at the pod",
 }
 
 
@@ -131,7 +132,7 @@ def test_conditions_are_those_of_the_state(scenario: Scenario) -> None:
     for world, decision in tell(scenario.moments):
         if world.run.deletion:
             assert not decision.changed
-            assert all(isinstance(action, actions.GiveBackPartition) for action in decision.actions)
+            assert all(isinstance(action, next_steps.GiveBackPartition) for action in decision.actions)
             continue
         check_conditions(world.run, decision.status)
 
@@ -239,7 +240,7 @@ def test_whatever_meets_a_run_is_safe(status: dict[str, Any]) -> None:
         check_conditions(run, decision.status)
         assert again(world, decision).status == decision.status
         kinds = {type(action) for action in decision.actions}
-        if actions.CreateWorkload in kinds:
+        if next_steps.CreateWorkload in kinds:
             assert workload is None
             assert all(pods.read_pod(pod).ended for pod in shown)
             assert not over
@@ -248,4 +249,4 @@ def test_whatever_meets_a_run_is_safe(status: dict[str, Any]) -> None:
             assert decision.status.state == status["state"]
         if decision.status.state == "Failed" and not over:
             assert all(pods.read_pod(pod).ended for pod in shown)
-            assert workload is None or actions.EndWorkload not in kinds
+            assert workload is None or next_steps.EndWorkload not in kinds

@@ -8,7 +8,7 @@ import pytest
 from ipu_scenarios import AT_WORK, IPU_JOB, as_ipu_job, ended_worker, worker
 from run_objects import ended, ipu_job, time
 from run_scenarios import tell
-from whisper_finetune_operator.deciding.actions import CreateWorkload, DeleteWorkload
+from whisper_finetune_operator.next_steps import CreateWorkload, DeleteWorkload
 from whisper_finetune_operator.workloads import ipu_job_kind
 
 

@@ -7,13 +7,13 @@ from api_server_model import Server
 from replica_model import NAMESPACE, OFFERED, Replica
 from run_objects import complete, time
 from specs import MINIMAL
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.partition_actor import PartitionActor, PartitionCluster
-from whisper_finetune_operator.deciding import actions
-from whisper_finetune_operator.deciding.actions import Action, GiveBackPartition, StartWorkload
 from whisper_finetune_operator.kubernetes_objects import uid_of
+from whisper_finetune_operator.next_steps import Action, GiveBackPartition, StartWorkload
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.workloads.job_kind import JOB
@@ -51,7 +51,7 @@ class Scene:
 
     def give_back(self) -> GiveBackPartition:
         """Return what gives back the partition as the store knows it."""
-        (action,) = actions.give_back(map(partition_leases.read_lease, self.store.partitions.held_by(self.uid)))
+        (action,) = next_steps.give_back(map(partition_leases.read_lease, self.store.partitions.held_by(self.uid)))
         return action
 
     def the(self, plural: str) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from run_objects import RUNTIMES, run_object
-from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.next_steps import Phase, Pinned
 from whisper_finetune_operator.planning import plan
-from whisper_finetune_operator.planning.plan import Claim, Pinned, TrainingPlan
+from whisper_finetune_operator.planning.plan import Claim, TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.runs import Run
 

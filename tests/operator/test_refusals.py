@@ -16,7 +16,7 @@ from whisper_finetune_operator.acting.refusals import (
     events_about_workloads,
     refusal_of_event,
 )
-from whisper_finetune_operator.deciding.actions import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, retry_seconds
+from whisper_finetune_operator.next_steps import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, retry_seconds
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.workqueue import Workqueue

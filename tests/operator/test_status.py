@@ -26,7 +26,7 @@ from run_objects import (
 from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, stopped, tell
 from whisper_finetune_api.run import ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator import phases
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import results
 
@@ -202,7 +202,7 @@ def test_what_a_failed_attempt_reached_stays_when_the_next_knows_less() -> None:
 @pytest.mark.parametrize(("beside", "says"), [(None, "; the next attempt starts about"), ("istio-proxy", "")])
 def test_the_next_attempt_has_a_time_where_nothing_else_keeps_the_pod(beside: str | None, says: str) -> None:
     pods = (not_yet_over(ended(2, 5, 65, 1), beside=beside),)
-    told = phases.condition_of(last_status(CREATED, JOB, Moment(70, job(), pods)).conditions, "Succeeded")
+    told = next_steps.condition_of(last_status(CREATED, JOB, Moment(70, job(), pods)).conditions, "Succeeded")
     assert told is not None
     assert told.message.partition("retries left: 2")[2].startswith(says)
     assert ("about" in told.message) == bool(says)
@@ -279,5 +279,5 @@ def test_a_repositorys_model_lies_at_its_root() -> None:
 
 
 def test_messages_are_one_printable_line_that_the_api_takes() -> None:
-    assert phases.condition_message("a\tb\n\x1b[31mred\x00 \u2603") == "a b [31mred \u2603"
-    assert len(phases.condition_message("word " * 1000)) == 1024
+    assert next_steps.condition_message("a\tb\n\x1b[31mred\x00 \u2603") == "a b [31mred \u2603"
+    assert len(next_steps.condition_message("word " * 1000)) == 1024

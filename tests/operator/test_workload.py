@@ -11,9 +11,8 @@ from golden_files import check_golden_objects
 from repository import ROOT
 from run_objects import RUNTIMES, run_object
 from whisper_finetune_api.run import CONFIG_ENV, TrainerConfig
-from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.next_steps import Phase, Pinned
 from whisper_finetune_operator.planning import manifest, plan, runtimes
-from whisper_finetune_operator.planning.plan import Pinned
 from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import job_kind

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.acting.partition_actor import PartitionActor
 from whisper_finetune_operator.api.errors import ConflictError, NotFoundError, RefusedError
-from whisper_finetune_operator.deciding import actions
-from whisper_finetune_operator.deciding.actions import Action
 from whisper_finetune_operator.deciding.status import Announcement, announce_change
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, run_uid_of, uid_of
+from whisper_finetune_operator.next_steps import Action
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_leases import partition_of
@@ -76,11 +76,11 @@ class Actor:
         """Do what comes before the status is written, and return whether it must be decided anew after that."""
         news = False
         for action in wanted:
-            if isinstance(action, actions.LookForRefusal):
+            if isinstance(action, next_steps.LookForRefusal):
                 news |= await self._look_for_refusal(run, action)
-            elif isinstance(action, actions.LookForObstacle):
+            elif isinstance(action, next_steps.LookForObstacle):
                 news |= await self._look_for_obstacle(run, action)
-            elif isinstance(action, actions.TakePartition):
+            elif isinstance(action, next_steps.TakePartition):
                 self._require_leadership()
                 await self._partitions.take(run, action)
                 news = True
@@ -110,27 +110,27 @@ class Actor:
     async def _do(self, run: Run, action: Action) -> bool:
         self._require_leadership()
         match action:
-            case actions.CreateWorkload():
+            case next_steps.CreateWorkload():
                 return await self._create(run, action)
-            case actions.StartWorkload():
+            case next_steps.StartWorkload():
                 return await self._start(run, action)
-            case actions.DeleteWorkload():
+            case next_steps.DeleteWorkload():
                 await self._delete(run, action)
-            case actions.EndWorkload():
+            case next_steps.EndWorkload():
                 await self._patch(run, action, {"activeDeadlineSeconds": 1})
-            case actions.AllowRetries():
+            case next_steps.AllowRetries():
                 await self._patch(run, action, {"backoffLimit": action.backoff_limit})
-            case actions.MoveToQueue():
+            case next_steps.MoveToQueue():
                 return await self._move(run, action)
-            case actions.KeepFor():
+            case next_steps.KeepFor():
                 await self._patch(run, action, {"ttlSecondsAfterFinished": action.seconds})
-            case actions.GiveBackPartition():
+            case next_steps.GiveBackPartition():
                 return await self._give_back(run, action)
-            case actions.LookForRefusal() | actions.LookForObstacle() | actions.TakePartition():
+            case next_steps.LookForRefusal() | next_steps.LookForObstacle() | next_steps.TakePartition():
                 pass
         return True
 
-    async def _look_for_refusal(self, run: Run, look: actions.LookForRefusal) -> bool:
+    async def _look_for_refusal(self, run: Run, look: next_steps.LookForRefusal) -> bool:
         """Read why the Job has no pod, and return whether that is news."""
         known = self._cache.refusal_of(run)
         refusal = await self._cluster.refusal_of(look.kind, run.namespace, look.uid)
@@ -138,12 +138,12 @@ class Actor:
         kept = self._cache.refusal_of(run)
         return (kept and kept.message) != (known and known.message)
 
-    async def _look_for_obstacle(self, run: Run, look: actions.LookForObstacle) -> bool:
+    async def _look_for_obstacle(self, run: Run, look: next_steps.LookForObstacle) -> bool:
         """Read why the pod does not begin, and return whether that is news."""
         found = await self._cluster.obstacle_of(run.namespace, look.pod_uid)
         return self._cache.keep_obstacle(run.uid, look.pod_uid, found)
 
-    async def _create(self, run: Run, wanted: actions.CreateWorkload) -> bool:
+    async def _create(self, run: Run, wanted: next_steps.CreateWorkload) -> bool:
         if wanted.look_first and await self._finds_unseen_pods(run):
             return False
         if wanted.lease and not await self._partitions.renew(wanted.lease):
@@ -170,7 +170,7 @@ class Actor:
         if warnings:
             self._poster.post(run, Announcement("Warning", "PlanWarning", "; ".join(warnings)))
 
-    async def _start(self, run: Run, wanted: actions.StartWorkload) -> bool:
+    async def _start(self, run: Run, wanted: next_steps.StartWorkload) -> bool:
         if not await self._partitions.renew(wanted.lease):
             return False
         self._require_leadership()
@@ -184,7 +184,7 @@ class Actor:
         self._cache.put_workload(wanted.kind, started)
         return True
 
-    async def _move(self, run: Run, wanted: actions.MoveToQueue) -> bool:
+    async def _move(self, run: Run, wanted: next_steps.MoveToQueue) -> bool:
         labels = {QUEUE_LABEL: wanted.queue}
         try:
             moved = await self._cluster.relabel(wanted.kind, run.namespace, wanted.name, wanted.uid, labels)
@@ -239,20 +239,23 @@ class Actor:
             found = await self._cluster.relabel(kind, run.namespace, name, uid_of(found), labels)
         self._cache.put_found(kind, found)
 
-    async def _delete(self, run: Run, wanted: actions.DeleteWorkload) -> None:
+    async def _delete(self, run: Run, wanted: next_steps.DeleteWorkload) -> None:
         logger.info("deleting %s %s: %s", wanted.kind, wanted.name, wanted.reason, extra=about(run))
         going = await self._cluster.delete(wanted.kind, run.namespace, wanted.name, wanted.uid)
         if going is not None:
             self._cache.put_workload(wanted.kind, going)
 
     async def _patch(
-        self, run: Run, wanted: actions.EndWorkload | actions.AllowRetries | actions.KeepFor, spec: KubernetesObject
+        self,
+        run: Run,
+        wanted: next_steps.EndWorkload | next_steps.AllowRetries | next_steps.KeepFor,
+        spec: KubernetesObject,
     ) -> None:
         patched = await self._cluster.patch_workload(wanted.kind, run.namespace, wanted.name, wanted.uid, spec)
         if patched is not None:
             self._cache.put_workload(wanted.kind, patched)
 
-    async def _give_back(self, run: Run, lease: actions.GiveBackPartition) -> bool:
+    async def _give_back(self, run: Run, lease: next_steps.GiveBackPartition) -> bool:
         # In this order: a Job that is over makes no pod after that.
         if await self._has_workload_for(run, lease.name) or await self._has_pods_on(run, lease.name):
             return False

@@ -4,11 +4,10 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.acting.cluster import Cluster
 from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer
 from whisper_finetune_operator.api.errors import ConflictError, NotFoundError
-from whisper_finetune_operator.deciding import actions
-from whisper_finetune_operator.deciding.actions import GiveBackPartition
 from whisper_finetune_operator.kubernetes_objects import (
     KubernetesObject,
     controller_of,
@@ -16,6 +15,7 @@ from whisper_finetune_operator.kubernetes_objects import (
     run_name_of,
     run_uid_of,
 )
+from whisper_finetune_operator.next_steps import GiveBackPartition
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL, PartitionLease
@@ -96,7 +96,7 @@ class PartitionActor:
         self._leases = leases
         self._require_leadership = require_leadership
 
-    async def take(self, run: Run, wanted: actions.TakePartition) -> None:
+    async def take(self, run: Run, wanted: next_steps.TakePartition) -> None:
         """Create the Lease. Whoever has it then stands in the book."""
         name: str = wanted.lease["metadata"]["name"]
         others = [pod for pod in await self._leases.pods_on(name) if run_uid_of(pod) != run.uid]
@@ -126,7 +126,7 @@ class PartitionActor:
             return False
         return True
 
-    async def give_back(self, lease: actions.GiveBackPartition) -> bool:
+    async def give_back(self, lease: next_steps.GiveBackPartition) -> bool:
         """Delete the Lease. Return False where it is no longer what the book says."""
         try:
             await self._leases.give_back(lease)
@@ -145,7 +145,7 @@ class PartitionActor:
             if await self._is_left(lease):
                 return LEFTOVERS_REQUEUE_SECONDS
             self._require_leadership()
-            for action in actions.give_back([lease]):
+            for action in next_steps.give_back([lease]):
                 await self.give_back(action)
         return None
 

@@ -8,22 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator import phases
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import outcomes, partition_steps, pod_steps, situation, status, workload_steps
-from whisper_finetune_operator.deciding.actions import (
+from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.kubernetes_objects import parse_time
+from whisper_finetune_operator.next_steps import (
+    NOT_STARTED,
     UNWATCHED_REQUEUE_SECONDS,
     Action,
     CreateWorkload,
     KeepFor,
     NextStep,
+    Phase,
+    Pinned,
     delete_workload,
     retry_seconds,
 )
-from whisper_finetune_operator.deciding.situation import Situation
-from whisper_finetune_operator.kubernetes_objects import parse_time
-from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.planning import manifest
-from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan, plan_run
+from whisper_finetune_operator.planning.plan import TrainingPlan, plan_run
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.pods import Pod
@@ -83,7 +85,7 @@ def end_run(seen: Situation, final: Phase) -> NextStep:
     """Return the next step of a run whose pod and workload must end before the final phase holds."""
     live = seen.workload
     message = f"its {live.kind.name if live else 'pod'} is being ended: {final.message}"
-    phase = pod_steps.pod_phase(seen, phases.ENDING, message)
+    phase = pod_steps.pod_phase(seen, next_steps.ENDING, message)
     left = pod_steps.sidecar_seconds_left(seen.busy, seen.now)
     if live is None or left > 0:
         return NextStep(phase, requeue_seconds=left if 0 < left < math.inf else None)
@@ -105,7 +107,7 @@ def _take(seen: Situation, step: NextStep) -> Decision:
     known = seen.previous.partition_back_off
     back_off = partition_steps.back_off_to_write(seen, step, known) if known else step.back_off
     admitted = False if back_off and back_off.until else _admitted(seen, step.phase)
-    derived = status.derive_status(seen, step.phase, plan=step.plan, admitted=admitted, back_off=back_off)
+    derived = status.derive_status(seen, step.phase, pinned=step.pinned, admitted=admitted, back_off=back_off)
     return Decision(derived, derived != seen.previous, step.actions, step.requeue_seconds, seen.remarks)
 
 
@@ -113,7 +115,7 @@ def _admitted(seen: Situation, phase: Phase) -> bool | None:
     """Return whether a queue or pool lets the run go on: None where neither has it, or where that is not known yet."""
     if phase.state == "Queued":
         return False
-    told = phases.condition_of(seen.previous.conditions, "Admitted")
+    told = next_steps.condition_of(seen.previous.conditions, "Admitted")
     if phase.is_final:
         # Its place was its own to the end.
         return told.status == "True" if told else None
@@ -149,7 +151,7 @@ def _await_end_of_orphan(seen: Situation) -> NextStep | None:
         return None
     gone = f"its {pod.owner_kind or kinds.DEFAULT.name} is gone"
     message = f"{gone}; the next attempt starts when pod {pod.name} has ended"
-    return NextStep(pod_steps.pod_phase(seen, phases.RETRYING, message))
+    return NextStep(pod_steps.pod_phase(seen, next_steps.RETRYING, message))
 
 
 def _await_name(seen: Situation) -> NextStep | None:
@@ -160,7 +162,7 @@ def _await_name(seen: Situation) -> NextStep | None:
     if other.owner_uid == seen.run.uid:
         return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED)
     message = f"delete {other.kind.name} {other.name}: it is somebody else's and has the name of this run's own"
-    return NextStep(phases.waits("NameConflict", message), seen.giving_back, UNWATCHED_REQUEUE_SECONDS)
+    return NextStep(Phase.waiting("NameConflict", message), seen.giving_back, UNWATCHED_REQUEUE_SECONDS)
 
 
 def _await_next_second(seen: Situation) -> NextStep | None:
@@ -204,9 +206,9 @@ def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
     if seen.refusal and seen.now - seen.refusal.seen_at < _REFUSAL_HOLDS:
         lasted = seen.now - seen.refusal.refused_since
         again = retry_seconds(lasted, seen.run.uid, last_seconds=_LAST_CREATION_SECONDS)
-        refused = NextStep(pod_steps.refused_phase(seen.refusal), actions, again, plan)
+        refused = NextStep(pod_steps.refused_phase(seen.refusal), actions, again, plan.pinned)
         return partition_steps.limit_patience(seen, refused)
-    return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED, actions, plan=plan)
+    return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED, actions, pinned=plan.pinned)
 
 
 def _tidy(seen: Situation, derived: WhisperFineTuneStatus) -> tuple[tuple[Action, ...], float | None]:
@@ -251,6 +253,6 @@ def _go_in_time(
 
 
 def _ends_by_itself(workload: Workload, derived: WhisperFineTuneStatus) -> bool:
-    succeeded = phases.condition_of(derived.conditions, "Succeeded")
+    succeeded = next_steps.condition_of(derived.conditions, "Succeeded")
     failed = derived.attempts.failed if derived.attempts else 0
     return succeeded is not None and outcomes.ends_workload(workload, succeeded.reason, failed)

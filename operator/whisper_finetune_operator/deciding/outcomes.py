@@ -9,12 +9,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from whisper_finetune_api.causes import BY_REASON, EXIT_VERSIONS, FINAL_EXIT_CODES
-from whisper_finetune_operator import phases
 from whisper_finetune_operator.back_off import doubled_wait
-from whisper_finetune_operator.deciding.actions import Action, NextStep, delete_workload
 from whisper_finetune_operator.deciding.situation import SETTLE_TIME, Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
-from whisper_finetune_operator.phases import Phase
+from whisper_finetune_operator.next_steps import Action, NextStep, Phase, delete_workload
 from whisper_finetune_operator.workloads import endings, results
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
@@ -83,7 +81,7 @@ def _out_of_memory(situation: Situation) -> Phase | None:
     if kills < _OUT_OF_MEMORY_LIMIT:
         return None
     message = f"killed for memory {kills} times; take a smaller model or batchSize, or a runtime with more memory"
-    return phases.failed("OutOfMemory", message)
+    return Phase.failed("OutOfMemory", message)
 
 
 def _result_unreadable(situation: Situation) -> Phase | None:
@@ -93,7 +91,7 @@ def _result_unreadable(situation: Situation) -> Phase | None:
         message = "the trainer ended well twice, and its result could not be read; the runtime's image may not be ours"
     else:
         message = "its Job was complete twice, and no pod of it was seen in this cluster: nothing tells the result"
-    return phases.failed("ResultUnreadable", message)
+    return Phase.failed("ResultUnreadable", message)
 
 
 def _job_failed(situation: Situation) -> Phase | None:
@@ -137,12 +135,12 @@ _RULES: tuple[Callable[[Situation], Phase | None], ...] = (
 def _by_policy(message: str) -> Phase:
     """Return the phase of a Job that its pod failure policy failed, by the code in the Job controller's own words."""
     code = re.search(r"exit code (\d+)", message)
-    return (code and _by_exit_code(int(code[1]), None, message)) or phases.failed("RetriesExhausted", message)
+    return (code and _by_exit_code(int(code[1]), None, message)) or Phase.failed("RetriesExhausted", message)
 
 
 def _by_exit_code(exit_code: int, reason: str | None, message: str) -> Phase | None:
     cause = endings.cause_of_exit(exit_code, reason) if exit_code in FINAL_EXIT_CODES else None
-    return phases.failed(cause.reason, message) if cause else None
+    return Phase.failed(cause.reason, message) if cause else None
 
 
 def _retries(situation: Situation) -> Phase:
@@ -152,15 +150,15 @@ def _retries(situation: Situation) -> Phase:
     end = situation.workload.end if situation.workload else None
     if end and failed <= retries:
         seen = f"{failed} of its pods were seen to fail, the others went without an end"
-        return phases.failed("RetriesExhausted", f"its Job gave up ({end.message}); spec.retries is {retries}; {seen}")
-    return phases.failed("RetriesExhausted", f"{failed} attempts failed and spec.retries is {retries}{last}")
+        return Phase.failed("RetriesExhausted", f"its Job gave up ({end.message}); spec.retries is {retries}; {seen}")
+    return Phase.failed("RetriesExhausted", f"{failed} attempts failed and spec.retries is {retries}{last}")
 
 
 def _deadline(situation: Situation) -> Phase:
     limit = situation.spec.active_deadline_seconds
     seconds = f"{limit} seconds" if limit else "its Job allows"
     message = f"ran longer than {seconds} over all attempts; make a new run with a longer activeDeadlineSeconds"
-    return phases.failed("DeadlineExceeded", message)
+    return Phase.failed("DeadlineExceeded", message)
 
 
 def _newest(situation: Situation, meaning: Meaning) -> Pod | None:
@@ -210,7 +208,7 @@ def await_next_attempt(situation: Situation) -> NextStep | None:
         "its pods and nodes tell who stops it"
     )
     actions: tuple[Action, ...] = (_withdrawn(live),) if live else situation.giving_back
-    return NextStep(phases.waits("Interrupted", message), actions, (until - situation.now).total_seconds())
+    return NextStep(Phase.waiting("Interrupted", message), actions, (until - situation.now).total_seconds())
 
 
 def withdraw_interrupted(situation: Situation, job: Workload) -> tuple[Action, ...]:
@@ -268,11 +266,11 @@ def mismatch_phase(pod: Pod | None) -> Phase:
     """Return what the run waits for."""
     if pod and endings.awaits_operator(pod):
         text = "its training is done, and its trainer is newer than this operator, which cannot read the result"
-        return phases.waits("VersionMismatch", f"{text}: upgrade the operator")
+        return Phase.waiting("VersionMismatch", f"{text}: upgrade the operator")
     told = f": {endings.describe_end(pod)}" if pod else ""
     minutes = RETRY_AFTER // timedelta(minutes=1)
     text = f"the trainer's image and this operator are of versions that do not go together, tried every {minutes} min"
-    return phases.waits("VersionMismatch", f"{text}{told}")
+    return Phase.waiting("VersionMismatch", f"{text}{told}")
 
 
 def _newest_ended(situation: Situation, workload: Workload) -> Pod | None:

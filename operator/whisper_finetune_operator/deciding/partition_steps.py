@@ -12,18 +12,28 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
-from whisper_finetune_operator import phases
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.back_off import doubled_wait
-from whisper_finetune_operator.deciding import actions, pod_steps
-from whisper_finetune_operator.deciding.actions import Action, NextStep, StartWorkload, TakePartition, delete_workload
+from whisper_finetune_operator.deciding import pod_steps
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
+from whisper_finetune_operator.next_steps import (
+    NOT_STARTED,
+    RETRYING,
+    Action,
+    NextStep,
+    Phase,
+    PhaseReason,
+    Pinned,
+    StartWorkload,
+    TakePartition,
+    delete_workload,
+)
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.partitions.pools import PoolPartition
-from whisper_finetune_operator.phases import NOT_STARTED, RETRYING, Phase, PhaseReason
 from whisper_finetune_operator.planning import plan
-from whisper_finetune_operator.planning.plan import Pinned, TrainingPlan
+from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads.workload_kind import Workload
@@ -56,10 +66,10 @@ def queue_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -
     line = situation.line.joined_by(wanted)
     if partition := line.turns.get(wanted.uid):
         lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
-        return NextStep(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), plan=plan)
+        return NextStep(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), pinned=plan.pinned)
     place, waiting = line.position_of(wanted.uid)
     message = "; ".join((f"{_ordinal(place)} of {waiting} waiting for {wanted.ipus} IPUs", *line.kept_from(wanted)))
-    return NextStep(Phase("Queued", "WaitingForPartition", message), situation.giving_back, plan=plan)
+    return NextStep(Phase("Queued", "WaitingForPartition", message), situation.giving_back, pinned=plan.pinned)
 
 
 def give_back_others(situation: Situation, used: str) -> tuple[Action, ...]:
@@ -67,7 +77,7 @@ def give_back_others(situation: Situation, used: str) -> tuple[Action, ...]:
     job_uid = situation.workload.uid if situation.workload else None
     if any(pod.owner_uid != job_uid for pod in situation.busy):
         return ()
-    return actions.give_back(lease for lease in situation.leases if lease.name != used)
+    return next_steps.give_back(lease for lease in situation.leases if lease.name != used)
 
 
 def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
@@ -113,7 +123,7 @@ def limit_patience(situation: Situation, step: NextStep) -> NextStep:
 
 def stay_out_of_queue(situation: Situation, back_off: PartitionBackOff) -> NextStep | None:
     """Return the step of a run that gave its partition back not long ago; None for any other."""
-    told = phases.condition_of(situation.previous.conditions, "Succeeded")
+    told = next_steps.condition_of(situation.previous.conditions, "Succeeded")
     if back_off.until is None or told is None or _runs(situation):
         return None
     left = parse_time(back_off.until) - situation.now

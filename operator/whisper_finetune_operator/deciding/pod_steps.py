@@ -12,12 +12,20 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import Progress
 from whisper_finetune_api.v1alpha1.status import State
-from whisper_finetune_operator import phases
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import outcomes
-from whisper_finetune_operator.deciding.actions import LookForObstacle, NextStep, delete_workload, retry_seconds
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
-from whisper_finetune_operator.phases import NOT_STARTED, RUNNING_STATES, Phase, PhaseReason
+from whisper_finetune_operator.next_steps import (
+    NOT_STARTED,
+    RUNNING_STATES,
+    LookForObstacle,
+    NextStep,
+    Phase,
+    PhaseReason,
+    delete_workload,
+    retry_seconds,
+)
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
@@ -33,15 +41,16 @@ def retry_phase(situation: Situation) -> Phase | None:
     meaning = endings.meaning_of_end(pod, situation.workload)
     told = endings.describe_end(pod)
     if meaning is Meaning.INTERRUPTED:
-        return phases.waits(phases.RETRYING, f"stopped from outside, which costs no retry: {told}{_queued(situation)}")
+        message = f"stopped from outside, which costs no retry: {told}{_queued(situation)}"
+        return Phase.waiting(next_steps.RETRYING, message)
     if meaning is Meaning.MISMATCH:
         return outcomes.mismatch_phase(pod)
     if meaning is Meaning.UNREADABLE:
-        return phases.waits(phases.RETRYING, "the result could not be read; the next attempt reports it again")
+        return Phase.waiting(next_steps.RETRYING, "the result could not be read; the next attempt reports it again")
     cause = endings.cause_of_exit(pod.exit_code) if pod.exit_code else None
     left = max(0, situation.spec.retries - situation.counts.attempts.failed)
     message = f"{told}; retries left: {left}{_next(situation, pod)}"
-    return phases.waits(cause.reason if cause else phases.RETRYING, message)
+    return Phase.waiting(cause.reason if cause else next_steps.RETRYING, message)
 
 
 def _next(situation: Situation, pod: Pod) -> str:
@@ -77,7 +86,7 @@ def stopping_phase(situation: Situation, why: str) -> Phase:
     """Return the phase of a run whose Job or spec was suspended: only a trainer that runs has anything to save."""
     pod = situation.at_work
     doing = "saving a checkpoint and ending" if pod and pod.running else "ending"
-    return pod_phase(situation, phases.SUSPENDING, f"{why}its pod is {doing}")
+    return pod_phase(situation, next_steps.SUSPENDING, f"{why}its pod is {doing}")
 
 
 def pod_phase(situation: Situation, reason: PhaseReason, message: str) -> Phase:
@@ -92,7 +101,7 @@ def _state(situation: Situation) -> State:
     if situation.report and situation.report.stage:
         return situation.report.stage
     # The operator may just have started: no report is no news.
-    same = pod.name == situation.previous.pod_name and before in phases.RUNNING_STATES
+    same = pod.name == situation.previous.pod_name and before in next_steps.RUNNING_STATES
     return before if before and same else "Preparing"
 
 
@@ -127,10 +136,10 @@ def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
 
 def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase | None:
     """Return the phase in the words of before where they differ in numbers alone: the scheduler counts nodes anew."""
-    told = phases.condition_of(situation.previous.conditions, "Succeeded")
+    told = next_steps.condition_of(situation.previous.conditions, "Succeeded")
     if found is None or told is None or told.reason != found.reason:
         return found
-    same = without_numbers(told.message) == without_numbers(phases.condition_message(found.message))
+    same = without_numbers(told.message) == without_numbers(next_steps.condition_message(found.message))
     return replace(found, message=told.message) if same else found
 
 
@@ -226,7 +235,7 @@ def _seconds_until_silent(situation: Situation) -> float | None:
 
 def _silent(situation: Situation, step: NextStep, pod: Pod) -> NextStep | None:
     """Return the step of a run whose trainer does not answer: what it does is not known, only that it runs."""
-    silence, before = situation.silence, phases.condition_of(situation.previous.conditions, "Succeeded")
+    silence, before = situation.silence, next_steps.condition_of(situation.previous.conditions, "Succeeded")
     if silence and _seconds_until_silent(situation) is None:
         message = _NOT_HEARD.format(pod=pod.name, since=render_time(silence.since))
         return replace(step, phase=Phase("Running", "Running", message))
@@ -244,7 +253,7 @@ def _stalled(situation: Situation, step: NextStep, pod: Pod, runtimes: Runtimes)
     if stall_seconds is None:
         return None
     reported = situation.report.progress if situation.report else None
-    before = phases.condition_of(situation.previous.conditions, "Succeeded")
+    before = next_steps.condition_of(situation.previous.conditions, "Succeeded")
     if situation.report is None and before and before.reason == "NoProgress":
         return replace(step, phase=Phase("Training", "NoProgress", before.message))
     if reported is None or reported.loss is None:
@@ -287,7 +296,7 @@ def waiting_phase(waiting: Waiting) -> Phase | None:
     """Return the phase of a pod that waits for something that is missing; None where it is only on its way."""
     if waiting.reason in _IMAGE_REASONS:
         whose = f"the image of init container {waiting.container}" if waiting.container else "the runtime's image"
-        return phases.waits("ImagePullFailed", f"mend {whose} or its pull secret: {_image_fault(waiting)}")
+        return Phase.waiting("ImagePullFailed", f"mend {whose} or its pull secret: {_image_fault(waiting)}")
     if waiting.container:
         message = f"the trainer waits for init container {waiting.container}: {waiting.reason} {waiting.message}"
         return Phase("Pending", "Pending", message.rstrip())
@@ -300,13 +309,13 @@ def waiting_phase(waiting: Waiting) -> Phase | None:
 
 def refused_phase(refusal: Refusal) -> Phase:
     """Return the phase of a run whose Job, or whose Job's pod, the API server refuses."""
-    return phases.waits("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
+    return Phase.waiting("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
 
 
 def obstructed_phase(obstacle: Refusal) -> Phase:
     """Return the phase of a run whose pod has a node that cannot begin it."""
     if "volume" in obstacle.message.lower():
-        return phases.waits("VolumeNotMounted", f"a volume cannot be attached or mounted: {obstacle.message}")
+        return Phase.waiting("VolumeNotMounted", f"a volume cannot be attached or mounted: {obstacle.message}")
     return Phase("Pending", "Pending", f"{NOT_STARTED.message}: {obstacle.message}")
 
 
@@ -316,12 +325,12 @@ def _image_fault(waiting: Waiting) -> str:
 
 def _config_fault(message: str) -> Phase:
     if "secret" in message.lower():
-        return phases.waits("SecretNotFound", f"create the Secret, or add the key to it: {message}")
-    return phases.waits("PodRefused", f"the node cannot make the trainer's container: {message}")
+        return Phase.waiting("SecretNotFound", f"create the Secret, or add the key to it: {message}")
+    return Phase.waiting("PodRefused", f"the node cannot make the trainer's container: {message}")
 
 
 def _scheduling_fault(message: str) -> Phase:
     if claim := re.search(r'persistentvolumeclaim "([^"]+)" not found', message):
         text = f"create the PersistentVolumeClaim {claim[1]} in the run's namespace, or name another in the spec"
-        return phases.waits("VolumeNotFound", text)
-    return phases.waits("Unschedulable", f"no node can take the pod: {message}")
+        return Phase.waiting("VolumeNotFound", text)
+    return Phase.waiting("Unschedulable", f"no node can take the pod: {message}")

@@ -18,9 +18,9 @@ from pydantic.alias_generators import to_camel
 from whisper_finetune_api import reading
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneSpec, WhisperFineTuneStatus
-from whisper_finetune_operator.deciding import actions
-from whisper_finetune_operator.deciding.actions import GiveBackPartition
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
+from whisper_finetune_operator.next_steps import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.partitions.partition_queue import PartitionQueue
@@ -148,7 +148,7 @@ class Situation:
         """
         child = self.child
         could_make_another = child is not None and child.owner_uid == self.run.uid and child.end is None
-        return () if could_make_another or self.busy else actions.give_back(self.leases)
+        return () if could_make_another or self.busy else next_steps.give_back(self.leases)
 
     @property
     def running_time(self) -> timedelta:

@@ -11,12 +11,11 @@ from whisper_finetune_api.causes import BY_REASON
 from whisper_finetune_api.run import TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import Attempts, Condition, PartitionBackOff, Progress, WhisperFineTuneStatus
 from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
-from whisper_finetune_operator import phases
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
-from whisper_finetune_operator.phases import FINAL_STATES, RUNNING_STATES, Phase
-from whisper_finetune_operator.planning.plan import TrainingPlan
+from whisper_finetune_operator.next_steps import FINAL_STATES, RUNNING_STATES, Phase, Pinned
 from whisper_finetune_operator.workloads import results
 
 _DONE_PERCENT = 100
@@ -30,7 +29,7 @@ def derive_status(
     situation: Situation,
     phase: Phase,
     *,
-    plan: TrainingPlan | None = None,
+    pinned: Pinned | None = None,
     admitted: bool | None = None,
     back_off: PartitionBackOff | None = None,
 ) -> WhisperFineTuneStatus:
@@ -41,11 +40,11 @@ def derive_status(
             "observed_generation": run.generation,
             "state": phase.state,
             "reason": None if phase.reason == phase.state else phase.reason,
-            "runtime": plan.runtime.name if plan else previous.runtime,
-            "ipus": plan.config.ipus if plan else previous.ipus,
+            "runtime": pinned.runtime if pinned else previous.runtime,
+            "ipus": pinned.ipus if pinned else previous.ipus,
             "partition": _partition(situation, phase),
             "partition_back_off": back_off,
-            "job_name": run.child_name if plan or situation.workload else previous.job_name,
+            "job_name": run.child_name if pinned or situation.workload else previous.job_name,
             "pod_name": counts.pod_name,
             "attempts": previous.attempts if counts.attempts == Attempts() else counts.attempts,
             "next_attempt_time": None if phase.is_final else _next_attempt_time(situation),
@@ -64,7 +63,7 @@ def derive_status(
 
 def observe_status(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTuneStatus:
     """Return the status of a finished run at a later generation: it follows in nothing else."""
-    if previous.observed_generation == generation or phases.condition_of(previous.conditions, "Succeeded") is None:
+    if previous.observed_generation == generation or next_steps.condition_of(previous.conditions, "Succeeded") is None:
         # Written anew without a condition that is not understood, the run would begin again.
         return previous
     seen = observe_conditions(previous.conditions, generation)
@@ -258,7 +257,7 @@ def observe_conditions(previous: tuple[Condition, ...], generation: int) -> tupl
 def _words(kind: str, status: ConditionStatus, phase: Phase) -> dict[str, str]:
     """Return reason and message: the phase's own where the condition tells it, else the state's bare name."""
     if kind == "Succeeded" or status in ("Unknown", "False" if kind == "Admitted" else "True"):
-        return {"reason": phase.reason, "message": phases.condition_message(phase.message)}
+        return {"reason": phase.reason, "message": next_steps.condition_message(phase.message)}
     return {"reason": phase.state}
 
 
@@ -280,7 +279,7 @@ def announce_change(before: WhisperFineTuneStatus, after: WhisperFineTuneStatus)
     reason, message = _reason_and_message(after)
     if after.state is None or (before.state, _reason_and_message(before)[0]) == (after.state, reason):
         return None
-    troubled = after.state == "Failed" or reason in BY_REASON or reason == phases.RETRYING
+    troubled = after.state == "Failed" or reason in BY_REASON or reason == next_steps.RETRYING
     return Announcement("Warning" if troubled else "Normal", reason, message or _UNREMARKABLE.format(after.state))
 
 

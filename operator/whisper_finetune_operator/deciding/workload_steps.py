@@ -7,21 +7,22 @@ pod, and each further attempt is another workload, which is the operator's to ma
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from whisper_finetune_operator import phases
+from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import outcomes, partition_steps, pod_steps
-from whisper_finetune_operator.deciding.actions import (
+from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.kubernetes_objects import parse_time
+from whisper_finetune_operator.next_steps import (
+    NOT_STARTED,
     Action,
     AllowRetries,
     EndWorkload,
     LookForRefusal,
     MoveToQueue,
     NextStep,
+    Phase,
     delete_workload,
     retry_seconds,
 )
-from whisper_finetune_operator.deciding.situation import Situation
-from whisper_finetune_operator.kubernetes_objects import parse_time
-from whisper_finetune_operator.phases import NOT_STARTED, Phase
 from whisper_finetune_operator.workloads import job_kind
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, Workload
 
@@ -115,7 +116,7 @@ def _was_done_elsewhere(situation: Situation, job: Workload) -> bool:
 def _elsewhere(job: Workload) -> NextStep:
     told = _ELSEWHERE if job.managed_by else _DONE_UNSEEN
     message = told.format(queue=job.queue or "of the Job", manager=job.managed_by)
-    return NextStep(phases.waits("QueueNotSupported", message))
+    return NextStep(Phase.waiting("QueueNotSupported", message))
 
 
 def _after_end(situation: Situation, job: Workload) -> NextStep:
@@ -127,7 +128,7 @@ def _after_end(situation: Situation, job: Workload) -> NextStep:
         return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED, (delete,))
     # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
     pod = situation.at_work
-    shown = pod_steps.running_phase(situation, pod) if pod else phases.waits(phases.ENDING, _PODS_END_UNKNOWN)
+    shown = pod_steps.running_phase(situation, pod) if pod else Phase.waiting(next_steps.ENDING, _PODS_END_UNKNOWN)
     return NextStep(shown, requeue_seconds=_SETTLING_REQUEUE_SECONDS)
 
 

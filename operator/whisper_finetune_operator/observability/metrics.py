@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.kubernetes_objects import parse_time
-from whisper_finetune_operator.phases import RUNNING_STATES
+from whisper_finetune_operator.next_steps import RUNNING_STATES
 from whisper_finetune_operator.runs import Run
 
 #: From the 0.1 s of a quick start to the day of a long training.

@@ -14,9 +14,8 @@ from whisper_finetune_api.planning.model_dimensions import dimensions_of
 from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.run import VOLUMES_FOLDER, TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_operator import phases
+from whisper_finetune_operator.next_steps import Phase, Pinned
 from whisper_finetune_operator.partitions.pools import PoolPartition
-from whisper_finetune_operator.phases import Phase
 from whisper_finetune_operator.planning import quantities
 from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
 from whisper_finetune_operator.runs import Run
@@ -43,14 +42,6 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Pinned:
-    """What a run keeps from its first plan on: the status holds it."""
-
-    runtime: str | None = None
-    ipus: int | None = None
-
-
-@dataclass(frozen=True)
 class TrainingPlan:
     """All that a workload is built from."""
 
@@ -66,6 +57,11 @@ class TrainingPlan:
     warnings: tuple[str, ...] = ()
     #: Of a runtime with a pool, once the run has it.
     partition: PoolPartition | None = None
+
+    @property
+    def pinned(self) -> Pinned:
+        """What the run keeps of it."""
+        return Pinned(self.runtime.name, self.config.ipus)
 
     def on(self, partition: PoolPartition) -> "TrainingPlan":
         """Return the plan for that partition; pods that share a host's network each have a port of their own."""
@@ -84,7 +80,7 @@ def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
     except ValidationError as error:
         faults = (f"spec.{'.'.join(map(str, fault['loc']))}: {_in_words(fault)}" for fault in error.errors())
         text = f"this operator is older than the CRD, or of another version: {'; '.join(faults)}; upgrade the operator"
-        return phases.waits("VersionMismatch", text)
+        return Phase.waiting("VersionMismatch", text)
 
 
 def _in_words(fault: Any) -> str:
@@ -101,7 +97,7 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
     """Return the plan, or the phase of a run that cannot be planned (yet)."""
     keys = [key for reference in spec.secret_refs for key in reference.keys]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
-        return phases.failed("InvalidSpec", f"secretRefs: {', '.join(twice)} is taken from more than one Secret")
+        return Phase.failed("InvalidSpec", f"secretRefs: {', '.join(twice)} is taken from more than one Secret")
     runtime = _choose(run, spec, pinned.runtime, runtimes)
     if isinstance(runtime, Phase):
         return runtime
@@ -171,18 +167,18 @@ def _choose(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: R
         return _not_found(f"there is no runtime {name} for namespace {run.namespace}", run, runtimes)
     if spec.ipus is not None and runtime.accelerator != "ipu":
         text = f"ipus is {spec.ipus}, but runtime {name} has no IPUs"
-        return phases.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
+        return Phase.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
     if QUEUE_LABEL in run.labels and (runtime.partitions or not runtime.kind.is_queued_by_kueue):
         makes = f"makes workloads of kind {runtime.workload}, which Kueue does not know"
         why = "has its own line" if runtime.partitions else makes
         text = f"runtime {name} {why}; take the label {QUEUE_LABEL} away, or take another runtime"
-        return phases.waits("QueueNotSupported", text)
+        return Phase.waiting("QueueNotSupported", text)
     return runtime
 
 
 def _not_found(what: str, run: Run, runtimes: Runtimes) -> Phase:
     offered = ", ".join(runtime.name for runtime in runtimes.runtimes if runtime.open_to(run.namespace)) or "none"
-    return phases.waits("RuntimeNotFound", f"{what}; offered here: {offered}")
+    return Phase.waiting("RuntimeNotFound", f"{what}; offered here: {offered}")
 
 
 def _claims(spec: WhisperFineTuneSpec) -> tuple[Claim, ...]:
@@ -203,11 +199,11 @@ def plan_ipus(
     ipus = spec.ipus or pinned or _fewest(spec, runtime)
     if ipus is None:
         text = f"the fewest IPUs for {spec.model} are not known, for it is no model of OpenAI's; set spec.ipus"
-        return phases.failed("InvalidSpec", text)
+        return Phase.failed("InvalidSpec", text)
     try:
         planned = run_plan.make_run_plan(spec, "ipu", ipus=ipus)
     except IpuPlanError as impossible:
-        return phases.failed("InvalidSpec", str(impossible))
+        return Phase.failed("InvalidSpec", str(impossible))
     return (ipus, planned) if runtime.has_room_for(ipus) else _not_offered(run, ipus, runtime, runtimes)
 
 
@@ -227,4 +223,4 @@ def _not_offered(run: Run, ipus: int, runtime: Runtime, runtimes: Runtimes) -> P
     instead = f"runtimes with so many: {others}" if others else f"the most that any runtime offers here is {most}"
     sizes = ", ".join(map(str, runtime.offered_ipus()))
     text = f"the run needs {ipus} IPUs; runtime {runtime.name} offers {sizes}; {instead}"
-    return phases.waits("RuntimeNotFound", text)
+    return Phase.waiting("RuntimeNotFound", text)

@@ -1,18 +1,21 @@
-"""What a decision may ask for, and the next step of a run that it comes to. Pure.
+"""Where a run stands and what comes next: its phase, the actions, and when to look again. Pure.
 
-Each action names the UID of what it acts on: it cannot hit a successor.
+A phase is one state, one reason and one message. Each action names the UID of what it acts on: it cannot hit a
+successor.
 """
 
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Final, Literal
 
-from whisper_finetune_api.v1alpha1 import PartitionBackOff
+from whisper_finetune_api import reading
+from whisper_finetune_api.causes import Reason
+from whisper_finetune_api.v1alpha1 import Condition, PartitionBackOff
+from whisper_finetune_api.v1alpha1.status import State
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
-from whisper_finetune_operator.phases import Phase
-from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.workloads.workload_kind import Workload
 
 #: How often a cause is looked at that no watch tells of, such as an object of somebody else's.
@@ -20,6 +23,55 @@ UNWATCHED_REQUEUE_SECONDS = 30.0
 #: What is refused is asked for again after a third of the time that it has been refused, within these.
 FIRST_RETRY_SECONDS = 30.0
 LAST_RETRY_SECONDS = 600.0
+_MESSAGE_MAX_LENGTH = 1024
+#: The trainer's container runs.
+RUNNING_STATES = ("Running", "Preparing", "Evaluating", "Training")
+FINAL_STATES = ("Succeeded", "Failed")
+
+#: Reasons besides those of causes.py and the names of the states, which stand for nothing special.
+RETRYING: Final = "Retrying"
+ENDING: Final = "Ending"
+SUSPENDING: Final = "Suspending"
+#: What a phase may give as its reason.
+PhaseReason = State | Reason | Literal["Retrying", "Ending", "Suspending"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the conditions are made from."""
+
+    state: State
+    reason: PhaseReason
+    message: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run never runs again."""
+        return self.state in FINAL_STATES
+
+    @classmethod
+    def failed(cls, reason: Reason, message: str) -> "Phase":
+        """Return the phase of a final cause."""
+        return cls("Failed", reason, message)
+
+    @classmethod
+    def waiting(cls, reason: PhaseReason, message: str) -> "Phase":
+        """Return the phase of a cause that can be mended from outside."""
+        return cls("Pending", reason, message)
+
+
+NOT_STARTED = Phase("Pending", "Pending", "the trainer's pod has not started yet")
+
+
+def condition_of(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
+    """Return the condition of that type, or None."""
+    return next((condition for condition in conditions if condition.type == kind), None)
+
+
+def condition_message(message: str) -> str:
+    """Return a message as a condition or an Event takes it: one line, nothing unprintable, at most 1,024 characters."""
+    line = " ".join(reading.printable_text(message).split())
+    return line if len(line) <= _MESSAGE_MAX_LENGTH else f"{line[: _MESSAGE_MAX_LENGTH - 1]}…"
 
 
 @dataclass(frozen=True)
@@ -156,14 +208,22 @@ def retry_seconds(refused: timedelta, run_uid: str, *, last_seconds: float = LAS
 
 
 @dataclass(frozen=True)
+class Pinned:
+    """What a run keeps from its first plan on: the status holds it."""
+
+    runtime: str | None = None
+    ipus: int | None = None
+
+
+@dataclass(frozen=True)
 class NextStep:
     """The phase to show, the actions, and when to look again."""
 
     phase: Phase
     actions: tuple[Action, ...] = ()
     requeue_seconds: float | None = None
-    #: Of a run that has no workload.
-    plan: TrainingPlan | None = None
+    #: Of a run that was planned for a workload.
+    pinned: Pinned | None = None
     #: Of a run that gave its partition back without having used it.
     back_off: PartitionBackOff | None = None
 
