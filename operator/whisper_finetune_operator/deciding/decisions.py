@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
-from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import outcomes, partition_steps, pod_steps, situation, status, workload_steps
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time
 from whisper_finetune_operator.next_steps import (
+    ENDING,
     NOT_STARTED,
+    RETRYING,
     UNWATCHED_REQUEUE_SECONDS,
     Action,
     CreateWorkload,
@@ -21,6 +22,7 @@ from whisper_finetune_operator.next_steps import (
     NextStep,
     Phase,
     Pinned,
+    condition_of,
     delete_workload,
     retry_seconds,
 )
@@ -85,7 +87,7 @@ def end_run(seen: Situation, final: Phase) -> NextStep:
     """Return the next step of a run whose pod and workload must end before the final phase holds."""
     live = seen.workload
     message = f"its {live.kind.name if live else 'pod'} is being ended: {final.message}"
-    phase = pod_steps.pod_phase(seen, next_steps.ENDING, message)
+    phase = pod_steps.pod_phase(seen, ENDING, message)
     left = pod_steps.sidecar_seconds_left(seen.busy, seen.now)
     if live is None or left > 0:
         return NextStep(phase, requeue_seconds=left if 0 < left < math.inf else None)
@@ -115,7 +117,7 @@ def _admitted(seen: Situation, phase: Phase) -> bool | None:
     """Return whether a queue or pool lets the run go on: None where neither has it, or where that is not known yet."""
     if phase.state == "Queued":
         return False
-    told = next_steps.condition_of(seen.previous.conditions, "Admitted")
+    told = condition_of(seen.previous.conditions, "Admitted")
     if phase.is_final:
         # Its place was its own to the end.
         return told.status == "True" if told else None
@@ -151,7 +153,7 @@ def _await_end_of_orphan(seen: Situation) -> NextStep | None:
         return None
     gone = f"its {pod.owner_kind or kinds.DEFAULT.name} is gone"
     message = f"{gone}; the next attempt starts when pod {pod.name} has ended"
-    return NextStep(pod_steps.pod_phase(seen, next_steps.RETRYING, message))
+    return NextStep(pod_steps.pod_phase(seen, RETRYING, message))
 
 
 def _await_name(seen: Situation) -> NextStep | None:
@@ -160,7 +162,7 @@ def _await_name(seen: Situation) -> NextStep | None:
     if other is None:
         return None
     if other.owner_uid == seen.run.uid:
-        return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED)
+        return NextStep(outcomes.retry_phase(seen) or NOT_STARTED)
     message = f"delete {other.kind.name} {other.name}: it is somebody else's and has the name of this run's own"
     return NextStep(Phase.waiting("NameConflict", message), seen.giving_back, UNWATCHED_REQUEUE_SECONDS)
 
@@ -175,7 +177,7 @@ def _await_next_second(seen: Situation) -> NextStep | None:
     if not 0 <= since < 1:
         # It is over, or no clock is right.
         return None
-    return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED, requeue_seconds=1 - since)
+    return NextStep(outcomes.retry_phase(seen) or NOT_STARTED, requeue_seconds=1 - since)
 
 
 def _create(seen: Situation, runtimes: Runtimes) -> NextStep:
@@ -206,9 +208,9 @@ def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
     if seen.refusal and seen.now - seen.refusal.seen_at < _REFUSAL_HOLDS:
         lasted = seen.now - seen.refusal.refused_since
         again = retry_seconds(lasted, seen.run.uid, last_seconds=_LAST_CREATION_SECONDS)
-        refused = NextStep(pod_steps.refused_phase(seen.refusal), actions, again, plan.pinned)
+        refused = NextStep(workload_steps.refused_phase(seen.refusal), actions, again, plan.pinned)
         return partition_steps.limit_patience(seen, refused)
-    return NextStep(pod_steps.retry_phase(seen) or NOT_STARTED, actions, pinned=plan.pinned)
+    return NextStep(outcomes.retry_phase(seen) or NOT_STARTED, actions, pinned=plan.pinned)
 
 
 def _tidy(seen: Situation, derived: WhisperFineTuneStatus) -> tuple[tuple[Action, ...], float | None]:
@@ -253,6 +255,6 @@ def _go_in_time(
 
 
 def _ends_by_itself(workload: Workload, derived: WhisperFineTuneStatus) -> bool:
-    succeeded = next_steps.condition_of(derived.conditions, "Succeeded")
+    succeeded = condition_of(derived.conditions, "Succeeded")
     failed = derived.attempts.failed if derived.attempts else 0
     return succeeded is not None and outcomes.ends_workload(workload, succeeded.reason, failed)

@@ -12,7 +12,7 @@ from whisper_finetune_api.causes import BY_REASON, EXIT_VERSIONS, FINAL_EXIT_COD
 from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding.situation import SETTLE_TIME, Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
-from whisper_finetune_operator.next_steps import Action, NextStep, Phase, delete_workload
+from whisper_finetune_operator.next_steps import RETRYING, Action, NextStep, Phase, delete_workload
 from whisper_finetune_operator.workloads import endings, results
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
@@ -174,6 +174,49 @@ def _end_is_shown(situation: Situation) -> bool:
 def _is_settled(situation: Situation) -> bool:
     end = situation.workload.end if situation.workload else None
     return end is not None and situation.now - end.at >= SETTLE_TIME
+
+
+def retry_phase(situation: Situation) -> Phase | None:
+    """Return the phase between a pod that ended without deciding the run and the next one."""
+    pod = situation.pods[-1] if situation.pods else None
+    if pod is None or not pod.over:
+        return None
+    meaning = endings.meaning_of_end(pod, situation.workload)
+    told = endings.describe_end(pod)
+    if meaning is Meaning.INTERRUPTED:
+        message = f"stopped from outside, which costs no retry: {told}{_queued(situation)}"
+        return Phase.waiting(RETRYING, message)
+    if meaning is Meaning.MISMATCH:
+        return mismatch_phase(pod)
+    if meaning is Meaning.UNREADABLE:
+        return Phase.waiting(RETRYING, "the result could not be read; the next attempt reports it again")
+    cause = endings.cause_of_exit(pod.exit_code) if pod.exit_code else None
+    left = max(0, situation.spec.retries - situation.counts.attempts.failed)
+    message = f"{told}; retries left: {left}{_next(situation, pod)}"
+    return Phase.waiting(cause.reason if cause else RETRYING, message)
+
+
+def _next(situation: Situation, pod: Pod) -> str:
+    """Return in words when the Job's controller makes the next pod, where that is known."""
+    job = situation.workload
+    if (
+        job is None
+        or not job.kind.is_retried_by_its_controller
+        or job.uid != pod.owner_uid
+        or job.suspended
+        or pod.finished_at is None
+    ):
+        return ""
+    if pod.sidecars:
+        # It makes none before these have ended.
+        return ""
+    failures = max(1, situation.counts.attempts.failed - job.failed_before)
+    return f"; the next attempt starts about {render_time(pod.finished_at + job.kind.back_off(failures))}"
+
+
+def _queued(situation: Situation) -> str:
+    job = situation.workload
+    return "; its Job, which Kueue has admitted, makes the next pod within 10 minutes" if job and job.queue else ""
 
 
 def wait_after_interruptions(in_vain: int) -> timedelta:

@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from whisper_finetune_api.v1alpha1 import PartitionBackOff
-from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.back_off import doubled_wait
-from whisper_finetune_operator.deciding import pod_steps
+from whisper_finetune_operator.deciding import outcomes, pod_steps
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.next_steps import (
@@ -27,7 +26,9 @@ from whisper_finetune_operator.next_steps import (
     Pinned,
     StartWorkload,
     TakePartition,
+    condition_of,
     delete_workload,
+    give_back,
 )
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
@@ -77,7 +78,7 @@ def give_back_others(situation: Situation, used: str) -> tuple[Action, ...]:
     job_uid = situation.workload.uid if situation.workload else None
     if any(pod.owner_uid != job_uid for pod in situation.busy):
         return ()
-    return next_steps.give_back(lease for lease in situation.leases if lease.name != used)
+    return give_back(lease for lease in situation.leases if lease.name != used)
 
 
 def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
@@ -101,7 +102,7 @@ def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
 
 def _started(situation: Situation, job: Workload, lease: str) -> NextStep:
     start = StartWorkload(job.kind.name, job.name, job.uid, job.resource_version, lease)
-    return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED, (start,))
+    return NextStep(outcomes.retry_phase(situation) or NOT_STARTED, (start,))
 
 
 def _ordinal(number: int) -> str:
@@ -123,7 +124,7 @@ def limit_patience(situation: Situation, step: NextStep) -> NextStep:
 
 def stay_out_of_queue(situation: Situation, back_off: PartitionBackOff) -> NextStep | None:
     """Return the step of a run that gave its partition back not long ago; None for any other."""
-    told = next_steps.condition_of(situation.previous.conditions, "Succeeded")
+    told = condition_of(situation.previous.conditions, "Succeeded")
     if back_off.until is None or told is None or _runs(situation):
         return None
     left = parse_time(back_off.until) - situation.now

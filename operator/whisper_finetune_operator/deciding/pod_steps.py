@@ -12,68 +12,25 @@ from datetime import datetime, timedelta
 
 from whisper_finetune_api.v1alpha1 import Progress
 from whisper_finetune_api.v1alpha1.status import State
-from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.next_steps import (
     NOT_STARTED,
     RUNNING_STATES,
+    SUSPENDING,
     LookForObstacle,
     NextStep,
     Phase,
     PhaseReason,
+    condition_message,
+    condition_of,
     delete_workload,
     retry_seconds,
 )
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.workloads import endings
-from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod, Waiting
 from whisper_finetune_operator.world import Refusal, without_numbers
-
-
-def retry_phase(situation: Situation) -> Phase | None:
-    """Return the phase between a pod that ended without deciding the run and the next one."""
-    pod = situation.pods[-1] if situation.pods else None
-    if pod is None or not pod.over:
-        return None
-    meaning = endings.meaning_of_end(pod, situation.workload)
-    told = endings.describe_end(pod)
-    if meaning is Meaning.INTERRUPTED:
-        message = f"stopped from outside, which costs no retry: {told}{_queued(situation)}"
-        return Phase.waiting(next_steps.RETRYING, message)
-    if meaning is Meaning.MISMATCH:
-        return outcomes.mismatch_phase(pod)
-    if meaning is Meaning.UNREADABLE:
-        return Phase.waiting(next_steps.RETRYING, "the result could not be read; the next attempt reports it again")
-    cause = endings.cause_of_exit(pod.exit_code) if pod.exit_code else None
-    left = max(0, situation.spec.retries - situation.counts.attempts.failed)
-    message = f"{told}; retries left: {left}{_next(situation, pod)}"
-    return Phase.waiting(cause.reason if cause else next_steps.RETRYING, message)
-
-
-def _next(situation: Situation, pod: Pod) -> str:
-    """Return in words when the Job's controller makes the next pod, where that is known."""
-    job = situation.workload
-    if (
-        job is None
-        or not job.kind.is_retried_by_its_controller
-        or job.uid != pod.owner_uid
-        or job.suspended
-        or pod.finished_at is None
-    ):
-        return ""
-    if pod.sidecars:
-        # It makes none before these have ended.
-        return ""
-    failures = max(1, situation.counts.attempts.failed - job.failed_before)
-    return f"; the next attempt starts about {render_time(pod.finished_at + job.kind.back_off(failures))}"
-
-
-def _queued(situation: Situation) -> str:
-    job = situation.workload
-    return "; its Job, which Kueue has admitted, makes the next pod within 10 minutes" if job and job.queue else ""
 
 
 def running_phase(situation: Situation, pod: Pod) -> Phase:
@@ -86,7 +43,7 @@ def stopping_phase(situation: Situation, why: str) -> Phase:
     """Return the phase of a run whose Job or spec was suspended: only a trainer that runs has anything to save."""
     pod = situation.at_work
     doing = "saving a checkpoint and ending" if pod and pod.running else "ending"
-    return pod_phase(situation, next_steps.SUSPENDING, f"{why}its pod is {doing}")
+    return pod_phase(situation, SUSPENDING, f"{why}its pod is {doing}")
 
 
 def pod_phase(situation: Situation, reason: PhaseReason, message: str) -> Phase:
@@ -101,7 +58,7 @@ def _state(situation: Situation) -> State:
     if situation.report and situation.report.stage:
         return situation.report.stage
     # The operator may just have started: no report is no news.
-    same = pod.name == situation.previous.pod_name and before in next_steps.RUNNING_STATES
+    same = pod.name == situation.previous.pod_name and before in RUNNING_STATES
     return before if before and same else "Preparing"
 
 
@@ -136,15 +93,15 @@ def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
 
 def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase | None:
     """Return the phase in the words of before where they differ in numbers alone: the scheduler counts nodes anew."""
-    told = next_steps.condition_of(situation.previous.conditions, "Succeeded")
+    told = condition_of(situation.previous.conditions, "Succeeded")
     if found is None or told is None or told.reason != found.reason:
         return found
-    same = without_numbers(told.message) == without_numbers(next_steps.condition_message(found.message))
+    same = without_numbers(told.message) == without_numbers(condition_message(found.message))
     return replace(found, message=told.message) if same else found
 
 
 def _after_its_trainer(situation: Situation, pod: Pod) -> NextStep:
-    phase = retry_phase(situation) or running_phase(situation, pod)
+    phase = outcomes.retry_phase(situation) or running_phase(situation, pod)
     left, live = sidecar_seconds_left((pod,), situation.now), situation.workload
     if left > 0 or live is None:
         return NextStep(phase, requeue_seconds=left if left < math.inf else None)
@@ -235,7 +192,7 @@ def _seconds_until_silent(situation: Situation) -> float | None:
 
 def _silent(situation: Situation, step: NextStep, pod: Pod) -> NextStep | None:
     """Return the step of a run whose trainer does not answer: what it does is not known, only that it runs."""
-    silence, before = situation.silence, next_steps.condition_of(situation.previous.conditions, "Succeeded")
+    silence, before = situation.silence, condition_of(situation.previous.conditions, "Succeeded")
     if silence and _seconds_until_silent(situation) is None:
         message = _NOT_HEARD.format(pod=pod.name, since=render_time(silence.since))
         return replace(step, phase=Phase("Running", "Running", message))
@@ -253,7 +210,7 @@ def _stalled(situation: Situation, step: NextStep, pod: Pod, runtimes: Runtimes)
     if stall_seconds is None:
         return None
     reported = situation.report.progress if situation.report else None
-    before = next_steps.condition_of(situation.previous.conditions, "Succeeded")
+    before = condition_of(situation.previous.conditions, "Succeeded")
     if situation.report is None and before and before.reason == "NoProgress":
         return replace(step, phase=Phase("Training", "NoProgress", before.message))
     if reported is None or reported.loss is None:
@@ -305,11 +262,6 @@ def waiting_phase(waiting: Waiting) -> Phase | None:
     if waiting.reason == "Unschedulable":
         return _scheduling_fault(waiting.message)
     return None
-
-
-def refused_phase(refusal: Refusal) -> Phase:
-    """Return the phase of a run whose Job, or whose Job's pod, the API server refuses."""
-    return Phase.waiting("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
 
 
 def obstructed_phase(obstacle: Refusal) -> Phase:

@@ -11,11 +11,18 @@ from whisper_finetune_api.causes import BY_REASON
 from whisper_finetune_api.run import TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import Attempts, Condition, PartitionBackOff, Progress, WhisperFineTuneStatus
 from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
-from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
-from whisper_finetune_operator.next_steps import FINAL_STATES, RUNNING_STATES, Phase, Pinned
+from whisper_finetune_operator.next_steps import (
+    FINAL_STATES,
+    RETRYING,
+    RUNNING_STATES,
+    Phase,
+    Pinned,
+    condition_message,
+    condition_of,
+)
 from whisper_finetune_operator.workloads import results
 
 _DONE_PERCENT = 100
@@ -63,7 +70,7 @@ def derive_status(
 
 def observe_status(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTuneStatus:
     """Return the status of a finished run at a later generation: it follows in nothing else."""
-    if previous.observed_generation == generation or next_steps.condition_of(previous.conditions, "Succeeded") is None:
+    if previous.observed_generation == generation or condition_of(previous.conditions, "Succeeded") is None:
         # Written anew without a condition that is not understood, the run would begin again.
         return previous
     seen = observe_conditions(previous.conditions, generation)
@@ -257,7 +264,7 @@ def observe_conditions(previous: tuple[Condition, ...], generation: int) -> tupl
 def _words(kind: str, status: ConditionStatus, phase: Phase) -> dict[str, str]:
     """Return reason and message: the phase's own where the condition tells it, else the state's bare name."""
     if kind == "Succeeded" or status in ("Unknown", "False" if kind == "Admitted" else "True"):
-        return {"reason": phase.reason, "message": next_steps.condition_message(phase.message)}
+        return {"reason": phase.reason, "message": condition_message(phase.message)}
     return {"reason": phase.state}
 
 
@@ -279,7 +286,7 @@ def announce_change(before: WhisperFineTuneStatus, after: WhisperFineTuneStatus)
     reason, message = _reason_and_message(after)
     if after.state is None or (before.state, _reason_and_message(before)[0]) == (after.state, reason):
         return None
-    troubled = after.state == "Failed" or reason in BY_REASON or reason == next_steps.RETRYING
+    troubled = after.state == "Failed" or reason in BY_REASON or reason == RETRYING
     return Announcement("Warning" if troubled else "Normal", reason, message or _UNREMARKABLE.format(after.state))
 
 

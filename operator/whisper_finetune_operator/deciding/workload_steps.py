@@ -7,11 +7,11 @@ pod, and each further attempt is another workload, which is the operator's to ma
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import outcomes, partition_steps, pod_steps
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time
 from whisper_finetune_operator.next_steps import (
+    ENDING,
     NOT_STARTED,
     Action,
     AllowRetries,
@@ -25,6 +25,7 @@ from whisper_finetune_operator.next_steps import (
 )
 from whisper_finetune_operator.workloads import job_kind
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, Workload
+from whisper_finetune_operator.world import Refusal
 
 #: A Job that wants a pod for so long and has none is asked why.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)
@@ -125,10 +126,10 @@ def _after_end(situation: Situation, job: Workload) -> NextStep:
     counted = until is not None and job.end is not None and job.end.at <= parse_time(until)
     if counted and job.end and job.end.type == "Complete":
         delete = delete_workload(job, "its result cannot be read: another attempt reports it")
-        return NextStep(pod_steps.retry_phase(situation) or NOT_STARTED, (delete,))
+        return NextStep(outcomes.retry_phase(situation) or NOT_STARTED, (delete,))
     # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
     pod = situation.at_work
-    shown = pod_steps.running_phase(situation, pod) if pod else Phase.waiting(next_steps.ENDING, _PODS_END_UNKNOWN)
+    shown = pod_steps.running_phase(situation, pod) if pod else Phase.waiting(ENDING, _PODS_END_UNKNOWN)
     return NextStep(shown, requeue_seconds=_SETTLING_REQUEUE_SECONDS)
 
 
@@ -138,8 +139,8 @@ def _without_pod(situation: Situation, job: Workload) -> NextStep:
     look = LookForRefusal(job.kind.name, job.name, job.uid)
     if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
         again = retry_seconds(situation.now - situation.refusal.refused_since, situation.run.uid)
-        return NextStep(pod_steps.refused_phase(situation.refusal), (*allow, look), again)
-    phase = pod_steps.retry_phase(situation) or NOT_STARTED
+        return NextStep(refused_phase(situation.refusal), (*allow, look), again)
+    phase = outcomes.retry_phase(situation) or NOT_STARTED
     if renew := outcomes.withdraw_interrupted(situation, job):
         return NextStep(phase, renew)
     if job.started_at is None:
@@ -149,6 +150,11 @@ def _without_pod(situation: Situation, job: Workload) -> NextStep:
     if still_early > timedelta():
         return NextStep(phase, allow, still_early.total_seconds())
     return NextStep(phase, (*allow, look), retry_seconds(situation.now - wanted_since, situation.run.uid))
+
+
+def refused_phase(refusal: Refusal) -> Phase:
+    """Return the phase of a run whose Job, or whose Job's pod, the API server refuses."""
+    return Phase.waiting("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
 
 
 def _allow_retries(situation: Situation, job: Workload) -> tuple[Action, ...]:
@@ -172,7 +178,7 @@ def _next_step_of_single_pod(situation: Situation, workload: Workload) -> NextSt
     """Return the step of a run that is not over."""
     if situation.at_work:
         return pod_steps.next_step_of_pod(situation, situation.at_work)
-    phase = pod_steps.retry_phase(situation)
+    phase = outcomes.retry_phase(situation)
     over_since = _over_since(situation, workload)
     if over_since is None:
         return NextStep(phase or _not_started(workload))
