@@ -57,7 +57,7 @@ FIGURES = (
         lambda house: unique_percent(house.packages.values()), more_is_better=True,
     ),
     Figure(
-        "modules that one decision enters, at the median of all stories", 13, 12,
+        "modules that one decision enters, at the median of all stories", 12, 12,
         lambda house: statistics.median(len(each.modules) for each in house.passes),
     ),
     Figure("modules that one clip enters, from its manifest to the first step", 51, 25, lambda house: len(house.clip)),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from whisper_finetune_api import addresses
+from whisper_finetune_api.run import run_folder_name
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, parse_time
 
 #: How the field managers of runs' statuses begin, whichever installation wrote them.
@@ -30,6 +32,8 @@ class Run:
     name: str
     namespace: str
     uid: str
+    #: The name of the one workload that it has at a time.
+    child_name: str
     generation: int
     resource_version: str
     deletion: bool
@@ -41,9 +45,13 @@ class Run:
     status_managers: tuple[str, ...] = ()
 
     @property
-    def child_name(self) -> str:
-        """The name of the one workload that it has at a time."""
-        return child_name(self.name, self.uid)
+    def output_folder(self) -> str:
+        """The address that everything of the run lies under; a Hub repository is the run's folder itself."""
+        output = self.spec["output"]["uri"].rstrip("/")
+        address = addresses.parse_address(output)
+        if address is None or address.scheme == "hf":
+            return str(output)
+        return address.child(run_folder_name(self.name, self.uid))
 
     @classmethod
     def from_object(cls, run: Mapping[str, Any]) -> "Run":
@@ -53,6 +61,7 @@ class Run:
             name=metadata["name"],
             namespace=metadata["namespace"],
             uid=metadata["uid"],
+            child_name=child_name(metadata["name"], metadata["uid"]),
             generation=metadata["generation"],
             resource_version=metadata["resourceVersion"],
             deletion="deletionTimestamp" in metadata,

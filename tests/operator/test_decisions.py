@@ -22,7 +22,7 @@ from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.next_steps import Action
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION
 from whisper_finetune_operator.runs import Run
-from whisper_finetune_operator.workloads import pods, results
+from whisper_finetune_operator.workloads import pods
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.world import World
 
@@ -113,7 +113,7 @@ def test_each_object_is_read_once_in_a_decision(scenario: Scenario, monkeypatch:
 
     shown = tell(scenario.moments)[-1][0]
     monkeypatch.setattr(pods, "read_pod", counted(pods.read_pod))
-    monkeypatch.setattr(results, "read_last_words", counted(results.read_last_words))
+    monkeypatch.setattr(pods, "read_last_words", counted(pods.read_last_words))
     for name, kind in KINDS.items():
         monkeypatch.setitem(KINDS, name, dataclasses.replace(kind, read=counted(kind.read)))
     decisions.decide(shown, RUNTIMES)

@@ -27,8 +27,8 @@ from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, stoppe
 from whisper_finetune_api.run import ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import next_steps
+from whisper_finetune_operator.deciding import status
 from whisper_finetune_operator.runs import Run
-from whisper_finetune_operator.workloads import results
 
 KEPT = [{"step": 40, "path": "resume/checkpoint-40", "sha256": SHA256}]
 MEASURED = Moment(50, job(), (running(2, 5),), progress(10, baseline=BASELINE))
@@ -268,12 +268,12 @@ def test_a_finished_run_follows_in_observed_generation_alone() -> None:
     ],
 )
 def test_everything_of_a_run_lies_in_its_folder(uri: str, folder: str) -> None:
-    assert results.folder_of_run(Run.from_object(run_object({"output.uri": uri}))) == folder
+    assert Run.from_object(run_object({"output.uri": uri})).output_folder == folder
 
 
 def test_a_repositorys_model_lies_at_its_root() -> None:
     ending = TrainingResult(model=ReportedModel(path="model", sha256="ab" * 32, step=1))
-    found = results.written_model(ending, "hf://team/whisper-it")
+    found = status.written_model(ending, "hf://team/whisper-it")
     assert found is not None
     assert found.uri == "hf://team/whisper-it"
 

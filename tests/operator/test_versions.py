@@ -16,7 +16,7 @@ from whisper_finetune_api.v1alpha1.status import Condition
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.kubernetes_objects import uid_of
-from whisper_finetune_operator.workloads import results
+from whisper_finetune_operator.workloads import pods
 
 UNKNOWN_CONDITION = {
     "type": "Audited",
@@ -84,7 +84,7 @@ def test_an_upgraded_operator_takes_the_result_that_waited(monkeypatch: pytest.M
     assert (condition(waits).reason, waits.actions) == ("VersionMismatch", ())
     assert waits.status.attempts is not None
     assert waits.status.attempts.unreadable == 0
-    monkeypatch.setattr(results, "CONTRACT", CONTRACT + 1)
+    monkeypatch.setattr(pods, "CONTRACT", CONTRACT + 1)
     shown = world(run_object(status=waits.status.to_json_object()), 90_100, job=waiting.job, pods=waiting.pods)
     decision = decisions.decide(shown, RUNTIMES)
     assert decision.status.state == "Succeeded"

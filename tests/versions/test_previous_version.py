@@ -23,7 +23,7 @@ from run_objects import DONE, RUNTIMES, UID, ended, golden_job, job, job_failed,
 from whisper_finetune_api import contract, crd
 from whisper_finetune_api.run import CONFIG_ENV, TrainerReport, TrainingResult
 from whisper_finetune_operator.deciding import decisions
-from whisper_finetune_operator.workloads import endings, pods, results
+from whisper_finetune_operator.workloads import endings, pods
 from whisper_finetune_operator.workloads.endings import Meaning
 
 BEFORE_CONTRACTS = "64b4dfa"
@@ -119,7 +119,7 @@ def test_what_the_trainer_before_cannot_do_waits(previous: Path) -> None:
 def test_this_operator_takes_the_result_of_the_trainer_before(previous: Path) -> None:
     (schemas,) = ask_previous(previous, ("schemas", None))
     known = {key: value for key, value in DONE.items() if key in schemas["TrainingResult"]["properties"]}
-    last_words = results.read_last_words(json.dumps(known), UID)
+    last_words = pods.read_last_words(json.dumps(known), UID)
     assert last_words.result is not None
     assert last_words.remark == ""
 

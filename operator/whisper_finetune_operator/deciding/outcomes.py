@@ -13,7 +13,7 @@ from whisper_finetune_operator.back_off import doubled_wait
 from whisper_finetune_operator.deciding.situation import SETTLE_TIME, Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.next_steps import RETRYING, Action, NextStep, Phase, delete_workload
-from whisper_finetune_operator.workloads import endings, results
+from whisper_finetune_operator.workloads import endings
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
@@ -64,7 +64,7 @@ def _succeeded(situation: Situation) -> Phase | None:
     if ending is None or ending.result is None or ending.model is None:
         return None
     scores = ending.result.compared_with(ending.baseline, ending.metric)
-    where = f"{results.folder_of_run(situation.run)}/{ending.model.path}"
+    where = f"{situation.run.output_folder}/{ending.model.path}"
     return Phase("Succeeded", "Succeeded", f"{scores}; model: {where}")
 
 

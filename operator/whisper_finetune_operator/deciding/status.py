@@ -8,8 +8,16 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from whisper_finetune_api.causes import BY_REASON
-from whisper_finetune_api.run import TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1 import Attempts, Condition, PartitionBackOff, Progress, WhisperFineTuneStatus
+from whisper_finetune_api.run import ReportedCheckpoint, TrainerReport, TrainingResult
+from whisper_finetune_api.v1alpha1 import (
+    Attempts,
+    Checkpoint,
+    Condition,
+    Model,
+    PartitionBackOff,
+    Progress,
+    WhisperFineTuneStatus,
+)
 from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
@@ -23,7 +31,6 @@ from whisper_finetune_operator.next_steps import (
     condition_message,
     condition_of,
 )
-from whisper_finetune_operator.workloads import results
 
 _DONE_PERCENT = 100
 #: So often at most a step is written that changes nothing else: its time tells people how old the progress is.
@@ -63,7 +70,7 @@ def derive_status(
         }
     )
     for report in _reports(situation):
-        status = _merge(status, report, results.folder_of_run(run))
+        status = _merge(status, report, run.output_folder)
     status = status.model_copy(update={"progress": _progress(status, situation)})
     return _finish(status, situation) if phase.is_final else status
 
@@ -111,10 +118,25 @@ def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) ->
         "data": report.data,
         "ran_on": report.ran_on,
         "baseline": report.baseline,
-        "checkpoints": tuple(results.written_checkpoint(checkpoint, folder) for checkpoint in report.checkpoints),
+        "checkpoints": tuple(written_checkpoint(checkpoint, folder) for checkpoint in report.checkpoints),
         "progress": report.progress,
     }
     return status.model_copy(update={field: value for field, value in known.items() if value})
+
+
+def written_checkpoint(reported: ReportedCheckpoint, run_folder: str) -> Checkpoint:
+    """Return a reported checkpoint by its whole address."""
+    uri = f"{run_folder}/{reported.path}"
+    return Checkpoint(step=reported.step, uri=uri, score=reported.score, wer=reported.wer, sha256=reported.sha256)
+
+
+def written_model(ending: TrainingResult, run_folder: str) -> Model | None:
+    """Return the reported final model by its whole address."""
+    if ending.model is None:
+        return None
+    # In a repository of the Hub the model lies at the root.
+    uri = run_folder if run_folder.startswith("hf://") else f"{run_folder}/{ending.model.path}"
+    return Model(uri=uri, sha256=ending.model.sha256, step=ending.model.step)
 
 
 def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress | None:
@@ -181,19 +203,19 @@ def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineT
     pod = outcomes.result_pod(situation)
     ending = pod.last_words.result if pod else None
     if ending:
-        changes |= _result(ending, status.progress, results.folder_of_run(situation.run))
+        changes |= _result(ending, status.progress, situation.run.output_folder)
     return status.model_copy(update=changes)
 
 
 def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> dict[str, object]:
-    model = results.written_model(ending, folder)
+    model = written_model(ending, folder)
     step = model.step if model else 0
     progress = progress or Progress(step=step, total_steps=max(1, step), percent=_DONE_PERCENT)
     return {
         "result": ending.result,
         "model": model,
         # Those that are left: the states to resume from go with the end, and the trainer's last report named one.
-        "checkpoints": tuple(results.written_checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
+        "checkpoints": tuple(written_checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
         "report": f"{folder}/{ending.report}" if ending.report else None,
         "progress": _whole(progress),
     }

@@ -15,7 +15,7 @@ from whisper_finetune_operator.progress.pod_answer import RefusedAnswerError
 from whisper_finetune_operator.progress.progress_turns import MANY, ProgressTurns, Trainer
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.workqueue import Workqueue
-from whisper_finetune_operator.workloads import results
+from whisper_finetune_operator.workloads import pods
 from whisper_finetune_operator.workloads.children import trainer_settings_of
 from whisper_finetune_operator.world import Silence
 
@@ -41,7 +41,7 @@ def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
 def read_answer(answer: bytes, run_uid: str) -> Reading[TrainerReport]:
     """Return what is understood of the report. Raises RefusedAnswerError where nothing is, or it is another run's."""
     try:
-        found = results.read_report(answer)
+        found = pods.read_report(answer)
     except ValueError as problem:
         raise RefusedAnswerError("malformed", " ".join(str(problem).split())[:_NAMED_CHARACTERS]) from problem
     if found.model.uid != run_uid:

@@ -1,17 +1,42 @@
-"""Read a pod of a run: raw object in, the few facts that decisions need out."""
+"""Read a pod of a run and what its trainer says: raw object in, the few facts that decisions need out. Pure.
 
-from dataclasses import dataclass
+Of a trainer nothing passes that is malformed, non-finite, another run's, or outside the run's folder.
+"""
+
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from whisper_finetune_api import reading
+from whisper_finetune_api.contract import CONTRACT
+from whisper_finetune_api.reading import Reading
+from whisper_finetune_api.run import TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, parse_time
-from whisper_finetune_operator.workloads import results
-from whisper_finetune_operator.workloads.results import LastWords
 
 TRAINER_CONTAINER = "trainer"
 #: What the kubelet says of containers before which others have to run.
 _AFTER_INIT = "PodInitializing"
+#: Malformed, they must not read as absent: that would be everybody's report, or a good ending.
+_ESSENTIAL = ("contract", "uid", "reason")
+
+
+@dataclass(frozen=True)
+class LastWords:
+    """What a trainer wrote to its termination log."""
+
+    #: What it said at its end, good or bad; None where it said nothing that can be read.
+    ending: TrainingResult | None = None
+    #: Only a newer operator can read them.
+    is_of_a_later_contract: bool = False
+    #: What of them is not understood, in one line; empty where nothing is left out.
+    remark: str = ""
+
+    @property
+    def result(self) -> TrainingResult | None:
+        """What a trainer that ended well reports, with error rates and a model; None where it is unreadable."""
+        ending = self.ending
+        return ending if ending and ending.reason is None and ending.result and ending.model else None
 
 
 @dataclass(frozen=True)
@@ -120,7 +145,7 @@ def read_pod(pod: KubernetesObject) -> Pod:
 def _last_words(message: str, metadata: KubernetesObject) -> LastWords:
     if not message:
         return LastWords()
-    return results.read_last_words(message, (metadata.get("labels") or {}).get(UID_LABEL, ""))
+    return read_last_words(message, (metadata.get("labels") or {}).get(UID_LABEL, ""))
 
 
 def _container_states(status: KubernetesObject) -> dict[str, dict[str, Any]]:
@@ -189,3 +214,30 @@ def _time(text: str | None) -> datetime | None:
     moment = parse_time(text) if text else None
     # A container that could not be started has "started" in 1970.
     return moment if moment and moment.timestamp() > 0 else None
+
+
+def read_last_words(termination_message: str, uid: str) -> LastWords:
+    """Return what the trainer of a run of that UID said at its end: nothing where it cannot be read."""
+    try:
+        found = reading.read_json_leniently(TrainingResult, termination_message, _ESSENTIAL)
+    except ValueError:
+        return LastWords()
+    if found.model.uid not in (None, uid):
+        return LastWords()
+    is_understood = _is_understood(found.model)
+    return LastWords(found.model if is_understood else None, not is_understood, found.remark())
+
+
+def read_report(answer: bytes) -> Reading[TrainerReport]:
+    """Return what a trainer answers; ValueError where it cannot be read, or is of a later contract."""
+    found = reading.read_json_leniently(TrainerReport, answer, _ESSENTIAL)
+    if not _is_understood(found.model):
+        raise ValueError("the trainer is newer than this operator: upgrade the operator")
+    if any(part.path == ("stage",) for part in found.left_out):
+        # Left out, it would be the first stage.
+        return replace(found, model=found.model.model_copy(update={"stage": None}))
+    return found
+
+
+def _is_understood(report: TrainerReport) -> bool:
+    return report.contract is None or report.contract <= CONTRACT
