@@ -1,1 +1,1 @@
-"""Models out: the folder of a run, on a volume, in an object store or on the Hub."""
+"""The folder that a run writes: on a volume, in an object store or on the Hub."""

@@ -1,4 +1,7 @@
-"""manifest.json, written last into every folder of a run: a folder without one, or unlike it, does not exist."""
+"""manifest.json, which is written last into every folder of a run.
+
+A folder does not count if it has no manifest, or other files than its manifest says.
+"""
 
 import hashlib
 import json
@@ -20,14 +23,14 @@ _CHUNK_BYTES = 1 << 20
 
 
 class ManifestFile(ApiModel):
-    """One file as it was written."""
+    """The size and the digest of a file as it was written."""
 
     bytes: int = Field(ge=0)
     sha256: Digest
 
 
 class Manifest(Record):
-    """What a whole folder holds, and which run at which step wrote it."""
+    """The files of a whole folder, and which run wrote it at which step."""
 
     uid: str = Field(max_length=64)
     training_fields: Digest = Field(description="Of the spec's fields that decide the weights.")
@@ -49,7 +52,7 @@ class Manifest(Record):
 def describe_folder(
     folder: Path, uid: str, training_fields: str, step: int, figures: Optional[WordErrorRate] = None
 ) -> Manifest:
-    """Return the manifest of a filled folder, with the figures of its model. Every file is read once."""
+    """Return the manifest of a filled folder. It reads every file once. `figures` are those of the folder's model."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {
         path.relative_to(folder).as_posix(): ManifestFile(bytes=path.stat().st_size, sha256=file_sha256(path))
@@ -66,15 +69,12 @@ def describe_folder(
 
 
 def render_manifest(manifest: Manifest) -> bytes:
-    """Return the file's content."""
+    """Return the content of manifest.json."""
     return (json.dumps(manifest.to_json_object(), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def parse_manifest(content: bytes) -> Optional[Manifest]:
-    """Return the manifest, or None where the content is not one.
-
-    Raises TrainerError(VersionMismatch) as `record.read_record`.
-    """
+    """Return the manifest, or None where the content is no manifest. Raises VersionMismatch for a later format."""
     try:
         return record.read_record(Manifest, pydantic_core.from_json(content))
     except ValueError:
@@ -82,23 +82,23 @@ def parse_manifest(content: bytes) -> Optional[Manifest]:
 
 
 def sizes_match(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
-    """Return whether each named file is there in its size. `sizes` are by path relative to the folder."""
+    """Return whether every file of the manifest has its size. `sizes` are by path relative to the folder."""
     return all(sizes.get(name) == file.bytes for name, file in manifest.files.items())
 
 
 def first_changed_file(manifest: Manifest, folder: Path) -> Optional[str]:
-    """Return the first file whose content is not what was written, or None. Every file is read once."""
+    """Return the first file whose content is not what was written, or None. It reads every file once."""
     changed = (name for name, file in manifest.files.items() if file_sha256(folder / name) != file.sha256)
     return next(changed, None)
 
 
 def sha256(content: bytes) -> str:
-    """Return the digest of bytes, in hex."""
+    """Return the sha256 of bytes, in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """Return the digest of a file's content, in hex."""
+    """Return the sha256 of a file's content, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
@@ -108,7 +108,7 @@ def file_sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class StoredFolder:
-    """A whole folder of this run. `path` is below the run's folder, `sha256` that of its manifest."""
+    """A whole folder. `path` is relative to the run's folder, and `sha256` is that of its manifest."""
 
     path: str
     manifest: Manifest
@@ -117,14 +117,17 @@ class StoredFolder:
 
 @dataclass(frozen=True)
 class OpenedFolder:
-    """A whole folder whose content is what was written, and where it can be read for now."""
+    """A whole folder whose content was verified, and the local folder where it can be read for now."""
 
     stored: StoredFolder
     local: Path
 
 
 def find_stored_folder(storage: Storage, run: str, path: str) -> Optional[StoredFolder]:
-    """Return the folder at `path` below that of a run if it is whole by its sizes, whoever wrote it, else None."""
+    """Return the folder at `path` in a run's folder if all its files have their size, else None.
+
+    `run` is the name of the run's folder. The folder may have been written by another run of that name.
+    """
     content = storage.read_bytes(f"{run}/{path}/{NAME}")
     found = parse_manifest(content) if content is not None else None
     if content is None or found is None:

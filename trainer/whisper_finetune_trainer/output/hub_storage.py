@@ -1,6 +1,6 @@
 """A run's output in a repository of the Hugging Face Hub: one commit at the end, with the model at its root.
 
-Until then everything lies in the scratch space, and goes with the pod: no state is kept to resume from.
+Until then everything is in the scratch space, and is lost with the pod. So no attempt can resume from another.
 """
 
 import uuid
@@ -19,13 +19,14 @@ from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 
 _MODEL = "model"
-#: Of the run's other files, what tells a later attempt that the run is finished, and those that are asked for.
+#: This file of the run tells a later attempt that the run is finished. It is committed beside the model.
 _RESULT = "result.json"
+#: These files are committed beside the model where `takes_report` asks for them.
 _REPORT = ("report.html", "evaluation.jsonl", "tensorboard/events.out.tfevents.run")
 
 
 class HubStorage:
-    """A repository, and the run's folder in the scratch space that its commit is made of."""
+    """A repository, and the run's folder in the scratch space, from which the commit is made."""
 
     outlives_the_pod = False
 
@@ -40,7 +41,7 @@ class HubStorage:
         *,
         takes_report: bool = False,
     ) -> None:
-        """`run` is the folder's name. `kept_models` lie in the scratch space beside the one that is being written."""
+        """`run` is the name of the run's folder. The scratch space keeps the newest `kept_models` models."""
         self._store = store
         self._repository = repository
         self._run = run
@@ -51,7 +52,7 @@ class HubStorage:
         self._uploads = uploads
 
     def probe(self, folder: str) -> None:
-        """Make the repository where there is none, and a branch in it that goes at once: no commit is left behind."""
+        """Make the repository if it does not exist. Make and delete a branch in it, which leaves no commit behind."""
         hub = HfApi()
         hub.create_repo(self._repository, private=True, exist_ok=True)
         branch = f"write-probe-{uuid.uuid4().hex[:8]}"
@@ -61,7 +62,7 @@ class HubStorage:
         self._local.probe(folder)
 
     def explain(self, error: BaseException) -> Optional[Fault]:
-        """Return a failure of the Hub or of the scratch space in words, or None for any other."""
+        """Return a permanent failure of the Hub or of the scratch space in words, or None for any other error."""
         cause = error.__cause__ if isinstance(error, UploadError) and error.__cause__ else error
         words = storage.words_of_write_fault(cause) if store_faults.fault_code(cause) is None else None
         if words is not None:
@@ -70,20 +71,23 @@ class HubStorage:
         return Fault(explained.reason, explained.message, "Then make a new run") if explained else None
 
     def scratch_need(self, state_bytes: int) -> OutputNeed:
-        """Return the models that are kept, the one that is being written and the final one."""
+        """Return a need of folders for the models that are kept, the one being written, and the final one."""
         models = self._kept_models + 2
-        # Of a state with its two moments, a third are weights.
+        # A state is the weights and two moments of the same size. A model is the weights.
         return OutputNeed(state_bytes // 3, least_folders=models, most_folders=models)
 
     def allow_folders(self, folders: int) -> None:
-        """Nothing waits: all of them stay until the commit."""
+        """Do nothing: all folders stay until the commit."""
 
     def names(self, folder: str) -> Tuple[str, ...]:
-        """Return what this attempt has written."""
+        """Return the names in a folder that this attempt has written."""
         return self._local.names(folder)
 
     def sizes(self, folder: str) -> Mapping[str, int]:
-        """Return the bytes of every file below a folder. Those of the model are in the repository once it is there."""
+        """Return the bytes of every file below a folder, by its path relative to it.
+
+        For a model that this attempt has not written, they are those in the repository.
+        """
         found = self._local.sizes(folder)
         if found or self._in_repository(f"{folder}/") is None:
             return found
@@ -99,7 +103,7 @@ class HubStorage:
         try:
             return Path(hf_hub_download(self._repository, name)).read_bytes()
         except LocalEntryNotFoundError:
-            # The Hub could not be asked: that says nothing of what is there.
+            # The Hub did not answer, so nobody knows what it has.
             raise
         except (EntryNotFoundError, RepositoryNotFoundError):
             return None
@@ -109,47 +113,47 @@ class HubStorage:
         self._local.write_bytes(path, content)
 
     def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
-        """Do nothing: a repository has its own history of what was the latest."""
+        """Do nothing: a repository's history shows what was the latest."""
 
     def new_folder(self, folder: str) -> Path:
-        """Return an empty folder of the scratch space."""
+        """Return an empty folder in the scratch space."""
         return self._local.new_folder(folder)
 
     def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
-        """Finish a folder of the scratch space. With the final model's, all of the run is committed."""
+        """Finish a folder in the scratch space. After the final model, commit the whole run in the background."""
         self._local.finish_folder(folder, last_name, last_content)
         if folder == f"{self._run}/{_MODEL}":
             self._uploads.add(folder, self._commit)
 
     def discard_folder(self, folder: str) -> None:
-        """Remove a folder of the scratch space."""
+        """Remove a folder from the scratch space."""
         self._local.remove_folder(folder)
 
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder of the scratch space."""
+        """Remove a folder from the scratch space."""
         self._local.remove_folder(folder)
 
     def reading(self, folder: str, names: Iterable[str]) -> ContextManager[Path]:
-        """Return a folder of the scratch space."""
+        """Return the folder in the scratch space."""
         return self._local.reading(folder, names)
 
     def after_writes(self, action: Callable[[], None]) -> None:
-        """Do it at once."""
+        """Call `action` at once: the files are in the scratch space already."""
         action()
 
     def drop_waiting(self, folder: str) -> None:
-        """Nothing waits."""
+        """Do nothing: no folder waits to be written."""
 
     def check(self) -> None:
-        """Raise the UploadError of the commit."""
+        """Raise the UploadError of the commit, if it failed."""
         self._uploads.check()
 
     def wait(self) -> None:
-        """Return once the commit is made. Raises UploadError."""
+        """Wait until the commit is made. Raises UploadError."""
         self._uploads.wait()
 
     def _in_repository(self, path: str) -> Optional[str]:
-        """Return the name that something of the run has in the repository, None for what is not committed."""
+        """Return the path in the repository of a file of the run, or None for a file that is not committed."""
         below = path[len(self._run) + 1 :]
         if below.startswith(f"{_MODEL}/"):
             return below[len(_MODEL) + 1 :]

@@ -1,7 +1,7 @@
-"""Records: small JSON files in a run's folder that one attempt writes and later ones read, perhaps of another version.
+"""Records: small JSON files in a run's folder. One attempt writes them and later attempts, of any version, read them.
 
-A field that a reader does not know is left out. Where that would mislead, FORMAT is raised: a folder's manifest speaks
-for all files in the folder.
+A reader leaves out a field that it does not know. A change for which that would be wrong raises FORMAT. The manifest of
+a folder carries the format of all files in the folder.
 """
 
 from typing import Optional, Type, TypeVar
@@ -16,7 +16,7 @@ FORMAT = 1
 
 
 class Record(ApiModel):
-    """What all records have. The first ones did not say their format."""
+    """The field that all records have. Records without it are of format 1."""
 
     format: int = Field(FORMAT, ge=1, le=FORMAT)
 
@@ -26,9 +26,10 @@ Model = TypeVar("Model", bound=ApiModel)
 
 
 def read_record(kind: Type[SomeRecord], found: object) -> Optional[SomeRecord]:
-    """Return a record of JSON, None where it is not one.
+    """Return the record that JSON holds, or None where it holds no such record.
 
-    TrainerError(VersionMismatch) where it is of a later format: to take it for none would train the run anew over it.
+    Raises VersionMismatch for a record of a later format. To return None for it would train the run anew, over what is
+    there.
     """
     written = found.get("format") if isinstance(found, dict) else None
     if isinstance(written, int) and written > FORMAT:
@@ -41,7 +42,7 @@ def read_record(kind: Type[SomeRecord], found: object) -> Optional[SomeRecord]:
 
 
 def understand_record(kind: Type[Model], found: object) -> Optional[Model]:
-    """Return what the JSON says without fields that are not known, None where anything else is not as it must be."""
+    """Return what the JSON says, without the fields that are not known. Return None where it is invalid otherwise."""
     try:
         whole = reading.read_leniently(kind, found)
     except ValidationError:

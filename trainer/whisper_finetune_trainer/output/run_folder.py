@@ -1,4 +1,4 @@
-"""The folder of one run below output.uri: checkpoints/, resume/, model/ and the small files beside them."""
+"""The folder of one run below output.uri, with checkpoints/, resume/, model/ and the small files beside them."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from whisper_finetune_trainer.output.storage import Fault, Storage
 
 #: Models that the user keeps, each a plain Hugging Face folder.
 CHECKPOINTS = "checkpoints"
-#: States that a new attempt goes on from.
+#: Training states that a new attempt resumes from.
 RESUME = "resume"
 MODEL = "model"
 LATEST_FILE = "latest.json"
@@ -26,13 +26,17 @@ logger = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """What a run writes and later attempts read. A storage that fails for good raises TrainerError.
+    """What a run writes and later attempts read. A permanent failure of the storage raises TrainerError.
 
-    What is written may only be on its way: `wait_until_written` and `after_writes` tell when it is there.
+    A write may still be on its way when the method returns. `wait_until_written` and `after_writes` tell when it is
+    stored.
     """
 
     def __init__(self, storage: Storage, name: str, uri: str, uid: str, training_fields: str) -> None:
-        """`name` is the folder's below `uri`, the address that people know it by."""
+        """`name` is the folder's name below `uri`, which is the address that users know.
+
+        `training_fields` is the digest of the fields that decide the weights.
+        """
         self.name = name
         self._storage = storage
         self._uri = uri
@@ -43,11 +47,11 @@ class RunFolder:
 
     @property
     def outlives_the_pod(self) -> bool:
-        """Return whether another attempt finds what this one has written, before the run is finished."""
+        """Whether another attempt finds what this one has written, before the run is finished."""
         return self._storage.outlives_the_pod
 
     def stored(self, path: str) -> Optional[StoredFolder]:
-        """Return a folder if it is whole by its sizes and of this run, else None."""
+        """Return the folder if this run wrote it and all its files have their size, else None."""
         with self._explained(path):
             found = folder_manifest.find_stored_folder(self._storage, self.name, path)
         return found if found is not None and self._is_own(found.manifest) else None
@@ -64,7 +68,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def newest_to_resume(self) -> Iterator[Optional[OpenedFolder]]:
-        """Yield the newest state whose content is what was written, else None."""
+        """Yield the newest state whose content is what was written, or None."""
         for candidate in reversed(self.checkpoints(RESUME)):
             with self.reading(candidate) as local:
                 changed = folder_manifest.first_changed_file(candidate.manifest, local)
@@ -76,25 +80,25 @@ class RunFolder:
 
     @contextlib.contextmanager
     def reading(self, stored: StoredFolder) -> Iterator[Path]:
-        """Yield where a whole folder's files can be read for now."""
+        """Yield a local folder with the files of a whole folder, for as long as the context lasts."""
         with self._storage.reading(self._below(stored.path), stored.manifest.files) as local:
             yield local
 
     def read_json(self, path: str) -> Optional[Dict[str, Any]]:
-        """Return a JSON object beside the checkpoints, or None where there is none or it is broken."""
+        """Return the JSON object of a file in the run's folder, or None where it does not exist or is broken."""
         with self._explained(path):
             return _json_object(self._storage.read_bytes(self._below(path)))
 
     def address(self, path: str = "") -> str:
-        """Return the address of something of the run, as the user would write it."""
+        """Return the address of a path in the run's folder, as a user would write it."""
         if self._uri.startswith("hf://"):
-            # All that is there is one commit.
+            # A run writes one commit, and its files have no address of their own.
             return self._uri
         return "/".join(part for part in (self._uri.rstrip("/"), self.name, path) if part)
 
     def prepare(self) -> None:
-        """Find out whether the output can be written, and remove what a killed attempt left half-written."""
-        # First, so that an output that can no longer be written still says what is there.
+        """Find out whether the output can be written, and remove what a killed attempt wrote half."""
+        # First, so that the message about an output that cannot be written names the newest checkpoint.
         self.checkpoints(RESUME)
         with self._explained(self.name):
             self._storage.probe(self.name)
@@ -105,9 +109,10 @@ class RunFolder:
                         self._storage.remove_folder(self._below(f"{kind}/{name}"))
 
     def divide_scratch(self, state_bytes: int, resumed_bytes: int, limit_bytes: int) -> ScratchShares:
-        """Return the shares of the scratch space, and keep to the output's.
+        """Divide the scratch space, and limit the output to its share of it. Return all shares.
 
-        Raises ConfigInvalid where that is too small.
+        Raises ConfigInvalid where the output's share is too small. The arguments are those of
+        `scratch_space.divide_scratch`.
         """
         need = self._storage.scratch_need(state_bytes)
         shares = scratch_space.divide_scratch(limit_bytes, need, resumed_bytes, self._uri)
@@ -122,7 +127,10 @@ class RunFolder:
         figures: Optional[WordErrorRate] = None,
         before_whole: Callable[[StoredFolder], None] = lambda _folder: None,
     ) -> StoredFolder:
-        """Fill a new folder and make it whole. `before_whole` is called with what it is about to be."""
+        """Make a new folder, have `fill` fill it, and finish it. Return it as it will be stored.
+
+        `before_whole` is called with the same just before the folder is finished.
+        """
         with self._explained(path):
             folder = self._storage.new_folder(self._below(path))
             try:
@@ -140,55 +148,56 @@ class RunFolder:
         return stored
 
     def forget_states_after(self, step: int) -> None:
-        """Remove states that an attempt does not go on from, such as damaged ones: they would count as the newest."""
+        """Remove the states after a step, such as damaged ones. They would be taken for the newest."""
         self._remove(RESUME, step)
 
     def forget_all_steps(self) -> None:
-        """Remove all states and checkpoints: the training begins anew."""
+        """Remove all states and checkpoints, because the training begins anew."""
         self._remove(RESUME, 0)
         self._remove(CHECKPOINTS, 0)
 
     def prune(self, kind: str, keep: int, also: FrozenSet[int] = frozenset()) -> None:
-        """Once all that was written is whole, remove all but the newest `keep` of a kind and the steps in `also`.
+        """Remove the folders of a kind, but keep the newest `keep` and those of the steps in `also`.
 
-        Old folders that cannot be removed cost room and nothing else: the log says so once, and the run goes on.
+        That happens once everything written so far is stored. An old folder that cannot be removed only costs room. The
+        log says so once, and the run goes on.
         """
         self.after_writes(lambda: self._try_to_prune(kind, keep, also))
 
     def after_writes(self, action: Callable[[], None]) -> None:
-        """Do something once all that was written so far is whole. That may be in another thread."""
+        """Call `action` once everything written so far is stored. That may be in another thread."""
         with self._explained(self.name):
             self._storage.after_writes(action)
 
     def drop_waiting_states(self) -> None:
-        """Give up states on their way that a newer one is about to replace."""
+        """Do not write states that still wait, because a newer one is about to replace them."""
         self._storage.drop_waiting(self._below(RESUME))
 
     def check(self) -> None:
-        """Raise TrainerError where something on its way could not be written."""
+        """Raise TrainerError if a write in the background has failed for good."""
         with self._explained(self.name):
             self._storage.check()
 
     def wait_until_written(self) -> None:
-        """Return once all is whole that was written."""
+        """Wait until everything that was written is stored."""
         with self._explained(self.name):
             self._storage.wait()
 
     def write_json(self, path: str, content: Dict[str, Any]) -> None:
-        """Write a JSON object, whole or not at all."""
+        """Write a JSON object. A reader finds it whole or not at all."""
         self.write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     def write_text(self, path: str, text: str) -> None:
-        """Write a text file, whole or not at all."""
+        """Write a text file in UTF-8. A reader finds it whole or not at all."""
         self.write_bytes(path, text.encode())
 
     def write_bytes(self, path: str, content: bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file. A reader finds it whole or not at all."""
         with self._explained(path):
             self._storage.write_bytes(self._below(path), content)
 
     def update_latest(self, change: Callable[[Optional[Dict[str, Any]]], Optional[Dict[str, Any]]]) -> None:
-        """Replace what is known of the newest finished run of output.uri by what `change` makes of it, unless None."""
+        """Replace the file about the newest finished run of output.uri by what `change` returns, unless it is None."""
 
         def render(known: Optional[bytes]) -> Optional[bytes]:
             latest = change(_json_object(known))
@@ -244,7 +253,7 @@ class RunFolder:
             raise
         except Exception as error:
             if isinstance(error.__cause__, TrainerError):
-                # Of something that was done after writes, which has explained itself.
+                # It is the error of an action after writes, and is explained already.
                 raise error.__cause__ from error
             fault = self._storage.explain(error)
             if fault is None:

@@ -17,9 +17,9 @@ from whisper_finetune_trainer.stores import object_store, volumes
 
 
 def open_run_folder(config: TrainerConfig, stop: StopRequest) -> RunFolder:
-    """Return the run's folder, to be prepared before it is written. Raises TrainerError where it cannot be opened.
+    """Return the run's folder. Call `prepare` before writing to it. Raises TrainerError where it cannot be opened.
 
-    After a stop its waiting ends with Stopped in time for the termination message.
+    After SIGTERM a wait for uploads raises Stopped in time for the termination message.
     """
     name = config.run_folder_name
     fields = run_identity.training_fields_digest(config.spec)

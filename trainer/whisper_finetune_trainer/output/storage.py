@@ -1,7 +1,7 @@
-"""What a run's output may lie on: the methods that every kind of storage has, and which of their failures stay.
+"""What a run's output can be stored on: the methods of every kind of storage, and its permanent failures.
 
-Paths are relative to output.uri. A storage that writes in the background keeps the order in which it was told to write;
-reads see what was written once `wait` has returned, and a write that failed is raised by the next call that may write.
+Paths are relative to output.uri. A storage may write in the background. Then it writes in the order of the calls, and
+reads see what was written once `wait` has returned. If a write fails, the next call that may write raises its error.
 """
 
 import errno
@@ -14,6 +14,7 @@ from typing import Callable, ContextManager, Iterable, Mapping, Optional, Protoc
 from whisper_finetune_api.causes import Reason
 from whisper_finetune_trainer.machine.scratch_space import OutputNeed
 
+#: Errors of a disk that do not go away by trying again.
 CANNOT_WRITE = frozenset(
     (
         errno.ENOSPC,
@@ -29,42 +30,42 @@ CANNOT_WRITE = frozenset(
         errno.ELOOP,
     )
 )
-#: safetensors is written in Rust and keeps the number in its text only.
+#: safetensors is written in Rust, and its errors have the number in their text only.
 _RUST_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A failure that writing again would meet again."""
+    """A permanent failure: writing again would fail in the same way."""
 
-    #: Of causes.py.
+    #: One of causes.py.
     reason: Reason
     words: str
     advice: str
-    #: What was being written, where it is not what the caller is writing now.
+    #: What could not be written, if it is something else than the caller is writing now.
     path: Optional[str] = None
 
 
 class Storage(Protocol):
     """Folders and small files below output.uri. Nothing else writes there."""
 
-    #: Whether another attempt finds what this one has written.
+    #: Whether another attempt finds what this one has written, before the run is finished.
     outlives_the_pod: bool
 
     def probe(self, folder: str) -> None:
-        """Write into a folder and take it away again. Leftovers of a killed process go too."""
+        """Find out whether a folder can be written, and leave nothing there. Remove what a killed process left."""
 
     def explain(self, error: BaseException) -> Optional[Fault]:
-        """Return a failure that stays in words, or None for any other."""
+        """Return a permanent failure in words, or None for any other error."""
 
     def scratch_need(self, state_bytes: int) -> OutputNeed:
-        """Return what lies in the scratch space on its way, where a whole training state takes so many bytes."""
+        """Return what is in the scratch space until it is written. A whole training state takes `state_bytes`."""
 
     def allow_folders(self, folders: int) -> None:
-        """Let so many folders be on their way at once."""
+        """Allow so many folders to be on their way at once."""
 
     def names(self, folder: str) -> Tuple[str, ...]:
-        """Return the names in a folder. There are none where there is no such folder."""
+        """Return the names in a folder. They are empty where there is no such folder."""
 
     def sizes(self, folder: str) -> Mapping[str, int]:
         """Return the bytes of every file below a folder, by its path relative to it."""
@@ -73,41 +74,44 @@ class Storage(Protocol):
         """Return a file's content, or None where there is no such file."""
 
     def write_bytes(self, path: str, content: bytes) -> None:
-        """Write a file so that it is there whole or as it was before."""
+        """Write a file. A reader finds either the new content or the old."""
 
     def update_bytes(self, path: str, change: Callable[[Optional[bytes]], Optional[bytes]]) -> None:
-        """Write what `change` makes of a file's content, unless None. Others may write the file at the same time."""
+        """Replace a file's content by what `change` returns for it, or leave it where that is None.
+
+        Other runs may write the file at the same time.
+        """
 
     def new_folder(self, folder: str) -> Path:
-        """Return an empty local folder to fill. What lay under its name is gone once it is finished."""
+        """Return an empty local folder to fill. Once it is finished it replaces the folder of that name."""
 
     def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
-        """Make sure of every file of a filled folder, and only then write the one that says that it is whole."""
+        """Write every file of a filled folder, and only then `last_name`, which says that the folder is whole."""
 
     def discard_folder(self, folder: str) -> None:
         """Forget a new folder that could not be filled."""
 
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder and all in it. Nothing happens where there is none."""
+        """Remove a folder and all in it, if it exists."""
 
     def reading(self, folder: str, names: Iterable[str]) -> ContextManager[Path]:
-        """Return a local folder to read these of its files from, as long as the context lasts."""
+        """Return a local folder with these files of the folder, for as long as the context lasts."""
 
     def after_writes(self, action: Callable[[], None]) -> None:
-        """Do something once all that was written so far is there."""
+        """Call `action` once everything that was written so far is stored."""
 
     def drop_waiting(self, folder: str) -> None:
-        """Give up what is to be written below a folder and has not been begun."""
+        """Do not write folders below `folder` whose writing has not begun."""
 
     def check(self) -> None:
-        """Raise what a write in the background has failed with."""
+        """Raise the error of a write in the background, if one failed."""
 
     def wait(self) -> None:
         """Return once everything is written."""
 
 
 def words_of_write_fault(error: BaseException) -> Optional[str]:
-    """Return the system's words for a failure that writing again would meet again, or None for any other."""
+    """Return the system's words for a permanent failure to write, or None for any other error."""
     number = error.errno if isinstance(error, OSError) else _number_in_text(error)
     return os.strerror(number) if number in CANNOT_WRITE and number is not None else None
 
@@ -118,6 +122,6 @@ def _number_in_text(error: BaseException) -> Optional[int]:
 
 
 def full_scratch_fault(words: str, staging: Path) -> Fault:
-    """Return the fault of a scratch space that is full."""
+    """Return the fault of a full scratch space. `words` are the system's, `staging` is the folder in it."""
     advice = "Give the runtime a larger scratchLimit, or write to pvc://, and make a new run"
     return Fault("OutputNotWritable", f"{words} in the scratch folder {staging.parent}", advice)

@@ -1,4 +1,4 @@
-"""One thread that does writes in the order of their coming while the training goes on, and tries again what was cut."""
+"""One thread that writes while the training goes on: in the order of the calls, and again after a network fault."""
 
 import collections
 import logging
@@ -9,9 +9,9 @@ from typing import Callable, Deque, Optional, Tuple
 
 from whisper_finetune_trainer.stores import store_faults
 
-#: Between the tries of one write, each of which holds several tries of the store's library: about 5 minutes in all.
+#: Between the tries of one write. In each of them the store's library itself tries several times.
 PAUSES_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0)
-#: How often a thread that waits for this one checks whether it may go on waiting.
+#: How often a waiting thread checks whether it may go on waiting.
 _CHECK_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
@@ -29,15 +29,15 @@ class UploadError(Exception):
 class _Write:
     path: str
     action: Callable[[], None]
-    #: A folder lies in the scratch space until it is written.
+    #: A folder takes room in the scratch space until it is written.
     is_folder: bool
 
 
 class Uploads:
-    """At most `folders_at_once` folders are under way or wait. After a failure nothing more is written."""
+    """Writes in the background, with at most `folders_at_once` folders at a time. After a failure it writes no more."""
 
     def __init__(self, check_time: Callable[[], None] = lambda: None) -> None:
-        """Start nothing yet: the thread comes with the first write. `check_time` ends a wait by what it raises."""
+        """The thread starts with the first write. `check_time` is called during a wait, and ends it by an exception."""
         self._check_time = check_time
         self.folders_at_once = 2
         self._changed = threading.Condition()
@@ -47,7 +47,7 @@ class Uploads:
         self._thread: Optional[threading.Thread] = None
 
     def add(self, path: str, action: Callable[[], None], *, is_folder: bool = False) -> None:
-        """Do a write after those before it. Raises UploadError of one of those."""
+        """Have `action` write `path` after all writes before it. Raises the UploadError of an earlier write."""
         with self._changed:
             self.check()
             self._waiting.append(_Write(path, action, is_folder))
@@ -57,29 +57,29 @@ class Uploads:
                 self._thread.start()
 
     def wait_for_room(self) -> None:
-        """Return once another folder may be filled. Raises UploadError, and what `check_time` raises."""
+        """Wait until another folder may be filled. Raises UploadError, and what `check_time` raises."""
         with self._changed:
             if self._folders() >= self.folders_at_once:
                 logger.info("waiting for %s to be written before another folder is made", self._first_folder())
             self._wait_for(lambda: self._folders() < self.folders_at_once)
 
     def drop_waiting(self, prefix: str) -> Tuple[str, ...]:
-        """Forget the folders below a path that nobody has begun to write, and return them."""
+        """Drop the folders below `prefix` whose writing has not begun, and return their paths."""
         with self._changed:
             dropped = [write for write in self._waiting if write.is_folder and write.path.startswith(f"{prefix}/")]
             for write in dropped:
                 self._waiting.remove(write)
-                logger.info("%s is not written: a newer one is", write.path)
+                logger.info("%s is not written, because a newer one is", write.path)
             self._changed.notify_all()
         return tuple(write.path for write in dropped)
 
     def check(self) -> None:
-        """Raise the UploadError of a write that failed."""
+        """Raise the UploadError of a failed write, if there is one."""
         if self._failure is not None:
             raise self._failure from self._failure.__cause__
 
     def wait(self) -> None:
-        """Return once everything is written. Raises UploadError, and what `check_time` raises."""
+        """Wait until everything is written. Raises UploadError, and what `check_time` raises."""
         with self._changed:
             self._wait_for(lambda: not (self._waiting or self._current))
 

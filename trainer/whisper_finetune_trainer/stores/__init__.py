@@ -1,1 +1,1 @@
-"""Where addresses of a spec lie: volumes of this machine, object stores, the Hub. And what their refusals mean."""
+"""What the addresses of a spec lead to: volumes, object stores and the Hub. And what their errors mean."""

@@ -1,4 +1,4 @@
-"""What the Hugging Face Hub's answers mean for the run."""
+"""What the errors of the Hugging Face Hub mean for the run."""
 
 import re
 from contextlib import contextmanager
@@ -25,7 +25,11 @@ _COMMIT = re.compile("^[0-9a-f]{40}$")
 def explain_hub_faults(
     field: str, repository: str, revision: Optional[str], *, missing: Reason, page: str
 ) -> Iterator[None]:
-    """Turn the Hub's refusals into AccessDenied, or into the reason `missing`. Other faults pass through."""
+    """Turn the Hub's refusals into TrainerErrors. Other faults pass through.
+
+    The reason is AccessDenied, `missing` for what does not exist, or ConfigInvalid for a certificate that is not
+    trusted. `field` is the field of the spec, and `page` the address where a user accepts the licence.
+    """
     try:
         with _trusted(field, repository):
             yield
@@ -69,5 +73,5 @@ def _trusted(field: str, repository: str) -> Iterator[None]:
 def _named(revision: Optional[str]) -> str:
     if revision is None or not _COMMIT.match(revision):
         return f"revision {revision}"
-    # Its history was rewritten.
+    # A commit that the run used before is gone: the repository's history was rewritten.
     return f"commit {revision} any more, and a run keeps to what it began with; apply it again under another name"

@@ -1,6 +1,6 @@
-"""Open an address of an object store (s3://, gs://, az://, hf://) by fsspec. What its refusals mean for the run.
+"""Open an address of an object store (s3://, gs://, az://, hf://) by fsspec, and explain what its errors mean.
 
-Credentials, endpoint and patience come from the environment alone, as the Secrets of spec.secretRefs give them.
+Credentials and endpoint come from the environment only, where the Secrets of spec.secretRefs put them.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from whisper_finetune_trainer.messages import quoting
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.stores import store_faults
 
-#: Scheme to the library that opens it, and the extra of this package that brings the library.
+#: For each scheme the library that opens it, and the extra of this package that installs the library.
 _LIBRARIES = {
     "s3": ("s3fs", "trainer"),
     "gs": ("gcsfs", "gcs"),
@@ -31,7 +31,7 @@ _KEYS = {
     "hf": "HF_TOKEN",
 }
 _NO_REASON = ("400", "403", "404")
-#: Any of them means that somebody has given credentials; without, what is public can still be read.
+#: Each of these variables means that there are credentials. Without credentials, public data can still be read.
 _AWS_CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
@@ -40,44 +40,46 @@ _AWS_CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
 _CONNECT_SECONDS, _ANSWER_SECONDS = 10, 60
-#: With pauses of up to 1, 2, 4, 8 and 16 s between them.
+#: The pauses between them are up to 1, 2, 4, 8 and 16 s.
 _TRIES = 6
 PART_BYTES = 16 << 20
-#: Parts under way at once: so many times PART_BYTES are in memory.
+#: How many parts are on their way at once. Each takes PART_BYTES of memory.
 _PARTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Store:
-    """An opened address. Copies of it may go to other processes, and each opens its own connections."""
+    """An opened address of an object store. It may be copied to another process, which opens its own connections."""
 
     address: str
     field: str
     scheme: str
-    #: Bucket and path, as the filesystem takes them.
+    #: Bucket and path, as fsspec names them.
     root: str
 
     @property
     def filesystem(self) -> Any:
-        """Return the fsspec filesystem of this process and these credentials."""
+        """The fsspec filesystem of this process with these credentials."""
         return _filesystem(*self._access, os.getpid())
 
     @property
     def part_options(self) -> Dict[str, Any]:
-        """Return what `put_file` is to be told of the size of parts."""
+        """The arguments that tell `put_file` the size of parts."""
         return {"chunksize": PART_BYTES} if self.scheme == "s3" else {}
 
     def path(self, relative: str = "") -> str:
-        """Return what the filesystem calls something below the address."""
+        """Return fsspec's path for a path relative to the address."""
         return f"{self.root}/{relative}".rstrip("/") if relative else self.root
 
     @contextmanager
     def explained(self, missing: Reason, refused: Reason = "AccessDenied") -> Iterator[None]:
-        """Turn faults that stay into TrainerErrors. `missing` and `refused` are reasons of causes.py.
+        """Turn permanent faults into TrainerErrors.
 
-        What may be well at the next try passes through, after the library's own tries. So do credentials that are
-        refused since a block like this one went well: they have expired or were replaced, and the next attempt's pod
-        reads the Secret anew.
+        The reason is `missing` for what does not exist, and `refused` where the credentials lack the right. A fault
+        that may be gone at the next try passes through, after the library's own tries.
+
+        So does a refusal of credentials that were accepted before in this attempt. They have expired or were replaced,
+        and the next attempt's pod reads the Secret anew.
         """
         try:
             yield
@@ -98,12 +100,12 @@ class Store:
     def explain(
         self, error: BaseException, missing: Reason, refused: Reason = "AccessDenied"
     ) -> Optional[TrainerError]:
-        """Return a fault that stays in words, or None for any other."""
+        """Return the TrainerError of a permanent fault, or None for any other. Reasons are as in `explained`."""
         return self._in_words(self._with_reason(error), missing, refused)
 
     @property
     def _access(self) -> Tuple[str, str]:
-        """Return the scheme and the filesystem's options: endpoint and credentials."""
+        """The scheme, and the filesystem's options (endpoint and credentials) as JSON."""
         return self.scheme, json.dumps(BY_SCHEME[self.scheme](os.environ))
 
     def _in_words(self, error: BaseException, missing: Reason, refused: Reason) -> Optional[TrainerError]:
@@ -137,7 +139,7 @@ class Store:
         return TrainerError(missing, f"{self.field}: {self._what_is_missing(code)} ({_line(error)})")
 
     def _with_reason(self, error: BaseException) -> BaseException:
-        # The answer to a HEAD, which the filesystem may ask first, has a number and no reason: a list has one.
+        # fsspec may send a HEAD request first. Its answer has a status and no reason. The answer to a list has one.
         if self.scheme != "s3" or store_faults.fault_code(error) not in _NO_REASON:
             return error
         try:
@@ -156,7 +158,10 @@ class Store:
 
 
 def open_store(address: str, field: str) -> Store:
-    """Return the opened address. Raises ConfigInvalid where it is not one of an object store. Nothing is sent yet."""
+    """Return the opened address. Nothing is sent yet. `field` is the field of the spec that has it.
+
+    Raises ConfigInvalid where it is not an address of an object store, or where the image lacks the store's library.
+    """
     parsed = addresses.parse_address(address)
     if parsed is None or parsed.scheme not in _LIBRARIES:
         raise TrainerError(
@@ -174,18 +179,18 @@ def open_store(address: str, field: str) -> Store:
 
 
 _opened: Dict[Any, Any] = {}
-#: Credentials that a store has taken in this attempt; a loader's process that is forked off knows them too.
+#: Credentials that a store has accepted in this attempt. A loader's process that is forked off knows them too.
 _good: Set[Tuple[str, str]] = set()
 
 
 def _filesystem(scheme: str, options: str, process: int) -> Any:
-    # A loader's process that was forked off must not use its parent's connections.
+    # A loader's process that was forked off must not use the connections of its parent.
     key = (scheme, options, process)
     if key not in _opened:
         # fsspec and the stores' libraries take a second to load, and most runs need none.
         fsspec = importlib.import_module("fsspec")
         _forget_other_processes(process)
-        # Another process writes to the same addresses: what was listed once may be old.
+        # Other processes write to the same addresses, so an old listing may be wrong.
         _opened[key] = fsspec.filesystem(
             scheme, use_listings_cache=False, skip_instance_cache=True, **json.loads(options)
         )
@@ -198,7 +203,7 @@ def _forget_other_processes(process: int) -> None:
         _opened.pop(key, None)
     reset = getattr(importlib.import_module("fsspec.asyn"), "reset_lock", None)
     if inherited and reset is not None:
-        # fsspec on Python 3.8 believes that its thread was forked off too, and would wait for it for ever.
+        # fsspec on Python 3.8 believes that its thread was forked off too. It would wait for that thread without end.
         reset()
 
 
@@ -210,7 +215,7 @@ def _s3_options(environment: Mapping[str, str]) -> Dict[str, Any]:
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
     return {
         "anon": not any(environment.get(name) for name in _AWS_CREDENTIALS),
-        # Given here, so that other credentials open another filesystem.
+        # The library would find these by itself. Given here, other credentials open another filesystem.
         "key": environment.get("AWS_ACCESS_KEY_ID"),
         "secret": environment.get("AWS_SECRET_ACCESS_KEY"),
         "token": environment.get("AWS_SESSION_TOKEN") or None,
@@ -222,7 +227,7 @@ def _s3_options(environment: Mapping[str, str]) -> Dict[str, Any]:
             "retries": {"mode": "standard", "max_attempts": _TRIES},
             "connect_timeout": _CONNECT_SECONDS,
             "read_timeout": _ANSWER_SECONDS,
-            # Stores that are not Amazon's refuse the newer checksums; the manifests hold our own.
+            # Stores other than Amazon's refuse the newer checksums. The manifests hold the trainer's own.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
         },

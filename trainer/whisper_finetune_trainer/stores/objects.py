@@ -1,6 +1,6 @@
-"""Files and folders of an object store by fsspec: each call has done its work when it returns.
+"""Files and folders of an object store by fsspec. Each call has done its work when it returns.
 
-What S3 has and fsspec has no call for is here too: conditional writes, and giving up uploads that nobody finished.
+fsspec has no calls for two things that S3 has: conditional writes, and aborting unfinished uploads. They are here too.
 """
 
 import logging
@@ -13,8 +13,9 @@ from fsspec.callbacks import Callback
 from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 
-#: Somebody else has written in between.
+#: Codes that mean that somebody else has written in between.
 _OVERTAKEN = frozenset(("PreconditionFailed", "ConditionalRequestConflict", "412", "409"))
+#: Codes that mean that the store does not know conditional writes.
 _UNKNOWN = frozenset(("NotImplemented", "501"))
 _TRIES = 20
 _EVERY_SECONDS = 10.0
@@ -23,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 
 class Objects:
-    """What lies below one opened address. Paths are relative to it."""
+    """The objects below one opened address. Paths are relative to it."""
 
     def __init__(self, store: Store) -> None:
-        """Send nothing yet."""
+        """Nothing is sent yet."""
         self._store = store
-        #: Whether the credentials have been good for writing.
+        #: Whether a write with these credentials has succeeded.
         self.has_written = False
 
     def names(self, folder: str) -> Tuple[str, ...]:
-        """Return the names in a folder. There are none where there is no such folder."""
+        """Return the names in a folder. They are empty where there is no such folder."""
         try:
             found = self._store.filesystem.ls(self._store.path(folder), detail=False)
         except FileNotFoundError as error:
@@ -56,19 +57,19 @@ class Objects:
         return content
 
     def write(self, path: str, content: bytes) -> None:
-        """Write an object, whole or not at all."""
+        """Write an object. A reader finds it whole or not at all."""
         self._store.filesystem.pipe_file(self._store.path(path), content)
         self.has_written = True
 
     def upload(self, local: Path, path: str) -> None:
-        """Write a file as an object, a large one in parts. Its progress goes to the log."""
+        """Write a local file as an object, a large one in parts. The log shows the progress."""
         callback = TransferLog(f"uploading {path}")
         remote = self._store.path(path)
         self._store.filesystem.put_file(str(local), remote, callback=callback, **self._store.part_options)
         self.has_written = True
 
     def download(self, path: str, local: Path) -> None:
-        """Read an object into a file. Its progress goes to the log."""
+        """Read an object into a local file. The log shows the progress."""
         local.parent.mkdir(parents=True, exist_ok=True)
         callback = TransferLog(f"downloading {path}")
         self._store.filesystem.get_file(self._store.path(path), str(local), callback=callback)
@@ -78,7 +79,7 @@ class Objects:
         self._store.filesystem.rm_file(self._store.path(path))
 
     def remove_folder(self, folder: str, first: str) -> None:
-        """Remove a folder's objects, the one of the name `first` before all others. Nothing where there are none."""
+        """Remove the objects of a folder, if there are any. The object named `first` goes before all others."""
         remote = self._store.path(folder)
         found = self._store.filesystem.find(remote)
         if f"{remote}/{first}" in found:
@@ -99,9 +100,10 @@ def update_object(
     read: Callable[[], Optional[bytes]],
     change: Callable[[Optional[bytes]], Optional[bytes]],
 ) -> None:
-    """Write what `change` makes of an object's content, unless None.
+    """Replace an object's content by what `change` returns for it, or leave it where that is None.
 
-    A writer that comes in between is met by reading anew. On a store that knows no conditions the last writer stays.
+    Where another writer comes in between, both functions are called again. On a store without conditional writes the
+    last writer wins.
     """
     for _ in range(_TRIES):
         condition = _condition(store, path)
@@ -112,7 +114,7 @@ def update_object(
 
 
 def abort_unfinished_uploads(store: Store, folder: str) -> None:
-    """Give up what a killed process was uploading below a folder: it is paid for, and nobody sees it."""
+    """Abort what a killed process was uploading below a folder. Such parts are invisible, and cost money."""
     if store.scheme != "s3":
         return
     bucket, _, prefix = folder.partition("/")
@@ -123,12 +125,12 @@ def abort_unfinished_uploads(store: Store, folder: str) -> None:
             store.filesystem.call_s3("abort_multipart_upload", Bucket=bucket, **identity)
             logger.info("gave up an unfinished upload of %s", upload["Key"])
     except OSError as error:
-        # Not every policy that lets a run write lets it look here, and nothing depends on it.
-        logger.info("cannot look for unfinished uploads: %s", error)
+        # A policy that lets a run write need not let it list uploads, and nothing depends on it.
+        logger.info("cannot list unfinished uploads: %s", error)
 
 
 def _condition(store: Store, path: str) -> Dict[str, str]:
-    # Before the content is read: what is written in between is then refused.
+    # This comes before the content is read. So the store refuses the write if the object changed in between.
     if store.scheme != "s3":
         return {}
     try:
@@ -156,16 +158,16 @@ def _put(store: Store, path: str, content: bytes, condition: Dict[str, str]) -> 
 
 
 class TransferLog(Callback):  # type: ignore[misc]  # fsspec ships no types
-    """Told by fsspec of each part that is done. Short transfers leave no line."""
+    """Logs the progress of a transfer. fsspec calls it after each part. Short transfers leave no line."""
 
     def __init__(self, what: str) -> None:
-        """`what` as in `downloading model.safetensors`."""
+        """`what` is the begin of each line, such as `downloading model.safetensors`."""
         super().__init__()
         self._what = what
         self._said_at = time.monotonic()
 
     def call(self, *_: Any, **__: Any) -> None:
-        """Say how far it is, unless that was said just now."""
+        """Log how much is done, unless that was logged just now."""
         if time.monotonic() - self._said_at >= _EVERY_SECONDS:
             self._said_at = time.monotonic()
             logger.info("%s: %.0f of %.0f MB", self._what, self.value / _MEGABYTE, (self.size or 0) / _MEGABYTE)

@@ -1,6 +1,6 @@
-"""What a failure of an object store means: keys refused, no rights, nothing there, full, or only a bad moment. Pure.
+"""What an error of an object store means: credentials refused, no rights, missing, full, or only temporary. Pure.
 
-The stores' libraries are not all in every image, so their errors are known by codes and names, and none is imported.
+No image has all the stores' libraries. So no library is imported, and their errors are recognized by codes and names.
 """
 
 import ssl
@@ -8,7 +8,7 @@ from typing import Any, Dict, FrozenSet, Iterator, Literal, Optional, Tuple
 
 Fault = Literal["credentials", "rights", "missing", "full", "certificate"]
 
-#: Classes of botocore, google-auth and azure-core for credentials that are absent or that nobody accepts.
+#: Classes of botocore, google-auth and azure-core for credentials that are missing or not accepted.
 _CREDENTIAL_ERRORS = frozenset(
     (
         "NoCredentialsError",
@@ -51,19 +51,19 @@ _CODES: Dict[Fault, FrozenSet[str]] = {
         ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "507")
     ),
 }
-#: Libraries that do not keep the error itself keep what it said.
+#: Some libraries do not keep the certificate's error itself. They keep its text.
 _CERTIFICATE_WORDS = ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed")
-#: What helps where one is refused.
+#: What helps where a certificate is refused.
 CERTIFICATE_ADVICE = (
     "have the cluster's admin give its authority's certificate by the runtime's caBundle; on a workstation name a file "
     "that has it in AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE and SSL_CERT_FILE"
 )
-#: More general than a code, so looked at after it.
+#: A class says less than a code, so the code comes first.
 _CLASSES: Tuple[Tuple[type, Fault], ...] = ((FileNotFoundError, "missing"), (PermissionError, "rights"))
 
 
 def fault_meaning(error: BaseException) -> Optional[Fault]:
-    """Return what stays wrong until somebody mends it, or None for what may be well again at the next try."""
+    """Return what is wrong until somebody mends it, or None for an error that may be gone at the next try."""
     if is_certificate_fault(error):
         return "certificate"
     if any(type(link).__name__ in _CREDENTIAL_ERRORS for link in _chain(error)):
@@ -76,7 +76,7 @@ def fault_meaning(error: BaseException) -> Optional[Fault]:
 
 
 def is_certificate_fault(error: BaseException) -> bool:
-    """Return whether a server's certificate is refused, as one of an authority that this machine does not know."""
+    """Return whether a server's certificate is not trusted, for example because its authority is not known here."""
     return any(
         isinstance(link, ssl.SSLCertVerificationError) or any(words in str(link) for words in _CERTIFICATE_WORDS)
         for link in _chain(error)
@@ -84,7 +84,7 @@ def is_certificate_fault(error: BaseException) -> bool:
 
 
 def fault_code(error: BaseException) -> Optional[str]:
-    """Return the store's own code of a failure (`NoSuchBucket`), else the status of its answer (`404`), if any."""
+    """Return the store's own code (`NoSuchBucket`), else the status of its answer (`404`), else None."""
     return next((found for link in _chain(error) for found in [_code_of(link)] if found), None)
 
 
@@ -101,7 +101,7 @@ def _code_of(error: Any) -> Optional[str]:
     # azure-core, gcsfs, and the Hub's library
     for holder, name in ((error, "error_code"), (error, "status_code"), (error, "code"), (response, "status_code")):
         value = getattr(holder, name, None)
-        # Azure's codes are members of an enumeration, whose text would be that of the member.
+        # Azure's codes are members of an enumeration. `str` would give the name of the member.
         value = getattr(value, "value", value)
         if isinstance(value, (int, str)) and str(value):
             return str(value)

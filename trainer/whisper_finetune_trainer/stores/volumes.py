@@ -1,4 +1,4 @@
-"""Where the addresses of a spec lie on this machine. Nothing outside of a claim is opened, whatever links say."""
+"""The local paths of a spec's addresses. No link leads out of a claim: nothing outside of it is opened."""
 
 import errno
 import os
@@ -13,24 +13,24 @@ from whisper_finetune_api.causes import Reason
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
-#: What it means that an address of the spec leads out of its claim; elsewhere the configuration is at fault.
+#: The reason where the address in a field leads out of its claim. In other fields it is ConfigInvalid.
 _REASONS: Dict[str, Reason] = {"dataset.source": "DatasetInvalid", "output.uri": "OutputNotWritable"}
 
 
-#: What a disk says of a path at which nothing can be, besides what Python has classes for: a link to itself.
+#: Error numbers for a path at which nothing can be, such as a link to itself. Python has no classes for them.
 _NOTHING_CAN_BE_THERE = frozenset((errno.ENAMETOOLONG, errno.ELOOP))
-#: How a file begins that git leaves in the place of a large one, and what is said of it.
+#: How the pointer file begins that Git LFS leaves in place of a large file, and what messages say of it.
 GIT_LFS = b"version https://git-lfs."
 IS_OF_GIT_LFS = "is a pointer of Git LFS, not the file: run `git lfs pull`"
 
 
 def says_nothing_is_there(error: OSError) -> bool:
-    """Return whether a disk's refusal says that there is nothing at a path, and cannot be."""
+    """Return whether an error says that nothing exists at a path."""
     return isinstance(error, (FileNotFoundError, NotADirectoryError)) or error.errno in _NOTHING_CAN_BE_THERE
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a path is a folder, also for one that pathlib raises for. PermissionError as `stat` raises it."""
+    """Return whether a path is a folder. A path at which nothing can be is not. Raises PermissionError as `stat`."""
     try:
         return path.is_dir()
     except OSError as error:
@@ -40,7 +40,7 @@ def is_folder(path: Path) -> bool:
 
 
 class RefusedFileError(TrainerError):
-    """Something that is there and is not opened: a link out of its claim, a device, a pipe."""
+    """A file that exists and is not opened: a link out of its claim, a device or a pipe."""
 
     def __init__(self, message: str, reason: Reason = "DatasetInvalid") -> None:
         """`message` names the file."""
@@ -49,16 +49,16 @@ class RefusedFileError(TrainerError):
 
 @dataclass(frozen=True)
 class Mount:
-    """A folder of this machine that a claim, or a cache, is mounted at."""
+    """A local folder where a claim or a cache is mounted."""
 
     folder: str
-    #: What messages call it.
+    #: The name in messages.
     name: str
 
     def resolve(self, path: str) -> str:
-        """Return where a path of the folder really lies, without links. RefusedFileError outside of the folder.
+        """Return a path below the folder with all links resolved.
 
-        Links inside of the folder, and one at the folder itself, are its owner's business.
+        Raises RefusedFileError if that is outside of the folder. Links from one path of the folder to another are followed. So is the folder itself, if it is a link.
         """
         root, found = os.path.realpath(self.folder), os.path.realpath(path)
         if found != root and not found.startswith(root.rstrip("/") + "/"):
@@ -71,11 +71,10 @@ class Mount:
 
 
 def open_plain(path: str) -> BinaryIO:
-    """Return an open file by its resolved path.
+    """Open a file for reading. `path` has been resolved.
 
-    Raises RefusedFileError for a pipe, a device, or a path that holds a link.
-    OSError as `open` raises it. A pipe that nobody writes to is not waited for, and a link that took the place of the
-    file, or of a folder above it, since the path was resolved is not followed.
+    A link is not followed, even if it took the place of the file, or of a folder above it, after the path was resolved.
+    A pipe is not waited for. Raises RefusedFileError for a pipe, a device or a link, and OSError as `open` does.
     """
     try:
         opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (the caller's to close)
@@ -114,26 +113,26 @@ def _is_without_links(descriptor: int, path: str, found: os.stat_result) -> bool
         if os.readlink(f"/proc/self/fd/{descriptor}") == path:
             return True
     except OSError:
-        # A machine without /proc.
+        # This machine has no /proc.
         pass
-    # Also where the kernel spells the path otherwise, as file systems do that know no capitals.
+    # The kernel may spell the path in another way, for example on a file system that ignores capitals.
     return os.path.realpath(path) == path and os.path.samestat(found, Path(path).stat())
 
 
 def mount_of(address: str, mounted: Mapping[str, str]) -> Mount:
-    """Return the folder of the claim that a `pvc://` address names. Raises KeyError where it is not mounted.
+    """Return the mount of the claim that a `pvc://` address names. Raises KeyError where it is not mounted.
 
-    `mounted` are folders of this machine by the claim that is mounted there.
+    `mounted` has the local folder of each claim.
     """
     claim = addresses.claim_of(address) or ""
     return Mount(mounted[claim], f"claim {claim}")
 
 
 def local_path(address: str, field: str, mounted: Mapping[str, str]) -> Path:
-    """Return the local path of a `pvc://` address.
+    """Return the local path of a `pvc://` address. `field` is the field of the spec that has it.
 
-    Raises ConfigInvalid for every other one, and for an unmounted claim.
-    RefusedFileError for one whose links lead out of the claim.
+    Raises ConfigInvalid for any other address and for a claim that is not mounted. Raises RefusedFileError where links
+    lead out of the claim.
     """
     parsed = addresses.parse_address(address)
     if parsed is None or parsed.scheme != "pvc":
@@ -159,7 +158,7 @@ def local_path(address: str, field: str, mounted: Mapping[str, str]) -> Path:
 
 @contextmanager
 def readable(address: str, field: str) -> Iterator[None]:
-    """Turn a refusal of the file system, while an address is read, into AccessDenied."""
+    """Turn a PermissionError while an address is read into AccessDenied."""
     try:
         yield
     except PermissionError as error:
