@@ -69,7 +69,7 @@ class ObjectStorage:
         return Fault(explained.reason, explained.message, "Then make a new run", path)
 
     def scratch_need(self, state_bytes: int) -> OutputNeed:
-        """Return a need of two folders: one is filled while the other is uploaded. One is enough where room is short."""
+        """Return a need of two folders: one is filled while the other is uploaded. One is enough if two do not fit."""
         return OutputNeed(state_bytes, least_folders=1, most_folders=2)
 
     def allow_folders(self, folders: int) -> None:

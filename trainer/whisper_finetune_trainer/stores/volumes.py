@@ -58,7 +58,8 @@ class Mount:
     def resolve(self, path: str) -> str:
         """Return a path below the folder with all links resolved.
 
-        Raises RefusedFileError if that is outside of the folder. Links from one path of the folder to another are followed. So is the folder itself, if it is a link.
+        Raises RefusedFileError if that is outside of the folder. A link from one path of the folder to another may be
+        followed, and the folder itself may be a link.
         """
         root, found = os.path.realpath(self.folder), os.path.realpath(path)
         if found != root and not found.startswith(root.rstrip("/") + "/"):
