@@ -116,21 +116,21 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     # Not for the process that writes.
     import clip_loading  # noqa: PLC0415
     from whisper_finetune_trainer.data.audio import decoding  # noqa: PLC0415
-    from whisper_finetune_trainer.data.step_order import StepOrder  # noqa: PLC0415
-    from whisper_finetune_trainer.data.streams import stream_limits  # noqa: PLC0415
-    from whisper_finetune_trainer.pytorch import batches  # noqa: PLC0415 -- the same
-    from whisper_finetune_trainer.pytorch.batches import StepSize  # noqa: PLC0415 -- the same
+    from whisper_finetune_trainer.data.layouts import layout  # noqa: PLC0415
+    from whisper_finetune_trainer.data.run_clips import StepOrder  # noqa: PLC0415
+    from whisper_finetune_trainer.pytorch import train_steps  # noqa: PLC0415 -- the same
+    from whisper_finetune_trainer.pytorch.train_steps import StepSize  # noqa: PLC0415 -- the same
 
     config = trainer_configs.make_config(trainer_configs.make_spec(), folder, scratch=folder)
     config = config.model_copy(update={"scratch_limit_bytes": 10**12})
     start_mb = _peak_mb()
     started = time.monotonic()
-    limits = stream_limits.StreamLimits(listed_bytes=0) if streamed else stream_limits.LIMITS
+    limits = layout.StreamLimits(listed_bytes=0) if streamed else layout.LIMITS
     found = clip_loading.load_clips(config, limits)
     load_s = time.monotonic() - started
     size = StepSize(config.spec.training.batch_size, config.schedule.micro_batch_size)
     order: StepOrder[Any] = StepOrder(
-        found.train, size.batch_size, lambda block: batches.divide_into_batches(block, lambda _: 5, size)
+        found.train, size.batch_size, lambda block: train_steps.divide_into_batches(block, lambda _: 5, size)
     )
     started, read = time.monotonic(), 0
     with order.after(0) as following:

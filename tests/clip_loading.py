@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import data_source, dataset
-from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
-from whisper_finetune_trainer.data.data_source import DataSource
+from whisper_finetune_trainer.data import dataset
+from whisper_finetune_trainer.data.audio.audio_locator import ExtractedAudio
+from whisper_finetune_trainer.data.dataset import DataSource
+from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
 
 
 def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS, words: frozenset[str] = frozenset()) -> Clips:
@@ -18,4 +18,4 @@ def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS, words: froz
 
 def open_source(config: TrainerConfig) -> DataSource:
     """Return where the data of a configuration comes from."""
-    return data_source.open_source(config.spec.dataset, config.spec.language, config.volumes, config.hub_commits)
+    return dataset.open_source(config.spec.dataset, config.spec.language, config.volumes, config.hub_commits)

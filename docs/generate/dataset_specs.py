@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from whisper_finetune_trainer.data.hub import known_datasets
 from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
-from whisper_finetune_trainer.data.text.text_rules import RULES
+from whisper_finetune_trainer.data.text_rules import RULES
 
 HEADER = ("data set", "`dataset.source`", "languages", "text", "Parquet files", "checked against")
 RULES_HEADER = ("rule", "what it does", "data sets")

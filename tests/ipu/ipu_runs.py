@@ -9,7 +9,7 @@ import tiny_model
 import clip_loading
 from trainer_attempts import Volume
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.training import backends

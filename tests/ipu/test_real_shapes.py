@@ -15,7 +15,7 @@ from transformers.modeling_utils import no_init_weights
 
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
-from whisper_finetune_trainer.data.audio import features
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.ipu import assembly, schedule, train_data
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.schedule import TrainingPlan
@@ -45,7 +45,7 @@ def small() -> LoadedModel:
         for weight in network.parameters():
             weight.zero_()
     network.generation_config = GenerationConfig(decoder_start_token_id=PROMPT[0], eos_token_id=50257)
-    settings = features.feature_settings_of(config)
+    settings = decoding.feature_settings_of(config)
     return LoadedModel(network, None, settings, SMALL, PROMPT, "es", english_only=False, spellings={})
 
 

@@ -17,7 +17,7 @@ from transformers import (
 from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
 from whisper_finetune_api import languages
-from whisper_finetune_trainer.data.audio import features
+from whisper_finetune_trainer.data.audio import decoding
 
 TEXTS = ("uno", "due", "tre", "ciao", "gatto", "sole", "mare", "luna")
 END = "<|endoftext|>"
@@ -108,7 +108,7 @@ def write_clips(folder: Path, count: int, *, seconds: float = 0.8, name: str = "
     rows: List[Dict[str, str]] = []
     for number in range(count):
         audio = f"audio/{name}-{number:04d}.wav"
-        soundfile.write(folder / audio, _tone(number, seconds + 0.1 * (number % 4)), features.SAMPLE_RATE)
+        soundfile.write(folder / audio, _tone(number, seconds + 0.1 * (number % 4)), decoding.SAMPLE_RATE)
         rows.append({"audio": audio, "text": TEXTS[number % len(TEXTS)]})
     manifest = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / f"{name}.jsonl").write_text(manifest, encoding="utf-8")
@@ -116,8 +116,8 @@ def write_clips(folder: Path, count: int, *, seconds: float = 0.8, name: str = "
 
 
 def _tone(place: int, seconds: float) -> Any:
-    samples = int(seconds * features.SAMPLE_RATE)
+    samples = int(seconds * decoding.SAMPLE_RATE)
     pitch = 220 * 2 ** (place % len(TEXTS) / 2)
     noise = np.random.RandomState(place).normal(0, 0.01, samples)
-    wave = 0.3 * np.sin(2 * np.pi * pitch * np.arange(samples) / features.SAMPLE_RATE)
+    wave = 0.3 * np.sin(2 * np.pi * pitch * np.arange(samples) / decoding.SAMPLE_RATE)
     return (wave + noise).astype(np.float32)

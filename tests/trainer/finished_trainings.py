@@ -12,10 +12,9 @@ from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.text.normalizers import normalizer_for
-from whisper_finetune_trainer.data.train_clips import ListedClips
-from whisper_finetune_trainer.evaluation import intervals, loops, wer
+from whisper_finetune_trainer.data.run_clips import Clips, ListedClips
+from whisper_finetune_trainer.data.text_rules import normalizer_for
+from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.report.report_data import FinishedTraining
@@ -87,7 +86,7 @@ def _hear(text: str, rate: float, generator: random.Random) -> str:
 def _evaluation(step: int, references: list[str], hypotheses: list[str]) -> Evaluation:
     heard = tuple(Transcript(text, is_cut=False) for text in hypotheses)
     return Evaluation(
-        step, heard, wer.measure_texts(references, hypotheses, "it", {}, loops.find_loops(references, heard))
+        step, heard, wer.measure_texts(references, hypotheses, "it", {}, wer.find_loops(references, heard))
     )
 
 

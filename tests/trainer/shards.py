@@ -16,9 +16,9 @@ import clip_loading
 from data_layouts import write_tar
 from tones import SAMPLE_RATE, TEXTS, tone
 from trainer_configs import make_config, make_spec
+from whisper_finetune_trainer.data.layouts.layout import StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
-from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 #: All shards are too large to be listed, and a block holds a few clips of one second in 16 bit.

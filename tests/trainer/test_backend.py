@@ -17,15 +17,13 @@ from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, WhisperFeatur
 import clip_loading
 import tiny_whisper
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.step_order import StepOrder
+from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
-from whisper_finetune_trainer.pytorch import batches, device, encoder_outputs
+from whisper_finetune_trainer.pytorch import device, encoder_outputs, train_steps
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
-from whisper_finetune_trainer.pytorch.batches import StepSize, TrainStep
-from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
-from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
+from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs, ScratchBudget
+from whisper_finetune_trainer.pytorch.train_steps import StepSize, TrainStep
 
 pytestmark = pytest.mark.slow
 
@@ -342,7 +340,7 @@ def plain_examples(run: Run) -> Iterator[dict[str, torch.Tensor]]:
     order: StepOrder[TrainStep] = StepOrder(
         run.clips.train,
         4,
-        lambda block: batches.divide_into_batches(block, lambda _: WINDOW_OF_EQUALITY, StepSize(4, 4)),
+        lambda block: train_steps.divide_into_batches(block, lambda _: WINDOW_OF_EQUALITY, StepSize(4, 4)),
     )
     with order.after(0) as steps:
         for clip in (clip for step, _ in islice(steps, STEPS) for batch in step for clip in batch.clips):

@@ -14,8 +14,8 @@ import soundfile
 import clip_loading
 import tiny_whisper
 from whisper_finetune_api.languages import LANGUAGES
+from whisper_finetune_trainer.data import data_checks
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.text import text_checks
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 RATE = tiny_whisper.SAMPLE_RATE
@@ -82,11 +82,11 @@ WRITTEN = {
 
 @pytest.mark.parametrize(("language", "text"), WRITTEN.items(), ids=WRITTEN)
 def test_texts_are_in_the_script_of_their_language(language: str, text: str) -> None:
-    assert text_checks.find_foreign_texts([text, "7, 8!"], language) is None
+    assert data_checks.find_foreign_texts([text, "7, 8!"], language) is None
 
 
 def test_scripts_are_of_whispers_languages() -> None:
-    assert set(text_checks.SCRIPTS) <= set(LANGUAGES)
+    assert set(data_checks.SCRIPTS) <= set(LANGUAGES)
 
 
 def test_a_few_texts_of_another_script_are_reported(volume: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_train_clip_that_was_looked_at_and_cannot_be_decoded_is_left_out(volum
 def test_each_held_out_clip_is_decoded_before_it_is_measured(
     volume: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
 ) -> None:
-    monkeypatch.setattr("whisper_finetune_trainer.data.sound_check._SAMPLED_CLIPS", 1)
+    monkeypatch.setattr("whisper_finetune_trainer.data.data_checks._SAMPLED_CLIPS", 1)
     before = load(volume)
     cut(volume, before.evaluation[1].identifier)
     found = load(volume, **({} if limit is None else {"dataset.maxEvalClips": limit}))
@@ -240,7 +240,7 @@ def test_duplicates_are_reported_and_stay(volume: Path) -> None:
 
 
 def test_a_longer_data_set_is_looked_at_evenly(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whisper_finetune_trainer.data.sound_check._SAMPLED_CLIPS", 5)
+    monkeypatch.setattr("whisper_finetune_trainer.data.data_checks._SAMPLED_CLIPS", 5)
     for place in range(20):
         soundfile.write(sound(volume, place), np.full(RATE, 1e-4, np.float32), RATE)
     with pytest.raises(TrainerError, match="5 of 5 clips cannot be used"):

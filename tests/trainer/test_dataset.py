@@ -9,8 +9,8 @@ import pytest
 import clip_loading
 import tiny_whisper
 from tiny_whisper import write_clips
+from whisper_finetune_trainer.data import text_rules
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.text import special_tokens
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import clip_fitting, model
 
@@ -330,10 +330,10 @@ def test_no_token_of_whispers_is_left_in_a_text(volume: Path) -> None:
 def test_words_that_look_like_special_tokens_are_those_that_a_tokenizer_was_given(volume: Path) -> None:
     tiny_whisper.build(volume / "model")
     tokenizer = model.load_model(tiny_whisper.config(volume, {})).tokenizer
-    assert special_tokens.words_like_tokens(tokenizer) == frozenset()
+    assert text_rules.words_like_tokens(tokenizer) == frozenset()
     tokenizer.add_tokens(["<|risata|>", "parola"])
-    assert special_tokens.words_like_tokens(tokenizer) == {"<|risata|>"}
-    named = set(special_tokens.special_token_ids(tokenizer).values())
+    assert text_rules.words_like_tokens(tokenizer) == {"<|risata|>"}
+    named = set(text_rules.special_token_ids(tokenizer).values())
     assert {"<|0.00|>", "<|30.00|>", "<|it|>", "<|endoftext|>"} <= named
     assert not {"<|risata|>", "parola"} & named
 

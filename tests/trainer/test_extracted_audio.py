@@ -10,8 +10,8 @@ import pytest
 
 import small_disks
 from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.audio_locator import ExtractedAudio
 from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, ParquetCell
-from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
 
 MIB = 1024 * 1024
 

@@ -8,12 +8,12 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor
 
 from repository import ROOT
-from whisper_finetune_trainer.data.audio import features
+from whisper_finetune_trainer.data.audio import decoding
 
 
 def speech(seconds: float, amplitude: float = 0.3) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return noise whose loudness changes, as speech's does."""
-    samples = int(seconds * features.SAMPLE_RATE)
+    samples = int(seconds * decoding.SAMPLE_RATE)
     loudness = amplitude * np.abs(np.sin(np.arange(samples) / 5000))
     return (np.random.default_rng(0).normal(0, 1, samples) * loudness).astype(np.float32)
 
@@ -34,7 +34,7 @@ def test_features_equal_those_of_transformers(seconds: float, window_seconds: in
     samples = speech(seconds)
     extractor = WhisperFeatureExtractor(feature_size=mel_bins, chunk_length=window_seconds)
     expected = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_features[0]
-    made = features.log_mel(samples, mel_bins, window_seconds)
+    made = decoding.log_mel(samples, mel_bins, window_seconds)
     assert made.shape == (mel_bins, window_seconds * 100)
     assert made.dtype == torch.float32
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-6)
@@ -44,12 +44,12 @@ def test_features_equal_those_of_transformers(seconds: float, window_seconds: in
 def test_the_floor_of_the_silence_is_that_of_transformers(amplitude: float) -> None:
     samples = speech(1.0, amplitude)
     expected = WhisperFeatureExtractor()(samples, sampling_rate=16_000, return_tensors="pt").input_features[0]
-    torch.testing.assert_close(features.log_mel(samples, 80, 30), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(decoding.log_mel(samples, 80, 30), expected, rtol=0, atol=1e-6)
 
 
 def test_settings_are_read_from_the_model() -> None:
     config = WhisperConfig(num_mel_bins=128, max_source_positions=1500)
-    assert features.feature_settings_of(config) == features.FeatureSettings(mel_bins=128, window_seconds=30)
+    assert decoding.feature_settings_of(config) == decoding.FeatureSettings(mel_bins=128, window_seconds=30)
 
 
 OLD_PYTHON = ROOT / ".venv38" / "bin" / "python"
@@ -57,11 +57,11 @@ COMPARE = """
 import numpy
 from transformers import WhisperFeatureExtractor
 from whisper_finetune_trainer.data import dataset
-from whisper_finetune_trainer.data.audio import features
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.evaluation import wer
 samples = numpy.random.default_rng(0).normal(0, 0.1, 40000).astype("float32")
 expected = WhisperFeatureExtractor()(samples, sampling_rate=16000, return_tensors="np").input_features[0]
-print(abs(features.log_mel(samples, 80, 30).numpy() - expected).max())
+print(abs(decoding.log_mel(samples, 80, 30).numpy() - expected).max())
 """
 
 

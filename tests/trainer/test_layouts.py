@@ -16,12 +16,12 @@ import tiny_whisper
 from data_layouts import SPOKEN
 from repository import ROOT
 from trainer_attempts import Volume
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, InMemory, NamedAudio
-from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
 from whisper_finetune_trainer.data.layouts import layout, split_files
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
+from whisper_finetune_trainer.data.source_files import DataFolder
 
 TRAINER = ROOT / "trainer/whisper_finetune_trainer"
 #: What the layouts were called, when they were told apart by their names.

@@ -19,12 +19,11 @@ from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
-from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator, ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules
 from whisper_finetune_trainer.data.layouts import split_files
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
-from whisper_finetune_trainer.data.text.text_rules import TextRules
+from whisper_finetune_trainer.data.text_rules import TextRules
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 pytestmark = pytest.mark.slow

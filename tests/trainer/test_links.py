@@ -15,7 +15,7 @@ import clip_loading
 import data_layouts
 from data_layouts import LAYOUTS
 from layout_checks import check, config, load, refusal
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output.volume_storage import VolumeStorage
 from whisper_finetune_trainer.stores import volumes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from whisper_finetune_api.v1alpha1.status import ClipSubset, WordErrorRate
-from whisper_finetune_trainer.evaluation import intervals, loops, wer
+from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.generation import Transcript
 
@@ -70,7 +70,7 @@ def test_a_text_ends_with_its_clip(generated: list[int], text: str, is_cut: bool
     ],
 )
 def test_loops(reference: str, heard: Transcript, is_loop: bool) -> None:  # noqa: FBT001 (a table's column)
-    assert loops.find_loops([reference], [heard]) == ((0,) if is_loop else ())
+    assert wer.find_loops([reference], [heard]) == ((0,) if is_loop else ())
 
 
 def test_of_a_loop_nothing_counts_as_heard() -> None:

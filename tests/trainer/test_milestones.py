@@ -7,7 +7,7 @@ import pytest
 from whisper_finetune_api.run import Schedule
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.evaluation.wer import ClipErrors, Measurement
-from whisper_finetune_trainer.training import milestones
+from whisper_finetune_trainer.training import training_loop
 
 
 def make_schedule(steps: int, eval_every: int | None = None, save_every: int | None = None) -> Schedule:
@@ -51,14 +51,14 @@ def measurement(score: float) -> Measurement:
 )
 def test_milestones_of_a_schedule(schedule: Schedule, evaluated: list[int], saved: list[int]) -> None:
     every_step = range(schedule.steps + 1)
-    assert [step for step in every_step if milestones.is_evaluation_due(schedule, step)] == evaluated
-    assert [step for step in every_step if milestones.is_checkpoint_due(schedule, step)] == saved
-    assert list(milestones.evaluation_steps(schedule, schedule.steps)) == evaluated
-    assert list(milestones.evaluation_steps(schedule, schedule.steps - 1)) == evaluated[:-1]
+    assert [step for step in every_step if training_loop.is_evaluation_due(schedule, step)] == evaluated
+    assert [step for step in every_step if training_loop.is_checkpoint_due(schedule, step)] == saved
+    assert list(training_loop.evaluation_steps(schedule, schedule.steps)) == evaluated
+    assert list(training_loop.evaluation_steps(schedule, schedule.steps - 1)) == evaluated[:-1]
 
 
 def test_the_best_is_the_earliest_of_the_lowest() -> None:
-    assert milestones.best_of(history(30.0, 20.0, 25.0, 20.0)).step == 20
+    assert training_loop.best_of(history(30.0, 20.0, 25.0, 20.0)).step == 20
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_the_best_is_the_earliest_of_the_lowest() -> None:
     ],
 )
 def test_patience(wers: tuple[float, ...], patience: int | None, exhausted: bool) -> None:  # noqa: FBT001 (a table's column)
-    assert milestones.is_patience_exhausted(history(*wers), patience) is exhausted
+    assert training_loop.is_patience_exhausted(history(*wers), patience) is exhausted

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from whisper_finetune_trainer.data.text.normalizers import (
+from whisper_finetune_trainer.data.text_rules import (
     LETTER_LANGUAGES,
     _without_brackets,
     label_normalizer,

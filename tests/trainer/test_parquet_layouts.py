@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from whisper_finetune_trainer.data.hub.hub_files import SplitsByConfig, files_of_conversion, files_of_repository
+from whisper_finetune_trainer.data.hub.hub_dataset import SplitsByConfig, files_of_conversion, files_of_repository
 
 OWN: dict[str, tuple[list[str], Any, dict[str, dict[str, list[str]]]]] = {
     "one configuration": (

@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
-from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
+from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
 pytestmark = pytest.mark.slow

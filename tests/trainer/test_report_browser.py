@@ -15,7 +15,7 @@ import finished_trainings
 import report_screenshots
 import tiny_whisper
 from demo import picture
-from whisper_finetune_trainer.report import clip_sounds, report_data, report_files
+from whisper_finetune_trainer.report import report_data, report_files
 
 pytestmark = pytest.mark.browser
 
@@ -66,7 +66,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     data = report_data.gather_report(finished_trainings.make(texts=(SCRIPT,), heard=("sei",)))
     clips = [change.clip for change in data.changes.shown_in_turn()]
-    sounds = clip_sounds.data_uris(clips, lambda clip: tiny_whisper.tone(1, clip.seconds))
+    sounds = report_files.data_uris(clips, lambda clip: tiny_whisper.tone(1, clip.seconds))
     path = folder / "report.html"
     path.write_text(report_files.render_page(data, sounds), encoding="utf-8")
     return path

@@ -12,10 +12,10 @@ import yaml
 import finished_trainings
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
-from whisper_finetune_trainer.data import clip_statistics
+from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.evaluation import clip_lengths, intervals, wer
+from whisper_finetune_trainer.evaluation import clip_changes, intervals, wer
 from whisper_finetune_trainer.evaluation.intervals import Interval, Rate
 from whisper_finetune_trainer.report import charts, interval_chart, report_data, report_figures, run_facts
 from whisper_finetune_trainer.report.charts import MeasuredStep
@@ -86,7 +86,7 @@ def test_groups_by_length_hold_each_clip_once_and_know_their_rates() -> None:
     clips = [Clip(str(place), WholeFile(""), text, float(10 - place)) for place, text in enumerate(texts)]
     before = wer.measure_texts(texts, ["x y"] * 5 + ["uno due"] * 5 + [""], "it", {})
     after = wer.measure_texts(texts, ["uno due"] * 10 + [""], "it", {})
-    short, long = clip_lengths.by_length(clips, before, after)
+    short, long = clip_changes.by_length(clips, before, after)
     assert (short.shortest, short.longest, short.clips, short.words) == (1.0, 5.0, 5, 10)
     assert (long.shortest, long.longest, long.clips, long.words) == (6.0, 10.0, 5, 10)
     assert (short.before.percent, long.before.percent, long.after.percent) == (0.0, 100.0, 0.0)
@@ -184,7 +184,7 @@ def test_the_manifest_can_be_applied_again() -> None:
     [(0.04, "0.0 s"), (59.4, "59.4 s"), (60, "1 min 0 s"), (3_599.6, "1 h 0 min"), (9_000, "2 h 30 min")],
 )
 def test_times_as_people_say_them(seconds: float, text: str) -> None:
-    assert clip_statistics.duration_in_words(seconds) == text
+    assert clips.duration_in_words(seconds) == text
 
 
 def test_the_hours_of_all_devices_count() -> None:

@@ -8,8 +8,8 @@ import jiwer
 
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.evaluation import clip_changes, wer, word_alignment
-from whisper_finetune_trainer.evaluation.word_alignment import AlignedWord
+from whisper_finetune_trainer.evaluation import clip_changes, wer
+from whisper_finetune_trainer.evaluation.clip_changes import AlignedWord
 from whisper_finetune_trainer.report import report_figures
 from whisper_finetune_trainer.report.report_figures import FrequentError
 
@@ -25,7 +25,7 @@ def random_texts(count: int, shortest: int) -> list[str]:
 
 
 def test_each_kind_of_error_is_named() -> None:
-    (alignment,) = word_alignment.align(["uno due tre quattro cinque"], ["uno dua quattro cinque sei"])
+    (alignment,) = clip_changes.align(["uno due tre quattro cinque"], ["uno dua quattro cinque sei"])
     assert alignment == (
         AlignedWord("equal", "uno", "uno"),
         AlignedWord("substituted", "due", "dua"),
@@ -38,7 +38,7 @@ def test_each_kind_of_error_is_named() -> None:
 
 def test_the_counts_are_those_of_jiwer_and_of_the_word_error_rate() -> None:
     references, hypotheses = random_texts(200, shortest=1), random_texts(200, shortest=0)
-    alignments = word_alignment.align(references, hypotheses)
+    alignments = clip_changes.align(references, hypotheses)
     output = jiwer.process_words(references, hypotheses)
     kinds = [word.kind for alignment in alignments for word in alignment]
     assert (kinds.count("equal"), kinds.count("substituted"), kinds.count("deleted"), kinds.count("inserted")) == (
@@ -48,29 +48,29 @@ def test_the_counts_are_those_of_jiwer_and_of_the_word_error_rate() -> None:
         output.insertions,
     )
     measured = wer.measure_texts(references, hypotheses, "it", {})
-    assert tuple(word_alignment.errors(alignment) for alignment in alignments) == measured.scored.errors
+    assert tuple(clip_changes.errors(alignment) for alignment in alignments) == measured.scored.errors
 
 
 def test_both_texts_can_be_read_off_their_alignment() -> None:
     references, hypotheses = random_texts(50, shortest=1), random_texts(50, shortest=0)
-    for place, alignment in enumerate(word_alignment.align(references, hypotheses)):
+    for place, alignment in enumerate(clip_changes.align(references, hypotheses)):
         assert " ".join(word.reference for word in alignment if word.reference) == references[place]
         assert " ".join(word.heard for word in alignment if word.heard) == hypotheses[place]
 
 
 def test_a_clip_without_words_is_in_no_count() -> None:
-    assert word_alignment.align(["", "uno"], ["due tre", "uno"])[0] == ()
-    assert word_alignment.align([""], [""]) == [()]
-    before = word_alignment.align(["", "uno"], ["due tre", "due"])
-    after = word_alignment.align(["", "uno"], ["", "uno"])
+    assert clip_changes.align(["", "uno"], ["due tre", "uno"])[0] == ()
+    assert clip_changes.align([""], [""]) == [()]
+    before = clip_changes.align(["", "uno"], ["due tre", "due"])
+    after = clip_changes.align(["", "uno"], ["", "uno"])
     changes = clip_changes.compare_clips(clips(2), before, after)
     assert (changes.total, changes.better) == (1, 1)
 
 
 def test_the_clips_that_changed_most_come_first() -> None:
     references = ["a b c", "a b c", "a b c", "a b c", "a b c", "a b c"]
-    before = word_alignment.align(references, ["x x x", "x x c", "a b c", "a b c", "a b c", "x b c"])
-    after = word_alignment.align(references, ["a b c", "a b c", "a b x", "x x x", "a b c", "a x c"])
+    before = clip_changes.align(references, ["x x x", "x x c", "a b c", "a b c", "a b c", "x b c"])
+    after = clip_changes.align(references, ["a b c", "a b c", "a b x", "x x x", "a b c", "a x c"])
     changes = clip_changes.compare_clips(clips(6), before, after, shown=1)
     assert [change.clip.identifier for change in changes.gained] == ["0.wav"]
     assert [change.clip.identifier for change in changes.lost] == ["3.wav"]
@@ -80,16 +80,16 @@ def test_the_clips_that_changed_most_come_first() -> None:
 
 def test_clips_are_shown_in_turn_so_that_both_kinds_get_their_sound() -> None:
     references = ["a b", "a b", "a b"]
-    before = word_alignment.align(references, ["x x", "x b", "a b"])
-    after = word_alignment.align(references, ["a b", "a b", "x b"])
+    before = clip_changes.align(references, ["x x", "x b", "a b"])
+    after = clip_changes.align(references, ["a b", "a b", "x b"])
     shown = clip_changes.compare_clips(clips(3), before, after).shown_in_turn()
     assert [change.clip.identifier for change in shown] == ["0.wav", "2.wav", "1.wav"]
 
 
 def test_errors_are_ranked_by_how_often_they_were_made() -> None:
     references = ["sole mare", "sole mare", "luna piena"]
-    before = word_alignment.align(references, ["sale mare", "sale", "lune piena e"])
-    after = word_alignment.align(references, ["sale mare", "sole mare", "luna piena"])
+    before = clip_changes.align(references, ["sale mare", "sale", "lune piena e"])
+    after = clip_changes.align(references, ["sale mare", "sole mare", "luna piena"])
     substituted = report_figures.most_frequent_errors(before, after, "substituted")
     assert substituted.errors == (
         FrequentError(AlignedWord("substituted", "sole", "sale"), 2, 1),

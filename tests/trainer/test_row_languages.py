@@ -13,7 +13,8 @@ from pyarrow import parquet
 import shards
 import tiny_whisper
 from layout_checks import load
-from whisper_finetune_trainer.data.text import row_languages
+from whisper_finetune_trainer.data import data_checks
+from whisper_finetune_trainer.data.layouts import row_columns
 
 SAID: dict[str, tuple[list[object], str]] = {
     "the run's": (["it", "it-IT", "it_it", "Italian", " IT ", None, ""], ""),
@@ -35,14 +36,14 @@ SAID: dict[str, tuple[list[object], str]] = {
 
 @pytest.mark.parametrize(("values", "said"), SAID.values(), ids=SAID)
 def test_what_a_column_says(values: list[object], said: str) -> None:
-    counts = Counter(map(row_languages.language_named_by, values))
-    assert row_languages.warn_of_languages(counts, "lang", "italian") == ((said,) if said else ())
+    counts = Counter(map(row_columns.language_named_by, values))
+    assert data_checks.warn_of_languages(counts, "lang", "italian") == ((said,) if said else ())
 
 
 def test_the_column_has_one_of_several_names_in_any_case() -> None:
-    assert row_languages.find_language_column(["path", "Locale", "text"]) == "Locale"
-    assert row_languages.find_language_column(["locale", "language"]) == "language"
-    assert row_languages.find_language_column(["path", "text"]) is None
+    assert row_columns.find_language_column(["path", "Locale", "text"]) == "Locale"
+    assert row_columns.find_language_column(["locale", "language"]) == "language"
+    assert row_columns.find_language_column(["path", "text"]) is None
 
 
 WARNING = "column language names 3 languages (it 8, es 6, de 6); all are trained as italian"

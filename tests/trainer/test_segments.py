@@ -16,16 +16,22 @@ import layout_checks
 from layout_checks import load, refusal
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import clips
-from whisper_finetune_trainer.data.audio import audio_files, audio_sources, decoding, segments
-from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
-from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, RecordingSegment, WholeFile
-from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
-from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
+from whisper_finetune_trainer.data.audio import audio_files, audio_sources, decoding
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator, ExtractedAudio
+from whisper_finetune_trainer.data.audio.audio_sources import (
+    ByteRange,
+    MalformedSegmentError,
+    OutsideError,
+    RecordingSegment,
+    Segment,
+    WholeFile,
+)
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.layouts import row_columns
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages import quoting
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.report import clip_sounds
+from whisper_finetune_trainer.report import report_files
 
 RATE = SAMPLE_RATE
 MANIFEST: dict[str, tuple[dict[str, Any], Segment | None]] = {
@@ -62,22 +68,22 @@ FRAMES: dict[str, tuple[Segment, tuple[int, int] | None]] = {
 
 @pytest.mark.parametrize(("values", "expected"), MANIFEST.values(), ids=MANIFEST)
 def test_what_a_manifest_says(values: dict[str, Any], expected: Segment | None) -> None:
-    assert segments.find_segment(values) == expected
+    assert row_columns.find_segment(values) == expected
 
 
 @pytest.mark.parametrize("values", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_no_segment(values: dict[str, Any]) -> None:
     with pytest.raises(MalformedSegmentError, match="is not a segment"):
-        segments.find_segment(values)
+        row_columns.find_segment(values)
 
 
 @pytest.mark.parametrize(("segment", "expected"), FRAMES.values(), ids=FRAMES)
 def test_frames_of_a_segment(segment: Segment, expected: tuple[int, int] | None) -> None:
     if expected is not None:
-        assert segments.frames_of_segment(segment, 1_000, 10) == expected
+        assert audio_sources.frames_of_segment(segment, 1_000, 10) == expected
         return
     with pytest.raises(OutsideError, match=r"lasts 100\.00 s, and does not hold the segment"):
-        segments.frames_of_segment(segment, 1_000, 10)
+        audio_sources.frames_of_segment(segment, 1_000, 10)
 
 
 #: Segments of a recording, its length, and whether they mean all of it.
@@ -94,7 +100,7 @@ WHOLE: dict[str, tuple[Segment, float, bool]] = {
 
 @pytest.mark.parametrize(("segment", "seconds", "expected"), WHOLE.values(), ids=WHOLE)
 def test_when_a_segment_is_all_of_its_recording(segment: Segment, seconds: float, expected: object) -> None:
-    assert segments.is_whole_recording(segment, seconds) is expected
+    assert audio_sources.is_whole_recording(segment, seconds) is expected
 
 
 @pytest.mark.parametrize(
@@ -308,7 +314,7 @@ def test_copies_among_segments_are_found(tmp_path: Path) -> None:
 def test_the_report_lets_each_segment_be_heard(tmp_path: Path) -> None:
     data_layouts.kaldi_segments(tmp_path / "clips")
     found = load(tmp_path)
-    sounds = clip_sounds.data_uris(found.evaluation, lambda clip: decoding.read_samples(clip.audio))
+    sounds = report_files.data_uris(found.evaluation, lambda clip: decoding.read_samples(clip.audio))
     assert set(sounds) == {clip.identifier for clip in found.evaluation}
     assert len(set(sounds.values())) == len(sounds)
 

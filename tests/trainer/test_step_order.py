@@ -14,15 +14,14 @@ import pytest
 import shards
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.step_order import StepOrder
-from whisper_finetune_trainer.data.train_clips import ListedClips
+from whisper_finetune_trainer.data.run_clips import ListedClips, StepOrder
 from whisper_finetune_trainer.ipu import clip_sampler
-from whisper_finetune_trainer.pytorch import batches
-from whisper_finetune_trainer.pytorch.batches import StepSize
+from whisper_finetune_trainer.pytorch import train_steps
+from whisper_finetune_trainer.pytorch.train_steps import StepSize
 
 if TYPE_CHECKING:
+    from whisper_finetune_trainer.data.run_clips import TrainClips
     from whisper_finetune_trainer.data.streams.stream_blocks import Block
-    from whisper_finetune_trainer.data.train_clips import TrainClips
 
 SEED = 3
 LISTED = ListedClips(
@@ -32,7 +31,7 @@ LISTED = ListedClips(
 
 def by_micro_batches(block: Block) -> list[list[list[str]]]:
     """Return the names of a block's clips as steps of PyTorch have them: four clips, two of them at once."""
-    steps = batches.divide_into_batches(block, lambda clip: 5 if clip.seconds < 5 else 10, StepSize(4, 2))
+    steps = train_steps.divide_into_batches(block, lambda clip: 5 if clip.seconds < 5 else 10, StepSize(4, 2))
     return [[[clip.identifier for clip in batch.clips] for batch in step] for step in steps]
 
 

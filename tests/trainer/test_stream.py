@@ -10,9 +10,9 @@ import shards
 from data_layouts import write_tar
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, InMemory
-from whisper_finetune_trainer.data.streams import stream_limits
+from whisper_finetune_trainer.data.layouts import layout
+from whisper_finetune_trainer.data.run_clips import ListedClips
 from whisper_finetune_trainer.data.streams.stream_blocks import Cursor
-from whisper_finetune_trainer.data.train_clips import ListedClips
 
 CLIPS = 60
 
@@ -31,7 +31,7 @@ def source(request: pytest.FixtureRequest) -> str:
 
 
 def test_an_epoch_has_every_clip_once_but_those_held_out(speech: Path, source: str) -> None:
-    listed = shards.load(speech, source, stream_limits.LIMITS)
+    listed = shards.load(speech, source, layout.LIMITS)
     everything = {clip.identifier for clip in (*listed.train.listed, *listed.evaluation)}
     assert len(everything) == CLIPS
     clips = shards.load(speech, source, maxEvalClips=CLIPS)
@@ -110,7 +110,7 @@ def test_a_block_has_clips_of_several_shards(speech: Path, source: str) -> None:
 
 
 def test_streamed_clips_are_those_that_are_listed(speech: Path, source: str) -> None:
-    listed = shards.load(speech, source, stream_limits.LIMITS)
+    listed = shards.load(speech, source, layout.LIMITS)
     by_name = {clip.identifier: clip for clip in (*listed.train.listed, *listed.evaluation)}
     for block in shards.epoch(shards.stream_of(shards.load(speech, source))):
         for clip in block.clips:
@@ -139,7 +139,7 @@ def test_an_eval_split_of_its_own_is_listed_and_nothing_else_is_held_out(tmp_pat
 
 
 def test_small_shards_are_listed(speech: Path, source: str) -> None:
-    clips = shards.load(speech, source, stream_limits.LIMITS)
+    clips = shards.load(speech, source, layout.LIMITS)
     assert isinstance(clips.train, ListedClips)
     assert clips.split == "Fraction"
 

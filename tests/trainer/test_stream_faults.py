@@ -14,7 +14,7 @@ import tiny_whisper
 from data_layouts import write_tar
 from tones import SAMPLE_RATE, tone
 from trainer_attempts import Volume
-from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
+from whisper_finetune_trainer.data.clips import ClipStatistics
 from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 

@@ -7,13 +7,12 @@ import pytest
 import clip_loading
 import data_layouts
 import tiny_whisper
-from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
-from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator, ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules
 from whisper_finetune_trainer.data.hub import known_datasets
 from whisper_finetune_trainer.data.layouts import split_files
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
-from whisper_finetune_trainer.data.text.text_rules import RULES, Outcome, RuleName, TextRules
+from whisper_finetune_trainer.data.text_rules import RULES, Outcome, RuleName, TextRules
 
 CASES: dict[RuleName, tuple[str, str | None]] = {
     "NoSpeech": (" <SIL> ", None),

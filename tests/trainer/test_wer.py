@@ -4,7 +4,7 @@ import jiwer
 import pytest
 
 from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, WordErrorRate
-from whisper_finetune_trainer.data.text.normalizers import normalizer_for
+from whisper_finetune_trainer.data.text_rules import normalizer_for
 from whisper_finetune_trainer.evaluation import intervals, wer
 
 

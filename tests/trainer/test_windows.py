@@ -1,6 +1,6 @@
 import pytest
 
-from whisper_finetune_trainer.pytorch.batches import window_for
+from whisper_finetune_trainer.pytorch.train_steps import window_for
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from trainer_configs import FOLDER, make_config, make_spec
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
+from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
 from whisper_finetune_trainer.entrypoints import attempt, ending
 from whisper_finetune_trainer.entrypoints.ending import Ending
 from whisper_finetune_trainer.machine.stopping import StopRequest

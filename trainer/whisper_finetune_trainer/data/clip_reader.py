@@ -7,19 +7,25 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data.audio import audio_files, segments
+from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.audio import audio_files
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
-from whisper_finetune_trainer.data.audio.audio_sources import NamedAudio, RecordingSegment, WholeFile
-from whisper_finetune_trainer.data.audio.features import SAMPLE_RATE
-from whisper_finetune_trainer.data.audio.segments import MalformedSegmentError, OutsideError, Segment
+from whisper_finetune_trainer.data.audio.audio_sources import (
+    MalformedSegmentError,
+    NamedAudio,
+    OutsideError,
+    RecordingSegment,
+    Segment,
+    WholeFile,
+)
+from whisper_finetune_trainer.data.audio.decoding import SAMPLE_RATE
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.layouts import row_columns
 from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.split_files import Split
-from whisper_finetune_trainer.data.text.text_rules import Outcome, TextRules
+from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.messages.quoting import escaped, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
@@ -75,7 +81,7 @@ class ClipReader:
             return self.read_clip(split, row)
 
         found = ClipsRead(language_column=split.columns.language or "")
-        with reader_threads.reader_pool(_READERS) as readers:
+        with source_files.reader_pool(_READERS) as readers:
             # By portions: the pool would take all rows of a split into memory before it begins.
             for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
                 found.languages.update(map(split.language_of, rows))
@@ -89,7 +95,7 @@ class ClipReader:
         text = row.values.get(split.columns.text)
         # What is too long is left out before any rule sees it.
         outcome = self.rules.text.apply(text if isinstance(text, str) and len(text) <= _LONGEST_TEXT else "")
-        line = f"{quoted(split.name)} {split.unit} {row.number}"
+        line = _Line(split.name, split.unit, row.number)
         found = _broken_text(split, row, line) or _spoken_row(split, row, outcome, line)
         return (found if isinstance(found, Drop) else _with_length(found, self.rules, self.locator)), outcome
 
@@ -103,12 +109,22 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
         logger.info("%s: %d clips looked at", name, found.rows)
 
 
+class _Line(NamedTuple):
+    """What messages call a row, put into words where there is one."""
+
+    name: str
+    unit: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{quoted(self.name)} {self.unit} {self.number}"
+
+
 @dataclass(frozen=True)
 class _Spoken:
     """A row whose text can be used: its sound is still to be located."""
 
-    #: What messages call the row.
-    line: str
+    line: _Line
     sound: NamedAudio
     text: str
     segment: Optional[Segment]
@@ -116,7 +132,7 @@ class _Spoken:
     name: Optional[str]
 
 
-def _broken_text(split: Split, row: Row, line: str) -> Optional[Drop]:
+def _broken_text(split: Split, row: Row, line: _Line) -> Optional[Drop]:
     text = row.values.get(split.columns.text)
     if row.broken or not isinstance(text, (str, type(None))):
         fault = row.broken or f"has a value in column {quoted(split.columns.text)} that is not text"
@@ -126,7 +142,7 @@ def _broken_text(split: Split, row: Row, line: str) -> Optional[Drop]:
     return None
 
 
-def _spoken_row(split: Split, row: Row, outcome: Outcome, line: str) -> Union[_Spoken, Drop]:
+def _spoken_row(split: Split, row: Row, outcome: Outcome, line: _Line) -> Union[_Spoken, Drop]:
     sound = _sound_of_row(split, row, line)
     if isinstance(sound, Drop):
         return sound
@@ -150,7 +166,7 @@ def _segment(row: Row, sound: NamedAudio) -> Optional[Segment]:
     if not isinstance(sound.source, WholeFile):
         # It was cut when it was packed, whatever the list says that it was packed by.
         return None
-    return row.segment or segments.find_segment(row.values)
+    return row.segment or row_columns.find_segment(row.values)
 
 
 def _with_length(spoken: _Spoken, rules: ClipRules, locator: AudioLocator) -> Union[Clip, Drop]:
@@ -181,7 +197,7 @@ def _unreadable(what: str, error: Exception) -> Drop:
     return Drop("MP3 without its length" if is_unknown_length else "unreadable audio", said)
 
 
-def _sound_of_row(split: Split, row: Row, line: str) -> Union[NamedAudio, Drop]:
+def _sound_of_row(split: Split, row: Row, line: _Line) -> Union[NamedAudio, Drop]:
     """Return the sound that a row names, which its shard holds or which lies in the data set's folder."""
     value = row.values.get(split.columns.audio)
     sound = value if isinstance(value, NamedAudio) else None
@@ -207,7 +223,7 @@ def _has_lone_surrogates(text: str) -> bool:
     return False
 
 
-def _sound_at_path(split: Split, path: str, line: str) -> Union[NamedAudio, Drop]:
+def _sound_at_path(split: Split, path: str, line: _Line) -> Union[NamedAudio, Drop]:
     try:
         name = _name_in_folder(split, path)
         if name is not None:

@@ -1,32 +1,148 @@
-"""The clips of a run, read from the spec's source, checked, counted and split."""
+"""Which clips a run has: its source is opened, and its rows are read, checked, counted and split.
+
+The source is a volume, an object store, a repository's files, or a data set of the Hub by its id.
+"""
 
 import logging
+import posixpath
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import FrozenSet, List, Optional, Tuple
+from pathlib import Path
+from typing import FrozenSet, Iterator, List, Mapping, Optional, Tuple, Union
 
-from whisper_finetune_api.languages import text_language_code
+import fsspec
+
+from whisper_finetune_api import addresses
+from whisper_finetune_api.languages import language_code, text_language_code
+from whisper_finetune_api.run import HubCommits
 from whisper_finetune_api.v1alpha1 import Dataset, WhisperFineTuneSpec
-from whisper_finetune_trainer.data import clips, data_source, held_out, leakage, sound_check, streamed_dataset
-from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator
-from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
+from whisper_finetune_trainer.data import clips, data_checks, held_out, streamed_dataset, text_rules
+from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator, ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules, ClipsRead
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.data_source import DataSource
-from whisper_finetune_trainer.data.hub import known_datasets
+from whisper_finetune_trainer.data.hub import hub_dataset, known_datasets
+from whisper_finetune_trainer.data.hub.hub_dataset import HubDataset
+from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
 from whisper_finetune_trainer.data.layouts import row_columns, split_files
-from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
+from whisper_finetune_trainer.data.layouts.layout import LIMITS, ShardReader, SplitFiles, StreamLimits
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.layouts.split_files import Split
-from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.streams import stream_limits
+from whisper_finetune_trainer.data.run_clips import Clips, ListedClips
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
-from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
-from whisper_finetune_trainer.data.text import normalizers, row_languages, text_checks
-from whisper_finetune_trainer.data.text.text_rules import TextRules
-from whisper_finetune_trainer.data.train_clips import ListedClips
+from whisper_finetune_trainer.data.text_rules import TextRules
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.stores import object_store, volumes
+from whisper_finetune_trainer.stores.volumes import Mount
 
+_FIELD = "dataset.source"
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder, or one file of it that is the whole data set."""
+
+    folder: DataFolder
+    file_name: Optional[str] = None
+    #: The split to measure on, which is not trained on.
+    held_out: Optional[str] = None
+    #: What a spec need not say of it. Nothing is known of a volume or a bucket.
+    known: Optional[KnownDataset] = None
+
+    def find(self, split: str, *, is_train: bool) -> SplitFiles:
+        """Return the files of a split. DatasetNotFound or DatasetInvalid."""
+        if self.file_name is not None:
+            return split_files.files_of_one(self.folder, self.file_name, split, is_train=is_train)
+        return split_files.find_split_files(self.folder, split, is_train=is_train, held_out=self.held_out)
+
+
+DataSource = Union[FolderSource, HubDataset]
+
+
+def open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], commits: HubCommits) -> DataSource:
+    """Return the source of a run's data. ConfigInvalid, DatasetNotFound or AccessDenied.
+
+    `mounted` are the folders that claims are mounted at, `commits` those of the Hub that the run reads, as far as any
+    are chosen.
+    """
+    with refusals_explained(dataset.source):
+        return _open_source(dataset, language, mounted, commits)
+
+
+@contextmanager
+def refusals_explained(source: str) -> Iterator[None]:
+    """Turn the refusals of whatever holds the data into TrainerErrors."""
+    address = addresses.parse_address(source)
+    if address is None:
+        yield
+    elif address.scheme == "pvc":
+        with volumes.readable(source, _FIELD):
+            yield
+    else:
+        with object_store.open_store(source, _FIELD).explained("DatasetNotFound"):
+            yield
+
+
+def _open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], commits: HubCommits) -> DataSource:
+    address = addresses.parse_address(dataset.source)
+    if address is None:
+        known = newest_commits(dataset) if commits.dataset is None else commits
+        return HubDataset(dataset, language_code(language), known)
+    _refuse_hub_fields(dataset)
+    if address.scheme == "pvc":
+        path, mount = volumes.local_path(dataset.source, _FIELD, mounted), volumes.mount_of(dataset.source, mounted)
+        around = _local(path.parent, posixpath.dirname(dataset.source), mount)
+        return _of_folder(_local(path, dataset.source, mount), around, dataset)
+    store = object_store.open_store(dataset.source, _FIELD)
+    root = _at_commit(store.root, commits.dataset) if address.scheme == "hf" else store.root
+    whole = DataFolder(store.filesystem, root, dataset.source, prefix=f"{address.scheme}://")
+    parent = posixpath.dirname(root), posixpath.dirname(dataset.source)
+    around = DataFolder(store.filesystem, *parent, prefix=f"{address.scheme}://")
+    if whole.kind("") is None:
+        # Its refusal says whether the bucket or the folder is missing.
+        store.filesystem.ls(root)
+    found = _of_folder(whole, around, dataset)
+    return replace(found, known=known_datasets.find_known_dataset(dataset.source)) if address.scheme == "hf" else found
+
+
+def newest_commits(dataset: Dataset) -> HubCommits:
+    """Return the commits that are read where no earlier attempt has chosen any. Raises what the Hub refuses."""
+    address = addresses.parse_address(dataset.source)
+    if address is None:
+        return hub_dataset.commits_of_repository(dataset.source, dataset.revision)
+    if address.scheme != "hf":
+        return HubCommits()
+    repository = f"{address.authority}/{address.path.split('/', 1)[0]}"
+    return HubCommits(dataset=hub_dataset.commits_of_repository(repository, None).dataset)
+
+
+def _at_commit(root: str, commit: Optional[str]) -> str:
+    """Return `datasets/OWNER/NAME@COMMIT/PATH`."""
+    kind, owner, name, *path = root.split("/")
+    return root if commit is None else "/".join([kind, owner, f"{name}@{commit}", *path])
+
+
+def _local(path: Path, address: str, mount: Mount) -> DataFolder:
+    return DataFolder(fsspec.filesystem("file"), str(path), address, mount=mount)
+
+
+def _of_folder(folder: DataFolder, around: DataFolder, dataset: Dataset) -> FolderSource:
+    kind = folder.kind("")
+    if kind is None:
+        raise TrainerError("DatasetNotFound", f"{_FIELD}: there is nothing at {folder.address}")
+    if kind == "file":
+        return FolderSource(around, posixpath.basename(folder.root))
+    return FolderSource(folder, held_out=dataset.eval_split)
+
+
+def _refuse_hub_fields(dataset: Dataset) -> None:
+    for name, value in (("config", dataset.config), ("revision", dataset.revision)):
+        if value is not None:
+            raise TrainerError(
+                "ConfigInvalid", f"dataset.{name} is for data sets of the Hub, and dataset.source is {dataset.source}"
+            )
 
 
 @dataclass(frozen=True)
@@ -60,10 +176,11 @@ def load_clips(
     and their clips are a stream. `extracted` takes the sounds that cost much to come by where they lie. Network faults
     pass through.
     """
-    with data_source.refusals_explained(spec.dataset.source):
+    with refusals_explained(spec.dataset.source):
         files = source.find(spec.dataset.train_split, is_train=True)
-        reader = ClipReader(_rules(spec, words), AudioLocator(extracted))
-        shards = stream_limits.stream_reader(files, limits)
+        reader = ClipReader(_rules(spec, source.known, words), AudioLocator(extracted))
+        # Shards are listed up to a size.
+        shards = files.layout.shards if files.size_bytes > limits.listed_bytes else None
         if shards is None:
             found = _load_list(spec, source, files, reader)
         else:
@@ -84,10 +201,10 @@ def _load_stream(
 ) -> Clips:
     dataset = spec.dataset
     # Its first shard tells the columns.
-    split = _open_split(replace(files, paths=files.paths[:1]), dataset)
+    split = _open_split(replace(files, paths=files.paths[:1]), dataset, source.known)
     streamed_dataset.require_sounds(files, shards, split, limits)
     given = _read_given(source, dataset, reader) or ClipsRead()
-    readable, undecodable = sound_check.leave_out_undecodable(given.clips, given.rows, dataset)
+    readable, undecodable = data_checks.leave_out_undecodable(given.clips, given.rows, dataset)
     given = replace(given, clips=readable, drops=[*given.drops, *undecodable])
     return streamed_dataset.load_stream(spec, ShardStream(files, shards, split, limits.lanes), reader, limits, given)
 
@@ -95,16 +212,16 @@ def _load_stream(
 def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader) -> Clips:
     dataset = spec.dataset
     found = _read_both(spec, source, files, reader)
-    warnings = text_checks.check_texts(
+    warnings = data_checks.check_texts(
         found.texts, text_language_code(spec.language, spec.task), any_script=dataset.script == "Any"
     )
-    leaks, more = leakage.find_leaks(found.train, found.evaluation, leave_out=dataset.remove_duplicates)
+    leaks, more = held_out.find_leaks(found.train, found.evaluation, leave_out=dataset.remove_duplicates)
     # Before the limits: the copy of a clip beyond maxEvalClips is not trained on either.
     train = clips.without_clips(found.train, {drop.identifier for drop in leaks})[: dataset.max_train_clips]
     total = len(found.train) + len(found.evaluation)
-    readable, undecodable = sound_check.leave_out_undecodable(found.evaluation, total, dataset)
+    readable, undecodable = data_checks.leave_out_undecodable(found.evaluation, total, dataset)
     evaluation = readable[: dataset.max_eval_clips]
-    sounds = sound_check.inspect_sounds([*train, *evaluation], dataset.max_dropped_fraction)
+    sounds = data_checks.inspect_sounds([*train, *evaluation], dataset.max_dropped_fraction)
     drops = [*undecodable, *sounds.undecodable.values(), *found.drops, *leaks]
     clips.log_left_out(drops)
     kept = clips.require_clips(clips.without_clips(train, sounds.undecodable), "train")
@@ -118,24 +235,23 @@ def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
     )
 
 
-def _rules(spec: WhisperFineTuneSpec, words: FrozenSet[str]) -> ClipRules:
+def _rules(spec: WhisperFineTuneSpec, known: Optional[KnownDataset], words: FrozenSet[str]) -> ClipRules:
     dataset, code = spec.dataset, text_language_code(spec.language, spec.task)
-    known = known_datasets.find_known_dataset(dataset.source)
-    normalize = normalizers.label_normalizer(dataset.text_normalization, code)
+    normalize = text_rules.label_normalizer(dataset.text_normalization, code)
     rules = known.rules if known and dataset.text_rules == "Known" else ()
-    between_words = "" if code in normalizers.LETTER_LANGUAGES else " "
+    between_words = "" if code in text_rules.LETTER_LANGUAGES else " "
     return ClipRules(dataset.max_clip_seconds, TextRules(rules, normalize, words, between_words))
 
 
 def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader) -> _Splits:
     dataset = spec.dataset
-    train = _read_split(files, dataset, reader)
+    train = _read_split(files, dataset, source.known, reader)
     given = _read_given(source, dataset, reader)
     counts = train.languages + (given.languages if given else Counter())
-    warnings = row_languages.warn_of_languages(counts, train.language_column, spec.language)
+    warnings = data_checks.warn_of_languages(counts, train.language_column, spec.language)
     if given is None:
         chosen = held_out.choose_held_out(train.clips, float(dataset.eval_fraction))
-        drops = [*train.drops, *map(leakage.overlap_dropped, chosen.overlapping)]
+        drops = [*train.drops, *map(held_out.overlap_dropped, chosen.overlapping)]
         return _Splits(chosen.train, chosen.evaluation, drops, warnings)
     drawn = held_out.draw_clips(train.clips, dataset.max_train_clips)
     return _Splits(drawn, given.clips, [*train.drops, *given.drops], warnings)
@@ -145,12 +261,12 @@ def _read_given(source: DataSource, dataset: Dataset, reader: ClipReader) -> Opt
     """Return evalSplit in the order that `maxEvalClips` takes, None without one."""
     if dataset.eval_split is None:
         return None
-    found = _read_split(source.find(dataset.eval_split, is_train=False), dataset, reader)
+    found = _read_split(source.find(dataset.eval_split, is_train=False), dataset, source.known, reader)
     return replace(found, clips=held_out.draw_clips(found.clips, dataset.max_eval_clips))
 
 
-def _read_split(files: SplitFiles, dataset: Dataset, reader: ClipReader) -> ClipsRead:
-    opened = _open_split(files, dataset)
+def _read_split(files: SplitFiles, dataset: Dataset, known: Optional[KnownDataset], reader: ClipReader) -> ClipsRead:
+    opened = _open_split(files, dataset, known)
     found = reader.read_clips(opened)
     for rule, number in found.rewritten.items():
         logger.info("%s: text rule %s changed %d of %d texts", opened.name, rule, number, found.rows)
@@ -158,8 +274,7 @@ def _read_split(files: SplitFiles, dataset: Dataset, reader: ClipReader) -> Clip
     return found
 
 
-def _open_split(files: SplitFiles, dataset: Dataset) -> Split:
-    known = known_datasets.find_known_dataset(dataset.source)
+def _open_split(files: SplitFiles, dataset: Dataset, known: Optional[KnownDataset]) -> Split:
     usual = ColumnNames((known.audio_column,), (known.text_column,)) if known else None
     return split_files.open_split(
         files, row_columns.names_to_look_for(dataset.audio_column, dataset.text_column, usual)

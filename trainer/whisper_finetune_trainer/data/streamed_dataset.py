@@ -6,11 +6,10 @@ from typing import FrozenSet, List, Tuple
 
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.data import clips, leakage, sound_check
+from whisper_finetune_trainer.data import clips, data_checks, held_out, source_files
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipsRead
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.files import reader_threads
-from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
+from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles, StreamLimits
 from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.data.streams import (
@@ -20,11 +19,9 @@ from whisper_finetune_trainer.data.streams import (
     train_stream,
 )
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
-from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.stream_sample import StreamSample
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
-from whisper_finetune_trainer.data.text import row_languages, text_checks
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
@@ -63,9 +60,9 @@ def load_stream(
     warnings = _of_texts([*sample.train, *sample.held_out, *given.clips], spec)
     languages = sample.languages + given.languages
     column = shards.split.columns.language or given.language_column
-    warnings += row_languages.warn_of_languages(languages, column, spec.language)
+    warnings += data_checks.warn_of_languages(languages, column, spec.language)
     sample.held_out_sounds.update(_sounds(given))
-    inspected = sound_check.inspect_sounds(sample.inspected, dataset.max_dropped_fraction)
+    inspected = data_checks.inspect_sounds(sample.inspected, dataset.max_dropped_fraction)
     copies, more = _copies(sample, leave_out=dataset.remove_duplicates)
     warnings += more + _unused(fraction, evaluation) + inspected.warnings
     if dataset.remove_duplicates:
@@ -106,7 +103,7 @@ def _stream(
 
 def _of_texts(found: List[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
     texts, code = [clip.text for clip in found], text_language_code(spec.language, spec.task)
-    return text_checks.check_texts(texts, code, any_script=spec.dataset.script == "Any")
+    return data_checks.check_texts(texts, code, any_script=spec.dataset.script == "Any")
 
 
 def _log(sample: StreamSample, files: SplitFiles) -> None:
@@ -143,7 +140,7 @@ def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:
 
 def _sounds(given: ClipsRead) -> FrozenSet[bytes]:
     """Return the digests of evalSplit's sounds. Each is read."""
-    with reader_threads.reader_pool(_READERS) as readers:
+    with source_files.reader_pool(_READERS) as readers:
         return frozenset(readers.map(streamed_clips.sound_digest, given.clips))
 
 
@@ -151,7 +148,7 @@ def _copies(sample: StreamSample, *, leave_out: bool) -> Tuple[List[Drop], Tuple
     """Return the train clips to leave out because their sound is held out too, or a warning where they stay."""
     copies = sample.copies()
     if leave_out:
-        return [leakage.copy_dropped(clip) for clip in copies], ()
+        return [held_out.copy_dropped(clip) for clip in copies], ()
     if not copies:
         return [], ()
     warning = (

@@ -1,12 +1,63 @@
-"""Which held-out clips the training made better, and which worse. Pure."""
+"""What the training changed for the held-out clips: word by word, clip by clip, and by their length. Pure.
+
+The counts of words are those of the word error rate.
+"""
 
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import Sequence, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
+
+import jiwer
+from typing_extensions import Literal
 
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.evaluation import word_alignment
-from whisper_finetune_trainer.evaluation.word_alignment import Alignment
+from whisper_finetune_trainer.evaluation import intervals
+from whisper_finetune_trainer.evaluation.intervals import Rate
+from whisper_finetune_trainer.evaluation.wer import Measurement
+
+WordKind = Literal["equal", "substituted", "deleted", "inserted"]
+
+
+@dataclass(frozen=True)
+class AlignedWord:
+    """A word of the reference and what was heard for it.
+
+    `heard` is empty for a deleted word, `reference` for an inserted one.
+    """
+
+    kind: WordKind
+    reference: str
+    heard: str
+
+
+Alignment = Tuple[AlignedWord, ...]
+
+
+def align(references: Sequence[str], hypotheses: Sequence[str]) -> List[Alignment]:
+    """Return one alignment per clip, in order. It is empty where the reference has no word: such clips do not count."""
+    kept = [index for index, reference in enumerate(references) if reference.strip()]
+    alignments: List[Alignment] = [()] * len(references)
+    if kept:
+        output = jiwer.process_words([references[index] for index in kept], [hypotheses[index] for index in kept])
+        for index, chunks, reference, heard in zip(kept, output.alignments, output.references, output.hypotheses):
+            alignments[index] = tuple(word for chunk in chunks for word in _words(chunk, reference, heard))
+    return alignments
+
+
+def errors(alignment: Alignment) -> int:
+    """Return how many words were substituted, deleted or inserted."""
+    return sum(word.kind != "equal" for word in alignment)
+
+
+def _words(chunk: Any, reference: List[str], heard: List[str]) -> Iterator[AlignedWord]:
+    expected = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+    found = heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
+    if chunk.type == "delete":
+        return (AlignedWord("deleted", word, "") for word in expected)
+    if chunk.type == "insert":
+        return (AlignedWord("inserted", "", word) for word in found)
+    kind: WordKind = "equal" if chunk.type == "equal" else "substituted"
+    return (AlignedWord(kind, word, other) for word, other in zip(expected, found))
 
 
 @dataclass(frozen=True)
@@ -20,12 +71,12 @@ class ClipChange:
     @property
     def errors_before(self) -> int:
         """Wrong words before training."""
-        return word_alignment.errors(self.before)
+        return errors(self.before)
 
     @property
     def errors_after(self) -> int:
         """Wrong words after training."""
-        return word_alignment.errors(self.after)
+        return errors(self.after)
 
     @property
     def gain(self) -> int:
@@ -80,3 +131,54 @@ def compare_clips(
 
 def _counts(before: Alignment, after: Alignment) -> bool:
     return any(word.kind != "inserted" for word in (*before, *after))
+
+
+_GROUPS = 5
+#: The rate of a smaller group would be chance.
+_SMALLEST_GROUP = 4
+
+
+@dataclass(frozen=True)
+class LengthGroup:
+    """Held-out clips of about the same length. `shortest` and `longest` are in seconds."""
+
+    shortest: float
+    longest: float
+    clips: int
+    words: int
+    before: Rate
+    after: Rate
+
+
+def by_length(clips: Sequence[Clip], before: Measurement, after: Measurement) -> Tuple[LengthGroup, ...]:
+    """Return up to five groups with about as many clips each, the shortest clips first.
+
+    Clips whose reference has no word are in no group.
+    """
+    counted = [index for index, words in enumerate(before.scored.words) if words]
+    ordered = sorted(counted, key=lambda index: (clips[index].seconds, index))
+    return tuple(_group(indexes, clips, before, after) for indexes in _length_groups(ordered))
+
+
+def _length_groups(ordered: List[int]) -> Iterator[List[int]]:
+    groups = max(1, min(_GROUPS, len(ordered) // _SMALLEST_GROUP)) if ordered else 0
+    for group in range(groups):
+        yield ordered[len(ordered) * group // groups : len(ordered) * (group + 1) // groups]
+
+
+def _group(indexes: List[int], clips: Sequence[Clip], before: Measurement, after: Measurement) -> LengthGroup:
+    return LengthGroup(
+        shortest=clips[indexes[0]].seconds,
+        longest=clips[indexes[-1]].seconds,
+        clips=len(indexes),
+        words=sum(before.scored.words[index] for index in indexes),
+        before=_rate(before, indexes),
+        after=_rate(after, indexes),
+    )
+
+
+def _rate(measurement: Measurement, indexes: List[int]) -> Rate:
+    rate = intervals.of_rate(measurement.scored, indexes)
+    if rate is None:
+        raise ValueError("the references of these clips have no word")
+    return rate

@@ -8,7 +8,7 @@ from typing import Optional, Sequence, Tuple
 from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.data import clips as data_clips
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.evaluation import evaluation_record, loops, wer
+from whisper_finetune_trainer.evaluation import evaluation_record, wer
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model.generation import Transcript
@@ -126,5 +126,5 @@ class Evaluations:
 def measure_clips(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: LoadedModel) -> wer.Measurement:
     """Return the error rates of what was heard. `clips` and `heard` are in the same order."""
     references, hypotheses = [clip.text for clip in clips], [transcript.text for transcript in heard]
-    looped = loops.find_loops(references, heard)
+    looped = wer.find_loops(references, heard)
     return wer.measure_texts(references, hypotheses, loaded.text_language_code, loaded.spellings, looped)

@@ -1,14 +1,21 @@
-"""Error rates of a whole split: by word, or by letter in languages without spaces. Pure."""
+"""Error rates of a whole split: by word, or by letter in languages without spaces. Pure.
 
+Whisper may fall into a loop and go on until a limit stops it: hundreds of words for a clip of one word. A machine that
+rounds differently may not loop on the same clip. An error rate must not depend on that. So nothing of a loop counts as
+heard: the words of the reference are missed, and no word is inserted.
+"""
+
+import math
 from dataclasses import dataclass
 from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
 
 import jiwer
 
 from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, WordErrorRate
-from whisper_finetune_trainer.data.text.normalizers import LETTER_LANGUAGES, normalize_gently, normalizer_for
+from whisper_finetune_trainer.data.text_rules import LETTER_LANGUAGES, normalize_gently, normalizer_for
 from whisper_finetune_trainer.evaluation import intervals
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors
+from whisper_finetune_trainer.model.generation import Transcript
 
 #: A figure of the status has at most five digits before the point.
 _LARGEST_PERCENT = 99_999.99
@@ -177,3 +184,26 @@ def percent_text(percent: float) -> str:
 def points_text(points: float) -> str:
     """Return a difference in percentage points with two decimals, as the status has it. Zero has no sign."""
     return f"{max(-_LARGEST_PERCENT, min(points, _LARGEST_PERCENT)) + 0.0:.2f}".replace("-0.00", "0.00")
+
+
+#: How often a loop repeats its end at least, and how many letters the repetitions have together at least.
+_REPEATS = 5
+_REPEATED_LETTERS = 20
+
+
+def find_loops(references: Sequence[str], heard: Sequence[Transcript]) -> Tuple[int, ...]:
+    """Return the indexes of the clips whose text is a loop.
+
+    A loop was cut, or it repeats its end and the reference does not.
+    """
+    return tuple(
+        index
+        for index, (reference, found) in enumerate(zip(references, heard))
+        if found.is_cut or (_repeats_its_end(found.text) and not _repeats_its_end(reference))
+    )
+
+
+def _repeats_its_end(text: str) -> bool:
+    spoken = normalize_gently(text)
+    lengths = range(math.ceil(_REPEATED_LETTERS / _REPEATS), len(spoken) // _REPEATS + 1)
+    return any(spoken.endswith(spoken[-length:] * _REPEATS) for length in lengths)

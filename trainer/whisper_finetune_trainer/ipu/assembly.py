@@ -11,7 +11,7 @@ from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_trainer.backend import BackendSettings
-from whisper_finetune_trainer.data.audio import features
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.ipu import library_arguments, schedule
 from whisper_finetune_trainer.ipu.examples import Collator
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
@@ -62,7 +62,7 @@ def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:
     `type_name` is float16 or float32.
     """
     settings = loaded.feature_settings
-    values = settings.mel_bins * settings.window_seconds * features.FRAMES_PER_SECOND
+    values = settings.mel_bins * settings.window_seconds * decoding.FRAMES_PER_SECOND
     step_bytes = schedule.clips_per_step(plan) * values * _BYTES_OF_TYPE[type_name]
     shared_bytes = shutil.disk_usage(_SHARED_MEMORY).free // 2 if _SHARED_MEMORY.is_dir() else 0
     fitting: Any = shared_bytes // (run_plan.BATCHES_OF_PROCESS * step_bytes)

@@ -14,9 +14,8 @@ from itertools import islice
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.step_order import StepOrder
+from whisper_finetune_trainer.data.run_clips import StepOrder, TrainClips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, TrainingPosition
-from whisper_finetune_trainer.data.train_clips import TrainClips
 
 #: The clips of a step.
 Step = Tuple[Clip, ...]

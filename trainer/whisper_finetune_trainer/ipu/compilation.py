@@ -7,7 +7,7 @@ import numpy as np
 
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer import hardware_faults
-from whisper_finetune_trainer.data.audio import features
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.ipu import assembly, executable_cache, schedule, train_data
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
@@ -45,6 +45,6 @@ def fill_cache(config: TrainerConfig) -> str:
 
 def _example(loaded: LoadedModel, feature_type: str) -> Dict[str, Any]:
     settings = loaded.feature_settings
-    frames = settings.window_seconds * features.FRAMES_PER_SECOND
+    frames = settings.window_seconds * decoding.FRAMES_PER_SECOND
     labels: List[int] = [*loaded.prompt_ids, loaded.tokenizer.eos_token_id]
     return {"input_features": np.zeros((settings.mel_bins, frames), dtype=feature_type), "labels": labels}

@@ -8,7 +8,7 @@ import torch
 from optimum.graphcore.models.whisper import feature_extraction_whisper
 from torch.utils.data import Dataset
 
-from whisper_finetune_trainer.data.audio import decoding, features
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model.examples import IGNORED, Samples
@@ -60,7 +60,7 @@ class ExampleMaker:
             taken, samples = take(clip)
         except TrainerError as error:
             raise ClipError.of(error) from error
-        found = self._extractor(samples, sampling_rate=features.SAMPLE_RATE).input_features[0]
+        found = self._extractor(samples, sampling_rate=decoding.SAMPLE_RATE).input_features[0]
         return {"input_features": np.asarray(found).astype(self._feature_type), "labels": self._labels(taken)}
 
     def _labels(self, clip: Clip) -> List[int]:

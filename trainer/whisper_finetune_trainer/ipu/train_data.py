@@ -5,11 +5,11 @@ from typing import Callable, NamedTuple, Sized
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.train_clips import ListedClips, TrainClips
+from whisper_finetune_trainer.data.run_clips import ListedClips, TrainClips
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.clip_sampler import ClipSampler
 from whisper_finetune_trainer.ipu.examples import Example, ExampleMaker, RepeatedExample, TrainExamples
-from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
+from whisper_finetune_trainer.model.examples import ReplacementClips
 
 
 class TrainData(NamedTuple):

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Sequence
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.data import clips
+from whisper_finetune_trainer.data import clips, text_rules
 from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.model import LoadedModel
@@ -80,9 +79,9 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
         loaded,
         generation.longest_text_tokens(config.spec, loaded.network.config),
         config.accelerator == "ipu",
-        special_tokens.special_token_ids(loaded.tokenizer),
+        text_rules.special_token_ids(loaded.tokenizer),
     )
-    normalize = normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply
+    normalize = text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply
     held_out = HeldOutTexts(frozenset(normalize(clip.text) for clip in loaded_clips.evaluation), normalize)
     train, dropped_train = loaded_clips.train.fitted(whisper.refuses_to_learn, held_out)
     dropped_eval = [whisper.refuses_to_hear(clip) for clip in loaded_clips.evaluation]

@@ -1,13 +1,22 @@
-"""Turn clips into what the network takes: features, and labels."""
+"""What the network takes of clips: features and labels, of another clip where one turns out not to be decodable.
 
-from typing import Any, Callable, List, Sequence
+Which clip replaces another is a function of the data set alone, so a resumed run, and each process that reads, finds
+the same.
+"""
+
+import logging
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
 from typing_extensions import TypeAlias
 
-from whisper_finetune_trainer.data.audio import decoding, features
-from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data import clips
+from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.data.audio.decoding import UndecodableError
+from whisper_finetune_trainer.data.clips import Clip, ClipStatistics
+from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.quoting import quoted
 from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.model import LoadedModel
 
@@ -25,7 +34,7 @@ def features_of(
     clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = read_samples
 ) -> torch.Tensor:
     """Return float32 features (clips, mel_bins, 100 * window_seconds); raises what `samples_of` does."""
-    return torch.stack([features.log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])
+    return torch.stack([decoding.log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])
 
 
 def labels_of(clips: Sequence[Clip], loaded: LoadedModel) -> torch.Tensor:
@@ -44,3 +53,75 @@ def decoder_inputs(labels: torch.Tensor, start_id: int, padding_id: int) -> torc
 def tokens(labels: List[torch.Tensor]) -> int:
     """Return how many tokens of these labels count."""
     return sum(int((rows != IGNORED).sum()) for rows in labels)
+
+
+#: Clips that are named in the log.
+_NAMED = 20
+logger = logging.getLogger(__name__)
+
+
+class ReplacementClips:
+    """Gives the next clip of the list that can be decoded, and whose window is no longer, for one that cannot be."""
+
+    def __init__(self, train: Sequence[Clip], max_dropped_fraction: str, window_of: Callable[[Clip], int]) -> None:
+        """`window_of` a clip, in seconds."""
+        self._train = train
+        self._max_dropped_fraction = max_dropped_fraction
+        self._window_of = window_of
+        # Shared with the processes that a loader starts: each of them meets a part of the clips only.
+        self._is_undecodable = torch.zeros(len(train), dtype=torch.bool)
+        self._is_undecodable.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._found: Dict[Clip, Clip] = {}
+
+    def of(self, clip: Clip) -> Clip:
+        """Return the clip that is trained on in the place of one that was read before: itself, or another one."""
+        return self._found.get(clip, clip)
+
+    def read(self, clip: Clip) -> Samples:
+        """Return the samples (n,) that are trained on in the place of a clip; raises what `take` does."""
+        return self.take(clip)[1]
+
+    def take(self, clip: Clip) -> Tuple[Clip, Samples]:
+        """Return the clip that is trained on in the place of one, and its samples (n,).
+
+        DatasetInvalid where more clips than `maxDroppedFraction` allows cannot be decoded, or none can stand in.
+        """
+        try:
+            taken = self.of(clip)
+            return taken, decoding.read_samples(taken.audio)
+        except UndecodableError as error:
+            if not self._train:
+                raise
+            place = self._train.index(clip)
+            self._note(place, error)
+        for following in self._following(place):
+            other = self._train[following]
+            try:
+                samples = decoding.read_samples(other.audio)
+            except UndecodableError as error:
+                self._note(following, error)
+                continue
+            self._found[clip] = other
+            return other, samples
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{quoted(clip.identifier)} cannot be decoded, and no clip that is as short can stand in for it",
+        )
+
+    def _following(self, place: int) -> Iterator[int]:
+        """Yield the places of the clips that may stand in, in the order of the list from the next one on."""
+        window = self._window_of(self._train[place])
+        for following in (*range(place + 1, len(self._train)), *range(place)):
+            if not self._is_undecodable[following] and self._window_of(self._train[following]) <= window:
+                yield following
+
+    def _note(self, place: int, error: UndecodableError) -> None:
+        if self._is_undecodable[place]:
+            return
+        self._is_undecodable[place] = True
+        number = int(self._is_undecodable.sum())
+        if number <= _NAMED:
+            more = "; no more of them are named" if number == _NAMED else ""
+            logger.warning("%s; the next clip of the list is trained on instead%s", error.message, more)
+        found = ClipStatistics(len(self._train) - number, dropped={"cannot be decoded": number}, faults=number)
+        clips.refuse_faults(found.plus(ClipStatistics(examples=(error.message,))), self._max_dropped_fraction)

@@ -11,7 +11,7 @@ from whisper_finetune_api.languages import LANGUAGES, language_code, text_langua
 from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.data.audio import features
+from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, words_of
 from whisper_finetune_trainer.model import foreign_models, generation, model_folder, model_source, plain_model
@@ -24,7 +24,7 @@ class LoadedModel:
 
     network: Any
     tokenizer: Any
-    feature_settings: features.FeatureSettings
+    feature_settings: decoding.FeatureSettings
     dimensions: model_dimensions.Dimensions
     prompt_ids: Tuple[int, ...]
     #: Code of the language that is written: what is to be translated is spoken in another one.
@@ -115,7 +115,7 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,
-        feature_settings=features.feature_settings_of(network.config),
+        feature_settings=decoding.feature_settings_of(network.config),
         dimensions=_dimensions(network.config),
         prompt_ids=prompt_ids,
         text_language_code=text_language_code(spec.language, spec.task),

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping
 from safetensors import torch as safetensors_torch
 from transformers import WhisperFeatureExtractor
 
-from whisper_finetune_trainer.data.audio import features
+from whisper_finetune_trainer.data.audio import decoding
 
 _READABLE_BY_ALL = 0o644
 _WEIGHTS = "model.safetensors"
@@ -24,7 +24,7 @@ def write_model_folder(network: Any, tokenizer: Any, folder: Path) -> None:
         weights.chmod(_READABLE_BY_ALL)
     for name, text in _tokenizer_files(tokenizer).items():
         (folder / name).write_text(text, encoding="utf-8")
-    settings = features.feature_settings_of(network.config)
+    settings = decoding.feature_settings_of(network.config)
     # As preprocessor_config.json: transformers 4.29 knows no processor_config.json, and 5 reads both.
     extractor = WhisperFeatureExtractor(feature_size=settings.mel_bins, chunk_length=settings.window_seconds)
     extractor.save_pretrained(folder)

@@ -13,21 +13,18 @@ from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.backend import AfterStep, BackendSettings, StepDone
 from whisper_finetune_trainer.checkpoints import training_state
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.step_order import StepOrder
+from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import examples
+from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
-from whisper_finetune_trainer.pytorch import batches, device, encoder_outputs, optimization, train_steps, transcription
-from whisper_finetune_trainer.pytorch.batches import StepSize, TrainStep, window_for
-from whisper_finetune_trainer.pytorch.encoder_cache import ScratchBudget
-from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
-from whisper_finetune_trainer.pytorch.train_steps import Examples, StepMaker
+from whisper_finetune_trainer.pytorch import device, encoder_outputs, optimization, train_steps, transcription
+from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs, ScratchBudget
+from whisper_finetune_trainer.pytorch.train_steps import Examples, StepMaker, StepSize, TrainStep, window_for
 
 _PREFETCHED_STEPS = 4
 logger = logging.getLogger(__name__)
@@ -84,7 +81,7 @@ class TorchBackend:
 
     def _divide(self, block: Block) -> List[TrainStep]:
         size = StepSize(self._training.batch_size, self._schedule.micro_batch_size)
-        return batches.divide_into_batches(block, self._window_of, size)
+        return train_steps.divide_into_batches(block, self._window_of, size)
 
     def _use_cache(self, budget: ScratchBudget) -> bool:
         """Have the encoder's outputs of train clips cached where they come again, and return whether they are."""

@@ -1,21 +1,117 @@
-"""What goes through the network in a step, made of its clips beforehand: the accelerator is busy, or a store slow."""
+"""Which clips go through the network in a step, and what is made of them beforehand.
 
+The order in which the clips of a block are trained on is a pure function of its key, so a resumed run finds it again.
+Every clip occurs once. All clips of a micro-batch share one window. A step's clips do too, except for the steps that
+take what is left over of each window. All steps have `batch_size` clips but the last made of an epoch.
+
+Steps are made ahead of the training: the accelerator is busy, or a store slow.
+"""
+
+import random
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import islice
-from typing import Callable, Deque, Iterable, Iterator, List, Mapping, NamedTuple, Tuple, TypeVar
+from itertools import groupby, islice
+from typing import Callable, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, TypeVar
 
 import torch
 
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.data.files import reader_threads
-from whisper_finetune_trainer.data.streams.stream_blocks import TrainingPosition
+from whisper_finetune_trainer.data.streams.stream_blocks import Block, TrainingPosition
 from whisper_finetune_trainer.model import examples
+from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.model.replacement_clips import ReplacementClips
-from whisper_finetune_trainer.pytorch.batches import ClipBatch, TrainStep
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
+
+#: Window lengths in seconds; each clip gets the shortest that holds it, and keeps it: the encoder attends to the
+#: silence after the speech too, so its output depends on the window.
+_WINDOWS = (5, 10, 20, 30)
+#: Window of a clip, in seconds.
+WindowOf = Callable[[Clip], int]
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Clips (by index in their block) that go through the network together, in one window."""
+
+    window_seconds: int
+    clips: Tuple[int, ...]
+
+
+Step = Tuple[MicroBatch, ...]
+
+
+class ClipBatch(NamedTuple):
+    """Clips that go through the network together, in one window."""
+
+    window_seconds: int
+    clips: Tuple[Clip, ...]
+
+
+TrainStep = Tuple[ClipBatch, ...]
+
+
+class StepSize(NamedTuple):
+    """How many clips a step takes, and how many of them go through the network at once, at most."""
+
+    batch_size: int
+    micro_batch_size: int
+
+
+def window_for(clip_seconds: float, model_window_seconds: int) -> int:
+    """Return the window in seconds for a clip that is not longer than the model's own window."""
+    fitting = [window for window in _WINDOWS if clip_seconds <= window < model_window_seconds]
+    return min(fitting, default=model_window_seconds)
+
+
+def divide_into_batches(block: Block, window_of: WindowOf, size: StepSize) -> List[TrainStep]:
+    """Return the steps of a block, each clip in one of them. Pure."""
+    windows = [window_of(clip) for clip in block.clips]
+    steps = epoch_steps(windows, block.shuffle_key, *size)
+    return [tuple(_with_clips(batch, block.clips) for batch in step) for step in steps]
+
+
+def epoch_steps(windows: Sequence[int], shuffle_key: str, batch_size: int, micro_batch_size: int) -> Tuple[Step, ...]:
+    """Return the steps of an epoch, or of a block of one, given each clip's window in seconds."""
+    generator = random.Random(shuffle_key)  # noqa: S311 -- nothing secret
+    order = list(range(len(windows)))
+    generator.shuffle(order)
+    by_window: Dict[int, List[int]] = {window: [] for window in sorted(set(windows))}
+    for clip in order:
+        by_window[windows[clip]].append(clip)
+    full, left_over = [], []
+    for clips in by_window.values():
+        whole = len(clips) // batch_size * batch_size
+        full += _chunks(clips[:whole], batch_size)
+        left_over += clips[whole:]
+    steps = full + _chunks(left_over, batch_size)
+    generator.shuffle(steps)
+    return tuple(_micro_batches(step, windows, micro_batch_size) for step in steps)
+
+
+def _micro_batches(clips: Sequence[int], windows: Sequence[int], micro_batch_size: int) -> Step:
+    return tuple(
+        MicroBatch(window, tuple(chunk))
+        for window, group in groupby(clips, key=lambda clip: windows[clip])
+        for chunk in _parts(list(group), micro_batch_size)
+    )
+
+
+def _parts(items: Sequence[int], largest: int) -> List[Sequence[int]]:
+    """Return as few parts of at most `largest` as can be, nearly equal: small ones would keep the hardware idle."""
+    count = -(-len(items) // largest)
+    ends = [part * len(items) // count for part in range(count + 1)]
+    return [items[first:end] for first, end in zip(ends, ends[1:])]
+
+
+def _chunks(items: Sequence[int], size: int) -> List[Sequence[int]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def _with_clips(batch: MicroBatch, clips: Tuple[Clip, ...]) -> ClipBatch:
+    return ClipBatch(batch.window_seconds, tuple(clips[index] for index in batch.clips))
+
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
@@ -75,11 +171,11 @@ def prepare_ahead(
         yield from map(prepare, items)
         return
     source = iter(items)
-    with reader_threads.reader_pool(threads) as pool:
+    with source_files.reader_pool(threads) as pool:
         waiting: Deque[Future[Prepared]] = deque(pool.submit(prepare, item) for item in islice(source, ahead))
         try:
             while waiting:
-                result = reader_threads.wait_for_result(waiting.popleft(), check_stop)
+                result = source_files.wait_for_result(waiting.popleft(), check_stop)
                 waiting.extend(pool.submit(prepare, item) for item in islice(source, 1))
                 yield result
         finally:

@@ -8,11 +8,9 @@ from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.evaluation import clip_changes, clip_lengths, wer, word_alignment
-from whisper_finetune_trainer.evaluation.clip_changes import ClipChanges
-from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
+from whisper_finetune_trainer.evaluation import clip_changes, wer
+from whisper_finetune_trainer.evaluation.clip_changes import Alignment, ClipChanges, LengthGroup
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
-from whisper_finetune_trainer.evaluation.word_alignment import Alignment
 from whisper_finetune_trainer.report import charts, interval_chart, report_figures, run_facts
 from whisper_finetune_trainer.report.charts import Chart, MeasuredStep
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
@@ -87,7 +85,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
     before, after = _alignments(finished, finished.baseline), _alignments(finished, finished.final)
     measurements = finished.baseline.measurement, finished.final.measurement
     headline = report_figures.make_headline(*measurements)
-    lengths = clip_lengths.by_length(clips.evaluation, *measurements)
+    lengths = clip_changes.by_length(clips.evaluation, *measurements)
     measured = _measured(finished)
     metric = report_figures.metric_name(result.metric)
     return ReportData(
@@ -121,7 +119,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
 def _alignments(finished: FinishedTraining, evaluation: Evaluation) -> List[Alignment]:
     hypotheses = [finished.normalize(text) for text in evaluation.hypotheses]
     measured = evaluation.measurement
-    return word_alignment.align(measured.normalized_references, wer.without(hypotheses, measured.loops))
+    return clip_changes.align(measured.normalized_references, wer.without(hypotheses, measured.loops))
 
 
 def _loops(finished: FinishedTraining) -> Tuple[Loop, ...]:

@@ -7,10 +7,9 @@ from typing import Iterable, List, Optional, Sequence, Tuple
 
 from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, Result
 from whisper_finetune_trainer.evaluation import intervals, wer
-from whisper_finetune_trainer.evaluation.clip_lengths import LengthGroup
+from whisper_finetune_trainer.evaluation.clip_changes import AlignedWord, Alignment, LengthGroup, WordKind
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors, Interval, Rate
 from whisper_finetune_trainer.evaluation.wer import Measurement
-from whisper_finetune_trainer.evaluation.word_alignment import AlignedWord, Alignment, WordKind
 from whisper_finetune_trainer.report.interval_chart import IntervalRow
 
 

@@ -9,7 +9,7 @@ from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import Accelerator, Schedule, TrainerConfig, TrainingResult
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
-from whisper_finetune_trainer.data.clip_statistics import duration_in_words, speech_in_words
+from whisper_finetune_trainer.data.clips import duration_in_words, speech_in_words
 from whisper_finetune_trainer.data.run_clips import Clips
 
 _DEVICES = {"ipu": "IPU", "cuda": "GPU", "cpu": "CPU"}

@@ -1,7 +1,7 @@
-"""What a tracker is told of a run: parameters, and measures by step. Pure."""
+"""What a tracker is told of a run: parameters, and measures by step. Each library has one."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Protocol, Sequence, Tuple
 
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
@@ -57,3 +57,16 @@ def _flat(fields: Mapping[str, Any], prefix: str) -> Iterator[Tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+class Tracker(Protocol):
+    """One run on one server; a later attempt of the run continues it."""
+
+    def begin(self, parameters: Mapping[str, str]) -> None:
+        """Find the run or make it; called again where it failed."""
+
+    def log(self, points: Sequence[Point]) -> None:
+        """Send measures."""
+
+    def end(self, tags: Mapping[str, str], *, is_done: bool) -> None:
+        """Say what the run came to; not done: another attempt may follow."""

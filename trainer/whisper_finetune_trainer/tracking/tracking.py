@@ -12,8 +12,7 @@ from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.messages.redaction import without_secrets
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 from whisper_finetune_trainer.tracking import tracked_values
-from whisper_finetune_trainer.tracking.tracked_values import Point
-from whisper_finetune_trainer.tracking.tracker import Tracker
+from whisper_finetune_trainer.tracking.tracked_values import Point, Tracker
 
 #: Measures that wait for a tracker; what comes when there are so many is left out.
 _WAITING = 2_000

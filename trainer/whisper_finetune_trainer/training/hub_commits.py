@@ -8,7 +8,7 @@ from typing import Optional
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import HubCommits, TrainerConfig
-from whisper_finetune_trainer.data import data_source
+from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.model import model_source
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.record import Record
@@ -44,7 +44,7 @@ def _recorded(folder: RunFolder) -> Optional[HubCommits]:
 
 def _newest(config: TrainerConfig) -> HubCommits:
     spec = config.spec
-    commits = data_source.newest_commits(spec.dataset)
+    commits = dataset.newest_commits(spec.dataset)
     if addresses.parse_address(spec.model) is not None:
         return commits
     return commits.model_copy(update={"model": model_source.newest_model_commit(spec.model, spec.model_revision)})

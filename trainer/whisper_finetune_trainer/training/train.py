@@ -10,11 +10,10 @@ from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
-from whisper_finetune_trainer.data import data_source, dataset
-from whisper_finetune_trainer.data.audio.extracted_audio import ExtractedAudio
+from whisper_finetune_trainer.data import dataset, text_rules
+from whisper_finetune_trainer.data.audio.audio_locator import ExtractedAudio
+from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.data.streams.stream_limits import LIMITS, StreamLimits
-from whisper_finetune_trainer.data.text import normalizers, special_tokens
 from whisper_finetune_trainer.evaluation import wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.ipu import schedule
@@ -26,7 +25,7 @@ from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.report import report_files
 from whisper_finetune_trainer.report.report_data import FinishedTraining
-from whisper_finetune_trainer.training import backends, finished_run, hub_commits, milestones, outcome
+from whisper_finetune_trainer.training import backends, finished_run, hub_commits, outcome, training_loop
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
 
 logger = logging.getLogger(__name__)
@@ -103,9 +102,9 @@ def _open_training(
 
 def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel, limits: StreamLimits) -> Clips:
     spec = config.spec
-    source = data_source.open_source(spec.dataset, spec.language, config.volumes, config.hub_commits)
+    source = dataset.open_source(spec.dataset, spec.language, config.volumes, config.hub_commits)
     extracted = ExtractedAudio(config.scratch_folder, extracted_bytes)
-    found = dataset.load_clips(spec, source, extracted, limits, special_tokens.words_like_tokens(loaded.tokenizer))
+    found = dataset.load_clips(spec, source, extracted, limits, text_rules.words_like_tokens(loaded.tokenizer))
     clips = clip_fitting.fit_clips(found, loaded, config)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(
@@ -134,7 +133,7 @@ def _final(schedule: Schedule, history: List[Evaluation], saved: Checkpoints) ->
         return history[-1]
     kept = [evaluation for evaluation in history if saved.model_of(evaluation.step)]
     while kept:
-        best = milestones.best_of(kept)
+        best = training_loop.best_of(kept)
         if saved.is_intact(best.step):
             return best
         kept.remove(best)
@@ -157,7 +156,7 @@ def _finished(
         baseline=measured[0],
         history=tuple(measured[1:]),
         final=final,
-        normalize=normalizers.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
+        normalize=text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
         stretches=steps.stretches(),
         seconds=steps.seconds(),
         devices=report_files.count_devices(config.accelerator, config.ipus),

@@ -1,6 +1,9 @@
-"""The optimizer steps of an attempt, and what happens between them: evaluations, checkpoints, patience, a stop."""
+"""The optimizer steps of an attempt, and what happens between them: evaluations, checkpoints, patience, a stop.
 
-from typing import List
+At which steps a run evaluates and saves, when patience ends it, and which evaluation is the best, is pure.
+"""
+
+from typing import List, Optional, Sequence, Tuple
 
 from whisper_finetune_api.run import Schedule
 from whisper_finetune_api.v1alpha1 import Training
@@ -9,7 +12,40 @@ from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.progress.progress import Reporter
-from whisper_finetune_trainer.training import milestones
+
+
+def is_evaluation_due(schedule: Schedule, step: int) -> bool:
+    """Return whether the model of this step is measured: at the end, and every evalEverySteps where given."""
+    return step == schedule.steps or _is_multiple(step, schedule.eval_every_steps)
+
+
+def is_checkpoint_due(schedule: Schedule, step: int) -> bool:
+    """Return whether the user gets the model of this step; an evaluation keeps its own."""
+    return _is_multiple(step, schedule.save_every_steps)
+
+
+def evaluation_steps(schedule: Schedule, until_step: int) -> Tuple[int, ...]:
+    """Return the steps up to and with `until_step` at which the run evaluates."""
+    every = schedule.eval_every_steps
+    multiples = range(every, until_step + 1, every) if every else range(0)
+    return tuple(sorted({*multiples, *([schedule.steps] if until_step >= schedule.steps else [])}))
+
+
+def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the evaluation with the lowest score, the earliest of equal ones."""
+    return min(evaluations, key=lambda evaluation: (evaluation.measurement.score, evaluation.step))
+
+
+def is_patience_exhausted(evaluations: Sequence[Evaluation], patience: Optional[int]) -> bool:
+    """Return whether the newest `patience` evaluations brought nothing better than what was before them."""
+    if patience is None or not evaluations:
+        return False
+    best = best_of(evaluations)
+    return sum(evaluation.step > best.step for evaluation in evaluations) >= patience
+
+
+def _is_multiple(step: int, every: Optional[int]) -> bool:
+    return every is not None and step > 0 and step % every == 0
 
 
 class TrainingLoop:
@@ -71,7 +107,7 @@ class TrainingLoop:
 
     def _is_over(self) -> bool:
         is_last = self._step >= self._schedule.steps
-        return is_last or milestones.is_patience_exhausted(self._history, self._training.patience)
+        return is_last or is_patience_exhausted(self._history, self._training.patience)
 
     def _begin_step(self) -> None:
         self._stop.check()
@@ -83,13 +119,13 @@ class TrainingLoop:
             self._checkpoints.save_state(self._step)
 
     def _evaluate_if_due(self) -> None:
-        if self._is_measured() or not milestones.is_evaluation_due(self._schedule, self._step):
+        if self._is_measured() or not is_evaluation_due(self._schedule, self._step):
             return
         # First, so that whatever ends the evaluation costs no step.
         self._checkpoints.save_state(self._step)
         made = self._evaluations.make(self._step)
         if self._schedule.eval_every_steps is not None:
-            best = milestones.best_of([*self._history, made])
+            best = best_of([*self._history, made])
             self._checkpoints.save_model(self._step, made.measurement.to_report(), also_keep=best.step)
         # Last: an evaluation that is stored has its model.
         self._evaluations.store(made)
@@ -97,16 +133,16 @@ class TrainingLoop:
 
     def _save_if_due(self) -> None:
         """Save the model for the user where the schedule says so; where there are evaluations, each saves its own."""
-        if not milestones.is_checkpoint_due(self._schedule, self._step) or self._is_measured():
+        if not is_checkpoint_due(self._schedule, self._step) or self._is_measured():
             return
         if self._checkpoints.model_of(self._step) is None:
             self._checkpoints.save_state(self._step)
-            best = milestones.best_of(self._history).step if self._history else None
+            best = best_of(self._history).step if self._history else None
             self._checkpoints.save_model(self._step, figures=None, also_keep=best)
 
     def _is_measured(self) -> bool:
         return any(evaluation.step == self._step for evaluation in self._history)
 
     def _stored_history(self, step: int) -> List[Evaluation]:
-        stored = (self._evaluations.stored(done) for done in milestones.evaluation_steps(self._schedule, step))
+        stored = (self._evaluations.stored(done) for done in evaluation_steps(self._schedule, step))
         return [evaluation for evaluation in stored if evaluation is not None]

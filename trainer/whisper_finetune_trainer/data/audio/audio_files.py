@@ -1,11 +1,17 @@
-"""Open the file of a sound, wherever it lies, and say how long it is: what is wrong with one that cannot be read."""
+"""Open the file of a sound, wherever it lies, and say how long it is: what is wrong with one that cannot be read.
+
+libsndfile reads the headers. What it does not say, and what nobody else would notice, is looked up here: a codec that
+is not read, and a WAV file that ends before or after its header says.
+"""
 
 import io
-from typing import BinaryIO, Callable, NamedTuple, Optional, Tuple, TypeVar
+import struct
+from typing import BinaryIO, Callable, Dict, Iterator, NamedTuple, Optional, Tuple, TypeVar
 
 import soundfile
 
-from whisper_finetune_trainer.data.audio import mp3_frames, parquet_cells, wav_chunks
+from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.audio import mp3_frames, parquet_cells
 from whisper_finetune_trainer.data.audio.audio_sources import (
     AudioFile,
     AudioSource,
@@ -15,7 +21,6 @@ from whisper_finetune_trainer.data.audio.audio_sources import (
     RecordingSegment,
     WholeFile,
 )
-from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.stores import volumes
 
 #: Bytes of one request where a segment is sought in a store: ten seconds of speech are 160 to 320 kB.
@@ -83,14 +88,14 @@ def decode_file(decode: Callable[[BinaryIO], Found], opened: BinaryIO) -> Found:
         return decode(opened)
     except soundfile.LibsndfileError as error:
         opened.seek(0)
-        advice = _advice(opened.read(wav_chunks.HEAD_BYTES))
+        advice = _advice(opened.read(_HEAD_BYTES))
         # The error's own text repeats the whole path.
         raise UnreadableSoundError(advice or error.error_string) from error
 
 
 def _advice(head: bytes) -> Optional[str]:
     """Return what a file is and what to do with it, by its first bytes. None for one that may be a broken sound."""
-    codec = wav_chunks.find_unread_codec(head)
+    codec = _find_unread_codec(head)
     if codec is not None:
         return f"WAV with {codec} is not read here; {CONVERT}"
     sound = next((name for name, matches in _FORMATS if matches(head)), None)
@@ -160,7 +165,7 @@ def require_size(channel_count: int, rate: int) -> None:
 def _require_its_end(opened: BinaryIO) -> None:
     """Raise UnreadableSoundError for a WAV file that holds less or more samples than its header tells of."""
     opened.seek(0)
-    data = wav_chunks.find_samples(opened.read(wav_chunks.HEAD_BYTES))
+    data = _find_samples(opened.read(_HEAD_BYTES))
     more = 0 if data is None else opened.seek(0, io.SEEK_END) - data.start - data.size
     if data is not None and more < -_FEW_BYTES and data.size < _UNKNOWN_BYTES:
         raise UnreadableSoundError(
@@ -171,8 +176,8 @@ def _require_its_end(opened: BinaryIO) -> None:
         return
     opened.seek(data.start + data.size)
     # A chunk begins at an even byte, and programs forget it.
-    following = opened.read(wav_chunks.CHUNK_HEADER_BYTES + 1)
-    if not wav_chunks.is_chunk(following) and not wav_chunks.is_chunk(following[1:]):
+    following = opened.read(_CHUNK_HEADER_BYTES + 1)
+    if not _is_chunk(following) and not _is_chunk(following[1:]):
         raise UnreadableSoundError(
             f"its header tells of {data.size:,} bytes of sound, but {more:,} follow, as where a recorder was stopped; "
             "`ffmpeg -ignore_length 1 -i INPUT.wav OUTPUT.wav` writes it anew"
@@ -200,3 +205,72 @@ def _first_frames(opened: BinaryIO) -> bytes:
         else:
             block = block[tag_bytes:]
     return block
+
+
+#: Bytes from a file's start in which the chunks before its sound are looked for.
+_HEAD_BYTES = 4096
+#: Bytes of a chunk's name and size.
+_CHUNK_HEADER_BYTES = 8
+_RIFF_BYTES = 12
+_TAG_BYTES = 2
+#: Codecs that libsndfile does not read, by the number that stands in the file.
+_CODECS: Dict[int, str] = {
+    0x0020: "Yamaha's ADPCM",
+    0x0022: "TrueSpeech",
+    0x0042: "G.723.1",
+    0x0045: "G.726",
+    0x0064: "G.726",
+    0x0065: "G.722",
+    0x0083: "G.729",
+    0x00FF: "AAC",
+    0x0161: "WMA",
+    0x0162: "WMA",
+    0x028F: "G.722",
+    0x2000: "AC-3",
+    0x674F: "Vorbis",
+    0x704F: "Opus",
+    0xF1AC: "FLAC",
+}
+#: Those that it reads: with one of them a file that cannot be read is broken.
+_CODECS_READ = frozenset((0x0001, 0x0002, 0x0003, 0x0006, 0x0007, 0x0011, 0x0031, 0x0055, 0xFFFE))
+
+
+class _SamplesRange(NamedTuple):
+    """Where the samples begin, and how many bytes they have by the header."""
+
+    start: int
+    size: int
+
+
+def _find_unread_codec(head: bytes) -> Optional[str]:
+    """Return the name of the codec of a WAV file that is not read here. None for others, and for what is no WAV."""
+    found = next((content for name, _, content in _chunks(head) if name == b"fmt "), b"")
+    if len(found) < _TAG_BYTES:
+        return None
+    tag = int.from_bytes(found[:_TAG_BYTES], "little")
+    return None if tag in _CODECS_READ else _CODECS.get(tag, f"codec {tag:#06x}")
+
+
+def _find_samples(head: bytes) -> Optional[_SamplesRange]:
+    """Return where the samples of a WAV file are, None where that is not in its head, or is no plain WAV file's."""
+    return next((position for name, position, _ in _chunks(head) if name == b"data"), None)
+
+
+def _is_chunk(header: bytes) -> bool:
+    """Return whether bytes are the header of a further chunk: its name is four letters."""
+    return len(header) >= _CHUNK_HEADER_BYTES and header[:4].isascii() and header[:4].decode("ascii").isprintable()
+
+
+def _chunks(head: bytes) -> Iterator[Tuple[bytes, _SamplesRange, bytes]]:
+    """Yield the name, the position and the content, as far as it is there, of each chunk up to the samples."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return
+    position = _RIFF_BYTES
+    while position + _CHUNK_HEADER_BYTES <= len(head):
+        name, size = struct.unpack_from("<4sI", head, position)
+        start = position + _CHUNK_HEADER_BYTES
+        yield name, _SamplesRange(start, size), head[start : start + size]
+        if name == b"data":
+            return
+        # Chunks begin at even bytes.
+        position = start + size + size % 2

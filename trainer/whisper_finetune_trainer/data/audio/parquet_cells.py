@@ -9,8 +9,8 @@ from typing import Any, Iterator
 import pyarrow as pa
 from pyarrow import parquet
 
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.audio.audio_sources import ParquetCell
-from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted, words_of
 

@@ -1,24 +1,106 @@
-"""A data set of the Hugging Face Hub by its id: its Parquet files, or the Hub's conversion. Its code is never run."""
+"""A data set of the Hugging Face Hub by its id: its Parquet files, or the Hub's conversion. Its code is never run.
+
+Which of the files belong to which configuration and split is told by the repository's card, else by their names.
+"""
 
 import logging
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import ContextManager, Iterable, Mapping, NamedTuple, Optional
+from typing import Any, ContextManager, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import RevisionNotFoundError
 
 from whisper_finetune_api.run import HubCommits
 from whisper_finetune_api.v1alpha1 import Dataset
-from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.hub import hub_files, known_datasets
-from whisper_finetune_trainer.data.hub.hub_files import CONVERSION, SplitsByConfig, SplitShards
+from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.hub import known_datasets
 from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
 from whisper_finetune_trainer.data.layouts.layout import SplitFiles
 from whisper_finetune_trainer.data.layouts.parquet_shards import PARQUET
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed
 from whisper_finetune_trainer.stores import hub
+
+#: Where the Hub keeps its own conversion of a data set, and how it marks the splits that it stopped in.
+CONVERSION = "refs/convert/parquet"
+_CONVERTED = re.compile(r"^(?P<config>[^/]+)/(?P<partial>partial-)?(?P<split>[^/]+?)(-part\d+)?/\d+\.parquet$")
+_DEFAULT = "default"
+#: Without a card that says it: config/split-00000-of-00001.parquet, config/split/0000.parquet, data/split-*.parquet.
+_BY_NAME = (
+    re.compile(r"^(?:(?P<config>(?!data/)[^/]+)/)?(?:data/)?(?P<split>[^/]+?)-\d{5}-of-\d{5}[^/]*\.parquet$"),
+    re.compile(r"^(?P<config>(?!data/)[^/]+)/(?P<split>[^/]+)/[^/]+\.parquet$"),
+    re.compile(r"^(?:(?P<config>(?!data/)[^/]+)/)?(?:data/)?(?P<split>[^/]+?)\.parquet$"),
+)
+
+
+@dataclass(frozen=True)
+class SplitShards:
+    """Parquet files of one split, in order. `is_partial` where the Hub's conversion stopped before its end."""
+
+    paths: Tuple[str, ...]
+    is_partial: bool = False
+
+
+#: Configuration to split to its files.
+SplitsByConfig = Mapping[str, Mapping[str, SplitShards]]
+
+
+def files_of_repository(files: Sequence[str], card_configs: Any) -> SplitsByConfig:
+    """Return the layout of a repository's own Parquet files: as its card says, else by their names."""
+    shards = sorted(name for name in files if name.endswith(".parquet"))
+    return _by_card(shards, card_configs) or _collected(_by_name(shards))
+
+
+def files_of_conversion(files: Iterable[str]) -> SplitsByConfig:
+    """Return the layout of the Hub's conversion."""
+    found = ((_CONVERTED.match(name), name) for name in sorted(files))
+    return _collected(
+        (match["config"], match["split"], name, bool(match["partial"])) for match, name in found if match is not None
+    )
+
+
+def _by_name(shards: Iterable[str]) -> Iterator[Tuple[str, str, str, bool]]:
+    for name in shards:
+        match = next((match for match in (pattern.match(name) for pattern in _BY_NAME) if match), None)
+        if match is not None:
+            yield match["config"] or _DEFAULT, match["split"], name, False
+
+
+def _by_card(shards: Sequence[str], card_configs: Any) -> SplitsByConfig:
+    found: List[Tuple[str, str, str, bool]] = []
+    for config in card_configs if isinstance(card_configs, list) else []:
+        for split, pattern in _data_files(config):
+            matched = [name for name in shards if fnmatchcase(name, pattern)]
+            found += [(str(config.get("config_name", _DEFAULT)), split, name, False) for name in matched]
+    return _collected(found)
+
+
+def _data_files(config: Any) -> Iterator[Tuple[str, str]]:
+    """Yield (split, pattern) of one entry of a card's `configs`."""
+    entries = config.get("data_files") if isinstance(config, dict) else None
+    if isinstance(entries, str):
+        yield "train", entries
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, str):
+            yield "train", entry
+        elif isinstance(entry, dict):
+            paths = entry.get("path")
+            for pattern in paths if isinstance(paths, list) else [paths]:
+                yield str(entry.get("split", "train")), str(pattern)
+
+
+def _collected(found: Iterable[Tuple[str, str, str, bool]]) -> SplitsByConfig:
+    layout: Dict[str, Dict[str, SplitShards]] = {}
+    for config, split, name, is_partial in found:
+        splits = layout.setdefault(config, {})
+        known: Optional[SplitShards] = splits.get(split)
+        splits[split] = SplitShards((*known.paths, name) if known else (name,), is_partial)
+    return layout
+
 
 _KIND = "dataset"
 logger = logging.getLogger(__name__)
@@ -50,7 +132,8 @@ class HubDataset:
         self._dataset = dataset
         self._language = language
         self._commits = commits
-        self._known: Optional[KnownDataset] = known_datasets.find_known_dataset(dataset.source)
+        #: What a spec need not say of it.
+        self.known: Optional[KnownDataset] = known_datasets.find_known_dataset(dataset.source)
         self._own = lru_cache(maxsize=1)(self._read_own)
         self._conversion = lru_cache(maxsize=1)(self._read_conversion)
 
@@ -97,7 +180,7 @@ class HubDataset:
         info = HfApi().dataset_info(self._dataset.source, revision=commit)
         card = dict(info.card_data.__dict__) if info.card_data else {}
         files = [entry.rfilename for entry in info.siblings or []]
-        layout = hub_files.files_of_repository(files, card.get("configs"))
+        layout = files_of_repository(files, card.get("configs"))
         return _Tree(str(commit), layout, is_conversion=False)
 
     def _read_conversion(self) -> Optional[_Tree]:
@@ -106,12 +189,12 @@ class HubDataset:
             return None
         info = HfApi().dataset_info(self._dataset.source, revision=commit)
         files = [entry.rfilename for entry in info.siblings or []]
-        return _Tree(commit, hub_files.files_of_conversion(files), is_conversion=True)
+        return _Tree(commit, files_of_conversion(files), is_conversion=True)
 
     def _wanted_config(self) -> Optional[str]:
         if self._dataset.config is not None:
             return self._dataset.config
-        configs = self._known.configs.get(self._language, ()) if self._known else ()
+        configs = self.known.configs.get(self._language, ()) if self.known else ()
         return configs[0] if len(configs) == 1 else None
 
     def _config(self, layout: SplitsByConfig) -> str:
@@ -132,7 +215,7 @@ class HubDataset:
         raise TrainerError("ConfigInvalid" if wanted is None else "DatasetNotFound", self._no_config(wanted, layout))
 
     def _no_config(self, wanted: Optional[str], layout: SplitsByConfig) -> str:
-        of_language = self._known.configs.get(self._language, ()) if self._known else ()
+        of_language = self.known.configs.get(self._language, ()) if self.known else ()
         among = f"those with this language are {', '.join(of_language)}" if of_language else f"it has {_listed(layout)}"
         what = f"{self._dataset.source} has no configuration {wanted}" if wanted else "give one"
         return f"dataset.config: {what}; {among}"
@@ -140,8 +223,8 @@ class HubDataset:
     def _shards(self, tree: _Tree, config: str, split: str, *, is_train: bool) -> SplitShards:
         splits: Mapping[str, SplitShards] = tree.layout[config]
         name = split
-        if is_train and split not in splits and split == "train" and self._known:
-            name = self._known.train_split
+        if is_train and split not in splits and split == "train" and self.known:
+            name = self.known.train_split
         if name not in splits:
             field = "trainSplit" if is_train else "evalSplit"
             raise TrainerError(

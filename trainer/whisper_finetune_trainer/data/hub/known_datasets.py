@@ -7,7 +7,7 @@ columns, configurations, splits and tags were looked up. None of it was read fro
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Tuple
 
-from whisper_finetune_trainer.data.text.text_rules import RuleName
+from whisper_finetune_trainer.data.text_rules import RuleName
 
 _FLEURS = (
     "af_za am_et ar_eg as_in az_az be_by bg_bg bn_in bs_ba ca_es cs_cz cy_gb da_dk de_de el_gr en_us es_419 et_ee "

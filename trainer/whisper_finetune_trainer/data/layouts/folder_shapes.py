@@ -4,7 +4,7 @@ import posixpath
 import re
 from typing import Collection, Iterator, Mapping, Optional, Sequence, Tuple
 
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data.source_files import DataFolder
 
 #: How deep, and in how many folders of each, names are looked for: LibriSpeech has its texts five folders down.
 _DEPTH = 5

@@ -8,12 +8,12 @@ import posixpath
 import re
 from typing import Dict, Iterable, Iterator, Sequence, Tuple
 
-from whisper_finetune_trainer.data.audio import segments
-from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.audio import audio_sources
 from whisper_finetune_trainer.data.layouts import layout
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
@@ -134,8 +134,8 @@ def _segment_row(number: int, utterance: str, rest: str, recordings: Dict[str, s
     if not text:
         return Row(number, {}, _without_text(utterance))
     try:
-        segment = segments.make_segment(start, None if _TO_THE_END.fullmatch(end) else end)
-    except segments.MalformedSegmentError as error:
+        segment = audio_sources.make_segment(start, None if _TO_THE_END.fullmatch(end) else end)
+    except audio_sources.MalformedSegmentError as error:
         return Row(number, {}, f"of {quoted(utterance)} {error}")
     return Row(number, {"audio": sound, "text": text}, segment=segment, name=utterance)
 

@@ -1,21 +1,65 @@
 """What a layout of data sets is: how the files of a split are found in a folder, and how their rows are read.
 
-All that differs between layouts stands in their objects. `split_files.LAYOUTS` has them in order of precedence.
+All that differs between layouts stands in their objects. `split_files.LAYOUTS` has them in order of precedence. Most
+find the files of a split by its name, in the ways that people name splits and shards.
 """
 
 import posixpath
+import re
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Sequence, Tuple
 
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts import folder_shapes, row_columns, split_names
+from whisper_finetune_trainer.data.layouts import folder_shapes, row_columns
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, MissingColumnError, Row
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
 
+#: What splits are called that nobody trains on, and what others are.
+HELD_OUT_NAMES = frozenset(("test", "dev", "val", "valid", "validation", "eval", "evaluation"))
+_USUAL_NAMES = HELD_OUT_NAMES | {"train", "training", "validated", "invalidated", "other"}
+#: What follows the name of a split in the name of a file, such as train-00000-of-00002.
+_NUMBERED = r"([-_.]?[0-9][0-9A-Za-z_-]*)?"
+#: Folders that shards are looked for in, besides those that are named after a split.
+_SHARD_FOLDERS = ("", "data", "audio")
+
+
+def begins_with_usual_name(name: str) -> bool:
+    """Return whether a name begins with what splits are usually called, such as dev-clean.tsv."""
+    return re.split("[-_.]", name, maxsplit=1)[0] in _USUAL_NAMES
+
+
+def split_of_name(name: str) -> str:
+    """Return the split that a file or a folder is named after, if it is: the name without its ending and number."""
+    return re.sub(f"{_NUMBERED}$", "", name.rsplit(".", 1)[0])
+
+
+def find_named_shards(folder: DataFolder, split: str, ending: str) -> Tuple[str, ...]:
+    """Return the shards NAME-*, at the top or in the folders for shards, else those in a folder NAME."""
+    named = re.compile(f"^{re.escape(split)}{_NUMBERED}$")
+    found = (_shards(folder, beside, ending, named) for beside in _SHARD_FOLDERS)
+    return next(filter(None, found), ()) or _shards(folder, split, ending) or _shards(folder, f"data/{split}", ending)
+
+
+def find_numbered_shards(folder: DataFolder, splits: Sequence[str], ending: str) -> Tuple[str, ...]:
+    """Return the shards at the top that have numbers for names.
+
+    Beside files that are named after splits, others are not the train split.
+    """
+    return () if splits else _shards(folder, "", ending, re.compile("^[0-9]"))
+
+
+def _shards(folder: DataFolder, beside: str, ending: str, named: Optional["re.Pattern[str]"] = None) -> Tuple[str, ...]:
+    """Return the shards in a folder. `named` is what their names must match, without the ending."""
+    stems = (name[: -len(ending)] for name in folder.names(beside) if name.endswith(ending))
+    return tuple(posixpath.join(beside, stem + ending) for stem in stems if named is None or named.match(stem))
+
+
 #: Rows that are sampled for their columns: not every row of JSON lines has every key.
 _SAMPLED_ROWS = 100
+_GIB = 1024**3
+_MIB = 1024**2
 _OF_JSON = "; what is read is an object in each line, or one array of them"
 
 
@@ -75,6 +119,26 @@ class ShardReader:
     holds_sounds: Callable[[SplitFiles, Columns], bool]
 
 
+@dataclass(frozen=True)
+class StreamLimits:
+    """Bounds of streams. Every run has these, and tests have smaller ones."""
+
+    #: Shards of at most this size together are listed clip by clip; of more, they are a stream.
+    listed_bytes: int = 64 * _GIB
+    #: Sound files that are shuffled together in memory. There are two such blocks: one is read while one is used.
+    block_bytes: int = 256 * _MIB
+    #: Shards that are read by turns, so that neighbours in a shard are not neighbours in the order.
+    lanes: int = 4
+    #: Clips that are looked at before training, at least and at most.
+    least_looked_at: int = 2_000
+    most_looked_at: int = 20_000
+    #: Held-out clips, where maxEvalClips does not say it.
+    held_out_clips: int = 1_000
+
+
+LIMITS = StreamLimits()
+
+
 def _no_paths(*_given: object) -> Tuple[str, ...]:
     return ()
 
@@ -102,7 +166,7 @@ class Layout:
     #: Returns the files that are the train split although no name says so, given the splits that names do tell.
     find_unnamed: Callable[[DataFolder, Sequence[str]], Tuple[str, ...]] = _no_paths
     #: Returns the split that a name in a folder may be that of, empty or None where it is surely none.
-    split_named_by: Callable[[str], Optional[str]] = split_names.split_named_by
+    split_named_by: Callable[[str], Optional[str]] = split_of_name
     #: Returns the folder that paths in the rows start from, given the first row.
     base_folder: Callable[[SplitFiles, Row], str] = _folder_of_the_list
     #: Returns what messages call the file whose lines they count.

@@ -3,11 +3,11 @@
 import posixpath
 from typing import Iterator, Sequence, Tuple
 
-from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.layouts import layout
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
+from whisper_finetune_trainer.data.source_files import DataFolder
 
 _SOUND = ".wav"
 

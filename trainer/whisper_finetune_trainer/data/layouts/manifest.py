@@ -9,11 +9,11 @@ from collections import Counter
 from itertools import chain, islice
 from typing import Any, Dict, Iterator, List, Optional, Sequence, TextIO, Tuple
 
-from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts import layout, split_names, tables, tar_shards
+from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.layouts import layout, tables, tar_shards
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted, words_of
 
@@ -56,9 +56,9 @@ def _split_named_by(name: str) -> Optional[str]:
     if name in {*_LISTS_OF_ALL, _TARRED}:
         return None
     if name.endswith(_NEMO):
-        return split_names.split_named_by(name[: -len(_NEMO)] + ".json")
-    is_one = not _is_file(name) or name.endswith(".jsonl") or split_names.begins_with_usual_name(name)
-    return split_names.split_named_by(name) if is_one else None
+        return layout.split_of_name(name[: -len(_NEMO)] + ".json")
+    is_one = not _is_file(name) or name.endswith(".jsonl") or layout.begins_with_usual_name(name)
+    return layout.split_of_name(name) if is_one else None
 
 
 def _base_folder(files: SplitFiles, first: Row) -> str:

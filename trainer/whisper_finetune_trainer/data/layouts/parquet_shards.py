@@ -7,14 +7,13 @@ from typing import Any, Iterator, Mapping, Sequence, Tuple
 import pyarrow as pa
 from pyarrow import parquet
 
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.audio import parquet_cells
 from whisper_finetune_trainer.data.audio.audio_sources import InMemory, NamedAudio, ParquetCell
-from whisper_finetune_trainer.data.audio.segments import SEGMENT_COLUMNS
-from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts import layout, split_names
+from whisper_finetune_trainer.data.layouts import layout
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, ShardReader, SplitFiles
-from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
+from whisper_finetune_trainer.data.layouts.row_columns import SEGMENT_COLUMNS, ColumnNames, Columns, Row
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, quoted
 
@@ -170,7 +169,7 @@ PARQUET = Layout(
     is_file=_is_file,
     open_rows=_open_rows,
     examples=(f"{{split}}-*{_ENDING}",),
-    find_named=partial(split_names.find_named_shards, ending=_ENDING),
-    find_unnamed=partial(split_names.find_numbered_shards, ending=_ENDING),
+    find_named=partial(layout.find_named_shards, ending=_ENDING),
+    find_unnamed=partial(layout.find_numbered_shards, ending=_ENDING),
     shards=ShardReader("row", _rows_with_sound, _holds_sounds),
 )

@@ -1,15 +1,25 @@
-"""The rows of a data set in any layout, and which of their columns hold sound, text and language. Pure."""
+"""The rows of a data set in any layout, and what their columns say: sound, text, language and segment. Pure."""
 
+import re
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from whisper_finetune_trainer.data.audio.segments import Segment
-from whisper_finetune_trainer.data.text import row_languages
+from whisper_finetune_api.languages import LANGUAGE_NAMES, language_code
+from whisper_finetune_trainer.data.audio import audio_sources
+from whisper_finetune_trainer.data.audio.audio_sources import Segment
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import escaped, listed, quoted
 
+_LANGUAGE_COLUMNS = ("language", "lang", "locale", "language_id", "lang_id", "language_code", "lang_code")
+#: What parts a language from a country: it-IT, pt_BR, cmn_hans_cn.
+_COUNTRY = re.compile(r"[-_]")
+_LONGEST_LANGUAGE = 40
 _AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
 _TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")
+#: What a manifest calls a segment's start and length, in seconds.
+SEGMENT_COLUMNS = ("offset", "duration")
+#: What a row says that names no segment.
+_NONE = (None, "")
 
 
 @dataclass(frozen=True)
@@ -78,8 +88,33 @@ def find_columns(rows: Sequence[Row], names: ColumnNames, list_name: str) -> Col
     return Columns(
         _column(present, names.audio, "dataset.audioColumn", list_name),
         _column(present, names.text, "dataset.textColumn", list_name),
-        row_languages.find_language_column(present),
+        find_language_column(present),
     )
+
+
+def find_language_column(names: Iterable[str]) -> Optional[str]:
+    """Return the first column of these names that says a language, in any case."""
+    found = {name.strip().casefold(): name for name in names}
+    return next((found[column] for column in _LANGUAGE_COLUMNS if column in found), None)
+
+
+def language_named_by(value: object) -> str:
+    """Return what a cell names, Whisper's code where it is a language of its table. Empty where it names none."""
+    text = "" if value is None else str(value).strip()[:_LONGEST_LANGUAGE]
+    language = _COUNTRY.split(text.lower(), maxsplit=1)[0]
+    return language_code(language) if language in LANGUAGE_NAMES else text
+
+
+def find_segment(values: Mapping[str, Any]) -> Optional[Segment]:
+    """Return the segment of a row with `offset` and `duration` (seconds), None where it has no offset.
+
+    An offset alone goes to the recording's end. MalformedSegmentError.
+    """
+    offset, duration = (values.get(column) for column in SEGMENT_COLUMNS)
+    if offset in _NONE:
+        return None
+    start = audio_sources.seconds_of(offset)
+    return audio_sources.make_segment(start, None if duration in _NONE else start + audio_sources.seconds_of(duration))
 
 
 def _column(present: Mapping[str, None], wanted: Sequence[str], field: str, list_name: str) -> str:

@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Iterable, Iterator, Optional, Tuple
 
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts import folder_shapes, row_columns, split_names
+from whisper_finetune_trainer.data.layouts import folder_shapes, row_columns
 from whisper_finetune_trainer.data.layouts.kaldi import KALDI
-from whisper_finetune_trainer.data.layouts.layout import Layout, SplitFiles, SplitFolders
+from whisper_finetune_trainer.data.layouts.layout import (
+    HELD_OUT_NAMES,
+    Layout,
+    SplitFiles,
+    SplitFolders,
+    begins_with_usual_name,
+)
 from whisper_finetune_trainer.data.layouts.line_index import LINE_INDEX
 from whisper_finetune_trainer.data.layouts.manifest import MANIFEST
 from whisper_finetune_trainer.data.layouts.parquet_shards import PARQUET
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
 from whisper_finetune_trainer.data.layouts.tar_shards import TAR
-from whisper_finetune_trainer.data.text import row_languages
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, quoted
 
@@ -32,7 +37,7 @@ def find_split_files(folder: DataFolder, split: str, *, is_train: bool, held_out
     """
     found = _find_named(folder, split)
     if found is None and is_train:
-        others = (split_names.HELD_OUT_NAMES | {held_out or split}) - {split}
+        others = (HELD_OUT_NAMES | {held_out or split}) - {split}
         found = _find_list_of_all(folder, SplitFolders(only=None, others=others)) or _find_unnamed(folder)
     if found is None and not is_train:
         found = _find_list_of_all(folder, SplitFolders(only=split))
@@ -68,7 +73,7 @@ def missing_split(folder: DataFolder, split: str) -> TrainerError:
     """Return what is said where a folder has no such split: which ones it has, what it looks like, what it holds."""
     splits = list_splits(folder)
     if splits:
-        are_parts = len(splits) > 1 and not any(map(split_names.begins_with_usual_name, splits))
+        are_parts = len(splits) > 1 and not any(map(begins_with_usual_name, splits))
         advice = "; if these are parts of one split, put their lines into one train.jsonl" if are_parts else ""
         said = f"split {split}: {folder.address} has the splits {listed(splits)}{advice}"
         return TrainerError("DatasetNotFound", said)
@@ -133,7 +138,7 @@ class Split:
 
     def language_of(self, row: Row) -> str:
         """Return the language that a row names, empty where it names none."""
-        return row_languages.language_named_by(row.values.get(self.columns.language)) if self.columns.language else ""
+        return row_columns.language_named_by(row.values.get(self.columns.language)) if self.columns.language else ""
 
 
 def open_split(files: SplitFiles, names: ColumnNames) -> Split:

@@ -12,12 +12,12 @@ from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, InMemory, NamedAudio
-from whisper_finetune_trainer.data.files import source_files
-from whisper_finetune_trainer.data.files.data_folder import DataFolder
-from whisper_finetune_trainer.data.layouts import layout, split_names
+from whisper_finetune_trainer.data.layouts import layout
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
+from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
 
@@ -225,7 +225,7 @@ TAR = Layout(
     is_file=_is_file,
     open_rows=_open_rows,
     examples=(f"{{split}}-*{_ENDING}",),
-    find_named=partial(split_names.find_named_shards, ending=_ENDING),
-    find_unnamed=partial(split_names.find_numbered_shards, ending=_ENDING),
+    find_named=partial(layout.find_named_shards, ending=_ENDING),
+    find_unnamed=partial(layout.find_numbered_shards, ending=_ENDING),
     shards=ShardReader("byte", _rows_with_sound, _holds_sounds),
 )

@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.clips import Drop
-from whisper_finetune_trainer.data.files import source_files
 from whisper_finetune_trainer.data.layouts.layout import ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.split_files import Split

@@ -5,8 +5,7 @@ from typing import Any, List, Mapping, NamedTuple, Tuple
 
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio.audio_sources import InMemory
-from whisper_finetune_trainer.data.clip_statistics import ClipStatistics
-from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.clips import Clip, ClipStatistics, Drop
 from whisper_finetune_trainer.data.streams.shard_stream import Position
 from whisper_finetune_trainer.data.streams.streamed_clips import StreamedClip
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import List, Optional, Set, Tuple
 
 from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.layouts.layout import StreamLimits
 from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream
-from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks, Found, HeldOutClip
 
 #: The order of the shards in the sample. It is that of no epoch, and the same for every seed.

@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Tuple, Union
 
-from whisper_finetune_trainer.data import leakage
+from whisper_finetune_trainer.data import held_out, source_files
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import InMemory, ParquetCell
 from whisper_finetune_trainer.data.clip_reader import ClipReader
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.data.files import reader_threads
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream, StreamedRow
-from whisper_finetune_trainer.data.text.text_rules import ChangedBy
+from whisper_finetune_trainer.data.text_rules import ChangedBy
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: Decoding lets go of Python's lock.
@@ -92,7 +91,7 @@ class ClipChecks:
     def _copy(self, clip: Clip) -> Optional[Drop]:
         if not self.held_out_sounds or sound_digest(clip) not in self.held_out_sounds:
             return None
-        return leakage.copy_dropped(clip)
+        return held_out.copy_dropped(clip)
 
 
 def check_clips(
@@ -101,7 +100,7 @@ def check_clips(
     """Yield what `check`, which runs in threads, makes of each row of a stream, in its order."""
     rows = stream.rows(key, start)
     checked: Iterator[StreamedClip] = iter(())
-    with reader_threads.reader_pool(_CHECKERS) as checkers:
+    with source_files.reader_pool(_CHECKERS) as checkers:
         for portion in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), []):
             # These are checked while the ones before them are used, and while the next ones are read.
             begun = checkers.map(check, portion)

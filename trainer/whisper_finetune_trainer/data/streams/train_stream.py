@@ -13,14 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
-from whisper_finetune_trainer.data import clips
-from whisper_finetune_trainer.data.clip_statistics import ClipStatistics, duration_in_words
-from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts, RefuseClip
-from whisper_finetune_trainer.data.files import reader_threads
+from whisper_finetune_trainer.data import clips, source_files
+from whisper_finetune_trainer.data.clips import Clip, ClipStatistics, Drop, HeldOutTexts, RefuseClip, duration_in_words
+from whisper_finetune_trainer.data.layouts.layout import StreamLimits
 from whisper_finetune_trainer.data.streams import stream_blocks, streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor, Filling, TrainingPosition
-from whisper_finetune_trainer.data.streams.stream_limits import StreamLimits
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
@@ -134,7 +132,7 @@ class TrainStream:
         """
         is_over = threading.Event()
         blocks = self._all_blocks(start, clips_per_step, is_over)
-        with reader_threads.reader_pool(1) as reader:
+        with source_files.reader_pool(1) as reader:
             try:
                 yield _read_ahead(blocks, reader, check_stop)
             finally:
@@ -174,7 +172,7 @@ class TrainStream:
 def _read_ahead(blocks: Iterator[Block], reader: ThreadPoolExecutor, check_stop: Callable[[], None]) -> Iterator[Block]:
     following = reader.submit(next, blocks)
     while True:
-        block = reader_threads.wait_for_result(following, check_stop)
+        block = source_files.wait_for_result(following, check_stop)
         following = reader.submit(next, blocks)
         yield block
 

@@ -1,1 +1,0 @@
-"""Files of a data set, on this machine or in a store."""
