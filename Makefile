@@ -60,8 +60,8 @@ images: ## Build the operator's and the trainer's images for the local cluster.
 
 bench: bench-operator bench-trainer ## Measure both sides.
 
-bench-operator: environment ## Runs per second from creation to Job.
-	$(VENV)/python bench/reconcile.py
+bench-operator: environment ## From creation to Job, beside a bare client and JobSet: a table of times, processor and memory.
+	$(VENV)/python bench/burst
 
 bench-trainer: environment ## Clips per second against the plain transformers recipe, with both word error rates.
 	$(VENV)/python bench/trainer.py

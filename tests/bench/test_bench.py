@@ -54,8 +54,17 @@ def test_training_beside_the_plain_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.apiserver
-def test_the_operator_beside_a_classic_one() -> None:
-    ours, classic, ratio = bench("reconcile.py", "--runs", "3", "--rounds", "1")
-    assert ours.startswith("ours")
-    assert classic.startswith("classic")
-    assert float(ratio.split()[1]) > 0
+def test_each_contender_makes_a_job_of_each_run() -> None:
+    heads, _, *rows = bench("burst", "--runs", "20", "--rounds", "1", "--settle", "0", "--quiet", "0")
+    contenders = [cell.strip() for cell in heads.split("|")][2:6]
+    assert contenders == ["bare client", "JobSet", "JobSet without Service", "this operator"]
+    cells = {
+        title.strip(): [value.strip() for value in values] for _, title, *values, _ in (r.split("|") for r in rows)
+    }
+    assert cells["N = 20: Jobs"][:4] == ["20"] * 4
+    for title in ("Jobs a second", "POST to Job, p99, s", "API server, CPU ms a run"):
+        assert all(float(value) > 0 for value in cells[f"N = 20: {title}"]), title
+    for title in ("operator, CPU ms a run", "operator, resident MiB"):
+        bare, *operators = cells[f"N = 20: {title}"][:4]
+        assert bare == ""
+        assert all(float(value) > 0 for value in operators), title

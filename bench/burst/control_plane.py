@@ -1,0 +1,73 @@
+"""A fresh control plane for each contender, and what its API server and an operator use of this machine."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.compiled_cluster import CompiledCluster
+from cluster.folders import ClusterFolders
+from cluster.processes import processes_where
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGES_PER_MEBIBYTE = 2**20 // os.sysconf("SC_PAGESIZE")
+#: Fields of the first line of /proc/stat: time at rest, and time that waits for a disk.
+_IDLE = (3, 4)
+_SECONDS_OF_A_LOOK = 2.0
+#: Less than this is a machine at rest, in cores: other work beside a burst is no part of it.
+_QUIET_CORES = 0.4
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """One that is up: an admin's kubeconfig, and the process of its API server."""
+
+    kubeconfig: Path
+    api_server: int
+
+
+@contextmanager
+def control_plane() -> Iterator[ControlPlane]:
+    """Start a compiled control plane without a node, and end it with all that it kept."""
+    cluster = CompiledCluster(ClusterFolders(f"bench-{os.getpid()}"))
+    try:
+        cluster.up(with_node=False)
+        yield ControlPlane(cluster.kubeconfig(), _api_server_of(cluster))
+    finally:
+        cluster.down(purge=True)
+
+
+def _api_server_of(cluster: CompiledCluster) -> int:
+    keys = f"--tls-cert-file={cluster.folders.state}/keys/apiserver.crt"
+    (found,) = processes_where(lambda command: keys in command)
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return what a process has computed so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def resident_mebibytes(pid: int) -> float:
+    """Return what a process has in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) / _PAGES_PER_MEBIBYTE
+
+
+def busy_seconds() -> float:
+    """Return what all processors of the machine have computed so far, whoever for."""
+    line = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
+    ticks = [int(field) for field in line.split()[1:9]]
+    return (sum(ticks) - sum(ticks[index] for index in _IDLE)) / _TICKS_PER_SECOND
+
+
+def wait_for_rest(seconds: float) -> None:
+    """Wait until the machine is at rest, so long at most."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        before = busy_seconds()
+        time.sleep(_SECONDS_OF_A_LOOK)
+        if busy_seconds() - before < _QUIET_CORES * _SECONDS_OF_A_LOOK:
+            return
