@@ -24,7 +24,7 @@ from whisper_finetune_operator.observability.health import HealthServer, WatchAg
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.planning.runtimes import Runtimes
-from whisper_finetune_operator.progress.progress_client import ProgressClient
+from whisper_finetune_operator.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.settings import Settings

@@ -18,8 +18,7 @@ from run_objects import progress as good_progress
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes, RuntimesError
-from whisper_finetune_operator.progress.pod_answer import BODY_MAX_BYTES
-from whisper_finetune_operator.progress.progress_client import RefusedAnswerError, read_answer
+from whisper_finetune_operator.progress_client import BODY_MAX_BYTES, RefusedAnswerError, read_answer
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.world import World
 

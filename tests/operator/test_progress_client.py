@@ -15,9 +15,9 @@ from test_object_cache import pod_version, version
 from whisper_finetune_api.contract import CONTRACT
 from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import UID_LABEL
+from whisper_finetune_operator import progress_client
 from whisper_finetune_operator.observability.metrics import Metrics
-from whisper_finetune_operator.progress import pod_answer, progress_client
-from whisper_finetune_operator.progress.progress_client import ProgressClient, trainer_of
+from whisper_finetune_operator.progress_client import ProgressClient, trainer_of
 from whisper_finetune_operator.runs import child_name
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
@@ -113,7 +113,7 @@ REFUSED = {
     "a later contract": (json.dumps({**GOOD, "contract": CONTRACT + 1}), {}, "malformed"),
     "an infinite step": (f'{{{{"uid": "{UID}", "progress": {{{{"step": Infinity}}}}}}}}', {}, "malformed"),
     "text that is no UTF-8": (b'{"uid": "\xff"}', {}, "malformed"),
-    "far too much": (json.dumps(GOOD) + " " * (pod_answer.BODY_MAX_BYTES + 16 * 1024), {}, "oversized"),
+    "far too much": (json.dumps(GOOD) + " " * (progress_client.BODY_MAX_BYTES + 16 * 1024), {}, "oversized"),
     "nothing": ("", {}, "malformed"),
     "an error": (json.dumps(GOOD), {"status": 500}, "status"),
     "a redirect": ("", {"status": 302, "headers": {"Location": "/progress"}}, "status"),

@@ -1,6 +1,6 @@
 """Turns to be asked for progress: the silent ever more seldom, and a share for each namespace."""
 
-from whisper_finetune_operator.progress.progress_turns import LAST_WAIT_SECONDS, MANY, ProgressTurns, Trainer
+from whisper_finetune_operator.progress_client import LAST_WAIT_SECONDS, MANY, ProgressTurns, Trainer
 
 
 def trainers(namespace: str, count: int) -> list[Trainer]:

@@ -10,7 +10,7 @@ import pytest
 from run_objects import CHILD, UID, at, job, pod, run_object, time
 from simulated_time import in_simulated_time
 from test_object_cache import pod_version, version
-from whisper_finetune_operator.acting.refusals import (
+from whisper_finetune_operator.acting.cluster import (
     EVENTS_ABOUT_PODS,
     Refusals,
     events_about_workloads,

@@ -1,1 +1,0 @@
-"""How the operator learns from trainers how far they are: whom it asks, when, and what it believes."""
