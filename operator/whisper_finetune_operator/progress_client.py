@@ -24,7 +24,7 @@ from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import pods
-from whisper_finetune_operator.workloads.children import trainer_settings_of
+from whisper_finetune_operator.workloads.children import trainer_has_ended, trainer_settings_of
 from whisper_finetune_operator.world import Silence
 
 logger = logging.getLogger(__name__)
@@ -65,9 +65,9 @@ class RefusedAnswerError(Exception):
 
 
 def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
-    """Return the trainer in the pod, or None where none answers: not running, without an address, or without a port."""
+    """Return the trainer in the pod, or None where none answers: it does not run, or has no address or no port."""
     status = pod["status"]
-    if status.get("phase") != "Running" or not status.get("podIP"):
+    if status.get("phase") != "Running" or not status.get("podIP") or trainer_has_ended(pod):
         return None
     port = trainer_settings_of(pod).progress_port
     if not port:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from operator_process import free_port
-from run_objects import NAME, NAMESPACE, UID, at, run_object, running
+from run_objects import DONE, NAME, NAMESPACE, UID, at, ended, not_yet_over, run_object, running
 from test_object_cache import pod_version, version
 from whisper_finetune_api.contract import CONTRACT
 from whisper_finetune_api.run import CONFIG_ENV
@@ -301,7 +301,15 @@ def test_pod_that_does_not_run_is_not_asked() -> None:
     assert trainer_of(UID, made) is None
 
 
-async def test_no_proxy_of_the_environment_is_followed_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pod_whose_trainer_has_ended_is_not_asked_though_others_run_on() -> None:
+    made = running_pod(8080)
+    over = not_yet_over(ended(20, 21, 99, 0, DONE), beside="istio-proxy")
+    made["status"] = {**over["status"], "podIP": made["status"]["podIP"]}
+    assert made["status"]["phase"] == "Running"
+    assert trainer_of(UID, made) is None
+
+
+async def test_no_proxy_of_the_environment_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     async with trainer(always(json.dumps(GOOD))) as port:
         asked = await ask(port)

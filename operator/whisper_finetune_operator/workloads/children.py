@@ -57,6 +57,13 @@ def has_ended(pod: Mapping[str, Any]) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
+def trainer_has_ended(pod: Mapping[str, Any]) -> bool:
+    """Return whether the pod's trainer is gone for good, whatever other containers of the pod run on."""
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    states = (each.get("state") or {} for each in containers if each["name"] == TRAINER_CONTAINER)
+    return has_ended(pod) or any("terminated" in state for state in states)
+
+
 def maker_of(pod: KubernetesObject, kind: str) -> str | None:
     """Return the name of the workload of that kind that made the pod; None where it has ended, or another did."""
     owner = controller_of(pod)
