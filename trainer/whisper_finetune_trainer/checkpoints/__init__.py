@@ -1,1 +1,1 @@
-"""What a run can go on from: states, what earlier attempts reached, and the record of the steps."""
+"""What an attempt can go on from: training states, what earlier attempts reached, and the record of the steps."""

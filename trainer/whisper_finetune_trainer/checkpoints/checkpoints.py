@@ -1,4 +1,4 @@
-"""Saving and resuming: states to go on from (resume/), and models that the user keeps (checkpoints/)."""
+"""Saving and resuming: training states to go on from (resume/), and models that the user keeps (checkpoints/)."""
 
 import logging
 import time
@@ -20,15 +20,15 @@ from whisper_finetune_trainer.output.folder_manifest import StoredFolder
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 
-#: Two, so that one is left where the newest turns out to be damaged.
+#: Two, so that one is left if the newest is damaged.
 _KEPT_STATES = 2
-#: Returns the README.md of the model of a step, given the figures of this very model where it was measured.
+#: Returns the README.md for the model of a step. The figures are those of this model, None where it was not evaluated.
 CardOf = Callable[[int, Optional[Result]], str]
 logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """What the run can go back to. Every method that writes tells the reporter."""
+    """Writes and reads the states and models of a run. Every method that writes tells the reporter."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class Checkpoints:
         data_digest: str,
         steps: StepRecord,
     ) -> None:
-        """Keep the newest `keep` models and the best one.
+        """The newest `keep` models and the best one are kept.
 
-        `data_digest` is of the train clips. `steps` becomes what the state that is resumed from holds of it.
+        `data_digest` is that of the train clips. `resume` restores `steps` from the state that it loads.
         """
         self._keep = keep
         self._card_of = card_of
@@ -57,7 +57,10 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def resume(self) -> int:
-        """Load the newest whole state and return its step, 0 where there is none, or none of these train clips."""
+        """Load the newest whole state and return its step.
+
+        Return 0 where there is no state, or where it was trained on other clips.
+        """
         step = self._load_newest()
         self._folder.forget_states_after(step)
         self._tell()
@@ -73,7 +76,7 @@ class Checkpoints:
             if not is_of_other_clips:
                 self._backend.load_state(state.tensors, state.values["backend"])
         if is_of_other_clips:
-            # The split is drawn anew too: clips held out now may be among those that state was trained on.
+            # The split is drawn anew too. The state may be trained on clips that are held out now.
             logger.warning("the data set has changed since %s was made: training begins anew at step 0", path)
             self._folder.forget_all_steps()
             return 0
@@ -83,15 +86,15 @@ class Checkpoints:
         return step
 
     def record(self, done: StepDone) -> None:
-        """Take a step into what the next state keeps of the steps before it.
-
-        Raises TrainerError of a write on its way.
-        """
+        """Add a step to the record that the next state saves. Raises TrainerError of a write in the background."""
         self._folder.check()
         self._steps.add(done)
 
     def save_state(self, step: int) -> None:
-        """Write a state to go on from, unless that of this step is the newest already."""
+        """Write a state to go on from, unless the newest state is of this step.
+
+        Raises TrainingDiverged where a weight is not finite.
+        """
         if step == self._saved_step or not self._folder.outlives_the_pod:
             return
         tensors, values = self._backend.state()
@@ -103,17 +106,17 @@ class Checkpoints:
         self._folder.after_writes(self._tell)
 
     def save_last_state(self, step: int) -> None:
-        """Write a state before the attempt ends: older ones that nobody has begun to write are in its way."""
+        """Write a state before the attempt ends. To save time, older states that wait to be written are dropped."""
         if step != self._saved_step:
             self._folder.drop_waiting_states()
         self.save_state(step)
 
     def seconds_since_state(self) -> float:
-        """Return how much work a kill would cost now: seconds since the newest state, or since the attempt began."""
+        """Return the seconds since the newest state, or since the attempt began. A kill would cost that much work."""
         return time.monotonic() - self._saved_at
 
     def save_model(self, step: int, figures: Optional[WordErrorRate], also_keep: Optional[int] = None) -> None:
-        """Write the model as it is now for the user. Older ones go, except for that of the step `also_keep`."""
+        """Write the model as it is now for the user. Older models are removed, but not that of the step `also_keep`."""
         result = Result(**figures.model_dump()) if figures else None
         card = self._card_of(step, result)
         self._backend.gather_weights()
@@ -128,11 +131,11 @@ class Checkpoints:
         self._folder.after_writes(self._tell)
 
     def model_of(self, step: int) -> Optional[StoredFolder]:
-        """Return the model that the user keeps of a step, else None."""
+        """Return the model that was kept after a step, or None."""
         return self._folder.stored(_path(CHECKPOINTS, step))
 
     def is_intact(self, step: int) -> bool:
-        """Return whether the model that is kept of a step is what was written. The whole model is read."""
+        """Return whether the kept model of a step is what was written. It reads the whole model."""
         stored = self.model_of(step)
         if stored is None:
             return False
@@ -143,7 +146,7 @@ class Checkpoints:
         return changed is None
 
     def reading(self, stored: StoredFolder) -> ContextManager[Path]:
-        """Return where a model's files can be read for now."""
+        """Return a local folder with a model's files, for as long as the context lasts."""
         return self._folder.reading(stored)
 
     def _saved(self, step: int) -> None:
@@ -155,7 +158,7 @@ class Checkpoints:
 
 
 def _require_finite(tensors: Mapping[str, torch.Tensor], step: int) -> None:
-    # The last step's loss was finite before its update: only the weights show what the update did.
+    # A loss is computed before the update of its step. Only the weights show what the last update did.
     broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise TrainerError(

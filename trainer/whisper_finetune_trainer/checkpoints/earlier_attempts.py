@@ -1,4 +1,4 @@
-"""What earlier attempts of a run reached, read from its folder alone: checkpoints, baseline, the finished model."""
+"""What earlier attempts of a run reached, by the run's folder alone: checkpoints, baseline, the finished model."""
 
 from typing import Optional, Tuple
 
@@ -9,14 +9,14 @@ from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, MODEL, RESUM
 from whisper_finetune_trainer.progress.progress import Reporter
 
 RESULT_FILE = "result.json"
-#: The status lists no more.
+#: The status lists at most so many.
 _REPORTED = 10
 
 
 def reported_checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[ReportedCheckpoint, ...]:
-    """Return the newest whole checkpoints of the kinds as the operator is told of them, oldest first.
+    """Return the newest whole checkpoints for the operator, oldest first. `kinds` are CHECKPOINTS or RESUME.
 
-    Where nobody could reach them, there are none to tell of.
+    Return none where the output does not outlive the pod: nobody could use them.
     """
     if not folder.outlives_the_pod:
         return ()
@@ -34,17 +34,17 @@ def reported_checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[Rep
 
 
 def finished_result(folder: RunFolder) -> Optional[TrainingResult]:
-    """Return the result of this run where its final model is whole, else None."""
+    """Return the result of this run if its final model is whole, else None."""
     model = folder.stored(MODEL)
     result = record.understand_record(TrainingResult, folder.read_json(RESULT_FILE))
     if model is None or result is None or result.model is None:
         return None
-    # A result without its model is that of an attempt which was killed before the model was whole.
+    # Without its model, a result is of an attempt that was killed before the model was whole.
     return result if result.model.sha256 == model.sha256 else None
 
 
 def tell_earlier_progress(folder: RunFolder, total_steps: int, reporter: Reporter) -> None:
-    """Tell the reporter: an ending before this attempt adds anything carries it too."""
+    """Tell the reporter what is known from earlier attempts. So an early end of this attempt still reports it."""
     baseline = evaluation_record.read_evaluation(folder, evaluation_record.BASELINE_STEP)
     known = reported_checkpoints(folder, (CHECKPOINTS, RESUME))
     reporter.tell(baseline=baseline.figures if baseline else None, checkpoints=known)

@@ -1,6 +1,7 @@
-"""What the steps of a run were like and how long it took, over all its attempts: bounded, and saved with each state.
+"""The record of a run's steps over all its attempts: losses, learning rates and times. Its size is bounded.
 
-A new attempt takes it from the state that it goes on from, so what a killed attempt did after that state is not in it.
+It is saved with each state. A new attempt takes it from the state that it resumes from. What a killed attempt did after
+that state is not in it.
 """
 
 import time
@@ -9,13 +10,17 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from whisper_finetune_trainer.backend import StepDone
 
-#: Beyond these, each two neighbours become one: a run of 1,000,000 steps has a curve of 1,000 to 2,000 points.
+#: Beyond so many stretches, each two neighbours are joined. A run of 1,000,000 steps has a curve of 1,000 to 2,000
+#: points.
 _LARGEST = 2_000
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Consecutive steps up to `last_step`: how many, their mean loss, the last one's learning rate, their seconds."""
+    """The `steps` steps that end with `last_step`.
+
+    `loss` is their mean, `seconds` their sum, and `learning_rate` that of the last one.
+    """
 
     last_step: int
     steps: int
@@ -25,20 +30,20 @@ class Stretch:
 
 
 class StepRecord:
-    """Grows by one step at a time. The same steps give the same record, whichever attempts they were taken in."""
+    """The stretches of a run. The same steps give the same record, however they are divided among attempts."""
 
     def __init__(self, largest: int = _LARGEST, clock: Callable[[], float] = time.monotonic) -> None:
-        """The attempt's time counts from now on."""
+        """The time of this attempt counts from now on. There are at most `largest` stretches."""
         self._largest = largest
         self._clock = clock
         self._started = clock()
         self._earlier_seconds = 0.0
-        #: Steps that one stretch may hold.
+        #: How many steps a full stretch has.
         self._width = 1
         self._stretches: List[Stretch] = []
 
     def add(self, done: StepDone) -> None:
-        """Take in the step that follows the newest one."""
+        """Add the step after the newest one."""
         single = Stretch(done.step, 1, done.loss, done.learning_rate, done.seconds)
         self._stretches = _appended(self._stretches, single, self._width)
         if len(self._stretches) > self._largest:
@@ -46,27 +51,27 @@ class StepRecord:
             self._stretches = _thinned(self._stretches, self._width)
 
     def stretches(self) -> Tuple[Stretch, ...]:
-        """Return all steps so far, in order."""
+        """Return the stretches of all steps so far, in order."""
         return tuple(self._stretches)
 
     def seconds(self) -> float:
-        """Return how long the trainer ran, over all attempts, without what was lost with those that were killed."""
+        """Return how long the trainer ran in all attempts. What a killed attempt lost does not count."""
         return self._earlier_seconds + self._clock() - self._started
 
     def values(self) -> Dict[str, Any]:
-        """Return what `restore` takes, as JSON can say it."""
+        """Return JSON values for `restore`."""
         rows = [[item.last_step, item.steps, item.loss, item.learning_rate, item.seconds] for item in self._stretches]
         return {"seconds": self.seconds(), "width": self._width, "stretches": rows}
 
     def restore(self, values: Mapping[str, Any]) -> None:
-        """Become what `values` returned. The time of this attempt so far is added to it."""
+        """Go on from what `values` returned. The time of this attempt is added to the time in it."""
         self._earlier_seconds = values["seconds"]
         self._width = values["width"]
         self._stretches = [Stretch(*row) for row in values["stretches"]]
 
 
 def _appended(stretches: List[Stretch], new: Stretch, width: int) -> List[Stretch]:
-    """Return the stretches with one more, as part of the last one where it belongs to the same `width` steps."""
+    """Return the stretches with `new` added. It is joined to the last one if both are in the same `width` steps."""
     if stretches and _stretch_index(stretches[-1], width) == _stretch_index(new, width):
         return [*stretches[:-1], _joined(stretches[-1], new)]
     return [*stretches, new]

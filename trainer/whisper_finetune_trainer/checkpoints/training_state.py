@@ -1,6 +1,6 @@
-"""What a training goes on from, as tensors and JSON values: as files, of random generators, and of nested objects.
+"""Training states as tensors and JSON values: their files, the random generators, and nested objects with tensors.
 
-Tensors are written as safetensors and the rest as JSON. Nothing is pickled, in either direction.
+Tensors are written as safetensors and the rest as JSON. Nothing is pickled, and nothing pickled is read.
 """
 
 import json
@@ -14,23 +14,23 @@ from safetensors import torch as safetensors_torch
 
 _VALUES_FILE = "state.json"
 _TENSORS_FILE = "state-{:05d}.safetensors"
-#: safetensors before 0.6 copies a whole file's tensors before it writes: in pieces, that is never a second state.
+#: safetensors before 0.6 copies all tensors of a file before it writes them. Several files keep that copy small.
 _PIECE_BYTES = 512 << 20
 _CPU, _CUDA, _NUMPY = "random/cpu", "random/cuda", "random/numpy"
-#: Stands in JSON for a tensor, with the name that it is stored by.
+#: The key of an object that stands in JSON for a tensor. Its value is the name that the tensor is stored by.
 _TENSOR = "$tensor"
 
 
 @dataclass(frozen=True)
 class State:
-    """All that a run needs to go on exactly: `values` are what JSON can say."""
+    """All that a run needs to go on exactly: tensors by name, and values that JSON can hold."""
 
     tensors: Mapping[str, torch.Tensor]
     values: Mapping[str, Any]
 
 
 def largest_state_bytes(network: torch.nn.Module) -> int:
-    """Return what a state of a network takes at most: its weights and Adam's two moments, as float32."""
+    """Return the bytes that a state of a network takes at most: its weights and Adam's two moments, in float32."""
     return sum(weight.numel() for weight in network.parameters()) * 3 * 4
 
 
@@ -44,7 +44,7 @@ def write_state(folder: Path, state: State, piece_bytes: int = _PIECE_BYTES) -> 
 
 
 def read_state(folder: Path) -> State:
-    """Return the state that `write` wrote. Its manifest has been verified, so nothing here is expected to fail."""
+    """Return the state that `write_state` wrote. The folder's manifest has been verified before."""
     tensors: Dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("state-*.safetensors")):
         tensors.update(safetensors_torch.load_file(str(path)))
@@ -66,13 +66,13 @@ def _pieces(tensors: Mapping[str, torch.Tensor], piece_bytes: int) -> Iterator[L
 
 
 def seed_random_state(number: int) -> None:
-    """Start every generator from one number."""
+    """Seed every random generator with one number."""
     torch.manual_seed(number)
     np.random.seed(number)  # noqa: NPY002 -- transformers masks features with the global generator
 
 
 def capture_random_state() -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
-    """Return the state of every generator: tensors, and JSON values."""
+    """Return the state of every random generator as tensors by name, and JSON values."""
     state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 -- see seed
     tensors = {_CPU: torch.get_rng_state(), _NUMPY: torch.from_numpy(state["state"]["key"].astype(np.int64))}
     if torch.cuda.is_available():
@@ -86,7 +86,7 @@ def capture_random_state() -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
 
 
 def restore_random_state(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-    """Put every generator where `capture_random_state` found it."""
+    """Set every random generator to what `capture_random_state` returned."""
     torch.set_rng_state(tensors[_CPU])
     keys = tensors[_NUMPY].numpy().astype(np.uint32)
     np.random.set_state(  # noqa: NPY002 -- see seed
@@ -97,16 +97,17 @@ def restore_random_state(tensors: Mapping[str, torch.Tensor], values: Mapping[st
 
 
 def split_tensors(tree: Any, prefix: str) -> Tuple[Dict[str, torch.Tensor], Any]:
-    """Return the tensors by name, each beginning with `prefix`, and the rest with their names in their stead.
+    """Take the tensors out of nested dictionaries and lists.
 
-    Tuples become lists. Raises TypeError for what JSON cannot say.
+    Return the tensors by name, and the rest as JSON values with a name where each tensor was. Every name begins with
+    `prefix`. Tuples become lists. Raises TypeError for what JSON cannot hold.
     """
     tensors: Dict[str, torch.Tensor] = {}
     return tensors, _without_tensors(tree, prefix, tensors)
 
 
 def join_tensors(values: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """Return the tree that was split."""
+    """Return what `split_tensors` was given, with lists where it had tuples."""
     if isinstance(values, list):
         return [join_tensors(value, tensors) for value in values]
     if isinstance(values, dict):
@@ -125,7 +126,7 @@ def _without_tensors(tree: Any, name: str, tensors: Dict[str, torch.Tensor]) -> 
         return listed
     if isinstance(tree, dict):
         if not all(isinstance(key, str) for key in tree):
-            raise TypeError(f"{name} has keys that JSON cannot say: {sorted(map(repr, tree))[:3]}")
+            raise TypeError(f"{name} has keys that JSON cannot hold: {sorted(map(repr, tree))[:3]}")
         return {key: _without_tensors(value, f"{name}{key}/", tensors) for key, value in tree.items()}
     return _plain(tree, name)
 
@@ -133,4 +134,4 @@ def _without_tensors(tree: Any, name: str, tensors: Dict[str, torch.Tensor]) -> 
 def _plain(value: Any, name: str) -> Union[str, int, float, bool, None]:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    raise TypeError(f"{name} is a {type(value).__name__}, which JSON cannot say")
+    raise TypeError(f"{name} is a {type(value).__name__}, which JSON cannot hold")

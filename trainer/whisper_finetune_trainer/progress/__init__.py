@@ -1,1 +1,1 @@
-"""How far an attempt is: for people, for the operator and for Prometheus."""
+"""How far an attempt has come: for people, for the operator and for Prometheus."""

@@ -1,4 +1,4 @@
-"""What is known of the attempt so far: one frozen snapshot, replaced as the work goes on, read by other threads."""
+"""What is known of the attempt so far: a frozen snapshot, which is replaced as the work goes on."""
 
 import collections
 import dataclasses
@@ -10,9 +10,9 @@ from typing import Any, Callable, Deque, Dict, List, Optional
 from whisper_finetune_api.run import Stage, TrainerReport
 from whisper_finetune_api.v1alpha1.status import Progress, WordErrorRate
 
-#: Speed is that of the newest steps: the first ones also fill the encoder's cache.
+#: The speed is the mean of so many newest steps. The first steps are slower, because they fill the encoder's cache.
 _SPEED_STEPS = 50
-#: As many digits as the API's pattern takes; a loss beyond this says nothing more.
+#: The API's pattern takes no more digits.
 _LARGEST_LOSS = 1e8
 
 
@@ -26,12 +26,12 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """The report, and what only logs and metrics show."""
+    """The report for the operator, and what only logs and metrics show."""
 
     report: TrainerReport = dataclasses.field(default_factory=TrainerReport)
     learning_rate: Optional[float] = None
     seconds_per_step: Optional[float] = None
-    #: Optimizer steps of this attempt, in seconds.
+    #: The time of this attempt's optimizer steps.
     training_seconds: float = 0.0
     evaluated_clips: int = 0
     clips_to_evaluate: int = 0
@@ -43,13 +43,14 @@ Listener = Callable[[Snapshot], None]
 
 
 class Reporter:
-    """Thread-safe: training and uploads write, one at a time, and anybody reads.
+    """Keeps the newest snapshot, and tells listeners of every change.
 
-    A writer tells the listeners before another one may write, so they hear of all changes in order.
+    It is thread-safe. Training and uploads write, one at a time, and any thread reads. A writer tells the listeners
+    before another one may write. So they hear of all changes in order.
     """
 
     def __init__(self) -> None:
-        # Reentrant: a listener may read and write too.
+        # Reentrant, because a listener may write too.
         self._writing = threading.RLock()
         self._snapshot = Snapshot()
         self._listeners: List[Listener] = []
@@ -60,11 +61,11 @@ class Reporter:
         self._listeners.append(listener)
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now. A snapshot is replaced as a whole, so nobody is waited for."""
+        """Return what is known now, without waiting for writers."""
         return self._snapshot
 
     def report(self) -> TrainerReport:
-        """Return what the operator is told."""
+        """Return what the operator is told now."""
         return self.snapshot().report
 
     def tell(self, **fields: Any) -> None:
@@ -72,24 +73,24 @@ class Reporter:
         self._change(lambda known: {"report": _with(known.report, **fields)})
 
     def enter(self, stage: Stage, clips_to_evaluate: int = 0) -> None:
-        """Say what is being done from now on."""
+        """Note the stage that begins now. `clips_to_evaluate` is for an evaluation."""
         self._change(lambda known: _evaluating(known.report, stage, 0, clips_to_evaluate))
 
     def clips_done(self, clips: int) -> None:
-        """Say how many clips of the current evaluation are done."""
+        """Note how many clips of the current evaluation are done."""
         self._change(lambda known: _evaluating(known.report, known.report.stage, clips, known.clips_to_evaluate))
 
     def evaluated(self, step: int, figures: WordErrorRate) -> None:
-        """Say what an evaluation came to."""
+        """Note the figures of an evaluation."""
         self._change(lambda _: {"measured": Measured(step, figures)})
 
     def resume_at(self, step: int, total_steps: int) -> None:
-        """Say from which step this attempt goes on."""
+        """Note the step that this attempt goes on from."""
         percent = 100 * step // total_steps
         self.tell(progress=Progress(step=step, total_steps=total_steps, percent=percent, update_time=utc_now()))
 
     def step_done(self, step: int, total_steps: int, loss: float, learning_rate: float, seconds: float) -> None:
-        """Say that an optimizer step took `seconds`."""
+        """Note an optimizer step, which took `seconds`."""
         self._step_seconds.append(seconds)
         mean = sum(self._step_seconds) / len(self._step_seconds)
         progress = Progress(
@@ -110,13 +111,13 @@ class Reporter:
         )
 
     def finish(self, step: int, total_steps: int) -> None:
-        """Say that training is over, also where patience ended it before its last step."""
+        """Note that training is over. `step` may be before the schedule's last one, where patience ended it."""
         known = self.report().progress
         loss = known.loss if known else None
         self.tell(progress=Progress(step=step, total_steps=total_steps, percent=100, loss=loss, update_time=utc_now()))
 
     def _change(self, changes: Callable[[Snapshot], Dict[str, Any]]) -> None:
-        """Replace what `changes` makes of the newest snapshot: read and written under one lock, so nothing is lost."""
+        """Replace the fields that `changes` returns for the newest snapshot. A lock is held, so no change is lost."""
         with self._writing:
             self._snapshot = dataclasses.replace(self._snapshot, **changes(self._snapshot))
             for listener in self._listeners:
@@ -124,7 +125,7 @@ class Reporter:
 
 
 def _evaluating(report: TrainerReport, stage: Optional[Stage], clips: int, clips_to_evaluate: int) -> Dict[str, Any]:
-    """Return what changes in a snapshot with an evaluation's clips, of 0 where none is under way."""
+    """Return the fields of a snapshot that change with an evaluation's clips. Both are 0 outside of an evaluation."""
     counts = {"evaluated_clips": clips, "clips_to_evaluate": clips_to_evaluate}
     progress = report.progress
     if progress is not None:
@@ -134,15 +135,15 @@ def _evaluating(report: TrainerReport, stage: Optional[Stage], clips: int, clips
 
 def _with(report: TrainerReport, **fields: Any) -> TrainerReport:
     known = {name: getattr(report, name) for name in TrainerReport.model_fields}
-    # Built anew, not copied: a copy would not be validated, and the operator refuses what is malformed.
+    # Built anew, because a copy is not validated. The operator refuses a malformed report.
     return TrainerReport(**{**known, **fields})
 
 
 def loss_text(loss: float) -> str:
-    """Return a finite loss as the API takes it."""
+    """Return a finite loss in the API's format."""
     return f"{min(max(loss, 0.0), _LARGEST_LOSS):.4f}"
 
 
 def utc_now() -> str:
-    """Return the time as the API writes it."""
+    """Return the time in the API's format."""
     return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

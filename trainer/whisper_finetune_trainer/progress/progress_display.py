@@ -15,14 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 class ProgressLog:
-    """A listener that logs how far it is, at most every few seconds."""
+    """A listener that logs how far the attempt is, at most every few seconds."""
 
     def __init__(self) -> None:
         self._next = 0.0
         self._last_line = ""
 
     def __call__(self, snapshot: Snapshot) -> None:
-        """Log the snapshot where it is time to."""
+        """Log the snapshot, if enough time has passed and it says something new."""
         now = time.monotonic()
         line = describe_progress(snapshot)
         if not line or line == self._last_line or now < self._next:
@@ -32,7 +32,7 @@ class ProgressLog:
 
 
 class ProgressBar:
-    """A listener that draws a bar of the stage at work: of optimizer steps, or of an evaluation's clips."""
+    """A listener that draws a bar of the current stage: optimizer steps, or clips of an evaluation."""
 
     def __init__(self, total_steps: int) -> None:
         self._total_steps = total_steps
@@ -45,7 +45,7 @@ class ProgressBar:
         evaluates = snapshot.report.stage == "Evaluating" and snapshot.clips_to_evaluate > 0
         done = snapshot.evaluated_clips if evaluates else progress.step if progress else 0
         if snapshot.report.stage != self._stage or done < self._bar.n:
-            # What the stage that is over came to, before its bar is another's.
+            # Draw the last state of the stage that is over, before the bar begins for the next one.
             self._bar.refresh()
             self._bar.unit = "clip" if evaluates else "step"
             self._bar.initial = done
@@ -62,7 +62,7 @@ class ProgressBar:
 
 
 def describe_progress(snapshot: Snapshot) -> str:
-    """Return one line on how far the attempt is, empty where there is nothing to say yet."""
+    """Return one line on how far the attempt is. It is empty where there is nothing to say yet."""
     progress = snapshot.report.progress
     if snapshot.report.stage == "Evaluating" and snapshot.clips_to_evaluate:
         return f"evaluated {snapshot.evaluated_clips} of {snapshot.clips_to_evaluate} clips"
@@ -75,7 +75,7 @@ def describe_progress(snapshot: Snapshot) -> str:
 
 
 def rough_duration(seconds: int) -> str:
-    """Return seconds as people read them: 45 s, 12 min, 3 h 20 min."""
+    """Return a duration as people write it: 45 s, 12 min, 3 h 20 min."""
     if seconds < _SECONDS_TELL_MORE:
         return f"{seconds} s"
     hours, minutes = divmod(round(seconds / 60), 60)

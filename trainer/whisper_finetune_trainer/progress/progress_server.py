@@ -1,4 +1,4 @@
-"""GET /progress for the operator and GET /metrics for Prometheus, from a thread of their own."""
+"""Serve GET /progress for the operator and GET /metrics for Prometheus, in a thread of its own."""
 
 import errno
 import http.server
@@ -17,9 +17,9 @@ from whisper_finetune_api import contract
 from whisper_finetune_api.run import METRICS_PATH, PROGRESS_PATH, TrainerReport
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 
-#: A client that sends nothing must not hold a thread for ever.
+#: A client that sends nothing must not keep a thread for ever.
 _CLIENT_TIMEOUT_SECONDS = 10
-#: A node without IPv6.
+#: Error numbers of a node without IPv6.
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _PREFIX = "whisper_finetune_trainer"
 logger = logging.getLogger(__name__)
@@ -32,10 +32,10 @@ def serve_progress(
     host: Optional[str] = None,
     operators: Optional[int] = None,
 ) -> int:
-    """Answer an operator of that contract from a daemon thread until the process ends.
+    """Answer requests from a daemon thread until the process ends. Return the port, or 0 where it is not free.
 
-    `run` has name, namespace and UID, as the metrics' labels. Port 0 is any free one.
-    Without a host at all addresses of IPv6 and IPv4. Return the port, 0 where none could be had.
+    `run` has name, namespace and UID, for the labels of the metrics. Port 0 stands for any free port. Without a host
+    the server listens on all addresses of IPv6 and IPv4. `operators` is the number of the operator's contract.
     """
     registry = CollectorRegistry()
     registry.register(_TrainerCollector(run, reporter.snapshot))
@@ -47,8 +47,8 @@ def serve_progress(
     try:
         server = _listening(host, port, _handler(answer, registry))
     except OSError as error:
-        # Training does not need it: the result comes by the termination message.
-        logger.warning("no progress over HTTP: port %d cannot be had: %s", port, error)
+        # Training goes on without it. The result comes by the termination message.
+        logger.warning("no progress over HTTP: cannot listen on port %d: %s", port, error)
         return 0
     threading.Thread(target=server.serve_forever, name="progress", daemon=True).start()
     return server.server_port
@@ -58,9 +58,9 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """Bind without the look-up of a name, which would wait for a DNS that does not answer."""
+        """Bind without looking up the host's name, which would wait for a DNS server that does not answer."""
         if self.address_family == socket.AF_INET6:
-            # Of a pod with both, the operator may have either address.
+            # A pod may have addresses of both kinds, and the operator may know either.
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
@@ -110,13 +110,13 @@ def _handler(
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (http.server's own name)
-            """Say nothing: the operator asks every few seconds."""
+            """Log nothing, because the operator asks every few seconds."""
 
     return Handler
 
 
 class _TrainerCollector(Collector):
-    """Metrics straight from the newest snapshot, so nothing is counted twice."""
+    """Makes the metrics from the newest snapshot, so nothing is counted twice."""
 
     def __init__(self, run: Mapping[str, str], snapshot: Callable[[], Snapshot]) -> None:
         self._run = dict(run)

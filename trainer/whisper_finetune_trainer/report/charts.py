@@ -1,6 +1,6 @@
 """The report's line charts: loss, learning rate and score by step. Pure.
 
-Places are in units of an SVG that is as wide as a phone's screen.
+Coordinates are in units of an SVG that is as wide as the screen of a phone.
 """
 
 import math
@@ -11,17 +11,17 @@ from whisper_finetune_trainer.checkpoints.step_record import Stretch
 
 WIDTH = 360.0
 Point = Tuple[float, float]
-#: Steps of an axis that people can read: powers of ten times one of these.
+#: The distance between the ticks of an axis is a power of ten times one of these.
 _ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 _HEIGHT = 210.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, WIDTH - 10.0, 14.0, 176.0
-#: One point for each unit of the chart's width is more than the eye can tell apart.
+#: About one point per unit of the chart's width. Nobody could see more.
 _MOST_POINTS = 300
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A value on an axis: where it stands, and how it reads."""
+    """A value on an axis: its coordinate and its label."""
 
     at: float
     label: str
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Dot:
-    """A dot on a chart, and what is shown when it is pointed at."""
+    """A dot on a chart, and the text that is shown when somebody points at it."""
 
     x: float
     y: float
@@ -47,7 +47,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart. `description` says in words what is to be seen, for those who cannot see it."""
+    """A line chart. `description` says in words what it shows, for people who cannot see it."""
 
     name: str
     title: str
@@ -67,7 +67,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Scale:
-    """Turns values from `low` to `high` into places from `first` to `last`."""
+    """Turns values from `low` to `high` into coordinates from `first` to `last`."""
 
     low: float
     high: float
@@ -75,12 +75,15 @@ class Scale:
     last: float
 
     def at(self, value: float) -> float:
-        """Return the place of a value, to a tenth of a unit."""
+        """Return the coordinate of a value, rounded to a tenth of a unit."""
         return round(self.first + (value - self.low) / (self.high - self.low) * (self.last - self.first), 1)
 
 
 def axis_ticks(high: float, most: int = 5) -> Tuple[float, ...]:
-    """Return at most `most` + 1 round values from 0 up to the first one that is not below `high`."""
+    """Return round values for the ticks of an axis, from 0 to the first that is not below `high`.
+
+    There are at most `most` + 1.
+    """
     reach = high if high > 0 else 1.0
     power = 10.0 ** math.floor(math.log10(reach / most))
     step = next(factor * power for factor in _ROUND if factor * power * most >= reach * (1 - 1e-9))
@@ -89,7 +92,7 @@ def axis_ticks(high: float, most: int = 5) -> Tuple[float, ...]:
 
 
 def tick_label(value: float) -> str:
-    """Return a value of an axis in as few characters as it takes."""
+    """Return a value of an axis as a short text."""
     return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
 
 
@@ -99,9 +102,9 @@ def path_data(points: Sequence[Point]) -> str:
 
 
 def smoothed(points: Sequence[Point], share: float = 0.05) -> Tuple[Point, ...]:
-    """Return each point's mean with `share` of all points around it.
+    """Return the moving mean of the points. Each mean is over `share` of all points.
 
-    Near the ends there are fewer, as many on either side.
+    Near the ends it is over fewer points, as many before as after.
     """
     reach = round(len(points) * share / 2)
     return tuple((x, _mean(points, index, reach)) for index, (x, _) in enumerate(points))
@@ -114,7 +117,7 @@ def _mean(points: Sequence[Point], index: int, reach: int) -> float:
 
 
 def thinned(points: Sequence[Point], most: int) -> Tuple[Point, ...]:
-    """Return at most `most` points: each the mean of as many neighbours. The last one stays the end of the line."""
+    """Return at most `most` points, each the mean of as many neighbours. The last one is at the end of the line."""
     together = math.ceil(len(points) / most) if points else 1
     parts = (points[first : first + together] for first in range(0, len(points), together))
     return tuple((part[-1][0], sum(y for _, y in part) / len(part)) for part in parts)
@@ -122,7 +125,10 @@ def thinned(points: Sequence[Point], most: int) -> Tuple[Point, ...]:
 
 @dataclass(frozen=True)
 class MeasuredStep:
-    """A normalized error rate in percent after a step, whether the user keeps that model, and whether it is final."""
+    """The normalized error rate of the model after a step, in percent.
+
+    `is_kept` says whether the user keeps that model, and `is_final` whether it becomes the final one.
+    """
 
     step: int
     percent: float
@@ -131,7 +137,7 @@ class MeasuredStep:
 
 
 def loss_curve(stretches: Sequence[Stretch]) -> Chart:
-    """Return the curve of the training loss, each step's faintly and their moving mean."""
+    """Return the chart of the training loss: a faint line of the steps, and a strong one of their moving mean."""
     points = [(float(item.last_step), item.loss) for item in stretches]
     smooth = smoothed(points)
     described = "The training loss of each step"
@@ -142,7 +148,7 @@ def loss_curve(stretches: Sequence[Stretch]) -> Chart:
 
 
 def learning_rate_curve(stretches: Sequence[Stretch]) -> Chart:
-    """Return the curve of the learning rate."""
+    """Return the chart of the learning rate."""
     points = [(float(item.last_step), item.learning_rate) for item in stretches]
     highest = max((rate for _, rate in points), default=0.0)
     described = f"The learning rate of each step; at its highest it was {highest:.3g}."
@@ -150,7 +156,10 @@ def learning_rate_curve(stretches: Sequence[Stretch]) -> Chart:
 
 
 def error_rate_curve(baseline: float, measured: Sequence[MeasuredStep], last_step: int, name: str) -> Chart:
-    """Return the curve of the normalized error rate from step 0 on, with the baseline as a level line."""
+    """Return the chart of the normalized error rate from step 0 on, with the baseline as a level line.
+
+    `name` is that of the metric, and `last_step` the end of the axis.
+    """
     points = [(0.0, baseline), *((float(item.step), item.percent) for item in measured)]
     described = "; ".join(f"step {step:g}: {percent:.2f} %" for step, percent in points)
     marks = [(float(item.step), item.percent, *_style_of(item)) for item in measured]

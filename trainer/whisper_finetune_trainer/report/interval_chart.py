@@ -1,4 +1,4 @@
-"""The chart of rates before and after training, each with its interval, one row for each group of clips. Pure."""
+"""The chart of error rates before and after training with their intervals, in one row per group of clips. Pure."""
 
 from dataclasses import dataclass
 from typing import Sequence, Tuple
@@ -8,7 +8,7 @@ from whisper_finetune_trainer.report import charts
 from whisper_finetune_trainer.report.charts import Scale, Tick
 
 _LEFT, _RIGHT, _TOP = 8.0, charts.WIDTH - 12.0, 8.0
-#: A row is a line of words, the rate before and the one after.
+#: The heights of a row and of what is in it: a line of words, the rate before, and the rate after.
 _ROW, _WORDS, _BEFORE, _AFTER = 52.0, 12.0, 24.0, 38.0
 _AXIS = 24.0
 
@@ -24,7 +24,7 @@ class IntervalRow:
 
 @dataclass(frozen=True)
 class Whisker:
-    """A rate as a dot at `x` on a line from `low` to `high`."""
+    """A rate, drawn as a dot at `x` on a line from `low` to `high`."""
 
     style: str
     y: float
@@ -36,7 +36,7 @@ class Whisker:
 
 @dataclass(frozen=True)
 class DrawnRow:
-    """A row's words and its two rates."""
+    """A row as it is drawn: its words and its two rates."""
 
     words: str
     rates: str
@@ -58,7 +58,7 @@ class IntervalChart:
 
 
 def draw_intervals(rows: Sequence[IntervalRow]) -> IntervalChart:
-    """Return the chart of the rows, the first one on top."""
+    """Return the chart of the rows, with the first one on top."""
     highest = max((rate.interval.high for row in rows for rate in (row.before, row.after)), default=1.0)
     values = charts.axis_ticks(highest)
     scale = Scale(0.0, values[-1], _LEFT, _RIGHT)

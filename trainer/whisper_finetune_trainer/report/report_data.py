@@ -1,4 +1,4 @@
-"""What the report shows, worked out of a finished training. Pure."""
+"""The content of the report, derived from a finished training. Pure."""
 
 from dataclasses import dataclass
 from typing import Callable, List, Optional, Tuple
@@ -23,28 +23,28 @@ _SHOWN_OF_LOOP = 120
 
 @dataclass(frozen=True)
 class FinishedTraining:
-    """All that the report is made from."""
+    """Everything that the report is made from."""
 
     config: TrainerConfig
     result: TrainingResult
     clips: Clips
     baseline: Evaluation
-    #: After the baseline, in order.
+    #: The evaluations after the baseline, in order.
     history: Tuple[Evaluation, ...]
-    #: The one whose model becomes the final one.
+    #: The evaluation of the model that becomes the final one.
     final: Evaluation
-    #: What was done to texts before they were compared.
+    #: The normalizer that was applied to texts before they were compared.
     normalize: Callable[[str], str]
     stretches: Tuple[Stretch, ...]
-    #: How long the trainer ran, over all attempts.
+    #: How long the trainer ran in all attempts.
     seconds: float
-    #: IPUs, GPUs or CPUs that it held meanwhile.
+    #: How many IPUs, GPUs or CPUs it had.
     devices: int
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A clip whose text never ends or repeats its end, before or after training, and how that text begins."""
+    """A clip whose text is a loop. `when` is before or after training, and `text` is the begin of the text."""
 
     clip: Clip
     when: str
@@ -57,10 +57,10 @@ class ReportData:
 
     title: str
     subtitle: str
-    #: Whisper's code of the language that is written.
+    #: Whisper's code of the language of the texts.
     language: str
     metric: str
-    #: What a score counts: words or letters.
+    #: What the score counts: `words` or `letters`.
     counted: str
     headline: Optional[Headline]
     figures: Tuple[FigureRow, ...]
@@ -80,7 +80,7 @@ class ReportData:
 
 
 def gather_report(finished: FinishedTraining) -> ReportData:
-    """Return the report of a training."""
+    """Return the report's content for a finished training."""
     config, result, clips = finished.config, finished.result, finished.clips
     before, after = _alignments(finished, finished.baseline), _alignments(finished, finished.final)
     measurements = finished.baseline.measurement, finished.final.measurement

@@ -1,4 +1,4 @@
-"""The report's figures before and after training, the most frequent errors, and what they say in words. Pure."""
+"""The report's figures before and after training, its verdict in words, and the most frequent errors. Pure."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ from whisper_finetune_trainer.report.interval_chart import IntervalRow
 
 @dataclass(frozen=True)
 class Headline:
-    """The scores over all clips, and their difference in points. Below zero is an improvement."""
+    """The scores over all clips, and the interval of their difference in points. Below zero is an improvement."""
 
     before: Rate
     after: Rate
     difference: Interval
     clips: int
     words: int
-    #: The difference without the clips that loop, where there are some.
+    #: The difference over the clips that do not loop. It is None where no clip loops.
     without_loops: Optional[Interval] = None
 
     @property
     def points(self) -> float:
-        """After less before, as a reader works it out of the two figures shown."""
+        """After minus before, as a reader computes it from the two figures shown."""
         return round(self.after.percent, 2) - round(self.before.percent, 2)
 
     @property
     def is_certain(self) -> bool:
-        """Whether chance does not explain the difference."""
+        """Whether the difference is more than chance: no interval holds zero."""
         return not any(map(_holds_zero, filter(None, (self.difference, self.without_loops))))
 
     @property
     def verdict(self) -> str:
-        """What came of it, in words."""
+        """The difference and its interval in words."""
         interval = _range(self.difference.low, self.difference.high)
         if not self.points:
             return f"No difference. Its 95 % interval is {interval} points."
@@ -57,7 +57,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class FigureRow:
-    """One figure before and after, as text."""
+    """One figure before and after training, as text."""
 
     name: str
     before: str
@@ -69,12 +69,12 @@ class FigureRow:
 
 
 def metric_name(metric: Optional[Metric]) -> str:
-    """Return what a score counts, in words."""
+    """Return the name of the metric in words."""
     return "Character error rate" if metric is not None and metric.name == "cer" else "Word error rate"
 
 
 def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]:
-    """Return the figures over all clips that hold a word after normalizing, None where no clip does."""
+    """Return the figures over all clips whose normalized reference has a word. Return None where none has."""
     difference = intervals.of_difference(before.scored, after.scored)
     rates = intervals.of_rate(before.scored), intervals.of_rate(after.scored)
     if difference is None or rates[0] is None or rates[1] is None:
@@ -87,7 +87,7 @@ def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]
 
 
 def figure_rows(before: Measurement, after: Measurement, result: Optional[Result]) -> Tuple[FigureRow, ...]:
-    """Return all figures before and after training. The result has those of some of the clips."""
+    """Return the rows of the table of figures. The figures of subsets of the clips come from `result`."""
     words = " by word" if before.is_by_letter else ""
     found = [
         _row("Normalized, by letter" if before.is_by_letter else "Normalized", before.scored, after.scored),
@@ -103,7 +103,7 @@ def figure_rows(before: Measurement, after: Measurement, result: Optional[Result
 
 
 def interval_rows(total: Headline, lengths: Sequence[LengthGroup]) -> List[IntervalRow]:
-    """Return the rows of the chart by clip length, all clips first."""
+    """Return the rows of the chart by clip length. The first row is for all clips."""
     groups = [
         IntervalRow(f"{length_words(group)}, {group.clips} clips", group.before, group.after) for group in lengths
     ]
@@ -127,7 +127,7 @@ def _row(name: str, before: ClipErrors, after: ClipErrors) -> Optional[FigureRow
         name=name,
         before=wer.percent_text(rates[0].percent),
         after=wer.percent_text(rates[1].percent),
-        # As a reader works it out of the two figures shown.
+        # As a reader computes it from the two figures shown.
         difference=_points(round(rates[1].percent, 2) - round(rates[0].percent, 2)),
         before_interval=_range(rates[0].interval.low, rates[0].interval.high),
         after_interval=_range(rates[1].interval.low, rates[1].interval.high),
@@ -164,7 +164,7 @@ def _points(points: float) -> str:
 
 @dataclass(frozen=True)
 class FrequentError:
-    """One error and how often it was made."""
+    """One error, and how often it was made before and after training."""
 
     word: AlignedWord
     before: int
@@ -173,7 +173,7 @@ class FrequentError:
 
 @dataclass(frozen=True)
 class FrequentErrors:
-    """The most frequent errors of one kind, and how many there are of it in all."""
+    """The most frequent errors of one kind, and how many errors of that kind there are in all."""
 
     kind: WordKind
     errors: Tuple[FrequentError, ...]
@@ -184,7 +184,7 @@ class FrequentErrors:
 def most_frequent_errors(
     before: Sequence[Alignment], after: Sequence[Alignment], kind: WordKind, shown: int = 10
 ) -> FrequentErrors:
-    """Return the errors of a kind that were made most often, before or after."""
+    """Return the `shown` errors of a kind that were made most often, before or after training."""
     old, new = _count(before, kind), _count(after, kind)
     words = sorted({*old, *new}, key=lambda word: (-max(old[word], new[word]), -old[word], word.reference, word.heard))
     errors = tuple(FrequentError(word, old[word], new[word]) for word in words[:shown])

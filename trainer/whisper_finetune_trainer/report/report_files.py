@@ -1,8 +1,8 @@
 """Write the report of a finished training into the run's folder, and TensorBoard's events beside it.
 
-The report is one HTML page that needs nothing else: no script, no network, no second file. Names and texts come from
-the data set, so nobody vouches for them: every value is escaped, and the page's own policy forbids scripts and the
-network even if one were not. Clips are in it as sound: MP3, which every browser plays, at about 3 kB a second.
+The report is one HTML page without scripts, network or other files. Names and texts come from the data set and are not
+trusted. So every value is escaped. Even if one were not, the page's own policy forbids scripts and the network. Clips
+are in it as sounds, in MP3, which every browser plays, with about 3 kB a second.
 """
 
 import base64
@@ -39,18 +39,18 @@ _FOLDER = Path(__file__).parent / "template"
 _POLICY = (
     "default-src 'none'; style-src 'sha256-{}'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
 )
-#: TensorBoard reads a file by this part of its name; one name, so that a later attempt replaces what an earlier wrote.
+#: TensorBoard finds a file by this part of its name. It is always the same, so that a later attempt replaces the file.
 EVENTS_FILE = "tensorboard/events.out.tfevents.run"
 
-#: A tag, a step, a value, and the second after the first step's start at which it was known.
+#: A tag, a step, a value, and how many seconds after the start of the first step it was known.
 _Scalar = Tuple[str, int, float, float]
 logger = logging.getLogger(__name__)
 
 
 def write_report(folder: RunFolder, finished: FinishedTraining) -> TrainingResult:
-    """Write both and return the result with the report named. Nothing else of the run reads them.
+    """Write the report and the events. Return the result, with the report named in it if it was written.
 
-    What is wrong with one of them is logged, and costs neither the other nor the run.
+    An error in one of them is logged. The other is still written, and the run goes on.
     """
     with _logged("TensorBoard's events"):
         started = time.time() - sum(stretch.seconds for stretch in finished.stretches)
@@ -63,7 +63,7 @@ def write_report(folder: RunFolder, finished: FinishedTraining) -> TrainingResul
 
 
 def count_devices(accelerator: Accelerator, ipus: Optional[int]) -> int:
-    """Return how many IPUs, GPUs or CPUs the trainer holds."""
+    """Return how many IPUs, GPUs or CPUs the trainer has."""
     if accelerator == "cpu":
         return cpu_count.available_cpus()
     return ipus or 1
@@ -79,12 +79,12 @@ def _page(finished: FinishedTraining) -> str:
 def _logged(what: str) -> Iterator[None]:
     try:
         yield
-    except Exception:  # whatever is wrong with it must not cost the model, which comes next
+    except Exception:  # no error in a report may cost the model, which is written next
         logger.exception("%s cannot be written; the run goes on without", what)
 
 
 def render_page(data: ReportData, sounds: Mapping[str, str]) -> str:
-    """Return the page. `sounds` are data URIs of clips by identifier, for as many as there are."""
+    """Return the page as HTML. `sounds` are data URIs by the clips' identifiers. Not every clip has one."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(_FOLDER)),
         autoescape=True,
@@ -103,10 +103,10 @@ def render_page(data: ReportData, sounds: Mapping[str, str]) -> str:
 
 
 def render_events(stretches: Sequence[Stretch], evaluations: Sequence[Evaluation], started: float) -> bytes:
-    """Return the content of an event file.
+    """Return the content of TensorBoard's event file.
 
-    `started` is a time in seconds since 1970. Later steps follow by their own seconds: waiting between attempts is not
-    shown.
+    `started` is the time of the first step in seconds since 1970. The time of a later step adds up the seconds of the
+    steps before it, so the pauses between attempts are not shown.
     """
     with tempfile.TemporaryDirectory(prefix="tensorboard-") as folder:
         with SummaryWriter(folder) as writer:
@@ -135,16 +135,17 @@ def _of_evaluations(stretches: Sequence[Stretch], evaluations: Sequence[Evaluati
             yield "eval/cer", evaluation.step, measured.cer, seconds
 
 
-#: Characters of one clip and of all; base64 makes four of three bytes.
+#: At most so many characters for one clip and for all clips. base64 makes four characters of three bytes.
 _LARGEST_CLIP = 133_000
 _LARGEST_TOTAL = 2_000_000
-#: 0 is libsndfile's best and largest. Speech at 16 kHz takes about 24 kbit/s here: 30 s fit into the limit.
+#: 0 is libsndfile's best quality and largest file. With 0.7, speech at 16 kHz takes about 24 kbit/s. So 30 s fit into
+#: the limit.
 _COMPRESSION = 0.7
-#: Clips that a store has not given for minutes each, until no other one is asked for.
+#: After so many clips that a store did not give, no other clip is asked for. Each of them may cost minutes.
 _MOST_FAULTS = 3
 
 
-#: Returns samples (n,) of float32 at 16 kHz; whatever it raises, the clip goes without its sound.
+#: Returns samples (n,) of float32 at 16 kHz. Where it raises anything, the clip has no sound in the report.
 ReadClip = Callable[[Clip], "np.ndarray[Any, np.dtype[np.float32]]"]
 
 
@@ -154,7 +155,7 @@ def data_uris(
     largest_clip: int = _LARGEST_CLIP,
     largest_total: int = _LARGEST_TOTAL,
 ) -> Dict[str, str]:
-    """Return clips by identifier as data URIs, in order while they fit. Those that are too large are left out."""
+    """Return data URIs by the clips' identifiers. Clips that are too large, or do not fit any more, are left out."""
     found: Dict[str, str] = {}
     faults: List[Exception] = []
     for clip in clips:
@@ -187,7 +188,7 @@ def _data_uri(samples: "np.ndarray[Any, np.dtype[np.float32]]") -> str:
 
 
 def mp3(samples: "np.ndarray[Any, np.dtype[np.float32]]") -> bytes:
-    """Return 16 kHz samples as an MP3 file."""
+    """Return samples (n,) at 16 kHz as the content of an MP3 file."""
     encoded = io.BytesIO()
     soundfile.write(
         encoded, samples, SAMPLE_RATE, format="MP3", bitrate_mode="VARIABLE", compression_level=_COMPRESSION

@@ -1,4 +1,4 @@
-"""How a run was made, as the report's lists say it. Pure."""
+"""The facts of a run in the report's lists: its data, its settings, its hardware and its time. Pure."""
 
 from dataclasses import dataclass
 from typing import Sequence, Tuple
@@ -23,21 +23,21 @@ _NORMALIZATIONS = {
     "Basic": "in lower case without punctuation",
     "Whisper": "by Whisper's normalizer of the language",
 }
-#: What the heavy operations compute in where the precision is Half.
+#: The type in which matrix products are computed where the precision is Half.
 _HALVES = {"ipu": "float16", "cuda": "bfloat16", "cpu": "bfloat16"}
 _HOUR = 3600
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A name and what there is to say about it."""
+    """One entry of a list: its name and its text."""
 
     name: str
     text: str
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that some reader of YAML takes for a number: kubectl reads 1e-5 as one, PyYAML does not."""
+    """Quotes every text that a YAML reader may take for a number. kubectl takes 1e-5 for one, and PyYAML does not."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -48,14 +48,14 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def training_in_a_sentence(spec: WhisperFineTuneSpec) -> str:
-    """Return what was trained on what."""
+    """Return in one phrase which model was trained, for what, and on which data."""
     language = LANGUAGES[language_code(spec.language)].capitalize()
     purpose = f"translate {language} into English" if spec.task == "translate" else f"transcribe {language}"
     return f"{spec.model}, fine-tuned to {purpose} on {_source(spec)}"
 
 
 def facts_of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
-    """Return what was used of the data set."""
+    """Return how the data set was used."""
     dropped = sum(clips.all_dropped().values())
     return (
         Fact("Data set", _source(spec)),
@@ -75,7 +75,7 @@ def facts_of_run(
     seconds: float,
     devices: int,
 ) -> Tuple[Fact, ...]:
-    """Return what was run, on what, and what it took. `seconds` are those of the whole trainer."""
+    """Return what was run, on which hardware, and how long it took. `seconds` are those of the whole trainer."""
     spec, training = config.spec, config.spec.training
     commits = config.hub_commits.in_words()
     facts = [
@@ -102,7 +102,7 @@ def facts_of_run(
 
 
 def manifest_yaml(namespace: str, name: str, spec: WhisperFineTuneSpec) -> str:
-    """Return the object as YAML that can be applied again."""
+    """Return the run's object as YAML that can be applied again."""
     described = {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": KIND,
@@ -114,7 +114,7 @@ def manifest_yaml(namespace: str, name: str, spec: WhisperFineTuneSpec) -> str:
 
 
 def device_hours(accelerator: Accelerator, seconds: float, devices: int) -> str:
-    """Return the hours of all devices together."""
+    """Return the hours of all devices together, as text."""
     device = _DEVICES[accelerator]
     used = f"{devices} {device}{'s' if devices > 1 else ''} for {duration_in_words(seconds)}"
     return f"{devices * seconds / _HOUR:.2f} ({used})"

@@ -1,1 +1,1 @@
-"""MLflow and Weights & Biases, where a Secret gives their address: told in the background, and never waited for."""
+"""MLflow and Weights & Biases, which are told of a run in the background if a Secret gives their address or key."""

@@ -1,4 +1,4 @@
-"""A run on an MLflow server, by its own client; address and credentials are the client's own variables."""
+"""A run on an MLflow server, by MLflow's own client. Address and credentials come from the client's own variables."""
 
 import time
 from typing import Any, List, Mapping, Sequence
@@ -9,22 +9,22 @@ from mlflow.entities import Metric, Param
 from whisper_finetune_trainer.tracking.tracked_values import Point
 
 _UID_TAG = "whisperfinetune.dev/uid"
-#: The server's own limits of one request.
+#: The server's limits for one request.
 _METRICS_AT_ONCE = 1000
 _PARAMETERS_AT_ONCE = 100
 
 
 class MlflowTracker:
-    """The run is known by a tag with the run's UID."""
+    """Sends a run to MLflow. A tag with the run's UID finds it again."""
 
     def __init__(self, uid: str, name: str, experiment: str) -> None:
-        """Send nothing yet."""
+        """Nothing is sent yet."""
         self._uid, self._name, self._experiment = uid, name, experiment
         self._client = MlflowClient()
         self._run = ""
 
     def begin(self, parameters: Mapping[str, str]) -> None:
-        """Find the run or make it."""
+        """Find the run or create it, and send the parameters."""
         experiment = self._experiment_id()
         found = self._client.search_runs([experiment], f"tags.`{_UID_TAG}` = '{self._uid}'", max_results=1)
         run = (
@@ -44,7 +44,7 @@ class MlflowTracker:
             self._client.log_batch(self._run, metrics=metrics[first : first + _METRICS_AT_ONCE])
 
     def end(self, tags: Mapping[str, str], *, is_done: bool) -> None:
-        """Say what the run came to."""
+        """Set the tags, and end the run as FINISHED, or as KILLED where it is not done."""
         for name, value in tags.items():
             self._client.set_tag(self._run, name, value)
         self._client.set_terminated(self._run, "FINISHED" if is_done else "KILLED")

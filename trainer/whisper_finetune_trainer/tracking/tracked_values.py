@@ -1,4 +1,4 @@
-"""What a tracker is told of a run: parameters, and measures by step. Each library has one."""
+"""What trackers are told of a run: parameters, and measures by step. There is one tracker per library."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Mapping, Optional, Protocol, Sequence, Tuple
@@ -7,7 +7,7 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
 from whisper_finetune_trainer.progress.progress import Snapshot
 
-#: MLflow takes no longer ones.
+#: The longest value that MLflow takes.
 _LONGEST = 500
 
 
@@ -21,16 +21,16 @@ class Point:
 
 
 def parameters(config: TrainerConfig) -> Dict[str, str]:
-    """Return the fields of the spec by their path; where Secrets lie is nobody's business."""
+    """Return the fields of the spec by their path, as text. The names of Secrets are left out."""
     spec = config.spec.to_json_object()
     fields = {**{name: value for name, value in spec.items() if name != "secretRefs"}, "uid": config.uid}
     return {name: str(value)[:_LONGEST] for name, value in _flat(fields, "")}
 
 
 def points(snapshot: Snapshot) -> Tuple[Point, ...]:
-    """Return all measures that a snapshot knows; most of them were in the one before too."""
+    """Return all measures of a snapshot. Most of them were in the snapshot before too."""
     measured = snapshot.measured
-    # A resumed attempt knows the baseline, and does not measure it.
+    # A resumed attempt knows the baseline without measuring it.
     baseline = figures(0, snapshot.report.baseline)
     return (*_of_step(snapshot), *baseline, *(figures(measured.step, measured.figures) if measured else ()))
 
@@ -60,13 +60,13 @@ def _flat(fields: Mapping[str, Any], prefix: str) -> Iterator[Tuple[str, Any]]:
 
 
 class Tracker(Protocol):
-    """One run on one server; a later attempt of the run continues it."""
+    """One run on one server. A later attempt of the run continues it."""
 
     def begin(self, parameters: Mapping[str, str]) -> None:
-        """Find the run or make it; called again where it failed."""
+        """Find the run or create it, and send the parameters. It is called again if it failed."""
 
     def log(self, points: Sequence[Point]) -> None:
         """Send measures."""
 
     def end(self, tags: Mapping[str, str], *, is_done: bool) -> None:
-        """Say what the run came to; not done: another attempt may follow."""
+        """Send the tags and end the run. Where it is not done, another attempt may follow."""

@@ -1,4 +1,7 @@
-"""Tell trackers of a run while it goes on: a bounded queue and one thread each, so that none can fail or slow a run."""
+"""Tell trackers of a run while it goes on.
+
+Each tracker has a bounded queue and a thread of its own, so that no tracker can fail a run or slow it down.
+"""
 
 import contextlib
 import functools
@@ -14,9 +17,9 @@ from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 from whisper_finetune_trainer.tracking import tracked_values
 from whisper_finetune_trainer.tracking.tracked_values import Point, Tracker
 
-#: Measures that wait for a tracker; what comes when there are so many is left out.
+#: At most so many measures wait for a tracker. Further ones are dropped.
 _WAITING = 2_000
-#: How long a run that is done waits for its trackers, and one that is not: it may be about to be killed.
+#: How long an attempt waits for its trackers at its end. One that is not done may be about to be killed.
 _DONE_SECONDS, _OTHER_SECONDS = 30.0, 3.0
 _PROJECT = "whisper-fine-tune"
 logger = logging.getLogger(__name__)
@@ -26,10 +29,10 @@ class Tracking:
     """One tracker and its thread."""
 
     def __init__(self, name: str, tracker: Tracker, parameters: Mapping[str, str], hide: Callable[[str], str]) -> None:
-        """`hide` takes secrets out of what the log is told."""
+        """`hide` takes secrets out of the tracker's errors before they are logged."""
         self._name, self._tracker, self._parameters, self._hide = name, tracker, parameters, hide
         self._waiting: queue.Queue[Optional[Point]] = queue.Queue(_WAITING)
-        #: By name of a measure: each grows with the steps, so what is not newer has been told.
+        #: The newest step of each measure. A point that is not newer was sent before.
         self._newest_step: Dict[str, int] = {}
         self._tags: Dict[str, str] = {}
         self._is_done = False
@@ -38,11 +41,11 @@ class Tracking:
         self._thread.start()
 
     def __call__(self, snapshot: Snapshot) -> None:
-        """Take in what is new in a snapshot."""
+        """Queue the measures that are new in a snapshot."""
         self.add(tracked_values.points(snapshot))
 
     def add(self, points: Sequence[Point]) -> None:
-        """Have measures sent once; without waiting, whatever becomes of them."""
+        """Queue the measures that are new, without waiting. They are sent at most once."""
         for point in points:
             if point.step > self._newest_step.get(point.name, -1):
                 self._newest_step[point.name] = point.step
@@ -50,7 +53,7 @@ class Tracking:
                     self._waiting.put_nowait(point)
 
     def conclude(self, result: TrainingResult, address: str) -> None:
-        """Say what the run came to, and where it lies."""
+        """Queue the figures of the result, and tags with its message and the addresses of model and report."""
         model, report = result.model, result.report
         self.add(tracked_values.figures(model.step if model else 0, result.result))
         self._tags = {"message": result.message}
@@ -61,7 +64,7 @@ class Tracking:
         self._is_done = True
 
     def close(self) -> None:
-        """Wait a little for what is on its way."""
+        """Wait a little until everything is sent."""
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
         self._thread.join(_DONE_SECONDS if self._is_done else _OTHER_SECONDS)
@@ -99,7 +102,7 @@ class Tracking:
 
 @contextlib.contextmanager
 def of_run(config: TrainerConfig, reporter: Reporter, environment: Mapping[str, str]) -> Iterator[Sequence[Tracking]]:
-    """Tell the trackers whose address is in the environment of the run, as long as the context lasts."""
+    """Tell trackers of the run for as long as the context lasts: those whose address or key is in the environment."""
     opened = [tracking for tracking in (_mlflow(config, environment), _wandb(config, environment)) if tracking]
     for tracking in opened:
         reporter.listen(tracking)

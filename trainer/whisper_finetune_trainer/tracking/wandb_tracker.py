@@ -1,4 +1,4 @@
-"""A run of Weights & Biases, by its own client; key, address and mode are the client's own variables."""
+"""A run of Weights & Biases, by its own client. Key, address and mode come from the client's own variables."""
 
 from typing import Any, Mapping, Sequence
 
@@ -10,16 +10,16 @@ _STEP = "training_step"
 
 
 class WandbTracker:
-    """The run's id is the run's UID, so a later attempt continues it."""
+    """Sends a run to Weights & Biases. Its id is the run's UID, so a later attempt continues it."""
 
     def __init__(self, uid: str, name: str, project: str, folder: str) -> None:
-        """`folder` takes what is on its way. Send nothing yet."""
+        """`folder` is for files that are not sent yet. Nothing is sent before `begin`."""
         self._uid, self._name, self._project, self._folder = uid, name, project, folder
         self._run: Any = None
 
     def begin(self, parameters: Mapping[str, str]) -> None:
-        """Find the run or make it."""
-        # Neither the log nor the machine nor the code is anybody else's business.
+        """Find the run or create it, and send the parameters."""
+        # The log, the machine's figures and the code stay private.
         settings = wandb.Settings(console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True)
         self._run = wandb.init(
             id=self._uid,
@@ -30,7 +30,7 @@ class WandbTracker:
             dir=self._folder,
             settings=settings,
         )
-        # Its own count of steps must rise: steps that a new attempt takes again would be left out.
+        # The client's own count of steps must rise. Steps that a new attempt takes again would be dropped.
         self._run.define_metric(_STEP)
         self._run.define_metric("*", step_metric=_STEP)
 
@@ -40,6 +40,6 @@ class WandbTracker:
             self._run.log({point.name: point.value, _STEP: point.step})
 
     def end(self, tags: Mapping[str, str], *, is_done: bool) -> None:
-        """Say what the run came to."""
+        """Write the tags into the summary, and finish the run with exit code 0, or 1 where it is not done."""
         self._run.summary.update(dict(tags))
         self._run.finish(exit_code=0 if is_done else 1)
