@@ -35,7 +35,7 @@ def test_a_field_of_a_newer_operator_is_passed_over_and_said(caplog: pytest.LogC
     caplog.set_level(logging.WARNING)
     assert read({"priority": "low"}) == CONFIG
     assert caplog.messages == [
-        "the operator says more than this image knows; left out: priority: not known to this version"
+        "the operator sent fields that this image does not know; left out: priority: not known to this version"
     ]
 
 

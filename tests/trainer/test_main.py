@@ -155,7 +155,7 @@ def test_a_plan_without_the_hub_lacks_the_memory_and_says_why(tmp_path: Path) ->
     ended = run_trainer("plan", path, environment={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)})
     assert ended.returncode == 0
     assert "memoryBytes" not in json.loads(ended.stdout)
-    assert "config.json of team/whisper-own cannot be had from the Hub" in lines_of(ended)[-1]
+    assert "config.json of team/whisper-own cannot be read from the Hub" in lines_of(ended)[-1]
 
 
 @pytest.mark.slow
@@ -197,9 +197,9 @@ def test_the_same_object_has_the_same_folder_and_another_one_has_not(plan: Plann
     ("text", "says"),
     [
         ("a: [", "run.yaml: is not YAML: while parsing a flow"),
-        ("", "run.yaml: must hold exactly one WhisperFineTune object, and holds 0 documents"),
-        ("a: 1\n---\nb: 2", "run.yaml: must hold exactly one WhisperFineTune object, and holds 2 documents"),
-        ("- a", "run.yaml: must hold exactly one WhisperFineTune object"),
+        ("", "run.yaml: must contain exactly one WhisperFineTune object, and contains 0 documents"),
+        ("a: 1\n---\nb: 2", "run.yaml: must contain exactly one WhisperFineTune object, and contains 2 documents"),
+        ("- a", "run.yaml: must contain exactly one WhisperFineTune object"),
         ("metadata: demo", "run.yaml: metadata must be an object with a name"),
         ("\x00", "run.yaml: is not YAML: unacceptable character"),
         ("[" * 10_000, "run.yaml: is not YAML: "),

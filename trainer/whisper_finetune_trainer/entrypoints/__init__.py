@@ -1,1 +1,1 @@
-"""The ways into the trainer, in a pod and on a workstation. Every way out is an exit code and a result."""
+"""The ways into the trainer, in a pod and on a workstation. Each ends with an exit code and a result."""

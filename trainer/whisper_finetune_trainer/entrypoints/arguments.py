@@ -1,4 +1,4 @@
-"""The command line: a pod gives nothing, a workstation `run`, `plan` or `compile` with an object."""
+"""The command line. In a pod there is no command. On a workstation it is `run`, `plan` or `compile` with an object."""
 
 import argparse
 import sys
@@ -26,13 +26,13 @@ Nobody has yet shown on hardware that a run finds what was compiled without it.
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line, with the exit code of any bad configuration."""
+        """Print what is wrong in one line, and exit with the code of a bad configuration (64)."""
         sys.stderr.write(f"{self.prog}: {message}; see {self.prog} --help\n")
         sys.exit(causes.EXIT_CONFIG)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the arguments. Where they are wrong the process ends with 64."""
+    """Return the parsed arguments. If they are wrong, the process exits with code 64."""
     parser = _Parser(
         prog="whisper_finetune_trainer",
         description=_DESCRIPTION,
@@ -67,7 +67,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _take_object(command: argparse.ArgumentParser) -> None:
-    """Have a command take an object's file, its volumes and the size of a partition."""
+    """Add the arguments for an object's file, its volumes and the size of a partition."""
     command.add_argument("spec", type=Path, help="YAML file with one WhisperFineTune object")
     command.add_argument(
         "--volume",
@@ -86,7 +86,7 @@ def _take_object(command: argparse.ArgumentParser) -> None:
 
 
 def _contradiction(given: argparse.Namespace) -> Optional[str]:
-    """Return what two arguments say against each other, None where they agree."""
+    """Return how two arguments contradict each other, or None."""
     if given.command is None:
         return None
     if given.ipus and given.accelerator not in ("ipu", None):

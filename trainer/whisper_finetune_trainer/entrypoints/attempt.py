@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def make_attempt(
     config: TrainerConfig, reporter: Reporter, stop: StopRequest, limits: StreamLimits = LIMITS
 ) -> TrainingResult:
-    """Train, or report what an earlier attempt finished. Raises what `train.train` raises."""
+    """Train, or report what an earlier attempt finished. Raises TrainerError, Stopped, or any unexpected error."""
     logger.info(
         "run %s/%s (%s): %s on %s", config.namespace, config.name, config.uid, config.spec.model, config.accelerator
     )
@@ -41,13 +41,13 @@ def _make(
 ) -> TrainingResult:
     finished = earlier_attempts.finished_result(folder)
     if finished is not None:
-        logger.info("the model of this run is whole: reporting it")
+        logger.info("an earlier attempt has finished this run: reporting its result")
         return finished_run.report_finished(config.spec.output, folder, finished, reporter)
     folder.prepare()
     earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
     cpu_count.make_waiting_passive()
     with stop.interruptible():
-        # torch and transformers take seconds to load: nothing above needs them.
+        # torch and transformers take seconds to load, and nothing above needs them.
         train = importlib.import_module("whisper_finetune_trainer.training.train")
     try:
         result: TrainingResult = train.train(config, folder, reporter, stop, limits)
@@ -61,10 +61,13 @@ def _make(
 
 
 def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) -> Optional[TrainerError]:
-    """Return in words what happened to the accelerator, None for any other error. The log has where in the program."""
+    """Return the TrainerError that an accelerator's error means, or None for any other error.
+
+    The traceback goes to the log.
+    """
     card = None
     if config.accelerator == "cuda" and hardware_faults.is_out_of_memory(error):
-        # PyTorch is loaded by now, and takes seconds where it is not.
+        # PyTorch is loaded by now. Loading it at the top of this module would cost every attempt seconds.
         card = importlib.import_module("whisper_finetune_trainer.pytorch.device").card_memory()
     stage = reporter.report().stage or "Preparing"
     explained = hardware_faults.explain(error, stage, config.accelerator, config.spec.training, card)
@@ -74,10 +77,10 @@ def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) 
 
 
 def finish_writing(folder: RunFolder, ending: BaseException) -> None:
-    """Have what is on its way written: the next attempt goes on from it, however this one ended.
+    """Wait until everything is written, because the next attempt goes on from it, however this one ended.
 
-    The attempt ends for a reason of its own, which must not be hidden: a write that fails now is only logged, unless it
-    is what the attempt ends by.
+    `ending` is the error that ends the attempt, and it must not be hidden. So a write that fails now is only logged,
+    unless the attempt ends because of that same write.
     """
     try:
         folder.wait_until_written()
@@ -91,5 +94,5 @@ def finish_writing(folder: RunFolder, ending: BaseException) -> None:
 
 
 def _cause_of(error: BaseException) -> BaseException:
-    """Return the failure that an error explains: a write in the background keeps its own, whoever meets it."""
+    """Return the failure behind an error. Two errors about one failed write in the background have the same."""
     return error.__cause__ or error

@@ -1,4 +1,4 @@
-"""The TrainerConfig: from the operator's environment variable, or made of a YAML file on a workstation."""
+"""The TrainerConfig: from the operator's environment variable, or from a YAML file on a workstation."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ from whisper_finetune_api.v1alpha1.rules import NAME_MAX_LENGTH
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import run_identity
 
-#: Caches take at most this part of what is free in the scratch folder.
+#: On a workstation a run takes at most half of what is free in the scratch folder.
 _SCRATCH_PART = 2
 _MEND = "name a trainer image of the operator's version in the cluster's runtimes"
 _NO_TEXT = {
@@ -47,7 +47,7 @@ class SpecFile:
 def config_of_environment(environment: Mapping[str, str]) -> TrainerConfig:
     """Return the configuration that the operator gave.
 
-    TrainerError: ConfigInvalid where there is none, VersionMismatch where it is more than this image understands.
+    Raises ConfigInvalid where there is none, and VersionMismatch where this image does not understand it.
     """
     text = environment.get(CONFIG_ENV)
     if not text:
@@ -62,12 +62,12 @@ def config_of_environment(environment: Mapping[str, str]) -> TrainerConfig:
         raise TrainerError("VersionMismatch", f"this trainer is older than its operator ({numbers}): {_MEND}")
     found = _understood(text)
     if found.left_out:
-        logger.warning("the operator says more than this image knows; left out: %s", found.remark())
+        logger.warning("the operator sent fields that this image does not know; left out: %s", found.remark())
     return found.model
 
 
 def _understood(text: str) -> Reading[TrainerConfig]:
-    """Return the configuration without what a trainer may pass over: fields that it does not know, outside of spec."""
+    """Return the configuration without unknown fields. Inside of spec an unknown field raises VersionMismatch."""
     try:
         found = reading.read_leniently(TrainerConfig, pydantic_core.from_json(text))
     except ValidationError as error:
@@ -91,7 +91,10 @@ def config_of_workstation(
     scratch: Path,
     ipus: Optional[int] = None,
 ) -> TrainerConfig:
-    """Return the configuration that the operator would make of the object, on this machine. Raises ConfigInvalid."""
+    """Return the configuration that the operator would make for the object. Raises ConfigInvalid.
+
+    `volumes` has a local folder for each claim, and `ipus` is the size of the partition, if the command line gives it.
+    """
     spec = described.spec
     size = (ipus or spec.ipus) if accelerator == "ipu" else None
     try:
@@ -114,7 +117,7 @@ def config_of_workstation(
 
 
 def field_error_lines(error: ValidationError, prefix: str = "") -> Tuple[str, ...]:
-    """Return one line per refused field: where it is and what is wrong."""
+    """Return one line per refused field, with its path and what is wrong."""
     return tuple(_line(prefix, detail) for detail in error.errors(include_url=False))
 
 
@@ -127,12 +130,12 @@ def _message(detail: ErrorDetails) -> str:
     taken_for = _NO_TEXT.get(type(detail["input"])) if detail["type"] == "string_type" else None
     if taken_for:
         return f"without quotes, {taken_for}; write it in quotes"
-    # pydantic's own word for what our validators say in full.
+    # pydantic adds these words to the messages of our own validators.
     return detail["msg"].replace("Value error, ", "")
 
 
 def read_spec_file(path: Path) -> SpecFile:
-    """Return the object. Raises TrainerError(ConfigInvalid) with a line for each thing that is wrong."""
+    """Return the object in a file. Raises ConfigInvalid with one line for each fault."""
     found = _one_object(path)
     metadata = found.get("metadata") or {}
     name, namespace = str(metadata.get("name", "")), str(metadata.get("namespace", "default"))
@@ -152,10 +155,10 @@ def _one_object(path: Path) -> Dict[str, Any]:
     except OSError as error:
         raise _refused(path, [f"cannot be read: {error.strerror}"]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # A ValueError is also said of a day that no calendar has.
+        # PyYAML raises ValueError for a date that does not exist.
         raise _refused(path, [f"is not YAML: {' '.join(str(error).split())}"]) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise _refused(path, [f"must hold exactly one {KIND} object, and holds {len(documents)} documents"])
+        raise _refused(path, [f"must contain exactly one {KIND} object, and contains {len(documents)} documents"])
     if not isinstance(documents[0].get("metadata", {}), dict):
         raise _refused(path, ["metadata must be an object with a name"])
     return documents[0]

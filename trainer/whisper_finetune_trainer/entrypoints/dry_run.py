@@ -1,4 +1,4 @@
-"""What would be done with an object, and what the model's own configuration adds to it."""
+"""What a run of an object would do, by its spec and by the configuration of its model."""
 
 import importlib
 import json
@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 def describe_run(config: TrainerConfig) -> Dict[str, Any]:
-    """Return the run's plan and its folder as JSON. TrainerError where the model's folder can be read and is wrong."""
+    """Return the run's plan and the address of its folder as JSON values.
+
+    Raises ModelNotFound or ConfigInvalid where the model's volume is there and its configuration is missing or wrong.
+    """
     spec = config.spec
     model_config = _read_model_config(config)
     dimensions = dimensions_of(model_config) if model_config is not None else None
@@ -54,10 +57,7 @@ def _told_to_library(config: TrainerConfig, plan: RunPlan, ipu: IpuPlan) -> Dict
 
 
 def dimensions_of(model_config: Dict[str, Any]) -> Dimensions:
-    """Return the size of the Whisper model whose config.json this is.
-
-    Raises TrainerError(ConfigInvalid) for any other.
-    """
+    """Return the dimensions of a Whisper model by its config.json. Raises ConfigInvalid for any other model."""
     try:
         return Dimensions(
             width=model_config["d_model"],
@@ -89,14 +89,14 @@ def _read_model_config(config: TrainerConfig) -> Optional[Dict[str, Any]]:
 
 
 def _read_from_hub(model: str, revision: Optional[str]) -> Optional[Dict[str, Any]]:
-    # Takes a second to load, and most plans are for models of the table.
+    # The library takes a second to load, and most plans are for models of the table.
     hub = importlib.import_module("huggingface_hub")
     try:
         path = hub.hf_hub_download(model, _CONFIG_FILE, revision=revision)
     except (OSError, ValueError) as error:
-        # A plan is an estimate: without the model's size it lacks the memory, and that is all. (A ValueError is said of
-        # an id that the Hub cannot have.)
-        logger.warning("%s of %s cannot be had from the Hub: %s", _CONFIG_FILE, model, words_of(error))
+        # A plan is an estimate. Without the model's size only its memory is missing. The library raises ValueError for
+        # an id that is not valid.
+        logger.warning("%s of %s cannot be read from the Hub: %s", _CONFIG_FILE, model, words_of(error))
         return None
     return _parse(Path(path).read_text(encoding="utf-8"), model)
 

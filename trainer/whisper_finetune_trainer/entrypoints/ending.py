@@ -1,6 +1,6 @@
-"""Every way out of an attempt becomes an exit code and a TrainingResult, and that the termination message.
+"""How an attempt ends: with an exit code and a TrainingResult, which becomes the termination message.
 
-The kubelet keeps at most 4,096 bytes of a message, so a result that is larger is cut to them.
+The kubelet keeps at most 4,096 bytes of that message, so a larger result is shortened.
 """
 
 import json
@@ -19,11 +19,11 @@ from whisper_finetune_trainer.messages import quoting, redaction
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
 
-#: Neither the user's to mend nor a stop: tried again.
+#: For an error that is not the user's, and for which the run is tried again.
 EXIT_UNEXPECTED = 1
 _MORE_MEMORY = "give the runtime more, or lower training.batchSize or training.maxLabelTokens"
-#: Words of Python, PyTorch and the system for what a machine could not give; what is meant, and what helps. All of it
-#: may be there on another node, or later.
+#: What Python, PyTorch and the system say when a machine is short of something, what it means, and what helps. Another
+#: node may have enough, or this one later.
 _ADVICE = (
     ("MemoryError", ("out of memory", _MORE_MEMORY)),
     ("DefaultCPUAllocator", ("out of memory", _MORE_MEMORY)),
@@ -32,11 +32,11 @@ _ADVICE = (
     ("killed by signal: Bus error", ("the shared memory is full", "give the runtime more sharedMemory")),
     ("killed by signal: Killed", ("out of memory", "a process that reads clips was killed; give the runtime more")),
     ("No space left on device", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
-    # torch.save's own words for that.
+    # torch.save says this of a full disk.
     ("inline_container.cc", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
     ("Disk quota exceeded", ("a disk is full", "make room on the node, or give the runtime a larger scratchLimit")),
 )
-#: The API's own bound of `message`, in characters.
+#: The API's bound of `message`, in characters.
 _MESSAGE_MAX_LENGTH = 1024
 _CUT = " ..."
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Ending:
 
 
 def ending_of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter) -> Ending:
-    """Make an attempt. What it raises is explained with all that the reporter knows by then."""
+    """Make an attempt and return how it ended. If it raises, the result has all that the reporter knows by then."""
     try:
         return Ending(causes.EXIT_DONE, attempt())
     except TrainerError as error:
@@ -68,7 +68,7 @@ def ending_of_attempt(attempt: Callable[[], TrainingResult], reporter: Reporter)
 
 
 def _with_advice(error: Exception) -> str:
-    """Return what the machine could not give, and what helps. For any other error return its kind and text."""
+    """Return what the machine is short of, and what helps. For any other error return its type and text."""
     if isinstance(error, MemoryError) and not str(error):
         return f"out of memory: {_MORE_MEMORY}"
     text = f"{type(error).__name__}: {error}"
@@ -77,15 +77,15 @@ def _with_advice(error: Exception) -> str:
 
 
 def error_in_one_line(error: BaseException) -> str:
-    """Return an unexpected error's kind and text in one line. Its traceback is in the log."""
+    """Return the type and the text of an unexpected error in one line. Its traceback is in the log."""
     text = quoting.words_of(error)
     return f"{type(error).__name__}: {text}" if str(error).strip() else text
 
 
 def write_termination_message(path: Path, ending: Ending, operators: Optional[int] = None) -> None:
-    """Write the message where the kubelet reads it, in the operator's contract.
+    """Write the termination message to the file that the kubelet reads. If that fails, the message goes to the log.
 
-    Where there is no such file, it goes to the log.
+    `operators` is the number of the operator's contract, None where it is not known.
     """
     message = termination_message(ending.result, operators=operators)
     try:
@@ -95,10 +95,10 @@ def write_termination_message(path: Path, ending: Ending, operators: Optional[in
 
 
 def leave_process(exit_code: int) -> NoReturn:
-    """End the process at once.
+    """End the process at once, without waiting for threads.
 
-    Python's own end waits for every thread, and a thread that reads waits minutes for a store that does not answer: a
-    stopped pod would be killed first, which counts as a failure. Uploads and trackers were waited for before.
+    Python's own exit waits for every thread, and a thread that reads may wait minutes for a store that does not answer.
+    A stopped pod would be killed before that, which counts as a failure. Uploads and trackers were waited for earlier.
     """
     for child in multiprocessing.active_children():
         child.kill()
@@ -120,18 +120,18 @@ def _stopped_message(reporter: Reporter, stopped: Stopped) -> str:
 
 
 def failed_result(report: TrainerReport, reason: Optional[str], message: str, seconds: int) -> TrainingResult:
-    """Return the result of a bad ending: what is known so far, and why it ended."""
+    """Return the result of an attempt that did not succeed: what is known so far, and why it ended."""
     known = {name: getattr(report, name) for name in TrainerReport.model_fields if name != "uid"}
     return TrainingResult(**known, reason=reason, message=cut_text(message, _MESSAGE_MAX_LENGTH), seconds=seconds)
 
 
 def cut_text(text: str, length: int) -> str:
-    """Return the text in at most `length` characters. What is cut off is marked."""
+    """Return at most `length` characters of the text. A text that was cut ends with `...`."""
     return text if len(text) <= length else text[: max(0, length - len(_CUT))] + _CUT
 
 
 def render_result(result: TrainingResult, operators: Optional[int] = None) -> bytes:
-    """Return the result as one line of JSON in the operator's contract, without regard to its size."""
+    """Return the result as one line of JSON in the operator's contract, whatever its size."""
     return json.dumps(
         contract.answer_for_operator(result, operators), ensure_ascii=False, separators=(",", ":")
     ).encode()
@@ -140,11 +140,14 @@ def render_result(result: TrainingResult, operators: Optional[int] = None) -> by
 def termination_message(
     result: TrainingResult, limit: int = TERMINATION_MESSAGE_MAX_BYTES, operators: Optional[int] = None
 ) -> bytes:
-    """Return the result in at most `limit` bytes: the oldest checkpoints go first, then the message's end."""
+    """Return the result as JSON in at most `limit` bytes.
+
+    If it is too long, the oldest checkpoints are left out first. Then the message is cut.
+    """
     shrunk = result
     while len(render_result(shrunk, operators)) > limit and len(shrunk.checkpoints) > 1:
         shrunk = shrunk.model_copy(update={"checkpoints": shrunk.checkpoints[1:]})
     while len(render_result(shrunk, operators)) > limit and shrunk.message:
-        # Half is left off at a time: characters are of one to four bytes, and few messages are long.
+        # The message is halved each time, because a character has one to four bytes. Few messages are that long.
         shrunk = shrunk.model_copy(update={"message": cut_text(shrunk.message, len(shrunk.message) // 2)})
     return render_result(shrunk, operators)

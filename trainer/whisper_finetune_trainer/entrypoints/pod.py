@@ -1,4 +1,4 @@
-"""The trainer in a pod: configuration from the environment, progress over HTTP, result by termination message."""
+"""The trainer in a pod: configuration from the environment, progress over HTTP, result in the termination message."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from whisper_finetune_trainer.progress.progress_display import ProgressLog
 
 
 def run_in_pod(termination_log: Path) -> int:
-    """Make one attempt and return its exit code. Whatever happens, the termination message is written."""
+    """Make one attempt and return its exit code. The termination message is written however it ends."""
     stop = StopRequest()
     stop.listen()
     reporter = Reporter()

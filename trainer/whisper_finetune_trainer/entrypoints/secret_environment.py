@@ -1,7 +1,7 @@
-"""Secrets of the environment, put where no file shows them: /proc/PID/environ shows all that a process began with.
+"""Hide the environment's secrets: /proc/PID/environ shows all variables that a process was started with.
 
-So the process begins anew without them, in its own place and under its own number. They come along in an open file that
-has no name, and are variables of Python's environment from then on, where libraries look for them.
+So the process starts itself again without them, in the same process (`exec`). It passes them on in an open file that
+has no name. From then on they are in Python's environment, where libraries look for them, and in no file.
 """
 
 import json
@@ -11,12 +11,15 @@ from typing import Mapping, Sequence
 
 from whisper_finetune_trainer.messages import redaction
 
-#: Number of the open file, while one process hands its secrets to the next.
+#: The variable with the number of the open file that has the secrets.
 _HANDED_OVER = "WHISPER_FINETUNE_SECRETS_FILE"
 
 
 def hide_secrets(command_line: Sequence[str]) -> None:
-    """Begin anew without secrets where there are some, and take them over there. Do nothing where the system cannot."""
+    """Start the process again without its secrets, if it has any. The second time, take them from the open file.
+
+    Do nothing where the system has no such files.
+    """
     handed_over = os.environ.pop(_HANDED_OVER, None)
     if handed_over is not None:
         os.environ.update(_taken(int(handed_over)))
@@ -30,7 +33,7 @@ def _begin_anew(secrets: Mapping[str, str], command_line: Sequence[str]) -> None
     try:
         file = os.memfd_create("secrets", 0)
     except OSError:
-        # Some systems allow no such file, and nothing may be known of secrets that lie on a disk.
+        # Some systems allow no such file. A file on a disk must not have the secrets.
         return
     with os.fdopen(file, "wb", closefd=False) as opened:
         opened.write(json.dumps(secrets).encode())

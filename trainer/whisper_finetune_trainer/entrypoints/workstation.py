@@ -1,4 +1,4 @@
-"""`run`, `plan` and `compile`: the same training and the same plan without a cluster."""
+"""The commands `run`, `plan` and `compile`: the same training and the same plan without a cluster."""
 
 import argparse
 import contextlib
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_on_workstation(arguments: argparse.Namespace) -> int:
-    """Make one attempt with a progress bar, print its result as the last line of stdout, return its exit code."""
+    """Make one attempt with a progress bar. Print its result as the last line of stdout, and return its exit code."""
     stop = StopRequest()
     stop.listen()
     reporter = Reporter()
@@ -36,7 +36,7 @@ def run_on_workstation(arguments: argparse.Namespace) -> int:
 
 
 def print_plan(arguments: argparse.Namespace) -> int:
-    """Print what would be done as JSON. Return the exit code of a refused object."""
+    """Print as JSON what would be done. Return the exit code, which is not 0 for a refused object."""
     try:
         planned = dry_run.describe_run(_config(arguments, Path(tempfile.gettempdir())))
     except TrainerError as error:
@@ -52,7 +52,7 @@ def compile_graph(arguments: argparse.Namespace) -> int:
         with _scratch_folder(arguments.scratch) as scratch:
             config = _config(arguments, scratch)
             environment.require_poptorch()
-            # optimum-graphcore is in the image for IPUs alone, and takes seconds to load.
+            # Only the image for IPUs has optimum-graphcore, which takes seconds to load.
             folder: str = importlib.import_module("whisper_finetune_trainer.ipu.compilation").fill_cache(config)
     except TrainerError as error:
         sys.stderr.writelines(logs.clean_text(line) + "\n" for line in error.message.splitlines())
@@ -75,10 +75,10 @@ def _config(arguments: argparse.Namespace, scratch: Path) -> TrainerConfig:
 
 
 def _accelerator_of(ipus: Optional[int]) -> Accelerator:
-    """Return what an object is trained on where the command line does not say."""
+    """Return the accelerator for an object where the command line does not name one."""
     if ipus is None:
         return "cpu"
-    logger.info("%d IPUs are asked for; --accelerator cpu or cuda takes other hardware", ipus)
+    logger.info("training on %d IPUs; for other hardware give --accelerator cpu or cuda", ipus)
     return "ipu"
 
 

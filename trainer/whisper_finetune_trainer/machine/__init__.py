@@ -1,1 +1,1 @@
-"""What this machine gives an attempt: CPUs, scratch space, and its signal to stop."""
+"""What the machine gives an attempt: CPUs, scratch space, and the signal to stop."""

@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use: a pod with a limit of 2 on a node with 64 must not start 64 threads."""
+"""How many CPUs this process may use. A pod with a limit of 2 CPUs on a node with 64 must not start 64 threads."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -9,21 +9,24 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available_cpus() -> int:
-    """Return the CPUs of this process's affinity, or fewer where a cgroup of it (v1 or v2) has a smaller quota."""
+    """Return how many CPUs this process may use: by its affinity, and by the CPU quotas of its cgroups (v1 or v2)."""
     affinity = len(os.sched_getaffinity(0))
     limits = cpu_quotas(_ROOT, _MEMBERSHIP.read_text(encoding="utf-8") if _MEMBERSHIP.is_file() else "")
     return min([affinity, *(whole_cpus(quota) for quota in limits)])
 
 
 def whole_cpus(quota: float) -> int:
-    """Return the threads that a quota can keep busy: one more would only be throttled."""
+    """Return how many threads a quota can keep busy, at least one. More threads would be throttled."""
     return max(1, int(quota))
 
 
 def cpu_quotas(root: Path, membership: str) -> Iterator[float]:
-    """Yield each CPU quota that holds for a process, given the mount of cgroups and the text of /proc/self/cgroup."""
+    """Yield each CPU quota that applies to a process, in CPUs.
+
+    `root` is where cgroups are mounted, and `membership` the text of /proc/self/cgroup.
+    """
     for base, path in cgroup_folders(membership):
-        # A limit of any parent holds too; in a container the path may be the host's, and the limit is at the root.
+        # A limit of any parent applies too. In a container the path may be the host's, and the limit is at the root.
         for folder in (PurePosixPath(path), *PurePosixPath(path).parents):
             quota = _quota_of(root / base / str(folder).lstrip("/"))
             if quota is not None:
@@ -31,7 +34,7 @@ def cpu_quotas(root: Path, membership: str) -> Iterator[float]:
 
 
 def cgroup_folders(membership: str) -> Iterator[Tuple[str, str]]:
-    """Yield (mount below the root, path) of the CPU controller, from the text of /proc/self/cgroup."""
+    """Yield mount and path of the CPU controller, from the text of /proc/self/cgroup. The mount is below the root."""
     for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -53,21 +56,21 @@ def _quota_of(folder: Path) -> Optional[float]:
 
 
 def quota_v2(cpu_max: str) -> Optional[float]:
-    """Return the CPUs that cpu.max (`200000 100000` or `max 100000`) allows. None stands for no limit."""
+    """Return the CPUs that the text of cpu.max (`200000 100000` or `max 100000`) allows, or None without a limit."""
     quota, period = cpu_max.split()
     return None if quota == "max" else int(quota) / int(period)
 
 
 def quota_v1(cfs_quota_us: str, cfs_period_us: str) -> Optional[float]:
-    """Return the CPUs that the two files of cgroup v1 allow. A quota of -1 is no limit."""
+    """Return the CPUs that the texts of cgroup v1's two files allow, or None without a limit (a quota of -1)."""
     quota = int(cfs_quota_us)
     return None if quota <= 0 else quota / int(cfs_period_us)
 
 
 def make_waiting_passive() -> None:
-    """Let a thread that waits for the others sleep; to be called before PyTorch is loaded, which reads this once.
+    """Let threads of PyTorch sleep while they wait for others. Call it before PyTorch is loaded, which reads this once.
 
-    By default it spins, and so takes the CPU from the very thread it waits for where others use the machine too: on two
-    busy cores training was five times slower, on two idle ones as fast.
+    By default a waiting thread spins. Where other processes use the machine too, it takes the CPU from the thread that
+    it waits for. On two busy cores that made training five times slower. On two idle cores it made no difference.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

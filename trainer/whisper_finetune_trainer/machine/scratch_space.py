@@ -1,7 +1,7 @@
-"""The scratch space: what goes there, and who may take how much of it.
+"""The scratch space: what is stored there, and how it is divided.
 
-A pod's root file system is read-only, so what libraries cache and what is temporary goes to the scratch folder. The
-output takes its share first. What it leaves is for extracted sounds and cached encoder outputs.
+A pod's root file system is read-only. So temporary files and the caches of libraries go to the scratch folder. The
+output takes its share first. The rest is for extracted sounds and cached encoder outputs.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 _GIGABYTE = 1e9
-#: Environment variable to the folder below the scratch folder that it names.
+#: The folder below the scratch folder for each environment variable.
 _FOLDERS = {
     "TMPDIR": "tmp",
     "HF_HOME": "huggingface",
@@ -21,7 +21,7 @@ _FOLDERS = {
 
 @dataclass(frozen=True)
 class OutputNeed:
-    """Folders that lie in the scratch space on their way to the output: at least and at most so many, of one size."""
+    """How many folders an output has in the scratch space until they are written, and the size of each."""
 
     folder_bytes: int
     least_folders: int
@@ -30,21 +30,22 @@ class OutputNeed:
 
 @dataclass(frozen=True)
 class ScratchShares:
-    """Bytes of the scratch space for each of those who use it."""
+    """How the scratch space is divided, in bytes."""
 
-    #: How many folders may be on their way at once, and what they take together.
+    #: How many folders of the output may be on their way at once. `output_bytes` is what they take together.
     output_folders: int
     output_bytes: int
-    #: Sounds that are taken out of Parquet files.
+    #: For sounds that are extracted from Parquet files.
     sounds_bytes: int
-    #: Cached outputs of a frozen encoder; what the sounds leave of their share comes to it.
+    #: For cached outputs of a frozen encoder. What the sounds do not use is added to it.
     encoder_outputs_bytes: int
 
 
 def divide_scratch(limit_bytes: int, need: OutputNeed, resumed_bytes: int, address: str) -> ScratchShares:
-    """Return the shares. Raises ConfigInvalid where the output's fewest folders do not fit on their way to `address`.
+    """Divide `limit_bytes` of scratch space. `address` is that of the output, for the message.
 
-    `resumed_bytes` are what the backend itself writes there of a state that it goes on from.
+    Raises ConfigInvalid where the least number of the output's folders does not fit. `resumed_bytes` is what the
+    backend writes there to resume from a state.
     """
     folders = need.least_folders
     while folders < need.most_folders and (folders + 1) * need.folder_bytes <= limit_bytes:
@@ -62,9 +63,9 @@ def divide_scratch(limit_bytes: int, need: OutputNeed, resumed_bytes: int, addre
 
 
 def use_scratch_folder(scratch_folder: str) -> None:
-    """Point every cache that the environment has not placed yet below the scratch folder.
+    """Point temporary files and caches to the scratch folder, unless the environment has set their folder already.
 
-    It is called before libraries load.
+    Call it before the libraries are loaded.
     """
     for variable, name in _FOLDERS.items():
         folder = Path(os.environ.setdefault(variable, str(Path(scratch_folder, name))))

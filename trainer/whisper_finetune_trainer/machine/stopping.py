@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: a step, a write or a message is finished first. Loading and evaluating end at once."""
+"""SIGTERM and Ctrl-C. A step or a write is finished first. Loading and evaluating end at once."""
 
 import contextlib
 import os
@@ -7,14 +7,15 @@ import time
 from types import FrameType
 from typing import Iterator, Optional
 
-#: Of the grace period, what is kept for the termination message and for Python to end: this, or a third of a short one.
+#: How much of the grace period is kept for the termination message and for the end of Python. Of a short grace period
+#: it is a third.
 _LEFT_SECONDS = 10.0
 
 
 class Stopped(BaseException):
-    """Somebody asked the process to end.
+    """The process was asked to end.
 
-    It is not an Exception, because libraries catch those around what they merely try.
+    It is not a subclass of Exception, because libraries catch every Exception around things that they try.
     """
 
     def __init__(self, doubt: str = "", by: str = "SIGTERM") -> None:
@@ -23,26 +24,26 @@ class Stopped(BaseException):
 
 
 def seconds_to_write(grace_seconds: int) -> float:
-    """Return how long after SIGTERM something may still be written. Pure."""
+    """Return for how many seconds after SIGTERM something may still be written. Pure."""
     return grace_seconds - min(_LEFT_SECONDS, grace_seconds / 3)
 
 
 def hold_stop_signal() -> None:
-    """Have SIGTERM wait until `StopRequest.listen` or `release`, also where the process begins anew.
+    """Have SIGTERM wait until `StopRequest.listen` or `release_stop_signal`, also if the process starts itself again.
 
-    The first process of a container has no other one to be ended by: unheard, a stop would be lost, and the pod killed
-    at the end of its grace period.
+    The kernel ignores SIGTERM for the first process of a container as long as that has no handler. The stop would be
+    lost, and the pod killed at the end of its grace period.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
 def release_stop_signal() -> None:
-    """Let SIGTERM in again, and the one that waits."""
+    """Let SIGTERM through again. One that waits comes at once."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 class StopRequest:
-    """Remembers the request. Raises Stopped in the middle of the work only where `interruptible()` says so."""
+    """Notes the request to stop. It raises Stopped at once only inside of `interruptible`."""
 
     def __init__(self) -> None:
         #: A reading of time.monotonic().
@@ -52,18 +53,21 @@ class StopRequest:
         self._process = os.getpid()
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT from now on. The main thread alone may call it."""
+        """Handle SIGTERM and SIGINT from now on. Only the main thread may call it."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         release_stop_signal()
 
     def check(self) -> None:
-        """Raise Stopped where the end was asked for."""
+        """Raise Stopped if the process was asked to end."""
         if self._requested_at is not None:
             raise Stopped(by=self._by)
 
     def check_grace(self, grace_seconds: Optional[int]) -> None:
-        """Raise Stopped where the end was asked for and the grace period leaves no time to write any more."""
+        """Raise Stopped if the process was asked to end and the grace period leaves no more time to write.
+
+        `grace_seconds` is None where there is no such limit.
+        """
         if grace_seconds is None or self._requested_at is None:
             return
         if time.monotonic() - self._requested_at >= seconds_to_write(grace_seconds):
@@ -72,7 +76,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let a request end the block wherever it is. Nothing in it may leave a half-written file."""
+        """Let a request end the block at any point, with Stopped. Nothing in it may leave a half-written file."""
         self._interruptible = True
         try:
             self.check()
@@ -82,13 +86,13 @@ class StopRequest:
 
     def _on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
         if os.getpid() != self._process:
-            # A data loader's process, which has inherited this handler. By SIGTERM its loader ends it; Ctrl-C reaches
-            # it too, while the training still needs it for the checkpoint.
+            # This is a process of a data loader, which has inherited the handler. SIGTERM comes from the loader, and
+            # ends it. Ctrl-C is ignored, because the training still needs the process to reach the checkpoint.
             if number == signal.SIGTERM:
                 os._exit(128 + number)
             return
         if number == signal.SIGINT:
-            # Whoever presses Ctrl-C twice does not want to wait for the checkpoint.
+            # A second Ctrl-C means that nobody wants to wait for the checkpoint.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         if self._requested_at is None:
             self._requested_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The backend of each accelerator, loaded only where it is used: each needs libraries that the others' images lack."""
+"""Open the backend of an accelerator. It is loaded only where it is used, because other images lack its libraries."""
 
 import importlib
 from typing import Callable
@@ -16,10 +16,10 @@ def open_backend(
     check_stop: Callable[[], None] = lambda: None,
     on_read: Callable[[], None] = lambda: None,
 ) -> Backend:
-    """Return the backend of an accelerator; AcceleratorUnavailable where the hardware is not there.
+    """Return the backend of an accelerator. Raises AcceleratorUnavailable where the hardware is missing.
 
-    `check_stop` raises where the training is to end, while a clip to train on is waited for; `on_read` is called when
-    more was read of a stream.
+    `check_stop` is called while a clip to train on is waited for, and raises where the training is to end. `on_read` is
+    called when more of a stream has been read.
     """
     if settings.accelerator == "ipu":
         environment.require_poptorch()

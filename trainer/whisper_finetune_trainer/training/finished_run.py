@@ -1,4 +1,4 @@
-"""A run whose model is whole: what is left to do, in the attempt that made it and in any later one."""
+"""What is left to do once the final model is whole, in the attempt that wrote it and in any later one."""
 
 import contextlib
 import logging
@@ -10,15 +10,15 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, LATEST_FILE, MODEL, RESUME, RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 
-#: Of an output that refuses; what else may fail is well at the next attempt.
+#: Reasons of an output that refuses to be written. Any other failure may be gone at the next attempt.
 _REFUSALS = frozenset(("OutputNotWritable", "AccessDenied"))
 logger = logging.getLogger(__name__)
 
 
 def report_finished(output: Output, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:
-    """Remove what the run no longer needs, name it in latest.json, tell the reporter; return the result as it is.
+    """Remove old checkpoints and states, name the run in latest.json, and tell the reporter. Return `result`.
 
-    All that the run has written is whole then. An output that refuses latest.json is only warned of.
+    Everything that the run has written is stored then. If the output refuses latest.json, the log warns of it.
     """
     folder.wait_until_written()
     folder.prune(CHECKPOINTS, output.keep_checkpoints)
@@ -40,7 +40,7 @@ def _warned_of_latest() -> Iterator[None]:
     except TrainerError as error:
         if error.reason not in _REFUSALS:
             raise
-        # Not its message, which advises a new run: what the store or the volume said.
+        # The error's own message advises a new run. Its cause is what the store or the volume said.
         logger.warning(
             "cannot name this run in %s: %s. The model is whole and no new run is needed; let runs read and write %s "
             "in output.uri",
@@ -51,7 +51,7 @@ def _warned_of_latest() -> Iterator[None]:
 
 
 def _is_newer(latest: Dict[str, str], known: Optional[Dict[str, Any]]) -> bool:
-    # An old run's pod that is started again only to report must not push a newer run aside.
+    # The pod of an old run may be started again only to report. It must not replace a newer run.
     return known is None or (known != latest and str(known.get("finished", "")) <= latest["finished"])
 
 

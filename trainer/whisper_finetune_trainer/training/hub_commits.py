@@ -1,6 +1,7 @@
-"""The commits of the Hub that a run reads: those of its first attempt in every later one, whatever is pushed meanwhile.
+"""The commits of the Hub that a run reads. Every attempt reads those of the first one, whatever is pushed meanwhile.
 
-Else a later attempt would measure the baseline of one model and train another, or begin anew on other clips.
+Otherwise a later attempt could train another model than the one whose baseline was measured, or begin anew on other
+clips.
 """
 
 import logging
@@ -19,14 +20,17 @@ logger = logging.getLogger(__name__)
 
 
 class _Record(Record):
-    """The file in the run's folder."""
+    """The content of the file in the run's folder."""
 
     uid: str
     commits: HubCommits
 
 
 def pin_commits(config: TrainerConfig, folder: RunFolder) -> TrainerConfig:
-    """Return the configuration with the run's commits; raises what reading a model and a data set of the Hub does."""
+    """Return the configuration with the run's commits: the recorded ones, else the newest, which are then recorded.
+
+    Raises ModelNotFound, DatasetNotFound or AccessDenied. Network faults pass through.
+    """
     known = _recorded(folder)
     commits = known or _newest(config)
     if commits == HubCommits():

@@ -1,4 +1,4 @@
-"""What a run comes to: figures after training, what was heard, the final model and result.json."""
+"""The outcome of a run: figures after training, the texts that were heard, the final model and result.json."""
 
 import json
 import shutil
@@ -39,11 +39,11 @@ def compare_with_baseline(before: Evaluation, after: Evaluation, clips: Clips, l
 
 
 def describe_result(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
-    """Return the result in one sentence; a worse model is called so, and what chance may explain too."""
+    """Return the result in one sentence. It says where the model is worse, and where chance may explain the change."""
     scores = result.compared_with(baseline.measurement.to_report(), metric)
     text = f"{scores}, over {len(baseline.heard)} clips{_loops(baseline, result)}"
     if result.difference_low is None or result.difference_high is None:
-        return f"{text}; their texts hold no word to compare"
+        return f"{text}; their texts have no word to compare"
     text += f", difference {result.difference_low} to {result.difference_high} (95 % interval over clips)"
     if not result.may_be_chance:
         return text
@@ -58,14 +58,17 @@ def _loops(baseline: Evaluation, result: Result) -> str:
 
 
 def write_texts(folder: RunFolder, clips: Clips, before: Evaluation, after: Evaluation) -> None:
-    """Write what was heard of each held-out clip before and after training, one JSON object a line; loops are named."""
+    """Write evaluation.jsonl: for each held-out clip its reference, and what was heard before and after training.
+
+    `loops` of a line says which of the two is a loop.
+    """
     rows = zip(clips.evaluation, before.hypotheses, after.hypotheses)
     lines: List[Dict[str, Any]] = [
         {"id": clip.identifier, "reference": clip.text, "before": old, "after": new} for clip, old, new in rows
     ]
     for when, evaluation in (("before", before), ("after", after)):
-        for place in evaluation.measurement.loops:
-            lines[place].setdefault("loops", []).append(when)
+        for index in evaluation.measurement.loops:
+            lines[index].setdefault("loops", []).append(when)
     folder.write_text(_TEXTS_FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
@@ -74,7 +77,7 @@ def conclude(
 ) -> TrainingResult:
     """Return the result of a run whose final model is about to be written."""
     known = {name: getattr(snapshot.report, name) for name in TrainerReport.model_fields}
-    # The others go once the model is whole.
+    # The other checkpoints are removed once the model is whole.
     kept = earlier_attempts.reported_checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
     return TrainingResult(
         **{**known, "checkpoints": kept},
@@ -85,12 +88,15 @@ def conclude(
 
 
 def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable[[Path], None]) -> TrainingResult:
-    """Write the final model by `fill`, and result.json just before it becomes whole; return the result with it."""
+    """Have `fill` write the final model, and write result.json just before the model becomes whole.
+
+    Return the result with the model named in it.
+    """
 
     def with_model(stored: StoredFolder) -> TrainingResult:
         return result.model_copy(update={"model": ReportedModel(path=MODEL, sha256=stored.sha256, step=step)})
 
-    # In this order a whole model always has its result, and a result alone counts as nothing.
+    # In this order a whole model always has its result. A result without its model does not count.
     stored = folder.write_folder(
         MODEL,
         step,
@@ -104,7 +110,7 @@ def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable
 
 
 def copy_model(source: ContextManager[Path], names: Iterable[str], card: str, folder: Path) -> None:
-    """Fill `folder` with the named files of a checkpoint's model, under the final model's card."""
+    """Copy the named files of a checkpoint into `folder`, and write the final model's card there."""
     with source as opened:
         for name in names:
             shutil.copyfile(opened / name, folder / name)

@@ -38,9 +38,10 @@ def train(
     stop: StopRequest,
     limits: StreamLimits = LIMITS,
 ) -> TrainingResult:
-    """Take a run to its end, from wherever earlier attempts left it, and return its result.
+    """Take a run to its end, from where earlier attempts left it, and return its result.
 
-    TrainerError says what is to be mended; Stopped leaves the newest state behind. Beyond the limits data is a stream.
+    Raises TrainerError, whose message says what to mend. Raises Stopped after the newest state is saved. Shards beyond
+    the `limits` are read as a stream.
     """
     steps = StepRecord()
     with stop.interruptible():
@@ -74,7 +75,7 @@ def train(
 
 
 class _Opened(NamedTuple):
-    """What a training is made of, and the configuration that it really has: commits and schedule are its own."""
+    """The parts of a training. `config` has the commits, the schedule and the IPUs that are really used."""
 
     config: TrainerConfig
     loaded: LoadedModel
@@ -87,7 +88,7 @@ def _open_training(
 ) -> _Opened:
     pinned = hub_commits.pin_commits(given, folder)
     loaded = model.load_model(pinned)
-    # After the model, whose size decides what its output leaves to the sounds, and whose download is gone by now.
+    # After the model is loaded: its size decides how much scratch space is left for sounds. Its download is gone then.
     shares = _scratch_shares(pinned, folder, loaded)
     clips = _load_clips(pinned, shares.sounds_bytes, loaded, limits)
     unused_bytes = shares.sounds_bytes - clips.scratch_bytes
@@ -122,13 +123,13 @@ def _card_writer(config: TrainerConfig, reporter: Reporter) -> CardOf:
 
 def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedModel) -> ScratchShares:
     state_bytes = training_state.largest_state_bytes(loaded.network)
-    # optimum-graphcore goes on from a folder of its own.
+    # On IPUs the resumed state is written once more, in the library's own form.
     resumed_bytes = state_bytes if config.accelerator == "ipu" else 0
     return folder.divide_scratch(state_bytes, resumed_bytes, config.scratch_limit_bytes)
 
 
 def _final(schedule: Schedule, history: List[Evaluation], saved: Checkpoints) -> Evaluation:
-    """Return the evaluation whose model becomes the final one: the best of those that were kept, else the last."""
+    """Return the evaluation whose model becomes the final one: the best whose kept model is intact, else the last."""
     if schedule.eval_every_steps is None:
         return history[-1]
     kept = [evaluation for evaluation in history if saved.model_of(evaluation.step)]

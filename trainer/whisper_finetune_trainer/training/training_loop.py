@@ -1,6 +1,6 @@
 """The optimizer steps of an attempt, and what happens between them: evaluations, checkpoints, patience, a stop.
 
-At which steps a run evaluates and saves, when patience ends it, and which evaluation is the best, is pure.
+The functions that decide are pure: when to evaluate and save, when patience ends a run, which evaluation is the best.
 """
 
 from typing import List, Optional, Sequence, Tuple
@@ -15,29 +15,29 @@ from whisper_finetune_trainer.progress.progress import Reporter
 
 
 def is_evaluation_due(schedule: Schedule, step: int) -> bool:
-    """Return whether the model of this step is measured: at the end, and every evalEverySteps where given."""
+    """Return whether the model is evaluated after this step: after the last one, and every `evalEverySteps`."""
     return step == schedule.steps or _is_multiple(step, schedule.eval_every_steps)
 
 
 def is_checkpoint_due(schedule: Schedule, step: int) -> bool:
-    """Return whether the user gets the model of this step; an evaluation keeps its own."""
+    """Return whether the model is kept after this step, every `saveEverySteps`. Evaluations keep theirs in any case."""
     return _is_multiple(step, schedule.save_every_steps)
 
 
 def evaluation_steps(schedule: Schedule, until_step: int) -> Tuple[int, ...]:
-    """Return the steps up to and with `until_step` at which the run evaluates."""
+    """Return the steps at which the run evaluates, up to and including `until_step`."""
     every = schedule.eval_every_steps
     multiples = range(every, until_step + 1, every) if every else range(0)
     return tuple(sorted({*multiples, *([schedule.steps] if until_step >= schedule.steps else [])}))
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Return the evaluation with the lowest score, the earliest of equal ones."""
+    """Return the evaluation with the lowest score. Of equal ones, return the earliest."""
     return min(evaluations, key=lambda evaluation: (evaluation.measurement.score, evaluation.step))
 
 
 def is_patience_exhausted(evaluations: Sequence[Evaluation], patience: Optional[int]) -> bool:
-    """Return whether the newest `patience` evaluations brought nothing better than what was before them."""
+    """Return whether none of the newest `patience` evaluations is better than the best before them."""
     if patience is None or not evaluations:
         return False
     best = best_of(evaluations)
@@ -61,7 +61,7 @@ class TrainingLoop:
         reporter: Reporter,
         stop: StopRequest,
     ) -> None:
-        """All parts belong to the same attempt."""
+        """All arguments belong to the same attempt."""
         self._schedule = schedule
         self._training = training
         self._backend = backend
@@ -73,14 +73,14 @@ class TrainingLoop:
         self._history: List[Evaluation] = []
 
     def run(self, first_step: int) -> List[Evaluation]:
-        """Train on from `first_step` and return all evaluations after the baseline, the last one at the step reached.
+        """Train on from `first_step`. Return all evaluations after the baseline, the last one at the step reached.
 
-        Stopped leaves a state of the newest step behind.
+        After Stopped it saves a state of the newest step and raises it again.
         """
         self._step = first_step
         self._history = self._stored_history(first_step)
         try:
-            # An attempt that was stopped in an evaluation left it to this one.
+            # The attempt before may have been stopped during an evaluation, which is due now.
             self._evaluate_if_due()
             self._save_if_due()
             if not self._is_over():
@@ -93,7 +93,7 @@ class TrainingLoop:
         return self._history
 
     def _on_step(self, done: StepDone) -> bool:
-        """Do what is due after a step, and return whether another one is to be taken."""
+        """Do what is due after a step. Return whether to take another one."""
         self._step = done.step
         self._checkpoints.record(done)
         self._reporter.step_done(done.step, self._schedule.steps, done.loss, done.learning_rate, done.seconds)
@@ -121,18 +121,18 @@ class TrainingLoop:
     def _evaluate_if_due(self) -> None:
         if self._is_measured() or not is_evaluation_due(self._schedule, self._step):
             return
-        # First, so that whatever ends the evaluation costs no step.
+        # The state first: if the evaluation is stopped, no step is lost.
         self._checkpoints.save_state(self._step)
         made = self._evaluations.make(self._step)
         if self._schedule.eval_every_steps is not None:
             best = best_of([*self._history, made])
             self._checkpoints.save_model(self._step, made.measurement.to_report(), also_keep=best.step)
-        # Last: an evaluation that is stored has its model.
+        # The evaluation last, so that each stored evaluation has its model.
         self._evaluations.store(made)
         self._history.append(made)
 
     def _save_if_due(self) -> None:
-        """Save the model for the user where the schedule says so; where there are evaluations, each saves its own."""
+        """Save the model for the user where the schedule says so. An evaluation at this step has saved it already."""
         if not is_checkpoint_due(self._schedule, self._step) or self._is_measured():
             return
         if self._checkpoints.model_of(self._step) is None:
