@@ -6,6 +6,7 @@ from run_objects import (
     CHILD,
     DONE,
     RUNTIMES,
+    UID,
     at,
     complete,
     ended,
@@ -116,6 +117,16 @@ UNHEARD = PREPARING._replace(seconds=200, silent=15)
 GPU = Moment(1, spec={"runtime": "gpu"})
 GPU_TRAINING = TRAINING._replace(spec=GPU.spec)
 LONG_EVALUATION = GPU_TRAINING._replace(seconds=9000, changed=60, report=progress(40, stage="Evaluating"))
+
+
+def evaluating(seconds: float, clips: int, *, stage: str | None = "Evaluating") -> Moment:
+    """Return a moment in an evaluation of twenty clips, on a runtime that tells of stalls."""
+    counted = {"step": 40, "totalSteps": 100, "percent": 40, "loss": "0.5000", "etaSeconds": 60}
+    counted |= {"evaluatedClips": clips, "clipsToEvaluate": 20}
+    report = TrainerReport.model_validate({"uid": UID, "stage": stage, "progress": counted})
+    return GPU_TRAINING._replace(seconds=seconds, report=report)
+
+
 COMPILING = GPU_TRAINING._replace(
     report=progress(0).model_copy(update={"progress": Progress(step=0, total_steps=100, percent=0)})
 )
@@ -1522,6 +1533,22 @@ SCENARIOS: dict[str, Scenario] = {
         (GPU, GPU_TRAINING._replace(report=progress(40, stage="Evaluating")), LONG_EVALUATION),
         "Evaluating",
         "Evaluating",
+    ),
+    "a long evaluation is over, and the operator has just started": Scenario(
+        (GPU, GPU_TRAINING, evaluating(70, 19), GPU_TRAINING._replace(seconds=700)),
+        "Training",
+        "Training",
+        rechecks=True,
+    ),
+    "a long evaluation whose stage this operator does not know": Scenario(
+        (
+            GPU,
+            GPU_TRAINING,
+            evaluating(70, 1, stage=None),
+            evaluating(700, 1, stage=None)._replace(changed=70),
+        ),
+        "Training",
+        "Training",
     ),
     "a long compilation before the first step": Scenario(
         (GPU, COMPILING, COMPILING._replace(seconds=9000)), "Training", "Training"

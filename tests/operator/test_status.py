@@ -132,6 +132,25 @@ def test_a_result_leaves_no_evaluation_under_way() -> None:
     assert (done.progress.summary, done.progress.clips_to_evaluate) == ("100/100 steps", None)
 
 
+def test_an_attempt_that_ended_leaves_no_evaluation_under_way() -> None:
+    moment = evaluating(60, 630, 40)
+    assert moment.report is not None
+    assert moment.report.progress is not None
+    last_words = {**failure("DataInvalid", "broken"), "progress": moment.report.progress.to_json_object()}
+    for end in (ended(2, 5, 99, 65, last_words), ended(2, 5, 99, 1), ended(2, 5, 99, 75, last_words)):
+        left = last_status(CREATED, JOB, PREPARING, moment, Moment(100, job(), (end,), moment.report))
+        assert left.state in ("Pending", "Failed")
+        assert left.progress is not None
+        assert (left.progress.step, left.progress.summary) == (40, "40/100 steps")
+        assert (left.progress.evaluated_clips, left.progress.clips_to_evaluate) == (None, None)
+
+
+def test_an_operator_that_has_just_started_still_shows_the_evaluation() -> None:
+    progress = last_status(CREATED, JOB, PREPARING, evaluating(60, 630, 40), PREPARING._replace(seconds=65)).progress
+    assert progress is not None
+    assert progress.summary == "630/1050 clips"
+
+
 def test_numbers_of_the_scheduler_are_no_news() -> None:
     def moment(seconds: float, nodes: int, lacks: str = "Insufficient cpu") -> Moment:
         return Moment(seconds, job(), (unschedulable(2, f"0/{nodes} nodes are available: {nodes} {lacks}."),))

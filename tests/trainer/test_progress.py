@@ -18,7 +18,7 @@ import pytest
 
 from trainer_configs import UID
 from whisper_finetune_api.run import ReportedCheckpoint, TrainerReport
-from whisper_finetune_api.v1alpha1 import DataSummary
+from whisper_finetune_api.v1alpha1 import DataSummary, WordErrorRate
 from whisper_finetune_trainer.progress import progress_display, progress_server
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 
@@ -282,6 +282,16 @@ def test_how_far_an_evaluation_is_can_be_read_by_the_operator(reporter: Reporter
     progress = reporter.report().progress
     assert progress is not None
     assert (progress.step, progress.evaluated_clips, progress.clips_to_evaluate) == (50, None, None)
+
+
+def test_nothing_is_evaluated_any_more_once_its_figures_are_told(reporter: Reporter) -> None:
+    reporter.enter("Evaluating", clips_to_evaluate=20)
+    reporter.clips_done(20)
+    reporter.evaluated(50, WordErrorRate(wer="30.00", normalized_wer="20.00"))
+    progress = reporter.report().progress
+    assert progress is not None
+    assert (progress.step, progress.evaluated_clips, progress.clips_to_evaluate) == (50, None, None)
+    assert reporter.snapshot().clips_to_evaluate == 0
 
 
 def test_the_bar_is_of_clips_while_they_are_evaluated_and_then_of_steps(

@@ -213,7 +213,7 @@ def _stalled(situation: Situation, step: NextStep, pod: Pod, runtimes: Runtimes)
     before = condition_of(situation.previous.conditions, "Succeeded")
     if situation.report is None and before and before.reason == "NoProgress":
         return replace(step, phase=Phase("Training", "NoProgress", before.message))
-    if reported is None or reported.loss is None:
+    if reported is None or reported.loss is None or reported.clips_to_evaluate:
         return None
     since = _no_step_since(situation, reported, pod) or situation.now
     left = since + timedelta(seconds=stall_seconds) - situation.now
@@ -239,7 +239,9 @@ def _no_step_since(situation: Situation, reported: Progress, pod: Pod) -> dateti
     known, same_pod = situation.previous.progress, pod.name == situation.previous.pod_name
     if situation.report_changed_at or known is None or known.update_time is None:
         return situation.report_changed_at
-    same = same_pod and (known.step, known.loss) == (reported.step, reported.loss)
+    # What was written in an evaluation tells nothing of the steps after it.
+    was_training = situation.previous.state != "Evaluating" and not known.clips_to_evaluate
+    same = same_pod and was_training and (known.step, known.loss) == (reported.step, reported.loss)
     return parse_time(known.update_time) if same else None
 
 

@@ -140,6 +140,19 @@ def written_model(ending: TrainingResult, run_folder: str) -> Model | None:
 
 
 def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress | None:
+    """Return how far the run is: no evaluation is under way where no trainer runs."""
+    written, pod = _progress_to_write(status, situation), situation.at_work
+    return written if written is None or (pod and pod.running) else _without_evaluation(written)
+
+
+def _without_evaluation(progress: Progress) -> Progress:
+    if progress.clips_to_evaluate is None:
+        return progress
+    over = progress.model_copy(update={"evaluated_clips": None, "clips_to_evaluate": None})
+    return over.model_copy(update={"summary": _summary(over)})
+
+
+def _progress_to_write(status: WhisperFineTuneStatus, situation: Situation) -> Progress | None:
     """Return the new progress where it is worth a write, else the old.
 
     That is where a percent or something beside it changed, and now and then where anything did.
@@ -223,8 +236,8 @@ def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> d
 
 def _whole(progress: Progress) -> Progress:
     """Return the progress of a run with a result: nothing of it is under way."""
-    over = progress.model_copy(update={"eta_seconds": None, "evaluated_clips": None, "clips_to_evaluate": None})
-    return over.model_copy(update={"percent": _DONE_PERCENT, "summary": _summary(over)})
+    over = _without_evaluation(progress)
+    return over.model_copy(update={"eta_seconds": None, "percent": _DONE_PERCENT, "summary": _summary(over)})
 
 
 #: (Succeeded, Reconciling, Stalled, Suspended); Running and Finished follow from the state.

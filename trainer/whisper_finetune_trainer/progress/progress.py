@@ -81,8 +81,10 @@ class Reporter:
         self._change(lambda known: _evaluating(known.report, known.report.stage, clips, known.clips_to_evaluate))
 
     def evaluated(self, step: int, figures: WordErrorRate) -> None:
-        """Note the figures of an evaluation."""
-        self._change(lambda _: {"measured": Measured(step, figures)})
+        """Note the figures of an evaluation, which is no longer under way."""
+        self._change(
+            lambda known: {**_evaluating(known.report, known.report.stage, 0, 0), "measured": Measured(step, figures)}
+        )
 
     def resume_at(self, step: int, total_steps: int) -> None:
         """Note the step that this attempt goes on from."""
