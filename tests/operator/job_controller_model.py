@@ -9,7 +9,7 @@ from typing import Any
 
 import run_objects
 from api_server_model import copied
-from run_objects import DONE, START, complete, ended, job_failed, running, time
+from run_objects import DONE, START, complete, ended, job_failed, not_yet_over, running, time
 from whisper_finetune_api.causes import EXIT_VERSIONS, FINAL_EXIT_CODES
 from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import decisions
@@ -17,6 +17,7 @@ from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import pods
+from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.world import World
 
 _BACK_OFF_SECONDS = 10
@@ -41,6 +42,8 @@ class Cluster:
     #: For the test: how pods really ended, whether one went before the operator saw its end, the most at work at once.
     endings: list[int] = field(default_factory=list)
     missed: bool = False
+    #: Pods whose trainers have ended and in which somebody's other container runs on: as they are once they end.
+    outlasting: dict[str, KubernetesObject] = field(default_factory=dict)
     most_at_work: int = 0
 
     def at_work(self) -> list[KubernetesObject]:
@@ -130,6 +133,9 @@ class Cluster:
             pod = pods.read_pod(raw)
             if pod.ended:
                 continue
+            if pod.over:
+                self._run_others_on(place, raw)
+                continue
             started = round(((pod.started_at or START) - START).total_seconds())
             keep: dict[str, Any] = {"name": pod.name, "job_uid": pod.owner_uid, "deleted": pod.deleted}
             created = round((pod.created - START).total_seconds())
@@ -142,9 +148,21 @@ class Cluster:
                 says = DONE if code == 0 and self.chance.random() < 0.6 else "broken"
                 start = started if pod.running else self.seconds
                 reason = "OOMKilled" if code == 137 and not pod.deleted else None
-                self.pods[place] = ended(
-                    created, start, self.seconds, code, says, reason=reason, disrupted=disrupted, **keep
-                )
+                whole = ended(created, start, self.seconds, code, says, reason=reason, disrupted=disrupted, **keep)
+                self.pods[place] = self._outlasted(pod, whole)
+
+    def _outlasted(self, pod: Pod, whole: KubernetesObject) -> KubernetesObject:
+        """Return the pod as its trainer left it: now and then with a container of somebody else's that runs on."""
+        if pod.deleted or self.chance.random() < 0.8:
+            return whole
+        self.outlasting[pod.name] = whole
+        return not_yet_over(whole, beside="istio-proxy")
+
+    def _run_others_on(self, place: int, raw: KubernetesObject) -> None:
+        """End the others with the pod, and seldom by themselves."""
+        whole = self.outlasting[raw["metadata"]["name"]]
+        if "deletionTimestamp" in raw["metadata"] or self.chance.random() < 0.02:
+            self.pods[place] = {**whole, "metadata": raw["metadata"]}
 
     # the operator
 

@@ -83,7 +83,12 @@ def test_every_end_that_is_seen_is_counted_once() -> None:
         attempts = (cluster.status or {})["attempts"]
         assert attempts["failed"] == sum(code not in (0, 75, -1) for code in cluster.endings)
         assert attempts["started"] == len(cluster.endings)
+        assert all(pods.read_pod(pod).over for pod in cluster.pods)
+        for _ in range(_STEPS_AFTER_THE_END):
+            # Somebody else's container may run on beside a trainer that has ended: it is ended after its patience.
+            _step(cluster, [], chaos=False)
         assert all(pods.read_pod(pod).ended for pod in cluster.pods)
+        assert (cluster.status or {})["attempts"] == attempts
 
 
 def test_a_run_whose_trainer_is_too_old_goes_on_when_its_image_is_mended() -> None:
