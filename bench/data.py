@@ -3,8 +3,8 @@
     .venv/bin/python bench/data.py --clips 1000 10000 100000 --layout tar
     .venv/bin/python bench/data.py --clips 1000 10000 100000 --layout tar --streamed --seconds 2
 
-Each size runs in a process of its own, on made-up clips. What grows is the list of clips (names, places and texts); the
-sound itself is read clip by clip and forgotten. A stream has no such list: what it holds are two blocks of clips.
+Each size runs in a process of its own, on made-up clips. Only the list of clips grows (names, audio sources and texts).
+The sound itself is read clip by clip and dropped. A stream has no such list. It has two blocks of clips in memory.
 """
 
 import argparse
@@ -50,21 +50,21 @@ def main() -> None:
 
 
 def run(folder: str, *, streamed: bool) -> dict[str, float]:
-    """Measure in a process of its own."""
+    """Measure one size in a process of its own."""
     command = [sys.executable, __file__, "--measure", folder, *(["--streamed"] if streamed else [])]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return found
 
 
 def print_line(clips: int, found: dict[str, float]) -> None:
-    """Print what was measured of one size."""
+    """Print the measurement of one size."""
     grown = 1e6 * (found["peak_mb"] - found["start_mb"]) / clips
     figures = [found["start_mb"], found["peak_mb"], grown, found["load_s"], found["read_per_s"]]
     print(_LINE.format(clips, *[f"{figure:.0f}" for figure in figures]), flush=True)
 
 
 def write(folder: Path, clips: int, layout: str, seconds: float) -> None:
-    """Write made-up clips: ten sounds, again and again."""
+    """Write made-up clips, which repeat ten sounds."""
     folder.mkdir()
     sounds = [_sound(place, round(16_000 * seconds)) for place in range(10)]
     if layout == "files":
@@ -112,8 +112,11 @@ def _write_files(folder: Path, clips: int, sounds: list[bytes]) -> None:
 
 
 def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
-    """Load the data set of a folder, read every sound once in training's order, and return megabytes and seconds."""
-    # Not for the process that writes.
+    """Load the data set of a folder, and read every sound once in the training's order.
+
+    Return megabytes and seconds.
+    """
+    # Imported here, so that the process that writes the clips does not load it.
     import clip_loading  # noqa: PLC0415
     from whisper_finetune_trainer.data.audio import decoding  # noqa: PLC0415
     from whisper_finetune_trainer.data.layouts import layout  # noqa: PLC0415
@@ -145,7 +148,7 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
 
 
 def _peak_mb() -> float:
-    # Not getrusage, whose peak begins with that of the process that started this one.
+    # The peak of getrusage would begin with that of the process that started this one.
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024 / 1e6
 

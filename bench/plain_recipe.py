@@ -21,7 +21,7 @@ from whisper_finetune_trainer.data.clips import Clip
 
 
 class Examples(torch.utils.data.Dataset[dict[str, Any]]):
-    """Features and labels of clips, made when they are asked for."""
+    """The features and labels of clips. Each is made when it is asked for."""
 
     def __init__(self, clips: Sequence[Clip], processor: Any) -> None:
         self._clips = clips
@@ -34,12 +34,12 @@ class Examples(torch.utils.data.Dataset[dict[str, Any]]):
         clip = self._clips[place]
         samples, rate = soundfile.read(clip.audio.file, dtype="float32")
         features = self._processor.feature_extractor(samples, sampling_rate=rate, return_tensors="pt").input_features[0]
-        # The model puts the start token before the labels itself.
+        # The model itself puts the start token before the labels.
         return {"input_features": features, "labels": self._processor.tokenizer(clip.text).input_ids[1:]}
 
 
 def collate(examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Return one batch; what fills up shorter labels counts nothing."""
+    """Return one batch. The padding of shorter labels does not count in the loss."""
     labels = [torch.tensor(example["labels"]) for example in examples]
     return {
         "input_features": torch.stack([example["input_features"] for example in examples]),
@@ -48,7 +48,7 @@ def collate(examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
 
 
 class Pairing(TrainerCallback):  # type: ignore[misc]  # transformers has no types
-    """Times each step of the plain recipe, its data included, and lets the other side take one after it."""
+    """Times each step of the plain recipe with its data. After each step the other side takes one."""
 
     def __init__(self, take_other_step: Callable[[], None]) -> None:
         self.seconds: list[float] = []
@@ -67,7 +67,7 @@ class Pairing(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
 def train(
     model_folder: Path, clips: Sequence[Clip], language: str, schedule: Schedule, take_other_step: Callable[[], None]
 ) -> tuple[Any, list[float]]:
-    """Train the decoder of a model; return it, and the seconds of each step."""
+    """Train the decoder of a model. Return the model, and the seconds of each step."""
     processor = WhisperProcessor.from_pretrained(model_folder, language=language, task="transcribe")
     model = WhisperForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
     model.freeze_encoder()

@@ -1,6 +1,6 @@
-"""Lets `python bench/PROGRAM.py` import the project's packages, and both sides wait as the trainer does.
+"""Let `python bench/PROGRAM.py` import the project's packages, and let threads wait as they do in the trainer.
 
-To be imported before those packages, which are not installed, and before PyTorch.
+Import it before those packages, which are not installed, and before PyTorch.
 """
 
 import sys

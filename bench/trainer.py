@@ -4,9 +4,9 @@
 
 Both fine-tune the decoder of the demo's Whisper base on the same Italian clips with the same schedule: this trainer as
 `trainable: Decoder` does, the other with Seq2SeqTrainer, float32 and every clip in 30 s. They take their steps in turn
-in one process, so that both meet the same machine and wait for their threads alike; reading the sound and making
-features count on both sides. Word error rates are those of the whole held-out split, in 30 s, by this trainer's code
-for all three models.
+in one process, so that the machine is the same for both and their threads wait in the same way. On both sides the time
+to read the sound and to make features counts. Word error rates are those of the whole held-out split, in 30 s windows,
+by this trainer's code for all three models.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def measure(config: TrainerConfig, model_folder: Path) -> dict[str, Any]:
 
 
 class _Side:
-    """Steps of this trainer, each timed."""
+    """The steps of this trainer, with the time of each."""
 
     def __init__(self, steps: Iterator[Any], count: int) -> None:
         self.seconds: list[float] = []

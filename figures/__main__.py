@@ -1,4 +1,4 @@
-"""Print the figures of this house, and fail where one is worse than it may be.
+"""Print the figures of this code base, and fail where one is worse than its bound.
 
 make figures                          # or, with the modules and the names that count against a figure:
 .venv/bin/python figures --list
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def sizes(house: House) -> str:
-    """Return how many modules and functions each package has, and how long they are."""
+    """Return the number of modules and functions of each package, and their lengths."""
     rows = [("", "modules", "lines", "median", "9 of 10", "functions", "lines", "median", "9 of 10")]
     for name, modules in house.packages.items():
         lengths = [module.lines for module in modules], shape_figures.function_lines(modules)
@@ -48,7 +48,7 @@ def sizes(house: House) -> str:
 
 
 def lists(house: House) -> Iterable[str]:
-    """Yield the names of what counts against a figure, each under its title."""
+    """Yield, under a title per figure, the names of what counts against it."""
     title = f"Functions of more than {MOST_FUNCTION_LINES} lines"
     yield _titled(title, shape_figures.long_functions(house.modules, MOST_FUNCTION_LINES))
     middle = sorted(house.passes, key=lambda each: len(each.modules))[len(house.passes) // 2]

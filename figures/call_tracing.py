@@ -1,4 +1,4 @@
-"""Which own modules a piece of work enters, and how often it calls the functions that are asked about."""
+"""Which of the project's modules a piece of work enters, and how often it calls given functions."""
 
 import sys
 import threading
@@ -12,12 +12,12 @@ _FOLDERS = tuple(f"{folder}/" for folder in PACKAGES.values())
 
 
 class Trace:
-    """What was seen of a piece of work. To import a module is not to enter it."""
+    """The calls of a piece of work. A module that is only imported is not entered."""
 
     def __init__(self, counted: Iterable[CodeType] = ()) -> None:
         self._counted = frozenset(counted)
         self._files: set[str] = set()
-        #: Each call of a function that is counted, with the arguments that it was called with, in their order.
+        #: Each call of a counted function with its arguments, in the order of the calls.
         self.calls: list[tuple[CodeType, tuple[Any, ...]]] = []
 
     @property
@@ -26,7 +26,7 @@ class Trace:
         return frozenset(file.split("whisper_finetune_")[-1].removesuffix(".py") for file in self._files)
 
     def see(self, frame: FrameType, event: str, _: object) -> None:
-        """Take one event of Python's profiler."""
+        """Record one event of Python's profiler."""
         code = frame.f_code
         if event != "call" or code.co_name == "<module>":
             return
@@ -38,7 +38,7 @@ class Trace:
 
 
 def trace(work: Callable[[], object], counted: Iterable[CodeType] = ()) -> Trace:
-    """Do the work, and return what was seen of it, on the threads that it starts too."""
+    """Do the work, and return the trace of it. Threads that it starts are traced too."""
     seen = Trace(counted)
     threading.setprofile(seen.see)
     sys.setprofile(seen.see)

@@ -1,4 +1,4 @@
-"""What one clip goes through, from a manifest of JSON lines to the first step of a training on the CPU."""
+"""The modules that one clip goes through, from a manifest of JSON lines to the first training step on the CPU."""
 
 import tempfile
 from pathlib import Path
@@ -16,7 +16,7 @@ _TRAINING = {"training.steps": 2, "training.batchSize": 4, "training.precision":
 
 
 def modules_of_one_clip() -> frozenset[str]:
-    """Return the own modules that are entered; the model is loaded before."""
+    """Return the project's modules that are entered. The model is loaded before."""
     with tempfile.TemporaryDirectory() as folder:
         volume = Path(folder)
         tiny_whisper.build(volume / "model")

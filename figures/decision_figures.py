@@ -1,4 +1,4 @@
-"""What one decision about a run goes through, over the stories that the operator's tests tell."""
+"""The modules that one decision about a run goes through, over the stories of the operator's tests."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ _READ_JSON = reading.read_json_leniently.__code__
 
 @dataclass(frozen=True)
 class Pass:
-    """What deciding about one world came to."""
+    """The figures of one decision."""
 
     story: str
     modules: frozenset[str]
-    #: How often the pod was parsed that was parsed most often, and the same of a termination message.
+    #: How often one pod, and one termination message, was parsed at most.
     pod_parses: int
     message_parses: int
 
@@ -37,7 +37,7 @@ def passes() -> Iterator[Pass]:
 
 
 def pass_of(story: str, world: World) -> Pass:
-    """Decide once more about a world, and count."""
+    """Decide once more about a world, and return the figures of that."""
     seen = trace(lambda: decide(world, RUNTIMES), (_MAKE_POD, _READ_JSON))
     return Pass(story, seen.modules, _most(_pods(seen)), _most(_messages(seen)))
 

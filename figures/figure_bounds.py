@@ -1,4 +1,4 @@
-"""How each figure must be today, and how it is to be: a change that makes one worse fails `make figures`."""
+"""The bound of each figure, and its target. A change that makes a figure worse than its bound fails `make figures`."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping
@@ -11,9 +11,9 @@ from source_modules import Module
 
 @dataclass(frozen=True)
 class House:
-    """All that the figures are counted from."""
+    """Everything that the figures are counted from."""
 
-    #: By the folder that each of the three packages lies in.
+    #: By the folder of each of the three packages.
     packages: Mapping[str, tuple[Module, ...]]
     #: The last decision of each story.
     passes: tuple[Pass, ...]
@@ -22,16 +22,16 @@ class House:
 
     @property
     def modules(self) -> tuple[Module, ...]:
-        """Of all packages."""
+        """The modules of all packages."""
         return tuple(module for modules in self.packages.values() for module in modules)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and what it may be. Less is better, where nothing else is said."""
+    """A figure with its bound and its target. Less is better, unless the figure says otherwise."""
 
     name: str
-    #: No worse than this. It follows what is reached, until that is the target.
+    #: The bound. It follows what is reached, until that is the target.
     allowed: float
     target: float
     count: Callable[[House], float]
@@ -70,7 +70,7 @@ FIGURES = (
 
 
 def table(values: Mapping[Figure, float]) -> str:
-    """Return the figures beside what is allowed and what is to be reached."""
+    """Return a table of the figures with their bounds and targets."""
     rows = [("", "is", "allowed", "target")]
     rows += [(each.name, *map(_text, (value, each.allowed, each.target))) for each, value in values.items()]
     width = max(len(row[0]) for row in rows)
@@ -78,7 +78,7 @@ def table(values: Mapping[Figure, float]) -> str:
 
 
 def broken(values: Mapping[Figure, float]) -> Iterable[Figure]:
-    """Return the figures that are worse than they may be."""
+    """Return the figures that are worse than their bounds."""
     return [each for each, value in values.items() if not each.allows(value)]
 
 

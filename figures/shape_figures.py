@@ -1,4 +1,4 @@
-"""Figures of modules as their files have them: no code of theirs is run."""
+"""Figures of modules, counted in their files without running them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ def function_lines(modules: Iterable[Module]) -> list[int]:
 
 
 def nine_of_ten(values: Iterable[int]) -> int:
-    """Return what nine of ten values do not exceed."""
+    """Return the value that nine of ten values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * 9 // 10)]
 
 
 def long_functions(modules: Iterable[Module], most_lines: int) -> list[str]:
-    """Return the functions that have more lines, each by its module, its name and their number."""
+    """Return the functions that have more lines, each with its module, its name and its number of lines."""
     found = ((module.name, *function) for module in modules for function in module.functions)
     return [f"{module}.{name} ({lines})" for module, name, lines in found if lines > most_lines]
 
@@ -30,20 +30,20 @@ def largest_folder(modules: Sequence[Module]) -> tuple[str, int]:
 
 
 def imported_by_one_sibling(modules: Sequence[Module]) -> list[str]:
-    """Return the modules that one other module imports and nobody else, where that one lies in the same folder."""
+    """Return the modules that only one other module imports, which is in the same folder."""
     by_name = importers(modules)
     folders = {module.name: module.folder for module in modules}
     return sorted(name for name, found in by_name.items() if [each.folder for each in found] == [folders[name]])
 
 
 def shared_names(modules: Sequence[Module]) -> dict[str, int]:
-    """Return names of public functions that several modules of a package have, and how many do."""
+    """Return the names of public functions that several modules of a package have, and how many modules have each."""
     counts = Counter(name for module in modules for name in module.public_functions)
     return {name: count for name, count in sorted(counts.items()) if count > 1}
 
 
 def unique_percent(packages: Iterable[Sequence[Module]]) -> float:
-    """Return how many in a hundred public functions have a name that no other module of their package has."""
+    """Return the percentage of public functions whose name no other module of their package has."""
     shared = total = 0
     for modules in packages:
         shared += sum(shared_names(modules).values())

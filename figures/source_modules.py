@@ -1,4 +1,4 @@
-"""The modules of the three packages as their files have them: lines, functions, names, and who imports whom."""
+"""The modules of the three packages, read from their files: lines, functions, names and imports."""
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,25 +19,25 @@ _LINES_OF_A_SIGN = 6
 class Module:
     """One file of Python."""
 
-    #: As it is imported.
+    #: The name by which it is imported.
     name: str
     path: Path
     lines: int
-    #: Its functions and methods, and how many lines each has.
+    #: How many lines each of its functions and methods has.
     functions: tuple[tuple[str, int], ...]
-    #: Names of the functions at its top level, without those that begin with an underscore.
+    #: The names of its public functions at top level.
     public_functions: tuple[str, ...]
-    #: Own modules and packages that it imports, by their names.
+    #: The names of the project's modules and packages that it imports.
     imports: frozenset[str]
 
     @property
     def folder(self) -> str:
-        """The package that it lies in."""
+        """The name of the package that the module is in."""
         return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
 
 
 def read_modules(package: Path) -> tuple[Module, ...]:
-    """Return a package's modules; those that only say what their folder is are left out."""
+    """Return a package's modules. Files that only say what their folder is are left out."""
     found = (_read_module(path, package.parent) for path in sorted(package.rglob("*.py")))
     return tuple(each for each in found if each.path.name != "__init__.py" or each.lines >= _LINES_OF_A_SIGN)
 
@@ -69,7 +69,7 @@ def _public_functions(tree: ast.Module) -> Iterator[str]:
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
-    """Yield all that could be a module: `from a import b` names `a` and `a.b`."""
+    """Yield every name that could be a module. `from a import b` names `a` and `a.b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -79,7 +79,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def importers(modules: Iterable[Module]) -> Mapping[str, frozenset[Module]]:
-    """Return for each module's name the modules that import it."""
+    """Return, by the name of each module, the modules that import it."""
     everything = tuple(modules)
     return {
         module.name: frozenset(other for other in everything if module.name in other.imports) for module in everything

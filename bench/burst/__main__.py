@@ -2,8 +2,9 @@
 
     make bench-operator                     # or: .venv/bin/python bench/burst --runs 20 1000 --rounds 3
 
-Each contender gets a fresh control plane and the same client, in turn, and in the next round in the opposite order, so
-that all meet the same machine. The table at the end has the medians, and this operator's figures as shares of theirs.
+Each contender in turn gets a fresh control plane and the same client. The next round goes in the opposite order, so
+that the machine is the same for all. The table at the end has the medians, and this operator's figures relative to the
+others'.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def measure_round(contender: Contender, sizes: list[int], patience: Patience) -> list[Measurement]:
-    """Return one measurement of each size, on a control plane of its own."""
+    """Return one measurement of each size, from a fresh control plane."""
     with control_plane() as plane:
         return asyncio.run(measure_contender(contender, plane, sizes, patience))
 

@@ -19,25 +19,28 @@ CONNECTIONS = 32
 TIMEOUT_SECONDS = 600
 _SECONDS_TO_BE_SERVED = 20
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
-#: What the API server itself fills in.
+#: Fields that the API server itself fills in.
 _NO_STATUS: tuple[Any, ...] = (None, {}, {"observedGeneration": -1})
 _OBSERVED = {"status": {"observedGeneration": 1, "conditions": [{"type": "Reconciling", "status": "True"}]}}
 
 
 @dataclass
 class Burst:
-    """When what was sent and seen, by the name of the run, in seconds of the monotonic clock."""
+    """When each run was sent, and when its Job and its status were seen, in seconds of the monotonic clock.
+
+    The key is the name of the run.
+    """
 
     count: int
     sent: dict[str, float] = field(default_factory=dict)
     created: dict[str, float] = field(default_factory=dict)
     jobs: dict[str, float] = field(default_factory=dict)
     statuses: dict[str, float] = field(default_factory=dict)
-    #: Each run has its Job and a status.
+    #: Is set once each run has its Job and a status.
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def note_job(self, found: dict[str, Any]) -> None:
-        """Note the first Job of a run: an owner's, or the bare client's by its name."""
+        """Note the first Job of a run. The run is the Job's owner, or has the name of the bare client's Job."""
         owners = found["metadata"].get("ownerReferences") or [found["metadata"]]
         self._note(self.jobs, owners[0]["name"])
 
@@ -81,7 +84,7 @@ async def install_definition(client: aiohttp.ClientSession, resource: Resource) 
 
 
 async def run_burst(client: aiohttp.ClientSession, contender: Contender, prefix: str, count: int) -> Burst:
-    """Create so many objects at once, and return when each was sent and had its Job and its status."""
+    """Create so many objects at once. Return when each was sent, and when its Job and its status were seen."""
     burst = Burst(count)
     async with asyncio.timeout(TIMEOUT_SECONDS), asyncio.TaskGroup() as tasks:
         watches = [
@@ -98,7 +101,7 @@ async def run_burst(client: aiohttp.ClientSession, contender: Contender, prefix:
 async def create_objects(
     client: aiohttp.ClientSession, contender: Contender, prefix: str, burst: Burst, *, with_jobs: bool = False
 ) -> None:
-    """Create the objects over all connections, each with its next one as soon as it has an answer."""
+    """Create the objects over all connections. A connection sends the next object once the last one is answered."""
     left = iter([f"{prefix}-{index:05d}" for index in range(burst.count)])
     path = contender.resource.path
 

@@ -1,4 +1,4 @@
-"""Who is measured: what a client creates, its CRD, and the operator that makes Jobs of it."""
+"""The contenders that are measured: what a client creates, its CRD, and the operator that makes Jobs of it."""
 
 import json
 import os
@@ -44,7 +44,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Resource:
-    """A custom resource, and the file of its CRD: YAML or JSON, as the API server takes it."""
+    """A custom resource, and the file of its CRD in YAML or JSON."""
 
     api_version: str
     kind: str
@@ -53,18 +53,18 @@ class Resource:
 
     @property
     def path(self) -> str:
-        """Return where its objects are on the API server."""
+        """Return the path of its objects on the API server."""
         return f"/apis/{self.api_version}/namespaces/{NAMESPACE}/{self.plural}"
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One custom resource, and who makes Jobs of its objects."""
+    """One custom resource, and the program that makes Jobs of its objects."""
 
     name: str
     resource: Resource
     spec: Mapping[str, Any]
-    #: From kubeconfig and a folder for its files; None: the client makes Job and status itself.
+    #: Returns the operator for a kubeconfig and a folder for its files. Without it the client makes Job and status.
     prepare: Callable[[Path, Path], Program] | None = None
 
     def object_of(self, name: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _jobset_definition() -> str:
 
 
 def _free_definition() -> str:
-    """Return a CRD that knows no field: what writing an object costs without a schema."""
+    """Return a CRD without a schema. It shows what it costs to write an object without one."""
     free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {
         "name": "v1",
@@ -121,7 +121,7 @@ def _prepare_own(kubeconfig: Path, folder: Path) -> Program:
 
 
 def _prepare_jobset(kubeconfig: Path, folder: Path) -> Program:
-    """Its webhooks are not installed: the API server never calls them, and they cost JobSet nothing here."""
+    """Prepare JobSet without its webhooks. The API server never calls them here, and JobSet pays nothing for them."""
     keys = kubeconfig.parent / "keys"
     for name, source in (("tls.crt", keys / "apiserver.crt"), ("tls.key", keys / "apiserver.key")):
         (folder / name).write_bytes(source.read_bytes())
@@ -140,7 +140,7 @@ def _prepare_jobset(kubeconfig: Path, folder: Path) -> Program:
 
 
 def _jobset_spec(*, with_service: bool) -> dict[str, Any]:
-    """Return one Job, with what JobSet's own webhook would have filled in."""
+    """Return a JobSet with one Job, and with the fields that JobSet's own webhook would have filled in."""
     return {
         "suspend": False,
         "successPolicy": {"operator": "All"},

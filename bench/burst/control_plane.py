@@ -1,4 +1,4 @@
-"""A fresh control plane for each contender, and what its API server and an operator use of this machine."""
+"""A fresh control plane for each contender, and how much processor and memory its processes use."""
 
 import os
 import time
@@ -16,13 +16,13 @@ _PAGES_PER_MEBIBYTE = 2**20 // os.sysconf("SC_PAGESIZE")
 #: Fields of the first line of /proc/stat: time at rest, and time that waits for a disk.
 _IDLE = (3, 4)
 _SECONDS_OF_A_LOOK = 2.0
-#: Less than this is a machine at rest, in cores: other work beside a burst is no part of it.
+#: A machine that uses fewer cores is at rest. Other work at the same time would count as a burst's.
 _QUIET_CORES = 0.4
 
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """One that is up: an admin's kubeconfig, and the process of its API server."""
+    """A control plane that is up: its admin's kubeconfig, and the process of its API server."""
 
     kubeconfig: Path
     api_server: int
@@ -30,7 +30,7 @@ class ControlPlane:
 
 @contextmanager
 def control_plane() -> Iterator[ControlPlane]:
-    """Start a compiled control plane without a node, and end it with all that it kept."""
+    """Start a compiled control plane without a node. At the end of the context, remove it with all its files."""
     cluster = CompiledCluster(ClusterFolders(f"bench-{os.getpid()}"))
     try:
         cluster.up(with_node=False)
@@ -46,25 +46,25 @@ def _api_server_of(cluster: CompiledCluster) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return what a process has computed so far."""
+    """Return the processor time of a process so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
 
 def resident_mebibytes(pid: int) -> float:
-    """Return what a process has in memory."""
+    """Return the resident memory of a process, in MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) / _PAGES_PER_MEBIBYTE
 
 
 def busy_seconds() -> float:
-    """Return what all processors of the machine have computed so far, whoever for."""
+    """Return the time that all processors of the machine were busy so far, in seconds, for any process."""
     line = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
     ticks = [int(field) for field in line.split()[1:9]]
     return (sum(ticks) - sum(ticks[index] for index in _IDLE)) / _TICKS_PER_SECOND
 
 
 def wait_for_rest(seconds: float) -> None:
-    """Wait until the machine is at rest, so long at most."""
+    """Wait until the machine is at rest, at most for so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         before = busy_seconds()

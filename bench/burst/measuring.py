@@ -1,4 +1,4 @@
-"""What one burst of one contender took: time, the API server's processor, the operator's own and its memory."""
+"""What one burst of one contender costs: time, processor time of API server and operator, the operator's memory."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One burst. Milliseconds are of the processor, for each run."""
+    """The figures of one burst. Milliseconds are processor time per run."""
 
     contender: str
     runs: int
@@ -41,19 +41,19 @@ class Measurement:
     p99_seconds: float
     create_seconds: float
     api_server_milliseconds: float
-    #: Creating objects alone, with the operator gone.
+    #: To create the objects only, while no operator runs.
     api_server_create_milliseconds: float
-    #: Until each run has its Job and a status; None: nobody but the client itself.
+    #: Until each run has its Job and a status. It is None where there is no operator.
     own_milliseconds: float | None
     settled_milliseconds: float | None
     resident_mebibytes: float | None
-    #: Of the whole machine during the burst, in cores.
+    #: How many cores of the whole machine were busy during the burst.
     busy_cores: float
 
 
 @dataclass(frozen=True)
 class _Usage:
-    """What had been computed at one moment, in seconds."""
+    """The processor times up to one moment, in seconds."""
 
     at: float
     api_server: float
@@ -63,7 +63,7 @@ class _Usage:
 
 @dataclass(frozen=True)
 class _Watched:
-    """A burst with what was computed before it, at its end and some seconds later."""
+    """A burst, with the processor times before it, at its end, and some seconds later."""
 
     burst: Burst
     before: _Usage
@@ -87,7 +87,7 @@ async def measure_contender(
 
 @contextlib.contextmanager
 def _operator(contender: Contender, kubeconfig: Path, folder: Path) -> Iterator[int | None]:
-    """Run the contender's operator and yield its process; None where the client does all itself."""
+    """Run the contender's operator and yield its process. Yield None where the client does everything itself."""
     if contender.prepare is None:
         yield None
         return
@@ -132,7 +132,7 @@ async def _watch_burst(
 async def _cost_of_creating(
     client: aiohttp.ClientSession, contender: Contender, plane: ControlPlane, count: int, patience: Patience
 ) -> float:
-    """Return what one object alone costs the API server, in milliseconds."""
+    """Return the API server's processor time for one object alone, in milliseconds."""
     wait_for_rest(patience.quiet_seconds)
     before = cpu_seconds(plane.api_server)
     await create_objects(client, contender, "alone", Burst(count))

@@ -1,4 +1,4 @@
-"""What was measured as one Markdown table: medians of all rounds, and this operator's as a share of the others'."""
+"""The measurements as one Markdown table: medians of all rounds, and this operator's relative to the others'."""
 
 import os
 import statistics

@@ -1,4 +1,4 @@
-"""Write everything that is made from the types: the CRD, the chart's copy of it, and the tables of the docs."""
+"""Write everything that is generated from the types: the CRD, the chart's copy of it, and the tables of the docs."""
 
 import re
 from collections.abc import Iterator
@@ -128,7 +128,7 @@ def fields(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict
 
 
 def field_row(path: str, node: dict[str, Any], *, required: bool) -> tuple[str, ...]:
-    """Return the row of one field: name, type and bounds, default, meaning."""
+    """Return the row of one field with its name, type and bounds, default, and meaning."""
     default = "required" if required else f"`{node['default']}`" if node.get("default", {}) != {} else ""
     return f"`{path}`", kind(node), default, node.get("description", "")
 

@@ -1,4 +1,4 @@
-"""The part of docs/data.md that is made from the table of known data sets: facts and a ready spec for each."""
+"""The part of docs/data.md that is generated from the table of known data sets: facts, and a ready spec for each."""
 
 from collections.abc import Iterator
 

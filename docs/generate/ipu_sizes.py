@@ -1,4 +1,4 @@
-"""The table of every model on every partition size, from the plan that the operator and the trainer make."""
+"""The table of every model on every partition size, from the plan that operator and trainer use."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -18,7 +18,7 @@ Row = tuple[str, ...]
 
 
 def rows() -> Iterator[Row]:
-    """Yield the rows; sizes that are refused alike stand in one."""
+    """Yield the rows. Sizes that are refused with the same words share a row."""
     for model, dimensions in model_dimensions.DIMENSIONS.items():
         made = [row_of(model, dimensions, ipus) for ipus in ipu_layout.PARTITION_SIZES]
         for _, alike in groupby(made, key=lambda row: (row[1:], "")[row[1] != ""] or row):
@@ -27,7 +27,7 @@ def rows() -> Iterator[Row]:
 
 
 def row_of(model: str, dimensions: Dimensions, ipus: int) -> Row:
-    """Return IPUs, then empty cells and the refusal, or the plan and its warnings."""
+    """Return the cells after the model: IPUs, then the plan and its warnings, or empty cells and the refusal."""
     try:
         smallest = smallest_batch(model, dimensions)
         training = Training(batch_size=max(DEFAULT_BATCH, smallest))
@@ -39,14 +39,14 @@ def row_of(model: str, dimensions: Dimensions, ipus: int) -> Row:
 
 
 def smallest_batch(model: str, dimensions: Dimensions) -> int:
-    """Return the stages of the pipeline, which a step's micro-batches must at least be."""
+    """Return the number of pipeline stages. A step must have at least as many micro-batches."""
     largest = ipu_layout.PARTITION_SIZES[-1]
     plan = ipu_planning.make_ipu_plan(model, dimensions, largest, Training(batch_size=4096))
     return ipu_layout.pipeline_stages(plan.layers_per_ipu, dimensions.encoder_layers)
 
 
 def planned(model: str, plan: IpuPlan, training: Training, smallest: int) -> Row:
-    """Return the cells of a plan that can be, with the defaults of all else."""
+    """Return the cells of a valid plan, which has the defaults of everything else."""
     schedule = run_plan.make_schedule(training, "ipu", plan)
     notes = [f"with `batchSize` {training.batch_size}"] if training.batch_size != DEFAULT_BATCH else []
     notes += [warning.removeprefix(f"{model} on IPUs is ") for warning in plan.warnings]
@@ -67,5 +67,5 @@ def listed(layers: tuple[int, ...]) -> str:
 
 
 def without_size(words: str, ipus: int) -> str:
-    """The message names the size that was asked for; the row does that here, for several."""
+    """Return the message without the size that was asked for, because a row names several sizes."""
     return words.replace(f"ipus is {ipus}, ", "")

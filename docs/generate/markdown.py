@@ -1,4 +1,4 @@
-"""Markdown, as the generated docs have it."""
+"""The Markdown of the generated docs."""
 
 from collections.abc import Iterable, Sequence
 

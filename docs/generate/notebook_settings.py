@@ -1,4 +1,4 @@
-"""Every setting of Graphcore's notebook, where it is in ours, and our default: read from the types and the plan."""
+"""The table of the notebook's settings: the field of each in this project, and its default, from types and plan."""
 
 import re
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def locked(name: str) -> str:
 
 
 def default(kind: Any, field: str) -> str:
-    """Return a field's default as YAML has it."""
+    """Return the default of a field as YAML writes it."""
     return f"`{kind.model_fields[field].default}`"
 
 

@@ -1,4 +1,4 @@
-"""Which addresses a cluster gets: the same ones for the same name, and none that the host uses already."""
+"""Which addresses a cluster gets: the same for the same name, and none that the host uses already."""
 
 import zlib
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from cluster.faults import ClusterError
 
 CHOICES = 200
 SERVICES = IPv4Network("10.96.0.0/16")
-"""Known inside the cluster's own network namespace only, so every cluster has the same."""
+"""They are known only inside the cluster's own network namespace, so every cluster has the same."""
 
 FOR_BENCHMARKS = IPv4Network("198.18.0.0/15")
-"""Set apart for this by RFC 2544: no host on the internet has an address in it."""
+"""RFC 2544 reserves it for benchmarks. No host on the internet has an address in it."""
 
 
 @dataclass(frozen=True)
 class ClusterAddresses:
-    """One choice of the link between host and cluster, and of the pods' addresses."""
+    """The addresses of the link between host and cluster, and of the pods. `choice` is one of CHOICES."""
 
     choice: int
 
@@ -31,7 +31,7 @@ class ClusterAddresses:
 
     @property
     def simulated_pods(self) -> IPv4Network:
-        """Addresses that nothing has: a simulated pod must not seem to be a machine of the host's real network."""
+        """Addresses that no machine has. A simulated pod must not seem to be a machine of the host's real network."""
         return IPv4Network((int(FOR_BENCHMARKS.network_address) + self.choice * 512, 23))
 
     @property
@@ -59,7 +59,7 @@ class ClusterAddresses:
 
 
 def choose_addresses(name: str, taken: Sequence[IPv4Network]) -> ClusterAddresses:
-    """The name's own choice, or the next one that overlaps with no network in `taken`."""
+    """Return the addresses for a cluster's name, or the next ones that overlap with no network in `taken`."""
     first = zlib.crc32(name.encode()) % CHOICES
     for offset in range(CHOICES):
         addresses = ClusterAddresses((first + offset) % CHOICES)

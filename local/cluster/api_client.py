@@ -1,4 +1,4 @@
-"""The few questions that the cluster's program itself asks an API server."""
+"""The few requests that the cluster's program itself sends to an API server."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ SECONDS_TO_ANSWER = 5
 
 
 def get(kubeconfig: Path, path: str) -> dict[str, Any]:
-    """A JSON object of the API; OSError where the server does not answer, or with an error."""
+    """Return a JSON object of the API. Raises OSError where the server does not answer, or answers with an error."""
     answer: dict[str, Any] = json.loads(get_text(kubeconfig, path))
     return answer
 
@@ -25,7 +25,7 @@ def get_text(kubeconfig: Path, path: str) -> str:
         cluster["server"] + path, headers={"Authorization": f"Bearer {user['token']}"}
     )
     context = ssl.create_default_context(cadata=authority)
-    # No proxy: the address is of a network that only this host knows.
+    # No proxy, because only this host knows the address.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     with opener.open(request, timeout=SECONDS_TO_ANSWER) as response:
         text: str = response.read().decode()
@@ -33,7 +33,7 @@ def get_text(kubeconfig: Path, path: str) -> str:
 
 
 def is_ready(kubeconfig: Path) -> bool:
-    """Whether the API server serves, with the rights and the namespaces' accounts that a pod needs."""
+    """Return whether the API server answers, and has the rights and service accounts that a pod needs."""
     try:
         return get_text(kubeconfig, "/readyz") == "ok" and bool(
             get(kubeconfig, "/api/v1/namespaces/default/serviceaccounts/default")

@@ -1,4 +1,4 @@
-"""The cluster's programs, compiled once from pinned Go modules and cached by what went into them."""
+"""The cluster's programs, compiled once from pinned Go modules and cached by a digest of their sources."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ SECONDS_BETWEEN_REPORTS = 20
 
 @dataclass(frozen=True)
 class GoModule:
-    """A go.mod of ours, and the programs (name to Go package) that it pins."""
+    """A go.mod of this repository, and the programs that it pins: the Go package of each name."""
 
     folder: Path
     pinned: str
@@ -42,7 +42,7 @@ class GoModule:
 
     @property
     def cached(self) -> Path:
-        """The folder of the compiled programs: another one as soon as source, version or flags change."""
+        """The folder of the compiled programs. It is another one once the source, the version or a flag changes."""
         digest = hashlib.sha256(" ".join(self.build_flags).encode())
         for file in sorted(self.folder.iterdir()):
             digest.update(file.read_bytes())

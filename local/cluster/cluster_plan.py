@@ -1,4 +1,4 @@
-"""What `up` decides on the host and the programs inside the cluster's namespaces follow."""
+"""The plan of a cluster: `up` makes it on the host, and the programs inside the cluster's namespaces follow it."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ NODE_NAME = "local"
 
 @dataclass(frozen=True)
 class ClusterPlan:
-    """One compiled cluster."""
+    """The plan of one compiled cluster."""
 
     folders: ClusterFolders
     addresses: ClusterAddresses
@@ -48,7 +48,7 @@ def plan_file(folders: ClusterFolders) -> Path:
 
 
 def read_plan(folders: ClusterFolders) -> ClusterPlan | None:
-    """The plan of the cluster that is up or was last; None where there was none, or writing it was cut off."""
+    """Return the plan of the cluster that is up, or was last. Return None where there is none, or only half of it."""
     try:
         values = json.loads(plan_file(folders).read_text())
     except (FileNotFoundError, json.JSONDecodeError):

@@ -1,7 +1,7 @@
 """The local Kubernetes of tests and demo.
 
-CLUSTER chooses its kind: compiled (from Go modules; Linux and root), kind (Docker), current (the current kubeconfig
-context, after asking); where it is not set, kind if Docker can pull its node image, else compiled.
+CLUSTER chooses its kind: compiled (from Go modules, on Linux and as root), kind (in Docker), or current (the current
+kubeconfig context, after asking). Without CLUSTER it is kind if Docker can pull the node image, else compiled.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def existing_file(path: str) -> Path:
 
 
 def run() -> int | str:
-    """The exit status, or the one line that says what is wrong."""
+    """Run the command line. Return the exit status, or one line that says what is wrong."""
     try:
         return main(sys.argv[1:])
     except ClusterError as problem:

@@ -33,7 +33,7 @@ class CompiledCluster:
     folders: ClusterFolders
 
     def up(self, *, with_node: bool) -> None:
-        """Start it, or wait until the one that runs is ready; never end one that runs, as it may just be slow."""
+        """Start it, or wait until the one that runs is ready. One that runs is never ended: it may only be slow."""
         require_linux_root()
         with exclusive(self.folders.state / "lock", f"changing cluster {self.folders.name!r}"):
             if find_isolation(plan_file(self.folders)):
@@ -113,7 +113,7 @@ class CompiledCluster:
                 self.folders.state.rmdir()
 
     def end(self, kept: Sequence[str]) -> None:
-        """End the processes and remove what they leave on the host; where nothing is left, nothing happens."""
+        """End the processes, and remove what they leave on the host. Do nothing where nothing is left."""
         plan = read_plan(self.folders)
         end_isolated(plan_file(self.folders))
         if plan:
@@ -157,7 +157,7 @@ class CompiledCluster:
         """Import an image archive into the node."""
         ran = self._import(archive)
         if LAYER_IS_GONE.search(ran.stderr):
-            # containerd was clearing an image away that another one had replaced, with a layer of both.
+            # containerd was removing a replaced image, and with it a layer that the new image has too.
             ran = self._import(archive)
         if ran.returncode:
             raise ClusterError(f"cannot import {archive}: {ran.stderr.strip() or ran.stdout.strip()}")

@@ -1,4 +1,4 @@
-"""A program of the cluster, and the supervision of all of them by the first process inside."""
+"""The programs of the cluster, and how the first process inside supervises them."""
 
 import os
 import subprocess
@@ -22,7 +22,10 @@ class Component:
 
 
 def wait_for_first_end(running: dict[int, str]) -> str:
-    """Reap what ends, orphans of the containers too, until a component does: its name and how it ended."""
+    """Wait until a component ends. Return its name and exit status. Orphans of containers are reaped meanwhile.
+
+    `running` has the component's name for each process id.
+    """
     while True:
         pid, status = os.wait()
         if pid in running:

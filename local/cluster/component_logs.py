@@ -1,4 +1,4 @@
-"""Show what a cluster's programs said."""
+"""Show the logs of a cluster's programs."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ LINES_OF_EACH = 3
 
 
 def show_logs(folder: Path, component: str) -> None:
-    """The end of one component's log; of each, a few lines, where none is named."""
+    """Print the end of one component's log. Without a component, print the last lines of every log."""
     logs = {log.stem: log for log in sorted(folder.glob("*.log"))}
     if not logs:
         raise ClusterError(

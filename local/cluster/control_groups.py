@@ -1,4 +1,4 @@
-"""The cgroups of a cluster's containers: one folder of its own in each hierarchy, of version 1 or 2."""
+"""The cgroups of a cluster's containers: a folder of the cluster in each hierarchy, of version 1 or 2."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ CONTROLLERS_OF_THE_KUBELET = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"
 
 
 def hierarchies(mounts: str) -> list[Path]:
-    """Where the cgroup hierarchies are mounted, from the text of /proc/mounts."""
+    """Return where the cgroup hierarchies are mounted, from the text of /proc/mounts."""
     fields = [line.split() for line in mounts.splitlines()]
     return [Path(target) for _, target, kind, *_ in fields if kind in {"cgroup", "cgroup2"}]
 
@@ -22,21 +22,21 @@ def make_control_groups(name: str) -> None:
 
 
 def enable_controllers(hierarchy: Path) -> None:
-    """Hand version 2's controllers down, or the kubelet misses them; version 1 has no such file."""
+    """Enable the controllers for child cgroups, because the kubelet needs them. Only version 2 has such a file."""
     enabled = hierarchy / "cgroup.subtree_control"
     if enabled.exists():
         enabled.write_text(controllers_to_enable((hierarchy / "cgroup.controllers").read_text(), enabled.read_text()))
 
 
 def controllers_to_enable(available: str, enabled: str) -> str:
-    """What to write to cgroup.subtree_control, such as "+cpuset +pids"."""
+    """Return what to write to cgroup.subtree_control, such as "+cpuset +pids"."""
     return " ".join(
         f"+{name}" for name in available.split() if name in CONTROLLERS_OF_THE_KUBELET - set(enabled.split())
     )
 
 
 def remove_control_groups(name: str) -> None:
-    """Remove the cluster's folders; those of a container that is just being killed are empty a moment later."""
+    """Remove the cluster's folders. The folder of a container that is being killed becomes empty a moment later."""
     deadline = time.monotonic() + SECONDS_TO_EMPTY
     for hierarchy in hierarchies(Path("/proc/mounts").read_text()):
         while not remove_tree(hierarchy / name):
@@ -48,7 +48,7 @@ def remove_control_groups(name: str) -> None:
 
 
 def remove_tree(folder: Path) -> bool:
-    """Remove a cgroup and those in it, innermost first; False where one holds processes."""
+    """Remove a cgroup and those in it, innermost first. Return False where one still has processes."""
     if not folder.is_dir():
         return True
     inner = [path for path in folder.rglob("*") if path.is_dir()]

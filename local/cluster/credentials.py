@@ -23,13 +23,13 @@ DAYS = ["-days", "3650"]
 
 
 def write_credentials(plan: ClusterPlan) -> None:
-    """Make everything anew: a cluster never trusts its predecessor's keys."""
+    """Make all keys and tokens anew. A cluster never trusts the keys of the cluster before."""
     keys = plan.file("keys")
     keys.mkdir(mode=0o700)
     openssl("genrsa", "-out", str(keys / "service-account.key"), "2048")
     make_authority(keys)
     make_certificate(keys, "apiserver", "/CN=kube-apiserver", api_server_names(plan.addresses))
-    # The API server shows the kubelet this one, for logs and exec.
+    # The API server shows this certificate to the kubelet, for logs and exec.
     make_certificate(keys, "kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client", "DNS:kube-apiserver")
     tokens = {name: secrets.token_hex(16) for name in USERS}
     lines = [f'{tokens[name]},{user},{user},"{group}"\n' for name, (user, group) in USERS.items()]
@@ -77,7 +77,7 @@ def openssl(*arguments: str) -> None:
 
 
 def kubeconfig(cluster: str, server: str, authority: str, token: str) -> dict[str, object]:
-    """A kubeconfig that needs no other file; the API server's clients read JSON as the YAML that it is."""
+    """Return a kubeconfig that needs no other file. It is JSON, which every reader of YAML understands."""
     return {
         "apiVersion": "v1",
         "kind": "Config",

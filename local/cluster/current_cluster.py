@@ -1,4 +1,4 @@
-"""The cluster of the current kubeconfig context: somebody's, so it is used only when they say so, and never ended."""
+"""The cluster of the current kubeconfig context. It belongs to somebody: it is used after asking, and never ended."""
 
 import json
 import os
@@ -21,7 +21,7 @@ class CurrentCluster:
     folders: ClusterFolders
 
     def up(self, *, with_node: bool) -> None:
-        """Keep a kubeconfig of that context alone, so that a later switch of context does not lead elsewhere."""
+        """Keep a kubeconfig of that context only, so that a later switch of the context changes nothing here."""
         del with_node
         context = self.kubectl("config", "current-context").strip()
         if self.kept_context() != context:
@@ -35,7 +35,7 @@ class CurrentCluster:
         say(f"the cluster of context {context!r} answers")
 
     def kept_context(self) -> str:
-        """The context that was agreed to before; empty where there is none."""
+        """The context that was agreed to before. It is empty where there is none."""
         if not self.folders.admin_kubeconfig.exists():
             return ""
         context: str = json.loads(self.folders.admin_kubeconfig.read_text())["current-context"]
@@ -86,7 +86,7 @@ class CurrentCluster:
 
 
 def require_consent(context: str, confirmed: str) -> None:
-    """A yes on the terminal, or CLUSTER_CONFIRM that names the context."""
+    """Require a yes on the terminal, or CLUSTER_CONFIRM with the name of the context."""
     if confirmed == context:
         return
     if not sys.stdin.isatty():

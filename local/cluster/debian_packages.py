@@ -26,7 +26,7 @@ PROGRAMS_OF_THE_NODE = {
 
 
 def missing_packages(programs: dict[str, str]) -> list[str]:
-    """The packages of those programs that are not there; a program is a name on PATH or an absolute path."""
+    """Return the packages of the programs that are missing. A program is a name on PATH or an absolute path."""
     return sorted({package for program, package in programs.items() if not is_there(program)})
 
 

@@ -2,4 +2,4 @@
 
 
 class ClusterError(Exception):
-    """What is wrong, where, and what to do, in one line."""
+    """Its text says in one line what is wrong, where, and what to do."""

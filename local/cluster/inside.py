@@ -1,4 +1,4 @@
-"""The first process inside a cluster's namespaces: makes mounts, starts the components, and ends when one of them does.
+"""The first process inside a cluster's namespaces. It makes mounts, starts the components, and ends when one does.
 
 Started by isolation.py with the path of the plan: `unshare ... python3 inside.py PLAN`.
 """
@@ -22,7 +22,7 @@ SYSCTLS_OF_THE_KUBELET = {
     "kernel/keys/root_maxkeys": "1000000",
     "kernel/keys/root_maxbytes": "25000000",
 }
-"""The kubelet sets these, which have no namespaces; it leaves alone what holds the wanted value already."""
+"""The kubelet sets these for the whole machine, unless they have the wanted values already."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def wait_for_the_network() -> None:
 
 
 def make_mounts(plan: ClusterPlan) -> None:
-    """Give the cluster folders of its own wherever its programs write to fixed places of the host."""
+    """Give the cluster its own folders where its programs write to fixed paths of the host."""
     run("hostname", plan.folders.name)
     for folder in ("/run", "/var/lib/cni"):
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The namespaces that a cluster lives in, held by one `unshare` process whose end ends everything."""
+"""The namespaces of a cluster. They belong to one `unshare` process, and everything ends with it."""
 
 import os
 import subprocess
@@ -31,12 +31,12 @@ class Isolation:
 
     @property
     def enter(self) -> list[str]:
-        """The prefix of a command that shall see what the cluster's own programs see, and die with them."""
+        """The prefix of a command that sees what the cluster's own programs see, and ends with them."""
         return [*self.enter_network, f"--mount=/proc/{self.pid}/ns/mnt", f"--pid=/proc/{self.pid}/ns/pid_for_children"]
 
 
 def start_isolated(plan_file: Path, log: Path) -> subprocess.Popen[str]:
-    """Start inside.py in its namespaces; returns as soon as they exist, and inside.py then waits for let_go."""
+    """Start inside.py in its namespaces. Return once they exist: inside.py then waits for `let_go`."""
     unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -51,16 +51,16 @@ def start_isolated(plan_file: Path, log: Path) -> subprocess.Popen[str]:
 
 
 def let_go(process: subprocess.Popen[str]) -> None:
-    """Tell inside.py that its network is there."""
+    """Tell inside.py that its network exists, so that it goes on."""
     if process.stdin:
         process.stdin.write("the network is made\n")
         process.stdin.close()
 
 
 def belongs_to(command: list[str], plan_file: Path) -> bool:
-    """True for the `unshare` process of that plan, and for the first process in its PID namespace.
+    """Return whether a command is the `unshare` process of that plan, or the first process in its PID namespace.
 
-    Whatever checkout started them, as all of a user's checkouts share the clusters.
+    Any checkout may have started it, because all checkouts of a user share the clusters.
     """
     return [Path(argument).name for argument in command[-2:-1]] == [INSIDE.name] and command[-1] == str(plan_file)
 

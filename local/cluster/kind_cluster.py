@@ -22,7 +22,7 @@ class KindCluster:
     folders: ClusterFolders
 
     def up(self, *, with_node: bool) -> None:
-        """Start it; kind always makes a node, so with_node changes nothing."""
+        """Start it. kind always makes a node, so `with_node` changes nothing."""
         del with_node
         require_docker()
         if self.is_up():
@@ -72,7 +72,7 @@ class KindCluster:
         self.kind("load", "image-archive", str(archive))
 
     def volume(self, name: str) -> Path:
-        """The same path on the host and in the node's container, see kind_config."""
+        """Return the folder, which has the same path on the host and in the node's container (see kind_config)."""
         return self.folders.make_volume(name)
 
     def limit_volume(self, name: str, megabytes: int) -> None:
@@ -98,7 +98,7 @@ def kind_config(volumes: Path) -> dict[str, object]:
 
 
 def docker_problem() -> str:
-    """Why there is no Docker engine to use, or nothing where there is one."""
+    """Return why there is no Docker engine to use. The text is empty where there is one."""
     if not shutil.which("docker"):
         return "no `docker` on PATH"
     version = ["docker", "version", "--format={{.Server.Version}}"]
@@ -112,7 +112,7 @@ def require_docker() -> None:
 
 
 def can_use_kind() -> bool:
-    """Whether Docker is there and has kind's node image, or can pull it."""
+    """Return whether Docker is there, and has kind's node image or can pull it."""
     if docker_problem():
         return False
     image = node_image((binaries.compiled(binaries.KIND) / "node-image.go").read_text())
@@ -126,7 +126,7 @@ def can_use_kind() -> bool:
 
 
 def node_image(source: str) -> str:
-    """The node image that kind uses, from the Go file that names it."""
+    """Return the node image that kind uses, from the Go file that names it."""
     found = IMAGE_IN_SOURCE.search(source)
     if not found:
         raise ClusterError(

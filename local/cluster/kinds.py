@@ -1,4 +1,4 @@
-"""Which kind of Kubernetes is used: the one that CLUSTER names, else the first that can be had."""
+"""Which kind of Kubernetes is used: the one that CLUSTER names, else the first that works here."""
 
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,7 @@ from cluster.kind_cluster import KindCluster, can_use_kind
 
 
 class Cluster(Protocol):
-    """What the commands ask of a cluster, whatever its kind."""
+    """What every kind of cluster can do."""
 
     @property
     def folders(self) -> ClusterFolders: ...
@@ -26,7 +26,7 @@ class Cluster(Protocol):
 
 
 def choose_kind(asked: str, started_as: str, *, starting: bool) -> str:
-    """The kind asked for, else the one that the cluster was started as, else the first that can be had."""
+    """Return the kind asked for, else the one that the cluster was started as, else the first that works here."""
     if asked and started_as and asked != started_as:
         raise ClusterError(
             f"this cluster was started with CLUSTER={started_as}, not {asked}: run `down` first, or use another --name"
@@ -37,7 +37,7 @@ def choose_kind(asked: str, started_as: str, *, starting: bool) -> str:
 
 
 def recorded_kind(folders: ClusterFolders) -> str:
-    """The kind that the cluster was started as; empty where it is down."""
+    """Return the kind that the cluster was started as. It is empty where the cluster is down."""
     record = folders.state / "kind"
     return record.read_text() if record.exists() else ""
 
@@ -58,4 +58,4 @@ def make_cluster(kind: str, folders: ClusterFolders) -> Cluster:
             return KindCluster(folders)
         case "current":
             return CurrentCluster(folders)
-    raise ClusterError(f"CLUSTER={kind} is none of compiled, kind and current")
+    raise ClusterError(f"CLUSTER={kind} is not one of compiled, kind and current")

@@ -1,4 +1,4 @@
-"""One at a time, among processes."""
+"""A lock among processes."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from cluster.narration import say
 
 @contextmanager
 def exclusive(file: Path, purpose: str) -> Iterator[None]:
-    """Hold the lock of `file`; it is the kernel's, so it ends with its holder however that ends."""
+    """Lock `file` as long as the context lasts. The kernel frees the lock when the process ends, however it ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as lock:
         try:

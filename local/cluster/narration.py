@@ -1,4 +1,4 @@
-"""What the program tells while it works: on stderr, so that stdout holds the answer alone."""
+"""What the program says while it works. It says it on stderr, so that stdout has only the answer."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say what begins, and at its end how many seconds it took."""
+    """Say what begins and, when it ends, how many seconds it took."""
     began = time.monotonic()
     say(f"{what} ...")
     yield

@@ -25,7 +25,7 @@ def containerd(plan: ClusterPlan) -> Component:
 
 
 def containerd_config(image_store: Path, cni: Path, disabled: str = "") -> str:
-    # sandbox_image: no registry serves one here, so go-pause is packed and imported.
+    # sandbox_image: there is no registry to pull it from, so go-pause is packed and imported.
     # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc ends with "can't get final child's PID from pipe".
     return f"""version = 2
 root = "{image_store}"
@@ -49,7 +49,7 @@ disabled_plugins = [{disabled}]
 
 
 def wait_for_containerd() -> None:
-    # Not by the socket's file: it may be a dead predecessor's.
+    # The socket's file is no proof: it may be left from the containerd before.
     deadline = time.monotonic() + SECONDS_FOR_CONTAINERD
     while subprocess.run(["ctr", "-a", str(SOCKET), "version"], check=False, capture_output=True).returncode:
         if time.monotonic() > deadline:
@@ -58,9 +58,9 @@ def wait_for_containerd() -> None:
 
 
 def forget_containers(plan: ClusterPlan) -> None:
-    """Drop the containers of a predecessor from the image store, which it shares with this cluster; the images stay.
+    """Remove the containers of the cluster before from the image store, which both share. The images stay.
 
-    The kubelet would else try to stop pods whose processes and networks are long gone.
+    Otherwise the kubelet would try to stop pods whose processes and networks are long gone.
     """
     if not plan.folders.image_store.exists():
         return
@@ -143,7 +143,7 @@ def kubelet_config(plan: ClusterPlan) -> dict[str, object]:
         ],  # nothing answers there, but a pod with dnsPolicy ClusterFirst must have an address
         "resolvConf": "",
         "volumePluginDir": str(plan.file("kubelet") / "plugins"),
-        # An image that no registry has must never be collected; the host's disk decides, not a percentage of it.
+        # An image that no registry has must never be removed, however full the host's disk is.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
     }

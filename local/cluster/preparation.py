@@ -1,4 +1,4 @@
-"""What a compiled cluster needs of this machine before it can start."""
+"""Install and compile what a compiled cluster needs before it can start."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ GIGABYTES_OF_A_NODE = 5
 
 
 def prepare(folders: ClusterFolders, *, with_node: bool) -> tuple[Path, Path]:
-    """Install and compile what is missing: the folder of the programs, and the pause image where there is a node."""
+    """Install and compile what is missing. Return the folder of the programs and, for a node, the pause image."""
     gigabytes = GIGABYTES_OF_A_NODE if with_node else GIGABYTES_OF_THE_CONTROL_PLANE
     require_free_disk(folders.state, gigabytes, "a cluster")
     packages = debian_packages.PROGRAMS_OF_THE_CONTROL_PLANE

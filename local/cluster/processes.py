@@ -1,7 +1,8 @@
 """Find processes by their command line, and kill them for certain.
 
-No pid is ever written down: a number outlives its process, and one of a PID namespace names somebody else's outside.
-A process is killed through a pidfd, after a second look at its command line, so never another one under its number.
+No process id is ever written down. An id may outlive its process, and an id of a PID namespace is another process
+outside. A process is killed through a pidfd after its command line was read again. So it is never another process with
+the same id.
 """
 
 import os
@@ -23,7 +24,7 @@ def processes_where(is_meant: Condition) -> list[int]:
 
 
 def command_line(pid: int) -> list[str]:
-    """The arguments of a process; none where it has ended."""
+    """Return the arguments of a process. They are empty where it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")[:-1]
     except (FileNotFoundError, ProcessLookupError):
@@ -31,10 +32,10 @@ def command_line(pid: int) -> list[str]:
 
 
 def end_processes(is_meant: Condition) -> None:
-    """Kill them, and wait until they are gone.
+    """Kill the processes, and wait until they are gone.
 
-    Killed, not asked: the API server takes a minute over a polite end. The first process of a PID namespace is gone
-    only when every other one in it is.
+    They get SIGKILL, because the API server needs a minute to end after SIGTERM. The first process of a PID namespace
+    is gone only when every other process in it is.
     """
     held = {pid: handle for pid in processes_where(is_meant) if (handle := open_pidfd(pid)) is not None}
     for pid, handle in held.items():

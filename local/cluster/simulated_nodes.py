@@ -1,7 +1,8 @@
-"""A node without a kubelet, kwok-0, whose pods run and succeed by themselves: for tests with hundreds of pods.
+"""A node without a kubelet, kwok-0, whose pods run and succeed by themselves. It is for tests with hundreds of pods.
 
-A pod gets there by selecting its label (type=kwok) and tolerating its taint (kwok.x-k8s.io/node=fake:NoSchedule); the
-pods of real nodes are left alone. Each pod ends with the same termination message.
+A pod gets there if it selects the node's label (type=kwok) and tolerates its taint
+(kwok.x-k8s.io/node=fake:NoSchedule). Pods of real nodes are not touched. Each simulated pod ends with the same
+termination message.
 """
 
 import json
@@ -27,7 +28,7 @@ SECONDS_UNTIL_READY = 60
 def simulate_node(folders: ClusterFolders, prefix: Sequence[str], pods: IPv4Network, termination_message: str) -> None:
     """Start kwok, or start it anew where it runs, and wait until its node is Ready.
 
-    The command gets `prefix`, such as an nsenter that lets it live and die with the cluster.
+    `prefix` goes before the command, such as an nsenter with which kwok ends when the cluster does.
     """
     kwok, kubectl = binaries.program("kwok"), binaries.program("kubectl")
     stop_simulation(folders)
@@ -59,17 +60,17 @@ def stop_simulation(folders: ClusterFolders) -> None:
 
 
 def forget_node(client: Sequence[str]) -> None:
-    """Delete the node of a predecessor, which may still say Ready, and its Lease.
+    """Delete the node of an earlier kwok, which may still be Ready, and its Lease.
 
-    kwok gives a node its status only while it holds the Lease, and one that a stopped kwok renewed is held for another
-    40 s: the garbage collector, which deletes it with the node, may come late.
+    kwok sets a node's status only while it has the Lease, and a Lease that a stopped kwok renewed is valid for another
+    40 s. The garbage collector deletes it with the node, but may come late.
     """
     run_kubectl([*client, "delete", "node", NODE, "--ignore-not-found"])
     run_kubectl([*client, "delete", "lease", NODE, "--namespace=kube-node-lease", "--ignore-not-found"])
 
 
 def remove_simulated_node(folders: ClusterFolders) -> None:
-    """Stop kwok where it runs, and leave no trace of it in a cluster that lives on."""
+    """Stop kwok where it runs, and remove its node from a cluster that stays up."""
     if stages_file(folders).exists():
         stop_simulation(folders)
         forget_node([str(binaries.program("kubectl")), f"--kubeconfig={folders.admin_kubeconfig}"])
@@ -81,7 +82,7 @@ def stages_file(folders: ClusterFolders) -> Path:
 
 
 def stages(kwok_folder: Path, termination_message: str) -> str:
-    """The stages that kwok brings for a node, and ours for a pod, with the message in its place."""
+    """Return the stages that kwok has for a node, and this project's stages for a pod, with the message filled in."""
     pods = (
         (SIMULATION / "pod-stages.yaml")
         .read_text()
@@ -92,7 +93,7 @@ def stages(kwok_folder: Path, termination_message: str) -> str:
 
 
 def quoted(message: str) -> str:
-    """The message as one line of YAML that stays what it is when kwok runs it as a Go template."""
+    """Return the message as one line of YAML that kwok's Go templates leave as it is."""
     return json.dumps(message).replace("{{", '{{ "{{" }}')
 
 

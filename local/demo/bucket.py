@@ -1,4 +1,4 @@
-"""The demo's data in a bucket: a real S3 server on this machine, on the address that the cluster reaches it by."""
+"""The demo's data in a bucket of a real S3 server, on an address of this machine that the cluster reaches."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ SECRET = "speech-store"  # noqa: S105 (its name)
 
 @contextlib.contextmanager
 def serving(folder: Path, kubeconfig: Path) -> Iterator[ObjectStore]:
-    """Serve the bucket from a folder; it ends with the context."""
+    """Serve the bucket from a folder as long as the context lasts."""
     with versitygw.serving(folder, host=host_for(kubeconfig)) as store:
         if not store.filesystem.exists(BUCKET):
             store.filesystem.mkdir(BUCKET)
@@ -26,7 +26,7 @@ def serving(folder: Path, kubeconfig: Path) -> Iterator[ObjectStore]:
 
 
 def folder_of(store_folder: Path) -> Path:
-    """Return where the bucket's objects lie as files, below the folder that it is served from."""
+    """Return the folder with the bucket's objects as files. It is below the folder that the bucket is served from."""
     return versitygw.objects_of(store_folder) / BUCKET
 
 
@@ -34,14 +34,14 @@ def host_for(kubeconfig: Path) -> str:
     """Return this machine's address on the way to the cluster."""
     server = urlsplit(yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        # Nothing is sent: the system only chooses the interface.
+        # Nothing is sent. The system only chooses the interface.
         probe.connect((server.hostname, server.port or 443))
         host: str = probe.getsockname()[0]
     return host
 
 
 def upload(store: ObjectStore, local: Path) -> None:
-    """Put what is not in the bucket yet, or is of another size."""
+    """Upload the files that are not in the bucket yet, or have another size there."""
     filesystem = store.filesystem  # one client for all: making one takes a fifth of a second
     there = {name: entry["size"] for name, entry in filesystem.find(BUCKET, detail=True).items()}
     for path in sorted(path for path in local.rglob("*") if path.is_file()):
@@ -51,7 +51,7 @@ def upload(store: ObjectStore, local: Path) -> None:
 
 
 def secret(store: ObjectStore, namespace: str) -> dict[str, Any]:
-    """Return the Secret with the keys to the bucket."""
+    """Return the Secret with the keys of the bucket."""
     keys = {name: value for name, value in store.environment.items() if name != "AWS_EC2_METADATA_DISABLED"}
     metadata = {"name": SECRET, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys}

@@ -10,17 +10,17 @@ from cluster.debian_packages import install_missing
 from demo.faults import DemoError
 
 SAMPLING_RATE = 16_000
-#: Files of one ffmpeg process: starting one takes longer than decoding a clip.
+#: How many files one ffmpeg process decodes. To start one takes longer than to decode a clip.
 FILES_PER_PROCESS = 30
 
 
 def require_ffmpeg() -> None:
-    """Install ffmpeg where it is missing; ClusterError where that takes more rights."""
+    """Install ffmpeg where it is missing. Raises ClusterError where that needs more rights."""
     install_missing({"ffmpeg": "ffmpeg"})
 
 
 def decode(recordings: Mapping[Path, Path]) -> None:
-    """Decode each recording (key) to the WAV file that is its value."""
+    """Decode each recording, which is a key, to the WAV file that is its value."""
     pairs = list(recordings.items())
     with tqdm(total=len(pairs), desc="decoding", unit="clip", disable=None) as bar:
         for place in range(0, len(pairs), FILES_PER_PROCESS):
@@ -30,7 +30,7 @@ def decode(recordings: Mapping[Path, Path]) -> None:
 
 
 def decode_batch(recordings: Mapping[Path, Path]) -> None:
-    """Run one ffmpeg over all of them; bit-exact output names no version, so two runs write the same bytes."""
+    """Run one ffmpeg for all of them. Bit-exact output names no version, so two runs write the same bytes."""
     command = ["ffmpeg", "-v", "error", "-nostdin", "-y"]
     for recording in recordings:
         command += ["-f", "g722", "-i", str(recording)]

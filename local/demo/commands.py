@@ -15,7 +15,7 @@ from demo.stopwatch import Stopwatch
 
 
 def run() -> int:
-    """Run the command line; what a user can mend ends as one line."""
+    """Run the command line. Errors that a user can mend become one line."""
     try:
         return command(sys.argv[1:])
     except (DemoError, ClusterError) as problem:

@@ -18,14 +18,14 @@ from whisper_finetune_trainer.model import model_folder
 AUDIO_POSITIONS = 1500
 TEXT_POSITIONS = 448
 FEED_FORWARD_RATIO = 4
-#: In frames of 0.02 s: the first timestamp lies in the first second.
+#: The first timestamp is in the first second. A frame is 0.02 s.
 LATEST_FIRST_TIMESTAMP = 50
-#: A pod reads the weights as another user; safetensors makes its files for their owner alone.
+#: A pod reads the weights as another user. safetensors writes files that only their owner may read.
 READABLE_BY_ALL = 0o644
 
 
 def convert(folder: Path, weights: bytes, settings: Mapping[str, Any], ranks: bytes, spellings: bytes) -> None:
-    """Write the folder; `settings` is CTranslate2's config.json. DemoError where the parts do not fit together."""
+    """Write the folder. `settings` is CTranslate2's config.json. Raises DemoError where the parts do not fit."""
     transformers.utils.logging.disable_progress_bar()
     variables = ct2_checkpoint.read(weights)
     state = whisper_weights.state_of(variables)
@@ -41,7 +41,7 @@ def convert(folder: Path, weights: bytes, settings: Mapping[str, Any], ranks: by
 
 
 def network_of(state: State, config: WhisperConfig) -> WhisperForConditionalGeneration:
-    """Return the network with these weights, and no other; the output projection is the token embedding."""
+    """Return the network with exactly these weights. The output projection is the token embedding."""
     network = WhisperForConditionalGeneration(config)
     missing, unexpected = network.load_state_dict(state, strict=False)
     if unexpected or set(missing) - {"proj_out.weight"}:
@@ -51,7 +51,7 @@ def network_of(state: State, config: WhisperConfig) -> WhisperForConditionalGene
 
 
 def model_config(variables: Variables, state: State) -> WhisperConfig:
-    """Return what the shapes of the weights say."""
+    """Return the model's configuration, as the shapes of the weights tell it."""
     vocabulary, width = state["model.decoder.embed_tokens.weight"].shape
     end_of_text = vocabulary - whisper_tokenizer.TIMESTAMPS - len(SPECIAL_TOKENS)
     sides = {
@@ -75,7 +75,7 @@ def model_config(variables: Variables, state: State) -> WhisperConfig:
 
 
 def ends(end_of_text: int) -> dict[str, int]:
-    """Return the ids that both of a model's configurations hold."""
+    """Return the token ids that both configurations of a model have."""
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     return {**dict.fromkeys(names, end_of_text), "decoder_start_token_id": end_of_text + 1}
 

@@ -11,7 +11,7 @@ from demo.faults import DemoError
 
 BINARY_VERSION = 6
 SPECIFICATION = "WhisperSpec"
-#: CTranslate2's numbers of types; its fifth, bfloat16, has no type in numpy and does not occur here.
+#: CTranslate2's numbers of types. The fifth, bfloat16, does not occur here, and numpy does not have it.
 TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 Variables = dict[str, NDArray[Any]]
@@ -44,7 +44,7 @@ class Reader:
 
 
 def read(data: bytes) -> Variables:
-    """Return the variables by name, aliases included; DemoError for any other kind of file."""
+    """Return the variables by name, with their aliases. Raises DemoError for any other kind of file."""
     reader = Reader(data)
     version, specification, _revision = reader.number("I"), reader.text(), reader.number("I")
     if (version, specification) != (BINARY_VERSION, SPECIFICATION):

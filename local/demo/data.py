@@ -1,4 +1,4 @@
-"""The demo's real input: fetches the sources and makes the model's folder and the speech's folder of them."""
+"""The demo's real input: fetch the sources, and make the folders of model and speech from them."""
 
 import importlib.metadata
 import json
@@ -24,7 +24,7 @@ SUMMARY = "SUMMARY"
 
 
 def prepare(folders: DemoFolders, watch: Stopwatch) -> None:
-    """Make what is not there yet; DemoError says what is missing for it."""
+    """Make what is not there yet. Raises DemoError, which says what is missing for it."""
     with exclusive(folders.root / "lock", "making the demo's data"):
         make_missing(folders, watch)
     folders.licences.write_text(sources.licences(), encoding="utf-8")

@@ -32,7 +32,7 @@ class DemoCluster:
         return client.CoreV1Api(self.api)
 
     def apply(self, body: dict[str, Any]) -> None:
-        """Make an object, or make it so."""
+        """Create an object, or change it to what is given."""
         resources = dynamic.DynamicClient(self.api).resources
         resource = resources.get(api_version=body["apiVersion"], kind=body["kind"])
         metadata = body["metadata"]
@@ -40,7 +40,7 @@ class DemoCluster:
         resource.server_side_apply(body=body, **place, field_manager=FIELD_MANAGER, force_conflicts=True)
 
     def run(self, name: str) -> Run | None:
-        """Return a WhisperFineTune, None where there is none; NoAnswerError where the server cannot say."""
+        """Return a WhisperFineTune, or None where there is none. Raises NoAnswerError where the server cannot say."""
         place = (v1alpha1.GROUP, v1alpha1.VERSION, self.namespace, v1alpha1.PLURAL)
         try:
             found: Run = client.CustomObjectsApi(self.api).get_namespaced_custom_object(*place, name)
@@ -55,7 +55,7 @@ class DemoCluster:
         return found
 
     def delete_run(self, name: str) -> None:
-        """Delete a run with all that belongs to it; the API server goes on with that after the answer."""
+        """Delete a run with all that belongs to it. The API server still deletes after its answer."""
         place = (v1alpha1.GROUP, v1alpha1.VERSION, self.namespace, v1alpha1.PLURAL)
         client.CustomObjectsApi(self.api).delete_namespaced_custom_object(*place, name, propagation_policy="Foreground")
 

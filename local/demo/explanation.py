@@ -5,7 +5,7 @@ from demo.progress_of_run import Sight
 
 
 def of_failed_run(sight: Sight, cluster: DemoCluster) -> str:
-    """Return reason and message of the status, and the end of the trainer's log, or of the operator's without a pod."""
+    """Return reason and message of the status, and the end of the trainer's log. Without a pod it is the operator's."""
     status = sight.status
     if status.pod_name:
         log, name = cluster.log_of(status.pod_name, cluster.namespace), f"trainer pod {status.pod_name}"

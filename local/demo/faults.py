@@ -2,8 +2,8 @@
 
 
 class DemoError(Exception):
-    """What is wrong, where, and what to do."""
+    """Its text says what is wrong, where, and what to do."""
 
 
 class NoAnswerError(DemoError):
-    """The API server does not answer, or answers that it cannot now."""
+    """The API server does not answer, or answers that it is not able to now."""

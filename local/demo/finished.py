@@ -1,4 +1,4 @@
-"""The finished run of a demo whose cluster is still up: what was asked, what came of it, and where its files lie."""
+"""The finished run of a demo whose cluster is still up: its spec, its status, and where its files are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,16 @@ class FinishedRun:
 
     spec: WhisperFineTuneSpec
     status: WhisperFineTuneStatus
-    #: This machine's folder behind the claim or the bucket.
+    #: The folder of this machine that has the claim's or the bucket's content.
     shared: Path
 
     def path(self, uri: str) -> Path:
-        """Return where on this machine an address of the run lies."""
+        """Return the path on this machine of an address of the run."""
         return volume.folder_of(uri, self.shared)
 
 
 def find(cluster: str, scenario: Scenario) -> FinishedRun:
-    """Return the scenario's run in the cluster of that name; DemoError where it has no result."""
+    """Return the scenario's run in the cluster of that name. Raises DemoError where it has no result."""
     kubeconfig = installation.cluster_program("kubeconfig", "--name", cluster)
     with config.new_client_from_config(kubeconfig) as api:
         found = DemoCluster(api).run(scenario.run_name)
@@ -39,7 +39,7 @@ def find(cluster: str, scenario: Scenario) -> FinishedRun:
 
 
 def shared(cluster: str, scenario: Scenario) -> Path:
-    """Return the folder of this machine that holds the scenario's data and results."""
+    """Return the folder of this machine with the scenario's data and results."""
     if scenario.in_bucket:
         # The server keeps one file for each object.
         return bucket.folder_of(store_folder(cluster))

@@ -1,4 +1,4 @@
-"""`make demo`: from nothing to a word error rate on a real cluster, told as it goes."""
+"""`make demo`: from nothing to a word error rate on a real cluster, with each step shown."""
 
 import contextlib
 import time
@@ -40,7 +40,7 @@ class Flow:
     watch: Stopwatch
 
     def run(self) -> None:
-        """Do all of it, and leave the cluster up; DemoError where the run does not succeed."""
+        """Do the whole demo, and leave the cluster up. Raises DemoError where the run does not succeed."""
         with self.watch.step("starting the cluster"):
             installation.cluster_program("up", "--name", self.name)
         kubeconfig = Path(installation.cluster_program("kubeconfig", "--name", self.name))
@@ -62,7 +62,7 @@ class Flow:
             operator_installation.install(kubeconfig, self.scenario)
 
     def fill_volume(self, cluster: DemoCluster) -> Path:
-        """Return the node's folder behind the claim."""
+        """Put model and speech on the volume. Return the node's folder behind the claim."""
         with self.watch.step("putting model and speech on the volume"):
             shared = finished.shared(self.name, self.scenario)
             self.scenario.fill(self.folders, shared)
@@ -71,7 +71,7 @@ class Flow:
         return shared
 
     def fill_bucket(self, cluster: DemoCluster, kubeconfig: Path, held: contextlib.ExitStack) -> Path:
-        """Return the folder behind the bucket, whose server runs as long as it is held."""
+        """Put model and speech into the bucket. Return the folder behind it. Its server runs as long as `held`."""
         with self.watch.step("putting model and speech into a bucket"):
             folder = finished.store_folder(self.name)
             store = held.enter_context(bucket.serving(folder, kubeconfig))
@@ -82,7 +82,7 @@ class Flow:
         return finished.shared(self.name, self.scenario)
 
     def fine_tune(self, cluster: DemoCluster, shared: Path) -> Sight:
-        """Make the run anew, and follow it to its end."""
+        """Create the run anew, and follow it to its end."""
         name = self.scenario.run_name
         self.forget_earlier(cluster, name)
         volume.forget_runs(shared, name)
@@ -106,7 +106,7 @@ class Flow:
                 time.sleep(1)
 
     def conclude(self, sight: Sight, kubeconfig: Path, shared: Path) -> None:
-        """Print the answer, where the time went, and how to look further."""
+        """Print the result, where the time went, and commands to go on with."""
         status, seconds = sight.status, self.watch.seconds
         if not (status.baseline and status.result and status.model):
             raise DemoError(f"the run succeeded without a baseline, a result or a model in its status: {status}")

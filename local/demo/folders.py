@@ -1,4 +1,4 @@
-"""Where the demo keeps what it fetched and made; nothing of it is ever committed."""
+"""The folders for what the demo fetches and makes. None of it is ever committed."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Follows a run to its end, and shows how far it is."""
+"""Follow a run to its end, and show how far it is."""
 
 import sys
 import time
@@ -14,20 +14,20 @@ from demo.progress_of_run import Sight
 from demo.stopwatch import Stopwatch
 
 SECONDS_BETWEEN_LOOKS = 1.0
-#: In the demo nothing is mended from outside, so what waits this long does not come.
+#: Nobody mends anything during the demo. So a run that waits this long will not start.
 SECONDS_TO_WAIT = 180
 SECONDS_WITHOUT_ANSWER = 60
 
 
 class StageBar:
-    """A progress bar of a stage that has a measure, steps or clips, out of the run's status."""
+    """A progress bar of the run's stage, by its status: of optimizer steps or of clips."""
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
         self._stage = ""
 
     def show(self, sight: Sight) -> None:
-        """Show how much is done; close where another stage has begun."""
+        """Show how much is done. Close the bar where another stage has begun."""
         if sight.stage != self._stage or not sight.is_under_way:
             self.close()
         self._stage = sight.stage
@@ -48,7 +48,7 @@ class StageBar:
 
 
 def follow(look: Callable[[], dict[str, Any] | None], watch: Stopwatch) -> Sight:
-    """Return the run's last sight; DemoError where it is gone or waits for what does not come."""
+    """Follow a run and return what it shows at its end. Raises DemoError where it is deleted or does not start."""
     began_to_wait = time.monotonic()
     with closing(StageBar()) as bar:
         for sight in sights(look):
@@ -66,7 +66,7 @@ def follow(look: Callable[[], dict[str, Any] | None], watch: Stopwatch) -> Sight
 
 
 def sights(look: Callable[[], dict[str, Any] | None]) -> Iterator[Sight]:
-    """Yield one sight a second; an API server that is away for a while is waited for."""
+    """Yield what the run shows, once a second. Wait for an API server that does not answer for a while."""
     answered = time.monotonic()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""How to look further when the demo is over."""
+"""The commands that the demo shows at its end."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from e2e import installation
 
 
 def text(kubeconfig: Path, cluster: str, model: Path, scenario: Scenario) -> str:
-    """Return commands that can be pasted, each with what it shows."""
+    """Return commands to paste, each with what it shows."""
     programs = Path(installation.cluster_program("bin", "kubectl")).parent
     commands = {
         "kubectl get wft --watch": "runs, as they go on",
@@ -27,7 +27,7 @@ def text(kubeconfig: Path, cluster: str, model: Path, scenario: Scenario) -> str
 
 
 def verification(scenario: Scenario) -> dict[str, str]:
-    """Return the command that measures the scenario's model anew; none where it has learned from tones."""
+    """Return the command that measures the scenario's model anew. A model that learned from tones has none."""
     option = " --output s3" if scenario.in_bucket else ""
     what = "its word error rate, measured without our own code"
     return {f".venv/bin/python local/demo verify{option}": what} if scenario.verifiable else {}

@@ -1,4 +1,4 @@
-"""Installs the operator on the demo's cluster with helm, from the chart and the images of this checkout."""
+"""Install the operator on the demo's cluster with helm, from the chart and the images of this checkout."""
 
 import json
 import subprocess
@@ -14,16 +14,16 @@ RELEASE = "whisper-finetune-operator"
 NAMESPACE = "whisper-finetune"
 CHART = REPOSITORY / "charts" / "whisper-finetune-operator"
 SECONDS_TO_INSTALL = 180
-#: The default of 15 s spares a cluster of many runs; the demo has one run and somebody who looks at its bar.
+#: The default of 15 s saves requests on a cluster with many runs. The demo has one run, and somebody watches its bar.
 SECONDS_BETWEEN_PROGRESS = 5
 OPERATOR = Recipe("operator")
 SELECTOR = f"app.kubernetes.io/name={RELEASE}"
 
 
 def values(scenario: Scenario) -> dict[str, Any]:
-    """Return the chart's values for a node of two cores that has the images already."""
+    """Return the chart's values for a node with two cores that has the images already."""
     repository, _, tag = OPERATOR.image.rpartition(":")
-    # The tag stays the same while its content changes: the annotation makes a new pod of a new image.
+    # The tag stays the same when the image changes. The annotation makes a new pod for a new image.
     return {
         "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
         "podAnnotations": {"whisperfinetune.dev/image": OPERATOR.key()},

@@ -1,4 +1,4 @@
-"""`picture`: the head of the demo's own report for the docs, as text that can be read and compared: no pixels."""
+"""`picture`: the head of the demo's own report for the docs, as an SVG, which is text that can be compared."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ TAKE = """(width) => {
 
 
 def write(cluster: str, scenario: Scenario) -> Path:
-    """Write the picture of the finished run's report; DemoError where there is no run, no report or no browser."""
+    """Write the picture of the finished run's report. Raises DemoError without a run, a report or a browser."""
     run = finished.find(cluster, scenario)
     if not run.status.report:
         raise DemoError(f"the run {scenario.run_name} has no report")
@@ -37,7 +37,7 @@ def write(cluster: str, scenario: Scenario) -> Path:
 
 
 def head_of(report: Path, chromium: Browser) -> str:
-    """Return the head of a report as an SVG that needs nothing else and follows the reader's light or dark scheme."""
+    """Return the head of a report as an SVG that needs no other file, and follows the reader's light or dark scheme."""
     page = chromium.new_page(viewport={"width": WIDTH, "height": 900})
     page.goto(report.resolve().as_uri())
     drawn: str = page.evaluate(TAKE, WIDTH)

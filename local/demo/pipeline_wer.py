@@ -1,7 +1,7 @@
 """Measures a model folder with transformers alone: python pipeline_wer.py MODEL MANIFEST PRECISION, clips on stdin.
 
-It imports nothing of this project and runs on Python 3.8 too. The clips are a JSON list of the manifest's audio paths;
-the answer, on the last line of stdout, is JSON as well.
+It imports nothing of this project and runs on Python 3.8 too. The clips are a JSON list of the manifest's audio paths.
+The answer is the last line of stdout, and is JSON as well.
 """
 
 import json
@@ -22,7 +22,7 @@ def transcribe(model: str, audio: list, precision: str) -> list:
     """Return the text of each sound file, heard with the generation settings of the model's folder."""
     recognizer = transformers.pipeline("automatic-speech-recognition", model=model, device="cpu", batch_size=BATCH_SIZE)
     if precision == "Half":
-        # Around the model alone: the features cannot be made within autocast.
+        # Only around the model: features cannot be made inside of autocast.
         recognizer.model.generate = torch.autocast("cpu", dtype=torch.bfloat16)(recognizer.model.generate)
     sounds = (soundfile.read(file, dtype="float32") for file in audio)
     clips = ({"raw": sound, "sampling_rate": rate} for sound, rate in sounds)

@@ -1,4 +1,4 @@
-"""What a run's own status says about how far it is; a pure module."""
+"""How far a run is, by its own status. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Sight:
-    """One look at a run."""
+    """What a run shows at one moment."""
 
     state: str
     reason: str
@@ -47,7 +47,7 @@ class Sight:
 
     @property
     def amount(self) -> Amount | None:
-        """Return how much of the stage is done; None where it has no measure."""
+        """Return how much of the stage is done, or None where nobody can say."""
         progress = self.status.progress
         if progress and progress.clips_to_evaluate and self.state == "Evaluating":
             return Amount("clip", progress.evaluated_clips or 0, progress.clips_to_evaluate)
@@ -55,14 +55,14 @@ class Sight:
 
     @property
     def waits_for(self) -> str:
-        """Return the reason and message of what keeps the run from starting; empty where it is only on its way."""
-        # A run that nothing keeps has its state for a reason.
+        """Return reason and message of what keeps the run from starting. The text is empty where nothing does."""
+        # If nothing keeps a run from starting, its reason is its state.
         is_kept = not self.is_under_way and self.reason not in {"", self.state}
         return f"waiting: {self.reason}: {self.message}" if is_kept else ""
 
 
 def look(run: dict[str, Any]) -> Sight:
-    """Return what the object shows; an operator that has not seen it yet leaves the status empty."""
+    """Return what the run's object shows. The status is empty until the operator has seen the object."""
     status = WhisperFineTuneStatus.model_validate(run.get("status", {}))
     succeeded = next((condition for condition in status.conditions if condition.type == "Succeeded"), None)
     return Sight(

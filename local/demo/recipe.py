@@ -1,4 +1,4 @@
-"""Makes a folder once, and again only where what it is made from has changed."""
+"""Make a folder once, and again only when something that it is made from has changed."""
 
 import hashlib
 import shutil
@@ -24,7 +24,7 @@ def is_made(folder: Path, recipe: str) -> bool:
 
 @contextmanager
 def making(folder: Path, recipe: str) -> Iterator[Path]:
-    """Give a folder to write to, which becomes `folder` only when all of it is there."""
+    """Yield a folder to write to. It becomes `folder` once everything is written."""
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

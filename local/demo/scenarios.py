@@ -19,7 +19,7 @@ EMULATED_CLIPS = 80
 
 @dataclass(frozen=True)
 class Scenario:
-    """One way through the demo; `runtime` is an entry of the operator's runtimes file."""
+    """One way through the demo. `runtime` is an entry of the operator's runtimes file."""
 
     example: Path
     trainer: Recipe
@@ -27,7 +27,7 @@ class Scenario:
     prepare: Callable[[DemoFolders, Stopwatch], None]
     fill: Callable[[DemoFolders, Path], None]
     verifiable: bool
-    #: Else on a volume.
+    #: Whether model, speech and output are in a bucket. Otherwise they are on a volume.
     in_bucket: bool = False
     caveat: str = ""
 
@@ -44,13 +44,13 @@ class Scenario:
 
     @property
     def runtimes(self) -> dict[str, Any]:
-        """The chart's values of what the cluster offers."""
+        """The chart's values for the runtimes of the cluster."""
         image = {"image": self.trainer.image, "imagePullPolicy": "Never"}
         return {"defaultRuntime": self.runtime["name"], "runtimes": [self.runtime | image]}
 
 
 def prepare_nothing(folders: DemoFolders, watch: Stopwatch) -> None:
-    """There is nothing to fetch."""
+    """Do nothing: there is nothing to fetch."""
     del folders, watch
 
 
@@ -106,7 +106,7 @@ IN_BUCKET = {
 
 
 def of(runtime: str, output: str) -> Scenario:
-    """Return the scenario of a runtime and of where its data lies, `pvc` or `s3`; DemoError where there is none."""
+    """Return the scenario for a runtime and for where its data is, `pvc` or `s3`. Raises DemoError without one."""
     offered = IN_BUCKET if output == "s3" else SCENARIOS
     if runtime not in offered:
         raise DemoError(f"there is no demo for runtime {runtime!r}: take {' or '.join(offered)}")

@@ -1,4 +1,4 @@
-"""The packages that the demo takes its weights and its speech from: by name, version and sha256."""
+"""The packages from which the demo takes weights and speech: by name, version and sha256."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a package registry, and who has the rights in what we take from it."""
+    """One file of a package registry, with the licence of what is taken from it."""
 
     registry: Literal["PyPI", "Debian"]
     package: str

@@ -1,4 +1,4 @@
-"""Writes the Italian recordings as a folder that a run can name as its data set: clips/*.wav and manifest.jsonl."""
+"""Write the Italian recordings as a folder that can be a run's data set: clips/*.wav and manifest.jsonl."""
 
 import gzip
 import json
@@ -14,9 +14,9 @@ from demo.transcripts import Transcript
 
 VOICE = Path("usr/share/asterisk/sounds/it_IT_m_Carlo")
 LIST = Path("usr/share/doc/asterisk-core-sounds-it/core-sounds-it.txt.gz")
-#: Short clips keep the demo short: nine tenths of the recordings are, and training takes windows of their length.
+#: Short clips keep the demo short, because training uses windows of their length. Nine of ten recordings are short.
 LONGEST_SECONDS = 5.0
-#: Whisper hears this much at a time.
+#: The length of Whisper's window.
 WINDOW_SECONDS = 30.0
 SHORTEST_SECONDS = 0.1
 
@@ -28,7 +28,7 @@ TOO_SHORT = f"under {SHORTEST_SECONDS:g} s"
 
 @dataclass(frozen=True)
 class SpeechSummary:
-    """What is in the folder, and how many entries of the list are not, by reason."""
+    """What is in the folder, and how many entries of the list were left out, by reason."""
 
     clips: int
     seconds: float
@@ -59,7 +59,7 @@ def write(packages: Path, folder: Path) -> SpeechSummary:
 
 
 def decode(listed: Iterable[Transcript], packages: Path, folder: Path) -> dict[str, float]:
-    """Decode what has a text and a recording, and return each one's length in seconds."""
+    """Decode the clips that have a text and a recording. Return the length of each in seconds."""
     sought = [entry.recording for entry in listed if not entry.refused]
     recordings = {recording: packages / VOICE / f"{recording}.g722" for recording in sought}
     there = {recording: file for recording, file in recordings.items() if file.exists()}
@@ -73,7 +73,7 @@ def wav_of(recording: str, folder: Path) -> Path:
 
 
 def reason_to_drop(entry: Transcript, seconds: float | None) -> str | None:
-    """Return why an entry of the list is no clip of the folder; `seconds` is None where nothing was decoded."""
+    """Return why an entry of the list is not in the folder. `seconds` is None where nothing was decoded."""
     if entry.refused:
         return entry.refused
     if seconds is None:

@@ -1,4 +1,4 @@
-"""Says what is under way and keeps what it took."""
+"""Say what the demo does, and note how long it takes."""
 
 import sys
 import time
@@ -24,25 +24,25 @@ class Stopwatch:
         return time.monotonic() - self.began
 
     def say(self, line: str) -> None:
-        # Not print: a progress bar may be on the terminal's last line.
+        # `print` would write into a progress bar on the terminal's last line.
         tqdm.write(f"[{clock(self.elapsed)}] {line}", file=sys.stderr)
         sys.stderr.flush()
 
     def say_once(self, line: str) -> None:
-        """Say a line that is not the one said last by this function."""
+        """Say a line, unless it is the last one that this method said."""
         if line and line != self._said:
             self._said = line
             self.say(line)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Say what begins, and at its end how many seconds it took."""
+        """Say what begins and, when it ends, how many seconds it took."""
         self.stage(name)
         yield
         self.stage("")
 
     def stage(self, name: str) -> None:
-        """End the stage under way, unless it is this one, and begin this one; the empty name only ends."""
+        """Begin a stage, unless it is the current one, and end the one before. An empty name only ends a stage."""
         if name == self._stage:
             return
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Puts a finished run's figures and the demo's times into words; a pure module."""
+"""The figures of a finished run, and the demo's times, as text. Pure."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -11,7 +11,7 @@ WIDTHS = (36, 9, 9, 24)
 
 
 def figures(before: WordErrorRate, after: Result) -> str:
-    """Return the table of word error rates in percent, with what is to be said about them."""
+    """Return the table of word error rates in percent, with notes about them."""
     rows: list[Row] = [
         ("word error rate in percent", "before", "after", "change (95 % interval)"),
         ("normalized", before.score or "", after.score or "", score_change(before, after)),
@@ -56,7 +56,7 @@ def line(row: Row) -> str:
 
 
 def notes(before: WordErrorRate, after: Result) -> list[str]:
-    """Say so where an interval holds zero or a text is a loop, instead of leaving it to the reader."""
+    """Return notes about intervals that hold zero and texts that are loops, so that no reader has to find them."""
     return [*loops(before, after), *chances(after)]
 
 
@@ -82,7 +82,7 @@ def chances(after: Result) -> list[str]:
 
 
 def facts(status: WhisperFineTuneStatus, training_seconds: float) -> str:
-    """Return what the figures were measured on and with."""
+    """Return which clips, hardware and software the figures are from."""
     data, progress, ran_on = status.data, status.progress, status.ran_on
     lines: list[tuple[str, str]] = []
     if data:
@@ -103,6 +103,6 @@ def fact(name: str, value: str) -> str:
 
 
 def breakdown(seconds: Mapping[str, float], total: float) -> str:
-    """Return where the time went, one line a step."""
+    """Return where the time went, with one line per step."""
     rows: Sequence[tuple[str, float]] = [*seconds.items(), ("everything", total)]
     return "\n".join(f"{clock(took):>6}  {name}" for name, took in rows)

@@ -1,14 +1,14 @@
-"""Reads the list of Italian prompts and says what each recording says; a pure module."""
+"""Read the list of Italian prompts: what each recording says. Pure."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: A second entry that run into the first one's line, such as ` vm-then-pound: `.
+#: A second entry that is on the same line as the first one, such as ` vm-then-pound: `.
 _NEXT_ENTRY = re.compile(r"\s[a-z]+(-[a-z0-9]+)+: .*")
-#: `[toni]` and `(in inglese)` tell the speaker what to do, and nobody says them.
+#: `[toni]` and `(in inglese)` tell the speaker what to do. Nobody says them.
 _NOTES = re.compile(r"\[[^\]]*\]|\([^)]*\)")
-#: An accented letter that became a question mark: no Italian sentence goes on in lower case after one.
+#: An accented letter that became a question mark. No Italian sentence goes on in lower case after a question mark.
 _DAMAGED_LETTER = re.compile(r"\?\s+[a-zà-ù]")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -34,7 +34,7 @@ def read(content: bytes) -> Iterator[Transcript]:
 
 
 def clean(recording: str, text: str) -> Transcript:
-    """Return the text as it is spoken, or the reason why the clip cannot be used."""
+    """Return the text as it is spoken, or why the clip cannot be used."""
     spoken = " ".join(_NOTES.sub(" ", _NEXT_ENTRY.sub("", text)).split())
     if not _LETTER.search(spoken):
         return Transcript(recording, refused=NO_SPEECH)

@@ -11,12 +11,12 @@ from demo.folders import DemoFolders
 CLAIM = "speech"
 RUNS = "runs"
 SIZE = {"storage": "20Gi"}
-#: The trainer is a user of its own, and the node's folder is root's.
+#: The trainer runs as a user of its own, and the node's folder belongs to root.
 WRITABLE_BY_ALL = 0o777
 
 
 def fill(folders: DemoFolders, volume: Path) -> None:
-    """Copy what is not on the volume yet or has changed, and make the folder that runs write to."""
+    """Copy the files that are not on the volume yet or have changed, and make the folder that runs write to."""
     for made in (folders.model, folders.speech):
         version = (made / recipe.MARK).read_text()
         target = volume / made.relative_to(folders.root)
@@ -34,7 +34,7 @@ def make_runs_folder(volume: Path) -> None:
 
 
 def forget_runs(volume: Path, name: str) -> None:
-    """Remove what earlier runs of that name wrote: each holds a model of 290 MB and more."""
+    """Remove what earlier runs of that name wrote. Each has a model of 290 MB and more."""
     for folder in (volume / RUNS).glob(f"{name}-*"):
         shutil.rmtree(folder)
 
@@ -63,5 +63,5 @@ def manifests(volume: Path, namespace: str) -> Iterator[dict[str, Any]]:
 
 
 def folder_of(uri: str, volume: Path) -> Path:
-    """Return where on this machine an address on the claim, or in the bucket of its name, lies."""
+    """Return the path on this machine of an address on the claim, or in the bucket of the same name."""
     return volume / uri.split("://", 1)[-1].removeprefix(f"{CLAIM}/")

@@ -12,7 +12,7 @@ from demo.faults import DemoError
 from whisper_finetune_api.languages import LANGUAGES
 
 END_OF_TEXT = "<|endoftext|>"
-#: Cantonese came with large-v3.
+#: Cantonese is new in large-v3.
 SPOKEN = [language for language in LANGUAGES if language != "yue"]
 SPECIAL_TOKENS = [
     END_OF_TEXT,
@@ -38,8 +38,8 @@ def read_ranks(text: bytes) -> Ranks:
 
 
 def merge_of(ranks: Ranks, token: bytes) -> tuple[bytes, bytes]:
-    """Return the two parts that `token` was made from: encode it with the earlier merges only."""
-    parts = [token[place : place + 1] for place in range(len(token))]
+    """Return the two parts that `token` was merged from: what it becomes when only the earlier merges are known."""
+    parts = [token[index : index + 1] for index in range(len(token))]
     while len(parts) > _PAIR:
         candidates = [ranks.get(left + right, len(ranks)) for left, right in itertools.pairwise(parts)]
         best = candidates.index(min(candidates))

@@ -1,4 +1,4 @@
-"""Names CTranslate2's variables as Hugging Face's Whisper does, and takes its fused projections apart."""
+"""Turn CTranslate2's variables into those of Hugging Face's Whisper: their names, and the fused projections."""
 
 import re
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def layers(variables: Variables, side: str) -> int:
 
 
 def layer(variables: Variables, source: str, target: str, side: str) -> State:
-    """Return one layer; CTranslate2 calls a decoder's cross attention `attention`."""
+    """Return the weights of one layer. CTranslate2 calls a decoder's cross attention `attention`."""
     state = (
         fused(variables, f"{source}/self_attention/linear_0", f"{target}.self_attn", ("q_proj", "k_proj", "v_proj"))
         | linear(variables, f"{source}/self_attention/linear_1", f"{target}.self_attn.out_proj")
@@ -56,7 +56,7 @@ def cross_attention(variables: Variables, source: str, target: str) -> State:
 
 
 def fused(variables: Variables, source: str, target: str, names: Sequence[str]) -> State:
-    """Return the projections that lie in one matrix; Whisper's k has no bias, so CTranslate2's must be zero."""
+    """Return the projections that are fused in one matrix. Whisper's k has no bias, so CTranslate2's must be zero."""
     weights = tensor(variables, f"{source}/weight").chunk(len(names))
     biases = tensor(variables, f"{source}/bias").chunk(len(names))
     state: State = {}

@@ -1,4 +1,4 @@
-"""Build an image into an archive that a node can load, unless the same one is there already."""
+"""Build an image into an archive that a node can load, unless the same archive is there already."""
 
 import os
 import shutil
@@ -22,12 +22,12 @@ def folder() -> Path:
 
 
 def archive_of(recipe: Recipe) -> Path:
-    """Where the archive is, or will be."""
+    """Return the path of an image's archive, which may not be built yet."""
     return folder() / f"{recipe.name}-{recipe.key()}.tar"
 
 
 def build(recipe: Recipe) -> Path:
-    """Return the image's archive, built first where something changed."""
+    """Return the image's archive. It is built first if something has changed."""
     archive = archive_of(recipe)
     with exclusive(folder() / "lock", "building images"):
         if archive.exists():
@@ -52,7 +52,7 @@ def build(recipe: Recipe) -> Path:
 
 
 def make_base(store: buildah.Store, recipe: Recipe, log: Path) -> None:
-    """Put everything but our code into the store, unless it is there; what it replaces goes."""
+    """Build the image of everything but this project's code, unless it is there. Remove the image that it replaces."""
     if recipe.base_image in store.images():
         return
     with step(f"building {recipe.base_image}"):
@@ -69,7 +69,7 @@ def require_what_a_build_needs(recipe: Recipe) -> None:
 
 
 def forget_older_archives(recipe: Recipe) -> None:
-    """Keep the newest two: who asked for the one before may be about to load it."""
+    """Keep the newest two archives, because somebody may be about to load the one before."""
     archives = folder().glob(f"{recipe.name}-{'[0-9a-f]' * DIGITS_OF_A_KEY}.tar")
     for archive in sorted(archives, key=lambda archive: archive.stat().st_mtime)[:-KEPT_ARCHIVES]:
         archive.unlink()

@@ -1,4 +1,4 @@
-"""The one module that calls buildah: a store of images in a folder of our own."""
+"""A store of images in a folder of its own. This is the only module that calls buildah."""
 
 import os
 import re
@@ -18,12 +18,12 @@ LINES_OF_A_FAILURE = 15
 
 
 class Store:
-    """Images and build cache below one folder, apart from the host's own."""
+    """Images and build cache below one folder, separate from the host's own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "temporary").mkdir(parents=True, exist_ok=True)
-        # Its big temporary files and the cache of downloaded packages follow TMPDIR.
+        # buildah's big temporary files and its cache of downloaded packages are below TMPDIR.
         self.environment = {**os.environ, "TMPDIR": str(folder / "temporary"), "BUILDAH_ISOLATION": "chroot"}
         self.driver = "overlay"
         if subprocess.run(self.command("info"), check=False, capture_output=True, env=self.environment).returncode:
@@ -42,7 +42,7 @@ class Store:
         return ran.stdout
 
     def images(self) -> list[str]:
-        """Each name with its tag."""
+        """Return the names of the images, with their tags."""
         return self.run("images", "--format", "{{.Name}}:{{.Tag}}").split()
 
     def remove_leftovers(self) -> None:
@@ -62,7 +62,7 @@ class Store:
         self.run("build", "--quiet", "--tag", image, "--file", str(dockerfile), str(root_file_system.parent))
 
     def forget_other_tags(self, image: str) -> None:
-        """Remove the images that this one replaces, and every step on the way to it."""
+        """Remove the images that this one replaces, and the intermediate images of its build."""
         name, _, _ = image.rpartition(":")
         for other in self.images():
             if other.startswith(f"{name}:") and other != image:
@@ -70,7 +70,7 @@ class Store:
         self.run("rmi", "--prune", "--force")
 
     def build(self, target: str, image: str, arguments: dict[str, str], log: Path, context: Path = REPOSITORY) -> None:
-        """Build a target of the Dockerfile in `context`, saying each step as it begins."""
+        """Build a target of the Dockerfile in `context`, and say which step begins."""
         options = ["--layers", "--target", target, "--tag", image]
         options += [f"--build-arg={name}={value}" for name, value in arguments.items()]
         with self.package_secrets() as secrets, log.open("w") as output:
@@ -88,13 +88,13 @@ class Store:
 
     @contextmanager
     def working_folder(self) -> Iterator[Path]:
-        """Lend a folder, readable by its owner alone."""
+        """Yield a temporary folder that only its owner may read."""
         with tempfile.TemporaryDirectory(prefix="unfinished-", dir=self.folder) as folder:
             yield Path(folder)
 
     @contextmanager
     def package_secrets(self) -> Iterator[list[str]]:
-        """Lend the host's way to packages to a build, which sees nothing of the host; the image keeps none of it."""
+        """Yield options that give the host's package settings to a build. The image does not keep them."""
         authorities = package_settings.certificate_authorities(os.environ)
         with self.working_folder() as folder:
             settings = folder / "pip.conf"
@@ -103,7 +103,7 @@ class Store:
             yield secrets + ([f"--secret=id=ca-bundle,src={authorities}"] if authorities else [])
 
     def write_archive(self, image: str, archive: Path) -> None:
-        """Write the image uncompressed, which is several times faster; a killed attempt leaves no archive."""
+        """Write the image without compression, which is several times faster. A killed attempt leaves no archive."""
         unfinished = archive.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
         self.run("push", "--quiet", image, f"docker-archive:{unfinished}:{image}")

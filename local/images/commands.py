@@ -9,7 +9,7 @@ from images import archives, poplar_stand_in, recipes
 
 
 def run(arguments: Sequence[str] | None = None) -> int | str:
-    """Return the exit status, or the one line that tells what went wrong."""
+    """Run the command line. Return the exit status, or one line that says what is wrong."""
     options = parser().parse_args(arguments)
     try:
         match options.command:
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str] | None = None) -> int | str:
 
 
 def buildable(options: argparse.Namespace) -> Iterator[recipes.Recipe]:
-    """Yield what was asked for; of all, not what a machine without Python 3.8 cannot make."""
+    """Yield the images to build. Where all are asked for, those that need a missing Python 3.8 are left out."""
     for recipe in recipes.chosen(options.image, options.torch):
         if options.image == "all" and recipe.emulated and not poplar_stand_in.is_possible():
             say(f"{recipe.image}: left out, there is no .venv38 to take Python 3.8 from (`make environment` says why)")

@@ -1,4 +1,4 @@
-"""Make a small Debian as a base image, from Debian's packages alone."""
+"""Make a small Debian as a base image, only from Debian's packages."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The host's way to Python packages: which index, through which proxy, trusting which authorities."""
+"""How the host gets Python packages: from which index, through which proxy, with which trusted authorities."""
 
 import configparser
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def certificate_authorities(environment: Mapping[str, str]) -> Path | None:
-    """The file of certificate authorities that the host's own tools trust, where there is one."""
+    """Return the file of certificate authorities that the host's own tools trust, if there is one."""
     named = [environment.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
     return next((Path(name) for name in (*named, DEBIAN_AUTHORITIES) if name and Path(name).is_file()), None)
 
 
 def pip_configuration(environment: Mapping[str, str], authorities: Path | None) -> str:
-    """A pip.conf that says what the host's files and PIP_* variables say about the network."""
+    """Return a pip.conf with what the host's files and PIP_* variables say about the network."""
     settings = from_files(environment) | from_variables(environment)
     lines = [f"{name} = {value}" for name, value in settings.items() if name in HANDED_ON]
     trusted = [f"cert = {AUTHORITIES_IN_BUILD}"] if authorities else []
@@ -33,7 +33,7 @@ def from_files(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def from_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """PIP_INDEX_URL is index-url."""
+    """Return pip's settings from PIP_* variables. PIP_INDEX_URL becomes index-url."""
     return {
         name.removeprefix("PIP_").lower().replace("_", "-"): value
         for name, value in environment.items()

@@ -1,6 +1,6 @@
-"""Makes the image that stands in for Graphcore's of the Poplar SDK, which is on no registry that a test could count on.
+"""Make an image in place of Graphcore's image of the Poplar SDK, which no registry serves reliably enough for a test.
 
-What is built on it, the Dockerfile's target trainer-ipu, says of itself that it is emulated.
+The Dockerfile's target trainer-ipu is built on it, and says of itself that it is emulated.
 """
 
 import shutil
@@ -11,7 +11,7 @@ from cluster.narration import step
 from images.buildah import Store
 from images.recipes import BUILD_BASE, REPOSITORY, RUNTIME_BASE, STAND_IN, Recipe
 
-#: Of the virtual environment that has the Python 3.8.
+#: The file of the virtual environment that has the Python 3.8.
 SETTINGS = REPOSITORY / ".venv38" / "pyvenv.cfg"
 NOT_NEEDED = (
     "__pycache__",
@@ -28,7 +28,7 @@ NOT_NEEDED_AT_THE_TOP = ("include", "share", "openssl")
 
 
 def make(store: Store, recipe: Recipe, log: Path) -> None:
-    """Put the image into the store, unless it is there; ClusterError where this machine has no Python 3.8 to copy."""
+    """Put the image into the store, unless it is there. Raises ClusterError where there is no Python 3.8 to copy."""
     if recipe.stand_in_image in store.images():
         return
     prefix = python_prefix()
@@ -44,7 +44,7 @@ def make(store: Store, recipe: Recipe, log: Path) -> None:
 
 
 def add(path: Path, context: Path) -> None:
-    """Copy a file under its name, the folder with the Dockerfile as the top."""
+    """Copy a file or a folder into the build context. A folder with a Dockerfile becomes the context's top."""
     if path.is_file():
         shutil.copy(path, context)
     else:
@@ -53,7 +53,7 @@ def add(path: Path, context: Path) -> None:
 
 
 def is_possible() -> bool:
-    """Whether there is a Python 3.8 to copy."""
+    """Return whether there is a Python 3.8 to copy."""
     return SETTINGS.exists()
 
 

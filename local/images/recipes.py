@@ -1,4 +1,4 @@
-"""What each image is made of, and the key that changes exactly when one of these things does."""
+"""What each image is made from, and a key that changes exactly when one of these things changes."""
 
 import hashlib
 import tomllib
@@ -36,14 +36,14 @@ STAND_IN = ("requirements/torch-ipu.txt", "tests/cuda_stubs.py", "tests/poptorch
 
 @dataclass(frozen=True)
 class DebianBase:
-    """A Debian to build on."""
+    """A Debian as a base image."""
 
     role: str
     packages: tuple[str, ...]
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What mmdebstrap is told; of the host it keeps neither name nor name servers."""
+        """The options of mmdebstrap. The image keeps no name and no name servers of the host."""
         left_out = (f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man"))
         forget_host = '--customize-hook=rm "$1/etc/resolv.conf" "$1/etc/hostname"'
         return ("--variant=essential", f"--include={','.join(self.packages)}", *left_out, forget_host, SUITE)
@@ -68,12 +68,12 @@ class Recipe:
 
     @property
     def emulated(self) -> bool:
-        """Whether it stands on an emulation instead of the Poplar SDK: no image of this folder is for IPUs."""
+        """Whether it has an emulation in place of the Poplar SDK. No image of this folder runs on IPUs."""
         return self.target == "trainer-ipu"
 
     @property
     def name(self) -> str:
-        """What tells its image and archives from others."""
+        """The name of its image and archives."""
         return f"{self.target}-emulated" if self.emulated else self.target
 
     @property
@@ -83,7 +83,7 @@ class Recipe:
 
     @property
     def base_image(self) -> str:
-        """The image of everything but our code."""
+        """The image of everything but this project's code."""
         return f"localhost/whisper-finetune-{self.name}-base:{self.base_key()}"
 
     @property
@@ -93,7 +93,7 @@ class Recipe:
 
     @property
     def base_arguments(self) -> dict[str, str]:
-        """Build arguments of the base image."""
+        """The build arguments of the base image."""
         bases = {"BUILD_IMAGE": BUILD_BASE.image, "RUNTIME_IMAGE": RUNTIME_BASE.image}
         if self.emulated:
             return bases | {"POPLAR_IMAGE": self.stand_in_image}
@@ -101,7 +101,7 @@ class Recipe:
 
     @property
     def build_arguments(self) -> dict[str, str]:
-        """Build arguments of the image itself."""
+        """The build arguments of the image itself."""
         variable = f"{self.target.upper().replace('-', '_')}_BASE"
         return {"BUILD_IMAGE": BUILD_BASE.image, variable: self.base_image}
 
@@ -128,5 +128,5 @@ def source_files(folder: Path) -> list[Path]:
 
 
 def chosen(image: str, torch: str) -> list[Recipe]:
-    """Return the recipe of that name, or all."""
+    """Return the recipe of that name, or all recipes."""
     return [recipe for target in TARGETS if image in ((recipe := Recipe(target, torch)).name, "all")]

@@ -27,7 +27,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 def running(
     command: Sequence[str | Path], host: str, port: int, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Run the program; it answers on its port once the context has begun."""
+    """Run the program as long as the context lasts. It answers on its port when the context begins."""
     with log.open("wb") as said:
         process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stdout=said, stderr=said)
         try:

@@ -1,4 +1,4 @@
-"""A real S3 server for tests and the demo: versitygw, compiled once from its Go module, over a folder of theirs."""
+"""A real S3 server for tests and the demo: versitygw, compiled once from its Go module, with objects in a folder."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class ObjectStore:
     endpoint: str
     access_key: str
     secret_key: str
-    #: Of the server: one folder per bucket, one file per object.
+    #: The server's folder, with one folder per bucket and one file per object.
     folder: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return what a Secret would set for a trainer."""
+        """Return the variables that a Secret would set for a trainer."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -46,7 +46,7 @@ class ObjectStore:
 
     @property
     def filesystem(self) -> Any:
-        """Return a view of it with all rights."""
+        """Return an fsspec filesystem of the store with all rights."""
         return s3fs.S3FileSystem(
             key=self.access_key,
             secret=self.secret_key,
@@ -56,15 +56,15 @@ class ObjectStore:
         )
 
     def names(self, path: str) -> list[str]:
-        """Return every object below `bucket/path`, by its path relative to it."""
+        """Return the path of every object below `bucket/path`, relative to it."""
         return sorted(name.removeprefix(f"{path}/") for name in self.filesystem.find(path))
 
     def behind(self, endpoint: str) -> ObjectStore:
-        """Return the same store as it is reached by another endpoint."""
+        """Return the same store with another endpoint."""
         return replace(self, endpoint=endpoint)
 
     def make_user(self) -> ObjectStore:
-        """Return the store as somebody with keys of their own sees it, who may do what a bucket's policy says."""
+        """Return the store with the keys of a new user, who may do what a bucket's policy allows."""
         user = replace(self, access_key=f"user-{secrets.token_hex(4)}", secret_key=secrets.token_hex(16))
         command = [binaries.compiled(PROGRAM) / "versitygw", "admin", "--endpoint-url", self.endpoint]
         command += ["--access", self.access_key, "--secret", self.secret_key, "create-user"]
@@ -74,13 +74,13 @@ class ObjectStore:
 
 
 def objects_of(folder: Path) -> Path:
-    """Return where a server over that folder keeps its objects: one folder per bucket, one file per object."""
+    """Return where a server with that folder keeps its objects: one folder per bucket, one file per object."""
     return folder / "objects"
 
 
 @contextlib.contextmanager
 def serving(folder: Path, disk: Path | None = None, host: str = "127.0.0.1") -> Iterator[ObjectStore]:
-    """Serve on a free port of an address of this machine; objects lie below `disk` where it is given, else `folder`."""
+    """Serve on a free port of an address of this machine. Objects are below `disk`, or below `folder` without one."""
     program = binaries.compiled(PROGRAM) / "versitygw"
     port = free_port(host)
     store = ObjectStore(
@@ -91,7 +91,7 @@ def serving(folder: Path, disk: Path | None = None, host: str = "127.0.0.1") -> 
     )
     for made in (store.folder, folder / "attributes", folder / "users"):
         made.mkdir(parents=True, exist_ok=True)
-    # Attributes in files of their own: not every file system of a test has extended attributes.
+    # Attributes go into files of their own, because not every file system of a test has extended attributes.
     command = [program, "--port", store.endpoint.removeprefix("http://"), "--iam-dir", folder / "users"]
     command += ["--iam-cache-disable", "posix", "--sidecar", folder / "attributes", store.folder]
     keys = {"ROOT_ACCESS_KEY": store.access_key, "ROOT_SECRET_KEY": store.secret_key}

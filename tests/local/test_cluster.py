@@ -257,7 +257,7 @@ def test_too_little_disk_is_said_before_it_is_used(tmp_path: Path) -> None:
     ("arguments", "environment", "message"),
     [
         (["up", "--name", "No_Name"], {}, "error: the cluster name 'No_Name' does not fit"),
-        (["up"], {"CLUSTER": "minikube"}, "error: CLUSTER=minikube is none of compiled, kind and current"),
+        (["up"], {"CLUSTER": "minikube"}, "error: CLUSTER=minikube is not one of compiled, kind and current"),
         (["kubeconfig", "--name", "unit"], {}, "error: cluster 'unit' is down: `up` starts it"),
         (["load", "--name", "unit", __file__], {}, "error: cluster 'unit' is down: `up` starts it"),
         (["load", "--name", "unit", "/no/such/file"], {}, "there is no file /no/such/file"),
