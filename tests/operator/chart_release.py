@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,9 +22,9 @@ def helm(*arguments: str, values: dict[str, Any] | None = None) -> subprocess.Co
     return subprocess.run(command, check=False, input=json.dumps(values or {}), capture_output=True, text=True)
 
 
-def render(values: dict[str, Any] | None = None, release: str = RELEASE) -> Objects:
+def render(values: dict[str, Any] | None = None, release: str = RELEASE, chart: Path = CHART) -> Objects:
     """What the chart makes of the values, by kind and name."""
-    rendered = helm("template", release, str(CHART), f"--namespace={NAMESPACE}", values=values)
+    rendered = helm("template", release, str(chart), f"--namespace={NAMESPACE}", values=values)
     assert rendered.returncode == 0, rendered.stderr
     return {
         (each["kind"], each["metadata"]["name"]): each

@@ -1,7 +1,10 @@
 """The chart: what it renders, what it refuses, and the rights it gives on a real API server."""
 
+import dataclasses
 import json
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 import time
@@ -20,12 +23,14 @@ from chart_release import CHART, NAMESPACE, RELEASE, Objects, helm, render
 from cluster import binaries
 from golden_files import check_golden_objects
 from repository import ROOT
+from third_kind import TRAINING
 from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.api import preflight
 from whisper_finetune_operator.api.preflight import Right
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.settings import read_settings
 from whisper_finetune_operator.workloads import kinds
+from whisper_finetune_operator.workloads.kinds import KINDS
 
 CRD = "whisperfinetunes.whisperfinetune.dev"
 WATCHED = "speech-team"
@@ -148,15 +153,21 @@ def as_written(right: Right) -> tuple[str, str, str]:
 class TestSources:
     """What can be said without helm."""
 
-    def test_schema_is_up_to_date(self) -> None:
-        schema = CHART / "values.schema.json"
-        before = schema.read_text()
+    def test_schema_and_kinds_are_up_to_date(self) -> None:
+        generated = CHART / "values.schema.json", CHART / "files" / "kinds.yaml"
+        before = [path.read_text() for path in generated]
         subprocess.run(
             [sys.executable, "charts/generate.py"], cwd=ROOT, check=True, env={"PYTHONPATH": "crds:operator"}
         )
-        after = schema.read_text()
-        schema.write_text(before)
+        after = [path.read_text() for path in generated]
+        for path, text in zip(generated, before, strict=True):
+            path.write_text(text)
         assert after == before, "run `make generate`"
+
+    def test_templates_name_no_kind_of_workload(self) -> None:
+        words = {word for kind in KINDS.values() for word in (f'"{kind.name}"', kind.group, kind.pod_template_path)}
+        for template in (CHART / "templates").iterdir():
+            assert not [word for word in words if word in template.read_text()], template
 
     def test_crd_is_the_projects(self) -> None:
         crd = CHART / "files" / "whisperfinetunes.yaml"
@@ -285,6 +296,29 @@ class TestRendering:
         more = {as_written(right) for right in asked if right not in plain}
         assert {resource for _, _, resource in more} == {"ipujobs"}
         assert more == rights_of(rendered["ClusterRole", RELEASE]) - rights_of(render()["ClusterRole", RELEASE])
+
+    def test_a_further_kind_needs_no_template_of_its_own(self, tmp_path: Path) -> None:
+        generate = runpy.run_path(str(ROOT / "charts" / "generate.py"))
+        chart = shutil.copytree(CHART, tmp_path / "chart")
+        known = generate["kinds_of_chart"]((*KINDS.values(), dataclasses.replace(TRAINING, shares_host_network=True)))
+        (chart / "files" / "kinds.yaml").write_text(yaml.safe_dump(known))
+        (chart / "values.schema.json").unlink()
+        offered = [{"name": "third", "accelerator": "cpu", "image": "trainer:1", "workload": TRAINING.name}]
+        further = {"networkPolicy": {"enabled": True}, "admissionPolicies": {"operator": True}}
+        rendered = render({**further, "defaultRuntime": None, "runtimes": offered}, chart=chart)
+        right = "create", TRAINING.group, TRAINING.plural
+        assert right in rights_of(rendered["ClusterRole", RELEASE])
+        assert right not in rights_of(render(further, chart=chart)["ClusterRole", RELEASE])
+        assert right in rights_of(render({"rbac": {"keepTrainings": True}}, chart=chart)["ClusterRole", RELEASE])
+        policy = rendered["ValidatingAdmissionPolicy", f"{RELEASE}-{NAMESPACE}-operator-{TRAINING.plural}"]
+        (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
+        assert (rule["apiGroups"], rule["resources"]) == ([TRAINING.group], [TRAINING.plural])
+        told = {each["name"]: each["expression"] for each in policy["spec"]["variables"]}
+        assert "object.spec.template.spec.containers" in told["containers"]
+        ports = [
+            port for rule in rendered["NetworkPolicy", RELEASE]["spec"]["egress"] for port in rule.get("ports", ())
+        ]
+        assert {"port": 8080, "endPort": 9079} in ports
 
     def test_the_leases_of_partitions_may_lie_elsewhere(self) -> None:
         rendered = render({"partitionNamespace": PARTITIONS})

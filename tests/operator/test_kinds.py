@@ -21,6 +21,7 @@ from whisper_finetune_operator.api.errors import NotFoundError
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, uid_of
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.workloads.kinds import KINDS
+from whisper_finetune_operator.workloads.workload_kind import WorkloadKind, WorkloadOrder
 
 OPERATOR = ROOT / "operator" / "whisper_finetune_operator"
 
@@ -33,6 +34,16 @@ def test_the_name_of_a_kind_stands_in_its_own_module_alone() -> None:
         if isinstance(node, ast.Constant) and node.value in KINDS
     }
     assert found == {("job_kind.py", "Job"), ("ipu_job_kind.py", "IPUJob")}
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), TRAINING], ids=lambda kind: kind.name)
+def test_a_kind_says_where_the_template_of_its_pod_stands(kind: WorkloadKind) -> None:
+    template: KubernetesObject = {"spec": {"containers": []}}
+    order = WorkloadOrder({}, {}, {}, template, retries=0, failed_before=0, ipus=4, partition=None)
+    found = kind.build(order)
+    for field in kind.pod_template_path.split("."):
+        found = found[field]
+    assert found is template
 
 
 class Stage:

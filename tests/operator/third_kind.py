@@ -40,6 +40,7 @@ TRAINING = WorkloadKind(
     name="Training",
     api_version="trainings.example.org/v1",
     plural="trainings",
+    pod_template_path="spec.template",
     build=build_training,
     read=read_training,
     back_off=_back_off,

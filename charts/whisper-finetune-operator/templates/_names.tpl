@@ -66,7 +66,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- .Values.partitionNamespace | default .Release.Namespace -}}
 {{- end }}
 
-{{/* Whether some runtime makes IPUJobs; empty: none. */}}
-{{- define "operator.hasIPUJobs" -}}
-{{- range .Values.runtimes }}{{ if eq (default "Job" .workload) "IPUJob" }}true{{ end }}{{ end }}
+{{/* The kinds of workload that the operator needs rights to: those of every Kubernetes, those that a runtime makes, and those that are kept. */}}
+{{- define "operator.kinds" -}}
+{{- $known := .Files.Get "files/kinds.yaml" | fromYaml }}
+{{- $made := list }}
+{{- range .Values.runtimes }}{{ $made = append $made (default $known.default .workload) }}{{ end }}
+{{- $used := dict }}
+{{- range $name, $kind := $known.kinds }}
+{{- if or $kind.builtIn (has $name $made) (get (default dict $.Values.rbac) (printf "keep%ss" $name)) }}{{ $_ := set $used $name $kind }}{{ end }}
+{{- end }}
+{{- toYaml $used }}
 {{- end }}

@@ -62,6 +62,7 @@ IPU_JOB = WorkloadKind(
     name="IPUJob",
     api_version="graphcore.ai/v1alpha1",
     plural="ipujobs",
+    pod_template_path="spec.workers.template",
     build=build_ipu_job,
     read=read_ipu_job,
     back_off=_back_off,

@@ -118,6 +118,7 @@ JOB = WorkloadKind(
     name="Job",
     api_version="batch/v1",
     plural="jobs",
+    pod_template_path="spec.template",
     build=build_job,
     read=read_job,
     back_off=_back_off,

@@ -44,6 +44,8 @@ class WorkloadKind:
     api_version: str
     #: As in the API server's paths.
     plural: str
+    #: Where the template of its pod stands in the object.
+    pod_template_path: str
     build: Callable[[WorkloadOrder], KubernetesObject]
     #: From the raw object and the pods labelled with the run's UID, oldest first.
     read: Callable[[KubernetesObject, tuple[Pod, ...]], "Workload"]
