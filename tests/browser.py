@@ -1,4 +1,4 @@
-"""Debian's Chromium without a screen, driven by Playwright; it needs no network."""
+"""Debian's Chromium without a screen, driven by Playwright. It needs no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clips of a configuration, as a training loads them."""
+"""Load the clips of a configuration as a training does."""
 
 from __future__ import annotations
 

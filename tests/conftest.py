@@ -1,4 +1,4 @@
-"""Fixtures that bring up the local Kubernetes; what a test needs is said by its markers."""
+"""Fixtures that bring up the local Kubernetes. The markers of a test say what it needs."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""Whole objects and pages in tests/golden: tests compare with them, and `make golden` writes them anew."""
+"""Whole objects and pages in tests/golden. Tests compare with them, and `make golden` writes them anew."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""All tests in parts, as `make test` runs them: a part that fails stops none, and each says what it waited for.
+"""All tests in parts, as `make test` runs them. A part that fails stops no other, and each says what it waited for.
 
-`python tests/parts.py [PART...]` runs the named ones, or every test. Of parts that run at a time the first one's
-output is shown as it comes, and the others' when they are over. After each, pytest names its slowest tests, and the
-last lines count every part's tests, its seconds, and the slowest test.
+`python tests/parts.py [PART...]` runs the named ones, or every test. Of parts that run at the
+same time, the output of the first is shown as it comes, and that of the others when they are over. After each part
+pytest names its slowest tests. The last lines have the tests, the seconds and the slowest test of every part.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where this repository lies, for tests that read its files or start its programs."""
+"""The path of this repository, for tests that read its files or start its programs."""
 
 from pathlib import Path
 

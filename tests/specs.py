@@ -1,4 +1,4 @@
-"""WhisperFineTune objects that must be accepted or refused: one table for the API server and for the types."""
+"""WhisperFineTune objects that must be accepted or refused, in one table for the API server and for the types."""
 
 from __future__ import annotations  # it is read by Python 3.8 too
 

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is true: its files are there, and a change is asked for by, and written to, what it names."""
+"""CONTRIBUTING.md is true: its files exist, and a change touches the files that it names."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""What a developer types: the checks before a commit are those of `make check`, and can pass."""
+"""The checks before a commit are those of `make check`, and can pass."""
 
 import re
 import subprocess

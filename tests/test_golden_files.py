@@ -1,4 +1,4 @@
-"""Golden files are written anew where they say something else, and left alone where they do not."""
+"""Golden files are written anew where their content changes, and otherwise not touched."""
 
 import subprocess
 from collections.abc import Iterator

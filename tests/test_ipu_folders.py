@@ -1,4 +1,4 @@
-"""Model folders cross between the two worlds: made by today's transformers, trained on emulated IPUs, and read back."""
+"""Model folders cross between two Pythons: written by today's transformers, trained on emulated IPUs, and read back."""
 
 import json
 import os

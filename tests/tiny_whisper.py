@@ -1,4 +1,4 @@
-"""A random Whisper of 190,000 weights with the real special tokens in the real order, and tones to train it on."""
+"""A random Whisper with 190,000 weights with the real special tokens in the real order, and tones to train it on."""
 
 import json
 import os

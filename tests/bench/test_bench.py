@@ -1,4 +1,4 @@
-"""Each program of bench/ runs from end to end on next to nothing: what it prints is there, not how fast it was."""
+"""Each program of bench/ runs from end to end on very little data. Its output is checked, and no time."""
 
 import json
 import os

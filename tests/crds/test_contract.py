@@ -1,4 +1,4 @@
-"""What is written for a side that is older: contract 0 gets no field that it does not know."""
+"""What is written for an older side: one of contract 0 gets no field that it does not know."""
 
 import json
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The generated CRD: up to date, and nothing in it that a CRD does not take."""
+"""The generated CRD is up to date, and has nothing that a CRD must not have."""
 
 import re
 import subprocess

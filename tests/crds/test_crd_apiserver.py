@@ -1,4 +1,4 @@
-"""The CRD on a real API server: what it accepts, refuses, keeps unchangeable, and keeps apart."""
+"""The CRD on a real API server: what it accepts, what it refuses, and which fields it keeps unchangeable."""
 
 import copy
 import json

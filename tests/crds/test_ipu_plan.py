@@ -1,4 +1,4 @@
-"""The layout on IPUs: the notebook's values, every size, and what is refused with which numbers."""
+"""The layout on IPUs: the notebook's values, every size, and the refusals with their numbers."""
 
 import pytest
 

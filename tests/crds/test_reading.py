@@ -1,4 +1,4 @@
-"""What another version wrote: the parts that are understood, by name what is not, and nothing that must not pass."""
+"""Reading what another version wrote: known parts are kept, unknown ones are named, and invalid ones are refused."""
 
 import json
 from typing import Any

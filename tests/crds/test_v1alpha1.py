@@ -1,4 +1,4 @@
-"""The types refuse what the API server refuses, for a spec that never meets one."""
+"""The types refuse what the API server refuses, because a spec on a workstation meets no API server."""
 
 from __future__ import annotations
 

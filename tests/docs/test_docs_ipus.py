@@ -1,4 +1,4 @@
-"""The generated tables of docs/ipus.md hold what they promise, with the notebook's values where ours are the same."""
+"""The generated tables of docs/ipus.md are right, and have the notebook's values where the defaults are the same."""
 
 import pytest
 

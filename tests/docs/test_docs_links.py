@@ -1,4 +1,4 @@
-"""The docs lead to what is there: a file that moves takes its links along."""
+"""Every link in the docs leads to something that exists."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pages can be read: no paragraph is long, and the files that they name are there."""
+"""The pages are readable: no paragraph is long, and the files that they name exist."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The drawings of docs/architecture.md name what is there."""
+"""The drawings of docs/architecture.md name functions and modules that exist."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Every fault of a run that the operator or the trainer must name: what is wrong, and what the status then says."""
+"""Every fault of a run that the operator or the trainer must name: what is wrong, and what the status says then."""
 
 from typing import Any, NamedTuple
 

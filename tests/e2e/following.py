@@ -1,4 +1,4 @@
-"""Follow a list of the API server's in a thread, event by event, without missing one."""
+"""Follow a list of the API server in a thread, event by event, without missing one."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Start a run, come back while it trains, and tell afterwards whether it went on or began anew."""
+"""Start a run, return while it trains, and find out afterwards whether it went on or began anew."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The operator in its pod: look at its log, end it in several ways, scale it."""
+"""The operator in its pod: read its log, end it in several ways, scale it."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""A witness against two runs on one partition: the API server's pods alone, from their creation to their end."""
+"""Prove that no two runs use one partition at a time, by the API server's pods, from their creation to their end."""
 
 import threading
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""A pod's processes as the host sees them: found by the pod's UID in their control group, and killed by number."""
+"""A pod's processes as the host sees them. They are found by the pod's UID in their cgroup, and killed by number."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The WhisperFineTune objects of one namespace, made and looked at with the official Kubernetes client alone."""
+"""The WhisperFineTune objects of one namespace, created and read with the official Kubernetes client alone."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""A node whose pods run a second and succeed, each with the same result: for runs that need no real trainer."""
+"""A node whose pods run for a second and succeed with the same result, for runs that need no real trainer."""
 
 from pathlib import Path
 

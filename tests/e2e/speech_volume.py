@@ -1,4 +1,4 @@
-"""What lies on the tests' volume: tiny models, clips of tones, and data sets with each fault that one can have."""
+"""The content of the tests' volume: tiny models, clips of tones, and data sets with every fault that one can have."""
 
 import json
 from collections.abc import Callable, Mapping

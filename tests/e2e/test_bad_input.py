@@ -1,4 +1,4 @@
-"""Bad input on a real cluster: what it is called, that it is not tried for ever, and that mending it helps."""
+"""Bad input on a real cluster: the status names it, it is not tried for ever, and mending it helps."""
 
 from collections.abc import Callable
 from pathlib import Path

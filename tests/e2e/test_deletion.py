@@ -1,4 +1,4 @@
-"""Deleting runs leaves nothing behind, with the operator up or down, and no namespace is held by them."""
+"""Deleting runs leaves nothing behind, with the operator up or down, and they block the deletion of no namespace."""
 
 from collections.abc import Callable
 from pathlib import Path

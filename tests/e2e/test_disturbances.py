@@ -1,4 +1,4 @@
-"""What becomes of a run when something is killed, deleted or held while it trains: it goes on, never twice at once."""
+"""A run goes on when something is killed, deleted or suspended while it trains, and never twice at once."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Runs as IPUJobs of Graphcore's IPU operator, whose controller a stand-in plays; its pods are simulated."""
+"""Runs as IPUJobs of Graphcore's IPU operator. A double plays its controller, and the pods are simulated."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A tiny model learns on emulated IPUs: from spec over operator and pod to a word error rate of zero, on Python 3.8."""
+"""A tiny model learns on emulated IPUs with Python 3.8: from the spec, by operator and pod, to an error rate of 0."""
 
 from collections.abc import Callable
 from pathlib import Path

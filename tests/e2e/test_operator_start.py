@@ -1,4 +1,4 @@
-"""An operator that cannot work ends its pod with one line that says why, and a status that is not zero."""
+"""An operator that cannot work ends its pod with one line that says why, and with an exit code other than 0."""
 
 from collections.abc import Callable, Iterator
 

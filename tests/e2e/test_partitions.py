@@ -1,4 +1,4 @@
-"""Ten runs at once on a pool of three V-IPU partitions: never two on one, whatever becomes of the operator."""
+"""Ten runs at once on a pool of three V-IPU partitions. Never two are on one, whatever happens to the operator."""
 
 import signal
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Two hundred runs at once on a simulated node, and the operator killed three times: each gets one Job, and ends."""
+"""Two hundred runs on a simulated node, while the operator is killed three times. Each gets one Job and ends."""
 
 import threading
 from collections import Counter

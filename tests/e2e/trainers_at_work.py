@@ -1,4 +1,4 @@
-"""Two witnesses against two trainers of one run at work: the API server's pods, and the host's own processes."""
+"""Prove that no two trainers of one run are at work, by the API server's pods and by the host's own processes."""
 
 import threading
 from collections import defaultdict

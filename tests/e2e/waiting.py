@@ -1,4 +1,4 @@
-"""Wait for a condition, with a deadline whose failure shows what there was instead."""
+"""Wait for a condition. When the deadline passes, the failure shows what was there instead."""
 
 import time
 from collections.abc import Callable

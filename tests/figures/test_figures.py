@@ -1,4 +1,4 @@
-"""The figures count what they say: over a small package whose figures are known, and over one story."""
+"""The figures count what they say: in a small package with known figures, and in one story."""
 
 from pathlib import Path
 

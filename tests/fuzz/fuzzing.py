@@ -1,4 +1,4 @@
-"""What the fuzz tests share: a while of hypothesis, and content that is nearly what a reader expects."""
+"""What the fuzz tests share: hypothesis for a limited time, and content that is nearly what a reader expects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets of any content end in clips or in one refusal that says what to mend; never in a traceback."""
+"""Data sets of any content end in clips, or in one refusal that says what to mend. They never end in a traceback."""
 
 from __future__ import annotations
 

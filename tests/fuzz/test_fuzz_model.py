@@ -1,4 +1,4 @@
-"""A model folder with any config.json ends in a model or in one refusal; never in a traceback that is tried again."""
+"""A model folder with any config.json ends in a model or in one refusal. It never ends in an error to be retried."""
 
 from __future__ import annotations
 

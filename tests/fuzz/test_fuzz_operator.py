@@ -1,4 +1,4 @@
-"""What pods and admins write: the operator takes it, or leaves it with a reason; never in a traceback."""
+"""The operator takes what pods and admins write, or refuses it with a reason. It never ends in a traceback."""
 
 from __future__ import annotations
 

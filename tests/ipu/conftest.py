@@ -1,4 +1,4 @@
-"""Every test here has an emulated partition of its own: what an earlier test left attached is not in its way."""
+"""Every test here has an emulated partition of its own, so IPUs that an earlier test left attached do not matter."""
 
 from pathlib import Path
 

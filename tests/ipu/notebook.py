@@ -1,7 +1,7 @@
-"""Graphcore's notebook on fine-tuning Whisper, cell by cell; only data set, model and partition are others.
+"""Graphcore's notebook on fine-tuning Whisper, cell by cell. Only data set, model and partition differ.
 
-https://github.com/huggingface/optimum-graphcore, notebooks/whisper_finetuning.ipynb; the layers, steps and lengths are
-those of a model of 2 + 2 layers that hears 2 seconds.
+https://github.com/huggingface/optimum-graphcore, notebooks/whisper_finetuning.ipynb. The layers, steps and lengths are
+those of a model with 2 + 2 layers and a window of 2 seconds.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A data set for a Whisper of random weights: each token is a pattern of 8 frames, and a clip is 2 to 5 of them."""
+"""A data set for a Whisper with random weights. Each token is a pattern of 8 frames, and a clip has 2 to 5 tokens."""
 
 from typing import Any, Dict, List
 

@@ -1,4 +1,4 @@
-"""The emulated executable cache: one file for each graph."""
+"""The emulated executable cache has one file for each graph."""
 
 from pathlib import Path
 from typing import Dict, List

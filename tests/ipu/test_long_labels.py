@@ -1,4 +1,4 @@
-"""A held-out clip may have a longer label than is trained on: it is measured all the same."""
+"""A held-out clip whose label is too long for training is still measured."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
-"""Graphcore's notebook and our trainer, from a spec with the same values: same losses, same error rates, same weights.
+"""Graphcore's notebook and this trainer with the same values have the same losses, error rates and weights.
 
-Here alone our trainer keeps the library's own order of clips and loader, whose place in the random state is the
-notebook's; what is compared of normalized texts goes through the notebook's normalizer.
+Only here the trainer keeps the library's own order of clips and its own loader, so that both draw the same random
+numbers. Normalized texts are compared with the notebook's normalizer.
 """
 
 import json

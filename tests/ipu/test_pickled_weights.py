@@ -1,4 +1,4 @@
-"""A model of old is pickled: PyTorch before 2.10 would run what is in it, even where it is asked for weights only."""
+"""Old models are pickled. PyTorch before 2.10 would run code in them, even when it is asked for weights only."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whisper's real sizes on emulated IPUs: whisper-small's layout at every partition size, whisper-base's own weights."""
+"""Whisper's real sizes on emulated IPUs: whisper-small's layout on every partition size, and whisper-base's weights."""
 
 import os
 from pathlib import Path

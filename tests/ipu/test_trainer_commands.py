@@ -1,4 +1,4 @@
-"""The trainer's commands on Python 3.8, each in a process of its own: run with loaders' processes, and compile."""
+"""The trainer's commands on Python 3.8, each in a process of its own: `run` with loader processes, and `compile`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What keeps a run from IPUs, and what is worked around: each ends with the reason, exit code and words for it."""
+"""What keeps a run from IPUs, with its reason, exit code and message, and what the trainer works around."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Streams on emulated IPUs: what the library's own trainer is given, and where a run that was stopped goes on."""
+"""Streams on emulated IPUs: what the library's own trainer is given, and where a stopped run goes on."""
 
 import gc
 import os

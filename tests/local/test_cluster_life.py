@@ -1,4 +1,4 @@
-"""The local cluster itself: brought up with a node, used, its one process killed, brought up again, and ended."""
+"""The local cluster itself: started with a node, used, killed, started again, and ended."""
 
 import json
 import os

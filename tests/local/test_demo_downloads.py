@@ -1,4 +1,4 @@
-"""The demo uses no byte that it does not know."""
+"""The demo uses no file whose sha256 is not the known one."""
 
 import hashlib
 import io

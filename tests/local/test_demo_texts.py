@@ -1,4 +1,4 @@
-"""What the demo makes of the list of Italian prompts."""
+"""What the demo reads from the list of Italian prompts."""
 
 import json
 from pathlib import Path

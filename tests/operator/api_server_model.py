@@ -1,7 +1,7 @@
-"""A model of the API server, the Job controller and the kubelet, with requests that arrive when a test lets them.
+"""A model of the API server, the Job controller and the kubelet. A test decides when requests arrive.
 
-It stands in for services whose timing no test can command: a leader that is frozen between its last check and the
-sending of a request, in thousands of histories. The real ones are used in test_partitions_apiserver.py and tests/e2e.
+It replaces services whose timing no test can control: a leader is frozen between its last check and the sending of a
+request, in thousands of histories. The real ones are used in test_partitions_apiserver.py and tests/e2e.
 """
 
 import asyncio

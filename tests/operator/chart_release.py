@@ -1,4 +1,4 @@
-"""The chart, rendered by helm: what each test of it begins with."""
+"""The chart, rendered by helm, for the tests of the chart."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Start the stand-in of Graphcore's IPU operator, and install what it serves."""
+"""Start the double of Graphcore's IPU operator, and install its CRD."""
 
 import subprocess
 import sys

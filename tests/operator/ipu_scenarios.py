@@ -1,4 +1,4 @@
-"""Stories of runs on IPUs: on a pool of partitions, through Graphcore's IPU operator, and with what cannot be."""
+"""Stories of runs on IPUs: on a pool of partitions, through Graphcore's IPU operator, and with impossible wishes."""
 
 from dataclasses import replace
 from datetime import timedelta

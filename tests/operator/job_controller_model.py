@@ -1,6 +1,6 @@
-"""A model of the Job controller, the kubelet and a lagging view of them: thousands of histories in a few seconds.
+"""A model of the Job controller, the kubelet and a watch that lags, for thousands of histories in a few seconds.
 
-It stands in for services whose timing no test can command. The real ones run in the end-to-end tests.
+It replaces services whose timing no test can control. The real ones run in the end-to-end tests.
 """
 
 import random

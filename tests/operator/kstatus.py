@@ -1,4 +1,4 @@
-"""How kstatus, and so Flux and `kubectl wait`-like tools, read an object without code of their own for its kind."""
+"""How kstatus reads an object of any kind, and so do Flux and tools like `kubectl wait`."""
 
 from typing import Any, Literal
 

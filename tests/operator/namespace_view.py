@@ -1,4 +1,4 @@
-"""A namespace of a real API server, seen and changed through the official client, an independent witness."""
+"""A namespace of a real API server, read and changed with the official client, independently of the operator."""
 
 import datetime as dt
 import uuid

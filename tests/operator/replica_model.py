@@ -1,4 +1,4 @@
-"""A replica of the operator on the model of the API server: it reconciles what it sees, and sends when it may."""
+"""A replica of the operator on the model of the API server. It reconciles what it sees. A test says when it sends."""
 
 import asyncio
 import contextlib

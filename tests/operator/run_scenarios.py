@@ -1,4 +1,4 @@
-"""Stories of runs, moment by moment, and what the operator must make of the last one."""
+"""Stories of runs, moment by moment, and what the operator must decide at the last one."""
 
 from typing import Any, NamedTuple
 

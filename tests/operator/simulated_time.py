@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: what takes hours is over at once, and takes the same each time."""
+"""An event loop whose clock jumps to the next timer. Hours pass at once, and always in the same way."""
 
 import asyncio
 import selectors

@@ -1,6 +1,6 @@
-"""A small API server that is as slow, or as broken, as a test wants: the operator's own process talks to it by HTTP.
+"""A small API server that is as slow, or as broken, as a test wants. The operator's process talks to it by HTTP.
 
-It keeps objects and answers as the real one where the operator looks; the real one is used where its rules matter.
+It stores objects and answers like the real one where the operator reads. Where rules matter, the real one is used.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A TCP proxy that a test freezes, as a network goes silent: python tcp_proxy.py PORT HOST HOST_PORT."""
+"""A TCP proxy that a test freezes, like a silent network: python tcp_proxy.py PORT HOST HOST_PORT."""
 
 import asyncio
 import sys

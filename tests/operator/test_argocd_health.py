@@ -1,4 +1,4 @@
-"""Argo CD's view of every status that the operator writes, by the check that the chart ships."""
+"""Argo CD's health of every status that the operator writes, by the check in the chart."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Attempts are counted once each, whatever happens to Jobs, pods and the operator in between."""
+"""Each attempt is counted once, whatever happens to Jobs, pods and the operator."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The chart's admission policies on a real API server: what they let pass, and what they refuse."""
+"""The chart's admission policies on a real API server: what they admit, and what they refuse."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""What is asked of a real API server, and what its answers come to: writes that must not land, tokens that change."""
+"""Requests to a real API server and what its answers mean: writes that must be refused, tokens that change."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

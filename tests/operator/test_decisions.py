@@ -1,4 +1,4 @@
-"""Decisions: what each story of a run must come to, and what must hold in all of them."""
+"""Decisions: what each story of a run must lead to, and what must be true in all of them."""
 
 import dataclasses
 import itertools

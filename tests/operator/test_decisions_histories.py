@@ -1,4 +1,4 @@
-"""Decisions over random histories: kills, lost nodes, deleted Jobs, suspensions, crashes, watches that lag."""
+"""Decisions in random histories: kills, lost nodes, deleted Jobs, suspensions, crashes, watches that lag."""
 
 import random
 

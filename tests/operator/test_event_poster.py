@@ -1,4 +1,4 @@
-"""Events that cannot be posted: said once for a namespace, and hardly at all for one that is being deleted."""
+"""Events that cannot be posted are logged once per namespace, and hardly at all for one that is being deleted."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Pods that wear a run's labels and that no run made: whoever may create a pod can write any label on it."""
+"""Pods with a run's labels that no run made. Whoever may create a pod can give it any label."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Liveness fails where a new start would help, readiness where something is waited for; nobody can keep others out."""
+"""Liveness fails where a restart would help, readiness while something is waited for. No client can block others."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Two installations in sight of one run: one follows it, the other keeps its hands off; and who comes after whom."""
+"""Two installations that see one run: one follows it and the other leaves it alone. And how one takes over."""
 
 import random
 from dataclasses import replace

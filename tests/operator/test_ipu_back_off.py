@@ -1,4 +1,4 @@
-"""How long an IPUJob whose pod is over stays before the next attempt."""
+"""How long an IPUJob whose pod has ended stays before the next attempt."""
 
 from datetime import timedelta
 from typing import Any

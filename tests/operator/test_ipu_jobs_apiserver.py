@@ -1,4 +1,4 @@
-"""Runs as IPUJobs: the operator and a stand-in of Graphcore's on a real API server; the kubelets are the tests'."""
+"""Runs as IPUJobs: the operator and a double of Graphcore's on a real API server. The tests play the kubelets."""
 
 import json
 from collections.abc import Iterator

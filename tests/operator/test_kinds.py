@@ -1,4 +1,4 @@
-"""Kinds of workload: what differs between them stands in their own objects, and a third one goes the whole way."""
+"""Kinds of workload: what differs between them is in their own objects. A third kind goes through a whole story."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""One replica acts at a time: the Lease, and what happens when its holder dies, sleeps or loses the server."""
+"""One replica acts at a time: the Lease, and what happens when its holder dies, sleeps or loses the API server."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""What a list of our own forgets: what was deleted, and nothing that the list could not show."""
+"""A list removes what was deleted from the cache, and nothing that the list could not show."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Log lines: JSON that anybody may read in a terminal."""
+"""Log lines are JSON that is safe to show in a terminal."""
 
 import json
 import logging

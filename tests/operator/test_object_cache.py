@@ -1,4 +1,4 @@
-"""The store: the newest version stays, deletions last, and everything of a run is found by its UID."""
+"""The object cache: the newest version stays, deletions last, and everything of a run is found by its UID."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The operator as a process, on a real API server with the real Job controller and no node: kubelets are the tests'."""
+"""The operator as a process, on a real API server with the real Job controller. The tests play the kubelets."""
 
 import json
 import random

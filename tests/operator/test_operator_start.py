@@ -1,4 +1,4 @@
-"""What keeps the operator from starting is said in one line, with an exit code that is not zero."""
+"""Where the operator cannot start, one line says why, with an exit code other than 0."""
 
 import socket
 from collections.abc import Callable, Iterator

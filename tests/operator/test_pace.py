@@ -1,4 +1,4 @@
-"""The bound on requests: so many a second, and none before the time that the server asked for."""
+"""The bound on requests: so many per second, and none before the time that the server asked for."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What is done about a run with a partition when the API server knows more than the store that was decided on."""
+"""What is done about a run with a partition when the API server knows more than the cache that was decided on."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""A partition that is given back wakes those whose turn it is and the head of the line: not a thousand waiting runs."""
+"""A freed partition wakes the runs whose turn it is and the head of the queue, and not a thousand waiting runs."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Ten runs on three partitions in random histories: killed leaders, frozen ones that wake, suspensions, deletions.
+"""Ten runs on three partitions in random histories: leaders that are killed or frozen, suspensions, deletions.
 
 The operator's own reconciling acts on a model of the API server, whose requests arrive when the history says so.
 """

@@ -1,4 +1,4 @@
-"""How long a run stands out of the line after it gave a partition back that it could not use."""
+"""How long a run stays out of the queue after it gave back a partition that it could not use."""
 
 from whisper_finetune_operator.deciding import partition_steps
 

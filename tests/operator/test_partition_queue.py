@@ -1,4 +1,4 @@
-"""The line of the runs that wait for a partition: the oldest first, and nobody passed who could use what is free."""
+"""The queue of the runs that wait for a partition: the oldest first, and no run is passed that could use a free one."""
 
 import random
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Each request of a leader that was frozen while it sent it, arriving when another run may have the partition."""
+"""Each request of a leader that was frozen while sending it. It arrives when another run may have the partition."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""Runs on a pool of partitions, with the operator as a process on a real API server; the kubelets are the tests'."""
+"""Runs on a pool of partitions, with the operator as a process on a real API server. The tests play the kubelets."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Reasons of phases: mypy knows them all, and the table says what each means."""
+"""Reasons of phases: mypy knows them all, and the table says what each of them means."""
 
 from typing import get_args
 

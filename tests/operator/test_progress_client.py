@@ -1,4 +1,4 @@
-"""Pulling progress: only a sound answer of the run's own trainer gets through, and no pod holds up another."""
+"""Pulling progress: only a valid answer of the run's own trainer counts, and no pod delays another."""
 
 import asyncio
 import json

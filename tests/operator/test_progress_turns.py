@@ -1,4 +1,4 @@
-"""Turns to be asked for progress: the silent ever more seldom, and a share for each namespace."""
+"""Turns to ask for progress: silent pods are asked less and less often, and each namespace has a share."""
 
 from whisper_finetune_operator.progress_client import LAST_WAIT_SECONDS, MANY, ProgressTurns, Trainer
 

@@ -1,4 +1,4 @@
-"""Looks at a run: what is said of those that fail, and what is done to its Job."""
+"""Passes over a run: what is logged when one fails, and what is done to the Job."""
 
 import random
 

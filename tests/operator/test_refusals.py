@@ -1,4 +1,4 @@
-"""Refused pods: what that costs the API server and other runs, and that their status holds still."""
+"""Refused pods: what they cost the API server and other runs, and that their status does not change all the time."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What the comparison with the API server finds beside missed deletions: that the server itself is not what it was."""
+"""What a resync finds besides missed deletions: that the API server itself is another one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The admin's file: what it may say, and the one line that a wrong one gets."""
+"""The admin's runtimes file: what it may say, and the one line about a wrong one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The operator's process and an API server in trouble: slow, overloaded or broken, it goes on and keeps its turn."""
+"""The operator's process goes on, and keeps its Lease, when the API server is slow, overloaded or broken."""
 
 import asyncio
 import signal

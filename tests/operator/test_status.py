@@ -1,4 +1,4 @@
-"""The status, as whole objects: tests/golden holds what some stories leave; and which news are worth a write."""
+"""The status as whole objects, which tests/golden has for some stories. And which news are worth a write."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Statuses, answers and last words of other versions: what a run comes to, and what is said of it."""
+"""Statuses, answers and termination messages of other versions: how the run goes on, and what its status says."""
 
 import logging
 import random

@@ -1,4 +1,4 @@
-"""The Job, as whole objects: tests/golden holds what each spec becomes."""
+"""The Job as whole objects: tests/golden has what each spec becomes."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A real API server takes the Jobs as they are, and Pod Security's strictest level takes their pods."""
+"""A real API server accepts the Jobs as they are, and Pod Security's strictest level accepts their pods."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The queue: one look per key at a time, in order, none lost, failures tried again."""
+"""The workqueue: one pass per key at a time, in order, none lost, failures tried again."""
 
 import asyncio
 import random

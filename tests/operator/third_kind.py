@@ -1,4 +1,4 @@
-"""A kind of workload that the operator does not have: all that another one costs stands in a module like this one."""
+"""A kind of workload that the operator does not have. Another kind costs a module like this one."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""A proxy before an HTTP service that cuts connections, answers for the service, or is slow, where a test says so."""
+"""A proxy before an HTTP service. It cuts connections, answers for the service, or is slow, as a test tells it."""
 
 from __future__ import annotations
 

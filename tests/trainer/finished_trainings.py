@@ -1,4 +1,4 @@
-"""A training that never was, as the report is made from it: Italian sentences, and errors drawn with a fixed seed."""
+"""A made-up training for reports: Italian sentences, and errors drawn with a fixed seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A double of the Hugging Face Hub's interface for data sets and models: what is in a repository, and its files."""
+"""A double of the Hugging Face Hub's API for data sets and models: a repository's contents, and its files."""
 
 from __future__ import annotations
 

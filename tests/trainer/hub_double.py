@@ -1,4 +1,4 @@
-"""A double of the Hugging Face Hub, which cannot be reached from here: one model's files, and the Hub's refusals."""
+"""A double of the Hugging Face Hub: the files of one model, and the Hub's refusals."""
 
 from __future__ import annotations
 

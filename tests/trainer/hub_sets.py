@@ -1,4 +1,4 @@
-"""Tiny data sets with the columns of the known ones of the Hub, where the Hub has their Parquet files."""
+"""Tiny data sets with the columns of the Hub's known data sets, at the paths of their Parquet files on the Hub."""
 
 from __future__ import annotations
 

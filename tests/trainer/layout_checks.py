@@ -1,4 +1,4 @@
-"""Load a data set of data_layouts, and compare every clip with what was written."""
+"""Load a data set of `data_layouts`, and compare every clip with what was written."""
 
 from __future__ import annotations
 

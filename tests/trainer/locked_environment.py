@@ -1,4 +1,4 @@
-"""Python environments that a few tests need and nobody else: `.venv-NAME`, from requirements/NAME.txt."""
+"""Python environments that only a few tests need: `.venv-NAME`, from requirements/NAME.txt."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""An HTTP service on a free port of the loopback, for doubles of services that cannot be reached from here."""
+"""An HTTP service on a free port of the loopback interface, for doubles of services on the internet."""
 
 from __future__ import annotations
 

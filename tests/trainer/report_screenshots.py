@@ -1,4 +1,4 @@
-"""Show a run's report as pictures, which are never committed.
+"""Write pictures of a run's report. They are never committed.
 
 usage: python tests/trainer/report_screenshots.py REPORT.html FOLDER
 """

@@ -1,4 +1,4 @@
-"""Tones of different lengths in tar or Parquet shards, to be read as a stream."""
+"""Tones of different lengths in tar or Parquet shards, for reading as a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run does with its output, without training: `stored_run.py VERB ADDRESS FOLDER` prints an answer as JSON."""
+"""What a run does with its output, without training. `stored_run.py VERB ADDRESS FOLDER` prints an answer as JSON."""
 
 from __future__ import annotations
 

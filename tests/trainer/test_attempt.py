@@ -1,4 +1,4 @@
-"""What an attempt does at its end with what is still being written."""
+"""What an attempt does at its end with files that are still being written."""
 
 from pathlib import Path
 

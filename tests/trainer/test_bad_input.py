@@ -1,4 +1,4 @@
-"""What a trainer says to bad input: the exit code and reason of causes.py, and what to mend."""
+"""What a trainer says about bad input: the exit code and reason of causes.py, and what to mend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One channel out of several: the average, but never one in which the speech is gone."""
+"""How one channel is made of several: the average, unless the speech cancels out in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trainer makes of an operator that is older or newer than itself."""
+"""How a trainer reads the configuration of an operator that is older or newer than itself."""
 
 import json
 import logging

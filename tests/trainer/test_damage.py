@@ -1,4 +1,4 @@
-"""What an attempt makes of states, models and data that are not what they were."""
+"""What an attempt does about damaged states and models, and about data that has changed."""
 
 from __future__ import annotations
 

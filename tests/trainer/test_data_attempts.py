@@ -1,4 +1,4 @@
-"""Whole attempts of a tiny model on data that lies elsewhere than in plain files of a volume."""
+"""Whole attempts of a tiny model on data that is not in plain files of a volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is looked at before the money is spent: scripts, silence, clipping, rates, duplicates."""
+"""What is checked before a training costs money: scripts, silence, clipping, sample rates, duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hardware computes in, and what is said of it: by what a card or a CPU says of itself, none is needed here."""
+"""The type in which hardware computes, and how it is named, by what a card or a CPU reports. No card is needed."""
 
 from __future__ import annotations
 

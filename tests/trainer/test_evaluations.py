@@ -1,4 +1,4 @@
-"""The run's evaluations: made, kept, found again, and told in a sentence."""
+"""The run's evaluations: made, stored, found again, and described in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sounds kept in the scratch folder: as many as fit, by several readers at a time, also where the disk is full."""
+"""Sounds in the scratch folder: as many as fit, with several readers at a time, also when the disk is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data that stays wrong however often it is read: each fault is counted, or ends the run with what to mend."""
+"""Data with permanent faults: each is counted, or it ends the run with a message that says what to mend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails after a run's model is whole, on a volume: it is warned of, and the run has succeeded."""
+"""A failure after a run's model is whole, on a volume: the log warns of it, and the run has succeeded."""
 
 from __future__ import annotations
 

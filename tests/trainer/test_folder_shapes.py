@@ -1,4 +1,4 @@
-"""Folders as people have them: what is read, and what is said of those that are not."""
+"""Data folders as people have them: what is read, and what the message says where it is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model folders as people have them: what each is, and what to do with it."""
+"""Model folders as people have them: how each is recognized, and what the message says to do."""
 
 from __future__ import annotations
 

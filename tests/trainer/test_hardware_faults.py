@@ -1,4 +1,4 @@
-"""What is said of an accelerator that fails, and which failures are tried again."""
+"""What messages say about a failing accelerator, and which failures are tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which clips are held out where they are parts of recordings: no train clip has heard a part of a held-out one."""
+"""Which clips are held out where they are segments of recordings: no train clip is of a held-out clip's recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets of the Hub by their ids: huggingface_hub as it is, against a double of the Hub."""
+"""Data sets of the Hub by their ids: the real huggingface_hub with a double of the Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failing Hub says of what is in a repository: nothing."""
+"""A Hub that fails says nothing about what is in a repository."""
 
 from pathlib import Path
 from typing import Any

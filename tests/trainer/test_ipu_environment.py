@@ -1,4 +1,4 @@
-"""What is said of IPUs that cannot be had, by what PopTorch's smallest program meets."""
+"""What messages say where IPUs are not available, by the errors of PopTorch's smallest program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layouts are objects in one tuple: another one costs a module, its line, its fixture and its row of docs."""
+"""Layouts are objects in one tuple. Another one costs a module, its line, its fixture and its row in the docs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets in every layout on a real S3 server, and what is said of what a bucket lacks."""
+"""Data sets in every layout on a real S3 server, and what messages say about what a bucket lacks."""
 
 from __future__ import annotations
 

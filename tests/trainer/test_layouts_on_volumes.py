@@ -1,4 +1,4 @@
-"""Data sets in every layout on a volume, and what is said where one is broken."""
+"""Data sets in every layout on a volume, and what messages say where one is broken."""
 
 from __future__ import annotations
 

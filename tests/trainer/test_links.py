@@ -1,4 +1,4 @@
-"""What lies outside of a claim is never read, whatever a link in the claim says; inside of it links are followed."""
+"""Nothing outside of a claim is read, wherever a link leads. Links inside of the claim are followed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trainer writes to its log: lines that no terminal obeys, without secrets, whoever writes them."""
+"""Lines of a trainer's log have no secrets and no control characters, whoever writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts that never end or repeat their end: how many tokens a clip can hold, and how a loop counts."""
+"""Texts that never end or repeat their end: how many tokens a clip may have, and how a loop counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trainer's command line: what it prints, and how it ends where it is told something wrong."""
+"""The trainer's command line: what it prints, and how it ends where its arguments are wrong."""
 
 from __future__ import annotations
 

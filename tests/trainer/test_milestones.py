@@ -1,4 +1,4 @@
-"""When a run evaluates and saves, which evaluation is the best, and when patience is at its end."""
+"""When a run evaluates and saves, which evaluation is the best, and when patience ends the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models in a bucket of a real S3 server: what is fetched of them, and why one cannot be."""
+"""Models in a bucket of a real S3 server: which files are fetched, and why one cannot be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MP3 files whose length nothing tells: libsndfile reads a part of them, and takes it for the whole."""
+"""MP3 files without their length: libsndfile would read a part of them and take it for the whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of object stores on a real S3 server: what can be opened, and what its refusals mean."""
+"""Addresses of object stores on a real S3 server: what can be opened, and what the server's errors mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimizer's state comes back whatever steps left without a gradient."""
+"""The optimizer's state comes back, also for weights that steps left without a gradient."""
 
 from __future__ import annotations
 

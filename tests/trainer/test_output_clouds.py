@@ -1,4 +1,4 @@
-"""A run's output on gs:// and az://: both libraries, against an emulation of Google's store and Microsoft's Azurite."""
+"""A run's output on gs:// and az://: both libraries with an emulation of Google's store and Microsoft's Azurite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole attempts at runs whose output is a bucket of a real S3 server, with a proxy before it that makes faults."""
+"""Whole attempts at runs whose output is a bucket of a real S3 server, behind a proxy that makes faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is loaded of a model's folder: weights and settings, and no code, no other libraries, no files elsewhere."""
+"""What is loaded from a model's folder: weights and settings, but no code, no other libraries, no files elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operator and Prometheus read from a trainer at work."""
+"""What the operator and Prometheus read from a running trainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever loads the published folder hears what was measured: one test of transformers' own loading and generating."""
+"""Whoever loads the published folder gets the texts that were measured: transformers' own loading and generating."""
 
 from __future__ import annotations
 

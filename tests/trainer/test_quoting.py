@@ -1,4 +1,4 @@
-"""Messages quote a little of the data, and nothing that a terminal would obey."""
+"""Messages quote a little of the data, without control characters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No secret in what anybody is told: as it is, encoded, in part, or by its looks."""
+"""No message has a secret: as it is, encoded, in part, or only something that looks like one."""
 
 from __future__ import annotations
 

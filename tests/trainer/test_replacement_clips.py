@@ -1,4 +1,4 @@
-"""Train clips whose sound breaks after they were looked at: others are trained on, and the run goes on."""
+"""Train clips whose sound breaks after it was inspected: other clips replace them, and the run goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two files of a report: neither is lost for the other's sake."""
+"""The two files of a report: an error in one does not cost the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's page: the whole of it against a golden one, and what untrusted texts can do in it."""
+"""The report's page: all of it, compared with a golden one, and what untrusted texts can do in it."""
 
 from __future__ import annotations
 

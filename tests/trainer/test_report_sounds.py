@@ -1,4 +1,4 @@
-"""Clips as sound inside of a page: what fits, what is left out."""
+"""Clips as sounds inside of a page: which fit, and which are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a run's steps: bounded, and the same whichever attempts the steps were taken in."""
+"""The record of a run's steps is bounded, and the same however the steps are divided among attempts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words aligned, counted and compared: against jiwer's own counts."""
+"""Words are aligned, counted and compared, and the counts are jiwer's own."""
 
 from __future__ import annotations
 

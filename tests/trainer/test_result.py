@@ -1,4 +1,4 @@
-"""Every way out of an attempt has its exit code and a message that fits and can be read."""
+"""Every end of an attempt has its exit code, and a message that fits and is readable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A column that names languages: rows of others than the run's are warned of."""
+"""A column that names languages: a warning tells of rows that are not in the run's language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in a run's folder, what counts as whole, and what happens where it cannot be written."""
+"""What is in a run's folder, what counts as whole, and what happens where it cannot be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which fields make another run: each field of the spec decides the weights, or is known not to."""
+"""Which fields make another run: for each field of the spec it is known whether it decides the weights."""
 
 import specs
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec

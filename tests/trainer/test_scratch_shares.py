@@ -1,4 +1,4 @@
-"""Who may take how much of the scratch space."""
+"""How the scratch space is divided."""
 
 import pytest
 

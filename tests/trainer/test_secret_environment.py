@@ -1,4 +1,4 @@
-"""The secrets of a trainer's environment: variables for libraries, and in no file of the system."""
+"""The secrets of a trainer's environment are variables for libraries, and in no file of the system."""
 
 from __future__ import annotations
 

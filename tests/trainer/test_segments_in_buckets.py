@@ -1,4 +1,4 @@
-"""Segments of recordings that lie in a store: fetched once, or sought where there is no room for them."""
+"""Segments of recordings in a store: a recording is fetched once, or read in place where there is no room for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of a training's steps: where it goes on, and that runs under way go on as they began."""
+"""The order of a training's steps: where it goes on, and that runs of earlier versions keep their order."""
 
 from __future__ import annotations
 

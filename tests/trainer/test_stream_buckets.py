@@ -1,4 +1,4 @@
-"""Streams from a real S3 server: what is asked for, and what a fault on the way does."""
+"""Streams from a real S3 server: what is requested, and what a network fault does."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What is wrong with clips of a stream: looked for before training, left out and counted while it goes on."""
+"""Faulty clips of a stream: some are found before the training, and others are left out and counted during it."""
 
 import io
 import tarfile

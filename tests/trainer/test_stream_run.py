@@ -1,4 +1,4 @@
-"""Runs on a streamed data set: one that was stopped and resumed ends with the very weights of one that was not."""
+"""Runs on a streamed data set: one that was stopped and resumed ends with exactly the weights of one that was not."""
 
 import os
 import shutil

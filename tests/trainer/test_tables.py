@@ -1,4 +1,4 @@
-"""Tables as people and programs write them: a line is a row, or counted as a broken one."""
+"""Tables as people and programs write them: each line is a row, or counts as a broken one."""
 
 from __future__ import annotations
 

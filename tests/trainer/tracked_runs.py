@@ -1,4 +1,4 @@
-"""What the tests tell trackers; run as a program, it makes an attempt at a run."""
+"""What the tests tell trackers. Run as a program, it makes an attempt at a run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What another version of this project makes of JSON: run with PYTHONPATH set to its source roots.
+"""What another version of this project reads from JSON. Run it with PYTHONPATH set to that version's source roots.
 
-Its imports stay as they are when modules of this version get other names: the names are those of that version.
+Its imports have the names of that version. They stay as they are when modules of this version are renamed.
 
 usage: python other_version.py < '[["ask", argument], ...]' > '[answer, ...]'
 """

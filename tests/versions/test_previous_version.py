@@ -1,7 +1,8 @@
-"""Two versions, both ways: the code of the one before runs in a process of its own, from the repository's history.
+"""Two versions together, both ways. The code of the version before comes from the repository's history.
 
-That is the newest release's, else of the last commit before there was a contract, which refuses every field that it
-does not know. What cannot be done together with that commit is tested as it stands in docs/upgrades.md.
+It runs in a process of its own. It is the newest release's, else that of the last commit before there was a contract,
+which refuses every field that it does not know. What does not work with that commit is tested as docs/upgrades.md
+describes it.
 """
 
 import io

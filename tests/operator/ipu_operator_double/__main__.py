@@ -1,8 +1,8 @@
-"""Stands in for the controller of Graphcore's IPU operator, which needs IPUs and is closed.
+"""A double of the controller of Graphcore's IPU operator, which needs IPUs and is closed source.
 
-It does what the pages of those who run it show: for each IPUJob it makes one pod, NAME-worker-0, from the template,
-with the partition that it "made" in its environment, and says how the pod fares in the status. A finalizer holds the
-IPUJob until its pod is gone, as the real one's does until the partition is.
+It does what public pages of its users show. For each IPUJob it makes one pod, NAME-worker-0, from the template, with
+the partition that it "made" in its environment, and writes the pod's state into the status. A finalizer keeps the
+IPUJob until its pod is gone. The real one's keeps it until the partition is gone.
 
 usage: python tests/operator/ipu_operator_double KUBECONFIG
 """

@@ -1,4 +1,4 @@
-"""The two enumerations of PopART that optimum-graphcore reads: hints to Poplar's scheduler, of no effect here."""
+"""The two enumerations of PopART that optimum-graphcore reads. They are hints to Poplar's scheduler, with no effect."""
 
 import enum
 

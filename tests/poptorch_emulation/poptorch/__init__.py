@@ -1,8 +1,8 @@
-"""An emulation of Graphcore's PopTorch 3.3.0 on the CPU: what optimum-graphcore touches of it, with real arithmetic.
+"""An emulation of Graphcore's PopTorch 3.3.0 on the CPU: what optimum-graphcore uses of it, with real arithmetic.
 
-For tests alone: no image that users get has it. It was written from PopTorch's documentation and behaviour, refuses
-what PopTorch refuses, and says what it is by `__emulated__`. It does not show that a graph lowers to Poplar, fits into
-an IPU's memory or is fast, nor the range of float16; stochastic rounding is that of the weights alone.
+It is for tests only, and in no image for users. It was written from PopTorch's documentation and behaviour, refuses
+what PopTorch refuses, and says what it is by `__emulated__`. It does not show whether a graph lowers to Poplar, fits
+into an IPU's memory or is fast. It does not have float16's range, and rounds only weights stochastically.
 """
 
 from typing import Optional, Union

@@ -1,4 +1,4 @@
-"""What optimum-graphcore calls around generation: PopTorch wraps host modules there, the emulation never does."""
+"""What optimum-graphcore calls around generation. PopTorch wraps host modules there. The emulation never does."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""PoplarExecutor: when PopTorch compiles, attaches, moves weights and runs, and what it refuses at each of these."""
+"""PoplarExecutor: when PopTorch compiles, attaches, moves weights and runs, and what it refuses in each case."""
 
 import copy
 from typing import Any, Dict, List, Optional

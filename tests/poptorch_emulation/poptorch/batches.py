@@ -1,4 +1,4 @@
-"""How PopTorch cuts a batch into micro-batches, and what it gives back of their outputs."""
+"""How PopTorch divides a batch into micro-batches, and what it returns of their outputs."""
 
 from typing import Any, List, Sequence, Tuple
 

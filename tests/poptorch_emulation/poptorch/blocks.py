@@ -1,4 +1,4 @@
-"""Blocks: which part of a model lies on which IPU. A trial run of the model shows their order."""
+"""Blocks: which part of a model is on which IPU. A trial run of the model shows their order."""
 
 import contextlib
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""PopTorch's DataLoader: one item is the batch of a whole call, and an incomplete one is dropped."""
+"""PopTorch's DataLoader. One item is the batch of a whole call, and an incomplete batch is dropped."""
 
 from typing import Any, Optional
 

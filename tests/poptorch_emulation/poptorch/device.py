@@ -1,6 +1,6 @@
-"""The device: a copy of the host's module, which alone computes. Weights cross only where PopTorch moves them, by name.
+"""The device: a copy of the host's module, and only the copy computes. Weights cross where PopTorch moves them.
 
-float16 is kept rounded to float16 and computed in float32: torch 2.0 has no half-precision kernels for a CPU.
+float16 values are rounded to float16 and computed in float32, because torch 2.0 has no float16 kernels for a CPU.
 """
 
 import contextlib

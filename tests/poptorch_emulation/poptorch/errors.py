@@ -1,4 +1,4 @@
-"""What PopTorch raises."""
+"""The exceptions that PopTorch raises."""
 
 
 class Error(RuntimeError):

@@ -1,7 +1,7 @@
-"""The executable cache: a file for each graph that was compiled, so that a second process of the same shapes finds it.
+"""The executable cache: a file for each compiled graph, so that a second process with the same shapes finds it.
 
-Nothing is compiled here, so the file holds what the graph was made from. PopART's own key is over its intermediate
-representation; whether a graph compiled without an IPU is found by a run with one is therefore not shown by this.
+Nothing is compiled here, so the file has what the graph was made from. PopART's own key is over its intermediate
+representation. So this does not show whether a run with IPUs finds a graph that was compiled without them.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What compilation finds out about a model: shapes, blocks and IPUs; and what it refuses."""
+"""What compilation finds out about a model (shapes, blocks and IPUs), and what it refuses."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""PopTorch's operators: on a CPU an annotation is the identity, and a serialized product is a product."""
+"""PopTorch's operators. On a CPU an annotation is the identity, and a serialized product is a product."""
 
 from typing import Any, Callable, List, Optional, Tuple, Union
 

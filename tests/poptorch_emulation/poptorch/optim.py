@@ -1,4 +1,4 @@
-"""PopTorch's optimizers: the host's object holds the settings, the moments live on the device."""
+"""PopTorch's optimizers. The host's object has the settings, and the device has the moments."""
 
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple, Type
 

@@ -1,4 +1,4 @@
-"""One step of an optimizer on the device's parameters, in float32, with moments of the types that were asked for."""
+"""One step of an optimizer on the device's parameters, in float32, with moments of the given types."""
 
 from typing import Any, Dict, Mapping
 

@@ -1,4 +1,4 @@
-"""The groups of PopTorch's Options, and what all of them share: a setting is checked, remembered and then frozen."""
+"""The groups of PopTorch's Options. In all of them a setting is checked, stored and then frozen."""
 
 import os
 from typing import Any, Dict, Iterable

@@ -1,4 +1,4 @@
-"""PopTorch's Options: every setting is checked and remembered; the executor obeys those that change the maths."""
+"""PopTorch's Options. Every setting is checked and stored. The executor applies those that change the arithmetic."""
 
 import copy
 from typing import Any, Dict, Iterable, Optional, Tuple, Union

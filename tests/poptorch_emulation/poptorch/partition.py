@@ -1,13 +1,13 @@
-"""The IPUs of the emulated partition: how many there are, and who holds which.
+"""The IPUs of the emulated partition: how many there are, and which process uses which.
 
 Read from the environment at each call:
 
-- `NUM_AVAILABLE_IPU`: the partition's size; 0 is a machine without IPUs. PopTorch asks the V-IPU controller instead.
-- `POPTORCH_EMU_IPU_VERSION`: 21 (Bow) or 2; 0 is a machine without IPUs.
-- `POPTORCH_EMU_IN_USE_FOLDER`: a folder in which each IPU that is held is a locked file, named by
-  `IPUOF_VIPU_API_PARTITION_ID`, so that processes with one folder collide on a partition as on hardware. Without it a
-  process shares its IPUs with no other.
-- `POPTORCH_WAIT_FOR_IPU`: as in PopTorch, wait for ever for IPUs in use, but never for IPUs that do not exist.
+- `NUM_AVAILABLE_IPU`: the partition's size. 0 is a machine without IPUs. PopTorch asks the V-IPU controller instead.
+- `POPTORCH_EMU_IPU_VERSION`: 21 (Bow) or 2. 0 is a machine without IPUs.
+- `POPTORCH_EMU_IN_USE_FOLDER`: a folder with a locked file for each IPU in use, named by
+  `IPUOF_VIPU_API_PARTITION_ID`. So processes with the same folder compete for a partition as on hardware. Without it
+  a process has its IPUs for itself.
+- `POPTORCH_WAIT_FOR_IPU`: as in PopTorch, wait without end for IPUs in use, but never for IPUs that do not exist.
 """
 
 import contextlib
