@@ -70,8 +70,8 @@ class Operator:
             self._metrics,
             require_leadership=require_leadership,
         )
-        self._queue = Workqueue(self._look, self._reconciler.report_failure, workers=settings.workers)
-        self._sweep = Resync(self._api, self._cache, self._queue, namespace=settings.namespace)
+        self._queue = Workqueue(self._reconcile, self._reconciler.report_failure, workers=settings.workers)
+        self._resync = Resync(self._api, self._cache, self._queue, namespace=settings.namespace)
         lease_watch = list_watch.watch_leases(settings, self._partition_namespace, self._api, self._cache, self._queue)
         self._own_watches = [lease_watch]
         #: Kinds of workload that the operator has no right to.
@@ -79,7 +79,7 @@ class Operator:
         self._ages = WatchAges(settings.watch_stale_seconds)
         self._has_begun = False
 
-    async def _look(self, uid: str) -> float | None:
+    async def _reconcile(self, uid: str) -> float | None:
         return await partition_book.work_and_enqueue(
             self._reconciler.reconcile, uid, self._cache.partitions, self._queue
         )
@@ -165,9 +165,9 @@ class Operator:
     async def _fill(self) -> None:
         for own in self._own_watches:
             await own.fill()
-        await self._sweep.fill()
+        await self._resync.fill()
         if self._offered.have_pools:
-            await self._sweep.fill_line()
+            await self._resync.fill_queue()
 
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
         settings = self._settings
@@ -183,7 +183,7 @@ class Operator:
             self._queue.run(),
             self._poster.run(lambda: self._queue.depth() > 0),
             progress.run(),
-            self._sweep.run(settings.resync_seconds),
+            self._resync.run(settings.resync_seconds),
             *(own.run(self._ages.seen) for own in self._own_watches),
         ]
 
@@ -204,9 +204,9 @@ class Operator:
         metrics = self._metrics
         metrics.watch_runs(self._cache.runs)
         metrics.watch_kept_partitions(self._cache.partitions.in_use)
-        metrics.watch("wft_queue_depth", "Runs that wait to be looked at.", self._queue.depth)
+        metrics.watch("wft_queue_depth", "Runs that wait to be reconciled.", self._queue.depth)
         metrics.watch(
-            "wft_queue_oldest_seconds", "How long the oldest look waits or takes.", self._queue.oldest_seconds
+            "wft_queue_oldest_seconds", "How long the oldest pass has waited or has taken.", self._queue.oldest_seconds
         )
         metrics.watch(
             "wft_runs_of_others", "Runs left alone: another installation follows them.", self._other_installations.count
@@ -222,11 +222,11 @@ class Operator:
     def _check_queue(self) -> str | None:
         stalled = self._queue.stalled_seconds()
         stuck = stalled > self._settings.stuck_seconds
-        return f"runs wait, and no look has ended for {stalled:.0f} s" if stuck else None
+        return f"runs wait, and no pass has ended for {stalled:.0f} s" if stuck else None
 
 
 def _object_cache(own: Installation, offered: Runtimes) -> ObjectCache:
-    """Return what keeps the objects of all runs in sight, and lets only this installation's stand in line."""
+    """Return what keeps the objects of all runs in sight, and lets only this installation's join the queue."""
 
     def is_ours(run: Run) -> bool:
         return own.follower_before(run) is None

@@ -81,7 +81,7 @@ class CreateWorkload:
     manifest: KubernetesObject
     #: The run had a workload before: list its pods from the API server, not from a watch, and create only where
     #: none may still be running; a Job deleted by hand is gone before its pod is.
-    look_first: bool
+    check_pods_first: bool
     #: Name of the Lease of its partition: written anew before, and where that fails nothing is created.
     lease: str | None = None
     #: For an Event when it is made.
@@ -150,7 +150,7 @@ class KeepFor:
 
 
 @dataclass(frozen=True)
-class LookForRefusal:
+class ReadRefusal:
     """Read its FailedCreate events; where they tell something new, decide again before anything is written."""
 
     kind: str
@@ -159,7 +159,7 @@ class LookForRefusal:
 
 
 @dataclass(frozen=True)
-class LookForObstacle:
+class ReadObstacle:
     """Read the pod's Events of what its node cannot do; where they tell something new, decide again as well."""
 
     pod_uid: str
@@ -194,8 +194,8 @@ Action = (
     | AllowRetries
     | MoveToQueue
     | KeepFor
-    | LookForRefusal
-    | LookForObstacle
+    | ReadRefusal
+    | ReadObstacle
     | TakePartition
     | GiveBackPartition
 )

@@ -67,7 +67,7 @@ class Reconciler:
             if decision:
                 self._metrics.reconciles.labels("done").inc()
                 return decision.requeue_seconds
-        raise ConflictError("the run's objects change while they are looked at")
+        raise ConflictError("the run's objects keep changing during the pass")
 
     def report_failure(self, uid: str, problem: Exception, again_seconds: float) -> None:
         """Say why a pass failed: what may pass by itself in a word, what is a fault of ours with its traceback."""
@@ -75,13 +75,13 @@ class Reconciler:
         self._metrics.reconciles.labels(type(problem).__name__ if expected else "fault").inc()
         level = logging.INFO if isinstance(problem, ConflictError) else logging.WARNING if expected else logging.ERROR
         if expected and self._told.get(uid) == str(problem):
-            # A right that is missing is not given by complaining at each look.
+            # A right that is missing is not given by complaining in each pass.
             level = logging.DEBUG
         self._told[uid] = str(problem)
         run = self._cache.run(uid)
         logger.log(
             level,
-            "looking again in %.1f s: %s",
+            "reconciling again in %.1f s: %s",
             again_seconds,
             str(problem) or type(problem).__name__,
             extra=about(run) if run else {"uid": uid},

@@ -58,14 +58,14 @@ class World:
     pods: tuple[KubernetesObject, ...]
     #: Newest valid answer of the CURRENT pod's /progress.
     report: TrainerReport | None
-    #: Of the Job in sight, read when a decision asks for it (next_steps.LookForRefusal); else of the workload itself.
+    #: Of the Job in sight, read when a decision asks for it (next_steps.ReadRefusal); else of the workload itself.
     refusal: Refusal | None
     now: datetime
     #: Of the partitions that the run has. It is one at most, unless two leaders took one each.
     leases: tuple[KubernetesObject, ...] = ()
     #: Of all runs that wait for a partition, this one among them where it does.
-    line: PartitionQueue = EMPTY_QUEUE
-    #: Why the node of the CURRENT pod cannot begin it, read when a decision asks for it (next_steps.LookForObstacle).
+    partition_queue: PartitionQueue = EMPTY_QUEUE
+    #: Why the node of the CURRENT pod cannot begin it, read when a decision asks for it (next_steps.ReadObstacle).
     obstacle: Refusal | None = None
     #: When the report last said something else than before; None: it has said the same since it was first heard.
     report_changed_at: datetime | None = None

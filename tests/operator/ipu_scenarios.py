@@ -95,25 +95,25 @@ def ended_worker(created: float, code: int, says: Any = "", **options: Any) -> d
 POOL_SCENARIOS: dict[str, Scenario] = {
     "pool: its turn": Scenario((MADE,), "Pending", "Pending", actions=("take p4a",)),
     "pool: its turn on the larger one": Scenario(
-        (on_pool(1, line=PartitionQueue((), frozenset({P4A.lease_name, P4B.lease_name}))),),
+        (on_pool(1, queue=PartitionQueue((), frozenset({P4A.lease_name, P4B.lease_name}))),),
         "Pending",
         "Pending",
         actions=("take p8",),
     ),
     "pool: an older one goes first": Scenario(
-        (on_pool(1, line=PartitionQueue(older(4), frozenset({P4B.lease_name, P8.lease_name}))),),
+        (on_pool(1, queue=PartitionQueue(older(4), frozenset({P4B.lease_name, P8.lease_name}))),),
         "Queued",
         "WaitingForPartition",
         "1st of 1 waiting for 4 IPUs",
     ),
     "pool: an older one cannot use what is free": Scenario(
-        (on_pool(1, line=PartitionQueue(older(8), frozenset({P4B.lease_name, P8.lease_name}))),),
+        (on_pool(1, queue=PartitionQueue(older(8), frozenset({P4B.lease_name, P8.lease_name}))),),
         "Pending",
         "Pending",
         actions=("take p4a",),
     ),
     "pool: all taken": Scenario(
-        (on_pool(1, line=PartitionQueue(older(4, 8, 4), ALL_TAKEN.taken)),),
+        (on_pool(1, queue=PartitionQueue(older(4, 8, 4), ALL_TAKEN.taken)),),
         "Queued",
         "WaitingForPartition",
         "4th of 4 waiting for 4 IPUs",
@@ -153,7 +153,7 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         actions=("give back " + P8.lease_name, "create again"),
     ),
     "pool: somebody deleted the Lease of a Job at work": Scenario(
-        (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),), line=FREE)),
+        (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),), queue=FREE)),
         "Preparing",
         "Retrying",
         actions=("take p4a",),
@@ -162,7 +162,7 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),))), "Preparing", "Retrying", actions=("delete",)
     ),
     "pool: and somebody else has it": Scenario(
-        (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),), line=ALL_TAKEN)),
+        (MADE, HAS_IT, on_pool(5, job(**PARTITION), (running(3, 4),), queue=ALL_TAKEN)),
         "Preparing",
         "Retrying",
         actions=("delete",),
@@ -220,8 +220,8 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         actions=("give back " + P4A.lease_name,),
         rechecks=True,
     ),
-    "pool: stopped again and again in vain, and stands in line again": Scenario(
-        (*STOPPED, on_pool(240), on_pool(320, line=ALL_TAKEN)), "Queued", "WaitingForPartition"
+    "pool: stopped again and again in vain, and joins the queue again": Scenario(
+        (*STOPPED, on_pool(240), on_pool(320, queue=ALL_TAKEN)), "Queued", "WaitingForPartition"
     ),
     "pool: finished": Scenario(
         (MADE, HAS_IT, STARTED, on_pool(60, job(complete(51), **PARTITION), OVER, leases=HELD)),
@@ -296,7 +296,7 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         actions=("give back " + P4A.lease_name,),
     ),
     "pool: what it has is too small by now": Scenario(
-        (on_pool(2, leases=HELD, spec={"ipus": 8}, line=PartitionQueue((), frozenset({P4A.lease_name}))),),
+        (on_pool(2, leases=HELD, spec={"ipus": 8}, queue=PartitionQueue((), frozenset({P4A.lease_name}))),),
         "Pending",
         "Pending",
         actions=("give back " + P4A.lease_name, "take p8"),
@@ -309,7 +309,7 @@ REFUSED_POD = on_pool(60, job(**PARTITION), NO_SECRET, leases=HELD)
 TOO_LONG = on_pool(310, job(**PARTITION), NO_SECRET, leases=HELD)
 GOING = on_pool(311, job(metadata__deletionTimestamp="2026-11-22T10:05:10Z", **PARTITION), NO_SECRET, leases=HELD)
 GONE = on_pool(315, leases=HELD)
-OUT_OF_LINE = on_pool(320)
+OUT_OF_QUEUE = on_pool(320)
 
 PATIENCE_SCENARIOS: dict[str, Scenario] = {
     "patience: a pod that cannot start": Scenario(
@@ -319,7 +319,7 @@ PATIENCE_SCENARIOS: dict[str, Scenario] = {
         (MADE, HAS_IT, REFUSED_POD, TOO_LONG),
         "Pending",
         "SecretNotFound",
-        "its partition is given back, and it stands in line again at 2026-11-22T10:10:10Z: create the Secret",
+        "its partition is given back, and it joins the queue again at 2026-11-22T10:10:10Z: create the Secret",
         ("delete",),
         rechecks=True,
     ),
@@ -342,21 +342,21 @@ PATIENCE_SCENARIOS: dict[str, Scenario] = {
         ("give back " + P4A.lease_name,),
         rechecks=True,
     ),
-    "patience: out of the line": Scenario(
-        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_LINE),
+    "patience: out of the queue": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_QUEUE),
         "Pending",
         "SecretNotFound",
         "given back",
         rechecks=True,
     ),
-    "patience: in line again": Scenario(
-        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_LINE, on_pool(611, line=ALL_TAKEN)),
+    "patience: in the queue again": Scenario(
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_QUEUE, on_pool(611, queue=ALL_TAKEN)),
         "Queued",
         "WaitingForPartition",
         "1st of 1",
     ),
     "patience: its turn again": Scenario(
-        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_LINE, on_pool(611)),
+        (MADE, HAS_IT, REFUSED_POD, TOO_LONG, GOING, GONE, OUT_OF_QUEUE, on_pool(611)),
         "Pending",
         "Pending",
         actions=("take p4a",),
@@ -373,7 +373,7 @@ PATIENCE_SCENARIOS: dict[str, Scenario] = {
             REFUSED_POD,
             TOO_LONG,
             on_pool(320, spec={"suspend": True}, generation=2),
-            on_pool(325, generation=3, line=ALL_TAKEN),
+            on_pool(325, generation=3, queue=ALL_TAKEN),
         ),
         "Queued",
         "WaitingForPartition",

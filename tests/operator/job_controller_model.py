@@ -181,13 +181,13 @@ class Cluster:
     def _act(self, action: next_steps.Action) -> None:
         if isinstance(action, next_steps.CreateWorkload):
             # 409: the name is taken; a look at the API server: an earlier pod is still at work.
-            if self.job is None and not (action.look_first and self.at_work()):
+            if self.job is None and not (action.check_pods_first and self.at_work()):
                 self.jobs_made += 1
                 self.job = copied(action.manifest)
                 self.job["metadata"] |= {"uid": f"job-{self.jobs_made}", "creationTimestamp": time(self.seconds)}
                 self.job["status"] = {}
             return
-        if self.job is None or isinstance(action, next_steps.LookForRefusal | next_steps.LookForObstacle):
+        if self.job is None or isinstance(action, next_steps.ReadRefusal | next_steps.ReadObstacle):
             return
         if self.job["metadata"]["uid"] != action.uid:
             return

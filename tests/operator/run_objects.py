@@ -282,7 +282,7 @@ def world(
     report: TrainerReport | None = None,
     refusal: Refusal | None = None,
     leases: tuple[dict[str, Any], ...] = (),
-    line: PartitionQueue = EMPTY_QUEUE,
+    queue: PartitionQueue = EMPTY_QUEUE,
     changed: float | None = None,
     silent: float | None = None,
     obstacle: str | None = None,
@@ -294,5 +294,5 @@ def world(
     since = None if changed is None else at(changed)
     silence = None if silent is None else Silence(at(silent), "no answer in time")
     hindrance = Refusal(obstacle, at(seconds)) if obstacle else None
-    shown = World(Run.from_object(run), job, pods, report, refusal, at(seconds), leases, line)
+    shown = World(Run.from_object(run), job, pods, report, refusal, at(seconds), leases, queue)
     return replace(shown, report_changed_at=since, silence=silence, obstacle=hindrance)

@@ -46,7 +46,7 @@ class Moment(NamedTuple):
     generation: int = 1
     deleted: bool = False
     leases: tuple[dict[str, Any], ...] = ()
-    line: PartitionQueue = EMPTY_QUEUE
+    queue: PartitionQueue = EMPTY_QUEUE
     changed: float | None = None
     silent: float | None = None
     obstacle: str | None = None
@@ -83,7 +83,7 @@ def tell(moments: tuple[Moment, ...]) -> list[tuple[World, Decision]]:
             report=moment.report,
             refusal=moment.refusal,
             leases=moment.leases,
-            line=moment.line,
+            queue=moment.queue,
             changed=moment.changed,
             silent=moment.silent,
             obstacle=moment.obstacle,
@@ -1255,7 +1255,7 @@ SCENARIOS: dict[str, Scenario] = {
         (Moment(1, spec={"ipus": 4, "runtime": "cpu"}),), "Failed", "InvalidSpec", "runtime cpu has no IPUs"
     ),
     "queue label on a pool": Scenario(
-        (Moment(1, spec={"ipus": 4, "runtime": "pod16"}, labels=QUEUE),), "Pending", "QueueNotSupported", "own line"
+        (Moment(1, spec={"ipus": 4, "runtime": "pod16"}, labels=QUEUE),), "Pending", "QueueNotSupported", "own queue"
     ),
     "one key from two Secrets": Scenario(
         (Moment(1, spec=KEY_TWICE),), "Failed", "InvalidSpec", "HF_TOKEN is taken from more than one Secret"

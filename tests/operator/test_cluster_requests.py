@@ -174,7 +174,7 @@ async def test_same_event_again_raises_its_count(server: ApiServer, place: Names
     assert {event.involved_object.uid for event in place.events("said")} == {run.uid}
 
 
-async def test_sweep_forgets_what_is_gone_and_looks_at_what_is_under_way(server: ApiServer, place: Namespace) -> None:
+async def test_resync_forgets_what_is_gone_and_asks_for_what_is_under_way(server: ApiServer, place: Namespace) -> None:
     store, looked_at = ObjectCache(PartitionBook(lambda _: None)), []
 
     async def work(key: str) -> None:

@@ -42,8 +42,8 @@ KSTATUS = {
 
 def described(action: Action) -> str:
     match action:
-        case next_steps.CreateWorkload(_, look_first):
-            words = "create again" if look_first else "create"
+        case next_steps.CreateWorkload(_, check_pods_first):
+            words = "create again" if check_pods_first else "create"
         case next_steps.AllowRetries(_, _, _, backoff_limit):
             words = f"allow {backoff_limit}"
         case next_steps.MoveToQueue(_, _, _, queue):
@@ -63,8 +63,8 @@ _NAMES: dict[type[Action], str] = {
     next_steps.StartWorkload: "start",
     next_steps.DeleteWorkload: "delete",
     next_steps.EndWorkload: "end",
-    next_steps.LookForRefusal: "look",
-    next_steps.LookForObstacle: "look at the pod",
+    next_steps.ReadRefusal: "look",
+    next_steps.ReadObstacle: "look at the pod",
 }
 
 

@@ -51,7 +51,7 @@ class Scene:
 
     def give_back(self) -> GiveBackPartition:
         """Return what gives back the partition as the store knows it."""
-        (action,) = next_steps.give_back(map(partition_leases.read_lease, self.store.partitions.held_by(self.uid)))
+        (action,) = next_steps.give_back(map(partition_leases.read_lease, self.store.partitions.leases_of(self.uid)))
         return action
 
     def the(self, plural: str) -> dict[str, Any]:

@@ -61,8 +61,8 @@ async def test_a_partition_that_is_given_back_wakes_eleven_of_a_thousand() -> No
     book.forget_lease(leases()[0])
     partition_book.enqueue_turns(book, looks.queue)
     assert (looks.now(), looks.soon()) == (1, partition_book.TOLD_SOON)
-    assert list(book.line().turns) == ["uid-0"]
-    assert book.line().position_of(f"uid-{WAITING - 1}") == (WAITING - 1, WAITING - 1)
+    assert list(book.queue().turns) == ["uid-0"]
+    assert book.queue().position_of(f"uid-{WAITING - 1}") == (WAITING - 1, WAITING - 1)
 
 
 async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> None:
@@ -72,10 +72,10 @@ async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> N
     book.note_run(stored(1))
     book.note_run(stored(2))
     partition_book.enqueue_turns(book, looks.queue)
-    assert list(book.line().turns) == ["uid-1"]
+    assert list(book.queue().turns) == ["uid-1"]
     book.forget_run("uid-1")
     partition_book.enqueue_turns(book, looks.queue)
-    assert list(book.line().turns) == ["uid-2"]
+    assert list(book.queue().turns) == ["uid-2"]
     assert looks.now() == 2
 
 
@@ -95,28 +95,28 @@ async def test_a_run_that_takes_a_partition_wakes_those_behind_it() -> None:
 
     assert await partition_book.work_and_enqueue(take, "uid-1", book, looks.queue) == 7.0
     assert (looks.now(), looks.soon()) == (0, 1)
-    assert [run.uid for run in book.line().behind] == ["uid-2"]
+    assert [run.uid for run in book.queue().behind] == ["uid-2"]
 
 
 def test_a_change_of_a_run_that_does_not_matter_to_the_line_costs_nothing() -> None:
     planned: list[str] = []
     book = PartitionBook(lambda run: planned.append(run.name))
     book.note_run(stored(1))
-    before = book.line()
+    before = book.queue()
     book.note_run(stored(1))
     assert planned == ["run-1"]
-    assert book.line() is before
+    assert book.queue() is before
 
 
 def test_the_first_look_at_a_run_that_waits_leaves_the_line_as_it_is() -> None:
     """Or a thousand first looks would build a thousand lines."""
     book = PartitionBook(lambda run: partition_steps.queue_entry_of(run, OFFERED), OFFERED.inventory)
     book.note_run(stored(1))
-    before = book.line()
+    before = book.queue()
     seen = {"type": "Succeeded", "reason": "WaitingForPartition"}
     status = {"runtime": "pod16", "ipus": 4, "conditions": [seen]}
     book.note_run(dataclasses.replace(stored(1), status=status))
-    assert book.line() is before
+    assert book.queue() is before
     assert [run.uid for run in before.waiting] == ["uid-1"]
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_may_start_again_stands_in_the_line() -> None:
     shown = []
     for status in ({}, {"nextAttemptTime": time(600)}, {}):
         book.note_run(dataclasses.replace(stored(1), status=status))
-        shown.append(len(book.line().waiting))
+        shown.append(len(book.queue().waiting))
     assert shown == [1, 0, 1]
 
 
@@ -140,7 +140,7 @@ def test_a_run_with_a_workload_or_a_pod_stands_in_no_line() -> None:
         lambda: store.put_pod(versioned(ended(3, 4, 50, 1), "6")),
     ):
         change()
-        shown.append(len(store.partitions.line().waiting))
+        shown.append(len(store.partitions.queue().waiting))
     assert shown == [0, 0, 0, 1]
 
 

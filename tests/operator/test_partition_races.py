@@ -360,7 +360,7 @@ async def test_a_run_whose_pod_cannot_start_lets_others_have_its_partition_and_c
     assert (stage.holders(), stage.at_work()) == ([second], [second])
     (run,) = [run for run in stage.server.of("whisperfinetunes") if uid_of(run) == first]
     assert (run["status"]["partitionBackOff"]["times"], run["status"]["attempts"]["failed"]) == (1, 0)
-    assert message_of(stage, first).startswith("its partition is given back, and it stands in line again at ")
+    assert message_of(stage, first).startswith("its partition is given back, and it joins the queue again at ")
     await stage.look(first)
     let_back_off_end(stage.server, run)
     await stage.look(first)

@@ -20,12 +20,12 @@ async def test_a_look_that_fails_by_the_same_again_complains_once(caplog: pytest
     for problem in (FORBIDDEN, FORBIDDEN, RefusedError("jobs is forbidden")):
         reconciler.report_failure("uid-1", problem, 60.0)
     assert [record.getMessage() for record in caplog.records] == [
-        "looking again in 60.0 s: leases is forbidden",
-        "looking again in 60.0 s: jobs is forbidden",
+        "reconciling again in 60.0 s: leases is forbidden",
+        "reconciling again in 60.0 s: jobs is forbidden",
     ]
     await reconciler.reconcile("uid-1")
     reconciler.report_failure("uid-1", RefusedError("jobs is forbidden"), 0.5)
-    assert caplog.messages[-1] == "looking again in 0.5 s: jobs is forbidden"
+    assert caplog.messages[-1] == "reconciling again in 0.5 s: jobs is forbidden"
 
 
 async def test_a_job_that_waits_follows_its_run_to_another_queue() -> None:

@@ -26,7 +26,7 @@ class Lists:
         return Answer(200, {"metadata": {"resourceVersion": str(self._at_version)}, "items": items})
 
 
-def sweep_of(server_at: int, known_at: int) -> tuple[Resync, ObjectCache]:
+def resync_of(server_at: int, known_at: int) -> tuple[Resync, ObjectCache]:
     store = ObjectCache(PartitionBook(lambda _: None))
     store.put_run(version(run_object(), known_at))
     way: Any = Lists(server_at)
@@ -39,13 +39,13 @@ def sweep_of(server_at: int, known_at: int) -> tuple[Resync, ObjectCache]:
 
 
 async def test_versions_that_went_back_are_a_reason_to_begin_anew() -> None:
-    sweep, _ = sweep_of(server_at=500, known_at=4000)
+    resync, _ = resync_of(server_at=500, known_at=4000)
     with pytest.raises(RestoredError, match="from 4000 to 500"):
-        await sweep.once()
+        await resync.once()
 
 
 @pytest.mark.parametrize("server_at", [4000, 4001])
 async def test_versions_that_stay_or_grow_are_none(server_at: int) -> None:
-    sweep, store = sweep_of(server_at, known_at=4000)
-    await sweep.once()
+    resync, store = resync_of(server_at, known_at=4000)
+    await resync.once()
     assert len(list(store.runs())) == 1

@@ -76,10 +76,10 @@ class Actor:
         """Do what comes before the status is written, and return whether it must be decided anew after that."""
         news = False
         for action in wanted:
-            if isinstance(action, next_steps.LookForRefusal):
-                news |= await self._look_for_refusal(run, action)
-            elif isinstance(action, next_steps.LookForObstacle):
-                news |= await self._look_for_obstacle(run, action)
+            if isinstance(action, next_steps.ReadRefusal):
+                news |= await self._read_refusal(run, action)
+            elif isinstance(action, next_steps.ReadObstacle):
+                news |= await self._read_obstacle(run, action)
             elif isinstance(action, next_steps.TakePartition):
                 self._require_leadership()
                 await self._partitions.take(run, action)
@@ -126,25 +126,25 @@ class Actor:
                 await self._patch(run, action, {"ttlSecondsAfterFinished": action.seconds})
             case next_steps.GiveBackPartition():
                 return await self._give_back(run, action)
-            case next_steps.LookForRefusal() | next_steps.LookForObstacle() | next_steps.TakePartition():
+            case next_steps.ReadRefusal() | next_steps.ReadObstacle() | next_steps.TakePartition():
                 pass
         return True
 
-    async def _look_for_refusal(self, run: Run, look: next_steps.LookForRefusal) -> bool:
+    async def _read_refusal(self, run: Run, wanted: next_steps.ReadRefusal) -> bool:
         """Read why the Job has no pod, and return whether that is news."""
         known = self._cache.refusal_of(run)
-        refusal = await self._cluster.refusal_of(look.kind, run.namespace, look.uid)
+        refusal = await self._cluster.refusal_of(wanted.kind, run.namespace, wanted.uid)
         self._cache.keep_refusal(run, refusal)
         kept = self._cache.refusal_of(run)
         return (kept and kept.message) != (known and known.message)
 
-    async def _look_for_obstacle(self, run: Run, look: next_steps.LookForObstacle) -> bool:
+    async def _read_obstacle(self, run: Run, wanted: next_steps.ReadObstacle) -> bool:
         """Read why the pod does not begin, and return whether that is news."""
-        found = await self._cluster.obstacle_of(run.namespace, look.pod_uid)
-        return self._cache.keep_obstacle(run.uid, look.pod_uid, found)
+        found = await self._cluster.obstacle_of(run.namespace, wanted.pod_uid)
+        return self._cache.keep_obstacle(run.uid, wanted.pod_uid, found)
 
     async def _create(self, run: Run, wanted: next_steps.CreateWorkload) -> bool:
-        if wanted.look_first and await self._finds_unseen_pods(run):
+        if wanted.check_pods_first and await self._finds_unseen_pods(run):
             return False
         if wanted.lease and not await self._partitions.renew(wanted.lease):
             return False

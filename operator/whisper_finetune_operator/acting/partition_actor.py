@@ -60,8 +60,8 @@ class PartitionCluster:
 
     async def take(self, lease: KubernetesObject) -> KubernetesObject:
         """Create the Lease. Raises ConflictError where somebody has the partition."""
-        place = {**lease["metadata"], "namespace": self._namespace}
-        return await self._api.create(LEASES, {**lease, "metadata": place})
+        metadata = {**lease["metadata"], "namespace": self._namespace}
+        return await self._api.create(LEASES, {**lease, "metadata": metadata})
 
     async def find(self, lease_name: str) -> KubernetesObject | None:
         return await self._api.find(LEASES, self._namespace, lease_name)
@@ -139,7 +139,7 @@ class PartitionActor:
 
     async def give_back_of_deleted(self, run_uid: str) -> float | None:
         """Give back what a run has that no longer exists, or return when to look again while something is left."""
-        leases = map(partition_leases.read_lease, self._book.held_by(run_uid))
+        leases = map(partition_leases.read_lease, self._book.leases_of(run_uid))
         for lease in filter(self._leases.can_judge, leases):
             self._require_leadership()
             if await self._is_left(lease):

@@ -200,7 +200,7 @@ def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
     used = plan.partition.lease_name if plan.partition else ""
     create = CreateWorkload(
         manifest.build_workload(plan, seen.counts.attempts.failed),
-        look_first=seen.previous.job_name is not None,
+        check_pods_first=seen.previous.job_name is not None,
         lease=used or None,
         warnings=plan.warnings,
     )

@@ -3,7 +3,7 @@
 A Job on a partition is made suspended and started by its UID and version: a leader that was frozen while it made one
 cannot start it any more once the partition went to another run (docs/architecture.md).
 
-A run whose pod does not get to run gives its partition back, and stands in line again later: a namespace that is set up
+A run whose pod does not get to run gives its partition back and joins the queue again later. A namespace that is set up
 badly must not keep a partition from everybody else for as long as nobody mends it.
 """
 
@@ -43,7 +43,7 @@ from whisper_finetune_operator.workloads.workload_kind import Workload
 PATIENCE = timedelta(minutes=5)
 #: So long for one of which nothing is known: its node may be pulling an image of many gigabytes.
 PATIENCE_WITHOUT_A_CAUSE = timedelta(hours=1)
-#: So long a run then stands out of the line, twice as long each time.
+#: So long a run then stays out of the queue, twice as long each time.
 FIRST_BACK_OFF, LAST_BACK_OFF = timedelta(minutes=5), timedelta(hours=1)
 _CAUSES = (
     "PodRefused",
@@ -64,12 +64,12 @@ def partition_of_run(situation: Situation, wanted: QueuedRun) -> PoolPartition |
 
 def queue_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -> NextStep:
     """Return the step of a run that has no partition (that fits)."""
-    line = situation.line.joined_by(wanted)
-    if partition := line.turns.get(wanted.uid):
+    queue = situation.partition_queue.joined_by(wanted)
+    if partition := queue.turns.get(wanted.uid):
         lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
         return NextStep(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), pinned=plan.pinned)
-    place, waiting = line.position_of(wanted.uid)
-    message = "; ".join((f"{_ordinal(place)} of {waiting} waiting for {wanted.ipus} IPUs", *line.kept_from(wanted)))
+    position, waiting = queue.position_of(wanted.uid)
+    message = "; ".join((f"{_ordinal(position)} of {waiting} waiting for {wanted.ipus} IPUs", *queue.kept_from(wanted)))
     return NextStep(Phase("Queued", "WaitingForPartition", message), situation.giving_back, pinned=plan.pinned)
 
 
@@ -89,8 +89,8 @@ def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
         is_new = job.suspended and not job.started_before
         return _started(situation, job, job.partition) if is_new and not situation.busy else None
     # Under a name that the file does not lead to, its partition may be another run's by now.
-    is_known = job.partition in situation.line.inventory.names
-    if job.suspended or not is_known or job.partition in situation.line.taken:
+    is_known = job.partition in situation.partition_queue.inventory.names
+    if job.suspended or not is_known or job.partition in situation.partition_queue.taken:
         delete = delete_workload(job, "its partition is another run's")
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
         return NextStep(pod_steps.pod_phase(situation, RETRYING, message), (delete,))
@@ -143,7 +143,7 @@ def back_off_to_write(situation: Situation, step: NextStep, known: PartitionBack
 
 
 def partition_back_off(times: int) -> timedelta:
-    """Return how long a run stands out of the line that gave its partition back so many times."""
+    """Return how long a run that gave its partition back so many times stays out of the queue."""
     return doubled_wait(FIRST_BACK_OFF, times, LAST_BACK_OFF)
 
 
@@ -166,7 +166,7 @@ def _given_back(situation: Situation, phase: Phase) -> NextStep:
     wait = partition_back_off(times)
     until = render_time(situation.now + wait)
     # In front: the words of the cluster may be too long for a message.
-    message = f"its partition is given back, and it stands in line again at {until}: {phase.message}"
+    message = f"its partition is given back, and it joins the queue again at {until}: {phase.message}"
     back_off = PartitionBackOff(times=times, until=until)
     told = Phase("Pending", phase.reason, message)
     return NextStep(told, _withdrawn(situation), wait.total_seconds(), back_off=back_off)
@@ -183,12 +183,12 @@ def _withdrawn(situation: Situation) -> tuple[Action, ...]:
 def queue_entry_of(run: Run, runtimes: Runtimes) -> QueuedRun | None:
     """Return what the run waits for while it has no partition; None where it does not want one (now).
 
-    By its spec alone, so that a run not looked at yet keeps its position.
+    By its spec alone, so that a run that has not been reconciled yet keeps its position.
     """
-    out_of_line = run.deletion or run.spec.get("suspend") or "completionTime" in run.status
-    out_of_line = out_of_line or is_blocked(run) or "until" in run.status.get("partitionBackOff", {})
-    out_of_line = out_of_line or "nextAttemptTime" in run.status
-    if out_of_line or not runtimes.have_pools:
+    stays_out = run.deletion or run.spec.get("suspend") or "completionTime" in run.status
+    stays_out = stays_out or is_blocked(run) or "until" in run.status.get("partitionBackOff", {})
+    stays_out = stays_out or "nextAttemptTime" in run.status
+    if stays_out or not runtimes.have_pools:
         return None
     pinned = Pinned(run.status.get("runtime"), run.status.get("ipus"))
     planned = plan.plan_run(run, pinned, runtimes)

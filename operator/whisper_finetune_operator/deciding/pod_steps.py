@@ -19,10 +19,10 @@ from whisper_finetune_operator.next_steps import (
     NOT_STARTED,
     RUNNING_STATES,
     SUSPENDING,
-    LookForObstacle,
     NextStep,
     Phase,
     PhaseReason,
+    ReadObstacle,
     condition_message,
     condition_of,
     delete_workload,
@@ -88,7 +88,7 @@ def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
     if still_early > timedelta():
         return NextStep(phase, requeue_seconds=still_early.total_seconds())
     again_seconds = retry_seconds(situation.now - pod.created, situation.run.uid)
-    return NextStep(phase, (LookForObstacle(pod.uid),), again_seconds)
+    return NextStep(phase, (ReadObstacle(pod.uid),), again_seconds)
 
 
 def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase | None:

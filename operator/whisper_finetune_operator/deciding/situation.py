@@ -81,7 +81,7 @@ class Situation:
     child: Workload | None
     #: Of the partitions that the run has.
     leases: tuple[PartitionLease, ...]
-    line: PartitionQueue
+    partition_queue: PartitionQueue
     report: TrainerReport | None
     #: When the report last said something else than before, where that is known.
     report_changed_at: datetime | None
@@ -179,7 +179,7 @@ def read_situation(world: World) -> Situation:
         labelled=labelled,
         child=KINDS[world.workload["kind"]].read(world.workload, labelled) if world.workload else None,
         leases=tuple(map(partition_leases.read_lease, world.leases)),
-        line=world.line,
+        partition_queue=world.partition_queue,
         # An address may belong to another pod by now.
         report=world.report if world.report and world.report.uid == run.uid else None,
         report_changed_at=world.report_changed_at,

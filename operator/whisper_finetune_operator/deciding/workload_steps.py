@@ -16,10 +16,10 @@ from whisper_finetune_operator.next_steps import (
     Action,
     AllowRetries,
     EndWorkload,
-    LookForRefusal,
     MoveToQueue,
     NextStep,
     Phase,
+    ReadRefusal,
     delete_workload,
     retry_seconds,
 )
@@ -136,10 +136,10 @@ def _after_end(situation: Situation, job: Workload) -> NextStep:
 def _without_pod(situation: Situation, job: Workload) -> NextStep:
     allow = _allow_retries(situation, job)
     newest = situation.pods[-1] if situation.pods else None
-    look = LookForRefusal(job.kind.name, job.name, job.uid)
+    ask = ReadRefusal(job.kind.name, job.name, job.uid)
     if situation.refusal and (newest is None or situation.refusal.seen_at > newest.created):
         again = retry_seconds(situation.now - situation.refusal.refused_since, situation.run.uid)
-        return NextStep(refused_phase(situation.refusal), (*allow, look), again)
+        return NextStep(refused_phase(situation.refusal), (*allow, ask), again)
     phase = outcomes.retry_phase(situation) or NOT_STARTED
     if renew := outcomes.withdraw_interrupted(situation, job):
         return NextStep(phase, renew)
@@ -149,7 +149,7 @@ def _without_pod(situation: Situation, job: Workload) -> NextStep:
     still_early = _POD_EXPECTED_AFTER - (situation.now - wanted_since)
     if still_early > timedelta():
         return NextStep(phase, allow, still_early.total_seconds())
-    return NextStep(phase, (*allow, look), retry_seconds(situation.now - wanted_since, situation.run.uid))
+    return NextStep(phase, (*allow, ask), retry_seconds(situation.now - wanted_since, situation.run.uid))
 
 
 def refused_phase(refusal: Refusal) -> Phase:

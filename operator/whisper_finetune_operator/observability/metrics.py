@@ -1,6 +1,6 @@
 """What Prometheus can read of the operator."""
 
-from collections import Counter as Tally
+import collections
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -24,8 +24,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self.reconciles = Counter("wft_reconciles", "Looks at a run, by outcome.", ["outcome"], registry=registry)
-        self.reconcile_seconds = Histogram("wft_reconcile_seconds", "Time of one look at a run.", registry=registry)
+        self.reconciles = Counter("wft_reconciles", "Passes over a run, by outcome.", ["outcome"], registry=registry)
+        self.reconcile_seconds = Histogram("wft_reconcile_seconds", "Time of one pass over a run.", registry=registry)
         self.api_requests = Counter(
             "wft_api_requests", "Requests to the API server.", ["verb", "resource", "code"], registry=registry
         )
@@ -87,7 +87,7 @@ class _RunsByState(Collector):
         self._runs = runs
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        states = Tally(run.status.get("state", "New") for run in self._runs())
+        states = collections.Counter(run.status.get("state", "New") for run in self._runs())
         family = GaugeMetricFamily("wft_runs", "Runs in each state.", labels=["state"])
         for state, count in sorted(states.items()):
             family.add_metric([state], count)

@@ -170,7 +170,7 @@ def _choose(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: R
         return Phase.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
     if QUEUE_LABEL in run.labels and (runtime.partitions or not runtime.kind.is_queued_by_kueue):
         makes = f"makes workloads of kind {runtime.workload}, which Kueue does not know"
-        why = "has its own line" if runtime.partitions else makes
+        why = "has its own queue" if runtime.partitions else makes
         text = f"runtime {name} {why}; take the label {QUEUE_LABEL} away, or take another runtime"
         return Phase.waiting("QueueNotSupported", text)
     return runtime

@@ -81,8 +81,8 @@ class ObjectCache:
             report=report if newest and newest == reporter else None,
             refusal=self.refusal_of(run),
             now=now,
-            leases=self.partitions.held_by(run.uid),
-            line=self.partitions.line(),
+            leases=self.partitions.leases_of(run.uid),
+            partition_queue=self.partitions.queue(),
             obstacle=obstacle if newest and newest == hindered else None,
             report_changed_at=changed_at if newest and newest == reporter else None,
             silence=silence if newest and newest == silent else None,
@@ -90,8 +90,8 @@ class ObjectCache:
 
     def workload_of(self, run: Run) -> KubernetesObject | None:
         """Return the workload under the name of the run's child: its own, else whose ever there is."""
-        place = run.namespace, run.child_name
-        found = [workload for kind in KINDS if (workload := self._workloads.get((kind, *place)))]
+        key = run.namespace, run.child_name
+        found = [workload for kind in KINDS if (workload := self._workloads.get((kind, *key)))]
         own = (workload for workload in found if _is_child_of(workload, run))
         return next(own, found[0] if found else None)
 
@@ -114,12 +114,12 @@ class ObjectCache:
 
     def put_workload(self, kind: str, workload: Mapping[str, Any]) -> bool:
         """Keep the workload, and return whether it is news."""
-        place = kind, *object_key_of(workload)
-        known = self._workloads.get(place)
+        key = kind, *object_key_of(workload)
+        known = self._workloads.get(key)
         # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
         if not self._versions.is_news(workload, known["metadata"]["resourceVersion"] if known else None):
             return False
-        self._workloads[place] = kept = slim_workload(kind, workload)
+        self._workloads[key] = kept = slim_workload(kind, workload)
         for each in (known, kept):
             if each is not None:
                 self._note_work(_owner_of(each))
@@ -194,10 +194,10 @@ class ObjectCache:
 
     def forget_workload(self, kind: str, workload: Mapping[str, Any]) -> None:
         self._versions.remember_deletion(uid_of(workload))
-        place = kind, *object_key_of(workload)
-        known = self._workloads.get(place)
+        key = kind, *object_key_of(workload)
+        known = self._workloads.get(key)
         if known is not None and uid_of(known) == uid_of(workload):
-            self._note_work(_owner_of(self._workloads.pop(place)))
+            self._note_work(_owner_of(self._workloads.pop(key)))
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
         """Forget a deleted pod, given as it was last seen. One that ended stays until its end was decided upon."""

@@ -38,25 +38,25 @@ class PartitionBook:
         #: Runs with a workload or a pod: they take no partition now, and must not keep others from it.
         self._at_work: set[str] = set()
         self._versions = ObjectVersions()
-        self._line: PartitionQueue | None = None
+        self._queue: PartitionQueue | None = None
         self._told: PartitionQueue = EMPTY_QUEUE
 
-    def line(self) -> PartitionQueue:
+    def queue(self) -> PartitionQueue:
         """Return everybody who waits: the same object as long as nothing changed."""
-        if self._line is None:
+        if self._queue is None:
             elsewhere = self._at_work.union(self._holders.values())
             waiting = tuple([need for need in self._in_order if need.uid not in elsewhere])
             kept = (self._inventory.kept_by(name) for name in self._leases)
-            self._line = PartitionQueue(waiting, frozenset[str]().union(*kept), self._inventory, dict(self._in_use))
-        return self._line
+            self._queue = PartitionQueue(waiting, frozenset[str]().union(*kept), self._inventory, dict(self._in_use))
+        return self._queue
 
     def news(self) -> PartitionQueue | None:
-        """Return the line if it changed since this was asked last."""
-        line = self.line()
-        if line is self._told or line == self._told:
+        """Return the queue if it changed since this was asked last."""
+        queue = self.queue()
+        if queue is self._told or queue == self._told:
             return None
-        self._told = line
-        return line
+        self._told = queue
+        return queue
 
     def lease(self, name: str) -> KubernetesObject | None:
         return self._leases.get(name)
@@ -65,7 +65,7 @@ class PartitionBook:
         """Yield every Lease. The book must not change meanwhile."""
         return iter(self._leases.values())
 
-    def held_by(self, run_uid: str) -> tuple[KubernetesObject, ...]:
+    def leases_of(self, run_uid: str) -> tuple[KubernetesObject, ...]:
         """Return the Leases of a run. One that no run holds is somebody's way to keep a partition for himself."""
         return tuple(self._leases[name] for name, holder in self._holders.items() if run_uid and holder == run_uid)
 
@@ -78,7 +78,7 @@ class PartitionBook:
         self._leases[name] = dict(lease)
         self._holders[name] = partition_leases.read_lease(dict(lease)).run_uid
         self._in_use.pop(name, None)
-        self._line = None
+        self._queue = None
         return True
 
     def forget_lease(self, lease: Mapping[str, Any]) -> None:
@@ -87,10 +87,10 @@ class PartitionBook:
         known = self._leases.get(metadata["name"])
         if known is not None and known["metadata"]["uid"] == metadata["uid"]:
             del self._leases[metadata["name"]], self._holders[metadata["name"]]
-            self._line = None
+            self._queue = None
 
     def note_run(self, run: Run) -> None:
-        """Let the run stand in the line, or not, as it is now."""
+        """Let the run wait in the queue, or not, as it is now."""
         status = run.status
         pinned = (
             status.get("runtime"),
@@ -114,7 +114,7 @@ class PartitionBook:
         """Note whether the run has a workload or a pod that may be running, with a partition or without."""
         if is_at_work != (run_uid in self._at_work):
             (self._at_work.add if is_at_work else self._at_work.discard)(run_uid)
-            self._line = None
+            self._queue = None
 
     def forget_run(self, uid: str) -> None:
         _, need = self._needs.pop(uid, (None, None))
@@ -123,18 +123,18 @@ class PartitionBook:
 
     def _replace(self, before: QueuedRun | None, after: QueuedRun | None) -> None:
         if before:
-            place = bisect_left(self._in_order, before.since, key=_since)
-            while self._in_order[place].uid != before.uid:
-                place += 1
-            del self._in_order[place]
+            position = bisect_left(self._in_order, before.since, key=_since)
+            while self._in_order[position].uid != before.uid:
+                position += 1
+            del self._in_order[position]
         if after:
             insort(self._in_order, after, key=_since)
-        self._line = None
+        self._queue = None
 
     def note_in_use(self, lease_name: str, by: str) -> None:
         """Count the partition as taken although nobody has its Lease, until `forget_in_use`. `by` is for people."""
         self._in_use[lease_name] = by
-        self._line = None
+        self._queue = None
 
     def in_use(self) -> Mapping[str, str]:
         """Return what keeps partitions that nobody has the Lease of, by the Lease's name."""
@@ -144,17 +144,17 @@ class PartitionBook:
         """Try them again: what kept them may be gone."""
         if self._in_use:
             self._in_use.clear()
-            self._line = None
+            self._queue = None
 
 
 def enqueue_turns(book: PartitionBook, queue: Workqueue) -> None:
-    """Put those on the queue whose turn it is, and those next to them, if the line changed since the last call."""
-    line = book.news()
-    if line is None:
+    """Put those on the queue whose turn it is, and those next to them, if their queue changed since the last call."""
+    waiting = book.news()
+    if waiting is None:
         return
-    for uid in line.turns:
+    for uid in waiting.turns:
         queue.add(uid)
-    for run in line.behind[:TOLD_SOON]:
+    for run in waiting.behind[:TOLD_SOON]:
         queue.add_after(run.uid, TOLD_AFTER_SECONDS)
 
 

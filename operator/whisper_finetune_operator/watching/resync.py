@@ -52,7 +52,7 @@ class Resync:
         async for pod in self._api.all_of(PODS, self._namespace, labelSelector=UID_LABEL):
             self._cache.put_pod(pod)
 
-    async def fill_line(self) -> None:
+    async def fill_queue(self) -> None:
         """Fill the cache with all runs before one is looked at: the oldest one that waits goes first."""
         async for run in self._api.all_of(RUNS, self._namespace):
             self._cache.put_run(run)

@@ -78,7 +78,7 @@ class Workqueue:
             del self._waiting[key]
             self._drop_timer(key)
             try:
-                await self._look_at(key)
+                await self._work_on(key)
             finally:
                 del self._busy[key]
                 self._last_end = asyncio.get_running_loop().time()
@@ -86,7 +86,7 @@ class Workqueue:
                 self._again.remove(key)
                 self.add(key)
 
-    async def _look_at(self, key: str) -> None:
+    async def _work_on(self, key: str) -> None:
         try:
             again_seconds = await self._work(key)
         except Exception as problem:  # noqa: BLE001 (one run's trouble must not stop the others: it is reported, and tried again)
