@@ -9,7 +9,7 @@ from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
-from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine import cpu_count, library_loading
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import run_output
@@ -46,7 +46,7 @@ def _make(
     folder.prepare()
     earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
     cpu_count.make_waiting_passive()
-    with stop.interruptible():
+    with stop.interruptible(), library_loading.without_garbage_collection():
         # torch and transformers take seconds to load, and nothing above needs them.
         train = importlib.import_module("whisper_finetune_trainer.training.train")
     try:

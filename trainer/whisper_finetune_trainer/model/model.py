@@ -12,6 +12,7 @@ from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.machine import library_loading
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import listed, words_of
 from whisper_finetune_trainer.model import foreign_models, generation, model_folder, model_source, plain_model
@@ -55,9 +56,12 @@ def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
 
 
 def _read_network(folder: Path, address: str) -> Any:
+    with library_loading.without_garbage_collection():
+        # transformers loads half of itself when it is first asked for a network.
+        network_class = transformers.WhisperForConditionalGeneration
     try:
         with plain_model.weights_only():
-            network, report = transformers.WhisperForConditionalGeneration.from_pretrained(
+            network, report = network_class.from_pretrained(
                 str(folder), local_files_only=True, output_loading_info=True
             )
     except pickle.UnpicklingError as error:
