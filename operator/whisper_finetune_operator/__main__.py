@@ -1,4 +1,4 @@
-"""python -m whisper_finetune_operator: run until told to stop. What keeps it from starting is said in one line."""
+"""python -m whisper_finetune_operator: run until told to stop. Where it cannot start, one line says why."""
 
 import asyncio
 import os
@@ -18,11 +18,11 @@ from whisper_finetune_operator.settings import Settings, SettingsError, read_set
 from whisper_finetune_operator.watching.resync import RestoredError
 
 EXIT_LEASE_LOST = 1
-#: So the process begins anew, and reads everything again.
+#: The process ends with it, begins anew, and reads everything again.
 EXIT_RESTORED = 1
-#: Beside the workers': for Events, lists that compare, and watches' own first lists.
+#: Connections beside the workers': for Events, the lists of the resync, and the first lists of watches.
 SPARE_CONNECTIONS = 10
-#: A request that hangs has one, the next try the other.
+#: One for a request that hangs, and one for the next try.
 LEASE_CONNECTIONS = 2
 
 

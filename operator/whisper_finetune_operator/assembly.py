@@ -1,4 +1,4 @@
-"""The operator's parts put together, and their life: check, wait for the turn, work, give the turn back."""
+"""The operator's parts put together, and their life: check, wait for the leadership, work, give it back."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class Operator:
-    """One replica. The Lease has a way to the API server of its own, which no work can keep busy."""
+    """One replica. The Lease has connections of its own, which no work can keep busy."""
 
     def __init__(self, settings: Settings, offered: Runtimes, way: Connection, lease_way: Connection) -> None:
         self._settings = settings
@@ -117,7 +117,7 @@ class Operator:
         await _until_the_first_ends(*self._parts(), self._watch(stop))
 
     async def _find_workloads(self, kind: WorkloadKind) -> None:
-        """Watch a kind that a runtime makes, or that runs still have of a runtime that is no longer offered."""
+        """Watch a kind that a runtime makes, or of which runs have some from a runtime that is no longer offered."""
         finds = self._offered.make(kind) or await preflight.finds_workloads(self._api, kind, self._settings.namespace)
         if finds:
             self._own_watches.append(
@@ -226,7 +226,7 @@ class Operator:
 
 
 def _object_cache(own: Installation, offered: Runtimes) -> ObjectCache:
-    """Return what keeps the objects of all runs in sight, and lets only this installation's join the queue."""
+    """Return the cache of all runs' objects. Only runs of this installation join its queue for partitions."""
 
     def is_ours(run: Run) -> bool:
         return own.follower_before(run) is None
@@ -238,7 +238,7 @@ def _object_cache(own: Installation, offered: Runtimes) -> ObjectCache:
 
 
 def listen_to_signals(stop: Callable[[], None]) -> None:
-    """Let SIGTERM and Ctrl+C call `stop` in this event loop."""
+    """Call `stop` in this event loop on SIGTERM and Ctrl+C."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
@@ -257,4 +257,4 @@ async def _until_the_first_ends(*parts: Coroutine[Any, Any, object]) -> None:
 
 
 def _always() -> None:
-    """Without an election the only replica may always act."""
+    """Do nothing: without an election the only replica may always act."""

@@ -1,15 +1,15 @@
-"""How long to wait after what failed, longer each time, and spread."""
+"""How long to wait after a failure: longer each time, and spread at random."""
 
 from datetime import timedelta
 
 FIRST_SECONDS = 0.5
 LAST_SECONDS = 60.0
-#: More of them change nothing.
+#: Further doublings change nothing.
 _MOST_DOUBLINGS = 16
 
 
 def doubled_wait(first: timedelta, times: int, last: timedelta) -> timedelta:
-    """Return the wait after so many times: the first one, twice as long each time, and never longer than the last."""
+    """Return the wait after so many times. It begins with `first`, doubles each time, and never exceeds `last`."""
     return min(first * (1 << min(max(times, 1) - 1, _MOST_DOUBLINGS)), last)
 
 
@@ -20,14 +20,14 @@ def wait_after_failures(failures: int, fraction: float) -> float:
 
 
 class BackOff:
-    """Counts the failures in a row of something that should last: ending early is one of them."""
+    """Counts failures in a row of something that should last. To end early is a failure."""
 
     def __init__(self, healthy_seconds: float) -> None:
         self._healthy_seconds = healthy_seconds
         self._failures = 0
 
     def wait_seconds(self, lasted_seconds: float, fraction: float) -> float:
-        """Return how long to wait before the next try: not at all after one that lasted."""
+        """Return how long to wait before the next try. After one that lasted it is 0."""
         if lasted_seconds >= self._healthy_seconds:
             self._failures = 0
             return 0.0

@@ -1,4 +1,4 @@
-"""Reconcile a run: read all of it, decide, write the status, act. Once for each key that the workqueue hands out."""
+"""One pass over a run: read all of it, decide, write the status, act. The workqueue says which run."""
 
 import logging
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from whisper_finetune_operator.watching.object_cache import ObjectCache
 
 logger = logging.getLogger(__name__)
 
-#: How often one pass may find that the world is not what it decided on, before it leaves the rest to the next pass.
+#: So often a pass may find that the world has changed since it decided. Then it leaves the rest to the next pass.
 MAX_ROUNDS = 6
 
 
 class Reconciler:
-    """Brings each run to where it should be, whatever happened to it. Asking twice does nothing twice."""
+    """Brings each run to where it should be, whatever happened to it. Nothing is done twice where it is asked twice."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class Reconciler:
         self._other_installations = other_installations
         self._metrics = metrics
         self._require_leadership = require_leadership
-        #: What the last pass over a run failed by, by the run's UID.
+        #: Why the last pass over a run failed, by the run's UID.
         self._told: dict[str, str] = {}
-        #: What of a run another version wrote, and was not understood in the last pass.
+        #: What another version wrote of a run and the last pass did not understand, by the run's UID.
         self._remarks: dict[str, tuple[str, ...]] = {}
 
     async def reconcile(self, uid: str) -> float | None:
@@ -70,12 +70,12 @@ class Reconciler:
         raise ConflictError("the run's objects keep changing during the pass")
 
     def report_failure(self, uid: str, problem: Exception, again_seconds: float) -> None:
-        """Say why a pass failed: what may pass by itself in a word, what is a fault of ours with its traceback."""
+        """Log why a pass failed: a passing problem in one line, a fault of the operator's own with its traceback."""
         expected = isinstance(problem, ClusterError | RefusedError | LeaseLostError)
         self._metrics.reconciles.labels(type(problem).__name__ if expected else "fault").inc()
         level = logging.INFO if isinstance(problem, ConflictError) else logging.WARNING if expected else logging.ERROR
         if expected and self._told.get(uid) == str(problem):
-            # A right that is missing is not given by complaining in each pass.
+            # Nobody gives a missing right any sooner because each pass complains.
             level = logging.DEBUG
         self._told[uid] = str(problem)
         run = self._cache.run(uid)
@@ -102,13 +102,13 @@ class Reconciler:
         return decision if await self._actor.act(run, decision.actions) else None
 
     def _is_news(self, run: Run, decision: Decision) -> bool:
-        """Return whether the status is to be written, also where it says the same and is to be nobody's from now on."""
+        """Return whether the status is to be written. One that is open to all may say the same under nobody's name."""
         if is_open_to_all(decision.status):
             return not self._other_installations.have_said(run, decision.status)
         return decision.changed
 
     def _say(self, run: Run, remarks: tuple[str, ...]) -> None:
-        """Tell once what another version wrote and this one leaves out."""
+        """Log once what another version wrote and this one leaves out."""
         for remark in remarks:
             if remark not in self._remarks.get(run.uid, ()):
                 logger.info("not understood and left out: %s", remark, extra=about(run))

@@ -1,1 +1,1 @@
-"""What goes out: workloads, Leases of partitions and Events, as it was decided."""
+"""What goes out as it was decided: workloads, Leases of partitions and Events."""

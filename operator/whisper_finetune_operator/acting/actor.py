@@ -1,4 +1,4 @@
-"""Do what was decided about a run. What the cache does not know yet is looked up where it matters."""
+"""Do what was decided about a run. Where it matters, ask the API server for what the cache does not know yet."""
 
 import logging
 from collections.abc import Callable
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class Actor:
-    """Acts for one replica, as long as it has the turn: each action asks anew."""
+    """Acts for one replica as long as it is the leader. Each action checks that anew."""
 
     def __init__(
         self,
@@ -50,7 +50,10 @@ class Actor:
         self._require_leadership = require_leadership
 
     async def refresh_unwatched(self, run: Run) -> None:
-        """Read a workload anew that no watch tells of: it lacks the run's label, by the cache or by its pod alone."""
+        """Read a workload anew that no watch shows, because it lacks the run's label.
+
+        The cache knows it without the label, or its pod alone tells of it.
+        """
         known = self._cache.workload_of(run)
         kind = self._kind_at_work(run) if known is None else None if run_uid_of(known) == run.uid else known["kind"]
         if kind is None:
@@ -60,7 +63,8 @@ class Actor:
         except RefusedError:
             if KINDS[kind] in kinds.built_in():
                 raise
-            # The right to it may be gone with the last runtime that made some: the pod alone tells of the attempt.
+            # The right to it may have gone with the last runtime that made some. Then the pod alone tells of the
+            # attempt.
             return
         if current is not None:
             await self._note_found(run, kind, current)
@@ -68,12 +72,12 @@ class Actor:
             self._cache.forget_workload(kind, known)
 
     def _kind_at_work(self, run: Run) -> str | None:
-        """Return the kind of what made the pod that may be running."""
+        """Return the kind of the workload that made the pod that may be running."""
         kinds = {controller_of(pod).get("kind") for pod in self._cache.pods_of(run) if not has_ended(pod)}
         return next((kind for kind in KINDS if kind in kinds), None)
 
     async def prepare(self, run: Run, wanted: tuple[Action, ...]) -> bool:
-        """Do what comes before the status is written, and return whether it must be decided anew after that."""
+        """Do what comes before the status is written. Return whether the decision must be made anew after that."""
         news = False
         for action in wanted:
             if isinstance(action, next_steps.ReadRefusal):
@@ -87,7 +91,7 @@ class Actor:
         return news
 
     async def write_status(self, run: Run, status: WhisperFineTuneStatus) -> None:
-        """Write the status, and tell by an Event, the log and the metrics what it says that is new."""
+        """Write the status. Tell what is new in it by an Event, the log and the metrics."""
         self._cache.put_run(await self._cluster.apply_status(run, status))
         before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
         announcement = announce_change(before, status)
@@ -97,11 +101,11 @@ class Actor:
         self._metrics.status_changed(run, before, status)
 
     async def give_back_of_deleted(self, run_uid: str) -> float | None:
-        """Give back the partitions of a run that is gone. Return after how many seconds to look again, or None."""
+        """Give back the partitions of a run that is gone. Return after how many seconds to try again, or None."""
         return await self._partitions.give_back_of_deleted(run_uid)
 
     async def act(self, run: Run, wanted: tuple[Action, ...]) -> bool:
-        """Do the rest in its order. Return False where it must be decided anew, and then nothing further is done."""
+        """Do the rest in its order. Return False where the decision must be made anew: then nothing further is done."""
         for action in wanted:
             if not await self._do(run, action):
                 return False
@@ -160,7 +164,7 @@ class Actor:
             # Where the decision knew of a refusal already, the status says so, and when to try again.
             return was_refused
         self._note_created(run, created, wanted.warnings)
-        # One that was made suspended is started at once.
+        # A workload that was made suspended is started at once.
         return not was_refused and not wanted.lease
 
     def _note_created(self, run: Run, created: KubernetesObject, warnings: tuple[str, ...]) -> None:
@@ -195,14 +199,14 @@ class Actor:
         return True
 
     async def _finds_unseen_pods(self, run: Run) -> bool:
-        """Ask the server itself: a watch may show a Job's deletion before the pod that the Job has just made."""
+        """Ask the API server: a watch may show a Job's deletion before the pod that the Job has just made."""
         news = [
             pod for pod in await self._cluster.pods_of(run.namespace, run.name, run.uid) if self._cache.put_pod(pod)
         ]
         return bool(news)
 
     async def _has_workload_for(self, run: Run, lease_name: str) -> bool:
-        """Ask the server itself for what has a pod there or could be started late, whatever the cache shows."""
+        """Ask the API server for a workload that has a pod there or could start late, whatever the cache shows."""
         for kind in kinds.on_partitions():
             found = await self._cluster.find(kind.name, run.namespace, run.child_name)
             if found is None or controller_of(found).get("uid") != run.uid:
@@ -213,7 +217,7 @@ class Actor:
         return False
 
     async def _has_pods_on(self, run: Run, lease_name: str) -> bool:
-        """Ask the server itself for pods that may run there, whatever the cache makes of them."""
+        """Ask the API server, whatever the cache shows, for pods that may run there."""
         pods = await self._cluster.pods_of(run.namespace, run.name, run.uid)
         for pod in pods:
             self._cache.put_pod(pod)
@@ -256,7 +260,7 @@ class Actor:
             self._cache.put_workload(wanted.kind, patched)
 
     async def _give_back(self, run: Run, lease: next_steps.GiveBackPartition) -> bool:
-        # In this order: a Job that is over makes no pod after that.
+        # In this order, because a Job that is over makes no further pod.
         if await self._has_workload_for(run, lease.name) or await self._has_pods_on(run, lease.name):
             return False
         self._require_leadership()

@@ -32,31 +32,31 @@ from whisper_finetune_operator.workloads.job_kind import STARTED_ANNOTATION
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.world import Refusal
 
-#: A list this old still tells what is refused; an older one where lists take long: they fill this share of the time.
+#: A list of this age is still used, and an older one where lists take long: they take at most this share of the time.
 FRESH_SECONDS = 5.0
 _SHARE_OF_TIME = 0.05
 _FRESH_AT_MOST_SECONDS = 120.0
 _KEPT_SECONDS = 600.0
-#: What the API server leaves of a name that it makes unique, and the letters that it puts behind.
+#: How much of a name the API server keeps when it makes it unique, and the letters that it appends.
 _BASE_MAX_LENGTH = 58
 _GENERATED = "[bcdfghjklmnpqrstvwxz2456789]{5}"
 
 
 @dataclass(frozen=True)
 class EventKind:
-    """Which Events tell of what."""
+    """Events that tell why something is refused."""
 
     selector: str
-    #: Of those that the selector leaves; it can name one alone.
+    #: Those that count among the selected Events: a selector can name only one reason.
     reasons: tuple[str, ...]
 
 
 def events_about_workloads(kind: str) -> EventKind:
-    """Return those of a kind of workload: its controller cannot make a pod."""
+    """Return the Events by which the controller of a kind of workload says that it cannot make a pod."""
     return EventKind(f"reason=FailedCreate,involvedObject.kind={kind}", ("FailedCreate",))
 
 
-#: Of the pod: its node cannot begin it.
+#: By these a node says that it cannot begin a pod.
 EVENTS_ABOUT_PODS = EventKind(
     "type=Warning,involvedObject.kind=Pod",
     ("FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"),
@@ -71,7 +71,7 @@ class _Reading:
 
 
 class Refusals:
-    """What the newest Event of each object tells, as of the namespace's last list."""
+    """Knows what the newest Event of each object says, by the last list of its namespace."""
 
     def __init__(self, api: ApiServer, kind: EventKind) -> None:
         self._api = api
@@ -114,12 +114,12 @@ class Cluster:
     async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
         """Write the whole status and return the run. Raises ConflictError where it changed since it was read.
 
-        What was written under another name, by an earlier version or an installation that was taken over, becomes this
-        one's: an apply of nothing under that name takes away what that one alone had written, and its name. So does
-        this one's own name go where the status is to be nobody's.
+        What an earlier version, or an installation that was taken over, wrote under another name becomes this one's. An
+        apply of nothing under that name removes the name, and what was written under it alone. This one's own name goes
+        in the same way where the status is to be nobody's.
         """
         before = reading.read_leniently(WhisperFineTuneStatus, run.status)
-        # An apply takes away what this manager wrote before, by whichever version of it, and leaves out now.
+        # An apply removes what this manager wrote before, in whichever version, and does not write now.
         whole = {"status": reading.keep_unknown_fields(run.status, before, status.to_json_object())}
         written = await self._apply(run, run.resource_version, whole, self._installation.manager_of(status))
         for left in self._installation.managers_left(run, status):
@@ -147,7 +147,10 @@ class Cluster:
         return await self._api.find(resource_of(KINDS[kind]), namespace, name)
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> KubernetesObject | None:
-        """Delete it once its pods are gone. Return it as it waits for that, None where it is gone already."""
+        """Delete the workload once its pods are gone.
+
+        Return it as it waits for that, or None where it is gone already.
+        """
         options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
         resource = resource_of(KINDS[kind])
         try:
@@ -159,7 +162,10 @@ class Cluster:
     async def patch_workload(
         self, kind: str, namespace: str, name: str, uid: str, spec: Mapping[str, Any]
     ) -> KubernetesObject | None:
-        """Change fields of its spec and return it, None where it is gone. It is refused where the name is another's."""
+        """Change fields of the workload's spec. Return it, or None where it is gone.
+
+        The API server refuses the change where another object has the name by now.
+        """
         body = {"metadata": {"uid": uid}, "spec": spec}
         try:
             return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)
@@ -169,15 +175,16 @@ class Cluster:
     async def relabel(
         self, kind: str, namespace: str, name: str, uid: str, labels: Mapping[str, str]
     ) -> KubernetesObject:
-        """Set the labels and return it. Raises ConflictError or NotFoundError where it is not the one that was seen.
+        """Set the labels and return the workload.
 
-        A patch that merges: one that applies would make what is gone meanwhile.
+        Raises ConflictError or NotFoundError where it is not the one that was seen. The patch merges, because one that
+        applies would create anew what has gone meanwhile.
         """
         body = {"metadata": {"uid": uid, "labels": dict(labels)}}
         return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)
 
     async def start_workload(self, kind: str, namespace: str, name: str, uid: str, version: str) -> KubernetesObject:
-        """Let a suspended one have its pod.
+        """Let a suspended workload have its pod, and return it.
 
         Raises ConflictError or NotFoundError where it is not the one that was seen.
         """
@@ -186,12 +193,12 @@ class Cluster:
         return await self._api.patch(resource_of(KINDS[kind]), namespace, name, body)
 
     async def pods_of(self, namespace: str, run_name: str, run_uid: str) -> list[KubernetesObject]:
-        """Return the run's attempts as the server itself has them, not as a watch may still show them."""
+        """Return the run's attempts as the API server has them. A watch may still show other ones."""
         labelled = self._api.all_of(PODS, namespace, labelSelector=f"{UID_LABEL}={run_uid}")
         return [pod async for pod in labelled if is_attempt_of(pod, run_name, run_uid)]
 
     async def has_unfinished_workloads(self, namespace: str, run_uid: str) -> bool:
-        """Return whether the server has a workload of the run, of a kind that uses partitions, that is not over."""
+        """Return whether the API server has a workload of the run that may use a partition and is not over."""
         for kind in kinds.on_partitions():
             found = self._api.all_of(resource_of(kind), namespace, labelSelector=f"{UID_LABEL}={run_uid}")
             if any([kind.read(workload, ()).end is None async for workload in found]):
@@ -199,7 +206,7 @@ class Cluster:
         return False
 
     async def has_run(self, namespace: str, name: str, uid: str) -> bool:
-        """Return whether the server still has the run."""
+        """Return whether the API server still has the run."""
         runs = self._api.all_of(RUNS, namespace, accept=METADATA_ONLY, fieldSelector=f"metadata.name={name}")
         return any([uid_of(run) == uid async for run in runs])
 
@@ -213,7 +220,7 @@ class Cluster:
 
 
 def refusal_of_event(event: KubernetesObject) -> Refusal:
-    """Return what an Event says, without the name that each try of a Job's controller makes anew."""
+    """Return what an Event says. The name of the pod, which is another one at each try, is left out."""
     base = f"{event['involvedObject'].get('name', '')}-"[:_BASE_MAX_LENGTH]
     message = re.sub(rf"{re.escape(base)}{_GENERATED}\b", f"{base}*", event.get("message", ""))
     seen = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]

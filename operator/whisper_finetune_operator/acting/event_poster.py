@@ -1,4 +1,4 @@
-"""Post Kubernetes Events about runs: beside the work, never in its way."""
+"""Post Kubernetes Events about runs in the background, so that no run waits for one."""
 
 import asyncio
 import hashlib
@@ -18,12 +18,12 @@ from whisper_finetune_operator.runs import Run
 
 logger = logging.getLogger(__name__)
 
-#: More than this many waiting Events are dropped and counted: a run never waits for one.
+#: Where more Events than this wait, further ones are dropped and counted.
 BACKLOG = 2000
 BUSY_SECONDS = 0.2
-#: How the API server refuses whatever is to be made in such a namespace.
+#: The API server's words where something is to be created in a namespace that is being deleted.
 _UNDER_DELETION = "because it is being terminated"
-#: The API's limits of a note, in bytes.
+#: The API's limit of a note.
 NOTE_MAX_BYTES = 1024
 
 
@@ -42,7 +42,7 @@ class EventPoster:
         self._dropped = metrics.events_dropped
         self._instance = instance
         self._posts: asyncio.Queue[_Post] = asyncio.Queue(BACKLOG)
-        #: By namespace: why the last Event there was not posted.
+        #: Why the last Event was not posted, by namespace.
         self._told: dict[str, str] = {}
 
     def post(self, run: Run, announcement: Announcement) -> None:
@@ -61,7 +61,7 @@ class EventPoster:
             await self._post_next(post)
 
     async def post_waiting(self) -> None:
-        """Post what waits."""
+        """Post all Events that wait."""
         while not self._posts.empty():
             await self._post_next(self._posts.get_nowait())
 
@@ -82,7 +82,7 @@ class EventPoster:
             self._told.pop(post.run.namespace, None)
 
     def _level_of(self, namespace: str, problem: str) -> int:
-        """Return how loud it is to be said: once in a namespace, and never of one that is being deleted."""
+        """Return the level of the log: a warning once in a namespace, and never in one that is being deleted."""
         news = self._told.get(namespace) != problem
         self._told[namespace] = problem
         return logging.WARNING if news and _UNDER_DELETION not in problem else logging.DEBUG
@@ -105,7 +105,7 @@ class EventPoster:
 
 
 def event_object(run: Run, announcement: Announcement, at: datetime, instance: str) -> KubernetesObject:
-    """Return the events.k8s.io/v1 Event. What says the same of the same run has the same name."""
+    """Return the events.k8s.io/v1 Event. Events that say the same about the same run have the same name."""
     said = f"{announcement.type}/{announcement.reason}/{announcement.note}"
     digest = hashlib.sha256(said.encode()).hexdigest()[:10]
     regarding = {

@@ -25,7 +25,7 @@ REASON = "FollowedByOther"
 
 @dataclass(frozen=True)
 class Installation:
-    """One installation: where its Lease lies and what that is called, which differs between any two."""
+    """One installation, known by the namespace and the name of its Lease. No two have the same."""
 
     namespace: str = "default"
     lease_name: str = "whisper-finetune-operator"
@@ -38,20 +38,23 @@ class Installation:
         return _manager_of(f"{self.namespace}/{self.lease_name}")
 
     def follower_before(self, run: Run) -> str | None:
-        """Return the other installation that follows the run, or None where this one does, or may begin to."""
+        """Return the other installation that follows the run, or None where this one follows it or may begin to."""
         others = set(run.status_managers) - {self.manager} - self._left
-        # Two stand there only where one was stopped while it took over: the names decide, for both alike.
+        # There are two only where one was stopped while it took over. Then the names decide, in the same way for both.
         first = min(others, default=None)
         if first is None or (self.manager in run.status_managers and self.manager < first):
             return None
         return first.removeprefix(f"{STATUS_MANAGER}/")
 
     def manager_of(self, status: WhisperFineTuneStatus) -> str:
-        """Return the field manager to write the status under: nobody's where another installation may serve the run."""
+        """Return the field manager to write the status under.
+
+        It is nobody's where another installation may serve the run.
+        """
         return STATUS_MANAGER if is_open_to_all(status) else self.manager
 
     def managers_left(self, run: Run, status: WhisperFineTuneStatus) -> tuple[str, ...]:
-        """Return those managers of the run that the status does not stand under once it is written."""
+        """Return the managers of the run under which nothing of the status is to remain once it is written."""
         left = (self._left | {self.manager}) - {self.manager_of(status)}
         return tuple(sorted(left.intersection(run.status_managers)))
 
@@ -62,12 +65,15 @@ class Installation:
 
     @property
     def _left(self) -> set[str]:
-        # Versions before this one all wrote under the bare name.
+        # Earlier versions all wrote under the bare name.
         return {STATUS_MANAGER, *map(_manager_of, self.taken_over)} - {self.manager}
 
 
 def is_open_to_all(status: WhisperFineTuneStatus) -> bool:
-    """Return whether whoever offers the run's runtime may begin it: who wrote the status does not."""
+    """Return whether any installation that offers the run's runtime may begin it.
+
+    The writer of the status offers none.
+    """
     return status.reason == "RuntimeNotFound" and not (status.attempts and status.attempts.started)
 
 
@@ -80,9 +86,9 @@ def _manager_of(name: str) -> str:
 
 
 class OtherInstallations:
-    """Other installations that follow runs in sight of this one: those runs are left alone, and that is said once.
+    """Knows the runs that other installations follow, which this one leaves alone.
 
-    An installation is named once in the log, and each of its runs once, by an Event.
+    Each such installation is named once in the log, and each of its runs gets one Event.
     """
 
     def __init__(self, own: Installation, poster: EventPoster) -> None:
@@ -102,9 +108,9 @@ class OtherInstallations:
         return other is not None
 
     def have_said(self, run: Run, status: WhisperFineTuneStatus) -> bool:
-        """Return whether a status that leaves the run to all need not be written: one that does so stands there.
+        """Return whether a status that leaves the run to all need not be written, because one that does so is there.
 
-        Each names what it offers itself, so two that both write would never end.
+        Each installation names what it offers itself, so two that both write would never end.
         """
         before = reading.read_leniently(WhisperFineTuneStatus, run.status).model
         return is_open_to_all(status) and self._own.is_opened(run, before)

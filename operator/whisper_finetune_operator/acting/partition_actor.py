@@ -1,4 +1,4 @@
-"""Take, keep and give back V-IPU partitions: the Leases that stand for them, and the pods that use them."""
+"""Take, keep and give back V-IPU partitions, by the Leases that stand for them and the pods that use them."""
 
 import logging
 from collections.abc import Callable
@@ -28,12 +28,12 @@ from whisper_finetune_operator.workloads import children
 logger = logging.getLogger(__name__)
 
 _NOT_ENDED = "status.phase!=Succeeded,status.phase!=Failed"
-#: How often a partition of a run that is gone is looked at while something of the run is left.
+#: How often the partition of a run that is gone is checked while something of the run is left.
 LEFTOVERS_REQUEUE_SECONDS = 10.0
 
 
 class PartitionCluster:
-    """The Leases of one namespace, which installations may share. Each request may raise as ApiServer's do."""
+    """The Leases of one namespace, which installations may share. Requests raise the errors of ApiServer."""
 
     def __init__(
         self, api: ApiServer, lease_namespace: str, watched_namespace: str | None, inventory: Inventory
@@ -44,18 +44,21 @@ class PartitionCluster:
         self._watched = watched_namespace
 
     async def pods_on(self, lease_name: str) -> list[KubernetesObject]:
-        """Return the pods that say they may still be running on the partition, whatever Leases say."""
+        """Return the pods that may still be running on the partition, by their own words and whatever Leases say."""
         pods = self._api.all_of(PODS, self._watched, labelSelector=PARTITION_LABEL, fieldSelector=_NOT_ENDED)
         return [pod async for pod in pods if self._keeps(pod, lease_name)]
 
     def _keeps(self, pod: KubernetesObject, lease_name: str) -> bool:
-        """Return whether label and trainer agree: a label can be changed under a pod, its trainer's variables not."""
+        """Return whether label and trainer agree.
+
+        A pod's label can be changed, and the variables of its trainer cannot.
+        """
         told = children.trainer_environment_of(pod).get(PARTITION_ID_VARIABLE, "")
         named = labels_of(pod)[PARTITION_LABEL]
         return lease_name in self._inventory.kept_by(named) and is_lease_name_for(named, told)
 
     def can_judge(self, lease: PartitionLease) -> bool:
-        """Return whether this installation would know of what is left of the run that has the partition."""
+        """Return whether this installation would see what is left of the run that has the partition."""
         return self._watched in (None, lease.run_namespace)
 
     async def take(self, lease: KubernetesObject) -> KubernetesObject:
@@ -85,7 +88,7 @@ class PartitionCluster:
 
 
 class PartitionActor:
-    """Writes Leases, and what became of them into the book."""
+    """Writes Leases, and notes in the book what came of it."""
 
     def __init__(
         self, cache: ObjectCache, cluster: Cluster, leases: PartitionCluster, *, require_leadership: Callable[[], None]
@@ -97,7 +100,7 @@ class PartitionActor:
         self._require_leadership = require_leadership
 
     async def take(self, run: Run, wanted: next_steps.TakePartition) -> None:
-        """Create the Lease. Whoever has it then stands in the book."""
+        """Create the Lease, and note in the book who has it then."""
         name: str = wanted.lease["metadata"]["name"]
         others = [pod for pod in await self._leases.pods_on(name) if run_uid_of(pod) != run.uid]
         if keeper := next(filter(self._is_attempt, others), None):
@@ -138,7 +141,10 @@ class PartitionActor:
         return True
 
     async def give_back_of_deleted(self, run_uid: str) -> float | None:
-        """Give back what a run has that no longer exists, or return when to look again while something is left."""
+        """Give back the partitions of a run that no longer exists.
+
+        While something of the run is left nothing is given back, and the seconds until the next try are returned.
+        """
         leases = map(partition_leases.read_lease, self._book.leases_of(run_uid))
         for lease in filter(self._leases.can_judge, leases):
             self._require_leadership()
@@ -150,7 +156,7 @@ class PartitionActor:
         return None
 
     async def _is_left(self, lease: PartitionLease) -> bool:
-        """Return whether the server, which knows more than the cache, has the run, or a Job or pod of it not over."""
+        """Return whether the API server still has the run, or a Job or pod of it that is not over."""
         namespace, uid = lease.run_namespace, lease.run_uid
         if await self._cluster.has_run(namespace, lease.run_name, uid):
             return True
@@ -160,7 +166,7 @@ class PartitionActor:
         return not all(map(children.has_ended, pods))
 
     def _is_attempt(self, pod: KubernetesObject) -> bool:
-        """Return whether a run made the pod. One that lost its Job counts while its run is known in its namespace."""
+        """Return whether a run made the pod. A pod that lost its Job counts while its run is known in its namespace."""
         uid = run_uid_of(pod)
         run = self._cache.run(uid)
         is_at_home = run is not None and run.namespace == pod["metadata"]["namespace"]
@@ -174,7 +180,8 @@ class PartitionActor:
         elif known is not None:
             self._book.forget_lease(known)
         if lease is not None and self._book.lease(name) is None:
-            # Somebody's own, without the label: no watch would tell of its end, so it is tried again now and then.
+            # Somebody else's Lease, without the label. No watch would tell of its end, so it is tried again now and
+            # then.
             self._book.note_in_use(name, f"Lease {lease['metadata']['namespace']}/{name} without the operator's label")
 
 

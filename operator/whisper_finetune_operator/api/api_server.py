@@ -1,4 +1,4 @@
-"""Requests to the API server, how many may go at a time, and what its answers mean.
+"""Requests to the API server, how many may be sent in a second, and what the answers mean.
 
 Objects are plain dictionaries, as the API has them.
 """
@@ -27,14 +27,14 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-#: Objects of one answer to a list: more cost memory, which Python does not give back.
+#: So many objects are asked for at a time: more cost memory, which Python does not give back.
 PAGE = "100"
 #: A watch that the server did not end in time, and that is silent for so long after that, is given up.
 WATCH_GRACE_SECONDS = 10
 
-#: So many may go at once after a quiet time, in seconds of the pace.
+#: So many seconds' worth of requests may go at once after a quiet time.
 _BURST_SECONDS = 1.0
-#: A server that asks for more is asked again after this all the same.
+#: The longest wait, also where the server asks for a longer one.
 LONGEST_HOLD_SECONDS = 60.0
 
 _METHODS = {
@@ -51,7 +51,7 @@ _FIRST_FAULT = 500
 _UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _CONFLICT = 409
-#: Answers that stay the same until somebody mends something.
+#: Answers that stay the same until somebody corrects something.
 _REFUSALS = (400, 403, 405, 413, 415, 422)
 
 
@@ -60,7 +60,7 @@ _ERRORS = {_UNAUTHORIZED: UnauthorizedError, _NOT_FOUND: NotFoundError, _CONFLIC
 
 @dataclass(frozen=True)
 class Resource:
-    """One kind of object: the start of its path, its version, and its plural name."""
+    """One kind of object, by the start of its path, its version and its plural name."""
 
     root: str
     version: str
@@ -90,7 +90,7 @@ def resource_of(kind: WorkloadKind) -> Resource:
 
 
 class Pace:
-    """Lets requests pass one after the other, so many in a second, and none before the server lets it."""
+    """Lets so many requests pass in a second, and none while the server asks to wait."""
 
     def __init__(self, per_second: float, *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._gap_seconds = 1.0 / per_second
@@ -99,7 +99,7 @@ class Pace:
         self._held_until = float("-inf")
 
     async def turn(self) -> None:
-        """Return when the next request may go."""
+        """Wait until the next request may go."""
         now = _clock()
         turn_at = max(self._next_at, now - _BURST_SECONDS)
         self._next_at = turn_at + self._gap_seconds
@@ -108,18 +108,18 @@ class Pace:
             await self._pause(wait * (1.0 if turn_at >= self._held_until else _spread()))
 
     def hold(self, seconds: float) -> None:
-        """Let nothing pass for so long: the server said so."""
+        """Let nothing pass for so long, because the server said so."""
         self._held_until = max(self._held_until, _clock() + min(seconds, LONGEST_HOLD_SECONDS))
 
 
 class ApiServer:
-    """The verbs of the API. Each may raise any of the errors above. `pace` bounds the requests, watches apart."""
+    """The verbs of the API. Each may raise any of the errors above. `pace` bounds all requests but watches."""
 
     def __init__(self, connection: Connection, metrics: Metrics, pace: Pace | None = None) -> None:
         self._connection = connection
         self._requests = metrics.api_requests
         self._pace = pace
-        #: Since when every request had an answer that was no fault of the server's; None: the last one had not.
+        #: Since when each request has had an answer that was no fault of the server's. None: the last one had none.
         self.answering_since: float | None = None
         #: The last of these answers.
         self.answered_at = float("-inf")
@@ -249,7 +249,7 @@ def _meaning(request: str, answer: Answer) -> KubernetesObject:
 
 
 def _spread() -> float:
-    """Return what keeps those that were held up together from coming back together."""
+    """Return a random factor, so that requests that were held up together do not come back together."""
     return 1.0 + random.random() / 2  # noqa: S311 (it guards nothing)
 
 

@@ -1,6 +1,6 @@
 """The way to the API server: by the pod's service account, or by a kubeconfig.
 
-lightkube reads the credentials. The requests go through aiohttp, which kopf brings along: lightkube's own client takes
+lightkube reads the credentials. The requests go through aiohttp, which kopf needs anyway. lightkube's own client takes
 three and a half times the processor time for each.
 """
 
@@ -29,7 +29,7 @@ class UnreachableError(Exception):
 
 
 class UntrustedError(UnreachableError):
-    """Whoever answers does not prove to be the API server: its certificate is not of the authority that is known."""
+    """Whoever answers may not be the API server: the certificate is not signed by the known authority."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Answer:
 
     code: int
     body: dict[str, Any]
-    #: What the server asks to wait before the next request.
+    #: How long the server asks to wait before the next request.
     retry_after_seconds: float | None = None
 
 
@@ -54,7 +54,10 @@ class Access:
     token_file: Path | None
 
     def headers(self) -> dict[str, str]:
-        """Return who asks, with the token as its file holds it now: the kubelet renews it there."""
+        """Return the headers that say who asks.
+
+        The token is read from its file each time, where the kubelet renews it.
+        """
         token = self.token_file.read_text(encoding="utf-8").strip() if self.token_file else self.token
         return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -69,7 +72,7 @@ def find_access(kubeconfig: Path | None) -> Access:
             f"found no way to reach the API server: {problem}; run in a pod, or give --kubeconfig FILE"
         ) from problem
     except Exception as problem:
-        # lightkube checks nothing: a malformed file raises whatever reading it leads to.
+        # lightkube checks nothing: a malformed file raises whatever error reading it leads to.
         raise AccessError(
             f"{kubeconfig or 'the kubeconfig'} cannot be read as a kubeconfig: {type(problem).__name__}: {problem}"
         ) from problem
@@ -85,7 +88,7 @@ def _access(config: SingleConfig) -> Access:
 
 
 class Connection:
-    """A bounded number of connections for requests, and one for each watch beside them: a watch keeps its own."""
+    """A bounded number of connections for requests. Each watch has one of its own beside them."""
 
     def __init__(self, access: Access, *, connections: int, timeout_seconds: float) -> None:
         self.access = access
@@ -113,7 +116,7 @@ class Connection:
     async def lines(
         self, path: str, *, headers: Mapping[str, str], silence_seconds: float, **query: str
     ) -> AsyncIterator[Answer | bytes]:
-        """Yield the lines of a long answer as they come, or the whole of one that is no success, and nothing else."""
+        """Yield the lines of a long answer as they come. Of an answer that is no success, yield the whole instead."""
         url, headers = self.access.server + path, {**headers, **self.access.headers()}
         timeout = aiohttp.ClientTimeout(sock_connect=silence_seconds, sock_read=silence_seconds)
         try:
@@ -150,7 +153,7 @@ class Connection:
 
 async def _answer(response: aiohttp.ClientResponse) -> Answer:
     asked = response.headers.get("Retry-After", "")
-    # The API server gives seconds; a proxy's date is not worth reading.
+    # The API server gives seconds. A proxy may give a date, which is not worth reading.
     return Answer(response.status, _object(await response.read()), float(asked) if asked.isdecimal() else None)
 
 
@@ -158,6 +161,6 @@ def _object(content: bytes) -> dict[str, Any]:
     try:
         read = json.loads(content)
     except ValueError:
-        # A proxy in between answers in its own way; the code says enough.
+        # A proxy in between answers in its own way, and its code says enough.
         return {"message": content[:200].decode(errors="replace")}
     return read if isinstance(read, dict) else {}

@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class ClusterError(Exception):
-    """No answer, or none for now: the same request may do later."""
+    """There was no usable answer for now. The same request may succeed later."""
 
 
 class ConflictError(ClusterError):
-    """The object is no longer what it was when it was read, or its name is taken: look again."""
+    """The object has changed since it was read, or its name is taken. It must be read again."""
 
 
 class NotFoundError(ClusterError):
@@ -29,17 +29,17 @@ class UnauthorizedError(ClusterError):
 
 
 class UntrustedServerError(ClusterError):
-    """Whoever answers does not prove to be the API server."""
+    """Whoever answers may not be the API server."""
 
 
 class RefusedError(Exception):
-    """The API server will not do this: somebody has to mend something. The text is the server's."""
+    """The API server refuses the request until somebody corrects something. The text is the server's."""
 
 
 async def until_answered(
     what: str, ask: Callable[[], Awaitable[T]], *, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> T:
-    """Return what `ask` does. Each new problem on the way is one warning, and what is no ClusterError is raised."""
+    """Ask until there is an answer, and return it. Each new ClusterError on the way is logged once as a warning."""
     failures, told = 0, ""
     while True:
         try:

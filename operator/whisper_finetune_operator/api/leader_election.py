@@ -1,4 +1,4 @@
-"""Which replica acts: the one whose name stands in the Lease, for as long as it renews it in time."""
+"""Which replica acts: the one whose name is in the Lease, as long as it renews the Lease in time."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ _AT_ONCE_SECONDS = 0.1
 
 
 class LeaseLostError(Exception):
-    """Another replica may act by now: this one must not."""
+    """Another replica may act by now, so this one must not."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,21 @@ class LeaseTerms:
 
     @property
     def safe_seconds(self) -> float:
-        """Return how long after a renewal the holder may act: it stops before another replica can start."""
+        """Return how long after a renewal the holder may act. That ends before another replica can start."""
         return self.seconds * 2 / 3
 
 
 def holder_of(lease: KubernetesObject) -> str:
-    """Return who holds the Lease, empty for nobody."""
+    """Return who holds the Lease, or an empty text where nobody does."""
     holder: str = lease["spec"].get("holderIdentity") or ""
     return holder
 
 
 def is_lease_free(lease: KubernetesObject | None, identity: str, unchanged_seconds: float) -> bool:
-    """Return whether the Lease can be taken: nobody's, our own from a life before, or not renewed in its time."""
+    """Return whether the Lease can be taken.
+
+    It is nobody's, or this replica's own from before a restart, or it was not renewed in time.
+    """
     if lease is None or holder_of(lease) in ("", identity):
         return True
     lasts_seconds: int = lease["spec"].get("leaseDurationSeconds", 0)
@@ -68,9 +71,9 @@ def taken_lease(terms: LeaseTerms, lease: KubernetesObject | None, now: datetime
 
 
 class Leadership:
-    """The part of one replica in the election. Waiting is counted on its own clock: the replicas' clocks may differ.
+    """The part of one replica in the election. It measures time by its own clock, because clocks differ.
 
-    `api` must have connections of its own: a renewal that waits for one behind slow work loses the turn.
+    `api` must have connections of its own. A renewal that waits for a connection behind slow work loses the leadership.
     """
 
     def __init__(self, api: ApiServer, terms: LeaseTerms) -> None:
@@ -99,11 +102,11 @@ class Leadership:
             await asyncio.sleep(self._terms.renew_seconds)
 
     async def keep(self) -> None:
-        """Renew the Lease until cancelled. Raises LeaseLostError where that did not succeed in time."""
+        """Renew the Lease until cancelled. Raises LeaseLostError where that does not succeed in time."""
         while True:
             await asyncio.sleep(self._pause_seconds())
             try:
-                # Half of what is left: a request that hangs leaves time for another one.
+                # Half of the time that is left, so that a request that hangs leaves time for another one.
                 async with asyncio.timeout(self._left_seconds() / 2):
                     await self._take(self._lease)
                 self._is_late = False
@@ -119,7 +122,7 @@ class Leadership:
             raise LeaseLostError(f"Lease {self._terms.name} was not renewed for {self._terms.safe_seconds:g} s")
 
     async def release(self) -> None:
-        """Give the Lease back, so that another replica need not wait for its end."""
+        """Give the Lease back, so that another replica need not wait until it ends."""
         if self._lease is not None and self._left_seconds() > 0:
             free = {**taken_lease(self._terms, self._lease, datetime.now(UTC))}
             free["spec"] = {**free["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
@@ -132,7 +135,7 @@ class Leadership:
         self._renewed_at = began
 
     async def _require_holder(self) -> None:
-        """Look whose the Lease is after a failure: an answer that got lost may have renewed it all the same."""
+        """Read whose the Lease is after a failure: it may have been renewed although the answer got lost."""
         try:
             async with asyncio.timeout(self._left_seconds() / 2):
                 lease = await self._api.find(LEASES, self._terms.namespace, self._terms.name)

@@ -1,4 +1,4 @@
-"""What must be true before the operator starts. What is not gets one line that says what to do."""
+"""What must hold before the operator starts. What does not gets one line that says what to do."""
 
 import asyncio
 import logging
@@ -32,13 +32,13 @@ from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 logger = logging.getLogger(__name__)
 
 _APPLY_IT = "kubectl apply --server-side -f crds/whisperfinetunes.yaml"
-#: What the API server publishes follows a changed CRD in moments.
+#: What the API server publishes follows a changed CRD after some moments.
 _LOOKED_AGAIN_AFTER_SECONDS = (1.0, 2.0, 4.0)
 _MOST_NAMED = 5
 
 
 class StartError(Exception):
-    """The operator cannot start: one line, and its exit code."""
+    """The operator cannot start. The text is one line for the installer, and the exit code goes with it."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class Right:
-    """Something that the operator must be allowed to do. `namespace` None: in all of them."""
+    """Something that the operator must be allowed to do. Without `namespace` it is meant for all of them."""
 
     verb: str
     resource: Resource
@@ -66,10 +66,10 @@ def needed_rights(
     *,
     added: Iterable[WorkloadKind] = (),
 ) -> list[Right]:
-    """Return all rights: in the watched namespace (None: all), over the Lease of the election, and partitions'.
+    """Return all rights: in the watched namespace (None: all), to the election's Lease, and to partitions' Leases.
 
-    Those over `added` kinds of workload are needed where a runtime makes some. Those over partitions without a pool
-    too, for runs may be at work on one that was taken out of the file.
+    Rights to `added` kinds of workload are needed where a runtime makes some. Those to partitions are needed without a
+    pool too: runs may be at work on one that was taken out of the file.
     """
     everywhere = {
         RUNS: ("list", "watch"),
@@ -93,7 +93,7 @@ def _over_workloads(kind: WorkloadKind, namespace: str | None) -> list[Right]:
 
 
 async def finds_workloads(api: ApiServer, kind: WorkloadKind, namespace: str | None) -> bool | None:
-    """Return whether runs have workloads of that kind left, or None where the operator may not look."""
+    """Return whether runs have workloads of that kind left, or None where the operator may not list them."""
     if not all(await asyncio.gather(*(_is_allowed(api, right) for right in _over_workloads(kind, namespace)))):
         return None
     try:
@@ -106,7 +106,7 @@ async def finds_workloads(api: ApiServer, kind: WorkloadKind, namespace: str | N
 
 
 async def check_prerequisites(api: ApiServer, namespace: str | None, rights: Sequence[Right]) -> None:
-    """Return where all is well, as soon as the API server says so. StartError says what somebody has to mend."""
+    """Return as soon as the API server says that all is well. Raises StartError with what somebody has to correct."""
     await until_answered("asking the API server what this operator may do", lambda: _check(api, namespace, rights))
 
 
@@ -145,7 +145,7 @@ async def _require_definition(api: ApiServer, namespace: str | None) -> None:
 
 
 async def _require_fields(api: ApiServer) -> None:
-    """Look whether the CRD takes all that a status may hold: for one field too many, the server refuses the whole."""
+    """Check that the CRD has every field of a status. For one that it lacks, the API server refuses the whole."""
     wanted = crd.structural_schema(v1alpha1.WhisperFineTuneStatus)
     for wait_seconds in (*_LOOKED_AGAIN_AFTER_SECONDS, None):
         try:
@@ -173,7 +173,7 @@ async def _served_status(api: ApiServer) -> dict[str, Any]:
 
 
 def lacking_fields(wanted: dict[str, Any], served: dict[str, Any], path: str = "") -> Iterator[str]:
-    """Yield each field, and each word of one, that a served schema does not have."""
+    """Yield each field, and each value of an enum, that a served schema does not have."""
     words = served.get("enum")
     yield from (f"{path}={word}" for word in wanted.get("enum", ()) if words is not None and word not in words)
     for name, field in wanted.get("properties", {}).items():
