@@ -168,7 +168,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[partition.Held]:
 
 def test_ipus_in_use_for_longer_than_the_deadline(volume: IpuVolume, held: partition.Held) -> None:
     message = refused(volume, 69, "AcceleratorUnavailable", wait_seconds=1)
-    assert message.startswith("accelerator ipu: 2 IPUs were in use by somebody else for 1 s")
+    assert message.startswith("accelerator ipu: 2 IPUs were in use by others for 1 s")
 
 
 def test_ipus_that_become_free_before_the_deadline(

@@ -102,7 +102,7 @@ def test_every_wording_of_too_little_memory_is_known(accelerator: Accelerator, w
 def test_a_card_that_others_fill_is_tried_again() -> None:
     reason, message = explained(torch.cuda.OutOfMemoryError(CUDA_OUT_OF_MEMORY), card=SHARED)
     assert reason == "AcceleratorUnavailable"
-    assert message.endswith("9.5 GiB of it are held by other processes: give the run a card of its own")
+    assert message.endswith("9.5 GiB of it are used by other processes: give the run a card of its own")
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_a_card_that_others_fill_is_tried_again() -> None:
         ("CUDA error: no kernel image is available for execution on the device", "not built for this card"),
         ("The NVIDIA driver on your system is too old (found version 12020).", "update the driver"),
         ("CUDA error: uncorrectable ECC error encountered", "drain the node"),
-        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable", "another process has the card for itself"),
-        ("CUDA error: all CUDA-capable devices are busy or unavailable", "another process has the card for itself"),
+        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable", "another process uses the card exclusively"),
+        ("CUDA error: all CUDA-capable devices are busy or unavailable", "another process uses the card exclusively"),
         ("CUDA error: unspecified launch failure\nfor debugging consider", "look for Xid"),
     ],
 )

@@ -106,4 +106,6 @@ def test_a_commit_that_is_gone_is_named(endpoint: str, repositories: dict[str, R
     exit_code, result = attempt(endpoint, tmp_path / "run")
     assert (exit_code, result["reason"]) == (66, "DatasetNotFound")
     gone = hub_dataset_double.commit_of(tmp_path / "hub/clips")
-    assert f"team/speech has no commit {gone} any more, and a run keeps to what it began with" in result["message"]
+    assert (
+        f"team/speech has no commit {gone} any more, and a run reads the commit that it began with" in result["message"]
+    )

@@ -55,12 +55,12 @@ def test_ipus_in_use_are_waited_for() -> None:
     ],
 )
 def test_ipus_that_will_not_be_there_are_not_waited_for(words: str) -> None:
-    with pytest.raises(TrainerError, match=r"; look at driver, V-IPU server and partition with `gc-info`") as caught:
+    with pytest.raises(TrainerError, match=r"; check driver, V-IPU server and partition with `gc-info`") as caught:
         environment.wait_for_ipus(FakePopTorch(words), 4, seconds=60)
     assert caught.value.reason == "AcceleratorUnavailable"
     assert words in caught.value.message
 
 
 def test_ipus_that_stay_in_use_are_given_up() -> None:
-    with pytest.raises(TrainerError, match="were in use by somebody else for 0 s"):
+    with pytest.raises(TrainerError, match="were in use by others for 0 s"):
         environment.wait_for_ipus(FakePopTorch("Failed to acquire 4 IPU(s)"), 4, seconds=0)

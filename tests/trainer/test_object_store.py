@@ -223,8 +223,8 @@ def test_a_certificate_of_an_unknown_authority_is_not_tried_again(error: Excepti
         raise error
     assert caught.value.reason == "ConfigInvalid"
     said = caught.value.message
-    assert said.startswith("dataset.source: the certificate of the store of s3://speech/it is not trusted: ")
-    assert "by the runtime's caBundle; on a workstation name a file that has it in AWS_CA_BUNDLE" in said
+    assert said.startswith("dataset.source: the certificate of the store at s3://speech/it is not trusted: ")
+    assert "into the runtime's caBundle; on a workstation name a file that has it in AWS_CA_BUNDLE" in said
 
 
 @pytest.mark.parametrize("error", [ssl.SSLEOFError(8, "EOF occurred"), ConnectionResetError(104, "reset by peer")])
@@ -238,6 +238,6 @@ def test_a_certificate_of_the_hub_is_not_tried_again() -> None:
     asked = hub.explain_hub_faults(
         "model", "team/x", None, missing="ModelNotFound", page="https://huggingface.co/team/x"
     )
-    with pytest.raises(TrainerError, match="Hub that is asked for team/x is not trusted") as caught, asked:
+    with pytest.raises(TrainerError, match="read team/x: the certificate of the Hub is not trusted") as caught, asked:
         raise _raised(FileNotFoundError("offline"), ssl.SSLCertVerificationError(1, _UNTRUSTED))
     assert caught.value.reason == "ConfigInvalid"

@@ -28,4 +28,4 @@ def test_one_is_written_where_the_other_cannot_be(
     result = report_files.write_report(folder, finished_trainings.make(clips=12))
     assert result.report == named
     assert (tmp_path / FOLDER / left).stat().st_size > 1000
-    assert "cannot be written; the run goes on without" in caplog.text
+    assert "cannot be written; the run goes on without it" in caplog.text

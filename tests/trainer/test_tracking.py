@@ -81,7 +81,7 @@ def test_a_tracker_that_is_down_neither_slows_nor_fails_a_run(caplog: pytest.Log
     told.conclude(result(), "pvc://runs/it")
     told.close()
     assert [record.getMessage() for record in caplog.records if record.name == tracking.__name__] == [
-        "MLflow cannot be told of this run: ConnectionError: no way to $MLFLOW_TRACKING_URI. The run goes on without"
+        "MLflow cannot be told of this run: ConnectionError: no way to $MLFLOW_TRACKING_URI. The run goes on without it"
     ]
 
 

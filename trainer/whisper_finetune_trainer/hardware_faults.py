@@ -26,18 +26,18 @@ _UNUSABLE = (
     ("device kernel image is invalid", "the image's PyTorch is not built for this card: take another card or image"),
     ("driver version is insufficient", "the node's NVIDIA driver is too old for the image's CUDA: update the driver"),
     ("driver on your system is too old", "the node's NVIDIA driver is too old for the image's CUDA: update the driver"),
-    ("busy or unavailable", "another process has the card for itself: look with `nvidia-smi` on the node"),
-    ("uncorrectable ECC error", "the card's memory is defective: drain the node, and look at it with `nvidia-smi -q`"),
-    ("uncorrectable NVLink error", "the card's link is defective: drain the node, and look at it with `nvidia-smi`"),
-    ("GPU is lost", "the card fell off its bus: drain the node, and look for Xid in its kernel's log"),
-    ("system not yet initialized", "the node's NVIDIA Fabric Manager is not at work"),
-    ("no CUDA-capable device", "look at the node's driver, its device plugin and the pod's resources"),
-    ("No CUDA GPUs are available", "look at the node's driver, its device plugin and the pod's resources"),
-    ("CUDA error: initialization error", "look at the node's driver, and for Xid in its kernel's log"),
-    ("CUDA error: unknown error", "look at the node's driver, and for Xid in its kernel's log"),
-    ("unspecified launch failure", "look for Xid in the node's kernel's log"),
-    ("hardware stack error", "look for Xid in the node's kernel's log"),
-    ("Recovery action required", "look at the partition with `gc-info` and `gc-monitor`, and reset it"),
+    ("busy or unavailable", "another process uses the card exclusively: find it with `nvidia-smi` on the node"),
+    ("uncorrectable ECC error", "the card's memory is defective: drain the node, and check it with `nvidia-smi -q`"),
+    ("uncorrectable NVLink error", "the card's link is defective: drain the node, and check it with `nvidia-smi`"),
+    ("GPU is lost", "the card fell off its bus: drain the node, and look for Xid errors in its kernel log"),
+    ("system not yet initialized", "the node's NVIDIA Fabric Manager is not running"),
+    ("no CUDA-capable device", "check the node's driver, its device plugin and the pod's resources"),
+    ("No CUDA GPUs are available", "check the node's driver, its device plugin and the pod's resources"),
+    ("CUDA error: initialization error", "check the node's driver, and look for Xid errors in its kernel log"),
+    ("CUDA error: unknown error", "check the node's driver, and look for Xid errors in its kernel log"),
+    ("unspecified launch failure", "look for Xid errors in the node's kernel log"),
+    ("hardware stack error", "look for Xid errors in the node's kernel log"),
+    ("Recovery action required", "check the partition with `gc-info` and `gc-monitor`, and reset it"),
 )
 
 
@@ -95,7 +95,7 @@ def _out_of_memory(
 ) -> TrainerError:
     begun = f"accelerator {accelerator}: out of memory while {_DOING[stage]}{_numbers(text, card)}"
     if card and card.is_shared:
-        shared = f"{_gibibytes(card.foreign_bytes)} of it are held by other processes: give the run a card of its own"
+        shared = f"{_gibibytes(card.foreign_bytes)} of it are used by other processes: give the run a card of its own"
         return TrainerError("AcceleratorUnavailable", f"{begun}; {shared}")
     return TrainerError("OutOfMemory", f"{begun}; {', or '.join(_advice(stage, accelerator, training))}")
 

@@ -163,7 +163,7 @@ def _require_finite(tensors: Mapping[str, torch.Tensor], step: int) -> None:
     if broken:
         raise TrainerError(
             "TrainingDiverged",
-            f"{len(broken)} tensors are no longer finite numbers after step {step}, among them {broken[0]}; "
+            f"{len(broken)} tensors have values that are not finite after step {step}, among them {broken[0]}; "
             "lower training.learningRate",
         )
 

@@ -14,7 +14,7 @@ Fine-tune one Whisper model and measure the word error rate before and after.
 Without a command the configuration is read from ${CONFIG_ENV}, as the operator sets it in a pod.
 Exit codes: 0 done, 64 bad configuration or too little memory on the accelerator, 65 bad data, 66 not found,
 69 accelerator unavailable, 73 output cannot be written, 75 stopped with a checkpoint saved,
-76 another version wrote what is to be read, 77 access denied.
+76 something to read is of another version, 77 access denied.
 """
 _COMPILE = """\
 Fill the executable cache that $POPLAR_EXECUTABLE_CACHE_DIR names with the training graph of an object, on a machine

@@ -37,7 +37,7 @@ def require_poptorch() -> Any:
     except (ImportError, AssertionError) as error:
         raise TrainerError(
             "ConfigInvalid",
-            f"accelerator ipu: PopTorch cannot be loaded ({_line(error)}); the runtime's image must be made on "
+            f"accelerator ipu: PopTorch cannot be loaded ({_line(error)}); the runtime's image must be based on "
             f"graphcore/pytorch:{SDK_VERSION}.0 with the SDK enabled",
         ) from error
     version = str(poptorch.__version__)
@@ -45,7 +45,7 @@ def require_poptorch() -> Any:
         raise TrainerError(
             "ConfigInvalid",
             f"accelerator ipu: PopTorch is {version}, and optimum-graphcore 0.7.1 needs {SDK_VERSION}; take an image "
-            f"made on graphcore/pytorch:{SDK_VERSION}.0",
+            f"based on graphcore/pytorch:{SDK_VERSION}.0",
         )
     return poptorch
 
@@ -60,7 +60,7 @@ def require_active_partition() -> None:
         named = ", ".join(f"{name} is {state}" for name, state in inactive) or "the partition is not active"
         raise TrainerError(
             "AcceleratorUnavailable",
-            f"accelerator ipu: {named}; look at it with `vipu-admin list partitions` and reset or recreate it",
+            f"accelerator ipu: {named}; check it with `vipu-admin list partitions` and reset or recreate it",
         )
 
 
@@ -77,13 +77,13 @@ def wait_for_ipus(poptorch: Any, ipus: int, seconds: int) -> None:
         if _IN_USE not in fault or any(words in fault for words in _ABSENT):
             raise TrainerError(
                 "AcceleratorUnavailable",
-                f"accelerator ipu: {fault}; look at driver, V-IPU server and partition with `gc-info`",
+                f"accelerator ipu: {fault}; check driver, V-IPU server and partition with `gc-info`",
             )
         left = deadline - time.monotonic()
         if left <= 0:
             raise TrainerError(
                 "AcceleratorUnavailable",
-                f"accelerator ipu: {ipus} IPUs were in use by somebody else for {seconds} s; look with `gc-monitor`, "
+                f"accelerator ipu: {ipus} IPUs were in use by others for {seconds} s; find them with `gc-monitor`, "
                 "or raise the runtime's ipuWaitSeconds",
             )
         logger.info("%d IPUs are in use; waiting for at most %.0f s more", ipus, left)

@@ -222,8 +222,8 @@ class RunFolder:
             if not self._has_warned_of_old_folders:
                 self._has_warned_of_old_folders = True
                 logger.warning(
-                    "cannot remove old folders of %s: %s. The run goes on without; once it is finished remove old %s/ "
-                    "and all of %s/ by hand",
+                    "cannot remove old folders of %s: %s. The run goes on. Once it is finished, remove old %s/ and "
+                    "all of %s/ by hand",
                     self.address(kind),
                     error.__cause__ or error,
                     CHECKPOINTS,

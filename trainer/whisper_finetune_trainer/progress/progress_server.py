@@ -142,11 +142,11 @@ def _gauges(snapshot: Snapshot) -> Iterator[Tuple[str, str, float]]:
     if snapshot.learning_rate is not None:
         yield "learning_rate", "Learning rate of the newest step.", snapshot.learning_rate
     if snapshot.seconds_per_step is not None:
-        yield "seconds_per_step", "Mean over the newest steps.", snapshot.seconds_per_step
+        yield "seconds_per_step", "Seconds per step, as a mean over the newest steps.", snapshot.seconds_per_step
     if report.baseline:
         yield (
             "baseline_wer_percent",
-            "Before training, of the texts as they are.",
+            "Word error rate before training, of the texts as they are.",
             float(report.baseline.wer),
         )
     if report.baseline and report.baseline.score:

@@ -80,7 +80,7 @@ def _logged(what: str) -> Iterator[None]:
     try:
         yield
     except Exception:  # no error in a report may cost the model, which is written next
-        logger.exception("%s cannot be written; the run goes on without", what)
+        logger.exception("%s cannot be written; the run goes on without it", what)
 
 
 def render_page(data: ReportData, sounds: Mapping[str, str]) -> str:

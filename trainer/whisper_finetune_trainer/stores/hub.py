@@ -37,7 +37,7 @@ def explain_hub_faults(
         raise TrainerError(
             "AccessDenied",
             f"{field}: {repository} is gated; accept its licence on the Hub ({page}) as the user of HF_TOKEN, "
-            "and give that by spec.secretRefs",
+            "and give that token by spec.secretRefs",
         ) from error
     except HFValidationError as error:
         raise TrainerError(missing, f"{field}: {repository} is not a valid id of the Hub: {words_of(error)}") from error
@@ -45,7 +45,7 @@ def explain_hub_faults(
         raise TrainerError(missing, f"{field}: {repository} has no {_named(revision)}") from error
     except RepositoryNotFoundError as error:
         raise TrainerError(
-            missing, f"{field}: the Hub has no {repository}, or it is private and HF_TOKEN does not open it"
+            missing, f"{field}: the Hub has no {repository}, or it is private and HF_TOKEN gives no access to it"
         ) from error
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in _DENIED:
@@ -65,7 +65,7 @@ def _trusted(field: str, repository: str) -> Iterator[None]:
             raise
         raise TrainerError(
             "ConfigInvalid",
-            f"{field}: the certificate of the Hub that is asked for {repository} is not trusted: {words_of(error)}; "
+            f"{field}: cannot read {repository}: the certificate of the Hub is not trusted: {words_of(error)}; "
             f"{store_faults.CERTIFICATE_ADVICE}",
         ) from error
 
@@ -74,4 +74,6 @@ def _named(revision: Optional[str]) -> str:
     if revision is None or not _COMMIT.match(revision):
         return f"revision {revision}"
     # A commit that the run used before is gone: the repository's history was rewritten.
-    return f"commit {revision} any more, and a run keeps to what it began with; apply it again under another name"
+    return (
+        f"commit {revision} any more, and a run reads the commit that it began with; apply it again under another name"
+    )

@@ -123,7 +123,7 @@ class Store:
         if meaning == "certificate":
             return TrainerError(
                 "ConfigInvalid",
-                f"{self.field}: the certificate of the store of {self.address} is not trusted: {_line(error)}; "
+                f"{self.field}: the certificate of the store at {self.address} is not trusted: {_line(error)}; "
                 f"{store_faults.CERTIFICATE_ADVICE}",
             )
         if meaning == "rights":
@@ -134,7 +134,7 @@ class Store:
             )
         if meaning == "full":
             return TrainerError(
-                "OutputNotWritable", f"{self.field}: the store of {self.address} is full{words}: {_line(error)}"
+                "OutputNotWritable", f"{self.field}: the store at {self.address} is full{words}: {_line(error)}"
             )
         return TrainerError(missing, f"{self.field}: {self._what_is_missing(code)} ({_line(error)})")
 
@@ -154,7 +154,7 @@ class Store:
             return (
                 f"bucket {bucket} of {self.address} does not exist; make it, or correct the address or AWS_ENDPOINT_URL"
             )
-        return f"there is nothing at {self.address}, or these credentials do not show it"
+        return f"there is nothing at {self.address}, or these credentials may not see it"
 
 
 def open_store(address: str, field: str) -> Store:

@@ -55,8 +55,8 @@ _CODES: Dict[Fault, FrozenSet[str]] = {
 _CERTIFICATE_WORDS = ("CERTIFICATE_VERIFY_FAILED", "certificate verify failed")
 #: What helps where a certificate is refused.
 CERTIFICATE_ADVICE = (
-    "have the cluster's admin give its authority's certificate by the runtime's caBundle; on a workstation name a file "
-    "that has it in AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE and SSL_CERT_FILE"
+    "ask the cluster's admin to put the certificate of its authority into the runtime's caBundle; on a workstation "
+    "name a file that has it in AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE and SSL_CERT_FILE"
 )
 #: A class says less than a code, so the code comes first.
 _CLASSES: Tuple[Tuple[type, Fault], ...] = ((FileNotFoundError, "missing"), (PermissionError, "rights"))

@@ -65,7 +65,7 @@ class Mount:
         if found != root and not found.startswith(root.rstrip("/") + "/"):
             below = os.path.relpath(path, self.folder)
             raise RefusedFileError(
-                f"{quoted(below)} of {self.name} is a link, or lies below one, that leads outside of {self.name}, and "
+                f"{quoted(below)} of {self.name} is a link, or is below a link, that leads outside of {self.name}. It "
                 "is not followed; put the file itself there"
             )
         return found
@@ -166,5 +166,5 @@ def readable(address: str, field: str) -> Iterator[None]:
         raise TrainerError(
             "AccessDenied",
             f"{field}: user {os.geteuid()} may not read {quoted(error.filename)} of {address}; "
-            "open it to that user, or set fsGroup or runAsUser of the runtime",
+            "let that user read it, or set fsGroup or runAsUser of the runtime",
         ) from error

@@ -95,7 +95,7 @@ class Tracking:
             if not self._has_warned:
                 self._has_warned = True
                 text = self._hide(f"{type(error).__name__}: {error}")
-                logger.warning("%s cannot be told of this run: %s. The run goes on without", self._name, text[:500])
+                logger.warning("%s cannot be told of this run: %s. The run goes on without it", self._name, text[:500])
             return False
         return True
 
