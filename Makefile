@@ -23,7 +23,7 @@ test: environment ## All tests: units, the real API server, real pods, real spee
 	@$(VENV)/python tests/parts.py $(PARTS)
 
 test-unit: environment ## The quick tests: no cluster, no browser, no training. Under a minute.
-	@$(VENV)/python tests/parts.py quick
+	@$(VENV)/python tests/parts.py quick-1 quick-2
 
 fuzz: environment ## Look for input that a reader trips over, FUZZ_SECONDS=600 for each reader, beginning with FUZZ_SEED=0.
 	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(VENV)/python -m pytest tests/fuzz

@@ -40,20 +40,40 @@ _RAN = (0, 1)
 
 @dataclass(frozen=True)
 class Part:
-    """Tests of one pytest and of so many workers; `preparation` comes before, outside of any test's time limit."""
+    """Tests of one pytest and of so many workers; `preparation` comes before, outside of any test's time limit.
+
+    With a `share` it takes each so-manieth of the files, such as the first of two.
+    """
 
     name: str
     markers: str
     workers: int
     preparation: tuple[tuple[str, ...], ...] = ()
+    share: tuple[int, int] = (1, 1)
 
     def files(self) -> list[str]:
-        """Return the files that spell one of its markers, or the folder of all where it is all that have none."""
-        if self.markers.startswith("not "):
-            return ["tests"]
-        markers = set(self.markers.partition(" and not ")[0].split(" or "))
-        files = sorted((ROOT / "tests").rglob("test_*.py"))
-        return [str(file.relative_to(ROOT)) for file in files if markers & marks_spelled_in(file)]
+        """Return its share of the files that may have such tests."""
+        number, shares = self.share
+        return [
+            str(file.relative_to(ROOT)) for file in sorted(filter(self._may_have, test_files()))[number - 1 :: shares]
+        ]
+
+    def _may_have(self, file: Path) -> bool:
+        """A file has none where it does not spell a marker that is asked for, or has one that is not wanted on all."""
+        asked, _, unwanted = self.markers.partition("not ")
+        if asked:
+            return bool(set(re.findall(r"\w+", asked)) & marks_spelled_in(file))
+        return not set(re.findall(r"\w+", unwanted)) & marks_of_all_in(file)
+
+
+def test_files() -> list[Path]:
+    """Return the files of this Python's tests: what runs on Python 3.8 is started by one of them."""
+    return [file for file in (ROOT / "tests").rglob("test_*.py") if file.parent.name != "ipu"]
+
+
+def marks_of_all_in(file: Path) -> set[str]:
+    """Return the marker that every test of a file has, without importing it."""
+    return set(re.findall(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", file.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def marks_spelled_in(file: Path) -> set[str]:
@@ -66,8 +86,10 @@ UNITS = Part("units", "not (apiserver or cluster or browser or speech)", 2)
 CLUSTER = Part("cluster", "cluster or browser or speech", 2, (("local/images", "build", "all"),))
 #: Each worker has an API server of its own. Replicas renew Leases here within seconds, so this part runs alone.
 API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)", 3)
-#: The units but for the slow ones: what one runs while one works.
-QUICK = Part("quick", "not (apiserver or cluster or browser or speech or slow)", 2)
+#: The units but for the slow ones: what one runs while one works. Two that know nothing of each other import less than
+#: two workers, each of which reads all the files, and need nobody who shares the tests out.
+_QUICK = "not (apiserver or cluster or browser or speech or slow)"
+QUICK = tuple(Part(f"quick-{number}", _QUICK, 1, share=(number, 2)) for number in (1, 2))
 #: Every test is in one part. The parts of a stage run at a time: units compute, and what runs in pods waits.
 STAGES = ((UNITS, CLUSTER), (API_SERVER,))
 
@@ -140,10 +162,10 @@ def read_outcome(part: Part, exit_status: int, seconds: float, report: Path) -> 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [part.name for stage in (*STAGES, (QUICK,)) for part in stage]
+    names = [part.name for stage in (*STAGES, QUICK) for part in stage]
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*names, []], help=", ".join(names))
-    asked = parser.parse_args(arguments).parts or names[:-1]
-    stages = [[part for part in stage if part.name in asked] for stage in (*STAGES, (QUICK,))]
+    asked = parser.parse_args(arguments).parts or names[: -len(QUICK)]
+    stages = [[part for part in stage if part.name in asked] for stage in (*STAGES, QUICK)]
     with tempfile.TemporaryDirectory() as folder:
         outcomes = [outcome for stage in stages for outcome in run_stage(stage, Path(folder))]
     print("\n".join(outcome.line() for outcome in outcomes))

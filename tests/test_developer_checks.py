@@ -66,6 +66,32 @@ def test_every_test_is_in_one_part(markers: tuple[str, ...]) -> None:
     assert len(choosing) == 1
 
 
+def test_the_quick_tests_are_shared_out_without_loss() -> None:
+    shares = [part.files() for part in parts.QUICK]
+    together = [file for share in shares for file in share]
+    assert len(together) == len(set(together))
+    left_out = {str(file.relative_to(ROOT)) for file in parts.test_files()} - set(together)
+    unwanted = {"apiserver", "cluster", "browser", "speech", "slow"}
+    assert all(parts.marks_of_all_in(ROOT / file) & unwanted for file in left_out), left_out
+    assert {part.markers for part in parts.QUICK} == {"not (apiserver or cluster or browser or speech or slow)"}
+    assert all(part.name in commands_of("test-unit") for part in parts.QUICK)
+
+
+@pytest.mark.parametrize(
+    ("written", "marks"),
+    [
+        ("pytestmark = pytest.mark.slow\n", {"slow"}),
+        ("pytestmark = [\n    pytest.mark.slow,\n    pytest.mark.skipif(True, reason='')]\n", {"slow"}),
+        ("@pytest.mark.slow\ndef test_one() -> None: ...\n", set()),
+        ("class TestSome:\n    pytestmark = pytest.mark.slow\n", set()),
+    ],
+)
+def test_a_marker_of_all_of_a_file_is_told_from_one_of_a_test(written: str, marks: set[str], tmp_path: Path) -> None:
+    file = tmp_path / "test_some.py"
+    file.write_text(f"import pytest\n\n{written}", encoding="utf-8")
+    assert parts.marks_of_all_in(file) == marks
+
+
 def test_what_is_named_to_be_shared_out_is_there() -> None:
     assert all((ROOT / path).exists() for path in (*parts.TEST_BY_TEST, parts.ONE_CLUSTER))
 
