@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 import parts
 from repository import ROOT
+from whisper_finetune_trainer.machine import library_loading
 
 #: Python 3.8's: test_python38.py runs them there.
 collect_ignore = ["ipu", "poptorch_emulation"]
@@ -31,6 +32,12 @@ class FileByFile(LoadFileScheduling):
         if nodeid.startswith(parts.ONE_CLUSTER):
             return parts.ONE_CLUSTER
         return nodeid if nodeid.startswith(parts.TEST_BY_TEST) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    with library_loading.without_garbage_collection():
+        return (yield)
 
 
 marks_spelled_in = functools.cache(parts.marks_spelled_in)
