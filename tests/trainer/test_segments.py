@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,13 +115,21 @@ def test_names_of_segments(segment: Segment, name: str) -> None:
 
 def write_talk(path: Path, seconds: float = 60.0, rate: int = RATE) -> np.ndarray:
     """Write a recording of tones whose pitch changes every second; return its samples."""
-    count = int(seconds)
-    whole = np.concatenate([tone(second, 1.0)[: rate * 1] for second in range(count)])
-    with soundfile.SoundFile(path, "w", rate, 1, format=path.suffix[1:].upper()) as file:
+    whole, encoded = talk(path.suffix[1:].upper(), int(seconds), rate)
+    path.write_bytes(encoded)
+    return whole
+
+
+@functools.cache
+def talk(name_of_format: str, seconds: int, rate: int) -> tuple[np.ndarray, bytes]:
+    whole = np.concatenate([tone(second, 1.0)[: rate * 1] for second in range(seconds)])
+    whole.setflags(write=False)
+    encoded = io.BytesIO()
+    with soundfile.SoundFile(encoded, "w", rate, 1, format=name_of_format) as file:
         # Encoders of lossy formats take seconds, not minutes, at a time.
         for start in range(0, len(whole), RATE):
             file.write(whole[start : start + RATE])
-    return whole
+    return whole, encoded.getvalue()
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
