@@ -15,7 +15,7 @@ MODEL_PATTERN = f"^({_HUB_ID}|{_CLAIM}{_PATH}|{_BUCKET}{_PATH})$"
 SOURCE_PATTERN = f"^({_HUB_ID}|{_CLAIM}{_PATH}|{_BUCKET}{_PATH}|{_REPOSITORY}{_PATH})$"
 OUTPUT_PATTERN = f"^({_CLAIM}{_PATH}|{_BUCKET}{_PATH}|{_REPOSITORY})$"
 #: No part of a path may lead upwards; RE2 has no way to say so in the patterns above.
-NO_PARENT_RULE = "!self.split('/').exists(part, part == '..' || part == '.')"
+NO_PARENT_RULE = "!self.matches('(^|/)[.][.]?(/|$)')"
 
 _SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)://(?P<authority>[^/]+)(?P<path>.*)$")
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from whisper_finetune_api import v1alpha1
-from whisper_finetune_api.v1alpha1.rules import NAME_RULE
+from whisper_finetune_api.v1alpha1.api_model import cel_rule
+from whisper_finetune_api.v1alpha1.rules import OBJECT_RULES, RULES
 
 #: Go's parser reads an unquoted 1e-5 as a number, PyYAML as text.
 _NUMBER_IN_GO = re.compile(r"[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+")
@@ -103,6 +104,17 @@ def custom_resource_definition() -> Dict[str, Any]:
     }
 
 
+def _spec_schema() -> Dict[str, Any]:
+    """Return the schema of the spec with each rule at the part that it is about."""
+    schema = structural_schema(v1alpha1.WhisperFineTuneSpec)
+    for spec_rule in RULES:
+        part = schema
+        for field in spec_rule.part:
+            part = part["properties"][field]
+        part.setdefault("x-kubernetes-validations", []).append(cel_rule(spec_rule.cel, spec_rule.message))
+    return schema
+
+
 def _version() -> Dict[str, Any]:
     status = {**structural_schema(v1alpha1.WhisperFineTuneStatus), "default": {"observedGeneration": -1}}
     return {
@@ -119,7 +131,7 @@ def _version() -> Dict[str, Any]:
                 "type": "object",
                 "description": "One fine-tuning run of a Whisper model: make a new object for a new run.",
                 "required": ["spec"],
-                "x-kubernetes-validations": [NAME_RULE],
+                "x-kubernetes-validations": OBJECT_RULES,
                 "properties": {
                     "apiVersion": {
                         "type": "string",
@@ -129,7 +141,7 @@ def _version() -> Dict[str, Any]:
                     "kind": {"type": "string", "maxLength": 63, "description": v1alpha1.KIND},
                     # The API server describes it, and refuses a CRD that does.
                     "metadata": {"type": "object"},
-                    "spec": structural_schema(v1alpha1.WhisperFineTuneSpec),
+                    "spec": _spec_schema(),
                     "status": status,
                 },
             }

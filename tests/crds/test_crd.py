@@ -20,7 +20,7 @@ PYTHON38 = ROOT / ".venv38" / "bin" / "python"
 TAKEN = {
     "type", "description", "properties", "required", "items", "enum", "default", "pattern",
     "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum",
-    "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from kubernetes import client
 from repository import ROOT
 from specs import CASES, MINIMAL, Case, with_changes
 from whisper_finetune_api import v1alpha1
+from whisper_finetune_api.v1alpha1.rules import OPTIONAL_FIELDS, PRESENT_FIELDS
 
 pytestmark = pytest.mark.apiserver
 NAMESPACE = "default"
@@ -129,6 +130,32 @@ def test_what_was_absent_cannot_be_added(runs: client.CustomObjectsApi, run: dic
             runs.replace_namespaced_custom_object(*PLACE, "bare", {**bare, "spec": {**bare["spec"], **added}})
     finally:
         runs.delete_namespaced_custom_object(*PLACE, "bare")
+
+
+@pytest.mark.parametrize("field", PRESENT_FIELDS + OPTIONAL_FIELDS)
+def test_a_refused_change_names_its_field_and_says_what_to_do(
+    runs: client.CustomObjectsApi, run: dict[str, Any], field: str
+) -> None:
+    changed = next(each for each in IMMUTABLE.values() if next(iter(each)).split(".")[0] == field)
+    with pytest.raises(client.ApiException) as refusal:
+        runs.replace_namespaced_custom_object(*PLACE, "whole", {**run, "spec": with_changes(run["spec"], changed)})
+    (cause,) = json.loads(refusal.value.body)["details"]["causes"]
+    assert cause["field"] == "spec"
+    assert cause["message"].endswith(f": {field} cannot change after creation; make a new WhisperFineTune")
+
+
+def test_spec_cannot_change_beside_the_status(runs: client.CustomObjectsApi, run: dict[str, Any]) -> None:
+    # The rule trusts that one write never changes both.
+    both = {**run, "spec": with_changes(run["spec"], {"training.steps": 7}), "status": {"observedGeneration": 9}}
+    with pytest.raises(client.ApiException, match="training cannot change after creation"):
+        runs.replace_namespaced_custom_object(*PLACE, "whole", both)
+    with pytest.raises(client.ApiException, match="training cannot change after creation"):
+        runs.patch_namespaced_custom_object(
+            *PLACE, "whole", {"spec": {"training": {"steps": 7}}, "status": {"state": "Failed"}}
+        )
+    written = runs.replace_namespaced_custom_object_status(*PLACE, "whole", both)
+    assert written["spec"] == run["spec"]
+    assert written["status"] == {"observedGeneration": 9}
 
 
 def test_mutable_fields_change_are_added_and_removed(runs: client.CustomObjectsApi, run: dict[str, Any]) -> None:

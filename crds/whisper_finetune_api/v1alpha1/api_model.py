@@ -9,6 +9,9 @@ from pydantic.config import JsonDict
 #: A `json_schema_extra` for lists whose order and place mean nothing to server-side apply.
 ATOMIC_LIST: JsonDict = {"x-kubernetes-list-type": "atomic"}
 
+#: A `json_schema_extra` for an object that has one writer: server-side apply keeps one owner for all of it.
+ATOMIC_MAP: JsonDict = {"x-kubernetes-map-type": "atomic"}
+
 
 class ApiModel(BaseModel):
     """A frozen object: snake_case in Python, camelCase in YAML and JSON."""

@@ -2,11 +2,11 @@
 
 from typing import Any, Literal, Optional, Tuple
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import Annotated
 
 from whisper_finetune_api.contract import LATER
-from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, list_map
+from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ATOMIC_MAP, ApiModel, list_map
 
 Percent = Annotated[str, Field(pattern=r"^[0-9]{1,5}\.[0-9]{2}$", max_length=8)]
 Points = Annotated[str, Field(pattern=r"^-?[0-9]{1,5}\.[0-9]{2}$", max_length=9)]
@@ -200,6 +200,9 @@ class Condition(ApiModel):
 
 class WhisperFineTuneStatus(ApiModel):
     """What the operator last observed."""
+
+    # The operator writes it as a whole. An owner for each of its fields would make each write dearer.
+    model_config = ConfigDict(json_schema_extra=ATOMIC_MAP)
 
     observed_generation: Generation = Field(-1, description="Of the spec that this is about; -1: not seen yet.")
     state: Optional[State] = Field(None, description="For display only; conditions are what machines read.")
