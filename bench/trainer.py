@@ -30,11 +30,11 @@ from demo import folders
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.backend import BackendSettings
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.ipu.schedule import TrainingPlan, backend_settings
 from whisper_finetune_trainer.model import clip_fitting, model
+from whisper_finetune_trainer.model.backend import BackendSettings
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
 LANGUAGE = folders.LANGUAGE

@@ -16,10 +16,10 @@ import trainer_configs
 from tones import SAMPLE_RATE, TEXTS, tone
 from whisper_finetune_api import languages
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.backend import BackendSettings
 from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.schedule import TrainingPlan
 from whisper_finetune_trainer.model import model_folder
+from whisper_finetune_trainer.model.backend import BackendSettings
 
 #: The machine may be busy, and PyTorch's threads wait for each other; networks as small as these gain nothing by two.
 torch.set_num_threads(1)

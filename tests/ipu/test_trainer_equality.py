@@ -9,9 +9,9 @@ import pytest
 import torch
 from ipu_runs import IpuVolume, Run
 
-from whisper_finetune_trainer.backend import StepDone
 from whisper_finetune_trainer.ipu.examples import ExampleMaker, Examples
 from whisper_finetune_trainer.ipu.trainer import IpuTrainer
+from whisper_finetune_trainer.model.backend import StepDone
 from whisper_finetune_trainer.pytorch import optimization
 
 STEPS = 4

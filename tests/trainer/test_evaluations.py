@@ -12,12 +12,12 @@ import pytest
 
 from trainer_configs import UID
 from whisper_finetune_api.v1alpha1.status import Metric
-from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips, ListedClips
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_trainer.model.backend import Backend
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output.run_folder import RunFolder

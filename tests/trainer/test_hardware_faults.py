@@ -12,9 +12,9 @@ from trainer_configs import make_config, make_spec
 from whisper_finetune_api import causes
 from whisper_finetune_api.run import Accelerator, Stage
 from whisper_finetune_api.v1alpha1 import Training
-from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.entrypoints import attempt, ending
-from whisper_finetune_trainer.hardware_faults import CardMemory
+from whisper_finetune_trainer.machine import hardware_faults
+from whisper_finetune_trainer.machine.hardware_faults import CardMemory
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter

@@ -8,12 +8,12 @@ from typing import Callable, ContextManager, Mapping, Optional
 import torch
 
 from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
-from whisper_finetune_trainer.backend import Backend, StepDone
 from whisper_finetune_trainer.checkpoints import earlier_attempts, training_state
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.checkpoints.training_state import State
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
+from whisper_finetune_trainer.model.backend import Backend, StepDone
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output import folder_manifest
 from whisper_finetune_trainer.output.folder_manifest import StoredFolder

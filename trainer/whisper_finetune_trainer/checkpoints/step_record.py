@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
-from whisper_finetune_trainer.backend import StepDone
+from whisper_finetune_trainer.model.backend import StepDone
 
 #: Beyond so many stretches, each two neighbours are joined. A run of 1,000,000 steps has a curve of 1,000 to 2,000
 #: points.

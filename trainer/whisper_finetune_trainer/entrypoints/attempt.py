@@ -6,10 +6,9 @@ import os
 from typing import Optional
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
-from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
-from whisper_finetune_trainer.machine import cpu_count, library_loading
+from whisper_finetune_trainer.machine import cpu_count, hardware_faults, library_loading
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import run_output

@@ -5,12 +5,12 @@ import time
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
-from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.data import clips as data_clips
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, wer
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
 from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_trainer.model.backend import Backend
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output.run_folder import RunFolder

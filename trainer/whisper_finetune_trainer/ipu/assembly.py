@@ -10,7 +10,6 @@ from optimum.graphcore import IPUConfig, IPUSeq2SeqTrainingArguments
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.v1alpha1 import Training
-from whisper_finetune_trainer.backend import BackendSettings
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.ipu import library_arguments, schedule
 from whisper_finetune_trainer.ipu.examples import Collator
@@ -18,6 +17,7 @@ from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.train_data import TrainData
 from whisper_finetune_trainer.ipu.trainer import IpuTrainer
 from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.model.backend import BackendSettings
 from whisper_finetune_trainer.model.model import LoadedModel
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- through it the processes of a loader hand over their batches

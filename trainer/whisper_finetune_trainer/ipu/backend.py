@@ -16,7 +16,6 @@ import transformers
 
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer.backend import AfterStep, BackendSettings
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
@@ -32,6 +31,7 @@ from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examp
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.trainer import StepCallback
 from whisper_finetune_trainer.model import generation
+from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 

@@ -6,9 +6,9 @@ from typing import Any, Dict, List
 import numpy as np
 
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer import hardware_faults
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.ipu import assembly, executable_cache, schedule, train_data
+from whisper_finetune_trainer.machine import hardware_faults
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
 from whisper_finetune_trainer.model.model import LoadedModel

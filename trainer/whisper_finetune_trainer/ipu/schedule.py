@@ -8,8 +8,8 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.run import Accelerator, Schedule, TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_trainer.backend import BackendSettings
 from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.model.backend import BackendSettings
 
 
 @dataclass(frozen=True)

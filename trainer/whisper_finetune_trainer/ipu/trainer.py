@@ -9,9 +9,9 @@ import torch
 import transformers
 from optimum.graphcore import IPUSeq2SeqTrainer
 
-from whisper_finetune_trainer.backend import AfterStep, StepDone
 from whisper_finetune_trainer.ipu.clip_sampler import ClipSampler
 from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.model.backend import AfterStep, StepDone
 
 #: A seed, then the words of every IPU's generator state.
 RandomState = List[int]

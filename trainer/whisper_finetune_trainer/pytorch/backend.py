@@ -11,7 +11,6 @@ from torch.nn.functional import cross_entropy
 
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer.backend import AfterStep, BackendSettings, StepDone
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.clips import Clip
@@ -19,6 +18,7 @@ from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import examples
+from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings, StepDone
 from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel

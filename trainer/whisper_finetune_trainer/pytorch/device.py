@@ -13,8 +13,8 @@ from typing_extensions import Literal
 
 from whisper_finetune_api.run import Accelerator
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer.hardware_faults import CardMemory
 from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine.hardware_faults import CardMemory
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 Precision = Literal["Half", "Float"]

@@ -3,9 +3,9 @@
 import importlib
 from typing import Callable
 
-from whisper_finetune_trainer.backend import Backend, BackendSettings
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.ipu import environment
+from whisper_finetune_trainer.model.backend import Backend, BackendSettings
 from whisper_finetune_trainer.model.model import LoadedModel
 
 

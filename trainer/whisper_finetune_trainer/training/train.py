@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Callable, List, NamedTuple, Sequence
 
 from whisper_finetune_api.run import Schedule, TrainerConfig, TrainingResult
-from whisper_finetune_trainer.backend import Backend
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
@@ -20,6 +19,7 @@ from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.machine.scratch_space import ScratchShares
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model import clip_fitting, model, model_card, model_folder
+from whisper_finetune_trainer.model.backend import Backend
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter

@@ -7,10 +7,10 @@ from typing import List, Optional, Sequence, Tuple
 
 from whisper_finetune_api.run import Schedule
 from whisper_finetune_api.v1alpha1 import Training
-from whisper_finetune_trainer.backend import Backend, StepDone
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
+from whisper_finetune_trainer.model.backend import Backend, StepDone
 from whisper_finetune_trainer.progress.progress import Reporter
 
 
