@@ -32,7 +32,7 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import evaluations, wer
-from whisper_finetune_trainer.ipu.schedule import TrainingPlan, backend_settings
+from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.model.backend import BackendSettings
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
@@ -94,8 +94,8 @@ def _config(arguments: argparse.Namespace, demo: folders.DemoFolders, scratch: s
 def measure(config: TrainerConfig, model_folder: Path) -> dict[str, Any]:
     """Train both sides in turn and measure the three models."""
     found = clip_loading.load_clips(config)
-    loaded = model.load_model(config)
-    clips = clip_fitting.fit_clips(found, loaded, config)
+    loaded = clip_loading.load_model(config)
+    clips = clip_fitting.fit_clips(found, loaded, config.accelerator)
     backend = TorchBackend(_settings(config), loaded, clips)
     schedule = config.schedule
     hardware, steps = f"{backend.ran_on.hardware}, {backend.ran_on.software}", f"{schedule.steps} steps"
@@ -126,7 +126,16 @@ class _Side:
 
 
 def _settings(config: TrainerConfig) -> BackendSettings:
-    return backend_settings(config, TrainingPlan(config.schedule, None), config.scratch_limit_bytes)
+    return BackendSettings(
+        accelerator=config.accelerator,
+        training=config.spec.training,
+        schedule=config.schedule,
+        ipu_plan=None,
+        scratch_folder=config.scratch_folder,
+        encoder_outputs_bytes=config.scratch_limit_bytes,
+        ipu_wait_seconds=config.ipu_wait_seconds,
+        cpus=cpu_count.available_cpus(),
+    )
 
 
 def _error_rates(what: str, backend: TorchBackend, loaded: model.LoadedModel, clips: Clips) -> wer.Measurement:

@@ -7,7 +7,7 @@ import clip_loading
 import tiny_whisper
 from call_tracing import trace
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.model import clip_fitting, model
+from whisper_finetune_trainer.model import clip_fitting
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
@@ -22,10 +22,10 @@ def modules_of_one_clip() -> frozenset[str]:
         tiny_whisper.build(volume / "model")
         tiny_whisper.write_clips(volume / "clips", _CLIPS)
         config = tiny_whisper.config(volume, _TRAINING).model_copy(update={"scratch_folder": folder})
-        loaded = model.load_model(config)
+        loaded = clip_loading.load_model(config)
         return trace(lambda: _take_one_step(config, loaded)).modules
 
 
 def _take_one_step(config: TrainerConfig, loaded: LoadedModel) -> None:
-    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
+    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config.accelerator)
     next(iter(TorchBackend(tiny_whisper.backend_settings(config), loaded, clips).steps(0)))

@@ -60,7 +60,7 @@ FIGURES = (
         "modules that one decision enters, at the median of all stories", 12, 12,
         lambda house: statistics.median(len(each.modules) for each in house.passes),
     ),
-    Figure("modules that one clip enters, from its manifest to the first step", 30, 25, lambda house: len(house.clip)),
+    Figure("modules that one clip enters, from its manifest to the first step", 25, 25, lambda house: len(house.clip)),
     Figure("parses of one pod in a decision", 1, 1, lambda house: max(each.pod_parses for each in house.passes)),
     Figure(
         "parses of one termination message in a decision", 1, 1,

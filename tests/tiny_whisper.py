@@ -16,8 +16,6 @@ import trainer_configs
 from tones import SAMPLE_RATE, TEXTS, tone
 from whisper_finetune_api import languages
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.ipu import schedule
-from whisper_finetune_trainer.ipu.schedule import TrainingPlan
 from whisper_finetune_trainer.model import model_folder
 from whisper_finetune_trainer.model.backend import BackendSettings
 
@@ -144,4 +142,13 @@ def config(volume: Path, changes: dict[str, Any]) -> TrainerConfig:
 
 def backend_settings(config: TrainerConfig) -> BackendSettings:
     """Return what a backend for CPUs or GPUs reads of a run, whose schedule is the configuration's."""
-    return schedule.backend_settings(config, TrainingPlan(config.schedule, None), config.scratch_limit_bytes)
+    return BackendSettings(
+        accelerator=config.accelerator,
+        training=config.spec.training,
+        schedule=config.schedule,
+        ipu_plan=None,
+        scratch_folder=config.scratch_folder,
+        encoder_outputs_bytes=config.scratch_limit_bytes,
+        ipu_wait_seconds=config.ipu_wait_seconds,
+        cpus=1,
+    )

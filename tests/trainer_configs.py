@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from whisper_finetune_api.planning import run_plan
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.run import HubCommits, TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.model.model_card import DescribedRun
 
 UID = "0badcafe-1111-2222-3333-444455556666"
 #: The run's folder below output.uri.
@@ -47,3 +48,9 @@ def make_config(
         scratch_folder=str(scratch),
         scratch_limit_bytes=100_000_000,
     )
+
+
+def described_run(config: TrainerConfig) -> DescribedRun:
+    """Return what cards and reports say of a run that reads nothing from the Hub."""
+    identity = config.namespace, config.name, config.uid
+    return DescribedRun(*identity, config.spec, config.accelerator, config.schedule, HubCommits())

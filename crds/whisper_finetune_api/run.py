@@ -80,17 +80,11 @@ class TrainerConfig(ApiModel):
     ipus: Optional[int] = Field(None, ge=1, le=64, description="Of the partition, with accelerator ipu.")
     ipu_wait_seconds: int = Field(600, ge=1, description="How long IPUs that somebody still uses are waited for.")
     schedule: Schedule
-    pinned: Optional[HubCommits] = Field(None, description="By the run's first attempt; the operator knows of none.")
     volumes: Dict[str, str] = Field(default_factory=dict, description="Claim to the folder where it is mounted.")
     progress_port: int = Field(ge=0, le=65535, description="0: any free port.")
     grace_seconds: Optional[int] = Field(None, ge=1, description="From SIGTERM to SIGKILL; absent: nobody kills it.")
     scratch_folder: str = SCRATCH_FOLDER
     scratch_limit_bytes: int = Field(ge=0, description="Caches that would be larger are not made.")
-
-    @property
-    def hub_commits(self) -> HubCommits:
-        """Return the commits to read. What has none is read at its newest commit."""
-        return self.pinned or HubCommits()
 
     @property
     def run_folder_name(self) -> str:

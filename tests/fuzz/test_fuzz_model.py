@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
+import clip_loading
 import tiny_whisper
 import trainer_configs
 from fuzz.fuzzing import damaged, for_a_while, json_values, objects, texts
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import model
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.pytorch import device as device_choice
@@ -29,7 +29,7 @@ def _heard(loaded: LoadedModel) -> list[Transcript]:
     sizes = loaded.network.config
     hidden = torch.zeros(1, sizes.max_source_positions, sizes.d_model)
     clip = Clip("silence", WholeFile("silence.wav"), "", 0.1)
-    device = device_choice.prepare_device("cpu", "Float")
+    device = device_choice.prepare_device("cpu", "Float", cpus=1)
     return transcription.transcribe(loaded, device, [clip], lambda _: hidden, lambda _: None)
 
 
@@ -42,7 +42,7 @@ def test_settings_of_a_model(tmp_path: Path) -> None:
         for name, content in {**good, changed[0]: changed[1]}.items():
             (folder / name).write_bytes(content)
         try:
-            loaded = model.load_model(config)
+            loaded = clip_loading.load_model(config)
         except TrainerError as refused:
             said = refused.message
         else:

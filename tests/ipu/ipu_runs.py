@@ -10,8 +10,9 @@ import clip_loading
 from trainer_attempts import Volume
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
-from whisper_finetune_trainer.ipu import schedule
-from whisper_finetune_trainer.model import clip_fitting, model
+from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.model import clip_fitting
+from whisper_finetune_trainer.model.backend import BackendSettings, plan_training
 from whisper_finetune_trainer.training import backends
 
 # On one CPU no processes make features: those of an attempt that was ended would wait for the garbage collector.
@@ -50,9 +51,18 @@ class Run:
 
     def __init__(self, config: TrainerConfig, limits: StreamLimits = LIMITS) -> None:
         found = clip_loading.load_clips(config, limits)
-        self.loaded = model.load_model(config)
-        self.clips = clip_fitting.fit_clips(found, self.loaded, config)
-        plan = schedule.plan_training(config.spec, "ipu", config.ipus, self.loaded.dimensions)
+        self.loaded = clip_loading.load_model(config)
+        self.clips = clip_fitting.fit_clips(found, self.loaded, config.accelerator)
+        plan = plan_training(config.spec, "ipu", config.ipus, self.loaded.dimensions)
         self.config = config.model_copy(update={"schedule": plan.schedule})
-        settings = schedule.backend_settings(config, plan, config.scratch_limit_bytes)
+        settings = BackendSettings(
+            accelerator="ipu",
+            training=config.spec.training,
+            schedule=plan.schedule,
+            ipu_plan=plan.ipu,
+            scratch_folder=config.scratch_folder,
+            encoder_outputs_bytes=config.scratch_limit_bytes,
+            ipu_wait_seconds=config.ipu_wait_seconds,
+            cpus=cpu_count.available_cpus(),
+        )
         self.backend: Any = backends.open_backend(settings, self.loaded, self.clips)

@@ -16,9 +16,9 @@ from transformers.modeling_utils import no_init_weights
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.ipu import assembly, schedule, train_data
+from whisper_finetune_trainer.ipu import assembly, train_data
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
-from whisper_finetune_trainer.ipu.schedule import TrainingPlan
+from whisper_finetune_trainer.model.backend import BackendSettings
 from whisper_finetune_trainer.model.model import LoadedModel
 
 SMALL = DIMENSIONS["openai/whisper-small"]
@@ -46,7 +46,7 @@ def small() -> LoadedModel:
             weight.zero_()
     network.generation_config = GenerationConfig(decoder_start_token_id=PROMPT[0], eos_token_id=50257)
     settings = decoding.feature_settings_of(config)
-    return LoadedModel(network, None, settings, SMALL, PROMPT, "es", english_only=False, spellings={})
+    return LoadedModel(network, None, settings, SMALL, PROMPT, 225, "es", english_only=False, spellings={})
 
 
 class Compiled:
@@ -76,7 +76,16 @@ def test_whisper_small_compiles_at_every_partition_size(
     example = {"input_features": np.zeros((80, 3000), dtype=np.float16), "labels": [*PROMPT, 50257]}
     data = train_data.of_one_example(example, plan)
     compiled = Compiled(monkeypatch)
-    settings = schedule.backend_settings(config, TrainingPlan(config.schedule, plan), 0)
+    settings = BackendSettings(
+        accelerator="ipu",
+        training=config.spec.training,
+        schedule=config.schedule,
+        ipu_plan=plan,
+        scratch_folder=config.scratch_folder,
+        encoder_outputs_bytes=0,
+        ipu_wait_seconds=config.ipu_wait_seconds,
+        cpus=1,
+    )
     with data.order.after(0), pytest.raises(SystemExit) as ended, no_init_weights():
         assembly.make_trainer(settings, small, ExecutableCache(None), data, compile_only=True)
     assert ended.value.code == 0

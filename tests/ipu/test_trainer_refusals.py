@@ -26,10 +26,10 @@ from trainer_configs import make_spec
 from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.model.backend import plan_training
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_less_accumulation_than_the_pipeline_has_stages(volume: IpuVolume) -> No
 
 def test_large_v3_is_refused(volume: IpuVolume) -> None:
     with pytest.raises(TrainerError, match="vocabulary of 51866 = 2 x 25933 cannot be serialized on IPUs"):
-        schedule.plan_training(volume.config().spec, "ipu", 64, DIMENSIONS["openai/whisper-large-v3"])
+        plan_training(volume.config().spec, "ipu", 64, DIMENSIONS["openai/whisper-large-v3"])
 
 
 def test_an_english_only_model_is_trained_without_language_and_task(tmp_path: Path) -> None:

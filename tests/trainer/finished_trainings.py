@@ -6,7 +6,7 @@ import math
 import random
 from typing import Any
 
-from trainer_configs import make_config, make_spec
+from trainer_configs import described_run, make_config, make_spec
 from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
@@ -121,7 +121,7 @@ def _finished(
         model=ReportedModel(path="model", sha256="0" * 64, step=300),
     )
     return FinishedTraining(
-        config=config,
+        run=described_run(config),
         result=result,
         clips=data,
         baseline=baseline,

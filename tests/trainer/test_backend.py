@@ -19,7 +19,7 @@ import tiny_whisper
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import clip_fitting, model
+from whisper_finetune_trainer.model import clip_fitting
 from whisper_finetune_trainer.pytorch import device, encoder_outputs, train_steps
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs, ScratchBudget
@@ -61,8 +61,10 @@ class Run:
         config = tiny_whisper.config(volume, {f"training.{name}": value for name, value in values.items()})
         scratch = {"scratch_limit_bytes": scratch_limit_bytes, "scratch_folder": scratch_folder}
         self.config: TrainerConfig = config.model_copy(update=scratch)
-        self.loaded = model.load_model(self.config)
-        self.clips: Clips = clip_fitting.fit_clips(clip_loading.load_clips(self.config), self.loaded, self.config)
+        self.loaded = clip_loading.load_model(self.config)
+        self.clips: Clips = clip_fitting.fit_clips(
+            clip_loading.load_clips(self.config), self.loaded, self.config.accelerator
+        )
         self.backend = TorchBackend(tiny_whisper.backend_settings(self.config), self.loaded, self.clips)
 
     def train(self, first_step: int = 0, last_step: int = STEPS) -> list[float]:
@@ -223,7 +225,7 @@ def test_the_encoder_runs_once_a_clip_where_its_outputs_are_cached(volume: Path)
 def test_a_clip_is_encoded_with_its_group_whoever_asks_for_it(volume: Path) -> None:
     run = Run(volume)
     group = run.clips.train.listed[:3]
-    outputs = EncoderOutputs(run.loaded.network, device.prepare_device("cpu", "Float"), 80, lambda _: 12)
+    outputs = EncoderOutputs(run.loaded.network, device.prepare_device("cpu", "Float", cpus=1), 80, lambda _: 12)
     outputs.use_cache("clips", [group], ScratchBudget("/tmp", 10**8))
     heard: list[int] = []
     run.loaded.network.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: heard.append(len(inputs[0])))
@@ -279,8 +281,8 @@ def test_an_english_only_model_is_trained_and_transcribes(tmp_path: Path, volume
     tiny_whisper.build(tmp_path / "model", english_only=True)
     shutil.copytree(volume / "clips", tmp_path / "clips")
     config = tiny_whisper.config(tmp_path, {"language": "en", "training.steps": 2, "dataset.maxDroppedFraction": "0.5"})
-    loaded = model.load_model(config)
-    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
+    loaded = clip_loading.load_model(config)
+    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config.accelerator)
     backend = TorchBackend(tiny_whisper.backend_settings(config), loaded, clips)
     assert [done.step for done in backend.steps(0)] == [1, 2]
     assert len(backend.transcribe(clips.evaluation, lambda _: None)) == len(clips.evaluation)

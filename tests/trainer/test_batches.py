@@ -5,7 +5,7 @@ import pytest
 
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api.planning import model_dimensions
-from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.model.backend import plan_training
 from whisper_finetune_trainer.pytorch import train_steps
 
 WINDOWS = [5] * 43 + [10] * 9 + [20] * 2 + [30] * 5
@@ -40,7 +40,7 @@ def test_the_trainer_plans_its_own_micro_batches_whatever_it_is_told() -> None:
     told = told.model_copy(
         update={"schedule": told.schedule.model_copy(update={"micro_batch_size": 1, "gradient_accumulation_steps": 17})}
     )
-    planned = schedule.plan_training(
+    planned = plan_training(
         told.spec, told.accelerator, told.ipus, model_dimensions.DIMENSIONS["openai/whisper-base"]
     ).schedule
     assert (planned.micro_batch_size, planned.gradient_accumulation_steps) == (6, 3)

@@ -96,7 +96,7 @@ def eight_cards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("eight_cards")
 def test_cards_that_stay_idle_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    prepared = device.prepare_device("cuda", None)
+    prepared = device.prepare_device("cuda", None, cpus=1)
     assert [record.message for record in caplog.records] == [
         "this pod has 8 GPUs and a run uses 1: the other 7 stay idle; give the runtime's pods one"
     ]
@@ -107,20 +107,20 @@ def test_cards_that_stay_idle_are_said_once(caplog: pytest.LogCaptureFixture) ->
 @pytest.mark.usefixtures("eight_cards")
 def test_float_is_fast_on_a_card() -> None:
     torch.set_float32_matmul_precision("highest")
-    device.prepare_device("cuda", "Float")
+    device.prepare_device("cuda", "Float", cpus=1)
     assert torch.get_float32_matmul_precision() == "high"
 
 
 def test_float_on_a_cpu_is_float32() -> None:
     before = torch.get_float32_matmul_precision()
-    device.prepare_device("cpu", "Float")
+    device.prepare_device("cpu", "Float", cpus=1)
     assert torch.get_float32_matmul_precision() == before == "highest"
 
 
 def test_an_image_for_cpus_is_the_admins_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
     with pytest.raises(TrainerError, match="build the runtime's image with TORCH=cuda") as caught:
-        device.prepare_device("cuda", None)
+        device.prepare_device("cuda", None, cpus=1)
     assert caught.value.reason == "ConfigInvalid"
 
 
@@ -130,5 +130,5 @@ def test_a_driver_that_is_too_old_is_said(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(torch.cuda, "init", init)
     with pytest.raises(TrainerError, match=r"is too old \(found version 12020\)\. Please update\); look at") as caught:
-        device.prepare_device("cuda", None)
+        device.prepare_device("cuda", None, cpus=1)
     assert caught.value.reason == "AcceleratorUnavailable"

@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipeline
 
+import clip_loading
 import tiny_whisper
 from repository import ROOT
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import generation, model, model_folder
+from whisper_finetune_trainer.model import examples, model, model_folder
 
 OLD_PYTHON = ROOT / ".venv38" / "bin" / "python"
 CARD = "# A card\n"
@@ -29,7 +30,7 @@ def volume(tmp_path: Path) -> Path:
 
 
 def load(volume: Path, **changes: Any) -> model.LoadedModel:
-    return model.load_model(tiny_whisper.config(volume, changes))
+    return clip_loading.load_model(tiny_whisper.config(volume, changes))
 
 
 def refusal(volume: Path, **changes: Any) -> TrainerError:
@@ -64,7 +65,7 @@ def test_a_language_is_taken_by_name_too(volume: Path) -> None:
 
 def test_labels_begin_after_the_start_token_and_end_with_the_end_token(volume: Path) -> None:
     loaded = load(volume)
-    labels = generation.label_ids(loaded.tokenizer, loaded.prompt_ids, "ciao")
+    labels = examples.label_ids(loaded.tokenizer, loaded.prompt_ids, "ciao")
     assert loaded.tokenizer.decode(labels) == "<|it|><|transcribe|><|notimestamps|>ciao<|endoftext|>"
     assert labels == loaded.tokenizer("ciao").input_ids[1:]
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import yaml
 
 import tiny_whisper
+from trainer_configs import described_run
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1.status import ClipSubset, DataSummary, Metric, RanOn, Result, WordErrorRate
 from whisper_finetune_trainer.model import model_card
@@ -71,20 +72,20 @@ CHANGES = {"training.steps": 100, "training.batchSize": 8, "training.trainable":
 
 def test_the_whole_card() -> None:
     config = tiny_whisper.config(Path("/nowhere"), CHANGES)
-    assert model_card.model_card(config, REPORT, 100, RESULT) == CARD
+    assert model_card.model_card(described_run(config), REPORT, 100, RESULT) == CARD
 
 
 def test_an_interval_that_holds_zero_is_said() -> None:
     config = tiny_whisper.config(Path("/nowhere"), CHANGES)
     result = RESULT.model_copy(update={"difference_high": "0.40"})
     assert "An interval that holds zero means that the difference may be chance." in model_card.model_card(
-        config, REPORT, 100, result
+        described_run(config), REPORT, 100, result
     )
 
 
 def test_a_checkpoint_that_was_not_measured_claims_nothing() -> None:
     config = tiny_whisper.config(Path("/nowhere"), CHANGES)
-    card = model_card.model_card(config, REPORT, 50, None)
+    card = model_card.model_card(described_run(config), REPORT, 50, None)
     assert "Not measured for this checkpoint." in card
     assert "step 50 of 100" in card
     assert "28.00" not in card
@@ -94,7 +95,7 @@ def test_ids_of_the_hub_are_named_in_the_front_matter() -> None:
     config = tiny_whisper.config(
         Path("/nowhere"), {"model": "openai/whisper-base", "dataset.source": "openslr/openslr", "task": "translate"}
     )
-    card = model_card.model_card(config, TrainerReport(), 1, None)
+    card = model_card.model_card(described_run(config), TrainerReport(), 1, None)
     front = yaml.safe_load(card.split("---")[1])
     assert (front["base_model"], front["datasets"]) == ("openai/whisper-base", ["openslr/openslr"])
     assert "translates into English from Italian" in card

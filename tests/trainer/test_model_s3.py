@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import clip_loading
 import tiny_whisper
 from object_store import versitygw
 from object_store.versitygw import ObjectStore
@@ -42,7 +43,7 @@ def proxy(served: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faul
 
 
 def load(scratch: Path, **changes: Any) -> model.LoadedModel:
-    return model.load_model(tiny_whisper.config(scratch, {"model": "s3://models/whisper", **changes}))
+    return clip_loading.load_model(tiny_whisper.config(scratch, {"model": "s3://models/whisper", **changes}))
 
 
 def refusal(scratch: Path, **changes: Any) -> TrainerError:

@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import clip_loading
 import shards
 import tiny_whisper
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import model, plain_model
+from whisper_finetune_trainer.model import plain_model
 from whisper_finetune_trainer.stores.volumes import Mount
 
 
@@ -33,7 +34,7 @@ def volume(tmp_path: Path, built: Path) -> Path:
 
 def refusal(volume: Path) -> TrainerError:
     with pytest.raises(TrainerError) as caught:
-        model.load_model(tiny_whisper.config(volume, {}))
+        clip_loading.load_model(tiny_whisper.config(volume, {}))
     return caught.value
 
 
@@ -66,7 +67,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("changes", CHOICES.values(), ids=CHOICES)
 def test_what_a_network_may_not_choose_is_passed_over(volume: Path, changes: dict[str, Any]) -> None:
     edit(volume / "model/config.json", **changes)
-    loaded = model.load_model(tiny_whisper.config(volume, {}))
+    loaded = clip_loading.load_model(tiny_whisper.config(volume, {}))
     assert type(loaded.network).__module__.startswith("transformers.")
     assert loaded.network.config._attn_implementation in {"sdpa", "eager"}
     features = torch.zeros(1, 80, 200)
@@ -164,7 +165,7 @@ def test_an_index_names_files_of_its_folder_alone(tmp_path: Path, volume: Path, 
 
 def test_an_index_of_shards_is_followed(volume: Path) -> None:
     _shard(volume, "model-1.safetensors", volume / "model/model-1.safetensors")
-    assert model.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
+    assert clip_loading.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
 
 
 def test_adapters_code_and_templates_are_not_loaded(tmp_path: Path, volume: Path) -> None:
@@ -220,7 +221,7 @@ def test_links_inside_of_the_claim_are_followed_as_the_hubs_cache_has_them(volum
     for path in (volume / "model").iterdir():
         path.rename(blobs / path.name)
         path.symlink_to(f"../blobs/{path.name}")
-    assert model.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
+    assert clip_loading.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
 
 
 def test_a_model_of_the_hubs_cache_may_lie_on_another_disk(
@@ -239,11 +240,11 @@ def test_a_model_of_the_hubs_cache_may_lie_on_another_disk(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     monkeypatch.setattr("whisper_finetune_trainer.model.model_source.download_from_hub", lambda *_: found)
     config = tiny_whisper.config(volume, {"model": "openai/whisper-tiny"})
-    assert model.load_model(config).dimensions.width == 64
+    assert clip_loading.load_model(config).dimensions.width == 64
     (commit / "config.json").unlink()
     (commit / "config.json").symlink_to(volume / "model/config.json")
     with pytest.raises(TrainerError, match="leads outside of the Hub's cache of the model"):
-        model.load_model(config)
+        clip_loading.load_model(config)
 
 
 @pytest.fixture
@@ -272,4 +273,4 @@ def test_pickled_weights_are_read_by_a_pytorch_that_does_not(
     pickled: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     monkeypatch.setattr(VERSION, version)
-    assert model.load_model(tiny_whisper.config(pickled, {})).dimensions.width == 64
+    assert clip_loading.load_model(tiny_whisper.config(pickled, {})).dimensions.width == 64

@@ -36,8 +36,8 @@ def heard_by(volume: Path, **changes: Any) -> tuple[model.LoadedModel, Clips, li
     values = {"dataset.evalFraction": "0.5", "training.precision": "Float", **changes}
     config = tiny_whisper.config(volume, values)
     config = config.model_copy(update={"scratch_folder": str(volume)})
-    loaded = model.load_model(config)
-    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config)
+    loaded = clip_loading.load_model(config)
+    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config.accelerator)
     heard = TorchBackend(tiny_whisper.backend_settings(config), loaded, clips).transcribe(
         clips.evaluation, lambda _: None
     )

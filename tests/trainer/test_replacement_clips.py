@@ -16,7 +16,6 @@ import tiny_whisper
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import model
 from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
@@ -46,7 +45,7 @@ class Run:
         values = {"steps": STEPS, "learningRate": "0.001", "batchSize": 4, "precision": "Float", **training}
         made = tiny_whisper.config(volume, {f"training.{name}": value for name, value in values.items()})
         config = made.model_copy(update={"scratch_limit_bytes": scratch_limit_bytes, "scratch_folder": str(volume)})
-        self.loaded = model.load_model(config)
+        self.loaded = clip_loading.load_model(config)
         found = clip_loading.load_clips(config)
         self.clips = found if train is None else replace(found, train=replace(found.train, listed=tuple(train)))
         self.backend = TorchBackend(tiny_whisper.backend_settings(config), self.loaded, self.clips)

@@ -171,10 +171,10 @@ def test_a_row_of_the_interval_chart_lies_on_its_axis() -> None:
 
 
 def test_the_manifest_can_be_applied_again() -> None:
-    config = finished_trainings.make().config
-    text = run_facts.manifest_yaml(config.namespace, config.name, config.spec)
+    run = finished_trainings.make().run
+    text = run_facts.manifest_yaml(run.namespace, run.name, run.spec)
     described = yaml.safe_load(text)
-    assert WhisperFineTuneSpec.model_validate(described["spec"]) == config.spec
+    assert WhisperFineTuneSpec.model_validate(described["spec"]) == run.spec
     # A reader of YAML 1.2, such as kubectl's, takes it for a number without its quotes.
     assert 'learningRate: "1e-5"' in text
 
@@ -188,8 +188,7 @@ def test_times_as_people_say_them(seconds: float, text: str) -> None:
 
 
 def test_the_hours_of_all_devices_count() -> None:
-    config = finished_trainings.make().config.model_copy(update={"accelerator": "ipu", "ipus": 16})
-    assert run_facts.device_hours(config.accelerator, 900.0, 16) == "4.00 (16 IPUs for 15 min 0 s)"
+    assert run_facts.device_hours("ipu", 900.0, 16) == "4.00 (16 IPUs for 15 min 0 s)"
 
 
 def test_figures_of_letters_are_called_so() -> None:

@@ -77,9 +77,9 @@ def in_the_hardware(text: str) -> FinishedTraining:
 
 def in_the_specification(text: str) -> FinishedTraining:
     finished = in_a_text("due")
-    dataset = finished.config.spec.dataset.model_copy(update={"config": text, "text_column": text})
-    spec = finished.config.spec.model_copy(update={"dataset": dataset, "model": text})
-    return dataclasses.replace(finished, config=finished.config.model_copy(update={"spec": spec, "name": text}))
+    dataset = finished.run.spec.dataset.model_copy(update={"config": text, "text_column": text})
+    spec = finished.run.spec.model_copy(update={"dataset": dataset, "model": text})
+    return dataclasses.replace(finished, run=dataclasses.replace(finished.run, spec=spec, name=text))
 
 
 @pytest.mark.parametrize("untrusted", [SCRIPT, IMAGE], ids=["script", "attribute"])

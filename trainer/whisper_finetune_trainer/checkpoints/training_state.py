@@ -65,15 +65,9 @@ def _pieces(tensors: Mapping[str, torch.Tensor], piece_bytes: int) -> Iterator[L
         yield piece
 
 
-def seed_random_state(number: int) -> None:
-    """Seed every random generator with one number."""
-    torch.manual_seed(number)
-    np.random.seed(number)  # noqa: NPY002 -- transformers masks features with the global generator
-
-
 def capture_random_state() -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
     """Return the state of every random generator as tensors by name, and JSON values."""
-    state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 -- see seed
+    state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 -- transformers masks with the global generator
     tensors = {_CPU: torch.get_rng_state(), _NUMPY: torch.from_numpy(state["state"]["key"].astype(np.int64))}
     if torch.cuda.is_available():
         tensors[_CUDA] = torch.cuda.get_rng_state()
@@ -89,7 +83,7 @@ def restore_random_state(tensors: Mapping[str, torch.Tensor], values: Mapping[st
     """Set every random generator to what `capture_random_state` returned."""
     torch.set_rng_state(tensors[_CPU])
     keys = tensors[_NUMPY].numpy().astype(np.uint32)
-    np.random.set_state(  # noqa: NPY002 -- see seed
+    np.random.set_state(  # noqa: NPY002 -- the same
         ("MT19937", keys, values["position"], values["hasGauss"], values["gauss"])
     )
     if _CUDA in tensors and torch.cuda.is_available():

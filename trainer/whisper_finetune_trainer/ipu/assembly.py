@@ -11,12 +11,11 @@ from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.ipu import library_arguments, schedule
+from whisper_finetune_trainer.ipu import library_arguments, train_data
 from whisper_finetune_trainer.ipu.examples import Collator
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
 from whisper_finetune_trainer.ipu.train_data import TrainData
 from whisper_finetune_trainer.ipu.trainer import IpuTrainer
-from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.model.backend import BackendSettings
 from whisper_finetune_trainer.model.model import LoadedModel
 
@@ -35,7 +34,7 @@ def make_trainer(
     """Return the trainer for the run's examples. With `compile_only` the library raises SystemExit once it compiled."""
     plan = settings.layout()
     max_length = label_tokens(loaded)
-    workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(settings.training))
+    workers = 0 if compile_only else loader_workers(plan, loaded, feature_type(settings.training), settings.cpus)
     arguments = library_arguments.training_arguments(
         settings.training, settings.schedule, settings.scratch_folder, workers, compile_only=compile_only
     )
@@ -56,17 +55,17 @@ def feature_type(training: Training) -> str:
     return "float32" if training.precision == "Float" else "float16"
 
 
-def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str) -> int:
+def loader_workers(plan: IpuPlan, loaded: LoadedModel, type_name: str, cpus: int) -> int:
     """Return how many processes make features: as many as in the notebook, if CPUs and shared memory allow it.
 
-    `type_name` is float16 or float32.
+    `type_name` is float16 or float32, and `cpus` are those of this process.
     """
     settings = loaded.feature_settings
     values = settings.mel_bins * settings.window_seconds * decoding.FRAMES_PER_SECOND
-    step_bytes = schedule.clips_per_step(plan) * values * _BYTES_OF_TYPE[type_name]
+    step_bytes = train_data.clips_per_step(plan) * values * _BYTES_OF_TYPE[type_name]
     shared_bytes = shutil.disk_usage(_SHARED_MEMORY).free // 2 if _SHARED_MEMORY.is_dir() else 0
     fitting: Any = shared_bytes // (run_plan.BATCHES_OF_PROCESS * step_bytes)
-    return int(min(library_arguments.LOADER_WORKERS, cpu_count.available_cpus() - 1, fitting))
+    return int(min(library_arguments.LOADER_WORKERS, cpus - 1, fitting))
 
 
 #: The notebook sets these on both configurations, `config` and `generation_config`.

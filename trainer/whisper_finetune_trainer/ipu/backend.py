@@ -24,7 +24,6 @@ from whisper_finetune_trainer.ipu import (
     environment,
     executable_cache,
     library_checkpoint,
-    schedule,
     train_data,
 )
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
@@ -57,7 +56,7 @@ class IpuBackend:
         plan = settings.layout()
         if clips.train.most_clips is not None:
             # First: too few clips are too few on any IPUs, so nobody need wait for them.
-            schedule.refuse_too_few(clips.train.most_clips, plan)
+            train_data.refuse_too_few(clips.train.most_clips, plan)
         for warning in plan.warnings:
             logger.warning("%s", warning)
         environment.require_active_partition()

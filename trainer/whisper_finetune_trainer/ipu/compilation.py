@@ -7,10 +7,11 @@ import numpy as np
 
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.ipu import assembly, executable_cache, schedule, train_data
-from whisper_finetune_trainer.machine import hardware_faults
+from whisper_finetune_trainer.ipu import assembly, executable_cache, train_data
+from whisper_finetune_trainer.machine import cpu_count, hardware_faults
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
+from whisper_finetune_trainer.model.backend import BackendSettings, plan_training
 from whisper_finetune_trainer.model.model import LoadedModel
 
 
@@ -23,9 +24,18 @@ def fill_cache(config: TrainerConfig) -> str:
     if cache.folder is None:
         fault = cache.fault or "$POPLAR_EXECUTABLE_CACHE_DIR is not set"
         raise TrainerError("ConfigInvalid", f"there is no executable cache to compile into: {fault}")
-    loaded = model.load_model(config)
-    planned = schedule.plan_training(config.spec, "ipu", config.ipus, loaded.dimensions)
-    settings = schedule.backend_settings(config, planned, encoder_outputs_bytes=0)
+    loaded = model.load_model(config.spec, None, config.volumes, config.scratch_folder)
+    planned = plan_training(config.spec, "ipu", config.ipus, loaded.dimensions)
+    settings = BackendSettings(
+        accelerator="ipu",
+        training=config.spec.training,
+        schedule=planned.schedule,
+        ipu_plan=planned.ipu,
+        scratch_folder=config.scratch_folder,
+        encoder_outputs_bytes=0,
+        ipu_wait_seconds=config.ipu_wait_seconds,
+        cpus=cpu_count.available_cpus(),
+    )
     example = _example(loaded, assembly.feature_type(settings.training))
     data = train_data.of_one_example(example, settings.layout())
     try:

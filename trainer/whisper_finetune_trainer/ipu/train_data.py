@@ -6,9 +6,9 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import ListedClips, TrainClips
-from whisper_finetune_trainer.ipu import schedule
 from whisper_finetune_trainer.ipu.clip_sampler import ClipSampler
 from whisper_finetune_trainer.ipu.examples import Example, ExampleMaker, RepeatedExample, TrainExamples
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model.examples import ReplacementClips
 
 
@@ -30,14 +30,31 @@ def of_clips(
     """Return the run's train clips for `steps` steps. The callbacks are those of a `StepOrder`."""
     order = ClipSampler(
         clips,
-        schedule.clips_per_step(plan),
+        clips_per_step(plan),
         steps,
-        lambda found: schedule.refuse_too_few(found, plan),
+        lambda found: refuse_too_few(found, plan),
         check_stop,
         on_read,
     )
     replacements = ReplacementClips(clips.listed, clips.max_dropped_fraction, _window_of)
     return TrainData(TrainExamples(len(order), make, replacements.take), order)
+
+
+def clips_per_step(plan: IpuPlan) -> int:
+    """Return how many clips one optimizer step takes on all replicas together."""
+    return plan.replication_factor * plan.gradient_accumulation_steps * plan.micro_batch_size
+
+
+def refuse_too_few(clips: int, plan: IpuPlan) -> None:
+    """Raise DatasetInvalid where the train clips of an epoch do not fill one step. PopTorch would drop them all."""
+    needed = clips_per_step(plan)
+    if clips < needed:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{clips} clips are left to train on, and one step on {plan.ipus} IPUs takes {needed}: "
+            f"{plan.replication_factor} replicas x {plan.gradient_accumulation_steps} accumulated x micro-batches of "
+            f"{plan.micro_batch_size}; give more clips, fewer ipus, or a smaller training.batchSize",
+        )
 
 
 def _window_of(_: Clip) -> int:
@@ -47,7 +64,7 @@ def _window_of(_: Clip) -> int:
 
 def of_one_example(example: Example, plan: IpuPlan) -> TrainData:
     """Return one step that repeats one example. That is enough to compile for its shape."""
-    clips_per_step = schedule.clips_per_step(plan)
+    count = clips_per_step(plan)
     nobody = Clip("", WholeFile(""), "", 0.0)
-    order = ClipSampler(ListedClips((nobody,) * clips_per_step, 0, "0"), clips_per_step, steps=1)
-    return TrainData(RepeatedExample(example, clips_per_step), order)
+    order = ClipSampler(ListedClips((nobody,) * count, 0, "0"), count, steps=1)
+    return TrainData(RepeatedExample(example, count), order)

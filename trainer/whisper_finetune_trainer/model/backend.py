@@ -1,4 +1,4 @@
-"""What every backend does: transcribe, take optimizer steps, return and load its state.
+"""What every backend does: transcribe, take optimizer steps, return and load its state. And by which plan.
 
 There is one backend per kind of accelerator.
 """
@@ -8,11 +8,42 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Seque
 
 import torch
 
-from whisper_finetune_api.planning.ipu_plan import IpuPlan
+from whisper_finetune_api.planning import ipu_planning, run_plan
+from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
+from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.run import Accelerator, Schedule
-from whisper_finetune_api.v1alpha1 import Training
+from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.status import RanOn
+from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model.generation import Transcript
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The schedule that a trainer runs, and the layout on IPUs. `ipu` is None on other accelerators."""
+
+    schedule: Schedule
+    ipu: Optional[IpuPlan]
+
+
+def plan_training(
+    spec: WhisperFineTuneSpec, accelerator: Accelerator, ipus: Optional[int], dimensions: Dimensions
+) -> TrainingPlan:
+    """Return the plan for the model's own dimensions. ConfigInvalid says what does not fit, and what would.
+
+    The operator that made the configuration knew only the models of its table, and may be of another version. So the
+    plan is made anew. `ipus` is the size of the partition, or None where it is not known.
+    """
+    layout = _lay_out(spec, ipus, dimensions) if accelerator == "ipu" else None
+    return TrainingPlan(run_plan.make_schedule(spec.training, accelerator, layout), layout)
+
+
+def _lay_out(spec: WhisperFineTuneSpec, ipus: Optional[int], dimensions: Dimensions) -> IpuPlan:
+    try:
+        size = ipus or spec.ipus or ipu_planning.smallest_partition(dimensions, spec.ipu_config)
+        return ipu_planning.make_ipu_plan(spec.model, dimensions, size, spec.training, spec.ipu_config)
+    except IpuPlanError as error:
+        raise TrainerError("ConfigInvalid", str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -29,6 +60,15 @@ class BackendSettings:
     encoder_outputs_bytes: int
     #: How long to wait for IPUs that others use.
     ipu_wait_seconds: int
+    #: How many CPUs this process may use.
+    cpus: int
+
+    @property
+    def devices(self) -> int:
+        """How many IPUs, GPUs or CPUs the trainer uses."""
+        if self.ipu_plan is not None:
+            return self.ipu_plan.ipus
+        return self.cpus if self.accelerator == "cpu" else 1
 
     def layout(self) -> IpuPlan:
         """Return the layout on IPUs. Raises ValueError on other accelerators, which have none."""

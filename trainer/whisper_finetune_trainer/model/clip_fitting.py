@@ -4,12 +4,12 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Sequence
 
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.run import Accelerator
 from whisper_finetune_trainer.data import clips, text_rules
 from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.quoting import quoted
-from whisper_finetune_trainer.model import generation
+from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,6 @@ class _Model:
     """What a model takes, as far as it decides about clips."""
 
     loaded: LoadedModel
-    most_label_tokens: int
     #: On IPUs the labels have the start token too, as the notebook's have.
     has_start_token: bool
     special_tokens: Mapping[int, str]
@@ -39,10 +38,10 @@ class _Model:
 
     def cannot_say(self, clip: Clip) -> bool:
         """Return whether the text of a held-out clip is longer than any that is generated."""
-        return len(self._label(clip)) > self.most_label_tokens
+        return len(self._label(clip)) > self.loaded.most_label_tokens
 
     def _label(self, clip: Clip) -> Sequence[int]:
-        return generation.label_ids(self.loaded.tokenizer, self.loaded.prompt_ids, clip.text)
+        return examples.label_ids(self.loaded.tokenizer, self.loaded.prompt_ids, clip.text)
 
     def _special(self, clip: Clip, label: Sequence[int]) -> Optional[Drop]:
         # Of the tokens before and after the text there is one less: the start token is no part of a label.
@@ -56,7 +55,7 @@ class _Model:
         )
 
     def _label_too_long(self, clip: Clip, label_tokens: int) -> Optional[Drop]:
-        tokens, limit = label_tokens + self.has_start_token, self.most_label_tokens
+        tokens, limit = label_tokens + self.has_start_token, self.loaded.most_label_tokens
         if tokens <= limit:
             return None
         return Drop(
@@ -70,17 +69,12 @@ class _Model:
         return Drop("too long", f"{quoted(clip.identifier)} lasts {clip.seconds:.1f} s; the model hears {window} s")
 
 
-def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -> Clips:
+def fit_clips(loaded_clips: Clips, loaded: LoadedModel, accelerator: Accelerator) -> Clips:
     """Leave out clips that the model cannot take: what its window holds and, to train on, what its labels hold.
 
     DatasetInvalid where these are too many.
     """
-    whisper = _Model(
-        loaded,
-        generation.longest_text_tokens(config.spec, loaded.network.config),
-        config.accelerator == "ipu",
-        text_rules.special_token_ids(loaded.tokenizer),
-    )
+    whisper = _Model(loaded, accelerator == "ipu", text_rules.special_token_ids(loaded.tokenizer))
     normalize = text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply
     held_out = HeldOutTexts(frozenset(normalize(clip.text) for clip in loaded_clips.evaluation), normalize)
     train, dropped_train = loaded_clips.train.fitted(whisper.refuses_to_learn, held_out)
@@ -88,7 +82,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, config: TrainerConfig) -
     drops = [*dropped_train, *(drop for drop in dropped_eval if drop is not None)]
     clips.log_left_out(drops)
     total = len(loaded_clips.train.listed) + len(loaded_clips.evaluation)
-    clips.refuse_too_many(drops, total, config.spec.dataset.max_dropped_fraction)
+    clips.refuse_too_many(drops, total, loaded_clips.train.max_dropped_fraction)
     reasons = {**loaded_clips.dropped}
     for reason, number in clips.count_drops(drops).items():
         reasons[reason] = reasons.get(reason, 0) + number
@@ -109,7 +103,7 @@ def _of_long_texts(evaluation: Sequence[Clip], whisper: _Model) -> Sequence[str]
     if not long:
         return ()
     warning = (
-        f"{long} of {len(evaluation)} held-out texts have more than {whisper.most_label_tokens} tokens, "
+        f"{long} of {len(evaluation)} held-out texts have more than {whisper.loaded.most_label_tokens} tokens, "
         "training.maxLabelTokens: their ends cannot be heard, and count as errors"
     )
     logger.warning("%s", warning)

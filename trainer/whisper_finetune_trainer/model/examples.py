@@ -17,7 +17,6 @@ from whisper_finetune_trainer.data.audio.decoding import UndecodableError
 from whisper_finetune_trainer.data.clips import Clip, ClipStatistics
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted
-from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.model import LoadedModel
 
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -37,9 +36,17 @@ def features_of(
     return torch.stack([decoding.log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])
 
 
+def label_ids(tokenizer: Any, prompt: Tuple[int, ...], text: str) -> List[int]:
+    """Return what the decoder shall say after the start token: the rest of the prompt, the text and the end token.
+
+    The start token is left out because the model puts it before the labels itself. Kept, it would be doubled.
+    """
+    return [*prompt[1:], *tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+
+
 def labels_of(clips: Sequence[Clip], loaded: LoadedModel) -> torch.Tensor:
     """Return labels (clips, tokens of the longest text), the shorter ones filled up with IGNORED."""
-    rows = [torch.tensor(generation.label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text)) for clip in clips]
+    rows = [torch.tensor(label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text)) for clip in clips]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
 
 

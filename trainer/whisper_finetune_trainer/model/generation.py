@@ -153,14 +153,6 @@ def _missing_message(missing: List[str], language_code: Optional[str]) -> str:
     return f"model: its tokenizer lacks {', '.join(missing)}; take the tokenizer of an unchanged Whisper model"
 
 
-def label_ids(tokenizer: Any, prompt: Tuple[int, ...], text: str) -> List[int]:
-    """Return what the decoder shall say after the start token: the rest of the prompt, the text and the end token.
-
-    The start token is left out because the model puts it before the labels itself. Kept, it would be doubled.
-    """
-    return [*prompt[1:], *tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-
-
 @dataclass(frozen=True)
 class Transcript:
     """What was heard of a clip. `is_cut` says that it went on longer than any speech of the clip's length could."""

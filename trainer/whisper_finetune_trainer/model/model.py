@@ -9,7 +9,6 @@ import transformers
 
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
 from whisper_finetune_api.planning import model_dimensions
-from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.machine import library_loading
@@ -28,6 +27,8 @@ class LoadedModel:
     feature_settings: decoding.FeatureSettings
     dimensions: model_dimensions.Dimensions
     prompt_ids: Tuple[int, ...]
+    #: How many tokens a label has at most, the prompt's among them. A text that is generated has no more.
+    most_label_tokens: int
     #: Code of the language that is written: what is to be translated is spoken in another one.
     text_language_code: str
     english_only: bool
@@ -35,14 +36,17 @@ class LoadedModel:
     spellings: Mapping[str, str]
 
 
-def load_model(config: TrainerConfig) -> LoadedModel:
-    """Load `spec.model`. ModelNotFound, AccessDenied or ConfigInvalid say what to mend. Network faults pass through."""
+def load_model(
+    spec: WhisperFineTuneSpec, commit: Optional[str], mounted: Mapping[str, str], scratch_folder: str
+) -> LoadedModel:
+    """Load `spec.model`. ModelNotFound, AccessDenied or ConfigInvalid say what to mend. Network faults pass through.
+
+    `commit` is the one to read of a model of the Hub, `mounted` are the folders that claims are mounted at.
+    """
     # Its bars and its warnings (of masks and arguments that the library itself sets) are not for the run's log.
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    spec = config.spec
-    revision = config.hub_commits.model or spec.model_revision
-    opened = model_source.open_model(spec.model, revision, config.volumes, config.scratch_folder)
+    opened = model_source.open_model(spec.model, commit or spec.model_revision, mounted, scratch_folder)
     with volumes.readable(spec.model, "model"), opened as folder:
         network = _read_network(folder, spec.model)
         tokenizer = _read_tokenizer(folder, spec.model)
@@ -122,6 +126,7 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         feature_settings=decoding.feature_settings_of(network.config),
         dimensions=_dimensions(network.config),
         prompt_ids=prompt_ids,
+        most_label_tokens=longest,
         text_language_code=text_language_code(spec.language, spec.task),
         english_only=english_only,
         spellings=tokenizer.english_spelling_normalizer or {},

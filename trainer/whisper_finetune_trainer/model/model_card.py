@@ -1,10 +1,11 @@
 """The README.md of a model's folder: what it is, what it was made from, and how well it hears. Pure."""
 
+from dataclasses import dataclass
 from typing import List, Optional
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import LANGUAGES, language_code
-from whisper_finetune_api.run import TrainerConfig, TrainerReport
+from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
 
@@ -26,14 +27,27 @@ _LOOPS = (
 _CHANCE = " An interval that holds zero means that the difference may be chance."
 
 
-def model_card(config: TrainerConfig, report: TrainerReport, step: int, result: Optional[Result]) -> str:
+@dataclass(frozen=True)
+class DescribedRun:
+    """A run as its cards and its report describe it, with the schedule and the commits that it really has."""
+
+    namespace: str
+    name: str
+    uid: str
+    spec: WhisperFineTuneSpec
+    accelerator: Accelerator
+    schedule: Schedule
+    commits: HubCommits
+
+
+def model_card(run: DescribedRun, report: TrainerReport, step: int, result: Optional[Result]) -> str:
     """Return the card, in Markdown, of the model after `step`. `result`: figures of this very model, once measured."""
     sections = [
-        _front_matter(config.spec),
-        _title(config.name, config.spec),
+        _front_matter(run.spec),
+        _title(run.name, run.spec),
         _figures(report, result),
-        _training(config, report, step),
-        _use(config.spec),
+        _training(run, report, step),
+        _use(run.spec),
     ]
     return "\n".join(sections)
 
@@ -97,8 +111,8 @@ def _comparison(score: str, before: WordErrorRate, after: Result) -> List[str]:
     return [f"{worse}The difference of the {score} is {interval}.{surely}", *loops]
 
 
-def _training(config: TrainerConfig, report: TrainerReport, step: int) -> str:
-    schedule, training = config.schedule, config.spec.training
+def _training(run: DescribedRun, report: TrainerReport, step: int) -> str:
+    schedule, training = run.schedule, run.spec.training
     batch_size = schedule.replicas * training.batch_size
     lines = ["## Training", "", f"- step {step} of {schedule.steps}, {batch_size} clips each, seed {training.seed}"]
     lines.append(f"- learning rate {schedule.learning_rate:g}, linear, {schedule.warmup_steps} steps of warm-up")
@@ -107,7 +121,7 @@ def _training(config: TrainerConfig, report: TrainerReport, step: int) -> str:
     if report.data is not None:
         data = report.data
         lines.append(f"- {data.train_clips} clips; {data.dropped_clips} of the data set could not be used")
-    commits = config.hub_commits.in_words()
+    commits = run.commits.in_words()
     if commits:
         lines.append(f"- commits of the Hub: {commits}")
     if report.ran_on is not None:

@@ -47,12 +47,12 @@ class TorchBackend:
         read of a stream.
         """
         training = self._training = settings.training
-        self._device = device.prepare_device(settings.accelerator, training.precision)
+        self._device = device.prepare_device(settings.accelerator, training.precision, settings.cpus)
         self._schedule = settings.schedule
         self._loaded = loaded
         self._clips = clips
         self._check_stop = check_stop
-        training_state.seed_random_state(training.seed)
+        device.seed_generators(training.seed)
         self._network = loaded.network.to(self._device.torch_device).train()
         is_frozen = training.trainable == "Decoder"
         if is_frozen:

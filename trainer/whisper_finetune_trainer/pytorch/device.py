@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Tuple
 
+import numpy as np
 import torch
 import transformers
 from typing_extensions import Literal
 
 from whisper_finetune_api.run import Accelerator
 from whisper_finetune_api.v1alpha1.status import RanOn
-from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.machine.hardware_faults import CardMemory
 from whisper_finetune_trainer.messages.errors import TrainerError
 
@@ -53,9 +53,9 @@ class Card:
     count: int
 
 
-def prepare_device(accelerator: Accelerator, wanted: Optional[Precision]) -> Device:
-    """Return the device, with as many threads as this process has CPUs; AcceleratorUnavailable, ConfigInvalid."""
-    torch.set_num_threads(min(cpu_count.available_cpus(), torch.get_num_threads()))
+def prepare_device(accelerator: Accelerator, wanted: Optional[Precision], cpus: int) -> Device:
+    """Return the device, with as many threads as this process has `cpus`. AcceleratorUnavailable, ConfigInvalid."""
+    torch.set_num_threads(min(cpus, torch.get_num_threads()))
     _make_deterministic()
     if accelerator == "cpu":
         precision = cpu_precision(_CPU_INFO.read_text("utf-8"), wanted)
@@ -140,6 +140,12 @@ def card_memory() -> Optional[CardMemory]:
     except (RuntimeError, AssertionError) as error:
         logger.warning("the card does not say how much memory it has: %s", error)
         return None
+
+
+def seed_generators(number: int) -> None:
+    """Start every random generator from one number."""
+    torch.manual_seed(number)
+    np.random.seed(number)  # noqa: NPY002 -- transformers masks features with the global generator
 
 
 def _make_deterministic() -> None:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Callable, List, Optional, Tuple
 
 from whisper_finetune_api.languages import text_language_code
-from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import clip_changes, wer
 from whisper_finetune_trainer.evaluation.clip_changes import Alignment, ClipChanges, LengthGroup
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
+from whisper_finetune_trainer.model.model_card import DescribedRun
 from whisper_finetune_trainer.report import charts, interval_chart, report_figures, run_facts
 from whisper_finetune_trainer.report.charts import Chart, MeasuredStep
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
@@ -25,7 +26,7 @@ _SHOWN_OF_LOOP = 120
 class FinishedTraining:
     """Everything that the report is made from."""
 
-    config: TrainerConfig
+    run: DescribedRun
     result: TrainingResult
     clips: Clips
     baseline: Evaluation
@@ -81,7 +82,7 @@ class ReportData:
 
 def gather_report(finished: FinishedTraining) -> ReportData:
     """Return the report's content for a finished training."""
-    config, result, clips = finished.config, finished.result, finished.clips
+    run, result, clips = finished.run, finished.result, finished.clips
     before, after = _alignments(finished, finished.baseline), _alignments(finished, finished.final)
     measurements = finished.baseline.measurement, finished.final.measurement
     headline = report_figures.make_headline(*measurements)
@@ -89,9 +90,9 @@ def gather_report(finished: FinishedTraining) -> ReportData:
     measured = _measured(finished)
     metric = report_figures.metric_name(result.metric)
     return ReportData(
-        title=f"{config.namespace}/{config.name}",
-        subtitle=run_facts.training_in_a_sentence(config.spec),
-        language=text_language_code(config.spec.language, config.spec.task),
+        title=f"{run.namespace}/{run.name}",
+        subtitle=run_facts.training_in_a_sentence(run.spec),
+        language=text_language_code(run.spec.language, run.spec.task),
         metric=metric,
         counted="letters" if measurements[0].is_by_letter else "words",
         headline=headline,
@@ -106,13 +107,13 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         frequent=tuple(
             report_figures.most_frequent_errors(before, after, kind) for kind in ("substituted", "deleted", "inserted")
         ),
-        data_facts=run_facts.facts_of_data(config.spec, clips),
+        data_facts=run_facts.facts_of_data(run.spec, clips),
         dropped=tuple(clips.all_dropped().items()),
         dropped_examples=clips.all_examples(),
         run_facts=run_facts.facts_of_run(
-            config, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
+            run, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
         ),
-        manifest=run_facts.manifest_yaml(config.namespace, config.name, config.spec),
+        manifest=run_facts.manifest_yaml(run.namespace, run.name, run.spec),
     )
 
 

@@ -13,7 +13,7 @@ import logging
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import jinja2
 import numpy as np
@@ -21,13 +21,12 @@ import soundfile
 from markupsafe import Markup
 from tensorboardX import SummaryWriter
 
-from whisper_finetune_api.run import Accelerator, TrainingResult
+from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import SAMPLE_RATE
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
-from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.messages.quoting import quoted, words_of
 from whisper_finetune_trainer.output.run_folder import RunFolder
@@ -60,13 +59,6 @@ def write_report(folder: RunFolder, finished: FinishedTraining) -> TrainingResul
         folder.write_text(FILE, _page(finished))
         return finished.result.model_copy(update={"report": FILE})
     return finished.result
-
-
-def count_devices(accelerator: Accelerator, ipus: Optional[int]) -> int:
-    """Return how many IPUs, GPUs or CPUs the trainer has."""
-    if accelerator == "cpu":
-        return cpu_count.available_cpus()
-    return ipus or 1
 
 
 def _page(finished: FinishedTraining) -> str:

@@ -6,11 +6,12 @@ from typing import Sequence, Tuple
 import yaml
 
 from whisper_finetune_api.languages import LANGUAGES, language_code
-from whisper_finetune_api.run import Accelerator, Schedule, TrainerConfig, TrainingResult
+from whisper_finetune_api.run import Accelerator, Schedule, TrainingResult
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.clips import duration_in_words, speech_in_words
 from whisper_finetune_trainer.data.run_clips import Clips
+from whisper_finetune_trainer.model.model_card import DescribedRun
 
 _DEVICES = {"ipu": "IPU", "cuda": "GPU", "cpu": "CPU"}
 _SPLITS = {
@@ -68,7 +69,7 @@ def facts_of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
 
 
 def facts_of_run(
-    config: TrainerConfig,
+    run: DescribedRun,
     result: TrainingResult,
     final_step: int,
     stretches: Sequence[Stretch],
@@ -76,28 +77,28 @@ def facts_of_run(
     devices: int,
 ) -> Tuple[Fact, ...]:
     """Return what was run, on which hardware, and how long it took. `seconds` are those of the whole trainer."""
-    spec, training = config.spec, config.spec.training
-    commits = config.hub_commits.in_words()
+    spec, training = run.spec, run.spec.training
+    commits = run.commits.in_words()
     facts = [
-        Fact("Run", f"{config.namespace}/{config.name}, UID {config.uid}"),
+        Fact("Run", f"{run.namespace}/{run.name}, UID {run.uid}"),
         Fact("Model", f"{spec.model} at {spec.model_revision}" if spec.model_revision else spec.model),
         *([Fact("Commits of the Hub", commits)] if commits else []),
         Fact("Trained", "the decoder; the encoder is unchanged" if training.trainable == "Decoder" else "all weights"),
         Fact(
             "Steps",
-            f"{_steps(config.schedule, training.batch_size, stretches)}; the final model is that of step {final_step}",
+            f"{_steps(run.schedule, training.batch_size, stretches)}; the final model is that of step {final_step}",
         ),
-        Fact("Learning rate", _rate(config.schedule)),
+        Fact("Learning rate", _rate(run.schedule)),
         Fact("Seed", str(training.seed)),
     ]
     if result.ran_on is not None:
-        precision = _HALVES[config.accelerator] if result.ran_on.precision == "Half" else "float32"
+        precision = _HALVES[run.accelerator] if result.ran_on.precision == "Half" else "float32"
         facts += [Fact("Hardware", result.ran_on.hardware), Fact("Software", result.ran_on.software)]
         facts.append(Fact("Precision", f"{result.ran_on.precision} ({precision})"))
     steps_seconds = sum(item.seconds for item in stretches)
     whole, of_steps = duration_in_words(seconds), duration_in_words(steps_seconds)
     facts.append(Fact("Time", f"{whole} in all, {of_steps} of it in optimizer steps"))
-    facts.append(Fact(f"{_DEVICES[config.accelerator]}-hours", device_hours(config.accelerator, seconds, devices)))
+    facts.append(Fact(f"{_DEVICES[run.accelerator]}-hours", device_hours(run.accelerator, seconds, devices)))
     return (*facts, Fact("Measured", _measured(result)))
 
 

@@ -8,7 +8,8 @@ import logging
 from typing import Optional
 
 from whisper_finetune_api import addresses
-from whisper_finetune_api.run import HubCommits, TrainerConfig
+from whisper_finetune_api.run import HubCommits
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.model import model_source
 from whisper_finetune_trainer.output import record
@@ -26,19 +27,19 @@ class _Record(Record):
     commits: HubCommits
 
 
-def pin_commits(config: TrainerConfig, folder: RunFolder) -> TrainerConfig:
-    """Return the configuration with the run's commits: the recorded ones, else the newest, which are then recorded.
+def commits_of_run(spec: WhisperFineTuneSpec, folder: RunFolder) -> HubCommits:
+    """Return the run's commits: the recorded ones, else the newest, which are then recorded.
 
     Raises ModelNotFound, DatasetNotFound or AccessDenied. Network faults pass through.
     """
     known = _recorded(folder)
-    commits = known or _newest(config)
+    commits = known or _newest(spec)
     if commits == HubCommits():
-        return config
+        return commits
     logger.info("commits of the Hub%s: %s", ", which this run began with" if known else "", commits.in_words())
     if known is None and folder.outlives_the_pod:
         folder.write_json(_FILE, _Record(uid=folder.uid, commits=commits).to_json_object())
-    return config.model_copy(update={"pinned": commits})
+    return commits
 
 
 def _recorded(folder: RunFolder) -> Optional[HubCommits]:
@@ -46,8 +47,7 @@ def _recorded(folder: RunFolder) -> Optional[HubCommits]:
     return found.commits if found and found.uid == folder.uid else None
 
 
-def _newest(config: TrainerConfig) -> HubCommits:
-    spec = config.spec
+def _newest(spec: WhisperFineTuneSpec) -> HubCommits:
     commits = dataset.newest_commits(spec.dataset)
     if addresses.parse_address(spec.model) is not None:
         return commits

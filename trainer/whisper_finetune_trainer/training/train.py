@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Sequence
 
-from whisper_finetune_api.run import Schedule, TrainerConfig, TrainingResult
+from whisper_finetune_api.run import HubCommits, Schedule, TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
@@ -15,12 +15,13 @@ from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
-from whisper_finetune_trainer.ipu import schedule
+from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.machine.scratch_space import ScratchShares
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model import clip_fitting, model, model_card, model_folder
-from whisper_finetune_trainer.model.backend import Backend
+from whisper_finetune_trainer.model.backend import Backend, BackendSettings, plan_training
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.model_card import DescribedRun
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.report import report_files
@@ -45,7 +46,7 @@ def train(
     """
     steps = StepRecord()
     with stop.interruptible():
-        config, loaded, clips, backend = _open_training(config, folder, reporter, stop, limits)
+        run, devices, loaded, clips, backend = _open_training(config, folder, reporter, stop, limits)
     reporter.tell(
         data=clips.summary(), metric=wer.metric(loaded.text_language_code, loaded.spellings), ran_on=backend.ran_on
     )
@@ -53,60 +54,75 @@ def train(
     measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.measurement.to_report())
-    output, card_of = config.spec.output, _card_writer(config, reporter)
+    output, card_of = config.spec.output, _card_writer(run, reporter)
     saved = Checkpoints(output.keep_checkpoints, card_of, folder, backend, loaded, reporter, clips.train.digest, steps)
     first_step = saved.resume()
-    reporter.resume_at(first_step, config.schedule.steps)
-    loop = TrainingLoop(config.schedule, config.spec.training, backend, measured, saved, reporter, stop)
+    reporter.resume_at(first_step, run.schedule.steps)
+    loop = TrainingLoop(run.schedule, config.spec.training, backend, measured, saved, reporter, stop)
     history = loop.run(first_step)
     folder.wait_until_written()
 
-    final = _final(config.schedule, history, saved)
+    final = _final(run.schedule, history, saved)
     outcome.write_texts(folder, clips, baseline, final)
     figures = outcome.compare_with_baseline(baseline, final, clips, loaded)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
     if output.takes_report:
-        finished = _finished(config, result, clips, loaded, (baseline, *history), final, steps)
+        finished = _finished(run, devices, result, clips, loaded, (baseline, *history), final, steps)
         result = report_files.write_report(folder, finished)
     backend.gather_weights()
-    card = model_card.model_card(config, result, final.step, figures)
+    card = model_card.model_card(run, result, final.step, figures)
     fill = _filler(loaded, saved, final, card, float16_copy=output.float16_copy)
     return finished_run.report_finished(output, folder, outcome.publish(folder, result, final.step, fill), reporter)
 
 
 class _Opened(NamedTuple):
-    """The parts of a training. `config` has the commits, the schedule and the IPUs that are really used."""
+    """The parts of a training. `run` has the commits and the schedule that are really used."""
 
-    config: TrainerConfig
+    run: DescribedRun
+    #: How many IPUs, GPUs or CPUs it uses.
+    devices: int
     loaded: LoadedModel
     clips: Clips
     backend: Backend
 
 
 def _open_training(
-    given: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
+    config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
 ) -> _Opened:
-    pinned = hub_commits.pin_commits(given, folder)
-    loaded = model.load_model(pinned)
+    spec = config.spec
+    commits = hub_commits.commits_of_run(spec, folder)
+    loaded = model.load_model(spec, commits.model, config.volumes, config.scratch_folder)
     # After the model is loaded: its size decides how much scratch space is left for sounds. Its download is gone then.
-    shares = _scratch_shares(pinned, folder, loaded)
-    clips = _load_clips(pinned, shares.sounds_bytes, loaded, limits)
+    shares = _scratch_shares(config, folder, loaded)
+    clips = _load_clips(config, commits, shares.sounds_bytes, loaded, limits)
     unused_bytes = shares.sounds_bytes - clips.scratch_bytes
-    plan = schedule.plan_training(given.spec, given.accelerator, given.ipus, loaded.dimensions)
-    settings = schedule.backend_settings(given, plan, shares.encoder_outputs_bytes + unused_bytes)
+    plan = plan_training(spec, config.accelerator, config.ipus, loaded.dimensions)
+    settings = BackendSettings(
+        accelerator=config.accelerator,
+        training=spec.training,
+        schedule=plan.schedule,
+        ipu_plan=plan.ipu,
+        scratch_folder=config.scratch_folder,
+        encoder_outputs_bytes=shares.encoder_outputs_bytes + unused_bytes,
+        ipu_wait_seconds=config.ipu_wait_seconds,
+        cpus=cpu_count.available_cpus(),
+    )
     backend = backends.open_backend(
         settings, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary())
     )
-    ipus = plan.ipu.ipus if plan.ipu else given.ipus
-    return _Opened(pinned.model_copy(update={"schedule": plan.schedule, "ipus": ipus}), loaded, clips, backend)
+    identity = config.namespace, config.name, config.uid
+    run = DescribedRun(*identity, spec, config.accelerator, plan.schedule, commits)
+    return _Opened(run, settings.devices, loaded, clips, backend)
 
 
-def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel, limits: StreamLimits) -> Clips:
+def _load_clips(
+    config: TrainerConfig, commits: HubCommits, extracted_bytes: int, loaded: LoadedModel, limits: StreamLimits
+) -> Clips:
     spec = config.spec
-    source = dataset.open_source(spec.dataset, spec.language, config.volumes, config.hub_commits)
+    source = dataset.open_source(spec.dataset, spec.language, config.volumes, commits)
     extracted = ExtractedAudio(config.scratch_folder, extracted_bytes)
     found = dataset.load_clips(spec, source, extracted, limits, text_rules.words_like_tokens(loaded.tokenizer))
-    clips = clip_fitting.fit_clips(found, loaded, config)
+    clips = clip_fitting.fit_clips(found, loaded, config.accelerator)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(
         "%s, %d held out%s",
@@ -117,8 +133,8 @@ def _load_clips(config: TrainerConfig, extracted_bytes: int, loaded: LoadedModel
     return clips
 
 
-def _card_writer(config: TrainerConfig, reporter: Reporter) -> CardOf:
-    return lambda step, figures: model_card.model_card(config, reporter.report(), step, figures)
+def _card_writer(run: DescribedRun, reporter: Reporter) -> CardOf:
+    return lambda step, figures: model_card.model_card(run, reporter.report(), step, figures)
 
 
 def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedModel) -> ScratchShares:
@@ -142,7 +158,8 @@ def _final(schedule: Schedule, history: List[Evaluation], saved: Checkpoints) ->
 
 
 def _finished(
-    config: TrainerConfig,
+    run: DescribedRun,
+    devices: int,
     result: TrainingResult,
     clips: Clips,
     loaded: LoadedModel,
@@ -151,7 +168,7 @@ def _finished(
     steps: StepRecord,
 ) -> FinishedTraining:
     return FinishedTraining(
-        config=config,
+        run=run,
         result=result,
         clips=clips,
         baseline=measured[0],
@@ -160,7 +177,7 @@ def _finished(
         normalize=text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
         stretches=steps.stretches(),
         seconds=steps.seconds(),
-        devices=report_files.count_devices(config.accelerator, config.ipus),
+        devices=devices,
     )
 
 
