@@ -49,7 +49,7 @@ FIGURES = (
     Figure("lines of the longest function", 40, MOST_FUNCTION_LINES, lambda house: max(function_lines(house.modules))),
     Figure("modules in the largest folder", 12, 12, lambda house: largest_folder(house.modules)[1]),
     Figure(
-        "modules that one sibling alone imports, in a hundred", 13, 10,
+        "modules that one sibling alone imports, in a hundred", 10, 10,
         lambda house: 100 * len(imported_by_one_sibling(house.modules)) / len(house.modules),
     ),
     Figure(

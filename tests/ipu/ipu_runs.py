@@ -13,7 +13,7 @@ from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
 from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.model import clip_fitting
 from whisper_finetune_trainer.model.backend import BackendSettings, plan_training
-from whisper_finetune_trainer.training import backends
+from whisper_finetune_trainer.training import opening
 
 # On one CPU no processes make features: those of an attempt that was ended would wait for the garbage collector.
 os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[os.getpid() % len(os.sched_getaffinity(0))]})
@@ -65,4 +65,4 @@ class Run:
             ipu_wait_seconds=config.ipu_wait_seconds,
             cpus=cpu_count.available_cpus(),
         )
-        self.backend: Any = backends.open_backend(settings, self.loaded, self.clips)
+        self.backend: Any = opening.open_backend(settings, self.loaded, self.clips)

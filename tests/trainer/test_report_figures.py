@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import clip_changes, intervals, wer
 from whisper_finetune_trainer.evaluation.intervals import Interval, Rate
-from whisper_finetune_trainer.report import charts, interval_chart, report_data, report_figures, run_facts
+from whisper_finetune_trainer.report import charts, interval_chart, report_data, report_figures
 from whisper_finetune_trainer.report.charts import MeasuredStep
 from whisper_finetune_trainer.report.report_figures import Headline
 
@@ -172,7 +172,7 @@ def test_a_row_of_the_interval_chart_lies_on_its_axis() -> None:
 
 def test_the_manifest_can_be_applied_again() -> None:
     run = finished_trainings.make().run
-    text = run_facts.manifest_yaml(run.namespace, run.name, run.spec)
+    text = report_data.manifest_yaml(run.namespace, run.name, run.spec)
     described = yaml.safe_load(text)
     assert WhisperFineTuneSpec.model_validate(described["spec"]) == run.spec
     # A reader of YAML 1.2, such as kubectl's, takes it for a number without its quotes.
@@ -188,7 +188,7 @@ def test_times_as_people_say_them(seconds: float, text: str) -> None:
 
 
 def test_the_hours_of_all_devices_count() -> None:
-    assert run_facts.device_hours("ipu", 900.0, 16) == "4.00 (16 IPUs for 15 min 0 s)"
+    assert report_data.device_hours("ipu", 900.0, 16) == "4.00 (16 IPUs for 15 min 0 s)"
 
 
 def test_figures_of_letters_are_called_so() -> None:

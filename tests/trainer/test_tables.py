@@ -8,15 +8,15 @@ import pytest
 
 import tiny_whisper
 from layout_checks import load, refusal
-from whisper_finetune_trainer.data.layouts import tables
-from whisper_finetune_trainer.data.layouts.tables import NoTableError
+from whisper_finetune_trainer.data.layouts import manifest
+from whisper_finetune_trainer.data.layouts.manifest import NoTableError
 
 OPEN = "opens a quotation mark and does not close it: a cell is in one line, and a mark inside of it is written twice"
 
 
 def read(text: str, suffix: str = ".csv") -> dict[int, list[str] | str]:
     """Return the cells of each row by its line, or what is wrong with it."""
-    found = tables.read_table(text.splitlines(keepends=True), suffix)
+    found = manifest.read_table(text.splitlines(keepends=True), suffix)
     return {row.number: row.broken or list(row.values.values()) for row in found}
 
 
@@ -101,13 +101,13 @@ def test_lines_without_content_are_no_rows() -> None:
 
 
 def test_columns_of_one_name_are_told_apart() -> None:
-    (row,) = tables.read_table([" path ,text,text,\n", "a.wav,uno,due,tre\n"], ".csv")
+    (row,) = manifest.read_table([" path ,text,text,\n", "a.wav,uno,due,tre\n"], ".csv")
     assert row.values == {"path": "a.wav", "text (cell 2)": "uno", "text (cell 3)": "due", "(cell 4)": "tre"}
 
 
 def test_a_file_with_carriage_returns_alone_is_no_table() -> None:
     with pytest.raises(NoTableError, match="carriage returns alone; save it with line feeds"):
-        list(tables.read_table(["path,text\ra.wav,ciao\r"], ".csv"))
+        list(manifest.read_table(["path,text\ra.wav,ciao\r"], ".csv"))
 
 
 def write(volume: Path, lines: list[str], name: str = "metadata.csv", encoding: str = "utf-8") -> None:

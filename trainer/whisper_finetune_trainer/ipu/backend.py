@@ -19,16 +19,16 @@ from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.ipu import (
-    assembly,
-    environment,
-    executable_cache,
-    library_checkpoint,
-    train_data,
-)
+from whisper_finetune_trainer.ipu import assembly, environment, executable_cache, train_data
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
 from whisper_finetune_trainer.ipu.executable_cache import ExecutableCache
-from whisper_finetune_trainer.ipu.trainer import StepCallback
+from whisper_finetune_trainer.ipu.trainer import (
+    StepCallback,
+    copy_weights,
+    resume_device,
+    take_state,
+    write_library_checkpoint,
+)
 from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings
 from whisper_finetune_trainer.model.generation import Transcript
@@ -111,7 +111,7 @@ class IpuBackend:
 
     def gather_weights(self) -> None:
         """Copy the weights, in float32, from the IPUs into the loaded model's network."""
-        library_checkpoint.copy_weights(self._trainer, self._loaded.network)
+        copy_weights(self._trainer, self._loaded.network)
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """Return what `load_state` needs to go on bit for bit. The tensors are live: write them before the next step.
@@ -119,15 +119,15 @@ class IpuBackend:
         That has only been tested on emulated IPUs. In Half it depends on the IPUs' own random state, which decides how
         weights are rounded.
         """
-        tensors, values = library_checkpoint.take(self._trainer)
+        tensors, values = take_state(self._trainer)
         return tensors, {**values, **self._trainer.order.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Go on from what `state` returned. Raises ConfigInvalid where it belongs to another network."""
         folder = Path(tempfile.mkdtemp(prefix="resumed-", dir=self._scratch_folder))
-        library_checkpoint.write_library_checkpoint(folder, self._trainer.model, tensors, values)
+        write_library_checkpoint(folder, self._trainer.model, tensors, values)
         self._trainer.load_weights(folder)
-        library_checkpoint.resume_device(self._trainer, tensors, values)
+        resume_device(self._trainer, tensors, values)
         self._trainer.order.load_state(values)
         if self._resume_folder is not None:
             shutil.rmtree(self._resume_folder)

@@ -1,4 +1,7 @@
-"""The backend for GPUs and CPUs: a short training loop in plain PyTorch, exact to resume."""
+"""The backend for GPUs and CPUs: a short training loop in plain PyTorch, exact to resume.
+
+Clips are transcribed greedily in the model's full window, by the same code before and after training.
+"""
 
 import contextlib
 import logging
@@ -8,6 +11,7 @@ from typing import Any, Callable, Dict, Generator, List, Mapping, Sequence, Tupl
 
 import torch
 from torch.nn.functional import cross_entropy
+from transformers.modeling_outputs import BaseModelOutput
 
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.v1alpha1.status import RanOn
@@ -17,12 +21,13 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import examples
+from whisper_finetune_trainer.model import examples, generation
 from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings, StepDone
 from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.pytorch import device, encoder_outputs, optimization, train_steps, transcription
+from whisper_finetune_trainer.pytorch import device, encoder_outputs, optimization, train_steps
+from whisper_finetune_trainer.pytorch.device import Device
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs, ScratchBudget
 from whisper_finetune_trainer.pytorch.train_steps import Examples, StepMaker, StepSize, TrainStep, window_for
 
@@ -65,7 +70,7 @@ class TorchBackend:
         self._order = StepOrder(clips.train, training.batch_size, self._divide, check_stop, on_read)
         self._is_cached = is_frozen and self._use_cache(budget)
         if is_frozen:
-            self._full_outputs.use_cache("held-out clips", transcription.groups(self._clips.evaluation), budget)
+            self._full_outputs.use_cache("held-out clips", groups(self._clips.evaluation), budget)
 
     def _make_encoder_outputs(self) -> None:
         settings = self._loaded.feature_settings
@@ -104,7 +109,7 @@ class TorchBackend:
         """Return what is heard of each clip, in order, in the full window; `on_clip` is told how many are done."""
         self._network.eval()
         try:
-            return transcription.transcribe(
+            return transcribe(
                 self._loaded,
                 self._device,
                 clips,
@@ -197,3 +202,56 @@ class TorchBackend:
         self._optimizer.load_state(tensors, values["optimizer"])
         training_state.restore_random_state(tensors, values["random"])
         self._order.load_state(values)
+
+
+#: Clips that are decoded together; more would wait longer for the longest text among them.
+_BATCH_SIZE = 16
+
+
+def transcribe(
+    loaded: LoadedModel,
+    device: Device,
+    clips: Sequence[Clip],
+    hidden_of: Callable[[Sequence[Clip]], torch.Tensor],
+    on_clip: Callable[[int], None],
+) -> List[Transcript]:
+    """Return what is heard of each clip, in order.
+
+    `hidden_of` gives encoder outputs of clips, `on_clip` is told how many are done.
+    """
+    heard: Dict[int, Transcript] = {}
+    for places in _batches(clips):
+        batch = [clips[place] for place in places]
+        heard.update(zip(places, _decode(loaded, device, batch, hidden_of(batch))))
+        on_clip(len(heard))
+    return [heard[place] for place in range(len(clips))]
+
+
+def groups(clips: Sequence[Clip]) -> List[List[Clip]]:
+    """Return the clips in the batches that they are transcribed in."""
+    return [[clips[place] for place in places] for places in _batches(clips)]
+
+
+def _batches(clips: Sequence[Clip]) -> List[List[int]]:
+    # Clips of like length have texts of like length, which end at about the same time.
+    order = sorted(range(len(clips)), key=lambda place: clips[place].seconds)
+    return [order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)]
+
+
+def _decode(loaded: LoadedModel, device: Device, clips: Sequence[Clip], hidden: torch.Tensor) -> List[Transcript]:
+    settings = loaded.network.generation_config
+    # One more than a text may have: it tells one that ends there from one that goes on.
+    most = max(generation.most_spoken_tokens(clip.seconds) for clip in clips) + 1
+    with torch.inference_mode(), device.autocast():
+        rows = loaded.network.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
+            max_new_tokens=min(most, settings.max_length - len(loaded.prompt_ids)),
+            use_cache=True,
+            # Else a timestamp among the tokens makes transformers cut the features there, which are not given.
+            force_unique_generate_call=True,
+        )
+    prompt, ends = len(loaded.prompt_ids), {loaded.tokenizer.eos_token_id, settings.pad_token_id}
+    return [
+        generation.read_transcript(loaded.tokenizer, row[prompt:], ends, clip.seconds)
+        for clip, row in zip(clips, rows.tolist())
+    ]

@@ -1,22 +1,163 @@
-"""The content of the report, derived from a finished training. Pure."""
+"""The content of the report, derived from a finished training. Pure.
+
+Its lists have the facts of the run: its data, its settings, its hardware and its time.
+"""
 
 from dataclasses import dataclass
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
-from whisper_finetune_api.languages import text_language_code
-from whisper_finetune_api.run import TrainingResult
+import yaml
+
+from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
+from whisper_finetune_api.run import Accelerator, Schedule, TrainingResult
+from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
-from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.clips import Clip, duration_in_words, speech_in_words
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import clip_changes, wer
 from whisper_finetune_trainer.evaluation.clip_changes import Alignment, ClipChanges, LengthGroup
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.model_card import DescribedRun
-from whisper_finetune_trainer.report import charts, interval_chart, report_figures, run_facts
+from whisper_finetune_trainer.report import charts, interval_chart, report_figures
 from whisper_finetune_trainer.report.charts import Chart, MeasuredStep
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
 from whisper_finetune_trainer.report.report_figures import FigureRow, FrequentErrors, Headline
-from whisper_finetune_trainer.report.run_facts import Fact
+
+_DEVICES = {"ipu": "IPU", "cuda": "GPU", "cpu": "CPU"}
+_SPLITS = {
+    "Given": "the data set's own split",
+    "Fraction": "a fraction of the train split, drawn with a fixed seed",
+    "Hash": "a fraction of the train split, drawn by a hash of each clip",
+}
+_NORMALIZATIONS = {
+    "None": "as it is",
+    "Basic": "in lower case without punctuation",
+    "Whisper": "by Whisper's normalizer of the language",
+}
+#: The type in which matrix products are computed where the precision is Half.
+_HALVES = {"ipu": "float16", "cuda": "bfloat16", "cpu": "bfloat16"}
+_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One entry of a list: its name and its text."""
+
+    name: str
+    text: str
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that a YAML reader may take for a number. kubectl takes 1e-5 for one, and PyYAML does not."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if text[:1].isdigit() else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def training_in_a_sentence(spec: WhisperFineTuneSpec) -> str:
+    """Return in one phrase which model was trained, for what, and on which data."""
+    language = LANGUAGES[language_code(spec.language)].capitalize()
+    purpose = f"translate {language} into English" if spec.task == "translate" else f"transcribe {language}"
+    return f"{spec.model}, fine-tuned to {purpose} on {_source(spec)}"
+
+
+def facts_of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
+    """Return how the data set was used."""
+    dropped = sum(clips.all_dropped().values())
+    return (
+        Fact("Data set", _source(spec)),
+        Fact("Trained on", clips.train.speech_in_words()),
+        Fact("Held out", f"{speech_in_words([clip.seconds for clip in clips.evaluation])}; {_SPLITS[clips.split]}"),
+        Fact("Left out", f"{dropped} clips" if dropped else "none"),
+        Fact("Text for training", _NORMALIZATIONS[spec.dataset.text_normalization]),
+        *(Fact("Warning", warning) for warning in clips.warnings),
+    )
+
+
+def facts_of_run(
+    run: DescribedRun,
+    result: TrainingResult,
+    final_step: int,
+    stretches: Sequence[Stretch],
+    seconds: float,
+    devices: int,
+) -> Tuple[Fact, ...]:
+    """Return what was run, on which hardware, and how long it took. `seconds` are those of the whole trainer."""
+    spec, training = run.spec, run.spec.training
+    commits = run.commits.in_words()
+    facts = [
+        Fact("Run", f"{run.namespace}/{run.name}, UID {run.uid}"),
+        Fact("Model", f"{spec.model} at {spec.model_revision}" if spec.model_revision else spec.model),
+        *([Fact("Commits of the Hub", commits)] if commits else []),
+        Fact("Trained", "the decoder; the encoder is unchanged" if training.trainable == "Decoder" else "all weights"),
+        Fact(
+            "Steps",
+            f"{_steps(run.schedule, training.batch_size, stretches)}; the final model is that of step {final_step}",
+        ),
+        Fact("Learning rate", _rate(run.schedule)),
+        Fact("Seed", str(training.seed)),
+    ]
+    if result.ran_on is not None:
+        precision = _HALVES[run.accelerator] if result.ran_on.precision == "Half" else "float32"
+        facts += [Fact("Hardware", result.ran_on.hardware), Fact("Software", result.ran_on.software)]
+        facts.append(Fact("Precision", f"{result.ran_on.precision} ({precision})"))
+    steps_seconds = sum(item.seconds for item in stretches)
+    whole, of_steps = duration_in_words(seconds), duration_in_words(steps_seconds)
+    facts.append(Fact("Time", f"{whole} in all, {of_steps} of it in optimizer steps"))
+    facts.append(Fact(f"{_DEVICES[run.accelerator]}-hours", device_hours(run.accelerator, seconds, devices)))
+    return (*facts, Fact("Measured", _how_measured(result)))
+
+
+def manifest_yaml(namespace: str, name: str, spec: WhisperFineTuneSpec) -> str:
+    """Return the run's object as YAML that can be applied again."""
+    described = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec.to_json_object(),
+    }
+    text: str = yaml.dump(described, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def device_hours(accelerator: Accelerator, seconds: float, devices: int) -> str:
+    """Return the hours of all devices together, as text."""
+    device = _DEVICES[accelerator]
+    used = f"{devices} {device}{'s' if devices > 1 else ''} for {duration_in_words(seconds)}"
+    return f"{devices * seconds / _HOUR:.2f} ({used})"
+
+
+def _how_measured(result: TrainingResult) -> str:
+    normalizer = f"normalizer: {result.metric.normalizer}; " if result.metric else ""
+    return (
+        "on all held-out clips, each in the model's full window, with greedy decoding, by the same code before and "
+        f"after; {normalizer}intervals: 95 %, bootstrap over clips, paired for the difference"
+    )
+
+
+def _source(spec: WhisperFineTuneSpec) -> str:
+    return " ".join(part for part in (spec.dataset.source, spec.dataset.config) if part)
+
+
+def _steps(schedule: Schedule, batch_size: int, stretches: Sequence[Stretch]) -> str:
+    factors = {
+        "at a time": schedule.micro_batch_size,
+        "accumulated": schedule.gradient_accumulation_steps,
+        "replicas": schedule.replicas,
+    }
+    parts = " \u00d7 ".join(f"{factor} {name}" for name, factor in factors.items() if factor > 1)
+    taken = stretches[-1].last_step if stretches else 0
+    clips = schedule.replicas * batch_size
+    return f"{taken} of {schedule.steps}, {clips} clips each" + (f" ({parts})" if parts else "")
+
+
+def _rate(schedule: Schedule) -> str:
+    return f"{schedule.learning_rate:g} at its highest, after {schedule.warmup_steps} steps; linear before and after"
+
 
 _CHECKPOINTS = "checkpoints/"
 _SHOWN_OF_LOOP = 120
@@ -91,7 +232,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
     metric = report_figures.metric_name(result.metric)
     return ReportData(
         title=f"{run.namespace}/{run.name}",
-        subtitle=run_facts.training_in_a_sentence(run.spec),
+        subtitle=training_in_a_sentence(run.spec),
         language=text_language_code(run.spec.language, run.spec.task),
         metric=metric,
         counted="letters" if measurements[0].is_by_letter else "words",
@@ -107,13 +248,13 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         frequent=tuple(
             report_figures.most_frequent_errors(before, after, kind) for kind in ("substituted", "deleted", "inserted")
         ),
-        data_facts=run_facts.facts_of_data(run.spec, clips),
+        data_facts=facts_of_data(run.spec, clips),
         dropped=tuple(clips.all_dropped().items()),
         dropped_examples=clips.all_examples(),
-        run_facts=run_facts.facts_of_run(
+        run_facts=facts_of_run(
             run, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
         ),
-        manifest=run_facts.manifest_yaml(run.namespace, run.name, run.spec),
+        manifest=manifest_yaml(run.namespace, run.name, run.spec),
     )
 
 

@@ -1,0 +1,160 @@
+"""What a training is made of, once it is opened: the commits of the Hub, the model, the clips and the backend.
+
+Every attempt reads the commits of the first one, whatever is pushed meanwhile. Otherwise a later attempt could train
+another model than the one whose baseline was measured, or begin anew on other clips.
+"""
+
+import importlib
+import logging
+from typing import Callable, NamedTuple, Optional
+
+from whisper_finetune_api import addresses
+from whisper_finetune_api.run import HubCommits, TrainerConfig
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.checkpoints import training_state
+from whisper_finetune_trainer.data import dataset, text_rules
+from whisper_finetune_trainer.data.audio.audio_locator import ExtractedAudio
+from whisper_finetune_trainer.data.layouts.layout import StreamLimits
+from whisper_finetune_trainer.data.run_clips import Clips
+from whisper_finetune_trainer.evaluation import wer
+from whisper_finetune_trainer.ipu import environment
+from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine.scratch_space import ScratchShares
+from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_trainer.model import clip_fitting, model, model_source
+from whisper_finetune_trainer.model.backend import Backend, BackendSettings, plan_training
+from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.model_card import DescribedRun
+from whisper_finetune_trainer.output import record
+from whisper_finetune_trainer.output.record import Record
+from whisper_finetune_trainer.output.run_folder import RunFolder
+from whisper_finetune_trainer.progress.progress import Reporter
+
+_FILE = "hub-commits.json"
+logger = logging.getLogger(__name__)
+
+
+class OpenedTraining(NamedTuple):
+    """The parts of a training. `run` has the commits and the schedule that are really used."""
+
+    run: DescribedRun
+    #: How many IPUs, GPUs or CPUs it uses.
+    devices: int
+    loaded: LoadedModel
+    clips: Clips
+    backend: Backend
+
+
+def open_training(
+    config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
+) -> OpenedTraining:
+    """Return what a training is made of, and tell the reporter of it.
+
+    Raises TrainerError, whose message says what to mend. Network faults pass through.
+    """
+    spec = config.spec
+    commits = commits_of_run(spec, folder)
+    loaded = model.load_model(spec, commits.model, config.volumes, config.scratch_folder)
+    # After the model is loaded: its size decides how much scratch space is left for sounds. Its download is gone then.
+    shares = _scratch_shares(config, folder, loaded)
+    clips = _load_clips(config, commits, shares.sounds_bytes, loaded, limits)
+    unused_bytes = shares.sounds_bytes - clips.scratch_bytes
+    plan = plan_training(spec, config.accelerator, config.ipus, loaded.dimensions)
+    settings = BackendSettings(
+        accelerator=config.accelerator,
+        training=spec.training,
+        schedule=plan.schedule,
+        ipu_plan=plan.ipu,
+        scratch_folder=config.scratch_folder,
+        encoder_outputs_bytes=shares.encoder_outputs_bytes + unused_bytes,
+        ipu_wait_seconds=config.ipu_wait_seconds,
+        cpus=cpu_count.available_cpus(),
+    )
+    backend = open_backend(settings, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary()))
+    identity = config.namespace, config.name, config.uid
+    run = DescribedRun(*identity, spec, config.accelerator, plan.schedule, commits)
+    reporter.tell(
+        data=clips.summary(), metric=wer.metric(loaded.text_language_code, loaded.spellings), ran_on=backend.ran_on
+    )
+    return OpenedTraining(run, settings.devices, loaded, clips, backend)
+
+
+def _load_clips(
+    config: TrainerConfig, commits: HubCommits, extracted_bytes: int, loaded: LoadedModel, limits: StreamLimits
+) -> Clips:
+    spec = config.spec
+    source = dataset.open_source(spec.dataset, spec.language, config.volumes, commits)
+    extracted = ExtractedAudio(config.scratch_folder, extracted_bytes)
+    found = dataset.load_clips(spec, source, extracted, limits, text_rules.words_like_tokens(loaded.tokenizer))
+    clips = clip_fitting.fit_clips(found, loaded, config.accelerator)
+    dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
+    logger.info(
+        "%s, %d held out%s",
+        clips.train.size_in_words(),
+        len(clips.evaluation),
+        f"; left out: {dropped}" if dropped else "",
+    )
+    return clips
+
+
+def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedModel) -> ScratchShares:
+    state_bytes = training_state.largest_state_bytes(loaded.network)
+    # On IPUs the resumed state is written once more, in the library's own form.
+    resumed_bytes = state_bytes if config.accelerator == "ipu" else 0
+    return folder.divide_scratch(state_bytes, resumed_bytes, config.scratch_limit_bytes)
+
+
+class _Record(Record):
+    """The content of the file in the run's folder."""
+
+    uid: str
+    commits: HubCommits
+
+
+def commits_of_run(spec: WhisperFineTuneSpec, folder: RunFolder) -> HubCommits:
+    """Return the run's commits: the recorded ones, else the newest, which are then recorded.
+
+    Raises ModelNotFound, DatasetNotFound or AccessDenied. Network faults pass through.
+    """
+    known = _recorded(folder)
+    commits = known or _newest(spec)
+    if commits == HubCommits():
+        return commits
+    logger.info("commits of the Hub%s: %s", ", which this run began with" if known else "", commits.in_words())
+    if known is None and folder.outlives_the_pod:
+        folder.write_json(_FILE, _Record(uid=folder.uid, commits=commits).to_json_object())
+    return commits
+
+
+def _recorded(folder: RunFolder) -> Optional[HubCommits]:
+    found = record.read_record(_Record, folder.read_json(_FILE))
+    return found.commits if found and found.uid == folder.uid else None
+
+
+def _newest(spec: WhisperFineTuneSpec) -> HubCommits:
+    commits = dataset.newest_commits(spec.dataset)
+    if addresses.parse_address(spec.model) is not None:
+        return commits
+    return commits.model_copy(update={"model": model_source.newest_model_commit(spec.model, spec.model_revision)})
+
+
+def open_backend(
+    settings: BackendSettings,
+    loaded: LoadedModel,
+    clips: Clips,
+    check_stop: Callable[[], None] = lambda: None,
+    on_read: Callable[[], None] = lambda: None,
+) -> Backend:
+    """Return the backend of an accelerator. Raises AcceleratorUnavailable where the hardware is missing.
+
+    `check_stop` is called while a clip to train on is waited for, and raises where the training is to end. `on_read` is
+    called when more of a stream has been read.
+    """
+    if settings.accelerator == "ipu":
+        environment.require_poptorch()
+        module = importlib.import_module("whisper_finetune_trainer.ipu.backend")
+        ipu_backend: Backend = module.IpuBackend(settings, loaded, clips, check_stop, on_read)
+        return ipu_backend
+    module = importlib.import_module("whisper_finetune_trainer.pytorch.backend")
+    backend: Backend = module.TorchBackend(settings, loaded, clips, check_stop, on_read)
+    return backend
