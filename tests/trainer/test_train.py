@@ -95,7 +95,7 @@ def test_a_finished_run_is_only_reported(volume: Volume, caplog: pytest.LogCaptu
     assert volume.attempt(gone) == first
     assert {path: path.stat().st_mtime_ns for path in (volume.run / "model").iterdir()} == written
     assert volume.json("../latest.json")["uid"] == UID
-    assert "the model of this run is whole" in caplog.text
+    assert "an earlier attempt has finished this run" in caplog.text
 
 
 def test_a_finished_run_is_reported_from_a_volume_that_cannot_be_written_any_more(volume: Volume) -> None:
