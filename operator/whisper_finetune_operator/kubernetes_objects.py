@@ -1,4 +1,4 @@
-"""What every object of the Kubernetes API has: its UID, key, labels, controller, and how it writes times. Pure.
+"""What every object of the Kubernetes API has: UID, key, labels, controller and times. Pure.
 
 Times are RFC 3339 in UTC, to whole seconds or, in a MicroTime, to microseconds.
 """
@@ -20,22 +20,22 @@ def uid_of(child: Mapping[str, Any]) -> str:
 
 
 def object_key_of(child: Mapping[str, Any]) -> tuple[str, str]:
-    """Return namespace and name, which no other object of its kind has."""
+    """Return the object's namespace and name, which no other object of its kind has."""
     return child["metadata"]["namespace"], child["metadata"]["name"]
 
 
 def labels_of(child: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the labels of the object, which it may have none of."""
+    """Return the labels of the object, empty where it has none."""
     return child["metadata"].get("labels") or {}
 
 
 def run_uid_of(child: Mapping[str, Any]) -> str:
-    """Return the UID of the run that a Job or pod says it belongs to, or an empty text where it says none."""
+    """Return the UID of the run that a Job or pod says it belongs to, empty where it names none."""
     return labels_of(child).get(UID_LABEL, "")
 
 
 def run_name_of(child: Mapping[str, Any]) -> str:
-    """Return the name of the run that a Job or pod says it belongs to, or an empty text where it says none."""
+    """Return the name of the run that a Job or pod says it belongs to, empty where it names none."""
     return labels_of(child).get(NAME_LABEL, "")
 
 

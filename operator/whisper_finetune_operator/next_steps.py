@@ -1,6 +1,6 @@
-"""Where a run stands and what comes next: its phase, the actions, and when to look again. Pure.
+"""Where a run stands and what comes next: its phase, the actions, and when to reconcile again. Pure.
 
-A phase is one state, one reason and one message. Each action names the UID of what it acts on: it cannot hit a
+A phase is one state, one reason and one message. Each action names the UID of what it acts on, so it cannot hit a
 successor.
 """
 
@@ -18,27 +18,27 @@ from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.workloads.workload_kind import Workload
 
-#: How often a cause is looked at that no watch tells of, such as an object of somebody else's.
+#: How often a cause is checked that no watch tells of, such as somebody else's object.
 UNWATCHED_REQUEUE_SECONDS = 30.0
-#: What is refused is asked for again after a third of the time that it has been refused, within these.
+#: What is refused is tried again after a third of the time that it has been refused, within these bounds.
 FIRST_RETRY_SECONDS = 30.0
 LAST_RETRY_SECONDS = 600.0
 _MESSAGE_MAX_LENGTH = 1024
-#: The trainer's container runs.
+#: States in which the trainer's container runs.
 RUNNING_STATES = ("Running", "Preparing", "Evaluating", "Training")
 FINAL_STATES = ("Succeeded", "Failed")
 
-#: Reasons besides those of causes.py and the names of the states, which stand for nothing special.
+#: Reasons that are neither in causes.py nor the name of a state.
 RETRYING: Final = "Retrying"
 ENDING: Final = "Ending"
 SUSPENDING: Final = "Suspending"
-#: What a phase may give as its reason.
+#: All reasons that a phase may have. The name of a state stands for nothing special.
 PhaseReason = State | Reason | Literal["Retrying", "Ending", "Suspending"]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What the conditions are made from."""
+    """Where a run stands. The conditions of its status are made from it."""
 
     state: State
     reason: PhaseReason
@@ -46,7 +46,7 @@ class Phase:
 
     @property
     def is_final(self) -> bool:
-        """Whether the run never runs again."""
+        """Whether the run will never run again."""
         return self.state in FINAL_STATES
 
     @classmethod
@@ -56,7 +56,7 @@ class Phase:
 
     @classmethod
     def waiting(cls, reason: PhaseReason, message: str) -> "Phase":
-        """Return the phase of a cause that can be mended from outside."""
+        """Return the phase of a cause that somebody can correct, or that passes by itself."""
         return cls("Pending", reason, message)
 
 
@@ -69,40 +69,40 @@ def condition_of(conditions: tuple[Condition, ...], kind: str) -> Condition | No
 
 
 def condition_message(message: str) -> str:
-    """Return a message as a condition or an Event takes it: one line, nothing unprintable, at most 1,024 characters."""
+    """Return a message as a condition or an Event takes it: one printable line of at most 1,024 characters."""
     line = " ".join(reading.printable_text(message).split())
     return line if len(line) <= _MESSAGE_MAX_LENGTH else f"{line[: _MESSAGE_MAX_LENGTH - 1]}…"
 
 
 @dataclass(frozen=True)
 class CreateWorkload:
-    """Create it as it stands here; that its name is taken (409) is an answer: read who owns it, decide again."""
+    """Create the workload as it is given here. Where its name is taken (409), read who has it, and decide again."""
 
     manifest: KubernetesObject
-    #: The run had a workload before: list its pods from the API server, not from a watch, and create only where
-    #: none may still be running; a Job deleted by hand is gone before its pod is.
+    #: The run had a workload before: ask the API server for its pods, and create only where none may still be running.
+    #: A Job that was deleted by hand is gone before its pod is, and a watch may not show the pod.
     check_pods_first: bool
-    #: Name of the Lease of its partition: written anew before, and where that fails nothing is created.
+    #: Name of its partition's Lease. It is renewed first, and where that fails nothing is created.
     lease: str | None = None
-    #: For an Event when it is made.
+    #: Told by an Event once it is created.
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class StartWorkload:
-    """Let a workload have its pod that was made suspended, if it is still the one seen: by UID and version."""
+    """Let a workload that was made suspended have its pod, if UID and version still are what was seen."""
 
     kind: str
     name: str
     uid: str
     resource_version: str
-    #: Name of the Lease of its partition: written anew before, and where that fails nothing is started.
+    #: Name of its partition's Lease. It is renewed first, and where that fails nothing is started.
     lease: str
 
 
 @dataclass(frozen=True)
 class DeleteWorkload:
-    """Delete it in the foreground (it stays in sight until its pods are gone), after the status is written."""
+    """Delete the workload in the foreground, after the status is written. It stays in sight until its pods are gone."""
 
     kind: str
     name: str
@@ -112,7 +112,7 @@ class DeleteWorkload:
 
 @dataclass(frozen=True)
 class EndWorkload:
-    """Set its activeDeadlineSeconds to 1: its controller ends its pod, and the workload stays to be read."""
+    """Set the workload's activeDeadlineSeconds to 1. Its controller ends its pod, and the workload stays to be read."""
 
     kind: str
     name: str
@@ -121,7 +121,7 @@ class EndWorkload:
 
 @dataclass(frozen=True)
 class AllowRetries:
-    """Set its backoffLimit: spec.retries was changed while the workload is at work."""
+    """Set the workload's backoffLimit, because spec.retries was changed while it is at work."""
 
     kind: str
     name: str
@@ -131,7 +131,7 @@ class AllowRetries:
 
 @dataclass(frozen=True)
 class MoveToQueue:
-    """Label it with another queue of Kueue's: the run's label was changed while the workload waits."""
+    """Label the workload with another of Kueue's queues, because the run's label was changed while it waits."""
 
     kind: str
     name: str
@@ -141,7 +141,7 @@ class MoveToQueue:
 
 @dataclass(frozen=True)
 class KeepFor:
-    """Set ttlSecondsAfterFinished on a workload whose result is in the status; None takes it away."""
+    """Set ttlSecondsAfterFinished of a workload whose result is in the status. None removes it."""
 
     kind: str
     name: str
@@ -151,7 +151,10 @@ class KeepFor:
 
 @dataclass(frozen=True)
 class ReadRefusal:
-    """Read its FailedCreate events; where they tell something new, decide again before anything is written."""
+    """Read the workload's FailedCreate Events.
+
+    Where they tell something new, decide again before anything is written.
+    """
 
     kind: str
     name: str
@@ -160,21 +163,21 @@ class ReadRefusal:
 
 @dataclass(frozen=True)
 class ReadObstacle:
-    """Read the pod's Events of what its node cannot do; where they tell something new, decide again as well."""
+    """Read the Events by which the pod's node says what it cannot do. Where they tell something new, decide again."""
 
     pod_uid: str
 
 
 @dataclass(frozen=True)
 class TakePartition:
-    """Create the Lease, unless a pod of another run still uses the partition; decide again, whoever has it then."""
+    """Create the Lease, unless a pod of another run still uses the partition. Decide again, whoever has it then."""
 
     lease: KubernetesObject
 
 
 @dataclass(frozen=True)
 class GiveBackPartition:
-    """Delete the Lease, if it is still the one that was seen, and if the API server too has no Job and no pod on it."""
+    """Delete the Lease, if it is still the one that was seen and the API server has no Job and no pod on it either."""
 
     name: str
     uid: str
@@ -182,7 +185,7 @@ class GiveBackPartition:
 
 
 def delete_workload(workload: Workload, reason: str) -> DeleteWorkload:
-    """Return what deletes the workload, and why, for the log."""
+    """Return the action that deletes the workload, with the reason for the log."""
     return DeleteWorkload(workload.kind.name, workload.name, workload.uid, reason)
 
 
@@ -202,14 +205,14 @@ Action = (
 
 
 def retry_seconds(refused: timedelta, run_uid: str, *, last_seconds: float = LAST_RETRY_SECONDS) -> float:
-    """Return when to try again what has been refused for so long; runs that were refused together are spread."""
+    """Return when to try again what has been refused for so long. Runs that were refused together are spread."""
     wait = min(max(FIRST_RETRY_SECONDS, refused.total_seconds() / 3), last_seconds)
     return wait * (1 - zlib.crc32(run_uid.encode()) / 2**32 / 4)
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """What a run keeps from its first plan on: the status holds it."""
+    """What a run keeps from its first plan on. Its status remembers it."""
 
     runtime: str | None = None
     ipus: int | None = None
@@ -217,23 +220,23 @@ class Pinned:
 
 @dataclass(frozen=True)
 class NextStep:
-    """The phase to show, the actions, and when to look again."""
+    """The phase to show, the actions, and when to reconcile again."""
 
     phase: Phase
     actions: tuple[Action, ...] = ()
     requeue_seconds: float | None = None
-    #: Of a run that was planned for a workload.
+    #: Set where a workload was planned.
     pinned: Pinned | None = None
-    #: Of a run that gave its partition back without having used it.
+    #: Set where the run gave its partition back without having used it.
     back_off: PartitionBackOff | None = None
 
     def requeued_within(self, seconds: float) -> "NextStep":
-        """Return the step, looked at again after so many seconds at the latest."""
+        """Return the step with a requeue after so many seconds at the latest."""
         if self.requeue_seconds is not None and self.requeue_seconds <= seconds:
             return self
         return replace(self, requeue_seconds=seconds)
 
 
 def give_back(leases: Iterable[PartitionLease]) -> tuple[GiveBackPartition, ...]:
-    """Return what gives these Leases back."""
+    """Return the actions that give these Leases back."""
     return tuple(GiveBackPartition(lease.name, lease.uid, lease.resource_version) for lease in leases)

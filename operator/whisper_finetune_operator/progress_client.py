@@ -29,17 +29,17 @@ from whisper_finetune_operator.world import Silence
 
 logger = logging.getLogger(__name__)
 
-#: A trainer that has been silent for so long is no longer one that is just starting: somebody should look.
+#: A trainer that has been silent for so long is not just starting any more. Somebody should find out why.
 WARNED_AFTER_SECONDS = 180.0
 _NAMED_CHARACTERS = 200
-#: So many failures are those of a trainer that has only just started: its libraries take their time to load.
+#: So many failures are normal for a trainer that has just started: its libraries take their time to load.
 PATIENT_FAILURES = 3
-#: A pod that stays silent is asked this seldom at last.
+#: The longest time between two questions to a pod that stays silent.
 LAST_WAIT_SECONDS = 300.0
-#: So many at once where reading the answer was work: it waits longest from the first time on.
+#: An answer that was costly to read counts as so many failures: its pod waits longest from the first time on.
 MANY = 16
 BODY_MAX_BYTES = 64 * 1024
-#: Of everything before the body: interim answers and headers.
+#: Bounds everything before the body: interim answers and headers.
 _HEAD_MAX_BYTES = 16 * 1024
 _PART_BYTES = 16 * 1024
 
@@ -65,7 +65,7 @@ class RefusedAnswerError(Exception):
 
 
 def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
-    """Return the trainer in the pod, or None where none answers: it does not run, or has no address or no port."""
+    """Return the trainer in the pod, or None where none can answer: it does not run, or has no address or no port."""
     status = pod["status"]
     if status.get("phase") != "Running" or not status.get("podIP") or trainer_has_ended(pod):
         return None
@@ -77,7 +77,7 @@ def trainer_of(run_uid: str, pod: KubernetesObject) -> Trainer | None:
 
 
 def read_answer(answer: bytes, run_uid: str) -> Reading[TrainerReport]:
-    """Return what is understood of the report. Raises RefusedAnswerError where nothing is, or it is another run's."""
+    """Return what is understood of the report. Raises RefusedAnswerError where that is nothing, or another run's."""
     try:
         found = pods.read_report(answer)
     except ValueError as problem:
@@ -93,31 +93,31 @@ class _Asked:
     next_at: float
 
 
-#: By namespace, then by the pod's UID; both in the order of their turns.
+#: By namespace and then by the pod's UID, both in the order of their turns.
 _Waiting = OrderedDict[str, OrderedDict[str, Trainer]]
 _NEVER = _Asked(0, float("-inf"))
 
 
 class ProgressTurns:
-    """Those whose turn has come wait by namespace. Times are seconds of any one clock."""
+    """Knows whom to ask next. Trainers whose time has come wait by namespace. Times are seconds of any one clock."""
 
     def __init__(self, *, every_seconds: float, parallel: int) -> None:
         self._every_seconds = every_seconds
         self._parallel = parallel
-        #: One namespace alone leaves places free for the first of another.
+        #: One namespace alone leaves some turns free for the first trainer of another.
         self._most_of_one = max(1, parallel - parallel // 4)
         self._asked: dict[str, _Asked] = {}
         self._waiting: _Waiting = OrderedDict()
         self._busy: dict[str, Trainer] = {}
 
     def note_running(self, trainers: Iterable[Trainer], now: float) -> None:
-        """Let those wait whose time has come, and forget whom the list no longer has."""
+        """Add the trainers whose time has come, and forget those that are not in the list any more."""
         running = {trainer.pod_uid: trainer for trainer in trainers}
         self._asked = {uid: asked for uid, asked in self._asked.items() if uid in running}
         waiting: OrderedDict[str, OrderedDict[str, Trainer]] = OrderedDict(
             (name, OrderedDict()) for name in self._waiting
         )
-        # Who waits already keeps its place.
+        # A trainer that waits already keeps its position.
         known = [uid for trainers_there in self._waiting.values() for uid in trainers_there if uid in running]
         due = (uid for uid in running if uid not in self._busy and self._asked.get(uid, _NEVER).next_at <= now)
         for uid in dict.fromkeys((*known, *due)):
@@ -125,12 +125,12 @@ class ProgressTurns:
         self._waiting = OrderedDict((name, there) for name, there in waiting.items() if there)
 
     def take(self) -> Trainer | None:
-        """Return who is asked next, of the namespace with the fewest that are being asked. None: nobody for now."""
+        """Return who is asked next, of the namespace with the fewest being asked. None: nobody for now."""
         at_once = Counter(trainer.namespace for trainer in self._busy.values())
         open_to = [name for name in self._waiting if at_once[name] < self._most_of_one]
         if not open_to or len(self._busy) >= self._parallel:
             return None
-        # The first of equals: each that was served goes behind the others.
+        # Among equals the first one, because each namespace that was served goes behind the others.
         name = min(open_to, key=lambda each: at_once[each])
         there = self._waiting.pop(name)
         uid, trainer = there.popitem(last=False)
@@ -140,7 +140,10 @@ class ProgressTurns:
         return trainer
 
     def done(self, trainer: Trainer, now: float, *, faults: int, fraction: float) -> None:
-        """Note what came of asking: 0 for a good answer. `fraction` in [0, 1) spreads those that fail together."""
+        """Note what came of asking.
+
+        `faults` is 0 for a good answer. `fraction` in [0, 1) spreads those that fail together.
+        """
         del self._busy[trainer.pod_uid]
         before = self._asked.get(trainer.pod_uid, _NEVER)
         failures = before.failures + faults if faults else 0
@@ -150,7 +153,7 @@ class ProgressTurns:
 
 
 class ProgressClient:
-    """Asks every running trainer again and again, so many at once, and brings what changed to the queue."""
+    """Asks every running trainer again and again, so many at once, and puts the run of each answer on the workqueue."""
 
     def __init__(
         self,
@@ -168,13 +171,13 @@ class ProgressClient:
         self._every_seconds = every_seconds
         self._timeout_seconds = timeout_seconds
         self._turns = ProgressTurns(every_seconds=every_seconds, parallel=parallel)
-        #: UIDs of the pods whose silence was complained of.
+        #: UIDs of the pods whose silence was warned of.
         self._complained: set[str] = set()
-        #: What of a pod's newest answer was left out, by the pod's UID.
+        #: What was left out of a pod's newest answer, by the pod's UID.
         self._left_out: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Ask until cancelled. Nobody waits for the slowest: what is asked for is not asked again meanwhile."""
+        """Ask until cancelled. Nobody waits for the slowest one, which is not asked again meanwhile."""
         async with asyncio.TaskGroup() as asking:
             while True:
                 await asyncio.sleep(self._every_seconds)
@@ -188,7 +191,7 @@ class ProgressClient:
             self._start(asking)
 
     def note_running(self) -> None:
-        """Let those take their turn that run now."""
+        """Let the trainers that run now take their turns."""
         found = (trainer_of(run_uid, pod) for run_uid, pod in self._cache.attempts())
         running = [trainer for trainer in found if trainer]
         self._turns.note_running(running, _clock())
@@ -197,7 +200,7 @@ class ProgressClient:
         self._left_out = {uid: remark for uid, remark in self._left_out.items() if uid in uids}
 
     def _start(self, asking: asyncio.TaskGroup) -> None:
-        """Begin to ask as many as may be asked at once. Each that is done makes room for the next."""
+        """Begin to ask as many as may be asked at once. Each that is done lets the next one begin."""
         while trainer := self._turns.take():
             asking.create_task(self._ask(trainer, asking))
 
@@ -216,7 +219,7 @@ class ProgressClient:
         self._start(asking)
 
     def _note_left_out(self, trainer: Trainer, remark: str) -> None:
-        """Tell once what of a pod's answers is not understood: they come every few seconds."""
+        """Log once what is not understood of a pod's answers, which come every few seconds."""
         if remark and remark != self._left_out.get(trainer.pod_uid):
             text = "progress from pod %s, not understood and left out: %s"
             logger.info(text, trainer.pod_name, remark, extra={"uid": trainer.run_uid})
@@ -224,7 +227,7 @@ class ProgressClient:
 
     def _note_failure(self, trainer: Trainer, problem: RefusedAnswerError) -> None:
         self._refused.labels(problem.cause).inc()
-        # To read on and on costs everybody's time: such a pod is asked seldom from the first time on.
+        # To read without end costs everybody's time, so such a pod is asked seldom from the first time on.
         faults = MANY if problem.cause == "oversized" else 1
         self._turns.done(trainer, _clock(), faults=faults, fraction=random.random())  # noqa: S311 (it guards nothing)
         now = datetime.now(UTC)
@@ -252,9 +255,10 @@ class ProgressClient:
 
 
 async def get_bounded(host: str, port: int, path: str, *, timeout_seconds: float) -> bytes:
-    """Return the body of a good answer. RefusedAnswerError (unreachable, status, malformed, oversized) for any other.
+    """Return the body of a good answer.
 
-    A redirect is none: it could lead anywhere in the cluster's network. No proxy of the environment is followed.
+    Raises RefusedAnswerError (unreachable, status, malformed, oversized) for any other. A redirect is refused, because
+    it could lead anywhere in the cluster's network. No proxy of the environment is used.
     """
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -262,7 +266,7 @@ async def get_bounded(host: str, port: int, path: str, *, timeout_seconds: float
             try:
                 return await _exchange(reader, writer, _host_header(host, port), path)
             finally:
-                # Not closed in good order, which would wait for what a pod goes on sending.
+                # Not closed in good order: that would wait for what a pod goes on sending.
                 writer.transport.abort()
     except (OSError, TimeoutError) as problem:
         raise RefusedAnswerError("unreachable", str(problem) or "no answer in time") from problem

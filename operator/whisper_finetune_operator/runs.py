@@ -1,4 +1,4 @@
-"""One WhisperFineTune object as the API server gave it, and the name of the workload that it has. Pure."""
+"""One WhisperFineTune object as the API server gave it, with the name of its workload and its output folder. Pure."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from whisper_finetune_api import addresses
 from whisper_finetune_api.run import run_folder_name
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, parse_time
 
-#: How the field managers of runs' statuses begin, whichever installation wrote them.
+#: How the field managers of runs' statuses begin, in all installations.
 STATUS_MANAGER = "whisperfinetune-operator"
 
 #: The IPU operator refuses longer names.
@@ -19,7 +19,10 @@ _HASH_LENGTH = 8
 
 
 def child_name(name: str, uid: str) -> str:
-    """Return the DNS label of the run's one child: a run made again under its name has another UID and child."""
+    """Return the name of the run's one child, a DNS label.
+
+    A run that is made again under the same name has another UID, and so another child.
+    """
     digest = hashlib.sha256(uid.encode()).hexdigest()[:_HASH_LENGTH]
     room = CHILD_NAME_MAX_LENGTH - _HASH_LENGTH - 1
     return f"{name.replace('.', '-')[:room].rstrip('-')}-{digest}"
@@ -41,12 +44,12 @@ class Run:
     created: datetime
     spec: KubernetesObject
     status: KubernetesObject
-    #: The field managers of operators that stand on the status.
+    #: The operators' field managers that the status has.
     status_managers: tuple[str, ...] = ()
 
     @property
     def output_folder(self) -> str:
-        """The address that everything of the run lies under; a Hub repository is the run's folder itself."""
+        """The address under which everything of the run lies. A repository of the Hub is the run's folder itself."""
         output = self.spec["output"]["uri"].rstrip("/")
         address = addresses.parse_address(output)
         if address is None or address.scheme == "hf":
@@ -55,7 +58,7 @@ class Run:
 
     @classmethod
     def from_object(cls, run: Mapping[str, Any]) -> "Run":
-        """Return the run that an object of the API describes. Raises KeyError where it is no stored object."""
+        """Return the run that a stored object of the API describes. Raises KeyError for any other object."""
         metadata = run["metadata"]
         return cls(
             name=metadata["name"],

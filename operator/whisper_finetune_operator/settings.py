@@ -20,35 +20,35 @@ class Settings:
     """Everything but the runtimes. Each number can be set as OPERATOR_NAME_IN_CAPITALS."""
 
     runtimes: Path
-    #: Watch this namespace alone; None: the whole cluster.
+    #: The only namespace to watch. None: the whole cluster.
     namespace: str | None = None
-    #: Where the Leases of partitions lie; None: with the operator's own. Installations that share a pool share it.
+    #: Where the Leases of partitions lie. None: with the operator's own. Installations that share a pool share it.
     partition_namespace: str | None = None
-    #: NAMESPACE/LEASE of installations that are gone, whose runs this one goes on with.
+    #: NAMESPACE/LEASE of installations that are gone and whose runs this one takes over.
     take_over: Sequence[str] = ()
     leader_election: bool = True
-    #: None: the pod's service account, else KUBECONFIG or ~/.kube/config.
+    #: None: use the pod's service account, else KUBECONFIG or ~/.kube/config.
     kubeconfig: Path | None = None
 
     #: Where the operator's own Lease lies (None: the service account's or kubeconfig's namespace), and who takes it.
     lease_namespace: str | None = None
     identity: str = "operator"
     lease_name: str = "whisper-finetune-operator"
-    #: Another replica takes over after this; this one ends after two thirds of it without a renewal.
+    #: Another replica takes over after this time without a renewal. This one ends after two thirds of it.
     lease_seconds: float = 15.0
 
-    #: Runs that are reconciled at once. Each has one request under way at a time; what else asks has a few more.
+    #: How many runs are reconciled at once. Each has one request under way at a time. Other work has a few more.
     workers: int = 20
     request_timeout_seconds: float = 20.0
-    #: More requests in a second wait; the Lease's own do not, and watches are not counted.
+    #: Further requests wait. Those for the Lease do not, and watches are not counted.
     requests_per_second: float = 200.0
 
-    #: Each watch is opened anew after this, which is the sign that it lives.
+    #: Each watch is opened anew after this time, which shows that it lives.
     watch_seconds: int = 60
     watch_stale_seconds: float = 150.0
-    #: Runs that wait for so long without one look having ended mean that the workers are stuck.
+    #: Where runs wait and no pass has ended for so long, the workers are stuck.
     stuck_seconds: float = 300.0
-    #: How often every run is looked at although nothing changed.
+    #: How often every run is reconciled although nothing changed.
     resync_seconds: float = 300.0
 
     progress_seconds: float = 15.0

@@ -12,11 +12,14 @@ from whisper_finetune_operator.runs import Run
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why the Job could not be made, or its pod: the API server's own words, or the Job's newest FailedCreate event."""
+    """Why a Job or its pod could not be made.
+
+    The message is the API server's own, or that of the Job's newest FailedCreate Event.
+    """
 
     message: str
     seen_at: datetime
-    #: When the same was refused first; None: it was now.
+    #: When the same was refused first. None: it was now.
     since: datetime | None = None
 
     @property
@@ -24,9 +27,9 @@ class Refusal:
         return self.since or self.seen_at
 
     def after(self, known: "Refusal | None") -> "Refusal":
-        """Return this refusal in the words of the known one where both say the same but for numbers.
+        """Return this refusal in the words of the known one where both differ in numbers alone.
 
-        A quota's message counts what is used at the moment: no news, and no write for each change of it.
+        A quota's message counts what is used at the moment. A change of that is no news, and no write.
         """
         if known is None or without_numbers(known.message) != without_numbers(self.message):
             return self
@@ -34,13 +37,13 @@ class Refusal:
 
 
 def without_numbers(message: str) -> str:
-    """Return the message as it is whatever it counts at the moment."""
+    """Return the message without its numbers, which change from moment to moment."""
     return re.sub(r"\d+", "#", message)
 
 
 @dataclass(frozen=True)
 class Silence:
-    """A running trainer has been asked for its progress in vain: since when, and why the last time."""
+    """Since when a running trainer has not answered, and why not the last time."""
 
     since: datetime
     problem: str
@@ -51,23 +54,24 @@ class World:
     """What the cluster shows of one run at one moment."""
 
     run: Run
-    #: The workload under the child's name (Run.child_name), the run's own or, where there is none, anybody's.
+    #: The workload under the child's name (Run.child_name): the run's own or, where there is none, anybody's.
     workload: KubernetesObject | None
-    #: The run's attempts (children.is_attempt_of), oldest first. A pod that ended and then went is best shown once
-    #: more, as it was last seen: its end may not have been counted yet.
+    #: The run's attempts (children.is_attempt_of), oldest first. A pod that ended and is gone is shown once more as it
+    #: was last seen, because its end may not have been counted yet.
     pods: tuple[KubernetesObject, ...]
     #: Newest valid answer of the CURRENT pod's /progress.
     report: TrainerReport | None
-    #: Of the Job in sight, read when a decision asks for it (next_steps.ReadRefusal); else of the workload itself.
+    #: Why the Job in sight has no pod, read when a decision asks for it (next_steps.ReadRefusal), or why there is no
+    #: Job.
     refusal: Refusal | None
     now: datetime
-    #: Of the partitions that the run has. It is one at most, unless two leaders took one each.
+    #: The Leases of the partitions that the run has. It is one at most, unless two leaders took one each.
     leases: tuple[KubernetesObject, ...] = ()
-    #: Of all runs that wait for a partition, this one among them where it does.
+    #: All runs that wait for a partition, this one among them where it does.
     partition_queue: PartitionQueue = EMPTY_QUEUE
     #: Why the node of the CURRENT pod cannot begin it, read when a decision asks for it (next_steps.ReadObstacle).
     obstacle: Refusal | None = None
-    #: When the report last said something else than before; None: it has said the same since it was first heard.
+    #: When the report last changed. None: it has said the same since it was first heard.
     report_changed_at: datetime | None = None
-    #: Of the CURRENT pod; None: it answered the last time, or was not asked yet.
+    #: How long the CURRENT pod has not answered. None: it answered the last time, or was not asked yet.
     silence: Silence | None = None

@@ -1,6 +1,6 @@
 """Decide what to do about one run: from what the world shows to its status and the actions. Pure.
 
-`decide` and `next_step` are the order in which everything is looked at. The first step that applies is taken.
+`decide` and `next_step` show the order in which the questions are asked. The first step that applies is taken.
 """
 
 import math
@@ -34,9 +34,9 @@ from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import World
 
-#: A workload that was refused is tried again at each look; a refusal this old is no longer of this attempt.
+#: A workload that was refused is tried again in each pass. A refusal of this age belongs to an earlier attempt.
 _REFUSAL_HOLDS = timedelta(minutes=10)
-#: Nothing wakes such a run when a quota has room again, so it is not left for longer.
+#: No watch tells that a quota has room again, so such a run does not wait for longer.
 _LAST_CREATION_SECONDS = 180.0
 
 
@@ -45,17 +45,17 @@ class Decision:
     """The status to show, and what to do."""
 
     status: WhisperFineTuneStatus
-    #: Whether the status differs from the run's own: only then is it written, and before any action.
+    #: Whether the status differs from the run's own. Only then is it written, and before any action.
     changed: bool
     actions: tuple[Action, ...] = ()
-    #: Look again after this time although nothing may have changed by then.
+    #: Reconcile again after this time, although nothing may have changed by then.
     requeue_seconds: float | None = None
-    #: What of the status and of trainers' last words is not understood, for the log.
+    #: What is not understood of the status and of trainers' last words, for the log.
     remarks: tuple[str, ...] = ()
 
 
 def decide(world: World, runtimes: Runtimes) -> Decision:
-    """Return what is to be done about the run; the same world and status give the same decision."""
+    """Return what is to be done about the run. The same world and status give the same decision."""
     seen = situation.read_situation(world)
     if seen.run.deletion:
         return _leave_to_its_owner(seen)
@@ -84,7 +84,7 @@ def next_step(seen: Situation, runtimes: Runtimes) -> NextStep:
 
 
 def end_run(seen: Situation, final: Phase) -> NextStep:
-    """Return the next step of a run whose pod and workload must end before the final phase holds."""
+    """Return the next step of a run whose pod and workload must end before its final phase is shown."""
     live = seen.workload
     message = f"its {live.kind.name if live else 'pod'} is being ended: {final.message}"
     phase = pod_steps.pod_phase(seen, ENDING, message)
@@ -95,12 +95,12 @@ def end_run(seen: Situation, final: Phase) -> NextStep:
 
 
 def _leave_to_its_owner(seen: Situation) -> Decision:
-    # Its children go with it, by their owner references.
+    # The garbage collector deletes its children, by their owner references.
     return Decision(seen.previous, changed=False, actions=seen.giving_back, remarks=seen.remarks)
 
 
 def _finish(seen: Situation, derived: WhisperFineTuneStatus) -> Decision:
-    """Return the decision about a run that is over, with what it still needs."""
+    """Return the decision about a run that is over, with the actions that it still needs."""
     return Decision(derived, derived != seen.previous, *_tidy(seen, derived), seen.remarks)
 
 
@@ -114,18 +114,18 @@ def _take(seen: Situation, step: NextStep) -> Decision:
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:
-    """Return whether a queue or pool lets the run go on: None where neither has it, or where that is not known yet."""
+    """Return whether a queue or pool has admitted the run. None: it is in neither, or that is not known yet."""
     if phase.state == "Queued":
         return False
     told = condition_of(seen.previous.conditions, "Admitted")
     if phase.is_final:
-        # Its place was its own to the end.
+        # It had what it was admitted to until its end.
         return told.status == "True" if told else None
     if seen.leases:
         return True
     if seen.workload and (seen.workload.queue or told):
         return not seen.workload.suspended
-    # It had a place, and gave it back.
+    # It was admitted, and gave that back.
     return False if told else None
 
 
@@ -147,7 +147,7 @@ def _stay_out_of_queue(seen: Situation) -> NextStep | None:
 
 
 def _await_end_of_orphan(seen: Situation) -> NextStep | None:
-    """Return the next step of a run whose workload is gone, and whose pod is not."""
+    """Return the next step of a run whose workload is gone while its pod is not."""
     pod = seen.at_work
     if pod is None:
         return None
@@ -157,7 +157,10 @@ def _await_end_of_orphan(seen: Situation) -> NextStep | None:
 
 
 def _await_name(seen: Situation) -> NextStep | None:
-    """Return the next step of a run whose child's name is taken: by its own that is going, or by somebody else's."""
+    """Return the next step of a run whose child's name is taken.
+
+    An earlier child that is being deleted has it, or somebody else's object.
+    """
     other = seen.blocked_by
     if other is None:
         return None
@@ -175,13 +178,13 @@ def _await_next_second(seen: Situation) -> NextStep | None:
     seen_until = seen.counts.attempts.seen_until
     since = (seen.now - parse_time(seen_until)).total_seconds() if seen_until else math.inf
     if not 0 <= since < 1:
-        # It is over, or no clock is right.
+        # That second is over, or a clock is wrong.
         return None
     return NextStep(outcomes.retry_phase(seen) or NOT_STARTED, requeue_seconds=1 - since)
 
 
 def _create(seen: Situation, runtimes: Runtimes) -> NextStep:
-    """Return what makes the run's next workload, or the phase of what keeps it from that."""
+    """Return the step that creates the run's next workload, or the one that says what keeps it from that."""
     pinned = Pinned(seen.previous.runtime, seen.previous.ipus)
     plan = plan_run(seen.run, pinned, runtimes)
     if isinstance(plan, Phase):
@@ -214,9 +217,9 @@ def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
 
 
 def _tidy(seen: Situation, derived: WhisperFineTuneStatus) -> tuple[tuple[Action, ...], float | None]:
-    """Return what a run that is over still needs, and after how many seconds to look again.
+    """Return what a run that is over still needs, and after how many seconds to check it again.
 
-    Its workload is to be over too, to go in time, and to keep no partition.
+    Its workload is to end too, to be deleted in time, and to keep no partition.
     """
     workload = seen.workload
     if workload is None:
@@ -230,7 +233,7 @@ def _tidy(seen: Situation, derived: WhisperFineTuneStatus) -> tuple[tuple[Action
 def _until_it_ends(
     workload: Workload, busy: tuple[Pod, ...], derived: WhisperFineTuneStatus, now: datetime
 ) -> tuple[tuple[Action, ...], float | None]:
-    """Return what ends it where it does not end by itself, or would have another pod."""
+    """Return what ends the workload where it does not end by itself, or would make another pod."""
     left = pod_steps.sidecar_seconds_left(busy, now)
     if left > 0:
         return (), left if left < math.inf else None
@@ -241,7 +244,7 @@ def _until_it_ends(
 def _go_in_time(
     seen: Situation, workload: Workload, derived: WhisperFineTuneStatus
 ) -> tuple[tuple[Action, ...], float | None]:
-    """Return what makes it go when the user says so: some kinds go by their own TTL."""
+    """Return what deletes the workload when the user's TTL is over. Some kinds have a TTL of their own."""
     seconds = seen.spec.ttl_seconds_after_finished
     if workload.kind.goes_by_its_own_ttl:
         kept = seconds == workload.ttl_seconds_after_finished

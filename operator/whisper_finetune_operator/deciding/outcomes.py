@@ -20,27 +20,28 @@ from whisper_finetune_operator.workloads.workload_kind import Workload
 
 _OUT_OF_MEMORY_LIMIT = 2
 _UNREADABLE_LIMIT = 2
-#: So many interruptions in a row cost no time: a cluster that is drained node by node moves a pod more than once.
+#: So many interruptions in a row cause no wait: a cluster that is drained node by node moves a pod more than once.
 _AT_ONCE = 2
 _FIRST_WAIT, _LAST_WAIT = timedelta(minutes=1), timedelta(hours=1)
-#: An image may be mended under its name, which nothing tells of; a trainer that refuses its configuration ends at once.
+#: An image may be replaced under its name, and nothing tells of that. A trainer that refuses its configuration ends at
+#: once.
 RETRY_AFTER = timedelta(minutes=10)
 
 
 def final_phase(situation: Situation) -> Phase | None:
-    """Return the final phase of a run that is over, else None; a result goes before every cause."""
+    """Return the final phase of a run that is over, else None. A result counts more than every cause."""
     return next((phase for rule in _RULES if (phase := rule(situation))), None)
 
 
 def is_final_at_once(situation: Situation, final: Phase) -> bool:
-    """Return whether the final phase holds now: else a pod is at work, or the workload could make another."""
+    """Return whether the run is final now. It is not while a pod is at work, or the workload could make another."""
     live, failed = situation.workload, situation.counts.attempts.failed
     by_itself = live is None or ends_workload(live, final.reason, failed)
     return final.state == "Succeeded" or (by_itself and situation.at_work is None)
 
 
 def ends_workload(job: Workload, reason: str, failed: int) -> bool:
-    """Return whether what ended the run has ended its workload, or is about to: a Job controller sees the same pod."""
+    """Return whether what ended the run has ended its workload, or soon will: a Job controller sees the same pod."""
     if job.end or not job.kind.is_retried_by_its_controller:
         return job.end is not None
     if reason == "RetriesExhausted":
@@ -48,8 +49,8 @@ def ends_workload(job: Workload, reason: str, failed: int) -> bool:
     cause = BY_REASON.get(reason)
     if cause is None:
         return not job.suspended
-    # The kubelet's kills for memory end no Job; the trainer's own OutOfMemory does, and has ended it in a moment. A
-    # suspended Job counts no end of a pod any more, and could be resumed.
+    # The kubelet's kills for memory end no Job. The trainer's own OutOfMemory does, in a moment. A suspended Job counts
+    # no end of a pod any more, and could be resumed.
     return cause.exit_code is not None and reason != "OutOfMemory" and not job.suspended
 
 
@@ -95,7 +96,7 @@ def _result_unreadable(situation: Situation) -> Phase | None:
 
 
 def _job_failed(situation: Situation) -> Phase | None:
-    """Judge by the Job's own end where the pod behind it is gone, or where the Job alone knows."""
+    """Return the final phase by the Job's own end, where its pod is gone or where the Job alone knows the cause."""
     end = situation.workload.end if situation.workload else None
     if end is None or end.type != "Failed":
         return None
@@ -133,7 +134,10 @@ _RULES: tuple[Callable[[Situation], Phase | None], ...] = (
 
 
 def _by_policy(message: str) -> Phase:
-    """Return the phase of a Job that its pod failure policy failed, by the code in the Job controller's own words."""
+    """Return the phase of a Job that failed by its pod failure policy.
+
+    The Job controller's message has the exit code.
+    """
     code = re.search(r"exit code (\d+)", message)
     return (code and _by_exit_code(int(code[1]), None, message)) or Phase.failed("RetriesExhausted", message)
 
@@ -208,7 +212,7 @@ def _next(situation: Situation, pod: Pod) -> str:
     ):
         return ""
     if pod.sidecars:
-        # It makes none before these have ended.
+        # It makes no pod before these have ended.
         return ""
     failures = max(1, situation.counts.attempts.failed - job.failed_before)
     return f"; the next attempt starts about {render_time(pod.finished_at + job.kind.back_off(failures))}"
@@ -220,16 +224,16 @@ def _queued(situation: Situation) -> str:
 
 
 def wait_after_interruptions(in_vain: int) -> timedelta:
-    """Return how long a run waits that was stopped so many times in a row without getting further."""
+    """Return how long a run waits after so many interruptions in a row between which it got no further."""
     beyond = in_vain - _AT_ONCE
     return doubled_wait(_FIRST_WAIT, beyond, _LAST_WAIT) if beyond > 0 else timedelta()
 
 
 def next_attempt_time(situation: Situation) -> datetime | None:
-    """Return when the next pod may start; None where nothing keeps it."""
+    """Return when the next pod may start, or None where it may start at once."""
     pod, live = situation.at_work, situation.workload
     if (pod and not pod.over) or (live and live.suspended) or situation.spec.suspend:
-        # What is suspended waits for Kueue, which has a back-off of its own.
+        # A suspended Job waits for Kueue, which has a back-off of its own.
         return None
     if situation.counts.interrupted:
         until = situation.now + wait_after_interruptions(situation.counts.attempts.interrupted_in_vain)
@@ -240,7 +244,10 @@ def next_attempt_time(situation: Situation) -> datetime | None:
 
 
 def await_next_attempt(situation: Situation) -> NextStep | None:
-    """Return the step of a run that has to wait; it keeps neither a Job nor a partition meanwhile."""
+    """Return the step of a run that has to wait after interruptions.
+
+    It keeps neither a Job nor a partition meanwhile.
+    """
     until = next_attempt_time(situation)
     if until is None:
         return None
@@ -255,9 +262,10 @@ def await_next_attempt(situation: Situation) -> NextStep | None:
 
 
 def withdraw_interrupted(situation: Situation, job: Workload) -> tuple[Action, ...]:
-    """Return what lets the next pod come at once: the back-off of a Job's controller grows with each, for its life.
+    """Return what lets the next pod start at once, where that is to delete the Job.
 
-    A Job that Kueue has admitted is left alone: the next one would have to queue again.
+    The back-off of a Job's controller grows with each pod, for the life of the Job. A Job that Kueue has admitted is
+    left alone: the next one would have to queue again.
     """
     newest = situation.pods[-1] if situation.pods else None
     if newest is None or not newest.over or newest.owner_uid != job.uid or job.queue:
@@ -271,13 +279,13 @@ def _withdrawn(workload: Workload) -> Action:
 
 
 def await_other_version(situation: Situation) -> NextStep | None:
-    """Return the step of a run whose trainer and operator do not understand each other; None for any other."""
+    """Return the step of a run whose trainer and operator do not understand each other, None for any other run."""
     workload = situation.workload
     if workload is None:
         return None
     pod = _newest_ended(situation, workload)
     if pod and endings.awaits_operator(pod):
-        # The pod holds the only result, and stays with whatever other containers it has.
+        # This pod has the only result, so it stays, with whatever other containers it has.
         return NextStep(mismatch_phase(pod), situation.giving_back)
     ended_at = _ended_at(situation, workload)
     if ended_at is None or not ended_by_mismatch(situation, workload):
@@ -290,7 +298,7 @@ def await_other_version(situation: Situation) -> NextStep | None:
 
 
 def _ended_at(situation: Situation, workload: Workload) -> datetime | None:
-    """Return when it was over, or when its trainer was, beside which others run on: without the wait, for nothing."""
+    """Return when the workload ended, or its trainer where other containers run on. None while neither has."""
     if workload.end:
         return workload.end.at
     pod = situation.at_work
@@ -298,7 +306,7 @@ def _ended_at(situation: Situation, workload: Workload) -> datetime | None:
 
 
 def ended_by_mismatch(situation: Situation, workload: Workload) -> bool:
-    """Return whether a workload that is over came to nothing but that, by its newest pod, else by its own words."""
+    """Return whether a workload ended by a mismatch of versions, by its newest pod, else by its own message."""
     pod = _newest_ended(situation, workload)
     if pod:
         return endings.meaning_of_end(pod, workload) is Meaning.MISMATCH
@@ -306,7 +314,7 @@ def ended_by_mismatch(situation: Situation, workload: Workload) -> bool:
 
 
 def mismatch_phase(pod: Pod | None) -> Phase:
-    """Return what the run waits for."""
+    """Return the phase of a run that waits for another version of its trainer or of the operator."""
     if pod and endings.awaits_operator(pod):
         text = "its training is done, and its trainer is newer than this operator, which cannot read the result"
         return Phase.waiting("VersionMismatch", f"{text}: upgrade the operator")

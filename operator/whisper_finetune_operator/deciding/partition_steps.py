@@ -1,10 +1,10 @@
-"""What to do about a run on a runtime with a pool of partitions: wait, take one, use it, mend what went wrong. Pure.
+"""What to do about a run on a runtime with partitions: wait, take one, use it, correct what went wrong. Pure.
 
-A Job on a partition is made suspended and started by its UID and version: a leader that was frozen while it made one
-cannot start it any more once the partition went to another run (docs/architecture.md).
+A Job on a partition is made suspended and started by its UID and version. So a leader that froze while it made a Job
+cannot start it any more once the partition has gone to another run (docs/architecture.md).
 
 A run whose pod does not get to run gives its partition back and joins the queue again later. A namespace that is set up
-badly must not keep a partition from everybody else for as long as nobody mends it.
+badly must not keep a partition from everybody else for as long as nobody corrects it.
 """
 
 from dataclasses import replace
@@ -39,11 +39,11 @@ from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads.workload_kind import Workload
 
-#: So long a partition is kept for a pod that something keeps from running which somebody has to mend.
+#: How long a run keeps a partition while something that somebody has to correct keeps its pod from running.
 PATIENCE = timedelta(minutes=5)
-#: So long for one of which nothing is known: its node may be pulling an image of many gigabytes.
+#: The same where no such cause is known: the node may be pulling an image of many gigabytes.
 PATIENCE_WITHOUT_A_CAUSE = timedelta(hours=1)
-#: So long a run then stays out of the queue, twice as long each time.
+#: How long a run then stays out of the queue. It doubles each time.
 FIRST_BACK_OFF, LAST_BACK_OFF = timedelta(minutes=5), timedelta(hours=1)
 _CAUSES = (
     "PodRefused",
@@ -57,13 +57,13 @@ _CAUSES = (
 
 
 def partition_of_run(situation: Situation, wanted: QueuedRun) -> PoolPartition | None:
-    """Return the partition that the run has, if its runtime's pool still has it and it is large enough."""
+    """Return the partition that the run has, if it is still in its runtime's pool and large enough."""
     names = [lease.name for lease in situation.leases]
     return next((partition for partition in wanted.fitting if partition.lease_name in names), None)
 
 
 def queue_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -> NextStep:
-    """Return the step of a run that has no partition (that fits)."""
+    """Return the step of a run that has no partition, or none that fits."""
     queue = situation.partition_queue.joined_by(wanted)
     if partition := queue.turns.get(wanted.uid):
         lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
@@ -82,19 +82,19 @@ def give_back_others(situation: Situation, used: str) -> tuple[Action, ...]:
 
 
 def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
-    """Return the step of a Job on a partition that must be started or mended first; None where all is well."""
+    """Return the step of a Job on a partition that must be started or corrected first, or None where all is well."""
     if job.partition is None or job.end:
         return None
     if any(lease.name == job.partition for lease in situation.leases):
         is_new = job.suspended and not job.started_before
         return _started(situation, job, job.partition) if is_new and not situation.busy else None
-    # Under a name that the file does not lead to, its partition may be another run's by now.
+    # Where the admin's file no longer leads to the name, the partition may be another run's by now.
     is_known = job.partition in situation.partition_queue.inventory.names
     if job.suspended or not is_known or job.partition in situation.partition_queue.taken:
         delete = delete_workload(job, "its partition is another run's")
         message = "its Job was made for a partition that it does not have; the next one waits for its turn"
         return NextStep(pod_steps.pod_phase(situation, RETRYING, message), (delete,))
-    # Somebody deleted the Lease under a Job at work.
+    # Somebody deleted the Lease while its Job is at work.
     lease = partition_leases.build_lease(situation.run, job.partition, job.partition_id or job.partition, situation.now)
     message = "the Lease of its partition is gone, and is taken again"
     return NextStep(pod_steps.pod_phase(situation, RETRYING, message), (TakePartition(lease),))
@@ -111,7 +111,7 @@ def _ordinal(number: int) -> str:
 
 
 def limit_patience(situation: Situation, step: NextStep) -> NextStep:
-    """Return the step of a run that has a partition, or the one that gives it back where that has lasted too long."""
+    """Return the step, or the one that gives the partition back where its pod has not run for too long."""
     if situation.lease is None or _runs(situation):
         return step
     patience = PATIENCE if step.phase.reason in _CAUSES else PATIENCE_WITHOUT_A_CAUSE
@@ -123,20 +123,23 @@ def limit_patience(situation: Situation, step: NextStep) -> NextStep:
 
 
 def stay_out_of_queue(situation: Situation, back_off: PartitionBackOff) -> NextStep | None:
-    """Return the step of a run that gave its partition back not long ago; None for any other."""
+    """Return the step of a run that gave its partition back not long ago, None for any other run."""
     told = condition_of(situation.previous.conditions, "Succeeded")
     if back_off.until is None or told is None or _runs(situation):
         return None
     left = parse_time(back_off.until) - situation.now
     if left <= timedelta():
         return None
-    # As it was written, by whichever version.
+    # As another version may have written it.
     phase = Phase("Pending", cast(PhaseReason, told.reason), told.message)
     return NextStep(phase, _withdrawn(situation), left.total_seconds(), back_off=back_off)
 
 
 def back_off_to_write(situation: Situation, step: NextStep, known: PartitionBackOff) -> PartitionBackOff | None:
-    """Return what the status remembers: how often, until a pod runs, and until when, as long as that is to come."""
+    """Return what the status remembers of partitions given back. It forgets the count once a pod runs.
+
+    The time until which the run stays out of the queue is remembered while it is to come.
+    """
     if step.back_off or _runs(situation):
         return step.back_off
     return PartitionBackOff(times=known.times)
@@ -153,7 +156,10 @@ def _runs(situation: Situation) -> bool:
 
 
 def _held_in_vain_since(situation: Situation) -> datetime:
-    """Return since when no pod has run on the partition: it was taken, its Job was made, or an attempt ended then."""
+    """Return since when no pod has run on the partition.
+
+    That is when it was taken, when its Job was made, or when the last attempt ended.
+    """
     lease, workload = situation.lease, situation.workload
     ends = (pod.finished_at for pod in situation.pods if pod.started_at)
     moments = (lease.acquired if lease else None, workload.created if workload else None, *ends)
@@ -165,7 +171,7 @@ def _given_back(situation: Situation, phase: Phase) -> NextStep:
     times = known.times + 1 if known else 1
     wait = partition_back_off(times)
     until = render_time(situation.now + wait)
-    # In front: the words of the cluster may be too long for a message.
+    # This comes first, because the words of the cluster may be too long for a message.
     message = f"its partition is given back, and it joins the queue again at {until}: {phase.message}"
     back_off = PartitionBackOff(times=times, until=until)
     told = Phase("Pending", phase.reason, message)
@@ -173,7 +179,7 @@ def _given_back(situation: Situation, phase: Phase) -> NextStep:
 
 
 def _withdrawn(situation: Situation) -> tuple[Action, ...]:
-    """Return what ends the workload, or, once nothing is left of it, gives the partition back."""
+    """Return what deletes the workload or, once that is gone, gives the partition back."""
     workload = situation.workload
     if workload is None:
         return situation.giving_back
@@ -181,9 +187,9 @@ def _withdrawn(situation: Situation) -> tuple[Action, ...]:
 
 
 def queue_entry_of(run: Run, runtimes: Runtimes) -> QueuedRun | None:
-    """Return what the run waits for while it has no partition; None where it does not want one (now).
+    """Return what the run waits for while it has no partition, or None where it wants none for now.
 
-    By its spec alone, so that a run that has not been reconciled yet keeps its position.
+    Its spec alone decides, so that a run that has not been reconciled yet keeps its position.
     """
     stays_out = run.deletion or run.spec.get("suspend") or "completionTime" in run.status
     stays_out = stays_out or is_blocked(run) or "until" in run.status.get("partitionBackOff", {})
@@ -196,7 +202,7 @@ def queue_entry_of(run: Run, runtimes: Runtimes) -> QueuedRun | None:
 
 
 def queue_entry_of_plan(planned: TrainingPlan) -> QueuedRun | None:
-    """Return what a planned run waits for; None where its runtime has no pool."""
+    """Return what a planned run waits for, or None where its runtime has no pool."""
     run, pool, ipus = planned.run, planned.runtime.partitions, planned.config.ipus
     if pool is None or ipus is None:
         return None
@@ -204,6 +210,6 @@ def queue_entry_of_plan(planned: TrainingPlan) -> QueuedRun | None:
 
 
 def is_blocked(run: Run) -> bool:
-    """Return whether somebody else's object has the child's name: the run must not keep others from a partition."""
+    """Return whether somebody else's object has the child's name. Such a run must not keep others from a partition."""
     conditions = run.status.get("conditions") or ()
     return any(each.get("type") == "Succeeded" and each.get("reason") == "NameConflict" for each in conditions)

@@ -1,7 +1,7 @@
-"""What to do about a run with a pod at work, on its way, or between two attempts: its phase, and its doubts. Pure.
+"""What to do about a run with a pod at work or about to start, and when that is in doubt. Pure.
 
 Others add containers to a trainer's pod. A mesh's proxy or a secrets agent may never end by itself, and would keep the
-pod, its card and its partition for ever. A native sidecar is no such container: the kubelet ends it.
+pod, its card and its partition for ever. A native sidecar does not: the kubelet ends it.
 """
 
 import math
@@ -40,7 +40,7 @@ def running_phase(situation: Situation, pod: Pod) -> Phase:
 
 
 def stopping_phase(situation: Situation, why: str) -> Phase:
-    """Return the phase of a run whose Job or spec was suspended: only a trainer that runs has anything to save."""
+    """Return the phase of a run whose Job or spec was suspended. Only a trainer that runs has anything to save."""
     pod = situation.at_work
     doing = "saving a checkpoint and ending" if pod and pod.running else "ending"
     return pod_phase(situation, SUSPENDING, f"{why}its pod is {doing}")
@@ -57,17 +57,17 @@ def _state(situation: Situation) -> State:
         return "Pending"
     if situation.report and situation.report.stage:
         return situation.report.stage
-    # The operator may just have started: no report is no news.
+    # The operator may just have started, so a missing report means nothing.
     same = pod.name == situation.previous.pod_name and before in RUNNING_STATES
     return before if before and same else "Preparing"
 
 
-#: A pod that has a node and does not begin for so long is asked why.
+#: Events are read of a pod that has a node and has not begun after this time.
 _BEGUN_AFTER = timedelta(seconds=30)
 
 
 def next_step_of_pod(situation: Situation, pod: Pod) -> NextStep:
-    """Return its phase, when its deadline is over, and what ends a pod that outlasts its trainer."""
+    """Return the step of a run with a pod at work. A pod that outlasts its trainer is ended."""
     if pod.over:
         return _after_its_trainer(situation, pod)
     if not pod.running:
@@ -78,10 +78,14 @@ def next_step_of_pod(situation: Situation, pod: Pod) -> NextStep:
 
 
 def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
-    """Return what a pod waits for by its own status, else by Events, which are asked for ever more seldom."""
+    """Return the step of a pod that has not begun, by its own status, else by Events.
+
+    These are read ever more seldom.
+    """
     lacking = _unless_numbers_changed(situation, waiting_phase(pod.waiting)) if pod.waiting else None
     if lacking or pod.node is None or pod.set_up:
-        # An Event outlasts by an hour what it tells of: a volume that was mounted at the second try is no obstacle.
+        # An Event stays an hour longer than what it tells of. A volume that was mounted at the second try is no
+        # obstacle.
         return NextStep(lacking or pod_phase(situation, NOT_STARTED.reason, NOT_STARTED.message))
     phase = obstructed_phase(situation.obstacle) if situation.obstacle else NOT_STARTED
     still_early = _BEGUN_AFTER - (situation.now - pod.created)
@@ -92,7 +96,7 @@ def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
 
 
 def _unless_numbers_changed(situation: Situation, found: Phase | None) -> Phase | None:
-    """Return the phase in the words of before where they differ in numbers alone: the scheduler counts nodes anew."""
+    """Return the phase, in its earlier words where only numbers differ: the scheduler counts nodes anew each time."""
     told = condition_of(situation.previous.conditions, "Succeeded")
     if found is None or told is None or told.reason != found.reason:
         return found
@@ -110,14 +114,14 @@ def _after_its_trainer(situation: Situation, pod: Pod) -> NextStep:
     return NextStep(replace(phase, message=message), (delete,))
 
 
-#: What ships logs gets so long for the last of them.
+#: How long a container that ships logs has for the last of them.
 _PATIENCE = timedelta(seconds=30)
 
 
 def sidecar_seconds_left(pods: Iterable[Pod], now: datetime) -> float:
-    """Return for how long pods that have not ended are left to do so by themselves.
+    """Return for how long pods that have not ended are left to end by themselves.
 
-    None at all where a trainer is at work, for ever where nothing but a trainer that has ended is in them.
+    That is 0 where a trainer is at work, and infinity where no container but a trainer that has ended is in them.
     """
     return min((_left(pod, now) for pod in pods), default=0.0)
 
@@ -127,15 +131,15 @@ def _left(pod: Pod, now: datetime) -> float:
         return 0.0
     if not pod.sidecars:
         return math.inf
-    # A node that has lost a container knows no time of its end.
+    # A node that has lost a container does not know when it ended.
     since = pod.finished_at or pod.created
     # The node's clock may be ahead of this one.
     return max(0.0, min(since + _PATIENCE - now, _PATIENCE).total_seconds())
 
 
-#: A kubelet kills what outlasts its grace, and may need so long to say so.
+#: A kubelet kills what outlasts its grace period, and may take so long to say so.
 _LATE = timedelta(seconds=60)
-#: A trainer that is asked every few seconds has had its time to answer.
+#: After this time a trainer that is asked every few seconds is called silent.
 _SILENT = timedelta(minutes=3)
 _NOT_HEARD = (
     "pod {pod} runs, and has not told its progress since {since}: a NetworkPolicy or a mesh may keep the operator from "
@@ -152,9 +156,9 @@ _WHAT_TO_DO = (
 
 
 def tell_doubts(situation: Situation, step: NextStep, runtimes: Runtimes) -> NextStep:
-    """Return the step with what makes it doubtful that the run is where its pod says, and looked at again in time.
+    """Return the step with what makes it doubtful that the run is where its pod says, and requeued in time.
 
-    Its node or trainer is silent, or its training stands still for longer than its runtime takes for granted.
+    Its node or trainer is silent, or its training has not taken a step for longer than its runtime allows.
     """
     pod = next((pod for pod in situation.busy if _is_lost(pod, situation.now)), None)
     if pod:
@@ -185,26 +189,29 @@ def _of_node(pod: Pod) -> str:
 
 
 def _seconds_until_silent(situation: Situation) -> float | None:
-    """Return when a trainer is called silent that does not answer now; None for one that answers, or is called so."""
+    """Return after how many seconds a trainer that does not answer is called silent.
+
+    None: it answers, or is called silent already.
+    """
     left = situation.silence.since + _SILENT - situation.now if situation.silence else timedelta()
     return left.total_seconds() if left > timedelta() else None
 
 
 def _silent(situation: Situation, step: NextStep, pod: Pod) -> NextStep | None:
-    """Return the step of a run whose trainer does not answer: what it does is not known, only that it runs."""
+    """Return the step of a run whose trainer does not answer. Only that it runs is known, and not what it does."""
     silence, before = situation.silence, condition_of(situation.previous.conditions, "Succeeded")
     if silence and _seconds_until_silent(situation) is None:
         message = _NOT_HEARD.format(pod=pod.name, since=render_time(silence.since))
         return replace(step, phase=Phase("Running", "Running", message))
-    # An operator that has just started has not asked for long: what the one before it told holds.
+    # An operator that has just started has not asked for long, so what the one before it told still holds.
     still = situation.report is None and step.phase.state == "Running"
     return replace(step, phase=Phase("Running", "Running", before.message)) if still and before else None
 
 
 def _stalled(situation: Situation, step: NextStep, pod: Pod, runtimes: Runtimes) -> NextStep | None:
-    """Return the step of a run whose training steps stand still.
+    """Return the step of a run that has taken no training step for too long, None for any other run.
 
-    What has no steps to tell is no such run: what loads, compiles, evaluates, or has just begun.
+    A trainer that loads, compiles, evaluates or has just begun has no steps to tell, and is not stalled.
     """
     stall_seconds = _stall_seconds(situation, runtimes) if step.phase.state == "Training" else None
     if stall_seconds is None:
@@ -235,7 +242,7 @@ def _stall_seconds(situation: Situation, runtimes: Runtimes) -> int | None:
 
 
 def _no_step_since(situation: Situation, reported: Progress, pod: Pod) -> datetime | None:
-    """Return since when nothing changed, by what this operator heard, or by what the one before it wrote."""
+    """Return since when no step was taken, by what this operator heard, or by what the one before it wrote."""
     known, same_pod = situation.previous.progress, pod.name == situation.previous.pod_name
     if situation.report_changed_at or known is None or known.update_time is None:
         return situation.report_changed_at
@@ -247,12 +254,12 @@ def _no_step_since(situation: Situation, reported: Progress, pod: Pod) -> dateti
 
 _IMAGE_REASONS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-#: The kubelet tells the same failure with and without this, in turn.
+#: The kubelet reports the same failure with and without these words, in turn.
 _BACK_OFF = re.compile(r"^Back-off pulling image \S+?(: ErrImagePull)?(: |$)")
 
 
 def waiting_phase(waiting: Waiting) -> Phase | None:
-    """Return the phase of a pod that waits for something that is missing; None where it is only on its way."""
+    """Return the phase of a pod that waits for something that is missing, or None where it is only about to start."""
     if waiting.reason in _IMAGE_REASONS:
         whose = f"the image of init container {waiting.container}" if waiting.container else "the runtime's image"
         return Phase.waiting("ImagePullFailed", f"mend {whose} or its pull secret: {_image_fault(waiting)}")
@@ -267,7 +274,7 @@ def waiting_phase(waiting: Waiting) -> Phase | None:
 
 
 def obstructed_phase(obstacle: Refusal) -> Phase:
-    """Return the phase of a run whose pod has a node that cannot begin it."""
+    """Return the phase of a run whose pod cannot be begun by its node."""
     if "volume" in obstacle.message.lower():
         return Phase.waiting("VolumeNotMounted", f"a volume cannot be attached or mounted: {obstacle.message}")
     return Phase("Pending", "Pending", f"{NOT_STARTED.message}: {obstacle.message}")

@@ -32,14 +32,15 @@ from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import Refusal, Silence, World
 
-#: Pods and Jobs are watched apart: a Job's end may be seen before its pod's. So long the pod's end is waited for.
+#: Pods and Jobs are watched separately, so a Job's end may be seen before its pod's. So long the pod's end is waited
+#: for.
 SETTLE_TIME = timedelta(seconds=10)
-#: An attempt that worked for so long is not one of a loop of evictions.
+#: An attempt that worked for so long does not belong to a loop of evictions.
 _LONG_WORK = timedelta(hours=1)
 
 
 class Handling(BaseModel):
-    """What of a spec the operator itself follows: it is read where the whole is not understood."""
+    """The part of a spec that the operator itself follows. It is read even where the whole is not understood."""
 
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
@@ -58,32 +59,32 @@ class AttemptCounts:
     running_seconds: int
     #: The pods that this count added, oldest first.
     added: tuple[Pod, ...]
-    #: Whether some of these were stopped from outside.
+    #: Whether some of the added pods were stopped from outside.
     interrupted: bool = False
 
     def forgiven(self) -> "AttemptCounts":
-        """Return the same without interruptions in vain."""
+        """Return the same counts without interruptions in vain."""
         return replace(self, attempts=self.attempts.model_copy(update={"interrupted_in_vain": 0}))
 
 
 @dataclass(frozen=True)
 class Situation:
-    """One run at one moment, in typed facts. What follows from others is worked out when it is first asked for."""
+    """One run at one moment, in typed facts. What follows from them is worked out when it is first asked for."""
 
     run: Run
     spec: Handling
     previous: WhisperFineTuneStatus
-    #: What of the previous status is not understood, in one line; empty where nothing is left out.
+    #: What is not understood of the previous status, in one line. Empty where all is.
     status_remark: str
-    #: Those with the run's label, whoever owns them now, oldest first.
+    #: All pods with the run's label, whoever owns them now, oldest first.
     labelled: tuple[Pod, ...]
-    #: What has the child's name, whoever owns it; it may be being deleted.
+    #: The object with the child's name, whoever owns it. It may be in deletion.
     child: Workload | None
-    #: Of the partitions that the run has.
+    #: The Leases of the partitions that the run has.
     leases: tuple[PartitionLease, ...]
     partition_queue: PartitionQueue
     report: TrainerReport | None
-    #: When the report last said something else than before, where that is known.
+    #: When the report last changed, where that is known.
     report_changed_at: datetime | None
     silence: Silence | None
     obstacle: Refusal | None
@@ -93,13 +94,13 @@ class Situation:
     @property
     def is_over(self) -> bool:
         """Whether the run has its result or its final cause."""
-        # By the raw status: whatever else another version says there, a run that is over stays so.
+        # The raw status decides. Whatever else another version says there, a run that is over stays so.
         told = self.run.status.get("conditions") or ()
         return any(each.get("type") == "Succeeded" and each.get("status") in ("True", "False") for each in told)
 
     @property
     def workload(self) -> Workload | None:
-        """The run's live workload; None where there is none, or it is being deleted, or it is somebody else's."""
+        """The run's live workload. None where there is none, or it is in deletion, or it is somebody else's."""
         child = self.child
         return child if child and child.owner_uid == self.run.uid and not child.deleted else None
 
@@ -112,21 +113,21 @@ class Situation:
     def pods(self) -> tuple[Pod, ...]:
         """Pods made by the run's workloads, oldest first.
 
-        Who may label a pod may not thereby write a run's result: only these are counted and read.
+        Only these are counted and read: whoever may label a pod must not be able to write a run's result.
         """
         name = self.run.child_name
         return tuple(each for each in self.labelled if each.owner_name == name or kinds.is_pod_name(each.name, name))
 
     @cached_property
     def busy(self) -> tuple[Pod, ...]:
-        """Those, and pods that lost their owner, that may still be running, oldest first."""
+        """Pods with the run's label that may still be running, oldest first. Some may have lost their owner."""
         return tuple(pod for pod in self.labelled if not pod.ended)
 
     @cached_property
     def counts(self) -> AttemptCounts:
         """The attempts so far."""
         counts = count_attempts(self.previous, self.pods, self.workload, self.now)
-        # What its user stops is not stopped in vain.
+        # What the user stops is not stopped in vain.
         return counts.forgiven() if self.spec.suspend else counts
 
     @property
@@ -142,7 +143,7 @@ class Situation:
 
     @property
     def giving_back(self) -> tuple[GiveBackPartition, ...]:
-        """What gives all partitions back: nothing while a pod may run, or a workload may make another.
+        """What gives all partitions back. Nothing does while a pod may run, or a workload may make another.
 
         A pod on a node that does not answer may still run, and so may one of a workload that is being deleted.
         """
@@ -160,14 +161,14 @@ class Situation:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What of the status, and of the last words that were just counted, is not understood, for the log."""
+        """What is not understood of the status and of the last words that were just counted, for the log."""
         last_words = () if self.is_over or self.run.deletion else (pod.last_words.remark for pod in self.counts.added)
         told = tuple(f"termination message: {remark}" for remark in last_words if remark)
         return (f"status: {self.status_remark}", *told) if self.status_remark else told
 
 
 def read_situation(world: World) -> Situation:
-    """Return all that the world shows, in typed facts: each of its objects is read here and nowhere else."""
+    """Return all that the world shows, in typed facts. Each of its objects is read here and nowhere else."""
     run = world.run
     found = reading.read_leniently(WhisperFineTuneStatus, run.status)
     labelled = tuple(sorted(map(pods.read_pod, world.pods), key=lambda pod: pod.created))
@@ -193,7 +194,7 @@ def read_situation(world: World) -> Situation:
 def count_attempts(
     previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload | None, now: datetime
 ) -> AttemptCounts:
-    """Return the totals; `pods` are the run's own, oldest first, `job` its live workload."""
+    """Return the totals. `pods` are the run's own, oldest first, and `job` is its live workload."""
     before = previous.attempts or Attempts()
     until = parse_time(before.counted_until) if before.counted_until else None
     added = tuple(pod for pod in pods if pod.over and _is_after(pod.created, until) and not _is_open(pod, job))
@@ -201,7 +202,7 @@ def count_attempts(
     complete = job if job and job.end and job.end.type == "Complete" else None
     completing = [pod for pod in pods if complete and pod.owner_uid == complete.uid and pod.phase != "Failed"]
     result_lost = complete is not None and not completing and _is_overdue(complete, until, now)
-    # From here on the pod may go before its Job, and its result is not lost by that.
+    # From here on the pod may be deleted before its Job without the result being lost.
     closed = complete if result_lost or any(pod.ended and not _is_open(pod, job) for pod in completing) else None
     seen = _newly_seen(before.seen_until, previous.pod_name, pods)
     vanished = _vanished(before, pods, job)
@@ -232,7 +233,7 @@ def _is_after(moment: datetime, until: datetime | None) -> bool:
 
 
 def _was_stopped(pod: Pod, meaning: Meaning) -> bool:
-    """Return whether there was anything to stop: a pod whose Job went before it could start is nothing but gone."""
+    """Return whether there was anything to stop. A pod whose Job went before the pod could start was not stopped."""
     return meaning is Meaning.INTERRUPTED and (pod.started_at is not None or pod.disrupted)
 
 
@@ -243,9 +244,9 @@ def _reached(previous: WhisperFineTuneStatus, interrupted: tuple[Pod, ...]) -> i
 
 
 def _in_vain(before: Attempts, interrupted: tuple[Pod, ...], reached: int | None) -> int:
-    """Return how many in a row got the run no further; one that worked for long is none of them.
+    """Return how many interruptions in a row got the run no further. An attempt that worked for long ends the row.
 
-    Where no trainer can be heard, nobody knows how far one came that was killed.
+    Where the operator cannot reach trainers, nobody knows how far a killed one came.
     """
     further = (reached or 0) > (before.reached_step or 0)
     worked = any(pod.seconds >= _LONG_WORK.total_seconds() for pod in interrupted)
@@ -253,7 +254,7 @@ def _in_vain(before: Attempts, interrupted: tuple[Pod, ...], reached: int | None
 
 
 def _seconds(pod: Pod, now: datetime) -> int:
-    """Return how long the trainer ran; of one whose node went, as far as anybody knows."""
+    """Return how long the trainer ran. Where its node is lost, the time that it was last known to run counts."""
     if pod.started_at is None or pod.finished_at or not pod.ended:
         return pod.seconds
     return max(0, round(((pod.last_known_at or now) - pod.started_at).total_seconds()))
@@ -264,7 +265,10 @@ def _lacked_memory(pod: Pod, meaning: Meaning) -> bool:
 
 
 def _is_open(pod: Pod, job: Workload | None) -> bool:
-    """Return whether what is to come decides how this pod is counted: the Job's end at once, or a newer operator."""
+    """Return whether it is not decided yet how the pod is counted.
+
+    The Job's end will tell in a moment, or a newer operator will.
+    """
     if endings.awaits_operator(pod):
         return True
     unreadable = endings.meaning_of_end(pod, job) is Meaning.UNREADABLE
@@ -278,7 +282,7 @@ def _is_open(pod: Pod, job: Workload | None) -> bool:
 
 
 def _is_overdue(complete: Workload, until: datetime | None, now: datetime) -> bool:
-    """Return whether the pod of a complete Job, not in sight and not counted, should have been seen by now."""
+    """Return whether a complete Job's pod, which was neither seen nor counted, should have been seen by now."""
     return complete.end is not None and _is_after(complete.end.at, until) and now - complete.end.at >= SETTLE_TIME
 
 
@@ -287,13 +291,13 @@ def _end_of(closed: Workload | None) -> datetime | None:
 
 
 def _newest(*moments: datetime | None) -> str | None:
-    """Return the newest of them as the API writes it."""
+    """Return the newest of the moments as the API writes it."""
     known = [moment for moment in moments if moment]
     return render_time(max(known)) if known else None
 
 
 def _newly_seen(seen_until: str | None, known: str | None, pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
-    """Return the pods that were never seen before; an IPUJob's pods all have one name."""
+    """Return the pods that were never seen before. An IPUJob's pods all have one name."""
     if seen_until is None:
         return pods
     until = parse_time(seen_until)
@@ -301,9 +305,9 @@ def _newly_seen(seen_until: str | None, known: str | None, pods: tuple[Pod, ...]
 
 
 def _vanished(before: Attempts, pods: tuple[Pod, ...], workload: Workload | None) -> datetime | None:
-    """Return when the pod of a live workload was made that was seen, and went without an end that was seen.
+    """Return when a live workload's pod was made that was seen once and is gone without an end that was seen.
 
-    A controller that tries again counts such a pod and makes another; one that does not does neither.
+    A controller that tries again counts such a pod and makes another. Any other controller does neither.
     """
     if workload is None or workload.kind.is_retried_by_its_controller or before.seen_until is None:
         return None

@@ -1,6 +1,6 @@
 """Derive the status of a run from what it was, where the run stands now, and what its trainer reports. Pure.
 
-Its conditions are one table of states; their times change only with a condition's status.
+The conditions are one table of states. Their times change only with a condition's status.
 """
 
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ from whisper_finetune_operator.next_steps import (
 )
 
 _DONE_PERCENT = 100
-#: So often at most a step is written that changes nothing else: its time tells people how old the progress is.
+#: A step that changes nothing else is written this often at most. Its time tells people how old the progress is.
 _REFRESH = timedelta(minutes=5)
-#: Training steps are not all of the work: only a result makes it whole.
+#: Training steps are not all of the work. Only with a result it is 100 %.
 _LARGEST_PERCENT_UNDER_WAY = 99
 
 
@@ -47,7 +47,7 @@ def derive_status(
     admitted: bool | None = None,
     back_off: PartitionBackOff | None = None,
 ) -> WhisperFineTuneStatus:
-    """Return the status; deriving it again from itself and the same world changes nothing."""
+    """Return the status. To derive it again from itself and the same world changes nothing."""
     counts, previous, run = situation.counts, situation.previous, situation.run
     status = previous.model_copy(
         update={
@@ -76,9 +76,9 @@ def derive_status(
 
 
 def observe_status(previous: WhisperFineTuneStatus, generation: int) -> WhisperFineTuneStatus:
-    """Return the status of a finished run at a later generation: it follows in nothing else."""
+    """Return the status of a finished run at a later generation. Nothing else of it changes."""
     if previous.observed_generation == generation or condition_of(previous.conditions, "Succeeded") is None:
-        # Written anew without a condition that is not understood, the run would begin again.
+        # Written without a condition that this version does not understand, the run would begin again.
         return previous
     seen = observe_conditions(previous.conditions, generation)
     return previous.model_copy(update={"observed_generation": generation, "conditions": seen})
@@ -90,7 +90,7 @@ def _next_attempt_time(situation: Situation) -> str | None:
 
 
 def _partition(situation: Situation, phase: Phase) -> str | None:
-    """Return the partition that the run has; one that is over tells for good which it had."""
+    """Return the partition that the run has. A run that is over keeps telling which one it had."""
     if situation.lease:
         return situation.lease.partition_id
     return situation.previous.partition if phase.is_final else None
@@ -103,16 +103,16 @@ def _first_start(situation: Situation) -> str | None:
 
 
 def _reports(situation: Situation) -> list[TrainerReport]:
-    """Return what is new: the endings that were just counted, oldest first, then the trainer at work."""
+    """Return the new reports: of endings that were just counted, oldest first, and then of the trainer at work."""
     last_words = (pod.last_words.ending for pod in situation.counts.added)
     pod = situation.at_work
-    # What a trainer answered is older than its last words, and its pod may outlast it.
+    # A trainer's answer is older than its last words, and its pod may outlast it.
     reports: list[TrainerReport | None] = [*last_words, situation.report if pod and not pod.over else None]
     return [report for report in reports if report]
 
 
 def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) -> WhisperFineTuneStatus:
-    """Return the status with all that a report knows; what it does not know stays."""
+    """Return the status with all that a report says. What it does not say stays."""
     known = {
         "metric": report.metric,
         "data": report.data,
@@ -125,13 +125,13 @@ def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) ->
 
 
 def written_checkpoint(reported: ReportedCheckpoint, run_folder: str) -> Checkpoint:
-    """Return a reported checkpoint by its whole address."""
+    """Return a reported checkpoint with its whole address."""
     uri = f"{run_folder}/{reported.path}"
     return Checkpoint(step=reported.step, uri=uri, score=reported.score, wer=reported.wer, sha256=reported.sha256)
 
 
 def written_model(ending: TrainingResult, run_folder: str) -> Model | None:
-    """Return the reported final model by its whole address."""
+    """Return the reported final model with its whole address."""
     if ending.model is None:
         return None
     # In a repository of the Hub the model lies at the root.
@@ -140,7 +140,7 @@ def written_model(ending: TrainingResult, run_folder: str) -> Model | None:
 
 
 def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress | None:
-    """Return how far the run is: no evaluation is under way where no trainer runs."""
+    """Return how far the run is. No evaluation is under way where no trainer runs."""
     written, pod = _progress_to_write(status, situation), situation.at_work
     return written if written is None or (pod and pod.running) else _without_evaluation(written)
 
@@ -155,12 +155,12 @@ def _without_evaluation(progress: Progress) -> Progress:
 def _progress_to_write(status: WhisperFineTuneStatus, situation: Situation) -> Progress | None:
     """Return the new progress where it is worth a write, else the old.
 
-    That is where a percent or something beside it changed, and now and then where anything did.
+    It is where a percent or something beside it changed, and now and then where anything did.
     """
     new, old = status.progress, situation.previous.progress
     if new is None or new is old:
         return old
-    # Within one pod nothing goes back: such news is older than what stands there, whoever brought it.
+    # Within one pod no step is taken back. Such a report is older than what the status says, whoever brought it.
     if old and new.step < old.step and _is_of_the_same_pod(old, situation):
         return old
     shown = new.model_copy(update={"percent": min(new.percent, _LARGEST_PERCENT_UNDER_WAY), "summary": _summary(new)})
@@ -173,7 +173,7 @@ def _progress_to_write(status: WhisperFineTuneStatus, situation: Situation) -> P
 
 
 def _is_of_the_same_pod(old: Progress, situation: Situation) -> bool:
-    """Return whether the progress is the newest pod's; an IPUJob's pods all have one name."""
+    """Return whether the progress is the newest pod's. An IPUJob's pods all have one name."""
     pod = situation.pods[-1] if situation.pods else None
     is_earlier = pod is not None and old.update_time is not None and parse_time(old.update_time) < pod.created
     return situation.counts.pod_name == situation.previous.pod_name and not is_earlier
@@ -227,7 +227,7 @@ def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> d
     return {
         "result": ending.result,
         "model": model,
-        # Those that are left: the states to resume from go with the end, and the trainer's last report named one.
+        # The checkpoints that remain. States to resume from are deleted at the end, and the last report may name one.
         "checkpoints": tuple(written_checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
         "report": f"{folder}/{ending.report}" if ending.report else None,
         "progress": _whole(progress),
@@ -235,12 +235,12 @@ def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> d
 
 
 def _whole(progress: Progress) -> Progress:
-    """Return the progress of a run with a result: nothing of it is under way."""
+    """Return the progress of a run with a result, of which nothing is under way."""
     over = _without_evaluation(progress)
     return over.model_copy(update={"eta_seconds": None, "percent": _DONE_PERCENT, "summary": _summary(over)})
 
 
-#: (Succeeded, Reconciling, Stalled, Suspended); Running and Finished follow from the state.
+#: Succeeded, Reconciling, Stalled and Suspended. Running and Finished follow from the state.
 _UNDER_WAY: tuple[ConditionStatus, ...] = ("Unknown", "True", "False", "False")
 _TABLE: dict[State, tuple[ConditionStatus, ...]] = {
     "Pending": _UNDER_WAY,
@@ -264,7 +264,7 @@ def build_conditions(
     now: datetime,
     admitted: bool | None,
 ) -> tuple[Condition, ...]:
-    """Return the conditions of a phase; `admitted` is None for a run that neither a queue nor a pool holds."""
+    """Return the conditions of a phase. `admitted` is None for a run that is in no queue and in no pool."""
     statuses: dict[str, ConditionStatus] = dict(
         zip(("Succeeded", "Reconciling", "Stalled", "Suspended"), _TABLE[phase.state], strict=True)
     )
@@ -297,13 +297,13 @@ def observe_conditions(previous: tuple[Condition, ...], generation: int) -> tupl
 
 
 def _words(kind: str, status: ConditionStatus, phase: Phase) -> dict[str, str]:
-    """Return reason and message: the phase's own where the condition tells it, else the state's bare name."""
+    """Return a condition's reason and message: the phase's own where it tells the phase, else the state's name."""
     if kind == "Succeeded" or status in ("Unknown", "False" if kind == "Admitted" else "True"):
         return {"reason": phase.reason, "message": condition_message(phase.message)}
     return {"reason": phase.state}
 
 
-#: What Events of a plain change of state say where the condition's message says nothing.
+#: The text of an Event about a change of state where the condition has no message.
 _UNREMARKABLE = "the run is {}"
 
 
@@ -317,7 +317,7 @@ class Announcement:
 
 
 def announce_change(before: WhisperFineTuneStatus, after: WhisperFineTuneStatus) -> Announcement | None:
-    """Return the Event of a change of state or reason; None for anything else, such as progress."""
+    """Return the Event of a change of state or reason, or None for anything else, such as progress."""
     reason, message = _reason_and_message(after)
     if after.state is None or (before.state, _reason_and_message(before)[0]) == (after.state, reason):
         return None

@@ -1,7 +1,7 @@
 """What to do about a run whose workload is there, by who makes its next attempt. Pure.
 
 A controller that tries again, such as a Job's, makes the run's pods one after the other. Any other workload makes one
-pod, and each further attempt is another workload, which is the operator's to make.
+pod, and the operator makes another workload for each further attempt.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ from whisper_finetune_operator.workloads import job_kind
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, Workload
 from whisper_finetune_operator.world import Refusal
 
-#: A Job that wants a pod for so long and has none is asked why.
+#: The Events of a Job that has wanted a pod for so long, and has none, are read.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)
 _SETTLING_REQUEUE_SECONDS = 3.0
 _BY_HAND = (
@@ -56,7 +56,7 @@ _PODS_END_UNKNOWN = "its Job is over, and its pod's end is not in sight yet"
 
 
 def next_step_of_workload(situation: Situation) -> NextStep | None:
-    """Return the next step of a run whose workload is there; None where there is none."""
+    """Return the next step of a run whose workload is there, or None where there is none."""
     workload = situation.workload
     if workload is None:
         return None
@@ -66,7 +66,7 @@ def next_step_of_workload(situation: Situation) -> NextStep | None:
 
 
 def stop_workload(workload: Workload) -> tuple[Action, ...]:
-    """Return what keeps a live workload from having pods: one that is over stays to be read."""
+    """Return what keeps a live workload from having pods. A workload that is over stays to be read."""
     if workload.end:
         return ()
     return _stop_controlled(workload) if workload.kind.is_retried_by_its_controller else _stop_single_pod(workload)
@@ -98,7 +98,10 @@ def _find(situation: Situation, job: Workload) -> NextStep:
 
 
 def _suspended(situation: Situation, job: Workload) -> NextStep:
-    """Return the step of a Job that Kueue, or somebody, keeps from having a pod; it follows the run to its queue."""
+    """Return the step of a Job that Kueue, or somebody, keeps from having a pod.
+
+    The Job follows the run to its queue.
+    """
     allow = _allow_retries(situation, job)
     if job.partition:
         return NextStep(Phase("Queued", "WaitingForQuota", _SUSPENDED_ON_PARTITION), allow)
@@ -109,7 +112,7 @@ def _suspended(situation: Situation, job: Workload) -> NextStep:
 
 
 def _was_done_elsewhere(situation: Situation, job: Workload) -> bool:
-    """Return whether a Job of a queue is complete of which no pod was ever seen: to train again would be in vain."""
+    """Return whether a Job of a queue is complete without a pod that was ever seen. To train again would be in vain."""
     complete = job.end is not None and job.end.type == "Complete"
     return bool(job.queue) and complete and not situation.counts.attempts.started
 
@@ -121,13 +124,16 @@ def _elsewhere(job: Workload) -> NextStep:
 
 
 def _after_end(situation: Situation, job: Workload) -> NextStep:
-    """A Job is over and the run is not: its result could not be read, or its pod's end is not in sight yet."""
+    """Return the step of a run whose Job is over and that is not.
+
+    Its result could not be read, or its pod's end is not in sight yet.
+    """
     until = situation.counts.attempts.counted_until
     counted = until is not None and job.end is not None and job.end.at <= parse_time(until)
     if counted and job.end and job.end.type == "Complete":
         delete = delete_workload(job, "its result cannot be read: another attempt reports it")
         return NextStep(outcomes.retry_phase(situation) or NOT_STARTED, (delete,))
-    # No news as long as the pod is shown at work: the two watches seldom lag by more than moments.
+    # While the pod is shown at work its phase stays: the two watches seldom differ by more than moments.
     pod = situation.at_work
     shown = pod_steps.running_phase(situation, pod) if pod else Phase.waiting(ENDING, _PODS_END_UNKNOWN)
     return NextStep(shown, requeue_seconds=_SETTLING_REQUEUE_SECONDS)
@@ -153,23 +159,23 @@ def _without_pod(situation: Situation, job: Workload) -> NextStep:
 
 
 def refused_phase(refusal: Refusal) -> Phase:
-    """Return the phase of a run whose Job, or whose Job's pod, the API server refuses."""
+    """Return the phase of a run whose workload or pod the API server refuses."""
     return Phase.waiting("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
 
 
 def _allow_retries(situation: Situation, job: Workload) -> tuple[Action, ...]:
-    # Lowered below what has failed already, the Job would end the attempt at work.
+    # A Job whose limit is below what has failed already would end the attempt at work.
     retries = max(situation.spec.retries, situation.counts.attempts.failed)
     limit = job_kind.backoff_limit(retries, job.failed_before)
     return () if limit == job.backoff_limit else (AllowRetries(job.kind.name, job.name, job.uid, limit),)
 
 
 def _stop_controlled(job: Workload) -> tuple[Action, ...]:
-    """Return what keeps a live Job from having pods: it stays to be read, save where its own end cannot come."""
+    """Return what keeps a live Job from having pods. It stays to be read, unless it cannot end by itself."""
     if job.end or (job.active_deadline_seconds == 1 and not job.suspended):
         return ()
     if job.suspended:
-        # A suspended Job's deadline does not run, and Kueue could start it.
+        # The deadline of a suspended Job does not run, and Kueue could start it.
         return (delete_workload(job, "the run is over"),)
     return (EndWorkload(job.kind.name, job.name, job.uid),)
 
@@ -184,19 +190,22 @@ def _next_step_of_single_pod(situation: Situation, workload: Workload) -> NextSt
         return NextStep(phase or _not_started(workload))
     wait = over_since + workload.kind.back_off(situation.counts.attempts.failed) - situation.now
     if wait > timedelta() and not outcomes.withdraw_interrupted(situation, workload):
-        # Its pod stays as long, with its log.
+        # Its pod stays until then, with its log.
         return NextStep(phase or NOT_STARTED, requeue_seconds=wait.total_seconds())
     delete = delete_workload(workload, "its pod is over: another attempt needs another one")
     return NextStep(phase or NOT_STARTED, (delete,))
 
 
 def _stop_single_pod(workload: Workload) -> tuple[Action, ...]:
-    """Return what ends its pod; one that has ended stays to be read."""
+    """Return what ends the workload's pod. A workload that has ended stays to be read."""
     return () if workload.end else (delete_workload(workload, "the run is over"),)
 
 
 def _over_since(situation: Situation, workload: Workload) -> datetime | None:
-    """Return when its pod ended; when it was made if it was seen and went without an end in sight."""
+    """Return when the workload's pod ended.
+
+    For a pod that was seen once and is gone without an end, it is when the pod was made.
+    """
     if workload.end:
         return workload.end.at
     seen = situation.counts.attempts.seen_until
