@@ -204,7 +204,7 @@ def test_too_much_left_out_ends_the_run(speech: Path, tmp_path: Path) -> None:
     broken = [(f"bad-{number:02d}.{suffix}", b"nothing") for number in range(60) for suffix in ("wav", "txt")]
     write_tar(tmp_path / "tar/train-999999.tar", broken)
     # The look sees a few clips only, and the training meets the others.
-    limits = replace(shards.LIMITS, least_looked_at=6, most_looked_at=8, held_out_clips=1, lanes=1)
+    limits = replace(shards.LIMITS, least_sampled=6, most_sampled=8, held_out_clips=1, lanes=1)
     volume = new_volume(tmp_path, tmp_path / "runs")
     ended = volume.attempt(config_of(volume, steps=100, dataset={"evalFraction": "0.2"}), limits=limits)
     assert (ended.exit_code, ended.result.reason) == (65, "DatasetInvalid")

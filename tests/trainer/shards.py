@@ -22,7 +22,7 @@ from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 
 #: All shards are too large to be listed, and a block holds a few clips of one second in 16 bit.
-LIMITS = StreamLimits(listed_bytes=0, block_bytes=300_000, lanes=2, least_looked_at=20, held_out_clips=6)
+LIMITS = StreamLimits(listed_bytes=0, block_bytes=300_000, lanes=2, least_sampled=20, held_out_clips=6)
 #: Clips of a step.
 BATCH = 4
 GIT_LFS_POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 151061672\n"

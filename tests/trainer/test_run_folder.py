@@ -13,7 +13,6 @@ import pytest
 import small_disks
 from trainer_configs import UID, make_config, make_spec
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
-from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import folder_manifest, run_identity, run_output, storage
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder
@@ -244,10 +243,15 @@ def test_only_failures_that_stay_count_as_not_writable() -> None:
         assert storage.words_of_write_fault(passing) is None
 
 
-def test_the_folder_of_a_configuration(tmp_path: Path) -> None:
-    folder = run_output.open_run_folder(
-        make_config(make_spec(output={"uri": "pvc://speech/runs/it"}), tmp_path), StopRequest()
+def open_run_folder(uri: str, speech: Path) -> RunFolder:
+    made = make_config(make_spec(output={"uri": uri}), speech)
+    return run_output.open_run_folder(
+        made.spec, made.run_folder_name, made.uid, made.volumes, made.scratch_folder, lambda: None
     )
+
+
+def test_the_folder_of_a_configuration(tmp_path: Path) -> None:
+    folder = open_run_folder("pvc://speech/runs/it", tmp_path)
     assert list(tmp_path.iterdir()) == []
     folder.prepare()
     assert (tmp_path / "runs/it/demo-0badcafe").is_dir()
@@ -256,7 +260,7 @@ def test_the_folder_of_a_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize("output", ["gs://bucket/runs", "pvc://other/runs"])
 def test_an_output_that_is_not_at_hand_is_bad_configuration(tmp_path: Path, output: str) -> None:
     with pytest.raises(TrainerError, match=r"output\.uri") as raised:
-        run_output.open_run_folder(make_config(make_spec(output={"uri": output}), tmp_path), StopRequest())
+        open_run_folder(output, tmp_path)
     assert raised.value.reason == "ConfigInvalid"
 
 

@@ -155,5 +155,5 @@ def test_copies_of_a_given_split_are_reported_and_left_out_when_asked(tmp_path: 
     assert len(shards.names(shards.epoch(shards.stream_of(warned)))) == 20
     removed = shards.load(tmp_path, "clips", evalSplit="test", removeDuplicates=True)
     assert not [warning for warning in removed.warnings if "removeDuplicates" in warning]
-    assert len(shards.stream_of(removed).looked_at) == 16
+    assert len(shards.stream_of(removed).sampled) == 16
     assert len(shards.names(shards.epoch(shards.stream_of(removed)))) == 16

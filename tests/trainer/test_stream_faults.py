@@ -19,7 +19,7 @@ from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: The look sees a few clips only, and the training meets the others.
-LIMITS = replace(shards.LIMITS, least_looked_at=6, most_looked_at=8, held_out_clips=1, lanes=1)
+LIMITS = replace(shards.LIMITS, least_sampled=6, most_sampled=8, held_out_clips=1, lanes=1)
 
 
 def clip(name: str, text: str, sound: bytes) -> list[tuple[str, bytes]]:

@@ -30,7 +30,7 @@ START_SECONDS = 120
 
 
 def test_the_fields_of_the_spec_are_parameters_and_secrets_are_not() -> None:
-    found = tracked_values.parameters(config(training={"steps": 8}))
+    found = tracked_values.parameters(config(training={"steps": 8}).spec, UID)
     assert (found["training.steps"], found["language"], found["uid"]) == ("8", "it", UID)
     assert not [name for name in found if "secret" in name.lower()]
 
@@ -87,7 +87,7 @@ def test_a_tracker_that_is_down_neither_slows_nor_fails_a_run(caplog: pytest.Log
 
 def test_a_library_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with tracking.of_run(config(), Reporter(), {"WANDB_API_KEY": "x"}) as trackings:
+    with tracking.of_run(config().spec, "demo", UID, "/nowhere", Reporter(), {"WANDB_API_KEY": "x"}) as trackings:
         assert list(trackings) == []
     assert "build an image with the extra `wandb`" in caplog.text
 
@@ -165,7 +165,9 @@ def test_two_attempts_are_one_run_on_an_mlflow_server(trackers: Path, server: st
     (experiment,) = [each["experiment_id"] for each in experiments if each["name"] == "whisper-fine-tune"]
     (run,) = ask(f"{api}/runs/search", experiment_ids=[experiment])["runs"]
     assert (run["info"]["status"], run["info"]["run_name"]) == ("FINISHED", "demo")
-    assert {entry["key"]: entry["value"] for entry in run["data"]["params"]} == tracked_values.parameters(config())
+    assert {entry["key"]: entry["value"] for entry in run["data"]["params"]} == tracked_values.parameters(
+        config().spec, UID
+    )
     assert {(entry["key"], entry["value"], int(entry.get("step", 0))) for entry in run["data"]["metrics"]} == {
         ("train/loss", 1.25, 8),
         ("train/learning_rate", 1e-3, 8),

@@ -40,8 +40,8 @@ def result() -> TrainingResult:
 
 def attempt(step: int, *, is_done: bool) -> None:
     """Tell the trackers of the environment of an attempt; RuntimeError where it is not done."""
-    made = config().model_copy(update={"scratch_folder": os.environ["SCRATCH"]})
-    with tracking.of_run(made, Reporter(), os.environ) as trackings:
+    made = config()
+    with tracking.of_run(made.spec, made.name, made.uid, os.environ["SCRATCH"], Reporter(), os.environ) as trackings:
         assert len(trackings) == 1
         for each in trackings:
             each(snapshot(step))

@@ -50,7 +50,7 @@ def choose_held_out(found: Sequence[Clip], fraction: float) -> ChosenClips:
             f"dataset.evalFraction {fraction} of {len(found)} clips leaves {len(found) - held_out} to train on "
             f"and {held_out} to measure on; give more clips, another fraction, or an evalSplit",
         )
-    if not _have_parts(found):
+    if not _have_segments(found):
         shuffled = _shuffled(found)
         return ChosenClips(shuffled[held_out:], shuffled[:held_out], [])
     ordered = _by_recordings(found)
@@ -68,7 +68,7 @@ def draw_clips(found: List[Clip], limit: Optional[int]) -> List[Clip]:
 
 def find_overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:
     """Return the train clips that share a stretch of a recording with a held-out one. None where none is a part."""
-    if not _have_parts(train) and not _have_parts(evaluation):
+    if not _have_segments(train) and not _have_segments(evaluation):
         return []
     held_out = _spans_by_recording(evaluation)
     return [clip for clip in train if _overlaps(clip, held_out)]
@@ -80,7 +80,7 @@ def _without_overlapping(train: List[Clip], evaluation: List[Clip]) -> ChosenCli
     return ChosenClips([clip for clip in train if id(clip) not in left_out_ids], evaluation, left_out)
 
 
-def _have_parts(found: Iterable[Clip]) -> bool:
+def _have_segments(found: Iterable[Clip]) -> bool:
     return any(isinstance(clip.audio, RecordingSegment) for clip in found)
 
 
@@ -207,8 +207,8 @@ def _all_duplicates(train: Sequence[Clip], evaluation: Sequence[Clip]) -> _Dupli
 
 
 def _suspects(train: Sequence[Clip], evaluation: Sequence[Clip], key: Callable[[Clip], Any]) -> List[Clip]:
-    held = {key(clip) for clip in evaluation}
-    return [clip for clip in train if key(clip) in held]
+    keys = {key(clip) for clip in evaluation}
+    return [clip for clip in train if key(clip) in keys]
 
 
 def _same_sound(suspects: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:

@@ -96,8 +96,8 @@ def _stream(
         max_clips=dataset.max_train_clips,
         max_dropped_fraction=dataset.max_dropped_fraction,
         digest=train_stream.digest_of_shards(shards, limits),
-        looked_at=clips.require_clips(kept, "train"),
-        look=stream_blocks.statistics_of(kept, [*sample.drops, *copies]),
+        sampled=clips.require_clips(kept, "train"),
+        sampled_statistics=stream_blocks.statistics_of(kept, [*sample.drops, *copies]),
     )
 
 

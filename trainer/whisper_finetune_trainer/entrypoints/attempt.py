@@ -1,5 +1,6 @@
 """One attempt at a run, from a valid configuration on."""
 
+import functools
 import importlib
 import logging
 import os
@@ -27,8 +28,10 @@ def make_attempt(
     logger.info(
         "run %s/%s (%s): %s on %s", config.namespace, config.name, config.uid, config.spec.model, config.accelerator
     )
-    folder = run_output.open_run_folder(config, stop)
-    with tracking.of_run(config, reporter, os.environ) as trackings:
+    spec, name, uid, scratch = config.spec, config.run_folder_name, config.uid, config.scratch_folder
+    check_grace = functools.partial(stop.check_grace, config.grace_seconds)
+    folder = run_output.open_run_folder(spec, name, uid, config.volumes, scratch, check_grace)
+    with tracking.of_run(spec, config.name, uid, scratch, reporter, os.environ) as trackings:
         result = _make(config, folder, reporter, stop, limits)
         for each in trackings:
             each.conclude(result, folder.address())

@@ -99,9 +99,9 @@ class ReplacementClips:
         except UndecodableError as error:
             if not self._train:
                 raise
-            place = self._train.index(clip)
-            self._note(place, error)
-        for following in self._following(place):
+            index = self._train.index(clip)
+            self._note(index, error)
+        for following in self._following(index):
             other = self._train[following]
             try:
                 samples = decoding.read_samples(other.audio)
@@ -115,17 +115,17 @@ class ReplacementClips:
             f"{quoted(clip.identifier)} cannot be decoded, and no clip that is as short can stand in for it",
         )
 
-    def _following(self, place: int) -> Iterator[int]:
+    def _following(self, index: int) -> Iterator[int]:
         """Yield the places of the clips that may stand in, in the order of the list from the next one on."""
-        window = self._window_of(self._train[place])
-        for following in (*range(place + 1, len(self._train)), *range(place)):
+        window = self._window_of(self._train[index])
+        for following in (*range(index + 1, len(self._train)), *range(index)):
             if not self._is_undecodable[following] and self._window_of(self._train[following]) <= window:
                 yield following
 
-    def _note(self, place: int, error: UndecodableError) -> None:
-        if self._is_undecodable[place]:
+    def _note(self, index: int, error: UndecodableError) -> None:
+        if self._is_undecodable[index]:
             return
-        self._is_undecodable[place] = True
+        self._is_undecodable[index] = True
         number = int(self._is_undecodable.sum())
         if number <= _NAMED:
             more = "; no more of them are named" if number == _NAMED else ""

@@ -1,12 +1,11 @@
 """Open the output of a run, wherever output.uri is."""
 
-import functools
 import importlib
 from pathlib import Path
+from typing import Callable, Mapping
 
 from whisper_finetune_api import addresses
-from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_trainer.machine.stopping import StopRequest
+from whisper_finetune_api.v1alpha1 import Output, WhisperFineTuneSpec
 from whisper_finetune_trainer.output import run_identity
 from whisper_finetune_trainer.output.object_storage import ObjectStorage
 from whisper_finetune_trainer.output.run_folder import RunFolder
@@ -16,37 +15,47 @@ from whisper_finetune_trainer.output.volume_storage import VolumeStorage
 from whisper_finetune_trainer.stores import object_store, volumes
 
 
-def open_run_folder(config: TrainerConfig, stop: StopRequest) -> RunFolder:
-    """Return the run's folder. Call `prepare` before writing to it. Raises TrainerError where it cannot be opened.
+def open_run_folder(
+    spec: WhisperFineTuneSpec,
+    name: str,
+    uid: str,
+    mounted: Mapping[str, str],
+    scratch_folder: str,
+    check_grace: Callable[[], None],
+) -> RunFolder:
+    """Return the run's folder, to be prepared before it is written. Raises TrainerError where it cannot be opened.
 
-    After SIGTERM a wait for uploads raises Stopped in time for the termination message.
+    `name` is the folder's below `output.uri`, and `mounted` are the folders that claims are mounted at. `check_grace`
+    raises Stopped, while uploads are waited for, in time for the termination message.
     """
-    name = config.run_folder_name
-    fields = run_identity.training_fields_digest(config.spec)
-    return RunFolder(_storage(config, name, stop), name, config.spec.output.uri, config.uid, fields)
+    fields = run_identity.training_fields_digest(spec)
+    storage = _open_storage(spec.output, name, mounted, scratch_folder, check_grace)
+    return RunFolder(storage, name, spec.output.uri, uid, fields)
 
 
-def _storage(config: TrainerConfig, name: str, stop: StopRequest) -> Storage:
-    uri = config.spec.output.uri
+def _open_storage(
+    output: Output, name: str, mounted: Mapping[str, str], scratch_folder: str, check_grace: Callable[[], None]
+) -> Storage:
+    uri = output.uri
     parsed = addresses.parse_address(uri)
     if parsed is None or parsed.scheme == "pvc":
-        path = volumes.local_path(uri, "output.uri", config.volumes)
-        return VolumeStorage(path, writer=name, mount=volumes.mount_of(uri, config.volumes))
-    staging = Path(config.scratch_folder, "output")
+        path = volumes.local_path(uri, "output.uri", mounted)
+        return VolumeStorage(path, writer=name, mount=volumes.mount_of(uri, mounted))
+    staging = Path(scratch_folder, "output")
     store = object_store.open_store(uri, "output.uri")
-    uploads = Uploads(functools.partial(stop.check_grace, config.grace_seconds))
+    uploads = Uploads(check_grace)
     if parsed.scheme == "hf":
         # The Hub's library takes long to load, and few runs write there.
         hub_storage = importlib.import_module("whisper_finetune_trainer.output.hub_storage")
-        repository, settings = f"{parsed.authority}/{parsed.path}", config.spec.output
+        repository = f"{parsed.authority}/{parsed.path}"
         storage: Storage = hub_storage.HubStorage(
             store,
             repository,
             name,
             staging,
-            settings.keep_checkpoints,
+            output.keep_checkpoints,
             uploads,
-            takes_report=settings.takes_report,
+            takes_report=output.takes_report,
         )
         return storage
     return ObjectStorage(store, staging, uploads)

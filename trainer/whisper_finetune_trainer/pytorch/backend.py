@@ -70,7 +70,7 @@ class TorchBackend:
         self._order = StepOrder(clips.train, training.batch_size, self._divide, check_stop, on_read)
         self._is_cached = is_frozen and self._use_cache(budget)
         if is_frozen:
-            self._full_outputs.use_cache("held-out clips", groups(self._clips.evaluation), budget)
+            self._full_outputs.use_cache("held-out clips", _transcription_groups(self._clips.evaluation), budget)
 
     def _make_encoder_outputs(self) -> None:
         settings = self._loaded.feature_settings
@@ -109,7 +109,7 @@ class TorchBackend:
         """Return what is heard of each clip, in order, in the full window; `on_clip` is told how many are done."""
         self._network.eval()
         try:
-            return transcribe(
+            return _transcribe(
                 self._loaded,
                 self._device,
                 clips,
@@ -208,7 +208,7 @@ class TorchBackend:
 _BATCH_SIZE = 16
 
 
-def transcribe(
+def _transcribe(
     loaded: LoadedModel,
     device: Device,
     clips: Sequence[Clip],
@@ -220,21 +220,21 @@ def transcribe(
     `hidden_of` gives encoder outputs of clips, `on_clip` is told how many are done.
     """
     heard: Dict[int, Transcript] = {}
-    for places in _batches(clips):
-        batch = [clips[place] for place in places]
-        heard.update(zip(places, _decode(loaded, device, batch, hidden_of(batch))))
+    for indexes in _batches(clips):
+        batch = [clips[index] for index in indexes]
+        heard.update(zip(indexes, _decode(loaded, device, batch, hidden_of(batch))))
         on_clip(len(heard))
-    return [heard[place] for place in range(len(clips))]
+    return [heard[index] for index in range(len(clips))]
 
 
-def groups(clips: Sequence[Clip]) -> List[List[Clip]]:
+def _transcription_groups(clips: Sequence[Clip]) -> List[List[Clip]]:
     """Return the clips in the batches that they are transcribed in."""
-    return [[clips[place] for place in places] for places in _batches(clips)]
+    return [[clips[index] for index in indexes] for indexes in _batches(clips)]
 
 
 def _batches(clips: Sequence[Clip]) -> List[List[int]]:
     # Clips of like length have texts of like length, which end at about the same time.
-    order = sorted(range(len(clips)), key=lambda place: clips[place].seconds)
+    order = sorted(range(len(clips)), key=lambda index: clips[index].seconds)
     return [order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)]
 
 

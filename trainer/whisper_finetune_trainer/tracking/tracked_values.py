@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Mapping, Optional, Protocol, Sequence, Tuple
 
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.status import WordErrorRate
 from whisper_finetune_trainer.progress.progress import Snapshot
 
@@ -20,10 +20,9 @@ class Point:
     value: float
 
 
-def parameters(config: TrainerConfig) -> Dict[str, str]:
+def parameters(spec: WhisperFineTuneSpec, uid: str) -> Dict[str, str]:
     """Return the fields of the spec by their path, as text. The names of Secrets are left out."""
-    spec = config.spec.to_json_object()
-    fields = {**{name: value for name, value in spec.items() if name != "secretRefs"}, "uid": config.uid}
+    fields = {**{name: value for name, value in spec.to_json_object().items() if name != "secretRefs"}, "uid": uid}
     return {name: str(value)[:_LONGEST] for name, value in _flat(fields, "")}
 
 

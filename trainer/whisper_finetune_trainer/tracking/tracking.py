@@ -9,9 +9,10 @@ import importlib
 import logging
 import queue
 import threading
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from whisper_finetune_api.run import TrainerConfig, TrainingResult
+from whisper_finetune_api.run import TrainingResult
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.messages.redaction import without_secrets
 from whisper_finetune_trainer.progress.progress import Reporter, Snapshot
 from whisper_finetune_trainer.tracking import tracked_values
@@ -101,9 +102,20 @@ class Tracking:
 
 
 @contextlib.contextmanager
-def of_run(config: TrainerConfig, reporter: Reporter, environment: Mapping[str, str]) -> Iterator[Sequence[Tracking]]:
+def of_run(
+    spec: WhisperFineTuneSpec,
+    name: str,
+    uid: str,
+    scratch_folder: str,
+    reporter: Reporter,
+    environment: Mapping[str, str],
+) -> Iterator[Sequence[Tracking]]:
     """Tell trackers of the run for as long as the context lasts: those whose address or key is in the environment."""
-    opened = [tracking for tracking in (_mlflow(config, environment), _wandb(config, environment)) if tracking]
+    parameters = tracked_values.parameters(spec, uid)
+    opened = [
+        Tracking(library, tracker, parameters, lambda text: without_secrets(text, environment))
+        for library, tracker in _trackers(name, uid, scratch_folder, environment)
+    ]
     for tracking in opened:
         reporter.listen(tracking)
     try:
@@ -113,26 +125,17 @@ def of_run(config: TrainerConfig, reporter: Reporter, environment: Mapping[str, 
             tracking.close()
 
 
-def _mlflow(config: TrainerConfig, environment: Mapping[str, str]) -> Optional[Tracking]:
-    if not environment.get("MLFLOW_TRACKING_URI") or not _is_there("MLflow", "mlflow"):
-        return None
-    module = importlib.import_module("whisper_finetune_trainer.tracking.mlflow_tracker")
-    experiment = environment.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)
-    tracker: Tracker = module.MlflowTracker(config.uid, config.name, experiment)
-    return _tracking("MLflow", tracker, config, environment)
-
-
-def _wandb(config: TrainerConfig, environment: Mapping[str, str]) -> Optional[Tracking]:
-    if not environment.get("WANDB_API_KEY") or not _is_there("Weights & Biases", "wandb"):
-        return None
-    module = importlib.import_module("whisper_finetune_trainer.tracking.wandb_tracker")
-    project = environment.get("WANDB_PROJECT", _PROJECT)
-    tracker: Tracker = module.WandbTracker(config.uid, config.name, project, config.scratch_folder)
-    return _tracking("Weights & Biases", tracker, config, environment)
-
-
-def _tracking(name: str, tracker: Tracker, config: TrainerConfig, environment: Mapping[str, str]) -> Tracking:
-    return Tracking(name, tracker, tracked_values.parameters(config), lambda text: without_secrets(text, environment))
+def _trackers(
+    name: str, uid: str, scratch_folder: str, environment: Mapping[str, str]
+) -> Iterator[Tuple[str, Tracker]]:
+    """Yield the name of each library that has a tracker for the run, and the tracker."""
+    if environment.get("MLFLOW_TRACKING_URI") and _is_there("MLflow", "mlflow"):
+        mlflow = importlib.import_module("whisper_finetune_trainer.tracking.mlflow_tracker")
+        yield "MLflow", mlflow.MlflowTracker(uid, name, environment.get("MLFLOW_EXPERIMENT_NAME", _PROJECT))
+    if environment.get("WANDB_API_KEY") and _is_there("Weights & Biases", "wandb"):
+        wandb = importlib.import_module("whisper_finetune_trainer.tracking.wandb_tracker")
+        project = environment.get("WANDB_PROJECT", _PROJECT)
+        yield "Weights & Biases", wandb.WandbTracker(uid, name, project, scratch_folder)
 
 
 def _is_there(name: str, library: str) -> bool:

@@ -130,8 +130,8 @@ class StreamLimits:
     #: Shards that are read by turns, so that neighbours in a shard are not neighbours in the order.
     lanes: int = 4
     #: Clips that are looked at before training, at least and at most.
-    least_looked_at: int = 2_000
-    most_looked_at: int = 20_000
+    least_sampled: int = 2_000
+    most_sampled: int = 20_000
     #: Held-out clips, where maxEvalClips does not say it.
     held_out_clips: int = 1_000
 

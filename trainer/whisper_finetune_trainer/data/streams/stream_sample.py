@@ -48,17 +48,17 @@ def take_sample(
     """Read the shards, in an order that is the same in every attempt, until enough clips are held out or sampled."""
     wanted = 0
     if checks.held_out_fraction:
-        wanted = min(max_eval_clips or limits.held_out_clips, limits.most_looked_at)
+        wanted = min(max_eval_clips or limits.held_out_clips, limits.most_sampled)
     found = StreamSample()
-    for streamed in streamed_clips.check_clips(stream, _KEY, Position(), checks.of_look):
+    for streamed in streamed_clips.check_clips(stream, _KEY, Position(), checks.of_sampled_row):
         found.rows += 1
         _keep(found, streamed.checked.found, checks, wanted)
         found.rewritten.update(streamed.checked.rewritten_by)
         found.languages[streamed.checked.language] += 1
         if found.rows % _LOG_EVERY == 0:
             logger.info("%d clips looked at, %d held out", found.rows, len(found.held_out))
-        is_enough = len(found.held_out) >= wanted and found.rows >= limits.least_looked_at
-        if is_enough or found.rows >= limits.most_looked_at:
+        is_enough = len(found.held_out) >= wanted and found.rows >= limits.least_sampled
+        if is_enough or found.rows >= limits.most_sampled:
             break
     return found
 

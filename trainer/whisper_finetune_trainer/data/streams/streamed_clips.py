@@ -65,7 +65,7 @@ class ClipChecks:
             found = self._copy(found) or self.refuse(found) or _undecodable(found) or found
         return Checked(found, rewritten_by)
 
-    def of_look(self, streamed: StreamedRow) -> Checked:
+    def of_sampled_row(self, streamed: StreamedRow) -> Checked:
         """Return what becomes of a row that is looked at. A held-out sound is decoded, as evaluations will."""
         found, rewritten_by = self._of_header(streamed)
         if isinstance(found, HeldOutClip):

@@ -39,8 +39,8 @@ class TrainStream:
     #: Names the shards and how they are read: a position means nothing to a stream of another digest.
     digest: str
     #: Train clips, without their sounds, and what was left out, of those looked at before training.
-    looked_at: Tuple[Clip, ...] = ()
-    look: ClipStatistics = field(default_factory=ClipStatistics)
+    sampled: Tuple[Clip, ...] = ()
+    sampled_statistics: ClipStatistics = field(default_factory=ClipStatistics)
     read: ClipStatistics = field(default_factory=ClipStatistics)
     #: Which of them are trained on too is counted.
     held_out: HeldOutTexts = field(default_factory=HeldOutTexts)
@@ -58,7 +58,7 @@ class TrainStream:
     @property
     def statistics(self) -> ClipStatistics:
         """Return what is known of the shards: of the first epoch as far as it was read, at first of those looked at."""
-        larger = max(self.look, self.read, key=lambda statistics: statistics.rows)
+        larger = max(self.sampled_statistics, self.read, key=lambda statistics: statistics.rows)
         return replace(larger, clips=min(larger.clips, self.max_clips)) if self.max_clips else larger
 
     def record(self, read: ClipStatistics) -> None:
@@ -91,14 +91,16 @@ class TrainStream:
 
         DatasetInvalid where more of them are left out than `dataset.maxDroppedFraction` allows.
         """
-        drops = [drop for drop in map(refuse, self.looked_at) if drop is not None]
+        drops = [drop for drop in map(refuse, self.sampled) if drop is not None]
         clips.log_left_out(drops)
-        clips.refuse_too_many(drops, self.look.rows, self.max_dropped_fraction)
+        clips.refuse_too_many(drops, self.sampled_statistics.rows, self.max_dropped_fraction)
         dropped = ClipStatistics(
             dropped=clips.count_drops(drops), faults=len(drops), examples=clips.examples_of_drops(drops)
         )
-        look = replace(self.look.plus(dropped), clips=self.look.clips - len(drops))
-        return replace(self, checks=replace(self.checks, refuse=refuse), look=look, held_out=held_out), []
+        statistics = replace(self.sampled_statistics.plus(dropped), clips=self.sampled_statistics.clips - len(drops))
+        return replace(
+            self, checks=replace(self.checks, refuse=refuse), sampled_statistics=statistics, held_out=held_out
+        ), []
 
     def refuse_empty(self) -> None:
         """Do nothing: only an epoch's end tells."""
@@ -156,13 +158,13 @@ class TrainStream:
             if self.max_clips and filling.clips_of_epoch >= self.max_clips:
                 break
             if filling.bytes >= self.limits.block_bytes and len(filling.clips) % batch_size == 0:
-                yield filling.block(self._tally(filling), self.seed)
+                yield filling.block(self._statistics_of(filling), self.seed)
                 filling = Filling(filling.following())
         if not filling.clips_of_epoch:
             raise TrainerError("DatasetInvalid", f"no clip is left in the train split {quoted(self.shards.files.name)}")
-        yield replace(filling.block(self._tally(filling), self.seed), following=Cursor(epoch=cursor.epoch + 1))
+        yield replace(filling.block(self._statistics_of(filling), self.seed), following=Cursor(epoch=cursor.epoch + 1))
 
-    def _tally(self, filling: Filling) -> ClipStatistics:
+    def _statistics_of(self, filling: Filling) -> ClipStatistics:
         if filling.cursor.epoch > 0:
             return ClipStatistics()
         met = self.held_out.met_in(filling.clips)
