@@ -27,8 +27,7 @@ from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.ipu.examples import ClipError, ExampleMaker, Examples
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 from whisper_finetune_trainer.model.backend import plan_training
 
 

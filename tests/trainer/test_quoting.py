@@ -10,7 +10,7 @@ import pytest
 
 import data_layouts
 from layout_checks import refusal
-from whisper_finetune_trainer.messages import quoting
+from whisper_finetune_trainer.messages import errors
 
 #: Of 300 characters, each three of which are found nowhere else in it.
 LONG = "".join(f"{number:03d}" for number in range(100))
@@ -31,7 +31,7 @@ LONG = "".join(f"{number:03d}" for number in range(100))
     ],
 )
 def test_quotes_are_short_and_printable(text: object, quoted: str) -> None:
-    assert quoting.quoted(text) == quoted
+    assert errors.quoted(text) == quoted
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_quotes_are_short_and_printable(text: object, quoted: str) -> None:
     ],
 )
 def test_names_are_listed_in_40_characters(names: list[str], listed: str) -> None:
-    assert quoting.listed(names) == listed
+    assert errors.listed(names) == listed
 
 
 def test_a_library_is_quoted_in_one_short_line() -> None:
-    assert quoting.words_of(ValueError("bad\n  header\x1b[2J")) == "bad header\\x1b[2J"
-    assert quoting.words_of(ValueError()) == "ValueError"
-    assert len(quoting.words_of(ValueError("x" * 1_000))) == 160
+    assert errors.words_of(ValueError("bad\n  header\x1b[2J")) == "bad header\\x1b[2J"
+    assert errors.words_of(ValueError()) == "ValueError"
+    assert len(errors.words_of(ValueError("x" * 1_000))) == 160
 
 
 def _rows(folder: Path, name: str, rows: list[str]) -> None:

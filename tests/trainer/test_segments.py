@@ -31,8 +31,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import (
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.layouts import row_columns
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.messages import quoting
-from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 from whisper_finetune_trainer.report import report_files
 
 RATE = SAMPLE_RATE
@@ -157,7 +156,7 @@ def test_a_part_of_a_member_at_another_rate_and_in_stereo(tmp_path: Path) -> Non
     assert decoding.measure_loudness(part).sample_rate == 32_000
     loudest = np.abs((left + right)[2 * 32_000 : 3 * 32_000] / 2).max()
     assert decoding.measure_loudness(part).peak == pytest.approx(float(loudest), abs=0.02)
-    assert audio_sources.describe_source(part) == f"2.00 s to 3.00 s of talk.wav of {quoting.quoted(tmp_path / 'many')}"
+    assert audio_sources.describe_source(part) == f"2.00 s to 3.00 s of talk.wav of {quoted(tmp_path / 'many')}"
 
 
 def test_a_recording_that_is_cut_after_it_was_listed_is_named(tmp_path: Path) -> None:

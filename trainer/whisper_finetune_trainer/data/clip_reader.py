@@ -26,7 +26,7 @@ from whisper_finetune_trainer.data.layouts import row_columns
 from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
-from whisper_finetune_trainer.messages.quoting import escaped, quoted
+from whisper_finetune_trainer.messages.errors import escaped, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 #: Opening files waits for the disk, or for the network behind a volume or a store.

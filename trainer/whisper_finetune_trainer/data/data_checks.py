@@ -17,8 +17,7 @@ from whisper_finetune_trainer.data import clips, source_files
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import SAMPLE_RATE, Loudness
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
 #: Languages of rows that a warning names.
 _LANGUAGES_SHOWN = 5

@@ -13,8 +13,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Se
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Drop
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
 #: The held-out fraction is drawn with this seed in every run, whatever training.seed is: results stay comparable.
 _SEED = 0

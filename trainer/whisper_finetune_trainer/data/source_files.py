@@ -17,8 +17,7 @@ from typing import Any, BinaryIO, Callable, Iterator, Mapping, NamedTuple, Optio
 
 from typing_extensions import Literal
 
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 from whisper_finetune_trainer.stores import object_store, volumes
 from whisper_finetune_trainer.stores.volumes import Mount
 

@@ -22,8 +22,7 @@ from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_sample import StreamSample
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
 #: Of a data set that is too large to be listed, less than this holds out more clips than are measured.
 _LARGEST_USUAL_FRACTION = 0.02

@@ -13,8 +13,7 @@ from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.ipu import library_arguments
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 from whisper_finetune_trainer.stores import volumes
 
 _CONFIG_FILE = "config.json"

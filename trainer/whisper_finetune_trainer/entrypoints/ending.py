@@ -15,7 +15,7 @@ from typing import Callable, NoReturn, Optional
 from whisper_finetune_api import causes, contract
 from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainerReport, TrainingResult
 from whisper_finetune_trainer.machine.stopping import Stopped
-from whisper_finetune_trainer.messages import quoting, redaction
+from whisper_finetune_trainer.messages import errors, redaction
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.progress.progress import Reporter
 
@@ -78,7 +78,7 @@ def _with_advice(error: Exception) -> str:
 
 def error_in_one_line(error: BaseException) -> str:
     """Return the type and the text of an unexpected error in one line. Its traceback is in the log."""
-    text = quoting.words_of(error)
+    text = errors.words_of(error)
     return f"{type(error).__name__}: {text}" if str(error).strip() else text
 
 

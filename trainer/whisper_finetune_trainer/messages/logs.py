@@ -7,7 +7,7 @@ import threading
 import traceback
 from typing import Any, Iterable, TextIO, cast
 
-from whisper_finetune_trainer.messages import quoting, redaction
+from whisper_finetune_trainer.messages import errors, redaction
 
 _LINE = "%(asctime)s %(levelname)s %(message)s"
 #: Their lines at INFO tell about themselves, not about the run.
@@ -39,7 +39,7 @@ def clean_text(text: str) -> str:
     A line end in a file's name must not begin what reads as another line of the log.
     """
     plain = redaction.without_secrets(text, os.environ)
-    return "\n  ".join(map(quoting.escaped, plain.split("\n")))
+    return "\n  ".join(map(errors.escaped, plain.split("\n")))
 
 
 class _CleanRecord(logging.LogRecord):
@@ -66,7 +66,7 @@ class _CleanStream:
     def write(self, text: str) -> int:
         """Write a text. A carriage return, which would hide a line of a log, ends it."""
         plain = redaction.without_secrets(text.replace("\r\n", "\n").replace("\r", "\n"), os.environ)
-        self._stream.write("\n".join(map(quoting.escaped, plain.split("\n"))))
+        self._stream.write("\n".join(map(errors.escaped, plain.split("\n"))))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

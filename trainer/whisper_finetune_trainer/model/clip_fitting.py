@@ -8,7 +8,7 @@ from whisper_finetune_api.run import Accelerator
 from whisper_finetune_trainer.data import clips, text_rules
 from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import quoted
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.model import LoadedModel
 

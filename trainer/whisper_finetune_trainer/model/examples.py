@@ -15,8 +15,7 @@ from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import UndecodableError
 from whisper_finetune_trainer.data.clips import Clip, ClipStatistics
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 from whisper_finetune_trainer.model.model import LoadedModel
 
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"

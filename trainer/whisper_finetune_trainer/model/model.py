@@ -12,8 +12,7 @@ from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.machine import library_loading
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, listed, words_of
 from whisper_finetune_trainer.model import foreign_models, generation, model_folder, model_source, plain_model
 from whisper_finetune_trainer.stores import volumes
 

@@ -9,8 +9,7 @@ from typing import ContextManager, Iterator, Mapping, Optional, Tuple
 from huggingface_hub import HfApi, constants, snapshot_download
 
 from whisper_finetune_api import addresses
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed
+from whisper_finetune_trainer.messages.errors import TrainerError, listed
 from whisper_finetune_trainer.model import foreign_models, plain_model
 from whisper_finetune_trainer.stores import hub, object_store, volumes
 from whisper_finetune_trainer.stores.objects import TransferLog

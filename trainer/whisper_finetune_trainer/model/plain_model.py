@@ -17,8 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
 import torch
 
 from whisper_finetune_trainer.data.audio.decoding import FRAMES_PER_POSITION
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, listed, quoted, words_of
 from whisper_finetune_trainer.model import foreign_models
 from whisper_finetune_trainer.stores import volumes
 from whisper_finetune_trainer.stores.volumes import Mount, RefusedFileError

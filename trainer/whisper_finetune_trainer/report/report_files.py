@@ -27,8 +27,7 @@ from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import SAMPLE_RATE
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.report import report_data
 from whisper_finetune_trainer.report.report_data import FinishedTraining, ReportData

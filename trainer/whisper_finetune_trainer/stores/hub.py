@@ -13,8 +13,7 @@ from huggingface_hub.errors import (
 )
 
 from whisper_finetune_api.causes import Reason
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, words_of
 from whisper_finetune_trainer.stores import store_faults
 
 _DENIED = (401, 403)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Set, Tuple
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.causes import Reason
-from whisper_finetune_trainer.messages import quoting
+from whisper_finetune_trainer.messages import errors
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.stores import store_faults
 
@@ -208,7 +208,7 @@ def _forget_other_processes(process: int) -> None:
 
 
 def _line(error: BaseException) -> str:
-    return quoting.words_of(error)
+    return errors.words_of(error)
 
 
 def _s3_options(environment: Mapping[str, str]) -> Dict[str, Any]:

@@ -10,8 +10,7 @@ from typing import BinaryIO, Dict, Iterator, Mapping
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.causes import Reason
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
 #: The reason where the address in a field leads out of its claim. In other fields it is ConfigInvalid.
 _REASONS: Dict[str, Reason] = {"dataset.source": "DatasetInvalid", "output.uri": "OutputNotWritable"}

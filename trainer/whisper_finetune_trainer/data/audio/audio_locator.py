@@ -26,8 +26,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import (
     Segment,
     WholeFile,
 )
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -7,7 +7,7 @@ those that NeMo's manifests and Kaldi's `segments` name, in seconds.
 import math
 from typing import Any, NamedTuple, Optional, Tuple, Union
 
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import quoted
 
 
 class WholeFile(NamedTuple):

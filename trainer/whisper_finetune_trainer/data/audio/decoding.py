@@ -20,8 +20,7 @@ from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.audio import audio_files, audio_sources
 from whisper_finetune_trainer.data.audio.audio_files import UnreadableSoundError
 from whisper_finetune_trainer.data.audio.audio_sources import AudioSource, ByteRange, RecordingSegment, WholeFile
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import escaped
+from whisper_finetune_trainer.messages.errors import TrainerError, escaped
 
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 #: Channels are compared in stretches of a tenth of a second: a recorder may turn a phase over in the middle.

@@ -11,8 +11,7 @@ from pyarrow import parquet
 
 from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.audio.audio_sources import ParquetCell
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 
 _BLOCK_BYTES = 1024 * 1024
 #: A row group is read as a whole, and two are cached: the one that is read and the one before it.

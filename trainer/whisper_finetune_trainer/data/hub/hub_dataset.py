@@ -21,8 +21,7 @@ from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
 from whisper_finetune_trainer.data.layouts.layout import SplitFiles
 from whisper_finetune_trainer.data.layouts.parquet_shards import PARQUET
 from whisper_finetune_trainer.data.source_files import DataFolder
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed
+from whisper_finetune_trainer.messages.errors import TrainerError, listed
 from whisper_finetune_trainer.stores import hub
 
 #: Where the Hub keeps its own conversion of a data set, and how it marks the splits that it stopped in.

@@ -14,8 +14,7 @@ from whisper_finetune_trainer.data.layouts import layout
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
 from whisper_finetune_trainer.data.source_files import DataFolder
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
 #: The list of sounds, or of recordings; the texts lie beside it.
 _WAV_SCP = "wav.scp"

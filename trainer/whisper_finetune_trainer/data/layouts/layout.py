@@ -13,8 +13,7 @@ from typing import Callable, FrozenSet, Iterator, NamedTuple, Optional, Sequence
 from whisper_finetune_trainer.data.layouts import folder_shapes, row_columns
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, MissingColumnError, Row
 from whisper_finetune_trainer.data.source_files import DataFolder
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
 #: What splits are called that nobody trains on, and what others are.
 HELD_OUT_NAMES = frozenset(("test", "dev", "val", "valid", "validation", "eval", "evaluation"))

@@ -19,8 +19,7 @@ from whisper_finetune_trainer.data.layouts import layout, tar_shards
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
 from whisper_finetune_trainer.data.source_files import DataFolder
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 
 _TAB = "\t"
 #: Best first, where a header has as many cells by one as by another.

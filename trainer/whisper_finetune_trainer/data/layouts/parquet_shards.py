@@ -14,8 +14,7 @@ from whisper_finetune_trainer.data.layouts import layout
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import SEGMENT_COLUMNS, ColumnNames, Columns, Row
 from whisper_finetune_trainer.data.source_files import DataFolder
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed, quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, listed, quoted
 
 _ENDING = ".parquet"
 #: Where a shard is read from end to end: bytes of one request, of a column's pages at a time, and rows at a time.

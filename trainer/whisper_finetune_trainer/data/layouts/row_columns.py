@@ -7,8 +7,7 @@ from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence,
 from whisper_finetune_api.languages import LANGUAGE_NAMES, language_code
 from whisper_finetune_trainer.data.audio import audio_sources
 from whisper_finetune_trainer.data.audio.audio_sources import Segment
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import escaped, listed, quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, escaped, listed, quoted
 
 _LANGUAGE_COLUMNS = ("language", "lang", "locale", "language_id", "lang_id", "language_code", "lang_code")
 #: What parts a language from a country: it-IT, pt_BR, cmn_hans_cn.

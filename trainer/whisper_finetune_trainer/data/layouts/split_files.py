@@ -20,8 +20,7 @@ from whisper_finetune_trainer.data.layouts.parquet_shards import PARQUET
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
 from whisper_finetune_trainer.data.layouts.tar_shards import TAR
 from whisper_finetune_trainer.data.source_files import DataFolder
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed, quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, listed, quoted
 
 #: In order of precedence. A further layout is a module of its own, its line here, its fixture in the tests, and its row
 #: in docs/generate/data.template.md.

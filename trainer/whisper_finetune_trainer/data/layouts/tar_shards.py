@@ -18,8 +18,7 @@ from whisper_finetune_trainer.data.layouts import layout
 from whisper_finetune_trainer.data.layouts.layout import Layout, OpenedRows, ShardReader, SplitFiles
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Columns, Row
 from whisper_finetune_trainer.data.source_files import DataFolder
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import listed, quoted, words_of
+from whisper_finetune_trainer.messages.errors import TrainerError, listed, quoted, words_of
 
 _ENDING = ".tar"
 _SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])

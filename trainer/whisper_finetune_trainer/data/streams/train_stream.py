@@ -20,8 +20,7 @@ from whisper_finetune_trainer.data.streams import stream_blocks, streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor, Filling, TrainingPosition
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
-from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.messages.quoting import quoted
+from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
 logger = logging.getLogger(__name__)
 
