@@ -1,6 +1,7 @@
-"""Whether the operator lives, whether it can do its work, and its figures, over HTTP: /healthz, /readyz and /metrics.
+"""Serve /healthz, /readyz and /metrics over HTTP: whether the operator lives, whether it can work, and its figures.
 
-Anybody in the cluster's network may ask, so what is asked often is computed seldom, and connections are bounded.
+Anybody in the cluster's network may ask, so figures are computed seldom however often they are asked for, and
+connections are bounded.
 """
 
 import asyncio
@@ -12,26 +13,26 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from whisper_finetune_operator.observability.metrics import Metrics
 
-#: Says in one line what is wrong; None where nothing is.
+#: Returns in one line what is wrong, or None where nothing is.
 Check = Callable[[], str | None]
 
-#: Of more connections the oldest one is closed: the kubelet's is the newest, and has its answer at once.
+#: Beyond this number the oldest connection is closed. The kubelet's is the newest, and is answered at once.
 CONNECTIONS_MAX = 128
-#: So many are accepted before any of them is answered.
+#: So many connections are accepted before any of them is answered.
 _BACKLOG = 32
-#: Figures are computed for so much of the time at most: meanwhile everybody gets the last ones.
+#: The largest share of the time in which figures are computed. Meanwhile everybody gets the last ones.
 FIGURES_SHARE_OF_TIME = 0.05
 
 
 class WatchAges:
-    """When each watch last gave a sign of life: it was opened, or brought an event."""
+    """Knows when each watch last gave a sign of life: when it was opened, or brought an event."""
 
     def __init__(self, stale_seconds: float) -> None:
         self._stale_seconds = stale_seconds
         self._seen: dict[str, float] = {}
 
     def expect(self, watches: Iterable[str]) -> None:
-        """From now on these watches must live."""
+        """Expect signs of life of these watches from now on."""
         for watch in watches:
             self.seen(watch)
 
@@ -49,7 +50,7 @@ class WatchAges:
         return f"no sign of life from the watch of {', '.join(dead)}" if dead else None
 
     def check_of_life(self, answering_since: float | None, answered_at: float) -> str | None:
-        """Return what a new start would mend: a watch that is dead although the API server answers all the time."""
+        """Return what a restart would repair: a watch that is dead although the API server answers all the time."""
         now = asyncio.get_running_loop().time()
         answers_now = now - answered_at < self._stale_seconds / 2
         answers_long = answering_since is not None and now - answering_since > self._stale_seconds
@@ -57,9 +58,10 @@ class WatchAges:
 
 
 class HealthServer:
-    """Listens until it is closed. `live` is for what the end of this process would mend, `ready` for what it waits for.
+    """Listens until it is closed.
 
-    Each answer is 200, or 503 with a line for each thing that is wrong.
+    `live` has checks of what a restart would repair, and `ready` of what the operator waits for. Each answer is 200, or
+    503 with a line for each thing that is wrong.
     """
 
     def __init__(self, live: Iterable[Check], ready: Iterable[Check], metrics: Metrics) -> None:
@@ -91,7 +93,7 @@ class HealthServer:
 
 
 def _connect(runner: web.AppRunner) -> asyncio.Protocol:
-    """Return what talks to one more client."""
+    """Return the protocol for one more client."""
     server = runner.server
     if server is None:
         raise RuntimeError("it listens before it is set up")

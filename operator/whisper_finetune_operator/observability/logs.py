@@ -1,4 +1,4 @@
-"""Logs as JSON lines: time, level, message, and the run they are about."""
+"""Logs as JSON lines: time, level, message, and the run that they are about."""
 
 import json
 import logging
@@ -33,12 +33,12 @@ class JsonLines(logging.Formatter):
 
 
 def escaped(text: str) -> str:
-    """Return the same line or JSON with nothing in it that steers a terminal. Letters of all scripts stay readable."""
+    """Return the same line or JSON without characters that steer a terminal. Letters of all scripts stay readable."""
     return printable_text(text, _escape)
 
 
 def _escape(character: str) -> str:
-    # To JSON, DEL is a letter like any other.
+    # JSON treats DEL as a letter like any other.
     return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
@@ -47,6 +47,6 @@ def write_json_lines(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # They tell of every request and every retry; what matters of it stands in our own lines and metrics.
+    # They log every request and every retry. What matters of that is in the operator's own lines and metrics.
     for noisy in ("httpx2", "httpcore2", "kopf", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

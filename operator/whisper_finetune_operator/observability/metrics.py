@@ -41,7 +41,7 @@ class Metrics:
         self.leader = Gauge("wft_leader", "1 where this replica is the one that acts.", registry=registry)
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a figure that is read when Prometheus asks."""
+        """Add a figure that is read whenever Prometheus asks."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def watch_runs(self, runs: Callable[[], Iterator[Run]]) -> None:
@@ -50,7 +50,7 @@ class Metrics:
         self.registry.register(_ProgressAges(runs))
 
     def watch_kept_partitions(self, kept: Callable[[], Mapping[str, str]]) -> None:
-        """Add the partitions that nobody holds and that cannot be taken all the same, with what keeps them."""
+        """Add the partitions that nobody has and that cannot be taken all the same, with what keeps them."""
         self.registry.register(_KeptPartitions(kept))
 
     def job_created(self, run: Run) -> None:
@@ -95,7 +95,7 @@ class _RunsByState(Collector):
 
 
 class _ProgressAges(Collector):
-    """Of runs that have a pod at work and have told how far they are: bounded by the pods of the cluster."""
+    """Ages of the progress of runs with a pod at work. Their number is bounded by the pods of the cluster."""
 
     def __init__(self, runs: Callable[[], Iterator[Run]]) -> None:
         self._runs = runs
@@ -116,7 +116,7 @@ class _KeptPartitions(Collector):
         self._kept = kept
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        text = "1 for a partition that nobody holds and that something keeps from being taken."
+        text = "1 for a partition that nobody has and that something keeps from being taken."
         family = GaugeMetricFamily("wft_partition_kept", text, labels=["lease", "by"])
         for lease, by in sorted(self._kept().items()):
             family.add_metric([lease, by], 1)

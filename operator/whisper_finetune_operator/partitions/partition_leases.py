@@ -1,7 +1,7 @@
-"""The Lease of a V-IPU partition: whoever creates it has the partition, and deleting it gives the partition back. Pure.
+"""The Lease of a V-IPU partition: whoever creates it has the partition, and to delete it gives that back. Pure.
 
-It is written anew before each workload that is made on it, and deleted by its UID and version: whoever decided to give
-it back before that was written cannot do so any more.
+It is renewed before each workload that is made on the partition, and deleted by its UID and version. So whoever decided
+to give it back before the renewal cannot do so any more.
 """
 
 from dataclasses import dataclass
@@ -19,22 +19,22 @@ _NAMESPACE_ANNOTATION = f"{GROUP}/run-namespace"
 
 @dataclass(frozen=True)
 class PartitionLease:
-    """Who has a partition."""
+    """The Lease of a partition, which says who has it."""
 
     name: str
     uid: str
     resource_version: str
     partition_id: str
-    #: When it was taken; None in a Lease that does not say.
+    #: When it was taken. None in a Lease that does not say.
     acquired: datetime | None
-    #: Of the run that has it; empty in a Lease that no operator made.
+    #: The run that has it. Empty in a Lease that no operator made.
     run_uid: str
     run_name: str
     run_namespace: str
 
 
 def build_lease(run: Run, lease_name: str, partition_id: str, now: datetime) -> KubernetesObject:
-    """Return the Lease that a run takes the partition with, without its namespace: that is the operator's."""
+    """Return the Lease by which a run takes the partition. The operator adds its namespace."""
     labels = {PARTITION_LABEL: lease_name, UID_LABEL: run.uid, NAME_LABEL: run.name}
     return {
         "apiVersion": "coordination.k8s.io/v1",
@@ -53,7 +53,7 @@ def build_lease(run: Run, lease_name: str, partition_id: str, now: datetime) -> 
 
 
 def renewed_lease(lease: KubernetesObject, now: datetime) -> KubernetesObject:
-    """Return the Lease as it is written before a workload is made: its version changes."""
+    """Return the Lease as it is renewed before a workload is made. The renewal changes its version."""
     return {**lease, "spec": {**lease["spec"], "renewTime": render_micro_time(now)}}
 
 

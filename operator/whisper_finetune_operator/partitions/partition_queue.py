@@ -1,7 +1,7 @@
 """The queue of the runs that wait for a V-IPU partition: whose turn it is, and at which position the others are. Pure.
 
-The oldest run goes first and gets the smallest free partition with enough IPUs. A run that none of the free ones has
-room for lets younger ones pass that take what it cannot use.
+The oldest run goes first and gets the smallest free partition with enough IPUs. Where no free one is large enough for
+it, younger runs pass and take what it cannot use.
 """
 
 from bisect import insort
@@ -18,15 +18,15 @@ class QueuedRun:
     """A run without a partition."""
 
     uid: str
-    #: Creation, then namespace and name: the order of the queue.
+    #: Creation, then namespace and name. They give the order of the queue.
     since: tuple[datetime, str, str]
     ipus: int
-    #: Those of its runtime with enough IPUs, the smallest first.
+    #: The partitions of its runtime with enough IPUs, the smallest first.
     fitting: tuple[PoolPartition, ...] = field(repr=False)
 
     @cached_property
     def choice(self) -> int:
-        """Return what all runs share that may take the same: a pool has one tuple for each number of IPUs."""
+        """Return what all runs that may take the same have in common: a pool has one tuple for each number of IPUs."""
         return id(self.fitting)
 
     @cached_property
@@ -37,12 +37,12 @@ class QueuedRun:
 
 @dataclass(frozen=True)
 class PartitionQueue:
-    """Everybody who waits, oldest first, and the names of the Leases that must not be taken: somebody holds one."""
+    """Everybody who waits, oldest first, and the names of the Leases that somebody has."""
 
     waiting: tuple[QueuedRun, ...] = ()
     taken: frozenset[str] = frozenset()
     inventory: Inventory = NO_PARTITIONS
-    #: Names of the Leases that nobody holds and that cannot be had all the same, and what keeps each from being had.
+    #: Names of the Leases that nobody has and that cannot be taken all the same, with what keeps each.
     in_use: Mapping[str, str] = field(default_factory=dict)
 
     def joined_by(self, run: QueuedRun) -> "PartitionQueue":
@@ -71,17 +71,17 @@ class PartitionQueue:
 
     @cached_property
     def behind(self) -> tuple[QueuedRun, ...]:
-        """Return those whose turn it is not, oldest first."""
+        """Return those whose turn it is not yet, oldest first."""
         return tuple(run for run in self.waiting if run.uid not in self.turns) if self.turns else self.waiting
 
     def position_of(self, uid: str) -> tuple[int, int]:
-        """Return the run's position, from 1, among those that wait for what it could take, and how many those are."""
+        """Return the run's position, from 1, among those that wait for what it could take, and their number."""
         positions, waiting = self._positions
         position, choice = positions[uid]
         return position, waiting[choice]
 
     def kept_from(self, run: QueuedRun) -> tuple[str, ...]:
-        """Return what keeps partitions that the run could take and that nobody holds, in words."""
+        """Return in words what keeps partitions that the run could take and that nobody has."""
         return tuple(
             f"partition {partition.id} is kept by {self.in_use[partition.lease_name]}"
             for partition in run.fitting
@@ -90,7 +90,7 @@ class PartitionQueue:
 
     @cached_property
     def _positions(self) -> tuple[dict[str, tuple[int, int]], dict[int, int]]:
-        """Return position and choice of each run that waits, and how many wait for something of each choice."""
+        """Return position and choice of each run that waits, and how many wait for a partition of each choice."""
         rivals = _rivals(self.behind)
         waiting, positions = dict.fromkeys(rivals, 0), dict[str, tuple[int, int]]()
         for run in self.behind:
@@ -101,12 +101,12 @@ class PartitionQueue:
 
 
 def _free(fitting: tuple[PoolPartition, ...], taken: set[str]) -> Iterator[PoolPartition]:
-    """Yield those that are not taken yet when they are asked for: what was taken once stays so."""
+    """Yield the partitions that are not taken at the time when they are asked for."""
     return (partition for partition in fitting if partition.lease_name not in taken)
 
 
 def _rivals(runs: tuple[QueuedRun, ...]) -> dict[int, list[int]]:
-    """Return, for each choice, all those that share a partition with it: there are few, however many runs wait."""
+    """Return for each choice all those that share a partition with it. There are few, however many runs wait."""
     names = {run.choice: run for run in runs}
     return {
         choice: [other for other, rival in names.items() if rival.lease_names & run.lease_names]

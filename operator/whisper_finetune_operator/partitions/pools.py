@@ -1,7 +1,8 @@
-"""The admin's V-IPU partitions, and the Lease that stands for each: one per partition, whichever runtime names it.
+"""The admin's V-IPU partitions, and the name of the Lease that stands for each. Pure.
 
-A server has many addresses, and the admin may write another one while runs are at work. So a partition is known by its
-id, and by the name that the admin gives its server where two servers have partitions of one id.
+A partition has one Lease, whichever runtimes name it. A server has many addresses, and the admin may write another one
+while runs are at work. So a partition is known by its id and, where two servers have partitions of one id, by the name
+that the admin gives its server.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from whisper_finetune_api.planning.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
 _HASH_LENGTH = 8
-#: A Lease's name is a label of pods too: 63 characters.
+#: A Lease's name is a label of pods too, which has at most 63 characters.
 _ID_LENGTH = 40
 
 
@@ -29,20 +30,23 @@ class PoolPartition:
     ipus: int
     api_host: str
     api_port: int
-    #: In the runtime's pool, from 0.
+    #: Its index in the runtime's pool, from 0.
     index: int
-    #: The admin's name of the V-IPU server; empty: there is one.
+    #: The admin's name of the V-IPU server. Empty where there is only one.
     server: str = ""
 
     @cached_property
     def lease_name(self) -> str:
-        """Return the name of its Lease: by the server's name and the id alone, for two runtimes may share it."""
+        """Return the name of its Lease.
+
+        It is made of the server's name and the id alone, because two runtimes may share it.
+        """
         digest = hashlib.sha256(f"{self.server}/{self.id}".encode()).hexdigest()[:_HASH_LENGTH]
         return f"{_readable_of(self.id)}-{digest}"
 
     @property
     def host(self) -> str:
-        """Return the host without what two spellings of it may differ in."""
+        """Return the host in one spelling: in lower case, without a final dot."""
         return self.api_host.lower().rstrip(".")
 
 
@@ -60,7 +64,7 @@ class Inventory:
     def kept_by(self, lease_name: str) -> frozenset[str]:
         """Return the names of the Leases that may not be taken while somebody has the one of that name.
 
-        A name that the file does not lead to, from before an edit of it or an earlier version, keeps all of its id.
+        A name that the file does not lead to, from an earlier file or version, keeps all partitions of its id.
         """
         if lease_name in self.names:
             return frozenset({lease_name})
@@ -122,7 +126,10 @@ class Partitions(ApiModel):
         )
 
     def fitting(self, ipus: int) -> tuple[PoolPartition, ...]:
-        """Return those with so many IPUs or more, the smallest first: the same tuple to all who ask for as many."""
+        """Return those with so many IPUs or more, the smallest first.
+
+        All who ask for the same number get the same tuple.
+        """
         return next((fitting for size, fitting in self.by_size.items() if size >= ipus), ())
 
     @cached_property
@@ -133,7 +140,7 @@ class Partitions(ApiModel):
 
 
 def doubtful_ids(members: Iterable[PoolPartition]) -> list[str]:
-    """Return the ids that may stand for one partition or for two: by the file alone that cannot be said."""
+    """Return the ids of which the file does not say whether they stand for one partition or for two."""
     first: dict[str, PoolPartition] = {}
     return sorted({each.id for each in members if _is_doubtful(first.setdefault(each.id, each), each)})
 

@@ -12,7 +12,7 @@ from whisper_finetune_operator.workloads.workload_kind import WorkloadOrder
 
 
 def build_workload(plan: TrainingPlan, failed_before: int) -> KubernetesObject:
-    """Return the whole object; `failed_before` attempts of earlier ones are taken from spec.retries."""
+    """Return the whole object. `failed_before` attempts of earlier workloads are taken from spec.retries."""
     labels = {**labels_of_run(plan.run), **_partition_label(plan)}
     order = WorkloadOrder(
         metadata=_metadata(plan.run),

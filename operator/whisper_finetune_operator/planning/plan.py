@@ -21,12 +21,12 @@ from whisper_finetune_operator.planning.runtimes import Runtime, Runtimes
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL
 
-#: The only labels of a run that its Job gets: a copied instance label would have Argo CD prune the Job.
+#: The only labels of a run that its Job gets. A copied instance label would make Argo CD prune the Job.
 _COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/max-exec-time-seconds")
 #: The rest of the scratch space is for temporary copies.
 _CACHE_SHARE = 0.75
 _MEBIBYTE = 1024**2
-#: Of a host, for the trainers that share its network: one of these for each run.
+#: So many ports of a host are for the trainers that share its network, one for each run.
 HOST_PORTS = 1000
 _LAST_PORT = 65535
 _NO_RESUME = "output.uri is a repository of the Hub, which gets one commit at the end: every attempt starts at step 0"
@@ -51,20 +51,20 @@ class TrainingPlan:
     claims: tuple[Claim, ...]
     #: Of the run, for Kueue.
     labels: dict[str, str]
-    #: Size of a memory-backed /dev/shm; None: the node's own, or the container engine's.
+    #: Size of a memory-backed /dev/shm. None: the node's own, or the container engine's.
     shared_memory: str | None = None
-    #: What its user should know of the plan.
+    #: What the user should know about the plan.
     warnings: tuple[str, ...] = ()
-    #: Of a runtime with a pool, once the run has it.
+    #: Set for a runtime with a pool, once the run has a partition.
     partition: PoolPartition | None = None
 
     @property
     def pinned(self) -> Pinned:
-        """What the run keeps of it."""
+        """What the run keeps of the plan."""
         return Pinned(self.runtime.name, self.config.ipus)
 
     def on(self, partition: PoolPartition) -> "TrainingPlan":
-        """Return the plan for that partition; pods that share a host's network each have a port of their own."""
+        """Return the plan for that partition. Pods that share a host's network have a port each."""
         shift = partition.index if self.runtime.host_network else 0
         config = self.config.model_copy(update={"progress_port": self.runtime.progress_port + shift})
         return replace(self, config=config, partition=partition)
@@ -73,7 +73,7 @@ class TrainingPlan:
 def read_spec(run: Run) -> WhisperFineTuneSpec | Phase:
     """Return the run's typed spec, or the phase of one that the API server takes and this operator does not.
 
-    The CRD holds the same rules, so it is of another version then, and this operator may not pass over a field.
+    The CRD has the same rules, so it is of another version then, and this operator must not ignore a field.
     """
     try:
         return WhisperFineTuneSpec.model_validate(run.spec)
@@ -88,13 +88,13 @@ def _in_words(fault: Any) -> str:
 
 
 def plan_run(run: Run, pinned: Pinned, runtimes: Runtimes) -> TrainingPlan | Phase:
-    """Return the plan of a run, or the phase of one whose spec is not understood, or cannot be planned (yet)."""
+    """Return the plan of a run, or the phase of a run whose spec is not understood or cannot be planned for now."""
     spec = read_spec(run)
     return spec if isinstance(spec, Phase) else make_plan(run, spec, pinned, runtimes)
 
 
 def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Runtimes) -> TrainingPlan | Phase:
-    """Return the plan, or the phase of a run that cannot be planned (yet)."""
+    """Return the plan, or the phase of a run that cannot be planned for now."""
     keys = [key for reference in spec.secret_refs for key in reference.keys]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         return Phase.failed("InvalidSpec", f"secretRefs: {', '.join(twice)} is taken from more than one Secret")
@@ -127,9 +127,9 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
 
 
 def _progress_port(run: Run, runtime: Runtime) -> int:
-    """Return the pod's own port, or with its host's network one of the run's own: several may share a host.
+    """Return the trainer's port. With the host's network it is the run's own, because several may share a host.
 
-    A pool's partition has a port of its own instead (TrainingPlan.on).
+    With a pool, each partition has a port of its own instead (TrainingPlan.on).
     """
     if not runtime.shares_host_network:
         return runtime.progress_port
@@ -144,7 +144,7 @@ def _warnings(spec: WhisperFineTuneSpec, planned: RunPlan) -> tuple[str, ...]:
 
 
 def _shared_memory(runtime: Runtime, planned: RunPlan) -> str | None:
-    """Return what the admin says, else what the loader's processes need: they take half of what they find."""
+    """Return the size that the admin gives, else what the loader's processes need. They take half of what they find."""
     if runtime.shared_memory or runtime.host_ipc or planned.loader is None or not planned.loader.shared_memory_bytes:
         return runtime.shared_memory
     return f"{math.ceil(2 * planned.loader.shared_memory_bytes / _MEBIBYTE)}Mi"
@@ -182,7 +182,7 @@ def _not_found(what: str, run: Run, runtimes: Runtimes) -> Phase:
 
 
 def _claims(spec: WhisperFineTuneSpec) -> tuple[Claim, ...]:
-    """Return each claim once, in order of name; only the output's may be written to."""
+    """Return each claim once, in order of name. Only the output's may be written to."""
     output = addresses.claim_of(spec.output.uri)
     addressed = (addresses.claim_of(text) for text in (spec.model, spec.dataset.source, spec.output.uri))
     named = sorted({claim for claim in addressed if claim})
@@ -192,9 +192,9 @@ def _claims(spec: WhisperFineTuneSpec) -> tuple[Claim, ...]:
 def plan_ipus(
     run: Run, spec: WhisperFineTuneSpec, pinned: int | None, runtime: Runtime, runtimes: Runtimes
 ) -> tuple[int, RunPlan] | Phase:
-    """Return the number of IPUs and the plan for them, or the phase of what cannot be, or cannot be had here.
+    """Return the number of IPUs and the plan for them, or the phase where that is impossible or not offered here.
 
-    `pinned` is the status' number.
+    `pinned` is the number in the status.
     """
     ipus = spec.ipus or pinned or _fewest(spec, runtime)
     if ipus is None:
@@ -208,7 +208,7 @@ def plan_ipus(
 
 
 def _fewest(spec: WhisperFineTuneSpec, runtime: Runtime) -> int | None:
-    """Return the fewest IPUs that the model needs and the runtime offers; those it needs where it offers too few."""
+    """Return the fewest IPUs that the model needs and the runtime offers. Where that offers too few, those it needs."""
     dimensions = dimensions_of(spec.model)
     if dimensions is None:
         return None

@@ -16,12 +16,13 @@ EXECUTABLE_CACHE_FOLDER = "/caches/executables"
 PARTITION_ID_VARIABLE = "IPUOF_VIPU_API_PARTITION_ID"
 _CERTIFICATES_FOLDER, _CERTIFICATES_FILE = "/certificates", "ca-bundle.crt"
 _CERTIFICATES = f"{_CERTIFICATES_FOLDER}/{_CERTIFICATES_FILE}"
-#: Where the libraries of stores, trackers and the Hub look: botocore; requests; OpenSSL, and so aiohttp, httpx and Go.
+#: Read by the libraries of stores, trackers and the Hub: botocore, requests, and OpenSSL with aiohttp, httpx and Go.
 _CERTIFICATES_ENV = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 _DISK = "ephemeral-storage"
-#: What libraries put there although TMPDIR is in the scratch space; and the container's log with all else of its own.
+#: What libraries put into /tmp although TMPDIR is in the scratch space, and the container's log with all its other
+#: files.
 _TMP_LIMIT, _LOG_LIMIT = "2Gi", "1Gi"
-#: Freed buffers stay in the process: on a CPU, page faults cost up to a third of a step.
+#: Freed buffers stay in the process, because page faults cost up to a third of a step on a CPU.
 _CPU_MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TOP_PAD_": "268435456",
@@ -56,20 +57,20 @@ def _container(plan: TrainingPlan, mounts: list[dict[str, Any]]) -> dict[str, An
         "resources": _resources(plan),
         "securityContext": _container_security(runtime.security),
         "terminationMessagePath": TERMINATION_LOG,
-        # Never the log's tail: it may hold what a status must not show.
+        # Never the log's tail, which may have what a status must not show.
         "terminationMessagePolicy": "File",
         "volumeMounts": mounts,
     }
     if runtime.image_pull_policy:
         container["imagePullPolicy"] = runtime.image_pull_policy
     if not runtime.shares_host_network:
-        # With it, a declared port would become a port of the host for the scheduler.
+        # With the host's network, the scheduler would take a declared port for a port of the host.
         container["ports"] = [{"name": "progress", "containerPort": plan.config.progress_port}]
     return container
 
 
 def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
-    """Return the variables by name; the admin's go before the operator's own, the run's Secrets before both."""
+    """Return the variables by name. The run's Secrets win over the admin's, and these over the operator's own."""
     runtime = plan.runtime
     cores = runtime.resources.limits.get("cpu")
     plain = {
@@ -93,14 +94,14 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
 
 
 def _ipu_environment(plan: TrainingPlan) -> dict[str, str]:
-    """Return what the IPU software reads, by name; nothing without IPUs."""
+    """Return the variables that the IPU software reads, by name. Without IPUs there are none."""
     if plan.config.accelerator != "ipu":
         return {}
     cache = EXECUTABLE_CACHE_FOLDER if plan.runtime.executable_cache else None
     caches = {"POPLAR_EXECUTABLE_CACHE_DIR": cache, "POPTORCH_CACHE_DIR": cache} if cache else {}
     return {
         "NUM_AVAILABLE_IPU": str(plan.config.ipus),
-        # libibverbs is not safe to fork without it, and data loaders fork.
+        # Without it libibverbs is not safe to fork, and data loaders fork.
         "RDMAV_FORK_SAFE": "1",
         **caches,
         **_vipu_partition(plan),
@@ -108,7 +109,7 @@ def _ipu_environment(plan: TrainingPlan) -> dict[str, str]:
 
 
 def _vipu_partition(plan: TrainingPlan) -> dict[str, str]:
-    """Return where the run's partition is; with Graphcore's IPU operator that is its to say."""
+    """Return the variables that say where the run's partition is. With Graphcore's IPU operator, that one sets them."""
     if plan.partition is None:
         return {}
     return {
@@ -130,7 +131,7 @@ def _resources(plan: TrainingPlan) -> dict[str, Any]:
 
 
 def _disk_limit(runtime: Runtime) -> str:
-    """Return what a pod may write to its node's disk in all: it is ended where it writes more, and no neighbour is.
+    """Return what a pod may write to its node's disk in all. A pod that writes more is ended, and no other one suffers.
 
     The API server refuses a limit below the request.
     """
@@ -143,7 +144,7 @@ def _disk_limit(runtime: Runtime) -> str:
 
 
 def _cache_limit(cache: dict[str, Any] | None, runtime: Runtime) -> str:
-    """Return what a cache takes of the node's disk: only an emptyDir does."""
+    """Return what a cache takes of the node's disk. Only an emptyDir takes any."""
     if not cache or "emptyDir" not in cache:
         return "0"
     source = cache["emptyDir"] or {}
@@ -186,7 +187,7 @@ def _volume(
 
 
 def _placement(runtime: Runtime) -> dict[str, Any]:
-    """Return what the admin asks for, and nothing of what was not asked."""
+    """Return the fields of placement that the admin has set."""
     wishes = {
         "nodeSelector": runtime.node_selector,
         "tolerations": list(runtime.tolerations),
@@ -206,7 +207,7 @@ def _pod_security(security: Security) -> dict[str, Any]:
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     if security.fs_group is not None:
-        # Changing the owner of each file of a large data set again for each pod would take minutes.
+        # To change the owner of each file of a large data set for each pod would take minutes.
         context |= {"fsGroup": security.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
     return context
 

@@ -3,7 +3,7 @@
 import math
 import re
 
-#: Both the pattern that the admin's file is checked with and the one that is read here.
+#: The admin's file is checked with this pattern, and quantities are read with it here.
 PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 _FACTORS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
     f"{letter}i": 1024.0**power for power, letter in enumerate("KMGT", start=1)
@@ -17,7 +17,7 @@ def parse_quantity(quantity: str) -> float:
 
 
 def quantity_of_bytes(number: float) -> str:
-    """Return a number of bytes, in whole mebibytes, as the API server itself writes it: `23Gi`, not `23552Mi`."""
+    """Return a number of bytes, in whole mebibytes, as the API server writes it: `23Gi` and not `23552Mi`."""
     mebibytes = math.ceil(number / _FACTORS["Mi"])
     units = ((unit, int(_FACTORS[unit] / _FACTORS["Mi"])) for unit in ("Ti", "Gi", "Mi"))
     return next(f"{mebibytes // size}{unit}" for unit, size in units if mebibytes % size == 0)

@@ -27,12 +27,12 @@ Quantities = dict[str, Quantity]
 _OWN_ENV = (CONFIG_ENV, CONTRACT_ENV)
 
 
-#: In `namespaces`: every one, said aloud.
+#: In `namespaces`, this stands for all of them.
 _ALL = "*"
 
 
 class RuntimesError(Exception):
-    """The file cannot be used; the text is one line for the admin."""
+    """The file cannot be used. The text is one line for the admin."""
 
     def __init__(self, text: str) -> None:
         super().__init__(reading.printable_text(text))
@@ -47,12 +47,12 @@ def _one_source(volume: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("emptyDir must be an object, such as {sizeLimit: 20Gi}")
     size = source.get("sizeLimit")
     if size is not None and not re.fullmatch(quantities.PATTERN, str(size)):
-        # What a pod may write to its node's disk is reckoned from it.
+        # What a pod may write to its node's disk is computed from it.
         raise ValueError(f"emptyDir.sizeLimit is {size}: it must be a quantity, such as 20Gi")
     return volume
 
 
-#: What stands beside a volume's name in a pod: any kind of source.
+#: What a pod has beside a volume's name: any kind of source.
 VolumeSource = Annotated[dict[str, Any], AfterValidator(_one_source)]
 
 
@@ -184,7 +184,7 @@ class Runtime(ApiModel):
         return self.host_network or self.kind.shares_host_network
 
     def rights_on_node(self) -> tuple[str, ...]:
-        """Return what of it reaches beyond a pod, by its fields; nothing of a runtime that any tenant may have."""
+        """Return the fields that reach beyond a pod. A runtime that any tenant may have sets none of them."""
         security = self.security
         found = {
             "hostNetwork": self.host_network,
@@ -202,14 +202,14 @@ class Runtime(ApiModel):
         return self.namespaces is None or bool({namespace, _ALL}.intersection(self.namespaces))
 
     def offered_ipus(self) -> tuple[int, ...]:
-        """Return the numbers of IPUs that a run can have here, ascending; none without IPUs."""
+        """Return the numbers of IPUs that a run can have here, ascending. Without IPUs there are none."""
         if self.accelerator != "ipu":
             return ()
         pool = {partition.ipus for partition in self.partitions.pool} if self.partitions else set[int]()
         return tuple(sorted(pool or self.ipu_sizes or PARTITION_SIZES))
 
     def has_room_for(self, ipus: int) -> bool:
-        """Return whether a run with so many IPUs can be had here: a partition of a pool may have more than it needs."""
+        """Return whether a run with so many IPUs can run here. A partition of a pool may have more than it needs."""
         offered = self.offered_ipus()
         return any(size >= ipus for size in offered) if self.partitions else ipus in offered
 
@@ -246,7 +246,7 @@ class Runtimes(ApiModel):
 
     @cached_property
     def inventory(self) -> Inventory:
-        """Return the partitions of all pools; one that two runtimes share is there twice."""
+        """Return the partitions of all pools. One that two runtimes share is there twice."""
         of_runtimes = (runtime.partitions for runtime in self.runtimes if runtime.partitions)
         return Inventory(tuple(partition for pool in of_runtimes for partition in pool.members))
 
@@ -256,7 +256,7 @@ class Runtimes(ApiModel):
         return any(runtime.partitions for runtime in self.runtimes)
 
     def make(self, kind: WorkloadKind) -> bool:
-        """Return whether any runtime's runs become workloads of that kind."""
+        """Return whether runs of any runtime become workloads of that kind."""
         return any(runtime.kind == kind for runtime in self.runtimes)
 
     def named(self, name: str) -> Runtime | None:
@@ -265,7 +265,7 @@ class Runtimes(ApiModel):
 
 
 def load_runtimes(path: Path) -> Runtimes:
-    """Read the admin's file; RuntimesError says what is wrong, where, and what to do."""
+    """Read the admin's file. Raises RuntimesError with what is wrong, where, and what to do."""
     try:
         found = Runtimes.model_validate(_yaml(path))
     except OSError as error:

@@ -1,1 +1,1 @@
-"""What comes in: watches, the object cache that they fill, and the queue of runs to look at."""
+"""What comes in: watches, the object cache that they fill, and the workqueue of runs to reconcile."""

@@ -1,4 +1,4 @@
-"""What the object cache keeps of an object, and which of two versions is newer. What is deleted stays deleted."""
+"""What the object cache keeps of an object, and which of two versions is newer. A deleted object stays deleted."""
 
 import sys
 from collections import OrderedDict
@@ -15,14 +15,14 @@ REMEMBERED_DELETIONS = 10_000
 
 
 class ObjectVersions:
-    """Remembers deletions, and says what is news."""
+    """Knows which objects were deleted, and which version of an object is news."""
 
     def __init__(self) -> None:
-        #: By UID: the version that went, where a later one would mean that it is back.
+        #: By UID. A value is the last version before the deletion: a later one means that the object is back.
         self._deleted: OrderedDict[str, int | None] = OrderedDict()
 
     def is_news(self, read: Mapping[str, Any], known_version: str | None) -> bool:
-        """Return whether an object is newer than the known version of it, or of its namesake. None: there is none."""
+        """Return whether an object is newer than the known version of the same name. None: there is no known one."""
         version = int(read["metadata"]["resourceVersion"])
         if uid_of(read) in self._deleted:
             gone = self._deleted[uid_of(read)]
@@ -32,13 +32,13 @@ class ObjectVersions:
         return known_version is None or version > int(known_version)
 
     def note_found(self, uid: str) -> None:
-        """The server has it: what looked like its deletion was none. A watch shows the loss of a label in that way."""
+        """Note that the server has the object: what a watch showed as its deletion was the loss of its label."""
         self._deleted.pop(uid, None)
 
     def remember_deletion(self, uid: str, version: str | None = None) -> None:
-        """From now on no version of that object is news, or none up to the one that is given.
+        """Let no version of the object be news from now on, or none up to the given one.
 
-        A watch by a label tells of its loss as of a deletion, and of an object that got it back with a later version.
+        A watch by a label shows the loss of the label as a deletion. An object that gets it back has a later version.
         """
         self._deleted[uid] = None if version is None else int(version)
         if len(self._deleted) > REMEMBERED_DELETIONS:
@@ -46,7 +46,7 @@ class ObjectVersions:
 
 
 def interned(value: Any) -> Any:
-    """Return a copy whose keys are shared with all other objects': they are the larger part of what is kept."""
+    """Return a copy that shares its keys with all other objects: keys are the larger part of what is kept."""
     if isinstance(value, dict):
         return {sys.intern(key): interned(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -55,14 +55,14 @@ def interned(value: Any) -> Any:
 
 
 def slim_run(run: Mapping[str, Any]) -> KubernetesObject:
-    """Return the run without who changed which field when."""
+    """Return the run without the record of who changed which field when."""
     slim = {"metadata": _slim_metadata(run), "spec": run.get("spec") or {}, "status": run.get("status") or {}}
     kept: KubernetesObject = interned(slim)
     return kept
 
 
 def slim_workload(kind: str, workload: Mapping[str, Any]) -> KubernetesObject:
-    """Return the workload without what no decision reads: thousands of them stay in memory."""
+    """Return the workload without what no decision reads, because thousands of them stay in memory."""
     spec = {key: value for key, value in workload["spec"].items() if key not in ("template", "workers")}
     status = workload.get("status") or {}
     kept: KubernetesObject = interned(
@@ -72,7 +72,7 @@ def slim_workload(kind: str, workload: Mapping[str, Any]) -> KubernetesObject:
 
 
 def slim_pod(pod: Mapping[str, Any]) -> KubernetesObject:
-    """Return the pod with its status, and of its spec its node and, while it may run, the trainer's configuration."""
+    """Return the pod with its status and node and, while it may run, its trainer's configuration."""
     status, node = pod.get("status") or {}, pod["spec"].get("nodeName")
     containers = [] if has_ended(pod) else [_slim_container(container) for container in pod["spec"]["containers"]]
     spec = {"containers": containers, **({"nodeName": node} if node else {})}

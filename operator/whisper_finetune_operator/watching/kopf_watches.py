@@ -1,6 +1,6 @@
-"""kopf brings the watches and their resilience. What they bring goes to the object cache, and its run to the workqueue.
+"""kopf's watches: each event goes to the object cache, and the key of its run to the workqueue.
 
-Nothing is decided here: each handler puts a key on the operator's own queue, and does nothing else.
+Nothing is decided here. kopf brings the watches and their resilience.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 Selector = tuple[str, str] | tuple[str, str, str]
 RUNS = (GROUP, VERSION, PLURAL)
-#: Of the kinds of workload that every cluster knows, by name.
+#: The kinds of workload that every cluster knows, by name.
 WORKLOADS: dict[str, Selector] = {kind.name: (kind.group, kind.version, kind.plural) for kind in kinds.built_in()}
 PODS = ("v1", "pods")
 #: The server sends only those that have the label, whatever its value.
@@ -42,7 +42,7 @@ LABEL_SELECTORS: dict[Selector, str] = dict.fromkeys((*WORKLOADS.values(), PODS)
 
 #: A watch that the server neither ended in time, nor sent anything on for so long after that, is given up.
 GRACE_SECONDS = 10
-#: Watches that lasted so long have not failed at once.
+#: A watch that lasted so long has not failed at once.
 HEALTHY_SECONDS = 60.0
 #: How kopf names the task of a watch.
 _WATCHER_PREFIX = "watcher for "
@@ -56,7 +56,7 @@ async def watch_by_kopf(
     ages: WatchAges,
     take_signals: Callable[[], None],
 ) -> None:
-    """Watch until cancelled. What kopf gives up at, such as an error in a watch, is mended by beginning anew.
+    """Watch until cancelled. Where kopf gives up, as at an error in a watch, it is begun anew.
 
     kopf takes the process's signals for itself each time it begins. `take_signals` takes them back.
     """
@@ -80,7 +80,7 @@ async def _one_life(
     ages: WatchAges,
     take_signals: Callable[[], None],
 ) -> None:
-    """Let kopf watch until one of its tasks ends. kopf's own way to run them would cancel everybody else's, too."""
+    """Let kopf watch until one of its tasks ends. kopf's own way to run them would cancel all other tasks too."""
     registry = kopf.OperatorRegistry()
     _register_handlers(registry, cache, queue, ages)
     _register_login(registry, access, ages)
@@ -97,7 +97,7 @@ async def _one_life(
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        # Where one watch breaks, kopf leaves the other ones to themselves.
+        # Where one watch breaks, kopf leaves the others running.
         left = [*tasks, *(each for each in asyncio.all_tasks() if each.get_name().startswith(_WATCHER_PREFIX))]
         for task in left:
             task.cancel()
@@ -119,7 +119,10 @@ def _register_login(registry: kopf.OperatorRegistry, access: Access, ages: Watch
 
 
 def _note_opened_watches(ages: WatchAges) -> aiohttp.TraceConfig:
-    """Each watch ends after its time and is opened anew: one that lives shows it even where nothing happens."""
+    """Note each watch that is opened.
+
+    Watches end and are opened anew, so one that lives shows it where nothing happens.
+    """
 
     async def request_ended(_: Any, __: Any, request: aiohttp.TraceRequestEndParams) -> None:
         if request.url.query.get("watch") == "true" and request.response.ok:
@@ -156,14 +159,17 @@ def _kopf_settings(settings: Settings) -> kopf.OperatorSettings:
 
 
 class _Endless:
-    """The waits between tries of kopf's own requests: a server that is away for an hour is waited for."""
+    """Waits between tries of kopf's own requests, without end: a server may be away for an hour."""
 
     def __iter__(self) -> Iterator[float]:
         return (back_off.wait_after_failures(failures, random.random()) for failures in itertools.count(1))  # noqa: S311 (it guards nothing)
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
-    """kopf would copy every object of every event to compare it with the one before. No handler here asks for that."""
+    """Keeps no copy of objects.
+
+    kopf would copy each one to compare it with the one before, which no handler here needs.
+    """
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         return kopf.BodyEssence()
@@ -176,7 +182,7 @@ class _NoDifferences(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """No handler here has progress to keep: keys are tried again by the operator's own queue."""
+    """Keeps no progress of handlers: the operator's own workqueue tries keys again."""
 
     def fetch(self, **_: Any) -> None:
         return None
@@ -195,7 +201,7 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 def _register_handlers(registry: kopf.OperatorRegistry, cache: ObjectCache, queue: Workqueue, ages: WatchAges) -> None:
-    """Let what each watch brings go to the cache, and its run to the queue."""
+    """Let each event of a watch go to the cache, and the key of its run to the workqueue."""
 
     def look_at_run(run: KubernetesObject) -> None:
         queue.add(uid_of(run))
@@ -227,6 +233,6 @@ def _register_watch(
         if event["type"] == "DELETED":
             forget(brought)
         elif not put(brought):
-            # The answer to an own write, or the list before the watch, has told it already.
+            # The answer to an own write, or the list before the watch, has shown it already.
             return
         tell(brought)

@@ -1,6 +1,6 @@
-"""The watches that are not kopf's: Leases of partitions in one other namespace, and kinds that may not be there yet.
+"""The operator's own watches: Leases of partitions in another namespace, and kinds that may not be installed yet.
 
-Such a watch lists, watches for a while, and lists again: what a broken watch missed is found by the next list.
+Such a watch lists, watches for a while, and lists again. What a broken watch missed is found by the next list.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 
 logger = logging.getLogger(__name__)
 
-#: While the API server does not know the kind.
+#: How often to try while the API server does not know the kind.
 RETRY_SECONDS = 5.0
-#: A watch that lasted so long, or half its time, has not failed; a server may end each one as soon as it is opened.
+#: A watch that lasted so long, or half its time, has not failed. A server may end each one as soon as it is opened.
 HEALTHY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Keeper:
-    """Where what is seen goes."""
+    """Takes what a watch sees."""
 
     put: Callable[[KubernetesObject], bool]
     forget: Callable[[KubernetesObject], None]
     known: Callable[[], Iterator[KubernetesObject]]
-    #: Called with each object that changed or went.
+    #: Called with each object that changed or was deleted.
     tell: Callable[[KubernetesObject], None]
     #: Called after each list, whether it brought anything or not.
     listed: Callable[[], None]
 
 
 class ListWatch:
-    """Keeps one kind of object in sight. The list and the watch see those with the label."""
+    """Keeps one kind of object in sight. List and watch show the objects with the label."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class ListWatch:
             await self._pause(self._back_off.wait_seconds(lasted_seconds, random.random()))  # noqa: S311 (it guards nothing)
 
     def _complain(self, problem: Exception) -> None:
-        """Say what is wrong, once for as long as it stays the same: a right that is missing is not given by asking."""
+        """Log what is wrong, once for as long as it stays the same."""
         if str(problem) != self._complaint:
             self._complaint = str(problem)
             logger.warning("cannot watch %s: %s", self._resource.plural, problem)
@@ -99,7 +99,7 @@ class ListWatch:
 
     async def list(self) -> str:
         """Bring the keeper up to date, and return the version to watch from."""
-        # What was read by its name may lack the label: that it is in no list says nothing.
+        # An object that was read by its name may lack the label, so that it is in no list means nothing.
         before = {uid_of(each): each for each in self._keeper.known() if self._label in labels_of(each)}
         version, objects = await self._api.list_with_version(self._resource, self._namespace, labelSelector=self._label)
         for each in objects:
@@ -130,7 +130,10 @@ class ListWatch:
 
 
 def watch_leases(settings: Settings, namespace: str, api: ApiServer, cache: ObjectCache, queue: Workqueue) -> ListWatch:
-    """Return the watch of the Leases there, pool or no pool: runs may be on one that is no longer offered."""
+    """Return the watch of the namespace's Leases.
+
+    It is needed without a pool too: runs may be on one that was removed.
+    """
     keeper = _keeper_of_leases(cache, queue)
     return ListWatch(api, LEASES, namespace, PARTITION_LABEL, keeper, seconds=settings.watch_seconds)
 
@@ -138,7 +141,7 @@ def watch_leases(settings: Settings, namespace: str, api: ApiServer, cache: Obje
 def watch_workloads(
     kind: WorkloadKind, settings: Settings, api: ApiServer, cache: ObjectCache, queue: Workqueue
 ) -> ListWatch:
-    """Return the watch of an added kind: for an operator that makes some, or that made some that are left."""
+    """Return the watch of an added kind, for an operator that makes some, or that made some that are left."""
     keeper = _keeper_of_workloads(kind.name, cache, queue)
     return ListWatch(api, resource_of(kind), settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds)
 

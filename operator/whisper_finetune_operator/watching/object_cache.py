@@ -1,4 +1,4 @@
-"""The operator's view of the cluster: runs, Jobs and pods as the watches and the operator's own writes left them."""
+"""The operator's view of the cluster: runs, workloads and pods, by the watches and by the operator's own writes."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,25 +23,25 @@ from whisper_finetune_operator.world import Refusal, Silence, World
 
 
 class ObjectCache:
-    """Looks up everything of a run by its UID. Of two versions of an object the newer one stays, whoever brought it."""
+    """Finds everything of a run by its UID. Of two versions of an object the newer one stays, whoever brought it."""
 
     def __init__(self, partitions: PartitionBook, is_ours: Callable[[Run], bool] = lambda _: True) -> None:
         self.partitions = partitions
-        #: Whether a run is this installation's to follow.
+        #: Says whether this installation follows a run.
         self._is_ours = is_ours
         self._runs: dict[str, Run] = {}
         self._workloads: dict[tuple[str, str, str], KubernetesObject] = {}
-        #: By the run's UID that they are labelled with, then by their own: whose they are is `pods_of`'s to say.
+        #: By the UID of the run in their label, then by their own. `pods_of` says whose they really are.
         self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
-        #: Pods that ended and are gone, until their end was decided upon.
+        #: Pods that ended and are gone, until a decision has counted their end.
         self._departed: set[str] = set()
-        #: By the run's UID: which pod says what, and since when it does not say what it said before.
+        #: By the run's UID: the pod, its newest report, and when that last changed.
         self._reports: dict[str, tuple[str, TrainerReport, datetime | None]] = {}
-        #: By the run's UID: the pod that does not tell its progress.
+        #: By the run's UID: the pod that does not answer, and since when.
         self._silences: dict[str, tuple[str, Silence]] = {}
-        #: By the run's UID: what was refused (the UID of the Job whose pod it is, empty for the Job itself), and why.
+        #: By the run's UID: the UID of the Job whose pod was refused (empty where the Job itself was), and why.
         self._refusals: dict[str, tuple[str, Refusal]] = {}
-        #: By the run's UID: the pod that its node cannot begin, and why.
+        #: By the run's UID: the pod that its node cannot begin, and why not.
         self._obstacles: dict[str, tuple[str, Refusal]] = {}
         self._versions = ObjectVersions()
 
@@ -89,7 +89,7 @@ class ObjectCache:
         )
 
     def workload_of(self, run: Run) -> KubernetesObject | None:
-        """Return the workload under the name of the run's child: its own, else whose ever there is."""
+        """Return the workload under the name of the run's child: its own, else anybody's."""
         key = run.namespace, run.child_name
         found = [workload for kind in KINDS if (workload := self._workloads.get((kind, *key)))]
         own = (workload for workload in found if _is_child_of(workload, run))
@@ -116,7 +116,7 @@ class ObjectCache:
         """Keep the workload, and return whether it is news."""
         key = kind, *object_key_of(workload)
         known = self._workloads.get(key)
-        # Versions grow over all objects, so that of a workload and its successor the newer one stays, too.
+        # Versions grow over all objects, so of a workload and its successor the newer one stays too.
         if not self._versions.is_news(workload, known["metadata"]["resourceVersion"] if known else None):
             return False
         self._workloads[key] = kept = slim_workload(kind, workload)
@@ -126,7 +126,7 @@ class ObjectCache:
         return True
 
     def put_found(self, kind: str, workload: Mapping[str, Any]) -> None:
-        """Keep the workload that the server has just shown when it was asked for that one."""
+        """Keep the workload that the API server has just returned when it was asked for this one."""
         self._versions.note_found(uid_of(workload))
         self.put_workload(kind, workload)
 
@@ -151,7 +151,7 @@ class ObjectCache:
             self._silences.pop(run_uid, None)
 
     def keep_silence(self, run_uid: str, pod_uid: str, silence: Silence) -> Silence | None:
-        """Keep that a run's pod does not answer, and return since when by now. None for an unknown run."""
+        """Keep that a run's pod does not answer. Return since when it has not, or None for an unknown run."""
         if run_uid not in self._runs:
             return None
         known_uid, known = self._silences.get(run_uid, ("", silence))
@@ -161,7 +161,7 @@ class ObjectCache:
         return kept
 
     def keep_obstacle(self, run_uid: str, pod_uid: str, obstacle: Refusal | None) -> bool:
-        """Keep why a run's pod does not begin (None: nothing is known), and return whether that is news."""
+        """Keep why a run's pod does not begin. None: nothing is known. Return whether that is news."""
         known_uid, known = self._obstacles.pop(run_uid, ("", None))
         known = known if known_uid == pod_uid else None
         if obstacle is not None and run_uid in self._runs:
@@ -170,14 +170,14 @@ class ObjectCache:
         return (kept and kept[1].message) != (known and known.message)
 
     def keep_refusal(self, run: Run, refusal: Refusal | None) -> None:
-        """Keep why the pod of the run's Job is refused, or, where it has no Job, the Job itself. None: it is not."""
+        """Keep why the pod of the run's Job is refused or, where it has no Job, the Job itself. None: it is not."""
         if refusal is None:
             self._refusals.pop(run.uid, None)
         elif run.uid in self._runs:
             self._refusals[run.uid] = self._workload_uid(run), refusal.after(self.refusal_of(run))
 
     def refusal_of(self, run: Run) -> Refusal | None:
-        """Return what is refused of the run as it stands: a new Job may fare better than the one before."""
+        """Return what is refused of the run's present Job. What was refused of an earlier one no longer counts."""
         workload_uid, refusal = self._refusals.get(run.uid, ("", None))
         return refusal if workload_uid == self._workload_uid(run) else None
 
@@ -200,8 +200,11 @@ class ObjectCache:
             self._note_work(_owner_of(self._workloads.pop(key)))
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
-        """Forget a deleted pod, given as it was last seen. One that ended stays until its end was decided upon."""
-        # Nobody here writes to pods, so that no late answer can bring one back.
+        """Forget a deleted pod, given as it was last seen.
+
+        One that ended stays until a decision has counted its end.
+        """
+        # The operator never writes to pods, so no late answer can bring one back.
         self._versions.remember_deletion(uid_of(pod), pod["metadata"]["resourceVersion"])
         run = self._runs.get(run_uid_of(pod))
         if has_ended(pod) and run is not None and _is_made_for(run, dict(pod)):
@@ -212,7 +215,7 @@ class ObjectCache:
             self._drop_pod(pod)
 
     def drop_departed(self, pods: Iterable[KubernetesObject]) -> None:
-        """Drop those of the pods that are gone: what their end meant is in the run's status."""
+        """Drop those of the pods that are gone. The run's status has counted their ends."""
         for pod in pods:
             if uid_of(pod) in self._departed:
                 self._drop_pod(pod)

@@ -1,4 +1,4 @@
-"""Who has which V-IPU partition, and who waits for one: as the watches and the operator's own writes left it."""
+"""Who has which V-IPU partition and who waits for one, by the watches and by the operator's own writes."""
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +13,10 @@ from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.cached_objects import ObjectVersions
 from whisper_finetune_operator.watching.workqueue import Work, Workqueue
 
-#: So many at the head of the queue are told their new position soon; the others at the next comparison with the server.
+#: So many at the head of the queue are told their new position soon, and the others at the next resync.
 TOLD_SOON = 10
 TOLD_AFTER_SECONDS = 1.0
-#: What of a run decides whether it waits, so that its other changes cost nothing.
+#: The parts of a run that decide whether it waits, so that its other changes cost nothing.
 _Standing = tuple[object, ...]
 
 _since = attrgetter("since")
@@ -31,18 +31,19 @@ class PartitionBook:
         self._leases: dict[str, KubernetesObject] = {}
         self._holders: dict[str, str] = {}
         self._needs: dict[str, tuple[_Standing, QueuedRun | None]] = {}
-        #: The needs, oldest first: sorting thousands anew for each change would be what a burst of runs costs.
+        #: The needs, oldest first. They are kept in order, because to sort thousands at each change of a burst would
+        #: cost most.
         self._in_order: list[QueuedRun] = []
-        #: What keeps partitions that have no Lease in sight: somebody's pod, or his Lease without the label.
+        #: What keeps partitions that have no Lease in sight: somebody's pod, or somebody's Lease without the label.
         self._in_use: dict[str, str] = {}
-        #: Runs with a workload or a pod: they take no partition now, and must not keep others from it.
+        #: Runs with a workload or a pod. They take no partition now, and must not keep others from one.
         self._at_work: set[str] = set()
         self._versions = ObjectVersions()
         self._queue: PartitionQueue | None = None
         self._told: PartitionQueue = EMPTY_QUEUE
 
     def queue(self) -> PartitionQueue:
-        """Return everybody who waits: the same object as long as nothing changed."""
+        """Return the queue of all runs that wait. It is the same object as long as nothing changed."""
         if self._queue is None:
             elsewhere = self._at_work.union(self._holders.values())
             waiting = tuple([need for need in self._in_order if need.uid not in elsewhere])
@@ -66,7 +67,7 @@ class PartitionBook:
         return iter(self._leases.values())
 
     def leases_of(self, run_uid: str) -> tuple[KubernetesObject, ...]:
-        """Return the Leases of a run. One that no run holds is somebody's way to keep a partition for himself."""
+        """Return the Leases of a run. A Lease without a run is somebody's way to keep a partition to himself."""
         return tuple(self._leases[name] for name, holder in self._holders.items() if run_uid and holder == run_uid)
 
     def put_lease(self, lease: Mapping[str, Any]) -> bool:
@@ -141,14 +142,14 @@ class PartitionBook:
         return self._in_use
 
     def forget_in_use(self) -> None:
-        """Try them again: what kept them may be gone."""
+        """Count these partitions as free again, because what kept them may be gone."""
         if self._in_use:
             self._in_use.clear()
             self._queue = None
 
 
 def enqueue_turns(book: PartitionBook, queue: Workqueue) -> None:
-    """Put those on the queue whose turn it is, and those next to them, if their queue changed since the last call."""
+    """Enqueue the runs whose turn it is, and those next to them, if their queue changed since the last call."""
     waiting = book.news()
     if waiting is None:
         return
@@ -159,7 +160,10 @@ def enqueue_turns(book: PartitionBook, queue: Workqueue) -> None:
 
 
 async def work_and_enqueue(work: Work, uid: str, book: PartitionBook, queue: Workqueue) -> float | None:
-    """Do the work on a run and wake: what the operator itself wrote is no news to the watches."""
+    """Do the work on a run, then enqueue those whose turn it is.
+
+    Watches do not show the operator's own writes as news.
+    """
     try:
         return await work(uid)
     finally:

@@ -1,7 +1,7 @@
 """Compare the cache with the API server now and then.
 
-A watch that breaks for longer than the server remembers changes is begun anew by listing what there is: objects that
-were deleted meanwhile are in no list, so no event tells of them. They are found here.
+A watch that is broken for longer than the server remembers changes begins anew with a list of what there is. Objects
+that were deleted meanwhile are in no list, so no event tells of them. They are found here.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class RestoredError(Exception):
-    """The API server's versions went back: what is known here looks newer than all that comes."""
+    """The API server's versions went back, so what is known here seems newer than all that comes."""
 
 
 class Resync:
@@ -45,7 +45,7 @@ class Resync:
                 logger.warning("cannot compare with the API server: %s", problem)
 
     async def fill(self) -> None:
-        """Fill the cache with the Jobs and pods that there are, before the watches tell of the first run."""
+        """Fill the cache with the workloads and pods that there are, before the watches show the first run."""
         for kind in kinds.built_in():
             async for found in self._api.all_of(resource_of(kind), self._namespace, labelSelector=UID_LABEL):
                 self._cache.put_workload(kind.name, found)
@@ -53,17 +53,17 @@ class Resync:
             self._cache.put_pod(pod)
 
     async def fill_queue(self) -> None:
-        """Fill the cache with all runs before one is looked at: the oldest one that waits goes first."""
+        """Fill the cache with all runs before one is reconciled, because the oldest one that waits goes first."""
         async for run in self._api.all_of(RUNS, self._namespace):
             self._cache.put_run(run)
         for each in self._cache.runs():
             self._queue.add(each.uid)
         for lease in self._cache.partitions.leases():
-            # Of runs, too, that were deleted while nobody watched.
+            # Also of runs that were deleted while nobody watched.
             self._queue.add(run_uid_of(lease))
 
     async def once(self) -> None:
-        """Compare everything, then look at every run that is under way."""
+        """Compare everything, then enqueue every run that is under way."""
         cache = self._cache
         await self._require_no_restoration()
         await self._forget(RUNS, {run.uid: run.uid for run in cache.runs()}, cache.forget_run)
@@ -79,7 +79,7 @@ class Resync:
             self._queue.add(run_uid_of(lease))
 
     async def _require_no_restoration(self) -> None:
-        """Raise RestoredError where the server is at a version before one that it has shown: etcd was restored."""
+        """Raise RestoredError where the server's version is below one that it has shown, because etcd was restored."""
         newest = max((int(run.resource_version) for run in self._cache.runs()), default=0)
         now = await self._api.version_of(RUNS, self._namespace)
         if now < newest:
@@ -89,7 +89,7 @@ class Resync:
             )
 
     async def _forget(self, resource: Resource, known: Mapping[str, T], forget: Callable[[T], None]) -> None:
-        """What is known before a list begins and is not in it is gone. What comes meanwhile is left alone."""
+        """Forget what was known before the list began and is not in it. What comes meanwhile is left alone."""
         selector = {} if resource is RUNS else {"labelSelector": UID_LABEL}
         objects = self._api.all_of(resource, self._namespace, accept=METADATA_ONLY, **selector)
         for uid in known.keys() - {uid_of(each) async for each in objects}:

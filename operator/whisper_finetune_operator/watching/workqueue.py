@@ -1,4 +1,4 @@
-"""A queue of keys to look at: each key once at a time, never forgotten, tried again after a failure."""
+"""A queue of keys to work on: each key once at a time, never forgotten, tried again after a failure."""
 
 import asyncio
 import random
@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 
 from whisper_finetune_operator import back_off
 
-#: A workload and its pod change several times in a row: one pass, so much later, is for all of them.
+#: A workload and its pod change several times in a row. One pass, so much later, is for all changes.
 SETTLE_SECONDS = 0.1
 
-#: Looks at a key; returns after how many seconds to look again, or None. What it raises is a failure of that key alone.
+#: Works on a key, and returns after how many seconds to do it again, or None. What it raises is that key's failure.
 Work = Callable[[str], Awaitable[float | None]]
-#: Hears of a failure: the key, the error, and the seconds until the next try.
+#: Takes a failure: the key, the error, and the seconds until the next try.
 OnFailure = Callable[[str, Exception, float], None]
 
 
@@ -32,7 +32,7 @@ class Workqueue:
         self._last_end = float("-inf")
 
     def add(self, key: str) -> None:
-        """Look at the key as soon as a worker is free. A key that waits already is not added twice."""
+        """Have the key worked on as soon as a worker is free. A key that waits already is not added twice."""
         if key in self._busy:
             self._again.add(key)
         elif key not in self._waiting:
@@ -40,7 +40,7 @@ class Workqueue:
             self._ready.put_nowait(key)
 
     def add_after(self, key: str, seconds: float) -> None:
-        """Look at the key after that time at the latest: any look before then makes it needless."""
+        """Have the key worked on after that time at the latest. If it is worked on earlier, this is dropped."""
         loop = asyncio.get_running_loop()
         known = self._timers.get(key)
         if known is None or known.when() > loop.time() + seconds:
@@ -48,7 +48,7 @@ class Workqueue:
             self._timers[key] = loop.call_later(seconds, self._ring, key)
 
     def add_soon(self, key: str) -> None:
-        """Look at the key as soon as its objects have had the time to settle."""
+        """Have the key worked on as soon as its objects have had the time to settle."""
         self.add_after(key, SETTLE_SECONDS)
 
     async def run(self) -> None:
@@ -62,12 +62,12 @@ class Workqueue:
         return len(self._waiting)
 
     def oldest_seconds(self) -> float:
-        """Return how long the oldest key has waited, or has been worked on: whichever is longer."""
+        """Return how long the oldest key has waited or has been worked on, whichever is longer."""
         since = min((*self._waiting.values(), *self._busy.values()), default=None)
         return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     def stalled_seconds(self) -> float:
-        """Return for how long keys have waited, or been worked on, without the work on any one having ended."""
+        """Return for how long keys have waited or been worked on without the work on any of them ending."""
         since = min((*self._waiting.values(), *self._busy.values()), default=None)
         return 0.0 if since is None else asyncio.get_running_loop().time() - max(since, self._last_end)
 

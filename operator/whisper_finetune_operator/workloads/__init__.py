@@ -1,1 +1,1 @@
-"""Jobs, IPUJobs and their pods: built from plans, and read back. Pure."""
+"""Jobs, IPUJobs and their pods: how they are built and how they are read. Pure."""

@@ -1,4 +1,4 @@
-"""Runs and their Jobs and pods: whose they are, and what their trainers were told."""
+"""To which run Jobs and pods belong, and what their trainers were told. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
 
 
 class TrainerSettings(BaseModel):
-    """What the operator reads of a pod's TrainerConfig: the rest may be of an older or newer operator."""
+    """What the operator reads of a pod's TrainerConfig. The rest may be an older or newer operator's."""
 
     uid: str = ""
     progress_port: int = Field(0, alias="progressPort", ge=0, le=65535)
@@ -23,9 +23,9 @@ class TrainerSettings(BaseModel):
 def is_attempt_of(pod: KubernetesObject, run_name: str, run_uid: str) -> bool:
     """Return whether the pod, in the run's namespace, is one of the run's attempts.
 
-    A label alone proves nothing: whoever may create a pod can write it. What proves it is the controller, the run's own
-    child: the garbage collector removes a pod whose controller does not exist. A pod that lost its Job to a deletion
-    with `--cascade=orphan` has no controller; it is the run's if its trainer was told to train that run.
+    A label alone proves nothing, because whoever may create a pod can write it. The proof is that the pod's controller
+    is the run's child: the garbage collector removes a pod whose controller does not exist. A pod that lost its Job to
+    a deletion with `--cascade=orphan` has no controller. It is the run's if its trainer was told to train that run.
     """
     owner = controller_of(pod)
     if run_uid_of(pod) != run_uid:
@@ -45,7 +45,7 @@ def trainer_environment_of(pod: KubernetesObject) -> Mapping[str, str]:
 
 
 def trainer_settings_of(pod: KubernetesObject) -> TrainerSettings:
-    """Return what the pod's trainer was told; all defaults where it was told nothing that can be read."""
+    """Return what the pod's trainer was told. Where nothing of that can be read, all are defaults."""
     try:
         return TrainerSettings.model_validate_json(trainer_environment_of(pod).get(CONFIG_ENV, ""))
     except ValidationError:
@@ -65,6 +65,9 @@ def trainer_has_ended(pod: Mapping[str, Any]) -> bool:
 
 
 def maker_of(pod: KubernetesObject, kind: str) -> str | None:
-    """Return the name of the workload of that kind that made the pod; None where it has ended, or another did."""
+    """Return the name of the workload of that kind that made the pod.
+
+    None where the pod has ended or another made it.
+    """
     owner = controller_of(pod)
     return None if has_ended(pod) or owner.get("kind") != kind else owner["name"]

@@ -1,4 +1,4 @@
-"""What the end of a pod means for its run, in the order of the Job's own pod failure policy."""
+"""What the end of a pod means for its run, in the order of the Job's own pod failure policy. Pure."""
 
 from enum import Enum
 
@@ -29,7 +29,7 @@ class Meaning(Enum):
 
 
 def meaning_of_end(pod: Pod, job: Workload | None) -> Meaning:
-    """Return what the end of a pod means; `job` is the run's live workload."""
+    """Return what the end of a pod means. `job` is the run's live workload."""
     if pod.exit_code == EXIT_DONE and pod.last_words.result:
         return Meaning.RESULT
     if _was_let_go(pod, job):
@@ -40,7 +40,7 @@ def meaning_of_end(pod: Pod, job: Workload | None) -> Meaning:
         return Meaning.INTERRUPTED
     if pod.exit_code in (*FINAL_EXIT_CODES, EXIT_VERSIONS):
         return Meaning.MISMATCH if _refuses_config(pod) else Meaning.FINAL
-    # Its Job was deleted under it: no Job counts this end as a failure.
+    # Its Job was deleted before it ended, so no Job counts this end as a failure.
     lost_its_job = pod.deleted and not pod.killed_for_memory and not _belongs(pod, job)
     return Meaning.INTERRUPTED if lost_its_job else Meaning.FAILED
 
@@ -53,13 +53,13 @@ def awaits_operator(pod: Pod) -> bool:
 def _refuses_config(pod: Pod) -> bool:
     if pod.exit_code != EXIT_CONFIG:
         return pod.exit_code == EXIT_VERSIONS
-    # A trainer of contract 0 has no word for it: to it, a configuration that it does not know is an invalid one.
+    # A trainer of contract 0 has no reason of its own for this: it calls a configuration invalid that it does not know.
     ending = pod.last_words.ending
     return ending is not None and ending.message.startswith(f"${CONFIG_ENV}: ")
 
 
 def cause_of_exit(exit_code: int, reason: str | None = None) -> Cause | None:
-    """Return the cause of an exit code: the one that the trainer names where it has that code, else the first."""
+    """Return the cause of an exit code: the one that the trainer names, if that has the code, else the first one."""
     named = BY_REASON.get(reason or "")
     if named and named.exit_code == exit_code:
         return named
@@ -67,7 +67,7 @@ def cause_of_exit(exit_code: int, reason: str | None = None) -> Cause | None:
 
 
 def describe_end(pod: Pod) -> str:
-    """Return in words how a pod ended, by what its trainer said, else by what the cluster says."""
+    """Return how a pod ended in the words of its trainer, else in those of the cluster."""
     ending = pod.last_words.ending
     if ending and ending.message:
         return ending.message
@@ -78,9 +78,9 @@ def describe_end(pod: Pod) -> str:
 
 
 def _was_let_go(pod: Pod, job: Workload | None) -> bool:
-    """Return whether the pod was deleted because its Job was suspended: the Job controller counts no such end.
+    """Return whether the pod was deleted because its Job was suspended. The Job controller counts no such end.
 
-    The Job may have been resumed before the pod had ended: it starts anew then.
+    The Job may have been resumed before the pod had ended. Then it has a new start time.
     """
     if job is None or not pod.deleted or not _belongs(pod, job):
         return False

@@ -1,6 +1,6 @@
 """An IPUJob of Graphcore's IPU operator, built and read: one worker on a partition that Graphcore's operator makes.
 
-Its status has no fixed words, and its controller is closed: how its one pod ended is all that counts.
+Its status has no fixed words, and the source of its controller is closed. So only the end of its one pod counts.
 """
 
 from datetime import timedelta
@@ -10,9 +10,9 @@ from whisper_finetune_operator.kubernetes_objects import KubernetesObject, contr
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import End, Workload, WorkloadKind, WorkloadOrder
 
-#: Its pod has this name behind its own, and the same for each attempt.
+#: Its pod has this behind the IPUJob's name, and so one name for all attempts.
 _WORKER = "-worker-0"
-#: Between the pods of a run, as a Job's controller does it, and no longer than this at last.
+#: The waits between the pods of a run, as a Job's controller has them.
 _FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=6)
 
 
@@ -33,7 +33,7 @@ def build_ipu_job(order: WorkloadOrder) -> KubernetesObject:
 
 
 def read_ipu_job(ipu_job: KubernetesObject, pods: tuple[Pod, ...]) -> Workload:
-    """Return the facts of a raw IPUJob; `pods` are those labelled with the run's UID, oldest first."""
+    """Return the facts of a raw IPUJob. `pods` are those labelled with the run's UID, oldest first."""
     metadata, status = ipu_job["metadata"], ipu_job.get("status") or {}
     created = parse_time(metadata["creationTimestamp"])
     own = [pod for pod in pods if pod.name == f"{metadata['name']}{_WORKER}" and pod.created >= created]

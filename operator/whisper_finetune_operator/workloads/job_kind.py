@@ -11,22 +11,22 @@ from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_A
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER, Pod
 from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, End, Workload, WorkloadKind, WorkloadOrder
 
-#: On each Job: the failed attempts before it, so that a changed spec.retries can be turned into its backoffLimit.
+#: On each Job: the number of attempts that failed before it, to make its backoffLimit of a changed spec.retries.
 FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
-#: On the Job of a partition, from its start on: who suspends it after that is not the operator.
+#: On the Job of a partition, from its start on. Whoever suspends it after that is not the operator.
 STARTED_ANNOTATION = f"{GROUP}/started"
-#: How a Job's controller waits between the pods of one Job, whatever they ended by.
+#: The waits of a Job's controller between the pods of one Job, however they ended.
 _FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=10)
-#: What spec.managedBy names where it names what every cluster has.
+#: What spec.managedBy names where the cluster's own controller runs the Job.
 _JOB_CONTROLLER = "kubernetes.io/job-controller"
-#: Of a number that the API can hold.
+#: Longer numbers than this do not fit into the API's integers.
 _DIGITS = 10
 
 
 def build_job(order: WorkloadOrder) -> KubernetesObject:
     """Return the Job of an order.
 
-    It has no TTL before its result is read, and no deadline of its own: that would count waiting and start anew.
+    It has no TTL before its result is read. It has no deadline of its own, which would count waiting and begin anew.
     """
     partition = {PARTITION_ID_ANNOTATION: order.partition.id} if order.partition else {}
     return {
@@ -42,7 +42,7 @@ def build_job(order: WorkloadOrder) -> KubernetesObject:
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _FAILURE_RULES},
             "template": order.pod_template,
-            # Started by its version once it is there: see partition_steps.
+            # It is started by its version once it is there: see partition_steps.
             **({"suspend": True} if order.partition else {}),
         },
     }
@@ -60,11 +60,11 @@ def _on_exit(action: str, codes: list[int]) -> dict[str, Any]:
     }
 
 
-#: The first rule that fits decides; an end that fits none counts against backoffLimit: see endings.meaning_of_end.
+#: The first rule that fits decides. An end that fits none counts against backoffLimit: see endings.meaning_of_end.
 _FAILURE_RULES = [
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     _on_exit("Ignore", [EXIT_STOPPED]),
-    # A trainer of another version too: the Job would try again at once, and the run waits for another image.
+    # Also for a trainer of another version: the Job would try again at once, while the run waits for another image.
     _on_exit("FailJob", sorted((*FINAL_EXIT_CODES, EXIT_VERSIONS))),
 ]
 
@@ -98,7 +98,7 @@ def read_job(job: KubernetesObject, _: tuple[Pod, ...] = ()) -> Workload:
 
 
 def _number(text: str | None) -> int:
-    # Anybody may write annotations: no look at the run must fail by that.
+    # Anybody may write annotations, and no pass over the run must fail because of one.
     return int(text) if text and text.isdecimal() and len(text) < _DIGITS else 0
 
 

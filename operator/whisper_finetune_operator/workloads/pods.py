@@ -1,6 +1,6 @@
 """Read a pod of a run and what its trainer says: raw object in, the few facts that decisions need out. Pure.
 
-Of a trainer nothing passes that is malformed, non-finite, another run's, or outside the run's folder.
+Nothing of a trainer is believed that is malformed, not finite, another run's, or outside the run's folder.
 """
 
 from dataclasses import dataclass, replace
@@ -15,9 +15,9 @@ from whisper_finetune_api.v1alpha1 import UID_LABEL
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of, parse_time
 
 TRAINER_CONTAINER = "trainer"
-#: What the kubelet says of containers before which others have to run.
+#: The kubelet's reason of a container that waits for init containers.
 _AFTER_INIT = "PodInitializing"
-#: Malformed, they must not read as absent: that would be everybody's report, or a good ending.
+#: Where these are malformed they must not count as absent: that would be everybody's report, or a good ending.
 _ESSENTIAL = ("contract", "uid", "reason")
 
 
@@ -25,27 +25,27 @@ _ESSENTIAL = ("contract", "uid", "reason")
 class LastWords:
     """What a trainer wrote to its termination log."""
 
-    #: What it said at its end, good or bad; None where it said nothing that can be read.
+    #: What it said at its end, good or bad. None where it said nothing that can be read.
     ending: TrainingResult | None = None
-    #: Only a newer operator can read them.
+    #: Whether only a newer operator can read them.
     is_of_a_later_contract: bool = False
-    #: What of them is not understood, in one line; empty where nothing is left out.
+    #: What is not understood of them, in one line. Empty where all is.
     remark: str = ""
 
     @property
     def result(self) -> TrainingResult | None:
-        """What a trainer that ended well reports, with error rates and a model; None where it is unreadable."""
+        """The report of a trainer that ended well, with error rates and a model. None where it cannot be read."""
         ending = self.ending
         return ending if ending and ending.reason is None and ending.result and ending.model else None
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """What keeps a pod from starting, in the cluster's own words: a reason of the kubelet or the scheduler."""
+    """What keeps a pod from starting, in the words of the kubelet or the scheduler."""
 
     reason: str
     message: str
-    #: Name of the init container that somebody's webhook added, where it is that which the trainer waits for.
+    #: Name of the init container that the trainer waits for, where somebody's webhook added one.
     container: str | None = None
 
 
@@ -56,25 +56,25 @@ class Pod:
     name: str
     uid: str
     created: datetime
-    #: Name, kind and UID of the controller that made it; None where nobody owns it (any more).
+    #: Name, kind and UID of the controller that made it. None where nobody owns it, or nobody any more.
     owner_name: str | None
     owner_kind: str | None
     owner_uid: str | None
     phase: str
-    #: Of the node that it runs on; None before it has one.
+    #: The node that it runs on. None before it has one.
     node: str | None
-    #: Somebody asked for its end: its trainer is saving a checkpoint, or was killed.
+    #: Whether somebody asked for its end. Its trainer is saving a checkpoint, or was killed.
     deleted: bool
     #: When it is to be gone, once somebody asked for its end.
     ends_by: datetime | None
-    #: Since when the cluster, and not its kubelet, says that it is not ready: its node does not answer.
+    #: Since when the cluster, and not its kubelet, says that it is not ready, because its node does not answer.
     silent_since: datetime | None
-    #: When the cluster last knew that it ran, of a pod that it gave up.
+    #: When the cluster last knew that it ran, where the cluster has given it up.
     last_known_at: datetime | None
-    #: The trainer's container runs at this moment.
+    #: Whether the trainer's container runs at this moment.
     running: bool
     waiting: Waiting | None
-    #: Its node has mounted its volumes and made its network.
+    #: Whether its node has mounted its volumes and made its network.
     set_up: bool
     started_at: datetime | None
     finished_at: datetime | None
@@ -82,7 +82,7 @@ class Pod:
     #: Names of the containers beside the trainer's that have not ended.
     sidecars: tuple[str, ...]
     killed_for_memory: bool
-    #: Drained, preempted or evicted: not the trainer's doing.
+    #: Whether it was drained, preempted or evicted, which is not the trainer's doing.
     disrupted: bool
     last_words: LastWords
     #: What the cluster says about the pod's end, such as `Evicted: The node was low on resource: memory.`
@@ -95,7 +95,7 @@ class Pod:
 
     @property
     def over(self) -> bool:
-        """Whether the attempt is: its trainer has ended, though other containers of the pod may run on."""
+        """Whether the attempt is over: its trainer has ended, though other containers of the pod may run on."""
         return self.ended or self.exit_code is not None
 
     @property
@@ -153,7 +153,10 @@ def _container_states(status: KubernetesObject) -> dict[str, dict[str, Any]]:
 
 
 def _init_waiting(state: dict[str, Any], status: KubernetesObject) -> Waiting | None:
-    """Return which init container the trainer waits for: they run one after the other, the last that began counts."""
+    """Return the init container that the trainer waits for.
+
+    They run one after the other, and the last that began counts.
+    """
     if (state.get("waiting") or {}).get("reason") != _AFTER_INIT:
         return None
     for container in reversed(status.get("initContainerStatuses") or ()):
@@ -178,7 +181,7 @@ def _waiting(state: dict[str, Any], conditions: dict[str, Any]) -> Waiting | Non
 def _silent_since(conditions: dict[str, Any]) -> datetime | None:
     """Return since when the node controller says in the kubelet's place that the pod is not ready.
 
-    It knows of no container: the kubelet says that of both, or names a readiness gate.
+    The node controller says it of the pod alone. A kubelet says it of the containers too, or names a readiness gate.
     """
     ready, containers = conditions.get("Ready", {}), conditions.get("ContainersReady", {})
     by_kubelet = containers.get("status") == "False" or ready.get("reason") == "ReadinessGatesNotReady"
@@ -202,7 +205,7 @@ def _remark(status: KubernetesObject, conditions: dict[str, Any]) -> str:
 
 
 def _failed_init(status: KubernetesObject) -> str:
-    """Return which init container failed, and so the whole pod; empty where none did."""
+    """Return which init container failed, and the whole pod with it. Empty where none did."""
     for container in status.get("initContainerStatuses") or ():
         terminated = (container.get("state") or {}).get("terminated") or {}
         if terminated.get("exitCode"):
@@ -212,12 +215,12 @@ def _failed_init(status: KubernetesObject) -> str:
 
 def _time(text: str | None) -> datetime | None:
     moment = parse_time(text) if text else None
-    # A container that could not be started has "started" in 1970.
+    # A container that could not be started has a start time in 1970.
     return moment if moment and moment.timestamp() > 0 else None
 
 
 def read_last_words(termination_message: str, uid: str) -> LastWords:
-    """Return what the trainer of a run of that UID said at its end: nothing where it cannot be read."""
+    """Return what the trainer of a run of that UID said at its end, without what cannot be read."""
     try:
         found = reading.read_json_leniently(TrainingResult, termination_message, _ESSENTIAL)
     except ValueError:
@@ -229,12 +232,12 @@ def read_last_words(termination_message: str, uid: str) -> LastWords:
 
 
 def read_report(answer: bytes) -> Reading[TrainerReport]:
-    """Return what a trainer answers; ValueError where it cannot be read, or is of a later contract."""
+    """Return a trainer's report. Raises ValueError where it cannot be read, or is of a later contract."""
     found = reading.read_json_leniently(TrainerReport, answer, _ESSENTIAL)
     if not _is_understood(found.model):
         raise ValueError("the trainer is newer than this operator: upgrade the operator")
     if any(part.path == ("stage",) for part in found.left_out):
-        # Left out, it would be the first stage.
+        # A stage that is left out would count as the first one.
         return replace(found, model=found.model.model_copy(update={"stage": None}))
     return found
 

@@ -1,6 +1,6 @@
-"""What a kind of workload is, and what decisions need to know of the one workload that makes a run's pods.
+"""What a kind of workload is, and what decisions need to know of the workload that makes a run's pods. Pure.
 
-Whatever differs between the kinds stands in the one object that each of them has, in a module of its own.
+Whatever differs between the kinds is in the one object that each of them has, in a module of its own.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,20 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 @dataclass(frozen=True)
 class WorkloadOrder:
-    """What a workload is built from, of whichever kind it is."""
+    """What a workload of any kind is built from."""
 
     #: Name, namespace and owner.
     metadata: KubernetesObject
-    #: Of every object of the run.
+    #: The labels of every object of the run.
     labels: dict[str, str]
-    #: Of the run, for Kueue.
+    #: The labels of the run that Kueue reads.
     queue_labels: dict[str, str]
     pod_template: KubernetesObject
     retries: int
-    #: So many attempts of earlier workloads are taken from the retries.
+    #: How many attempts of earlier workloads are taken from the retries.
     failed_before: int
     ipus: int | None
-    #: Of a runtime with a pool.
+    #: Set for a runtime with a pool.
     partition: PoolPartition | None
 
 
@@ -42,30 +42,30 @@ class WorkloadKind:
     name: str
     #: Group and version, such as `batch/v1`.
     api_version: str
-    #: As in the API server's paths.
+    #: The plural name, as in the API server's paths.
     plural: str
     #: Where the template of its pod stands in the object.
     pod_template_path: str
     build: Callable[[WorkloadOrder], KubernetesObject]
-    #: From the raw object and the pods labelled with the run's UID, oldest first.
+    #: Takes the raw object and the pods labelled with the run's UID, oldest first.
     read: Callable[[KubernetesObject, tuple[Pod, ...]], "Workload"]
-    #: How long its next pod is waited for after so many ends of pods.
+    #: How long to wait before the next pod after so many ends of pods.
     back_off: Callable[[int], timedelta]
-    #: Its controller counts the pods that ended and makes the next one. Else it makes one pod, and each further attempt
-    #: is another workload, which is the operator's to make.
+    #: Whether its controller counts the pods that ended and makes the next one. Else it makes one pod, and the operator
+    #: makes another workload for each further attempt.
     is_retried_by_its_controller: bool
-    #: It goes by its own ttlSecondsAfterFinished; else the operator deletes it in time.
+    #: Whether it is deleted by its own ttlSecondsAfterFinished. Else the operator deletes it in time.
     goes_by_its_own_ttl: bool
     is_queued_by_kueue: bool
-    #: It may be made suspended, and started once its run surely has a partition of the operator's.
+    #: Whether it may be made suspended, and started once its run surely has a partition of the operator's.
     takes_partitions: bool
-    #: Its controller gives it IPUs: it is for no other accelerator.
+    #: Whether its controller gives it IPUs. Then it is for no other accelerator.
     brings_ipus: bool
-    #: Its pods have their host's network, whatever its runtime says.
+    #: Whether its pods have their host's network, whatever the runtime says.
     shares_host_network: bool
-    #: What follows its own name in its pod's, where that is the same for each attempt; else its pods have other names.
+    #: What its pod has behind the workload's name, where all attempts have one name. Empty: its pods have other names.
     pod_suffix: str = ""
-    #: Who makes its pods, where that is no part of every Kubernetes: a cluster may not know such a kind.
+    #: Who makes its pods, where not every Kubernetes has that. A cluster may not know such a kind.
     controller: str | None = None
 
     @property
@@ -81,7 +81,7 @@ class WorkloadKind:
 
 @dataclass(frozen=True)
 class End:
-    """How it ended: by its own condition, or Spent where its one pod has ended, which tells how."""
+    """How a workload ended: by its own condition, or Spent where its one pod has ended, which tells how."""
 
     type: Literal["Complete", "Failed", "Spent"]
     reason: str
@@ -91,28 +91,28 @@ class End:
 
 @dataclass(frozen=True)
 class Workload:
-    """The run's workload as it stands; what its kind does not have is empty."""
+    """The run's workload as it is now. What its kind does not have is empty."""
 
     kind: WorkloadKind
     name: str
     uid: str
     resource_version: str
     created: datetime
-    #: UID of the controller that owns it; None where nobody does.
+    #: UID of the controller that owns it. None where nobody does.
     owner_uid: str | None
     deleted: bool
     end: End | None
     #: What its controller says about it, for people.
     remark: str = ""
-    #: Kueue, somebody's hand, or its partition's rule keeps it from having pods.
+    #: Whether Kueue, somebody's hand, or its partition's rule keeps it from having pods.
     suspended: bool = False
-    #: Kueue's queue that it waits in, or was admitted by; None where it has none.
+    #: Kueue's queue that it waits in, or that admitted it. None where it has none.
     queue: str | None = None
-    #: Who runs it in place of this cluster's controller: Kueue names itself where another cluster does.
+    #: Who runs it in place of this cluster's controller. Kueue names itself where another cluster runs it.
     managed_by: str | None = None
-    #: Its controller has seen it, and it wants a pod since then, or since it was resumed.
+    #: Since when its controller wants a pod for it: since it was first seen, or since it was resumed.
     started_at: datetime | None = None
-    #: It was started once, by whomever: Kueue takes the start time away when it suspends a Job.
+    #: Whether anybody has started it once. Kueue removes the start time when it suspends a Job.
     started_before: bool = False
     backoff_limit: int = 0
     failed_before: int = 0
