@@ -1,1 +1,1 @@
-"""Data in: the clips of a run, from wherever they lie, with their texts, sounds and features."""
+"""The data of a run: its clips, from any source, with their texts, sounds and features."""

@@ -1,4 +1,4 @@
-"""Turn the rows of a split into clips. What cannot be used is left out with its reason."""
+"""Turn the rows of a split into clips. A row that cannot be used becomes a Drop with its reason."""
 
 import logging
 import posixpath
@@ -29,21 +29,21 @@ from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
 from whisper_finetune_trainer.messages.errors import escaped, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
-#: Opening files waits for the disk, or for the network behind a volume or a store.
+#: How many threads open files. They mostly wait for the disk, or for the network behind a volume or a store.
 _READERS = 16
-#: Rows that are in memory at a time.
+#: How many rows are in memory at a time.
 _ROWS_AT_ONCE = 2_000
 _LOG_EVERY = 10_000
-#: Characters of a text. Half a minute of the fastest speech has a third of it.
+#: The most characters of a text. Half a minute of the fastest speech has a third of them.
 _LONGEST_TEXT = 2_000
-#: C:\Users\anna, and \\server\share.
+#: Matches absolute paths of Windows, such as C:\Users\anna and \\server\share.
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ClipRules:
-    """What a row must keep to, and what is done to its text."""
+    """The rules for rows: how long a clip may be, and what is done to its text."""
 
     max_clip_seconds: int
     text: TextRules
@@ -51,38 +51,38 @@ class ClipRules:
 
 @dataclass
 class ClipsRead:
-    """The clips of a split in its order, those left out, and how often each rule changed a text."""
+    """The clips of a split in their order, the rows left out, and how often each rule changed a text."""
 
     clips: List[Clip] = field(default_factory=list)
     drops: List[Drop] = field(default_factory=list)
     rewritten: "Counter[str]" = field(default_factory=Counter)
-    #: How many rows name each language, in a column that says it.
+    #: How many rows name each language, if there is a column for it.
     languages: "Counter[str]" = field(default_factory=Counter)
     language_column: str = ""
 
     @property
     def rows(self) -> int:
-        """Return how many rows there were."""
+        """How many rows there were."""
         return len(self.clips) + len(self.drops)
 
 
 @dataclass(frozen=True)
 class ClipReader:
-    """Makes clips of rows, by the rules of a run."""
+    """Makes clips of rows by the rules of a run."""
 
     rules: ClipRules
-    #: Owns what is extracted: it is shared by all who read clips of the run.
+    #: It owns the extracted sounds, and all readers of the run share it.
     locator: AudioLocator
 
     def read_clips(self, split: Split) -> ClipsRead:
-        """Return the clips of a split. The header of each sound is read. Faults of the network pass through."""
+        """Return the clips of a split. The header of each sound is read. Network faults pass through."""
 
         def read(row: Row) -> Tuple[Union[Clip, Drop], Outcome]:
             return self.read_clip(split, row)
 
         found = ClipsRead(language_column=split.columns.language or "")
         with source_files.reader_pool(_READERS) as readers:
-            # By portions: the pool would take all rows of a split into memory before it begins.
+            # In portions, because the pool would take all rows of a split into memory before it begins.
             for rows in iter(lambda: list(islice(split.rows, _ROWS_AT_ONCE)), []):
                 found.languages.update(map(split.language_of, rows))
                 for result, outcome in readers.map(read, rows):
@@ -91,9 +91,9 @@ class ClipReader:
         return found
 
     def read_clip(self, split: Split, row: Row) -> Tuple[Union[Clip, Drop], Outcome]:
-        """Return the clip of a row, or why it is left out, and what became of its text."""
+        """Return the clip of a row, or why it is left out, and its text after all rules."""
         text = row.values.get(split.columns.text)
-        # What is too long is left out before any rule sees it.
+        # A text that is too long is left out before any rule sees it.
         outcome = self.rules.text.apply(text if isinstance(text, str) and len(text) <= _LONGEST_TEXT else "")
         line = _Line(split.name, split.unit, row.number)
         found = _broken_text(split, row, line) or _spoken_row(split, row, outcome, line)
@@ -110,7 +110,7 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
 
 
 class _Line(NamedTuple):
-    """What messages call a row, put into words where there is one."""
+    """The name of a row in messages. It is only put into words if there is a message."""
 
     name: str
     unit: str
@@ -122,13 +122,13 @@ class _Line(NamedTuple):
 
 @dataclass(frozen=True)
 class _Spoken:
-    """A row whose text can be used: its sound is still to be located."""
+    """A row whose text can be used, and whose sound is not located yet."""
 
     line: _Line
     sound: NamedAudio
     text: str
     segment: Optional[Segment]
-    #: What the clip goes by, where its layout says it.
+    #: The clip's name, if its layout gives one.
     name: Optional[str]
 
 
@@ -162,9 +162,12 @@ def _spoken_row(split: Split, row: Row, outcome: Outcome, line: _Line) -> Union[
 
 
 def _segment(row: Row, sound: NamedAudio) -> Optional[Segment]:
-    """Return the segment of its recording that a row is, None for a sound of its own. MalformedSegmentError."""
+    """Return the segment of a recording that a row names, or None for a sound of its own.
+
+    Raises MalformedSegmentError.
+    """
     if not isinstance(sound.source, WholeFile):
-        # It was cut when it was packed, whatever the list says that it was packed by.
+        # The sound was cut out of its recording when it was packed. The list still has the segment.
         return None
     return row.segment or row_columns.find_segment(row.values)
 
@@ -198,13 +201,13 @@ def _unreadable(what: str, error: Exception) -> Drop:
 
 
 def _sound_of_row(split: Split, row: Row, line: _Line) -> Union[NamedAudio, Drop]:
-    """Return the sound that a row names, which its shard holds or which lies in the data set's folder."""
+    """Return the sound that a row names. It is in the row's shard, or a file in the data set's folder."""
     value = row.values.get(split.columns.audio)
     sound = value if isinstance(value, NamedAudio) else None
     path = sound.name if sound else row_columns.path_of(value)
     if path is None:
         return Drop("broken line", f"{line} has no path in column {quoted(split.columns.audio)}")
-    # JSON may name lone surrogates, and a tar file any bytes.
+    # A name in JSON may have lone surrogates, and a name in a tar file any bytes.
     if _has_lone_surrogates(path):
         return Drop("broken line", f"{line}: the name {quoted(path)} has lone surrogates")
     if sound:
@@ -215,7 +218,7 @@ def _sound_of_row(split: Split, row: Row, line: _Line) -> Union[NamedAudio, Drop
 
 
 def _has_lone_surrogates(text: str) -> bool:
-    """Return whether a text holds halves of characters, and so cannot be written."""
+    """Return whether a text has lone surrogates, and so cannot be written as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -235,19 +238,22 @@ def _sound_at_path(split: Split, path: str, line: _Line) -> Union[NamedAudio, Dr
 
 
 def _name_in_folder(split: Split, path: str) -> Optional[str]:
-    """Return the path of a file in the folder, None for one outside of it."""
+    """Return the path of a file relative to the folder, or None for a file outside of it."""
     if _OF_WINDOWS.match(path):
         return None
     if path.isascii() and "\\" not in path:
         return _relative(split, path)
-    # A name may hold a backslash, and letters in either form: it is taken as it is where such a file is there.
+    # A name may really have a backslash, and accented letters in either form. The first spelling that exists is taken.
     spelled = (_relative(split, spelling) for spelling in _spellings(path))
     found = (name for name in spelled if name is not None and split.folder.is_file(name))
     return next(found, _relative(split, path))
 
 
 def _spellings(path: str) -> Iterator[str]:
-    """Yield a path, with slashes for backslashes, and both with accents composed and apart, as macOS has them."""
+    """Yield spellings of a path: as it is, and with slashes for backslashes.
+
+    Both also come with accents composed (NFC), and decomposed (NFD) as macOS writes them.
+    """
     for parted in dict.fromkeys((path, path.replace("\\", "/"))):
         yield from dict.fromkeys((parted, *(unicodedata.normalize(form, parted) for form in ("NFC", "NFD"))))
 

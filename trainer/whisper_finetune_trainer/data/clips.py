@@ -1,4 +1,4 @@
-"""What a data set is made of once it is read: clips, those that were left out, and the statistics of both."""
+"""A data set after it is read: clips, clips that were left out, and the statistics of both."""
 
 import hashlib
 import json
@@ -18,25 +18,25 @@ _MINUTE, _HOUR = 60, 3600
 
 @dataclass(frozen=True)
 class ClipStatistics:
-    """Clips that can be trained on and their seconds, those left out by reason, and how many of these are faults."""
+    """Counts of the clips to train on, and of the clips left out by reason. `faults` counts those that are broken."""
 
     clips: int = 0
     seconds: float = 0.0
     longest_seconds: float = 0.0
     dropped: Mapping[str, int] = field(default_factory=dict)
     faults: int = 0
-    #: Of the faults, in words.
+    #: The first faults, in words.
     examples: Tuple[str, ...] = ()
-    #: Held-out texts, normalized, that were met among those trained on.
+    #: The normalized held-out texts that are also texts of train clips.
     met_texts: FrozenSet[str] = frozenset()
 
     @property
     def rows(self) -> int:
-        """Return how many clips were looked at, without those held out."""
+        """How many clips were read, without the held-out ones."""
         return self.clips + sum(self.dropped.values())
 
     def plus(self, other: "ClipStatistics") -> "ClipStatistics":
-        """Return what both are made of."""
+        """Return the sum of both statistics."""
         return ClipStatistics(
             clips=self.clips + other.clips,
             seconds=self.seconds + other.seconds,
@@ -48,7 +48,7 @@ class ClipStatistics:
         )
 
     def values(self) -> Mapping[str, Any]:
-        """Return what `of_values` takes, as JSON can say it."""
+        """Return JSON values for `of_values`."""
         return {
             "clips": self.clips,
             "seconds": self.seconds,
@@ -61,7 +61,7 @@ class ClipStatistics:
 
     @staticmethod
     def of_values(values: Mapping[str, Any]) -> "ClipStatistics":
-        """Return the statistics of such values."""
+        """Return the statistics that `values` returned these for."""
         return ClipStatistics(
             values["clips"],
             values["seconds"],
@@ -74,7 +74,7 @@ class ClipStatistics:
 
 
 def duration_in_words(seconds: float) -> str:
-    """Return a time as people say it."""
+    """Return a duration as people write it."""
     whole = round(seconds)
     if whole < _MINUTE:
         return f"{seconds:.1f} s"
@@ -84,7 +84,7 @@ def duration_in_words(seconds: float) -> str:
 
 
 def speech_in_words(clip_seconds: Sequence[float]) -> str:
-    """Return how many clips there are, and how long they are together and each."""
+    """Return in words how many clips there are, and how long they are together and each."""
     ordered: List[float] = sorted(clip_seconds)
     middle = ordered[len(ordered) // 2]
     lengths = f"{ordered[0]:.1f} to {ordered[-1]:.1f} s each, median {middle:.1f} s"
@@ -97,7 +97,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Clip:
-    """Speech of at most one window and what is said in it; the identifier is the only one of its name."""
+    """A clip: its sound, what is said in it, and its length. Each clip has an identifier of its own."""
 
     identifier: str
     audio: AudioSource
@@ -105,7 +105,7 @@ class Clip:
     seconds: float
 
 
-#: Why clips are left out: what they are counted under, in logs, reports and the states of streams.
+#: Why a clip is left out. Logs, reports and the states of streams count clips under these names.
 DropReason = Union[
     DroppedByRule,
     Literal[
@@ -131,39 +131,39 @@ DropReason = Union[
 
 @dataclass(frozen=True)
 class Drop:
-    """One clip that is left out: the reason it is counted under, and what a reader can look up."""
+    """One clip that is left out: its reason, and an example in words with which a reader can find it."""
 
     reason: DropReason
     example: str
-    #: Left out by the rules of a known data set: that is how it is, and no sign of a broken one.
+    #: Whether this is no fault: a rule of a known data set leaves it out, or it is a copy.
     is_expected: bool = False
-    #: Of a clip that was read, what it goes by.
+    #: The clip's identifier, if the clip was read.
     identifier: str = ""
 
 
-#: Returns why a clip is left out, None for one that stays.
+#: Returns why a clip is left out, or None for a clip that stays.
 RefuseClip = Callable[[Clip], Optional[Drop]]
 
 
 @dataclass(frozen=True)
 class HeldOutTexts:
-    """What is said in the held-out clips, normalized, and the normalizer."""
+    """The normalized texts of the held-out clips, and the normalizer."""
 
     texts: FrozenSet[str] = frozenset()
     normalize: Callable[[str], str] = str
 
     def met_in(self, found: Iterable[Clip]) -> FrozenSet[str]:
-        """Return those that are said in one of the clips."""
+        """Return the held-out texts that are also said in one of these clips."""
         return self.texts.intersection(self.normalize(clip.text) for clip in found)
 
 
 def count_drops(drops: Iterable[Drop]) -> Dict[str, int]:
-    """Return how many were left out by reason, the commonest first."""
+    """Return how many clips were left out by reason, the most frequent reason first."""
     return dict(Counter(drop.reason for drop in drops).most_common())
 
 
 def examples_of_drops(drops: Sequence[Drop]) -> Tuple[str, ...]:
-    """Return the first few, in words and in their order; of several reasons rather than of one."""
+    """Return a few examples in words, in their order. They are of different reasons, as far as there are any."""
     indexes = {drop.reason: index for index, drop in reversed(list(enumerate(drops)))}
     firsts = sorted(indexes.values())[:_EXAMPLES]
     more = [index for index in range(min(len(drops), 2 * _EXAMPLES)) if index not in firsts]
@@ -171,7 +171,7 @@ def examples_of_drops(drops: Sequence[Drop]) -> Tuple[str, ...]:
 
 
 def log_left_out(drops: Sequence[Drop]) -> None:
-    """Say how many are left out by reason, and name the first few of each."""
+    """Log how many clips are left out by reason, with a few examples of each."""
     for reason, number in count_drops(drops).items():
         found = [drop for drop in drops if drop.reason == reason]
         level = logging.INFO if found[0].is_expected else logging.WARNING
@@ -205,23 +205,26 @@ def _too_many(
 
 
 def without_clips(found: Sequence[Clip], identifiers: Container[str]) -> List[Clip]:
-    """Return the clips that have none of the identifiers."""
+    """Return the clips without those that have one of the identifiers."""
     return [clip for clip in found if clip.identifier not in identifiers]
 
 
 def require_clips(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:
-    """Return the clips of a split; DatasetInvalid where none is left."""
+    """Return the clips of a split. Raises DatasetInvalid where none is left."""
     if not found:
         raise TrainerError("DatasetInvalid", f"no clip is left in the {split} split")
     return tuple(found)
 
 
 def digest_of_clips(found: Sequence[Clip]) -> str:
-    """Return the sha256 of the clips' names and texts, and where those that are parts begin and end, in their order."""
+    """Return the sha256, in hex, of the clips' identifiers and texts, in their order.
+
+    For segments of recordings it includes where they begin and end.
+    """
     rendered = json.dumps([[clip.identifier, clip.text, *_boundaries(clip)] for clip in found], ensure_ascii=False)
     return hashlib.sha256(rendered.encode()).hexdigest()
 
 
 def _boundaries(clip: Clip) -> Tuple[int, ...]:
-    # Kaldi's utterances keep their names when somebody corrects their segments.
+    # An utterance of Kaldi keeps its name when somebody corrects its segment.
     return (clip.audio.start_frame, clip.audio.frames) if isinstance(clip.audio, RecordingSegment) else ()

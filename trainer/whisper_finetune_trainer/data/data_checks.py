@@ -1,7 +1,7 @@
-"""What is odd about a data set, by its texts and by the sounds of some clips, before the money is spent.
+"""Check a data set before the training costs money: its texts, and the sounds of some clips.
 
-What is odd becomes a warning. What cannot be meant is refused. Texts are looked at for their script, for words, and for
-what nobody speaks. Sounds are decoded for silence, clipping, sampling rates and broken files.
+Something odd becomes a warning. Something that nobody can mean is refused. Texts are checked for their script, for
+words, and for things that nobody speaks. Sounds are decoded to find silence, clipping, sampling rates and broken files.
 """
 
 import logging
@@ -19,11 +19,11 @@ from whisper_finetune_trainer.data.audio.decoding import SAMPLE_RATE, Loudness
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
-#: Languages of rows that a warning names.
+#: How many languages of rows a warning names.
 _LANGUAGES_SHOWN = 5
 _LATIN = ("LATIN",)
 _LATIN_OR_CYRILLIC = ("LATIN", "CYRILLIC")
-#: As the first word of a letter's Unicode name; languages that are not here are written in Latin letters.
+#: The scripts of each language, as the first word of a letter's Unicode name. Other languages use Latin letters.
 SCRIPTS: Dict[str, Tuple[str, ...]] = {
     **dict.fromkeys(["ba", "be", "bg", "mk", "ru", "tg", "uk"], ("CYRILLIC",)),
     **dict.fromkeys(["az", "bs", "kk", "sr", "tk", "tt", "uz"], _LATIN_OR_CYRILLIC),
@@ -60,7 +60,7 @@ SCRIPTS: Dict[str, Tuple[str, ...]] = {
 
 
 class ForeignTexts(NamedTuple):
-    """Texts that are mostly in another script than their language's."""
+    """Counts of texts that are mostly in a script in which their language is not written."""
 
     foreign: int
     total: int
@@ -70,18 +70,18 @@ class ForeignTexts(NamedTuple):
 
 
 def scripts_of(language_code: str) -> Tuple[str, ...]:
-    """Return the scripts of a language of Whisper's."""
+    """Return the scripts of a language that Whisper knows."""
     return SCRIPTS.get(language_code, _LATIN)
 
 
 def script_in_words(script: str) -> str:
-    """Return a script as a message names it."""
+    """Return the name of a script in messages."""
     return {"CJK": "Chinese"}.get(script, script.capitalize())
 
 
 def main_script_of(text: str) -> Optional[str]:
     """Return the script of most letters of a text, or None where it has none."""
-    # All ASCII letters are Latin, and their names need not be looked up.
+    # ASCII letters are Latin, so `_script` does not look up their names.
     found = Counter(_script(letter) for letter in text if letter.isalpha())
     return found.most_common(1)[0][0] if found else None
 
@@ -91,7 +91,7 @@ def _script(letter: str) -> str:
 
 
 def find_foreign_texts(texts: Iterable[str], language_code: str) -> Optional[ForeignTexts]:
-    """Return what is known of texts in a foreign script, or None where there are none."""
+    """Return the counts of texts in a foreign script, or None where there are none."""
     expected = scripts_of(language_code)
     total, example = 0, ""
     found: Counter[str] = Counter()
@@ -106,10 +106,10 @@ def find_foreign_texts(texts: Iterable[str], language_code: str) -> Optional[For
     return ForeignTexts(sum(found.values()), total, found.most_common(1)[0][0], example)
 
 
-#: A data set may hold loan words and names, but not mostly texts that nobody who writes the language could read.
+#: A few texts in another script are loan words and names. More than half of all texts are a mistake.
 _REFUSED_ABOVE = 0.5
 _SOUND_SUFFIXES = (".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
-#: Where most texts are like this, another column was meant.
+#: If most texts are like this, the wrong column is read.
 _NO_WORDS: Mapping[str, Callable[[str], bool]] = {
     "are names of sound files": lambda text: text.lower().endswith(_SOUND_SUFFIXES) and " " not in text,
     "hold no letter": lambda text: not any(map(str.isalpha, text)),
@@ -118,7 +118,7 @@ _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>|&[A-Za-z]{2,8};|&#[0-9]{1,6};")
 
 
 _SOUND = re.compile(r"\[[^\[\]]{1,40}\]")
-#: With parts of a second, as nobody says a time: 00:00:01,500 of subtitles, and 0:01.5.
+#: Times with parts of a second, which nobody speaks, such as 00:00:01,500 in subtitles and 0:01.5.
 _TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}[.,][0-9]|-->")
 _SPEAKER = re.compile(r"\bspeaker[ _-]?[0-9]{1,3}\b", re.IGNORECASE)
 
@@ -133,7 +133,7 @@ def _is_misread(text: str) -> bool:
         return False
 
 
-#: What nobody speaks.
+#: Things in texts that nobody speaks.
 _UNSPOKEN: Mapping[str, Callable[[str], bool]] = {
     "hold tags or markup, which the model will learn to write": lambda text: bool(_MARKUP.search(text)),
     "hold times, as subtitles do, which the model will learn to write": lambda text: bool(_TIME.search(text)),
@@ -146,9 +146,9 @@ _UNSPOKEN: Mapping[str, Callable[[str], bool]] = {
 
 
 def check_texts(texts: Sequence[str], language_code: str, *, any_script: bool) -> Tuple[str, ...]:
-    """Return warnings about texts in a foreign script, texts that are no words, and texts that nobody speaks.
+    """Return warnings about texts in a foreign script, texts without words, and texts that nobody speaks.
 
-    DatasetInvalid where most are of the first two kinds, unless the spec says that any script is meant.
+    Raises DatasetInvalid where most texts are of one of the first two kinds, unless `any_script` is set.
     """
     odd = [*_of_scripts(texts, language_code), *_odd(texts, _NO_WORDS)]
     if not any_script:
@@ -158,7 +158,7 @@ def check_texts(texts: Sequence[str], language_code: str, *, any_script: bool) -
 
 
 class _Oddity(NamedTuple):
-    """How many of how many texts are odd, in words too."""
+    """How many of all texts are odd in one way. `said` is the warning."""
 
     number: int
     total: int
@@ -196,16 +196,16 @@ def _refuse_most(oddity: _Oddity) -> None:
         )
 
 
-#: Clips that are decoded, evenly over the data set: all of a large one would take hours.
+#: How many clips are decoded, spread over the data set. All clips of a large one would take hours.
 _SAMPLED_CLIPS = 500
 _READERS = 8
-#: Held-out clips that are decoded before it is said how many are done.
+#: How many held-out clips are decoded at a time. After each portion the log says how many are done.
 _DECODED_AT_ONCE = 2_000
-#: 60 dB below full scale: no speech is that faint.
+#: 60 dB below full scale. No speech is that quiet.
 _SILENT_BELOW = 0.001
-#: More samples at full scale than this are an overdriven recording.
+#: A recording with more than this fraction of its samples at full scale is overdriven.
 _CLIPPED_ABOVE = 0.001
-#: Full scale is 1; samples of whole numbers that are written as floats go up to 32768.
+#: Full scale is 1. Samples that are integers written as floats go up to 32768.
 _TOO_LOUD_ABOVE = 2.0
 _ODD: Mapping[str, Callable[[Loudness], bool]] = {
     "clipped": lambda found: found.clipped > _CLIPPED_ABOVE and found.peak <= _TOO_LOUD_ABOVE,
@@ -218,7 +218,7 @@ logger = logging.getLogger(__name__)
 
 
 class Inspected(NamedTuple):
-    """One clip whose sound was decoded: how loud it is, or why that cannot be done."""
+    """One inspected clip: how loud it is, or why it cannot be decoded."""
 
     clip: Clip
     loudness: Optional[Loudness]
@@ -226,14 +226,14 @@ class Inspected(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What is odd about the sound, in words, and the clips that cannot be decoded, by their identifiers."""
+    """Warnings about the sounds, and the clips that cannot be decoded, by their identifiers."""
 
     warnings: Tuple[str, ...]
     undecodable: Dict[str, Drop]
 
 
 def inspect_sounds(found: Sequence[Clip], max_dropped_fraction: str) -> Findings:
-    """Return what is found in a sample of the clips. DatasetInvalid where too much of it is silent or broken."""
+    """Decode a sample of the clips, and return what is found. Raises DatasetInvalid if too many are bad."""
     sample = _inspect(_spread(found))
     undecodable = _undecodable_of(sample)
     bad = [*undecodable.values(), *_silent(sample)]
@@ -243,10 +243,10 @@ def inspect_sounds(found: Sequence[Clip], max_dropped_fraction: str) -> Findings
 
 
 def leave_out_undecodable(found: Sequence[Clip], total: int, dataset: Dataset) -> Tuple[List[Clip], List[Drop]]:
-    """Return the held-out clips without those that cannot be decoded, and these, before `maxEvalClips` cuts them.
+    """Return the held-out clips without those that cannot be decoded, and the Drops of these.
 
-    Every evaluation decodes the clips, so they are tried now, until `maxEvalClips` of them can be. DatasetInvalid where
-    too many cannot, of so many clips in `total`.
+    Every evaluation decodes the clips. So they are tried here, until `maxEvalClips` of them have been decoded. Raises
+    DatasetInvalid where too many of the `total` clips of the data set cannot be decoded.
     """
     faults = _find_undecodable(found, dataset.max_eval_clips)
     drops = list(faults.values())
@@ -321,9 +321,10 @@ def _rates(sample: Sequence[Inspected]) -> List[str]:
 
 
 def warn_of_languages(counts: "Counter[str]", column: str, language: str) -> Tuple[str, ...]:
-    """Return a warning where rows name other languages than the one that all are trained as.
+    """Return a warning if rows name another language than the run's.
 
-    One value that is not a language Whisper knows says nothing: it may be a number, or a code of another table.
+    If all rows have the same value and Whisper does not know it, there is no warning: it may be a number, or a code of
+    another standard.
     """
     counts = Counter({name: number for name, number in counts.items() if name})
     code = language_code(language)

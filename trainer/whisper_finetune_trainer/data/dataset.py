@@ -1,6 +1,6 @@
-"""Which clips a run has: its source is opened, and its rows are read, checked, counted and split.
+"""Load the clips of a run: open its source, and read, check, count and split its rows.
 
-The source is a volume, an object store, a repository's files, or a data set of the Hub by its id.
+The source is a volume, an object store, the files of a repository, or a data set of the Hub by its id.
 """
 
 import logging
@@ -42,17 +42,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder, or one file of it that is the whole data set."""
+    """A data set in a folder, or in one file of a folder."""
 
     folder: DataFolder
     file_name: Optional[str] = None
-    #: The split to measure on, which is not trained on.
+    #: The name of the split to evaluate on, which is not trained on.
     held_out: Optional[str] = None
-    #: What a spec need not say of it. Nothing is known of a volume or a bucket.
+    #: What is known of the data set without the spec. Of a volume or a bucket nothing is known.
     known: Optional[KnownDataset] = None
 
     def find(self, split: str, *, is_train: bool) -> SplitFiles:
-        """Return the files of a split. DatasetNotFound or DatasetInvalid."""
+        """Return the files of a split. Raises DatasetNotFound or DatasetInvalid."""
         if self.file_name is not None:
             return split_files.files_of_one(self.folder, self.file_name, split, is_train=is_train)
         return split_files.find_split_files(self.folder, split, is_train=is_train, held_out=self.held_out)
@@ -62,10 +62,10 @@ DataSource = Union[FolderSource, HubDataset]
 
 
 def open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], commits: HubCommits) -> DataSource:
-    """Return the source of a run's data. ConfigInvalid, DatasetNotFound or AccessDenied.
+    """Return the source of a run's data. Raises ConfigInvalid, DatasetNotFound or AccessDenied.
 
-    `mounted` are the folders that claims are mounted at, `commits` those of the Hub that the run reads, as far as any
-    are chosen.
+    `mounted` has the local folder of each claim. `commits` are the commits of the Hub that the run reads, as far as
+    they are chosen already.
     """
     with refusals_explained(dataset.source):
         return _open_source(dataset, language, mounted, commits)
@@ -73,7 +73,7 @@ def open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], com
 
 @contextmanager
 def refusals_explained(source: str) -> Iterator[None]:
-    """Turn the refusals of whatever holds the data into TrainerErrors."""
+    """Turn the refusals of the volume or store that has the data into TrainerErrors."""
     address = addresses.parse_address(source)
     if address is None:
         yield
@@ -101,14 +101,17 @@ def _open_source(dataset: Dataset, language: str, mounted: Mapping[str, str], co
     parent = posixpath.dirname(root), posixpath.dirname(dataset.source)
     around = DataFolder(store.filesystem, *parent, prefix=f"{address.scheme}://")
     if whole.kind("") is None:
-        # Its refusal says whether the bucket or the folder is missing.
+        # The error of this request says whether the bucket or the folder is missing.
         store.filesystem.ls(root)
     found = _of_folder(whole, around, dataset)
     return replace(found, known=known_datasets.find_known_dataset(dataset.source)) if address.scheme == "hf" else found
 
 
 def newest_commits(dataset: Dataset) -> HubCommits:
-    """Return the commits that are read where no earlier attempt has chosen any. Raises what the Hub refuses."""
+    """Return the newest commits of a data set. They are empty for a volume or a bucket.
+
+    Raises DatasetNotFound or AccessDenied.
+    """
     address = addresses.parse_address(dataset.source)
     if address is None:
         return hub_dataset.commits_of_repository(dataset.source, dataset.revision)
@@ -147,17 +150,17 @@ def _refuse_hub_fields(dataset: Dataset) -> None:
 
 @dataclass(frozen=True)
 class _Splits:
-    """Both splits as they were read."""
+    """The clips of both splits as they were read."""
 
     train: List[Clip]
     evaluation: List[Clip]
     drops: List[Drop]
-    #: Of rows that name other languages than the one that all are trained as.
+    #: About rows that name another language than the run's.
     warnings: Tuple[str, ...]
 
     @property
     def texts(self) -> List[str]:
-        """Return what is said in all clips."""
+        """The texts of all clips."""
         return [clip.text for clip in (*self.train, *self.evaluation)]
 
 
@@ -168,18 +171,18 @@ def load_clips(
     limits: StreamLimits = LIMITS,
     words: FrozenSet[str] = frozenset(),
 ) -> Clips:
-    """Return the clips of both splits. DatasetNotFound, DatasetInvalid, ConfigInvalid or AccessDenied say what to mend.
+    """Return the clips of a run, to train on and held out.
 
-    `words` are tokens that look like special ones, and that the model's tokenizer has as words: they stay in the texts.
+    The header of each sound is read, and some sounds are decoded to inspect them. Shards larger than the limits are
+    only sampled, and their clips become a stream. Sounds that are slow to read from their source go into `extracted`.
+    `words` are tokens that look like special tokens, but that the model's tokenizer has as words. They stay in texts.
 
-    Each sound's header is read, and some sounds are decoded to inspect them. Shards beyond the limits are sampled only,
-    and their clips are a stream. `extracted` takes the sounds that cost much to come by where they lie. Network faults
-    pass through.
+    Raises DatasetNotFound, DatasetInvalid, ConfigInvalid or AccessDenied. Network faults pass through.
     """
     with refusals_explained(spec.dataset.source):
         files = source.find(spec.dataset.train_split, is_train=True)
         reader = ClipReader(_rules(spec, source.known, words), AudioLocator(extracted))
-        # Shards are listed up to a size.
+        # Only shards above a size are a stream.
         shards = files.layout.shards if files.size_bytes > limits.listed_bytes else None
         if shards is None:
             found = _load_list(spec, source, files, reader)
@@ -200,7 +203,7 @@ def _load_stream(
     limits: StreamLimits,
 ) -> Clips:
     dataset = spec.dataset
-    # Its first shard tells the columns.
+    # The first shard has the columns of all.
     split = _open_split(replace(files, paths=files.paths[:1]), dataset, source.known)
     streamed_dataset.require_sounds(files, shards, split, limits)
     given = _read_given(source, dataset, reader) or ClipsRead()
@@ -216,7 +219,7 @@ def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
         found.texts, text_language_code(spec.language, spec.task), any_script=dataset.script == "Any"
     )
     leaks, more = held_out.find_leaks(found.train, found.evaluation, leave_out=dataset.remove_duplicates)
-    # Before the limits: the copy of a clip beyond maxEvalClips is not trained on either.
+    # Before the limits are applied: a copy of a clip that maxEvalClips leaves out is not trained on either.
     train = clips.without_clips(found.train, {drop.identifier for drop in leaks})[: dataset.max_train_clips]
     total = len(found.train) + len(found.evaluation)
     readable, undecodable = data_checks.leave_out_undecodable(found.evaluation, total, dataset)
@@ -258,7 +261,7 @@ def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
 
 
 def _read_given(source: DataSource, dataset: Dataset, reader: ClipReader) -> Optional[ClipsRead]:
-    """Return evalSplit in the order that `maxEvalClips` takes, None without one."""
+    """Return the clips of `evalSplit`, in the order from which `maxEvalClips` takes the first, or None without one."""
     if dataset.eval_split is None:
         return None
     found = _read_split(source.find(dataset.eval_split, is_train=False), dataset, source.known, reader)

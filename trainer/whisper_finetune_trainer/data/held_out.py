@@ -1,6 +1,7 @@
-"""Which clips are held out, and which train clips have heard one: a model that is trained on them is measured too well.
+"""Choose the held-out clips, and find train clips that leak one of them.
 
-They share a stretch of a recording with a held-out clip, or have its sound.
+Such a train clip overlaps a held-out clip in the same recording, or has the same sound. A model that is trained on it
+seems better than it is.
 """
 
 import math
@@ -15,15 +16,15 @@ from whisper_finetune_trainer.data.audio.audio_sources import RecordingSegment, 
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
-#: The held-out fraction is drawn with this seed in every run, whatever training.seed is: results stay comparable.
+#: The held-out fraction is drawn with this seed whatever training.seed is, so that results stay comparable.
 _SEED = 0
-#: Segments that share less lie beside each other: manifests round their seconds.
+#: Segments that share less than this do not overlap. Manifests round their seconds.
 _TOUCHING_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class ChosenClips:
-    """Clips to train on, held-out ones, and those that are neither because they overlap a held-out segment."""
+    """Clips to train on, held-out clips, and clips that are left out because they overlap a held-out segment."""
 
     train: List[Clip]
     evaluation: List[Clip]
@@ -31,16 +32,17 @@ class ChosenClips:
 
 
 class _Span(NamedTuple):
-    """Seconds of a recording."""
+    """A range of a recording, in seconds."""
 
     start: float
     end: float
 
 
 def choose_held_out(found: Sequence[Clip], fraction: float) -> ChosenClips:
-    """Return a fraction of the clips held out. Of parts of recordings whole recordings, but for one that is cut.
+    """Hold out a fraction of the clips.
 
-    DatasetInvalid where nothing would be left on either side.
+    If the clips are segments, whole recordings are held out, except for one that is divided. Raises DatasetInvalid
+    where no clip would be left on one of the sides.
     """
     held_out = round(len(found) * fraction)
     if not 0 < held_out < len(found):
@@ -53,20 +55,20 @@ def choose_held_out(found: Sequence[Clip], fraction: float) -> ChosenClips:
         shuffled = _shuffled(found)
         return ChosenClips(shuffled[held_out:], shuffled[:held_out], [])
     ordered = _by_recordings(found)
-    # In any order again: the limits take the first ones, and these are to be of all recordings.
+    # Shuffled again: maxTrainClips and maxEvalClips take the first clips, which should be of all recordings.
     return _without_overlapping(_shuffled(ordered[:-held_out]), _shuffled(ordered[-held_out:]))
 
 
 def draw_clips(found: List[Clip], limit: Optional[int]) -> List[Clip]:
-    """Return the clips of a given split in the order that a limit takes the first ones of. Without one, as they are.
+    """Return the clips in an order from which a limit takes the first. Without a limit, return them as they are.
 
-    Lists are sorted by speaker or by sentence, and the first clips of one may be of a single speaker.
+    The clips are shuffled, because many lists are sorted by speaker, and their first clips are of a single speaker.
     """
     return found if limit is None or limit >= len(found) else _shuffled(found)
 
 
 def find_overlapping(train: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:
-    """Return the train clips that share a stretch of a recording with a held-out one. None where none is a part."""
+    """Return the train clips that overlap a held-out clip in the same recording. There are none without segments."""
     if not _have_segments(train) and not _have_segments(evaluation):
         return []
     held_out = _spans_by_recording(evaluation)
@@ -90,18 +92,18 @@ def _shuffled(found: Iterable[Clip]) -> List[Clip]:
 
 
 def _by_recordings(found: Sequence[Clip]) -> List[Clip]:
-    """Return the clips recording by recording, these shuffled, and those of each by their start."""
+    """Return the clips recording by recording. Recordings are shuffled, and their clips are sorted by start."""
     by_recording: Dict[str, List[Clip]] = {}
     for clip in found:
         by_recording.setdefault(_recording(clip) or clip.identifier, []).append(clip)
-    # Sorted first: the same whatever order the rows have.
+    # Sorted first, so that the order of the rows does not matter.
     names = sorted(by_recording)
     random.Random(_SEED).shuffle(names)  # noqa: S311 -- nothing secret
     return [clip for name in names for clip in sorted(by_recording[name], key=_span)]
 
 
 def _recording(clip: Clip) -> Optional[str]:
-    """Return the file that a clip is of, by its name in the data set. None of a sound in a shard."""
+    """Return the name in the data set of the file that a clip is in, or None for a sound in a shard."""
     if isinstance(clip.audio, RecordingSegment):
         return clip.audio.recording_name
     return clip.audio.file if isinstance(clip.audio, WholeFile) else None
@@ -115,7 +117,7 @@ def _span(clip: Clip) -> _Span:
 
 
 def _spans_by_recording(found: Iterable[Clip]) -> Dict[str, List[_Span]]:
-    """Return what the clips cover of each recording, as spans in order that do not touch each other."""
+    """Return the ranges that the clips cover of each recording, in order and merged where they touch."""
     spans: Dict[str, List[_Span]] = {}
     for clip in found:
         name = _recording(clip)
@@ -137,18 +139,18 @@ def _merged(spans: Iterable[_Span]) -> List[_Span]:
 def _overlaps(clip: Clip, held_out: Dict[str, List[_Span]]) -> bool:
     spans = held_out.get(_recording(clip) or "", [])
     start, end = _span(clip)
-    # Backwards from the last that begins before the clip's end.
+    # Go backwards from the last span that begins before the clip's end.
     before = (spans[index] for index in range(bisect_left(spans, (end,)) - 1, -1, -1))
     near = takewhile(lambda span: span.end > start, before)
     return any(min(end, span.end) - max(start, span.start) > _TOUCHING_SECONDS for span in near)
 
 
-#: Pairs of clips with one length and one text that are compared without being asked to.
+#: At most so many clips are compared by their sound if the spec does not ask for it.
 _COMPARED_UNASKED = 2_000
 
 
 class _Duplicates(NamedTuple):
-    """Train clips with the sound of a held-out one. `is_complete` unless only a part was compared."""
+    """Train clips with the sound of a held-out one. `is_complete` says whether all clips in question were compared."""
 
     clips: List[Clip]
     is_complete: bool
@@ -157,10 +159,10 @@ class _Duplicates(NamedTuple):
 def find_leaks(
     train: Sequence[Clip], evaluation: Sequence[Clip], *, leave_out: bool
 ) -> Tuple[List[Drop], Tuple[str, ...]]:
-    """Return the train clips to leave out because a held-out one is heard in them, or warnings where they stay.
+    """Find train clips that leak a held-out one. Return the Drops of those to leave out, or warnings if they stay.
 
-    To leave out all, each sound is read that has the length of a held-out one. To warn, only those that have its text
-    too.
+    To leave them out, every sound is read that has the length of a held-out one. For a warning only those are read that
+    have the same text too.
     """
     copies = _all_duplicates(train, evaluation) if leave_out else _likely_duplicates(train, evaluation)
     names = {clip.identifier for clip in copies.clips}
@@ -175,12 +177,12 @@ def find_leaks(
 
 
 def copy_dropped(clip: Clip) -> Drop:
-    """Return what is said of a train clip that is left out because it has the sound of a held-out one."""
+    """Return the Drop of a train clip that has the sound of a held-out one."""
     return Drop("audio also held out", quoted(clip.identifier), is_expected=True, identifier=clip.identifier)
 
 
 def overlap_dropped(clip: Clip) -> Drop:
-    """Return what is said of a train clip that is left out because it overlaps a held-out one."""
+    """Return the Drop of a train clip that overlaps a held-out one."""
     return Drop("overlaps a held-out segment", quoted(clip.identifier), is_expected=True, identifier=clip.identifier)
 
 

@@ -1,6 +1,6 @@
-"""The clips of a run, held out or to train on as a list or a stream, and the order in which a training takes them.
+"""The clips of a run, held out or to train on, and the order in which a training takes them.
 
-Backends and the report know them by what stands here, whether they are a list or a stream.
+Train clips are a list or a stream. Backends and the report use only the protocol here, and do not know which.
 """
 
 from contextlib import contextmanager
@@ -35,107 +35,110 @@ Step = TypeVar("Step")
 
 
 class TrainClips(Protocol):
-    """Gives the clips of an epoch by blocks, and knows what they are, as far as that is known before they are read."""
+    """The clips to train on, given epoch by epoch in blocks. For a stream, less is known before it is read."""
 
     @property
     def digest(self) -> str:
-        """Return what the clips are known by: a state belongs to them, and is of no use for any others."""
+        """The digest of the clips. A training state belongs to the clips of one digest."""
 
     @property
     def listed(self) -> Tuple[Clip, ...]:
-        """Return the clips that can be read again at any time; none of a stream."""
+        """The clips that can be read again at any time. A stream has none."""
 
     @property
     def most_clips(self) -> Optional[int]:
-        """Return how many clips an epoch has at most; None where only its end tells."""
+        """How many clips an epoch has at most, or None where that is known only at its end."""
 
     @property
     def max_dropped_fraction(self) -> str:
-        """Return how many may turn out to be of no use, by `dataset.maxDroppedFraction`."""
+        """Which fraction of the clips may turn out to be unusable: `dataset.maxDroppedFraction`."""
 
     @property
     def statistics(self) -> ClipStatistics:
-        """Return what is known of the clips; of a stream, as far as it was read."""
+        """The statistics of the clips. For a stream they are those of what was read so far."""
 
     def texts(self) -> FrozenSet[str]:
-        """Return the texts to train on; of a stream, as far as it was read, those held out too, normalized."""
+        """Return texts that are trained on.
+
+        A list returns all of them. A stream returns, normalized, the held-out texts that it met so far.
+        """
 
     def size_in_words(self) -> str:
-        """Return how many clips are known before the training."""
+        """Return in words how many clips are known before the training."""
 
     def speech_in_words(self) -> str:
-        """Return how many clips there are to train on, and how long they are; of a stream, what was trained on."""
+        """Return in words how many clips there are to train on and how long they are. For a stream, what was read."""
 
     def fitted(self, refuse: RefuseClip, held_out: HeldOutTexts) -> "Tuple[TrainClips, List[Drop]]":
-        """Return the clips without those that `refuse` names, and why these are left out; DatasetInvalid."""
+        """Return the clips without those that `refuse` returns a Drop for, and these Drops. Raises DatasetInvalid."""
 
     def refuse_empty(self) -> None:
-        """Raise DatasetInvalid where it is known that no clip is left."""
+        """Raise DatasetInvalid if it is known that no clip is left."""
 
     def blocks(
         self, start: Cursor, clips_per_step: int, check_stop: Callable[[], None]
     ) -> ContextManager[Iterator[Block]]:
-        """Give the blocks from a cursor on, epoch after epoch, without end; nothing is read once the context is left.
+        """Give the blocks from a cursor on, epoch after epoch without end. Nothing is read once the context is left.
 
-        `check_stop` raises where the training is to end, while a block is waited for. DatasetInvalid, and what a store
-        raises.
+        `check_stop` is called while a block is waited for, and raises where the training is to end. Raises
+        DatasetInvalid, and what a store raises.
         """
 
     def find_position(self, step: int, steps_of: Callable[[Block], int]) -> Optional[TrainingPosition]:
-        """Return the position after a step where it follows from the step's number; None where only a state knows it.
+        """Return the position after a step, or None for a stream, whose position only a state knows.
 
-        `steps_of` tells how many steps a block is parted into.
+        `steps_of` returns how many steps a block is divided into.
         """
 
     def record(self, read: ClipStatistics) -> None:
-        """Take over what the training has read so far; DatasetInvalid where too much of it cannot be used."""
+        """Note what the training has read so far. Raises DatasetInvalid where too much of it is unusable."""
 
     def values_of(self, position: TrainingPosition) -> Dict[str, Any]:
-        """Return what `position_of` takes, as JSON can say it."""
+        """Return JSON values for `position_of`."""
 
     def position_of(self, values: Mapping[str, Any]) -> TrainingPosition:
-        """Return the position that `values_of` was asked for."""
+        """Return the position that `values_of` was given."""
 
 
 @dataclass(frozen=True)
 class ListedClips:
-    """Clips that are a list: each epoch is one block, and any of them can be computed."""
+    """Train clips as a list. Each epoch is one block, and its order is a function of seed and epoch."""
 
     listed: Tuple[Clip, ...]
-    #: Of the training: seed and epoch decide the order.
+    #: The training's seed.
     seed: int
     max_dropped_fraction: str
 
     @property
     def digest(self) -> str:
-        """Return the sha256 of the clips' names and texts, in their order."""
+        """The sha256 of the clips' identifiers and texts, in their order."""
         return clips.digest_of_clips(self.listed)
 
     @property
     def most_clips(self) -> int:
-        """Return how many clips there are."""
+        """How many clips there are."""
         return len(self.listed)
 
     @property
     def statistics(self) -> ClipStatistics:
-        """Return how many clips there are, and how long they are; what was left out is not known here."""
+        """How many clips there are, and how long they are. Clips that were left out are not in it."""
         seconds = [clip.seconds for clip in self.listed]
         return ClipStatistics(len(seconds), sum(seconds), max(seconds, default=0.0))
 
     def texts(self) -> FrozenSet[str]:
-        """Return the texts to train on."""
+        """Return the texts of all clips."""
         return frozenset(clip.text for clip in self.listed)
 
     def size_in_words(self) -> str:
-        """Return how many clips there are."""
+        """Return in words how many clips there are."""
         return f"{len(self.listed)} clips to train on"
 
     def speech_in_words(self) -> str:
-        """Return how many clips there are, and how long they are."""
+        """Return in words how many clips there are, and how long they are."""
         return clips.speech_in_words([clip.seconds for clip in self.listed])
 
     def fitted(self, refuse: RefuseClip, held_out: HeldOutTexts) -> "Tuple[ListedClips, List[Drop]]":  # noqa: ARG002 -- `texts` has all
-        """Return the clips without those that `refuse` names, and why these are left out."""
+        """Return the clips without those that `refuse` returns a Drop for, and these Drops."""
         drops = [refuse(clip) for clip in self.listed]
         kept = tuple(clip for clip, drop in zip(self.listed, drops) if drop is None)
         left_out = [drop for drop in drops if drop is not None]
@@ -152,23 +155,23 @@ class ListedClips:
         clips_per_step: int,  # noqa: ARG002 -- an epoch is one block
         check_stop: Callable[[], None],  # noqa: ARG002 -- nothing is waited for
     ) -> Iterator[Iterator[Block]]:
-        """Give the blocks from an epoch on, without end."""
+        """Give one block for each epoch, from the cursor's epoch on, without end."""
         yield map(self._block, count(start.epoch))
 
     def find_position(self, step: int, steps_of: Callable[[Block], int]) -> TrainingPosition:
-        """Return the position after a step: every epoch has as many."""
+        """Return the position after a step. Every epoch has the same number of steps."""
         epoch, taken = divmod(step, steps_of(self._block(0)))
         return START._replace(cursor=Cursor(epoch), steps_taken=taken)
 
     def record(self, read: ClipStatistics) -> None:
-        """Do nothing: all clips are known."""
+        """Do nothing: all clips are known from the start."""
 
     def values_of(self, position: TrainingPosition) -> Dict[str, Any]:  # noqa: ARG002 -- see TrainClips
-        """Return nothing: the number of the step says it all."""
+        """Return nothing: the position follows from the number of the step."""
         return {}
 
     def position_of(self, values: Mapping[str, Any]) -> TrainingPosition:  # noqa: ARG002 -- see TrainClips
-        """Return the start: `find_position` knows the position."""
+        """Return the start: `find_position` returns the real position."""
         return START
 
     def _block(self, epoch: int) -> Block:
@@ -177,28 +180,31 @@ class ListedClips:
 
 @dataclass(frozen=True)
 class Clips:
-    """The clips to train on and those held out; neither is empty."""
+    """The clips of a run: those to train on and the held-out ones. Neither is empty.
+
+    `dropped` and `examples` are those of the clips that were left out before the training.
+    """
 
     train: TrainClips
     evaluation: Tuple[Clip, ...]
     dropped: Mapping[str, int]
     examples: Tuple[str, ...]
     split: Split
-    #: What is odd about the data, in words; nothing was left out for it.
+    #: What is odd about the data, in words. Nothing was left out because of it.
     warnings: Tuple[str, ...] = ()
-    #: What reading them took of the scratch folder.
+    #: How many bytes of the scratch folder the extracted sounds take.
     scratch_bytes: int = 0
 
     def all_dropped(self) -> Mapping[str, int]:
-        """Return how many were left out by reason; of a stream, as far as it was read."""
+        """Return how many clips were left out by reason. For a stream, that is so far."""
         return ClipStatistics(dropped=self.dropped).plus(self.train.statistics).dropped
 
     def all_examples(self) -> Tuple[str, ...]:
-        """Return the first that were left out, in words; of a stream, as far as it was read."""
+        """Return examples of clips that were left out, in words. For a stream, that is so far."""
         return (*self.examples, *self.train.statistics.examples)
 
     def summary(self) -> DataSummary:
-        """Return what the status shows; of a stream, as far as it was read."""
+        """Return the counts that the status shows. For a stream, they are those of what was read so far."""
         return DataSummary(
             train_clips=self.train.statistics.clips,
             eval_clips=len(self.evaluation),
@@ -208,7 +214,7 @@ class Clips:
 
 
 class StepOrder(Generic[Step]):
-    """Parts the blocks of a training's clips into a backend's steps, and knows the newest one that was taken."""
+    """Divides the blocks of the train clips into a backend's steps, and knows the newest step that was taken."""
 
     def __init__(
         self,
@@ -218,10 +224,10 @@ class StepOrder(Generic[Step]):
         check_stop: Callable[[], None] = lambda: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> None:
-        """`divide` is a function of the block alone: a resumed run divides it again and leaves out the steps taken.
+        """`divide` is a function of the block alone. A resumed run divides the block again and skips the steps taken.
 
-        `check_stop` raises where the training is to end, while clips are waited for; `on_read` is called when more was
-        read of a stream.
+        `check_stop` is called while clips are waited for, and raises where the training is to end. `on_read` is called
+        when more of a stream has been read.
         """
         self._clips = clips
         self._clips_per_step = clips_per_step
@@ -232,27 +238,27 @@ class StepOrder(Generic[Step]):
 
     @contextmanager
     def after(self, step: int) -> Iterator[Iterator[Tuple[Step, TrainingPosition]]]:
-        """Give the steps that follow a step, the newest one taken, without end; each with the position after it.
+        """Give the steps after `step`, the newest one taken, without end, each with the position after it.
 
-        They may be asked for ahead of the training. Nothing is read once the context is left. DatasetInvalid, and what
-        a store raises.
+        They may be asked for ahead of the training. Nothing is read once the context is left. Raises DatasetInvalid,
+        and what a store raises.
         """
         self._newest = self._clips.find_position(step, lambda block: len(self._divide(block))) or self._newest
         with self._clips.blocks(self._newest.cursor, self._clips_per_step, self._check_stop) as blocks:
             yield self._steps(blocks, self._newest)
 
     def took(self, position: TrainingPosition) -> None:
-        """Go on from this position from now on, and count the block that it is in; DatasetInvalid."""
+        """Note the position after the newest step, and record what was read up to there. Raises DatasetInvalid."""
         if position.read != self._newest.read:
             self._record(position)
         self._newest = position
 
     def state(self) -> Dict[str, Any]:
-        """Return what `load_state` takes, as JSON can say it: of a list nothing, for the step's number says it all."""
+        """Return JSON values for `load_state`. For a list they are empty: the step's number says everything."""
         return self._clips.values_of(self._newest)
 
     def load_state(self, values: Mapping[str, Any]) -> None:
-        """Go on where `state` was asked; DatasetInvalid."""
+        """Go on after the step that was the newest when `state` returned these values. Raises DatasetInvalid."""
         self._newest = self._clips.position_of(values)
         self._record(self._newest)
 
@@ -273,7 +279,7 @@ class StepOrder(Generic[Step]):
 def _position_after(
     number: int, steps: int, block: Block, before: ClipStatistics, read: ClipStatistics
 ) -> TrainingPosition:
-    """Return the position after a step of a block, by its number from 1; after its last one the next block begins."""
+    """Return the position after a step of a block. Steps count from 1. After the last one the next block begins."""
     if number == steps:
         return TrainingPosition(block.following, 0, read, read)
     return TrainingPosition(block.cursor, number, before, read)

@@ -1,7 +1,7 @@
-"""The files of a data set, on this machine or in a store: listed by folder, opened, read by ranges and by many threads.
+"""The files of a data set, on this machine or in a store: list folders, open files, read ranges, read with threads.
 
-What is opened is a path of this machine, or an address of a store. Whoever is to end waits for no thread that reads: a
-store may not answer for minutes.
+A file is named by a local path, or by an address of a store. A process that is to end never waits for a thread that
+reads, because a store may not answer for minutes.
 """
 
 import errno
@@ -22,12 +22,12 @@ from whisper_finetune_trainer.stores import object_store, volumes
 from whisper_finetune_trainer.stores.volumes import Mount
 
 _FIELD = "dataset.source"
-#: Bytes that one request fetches where a file is read piece by piece: a header, or the foot of a Parquet file.
+#: How many bytes one request fetches where only a part of a file is read, such as a header.
 _BLOCK_BYTES = 64 * 1024
 
 
 def is_local(file: str) -> bool:
-    """Return whether a file is a path of this machine."""
+    """Return whether a file is named by a local path."""
     return "://" not in file
 
 
@@ -43,9 +43,9 @@ def filesystem_of(address: str) -> Any:
 
 @contextmanager
 def store_refusals_explained(file: str) -> Iterator[None]:
-    """Turn a store's refusals, while a file is read, into TrainerErrors. What may be well later passes through.
+    """Turn the refusals of a store while a file is read into TrainerErrors. Temporary faults pass through.
 
-    A token that expires in mid-run is such: the next attempt's pod reads the Secret anew.
+    A token that expires during the run is one of them: the next attempt's pod reads the Secret anew.
     """
     if is_local(file):
         yield
@@ -56,7 +56,7 @@ def store_refusals_explained(file: str) -> Iterator[None]:
 
 
 def open_file(file: str, block_bytes: int = _BLOCK_BYTES) -> BinaryIO:
-    """Return a file that can be read and sought. FileNotFoundError, and what the store raises."""
+    """Open a file for reading and seeking. Raises FileNotFoundError, and what the store raises."""
     if is_local(file):
         return _open_path(file)
     opened: BinaryIO = filesystem_of(file).open(file, "rb", block_size=block_bytes, cache_type="readahead")
@@ -73,12 +73,12 @@ def _open_path(path: str) -> BinaryIO:
 
 
 def open_range(file: str, offset: int, size: int, block_bytes: int = _BLOCK_BYTES) -> BinaryIO:
-    """Return `size` bytes from `offset` of a file as a file of its own, read as it is asked for."""
+    """Open `size` bytes from `offset` of a file as a file of its own. They are read when they are asked for."""
     return io.BufferedReader(_ByteRange(open_file(file, block_bytes), offset, size))
 
 
 def read_bytes(file: str) -> bytes:
-    """Return all of a file."""
+    """Return the whole content of a file."""
     if not is_local(file):
         return bytes(filesystem_of(file).cat_file(file))
     with _open_path(file) as opened:
@@ -86,18 +86,18 @@ def read_bytes(file: str) -> bytes:
 
 
 def size_bytes(file: str) -> int:
-    """Return the size of a file."""
+    """Return the size of a file in bytes."""
     return Path(file).stat().st_size if is_local(file) else int(filesystem_of(file).size(file))
 
 
 def read_chunks(file: str, chunk_bytes: int) -> Iterator[bytes]:
-    """Yield a file from its start to its end."""
+    """Yield the content of a file in chunks, from its start to its end."""
     with open_file(file, chunk_bytes) as opened:
         yield from iter(lambda: opened.read(chunk_bytes), b"")
 
 
 def read_range(file: str, offset: int, size: int) -> bytes:
-    """Return `size` bytes from `offset`, fewer where the file ends before."""
+    """Return `size` bytes from `offset`, or fewer if the file ends before."""
     if not is_local(file):
         return bytes(filesystem_of(file).cat_file(file, start=offset, end=offset + size))
     with _open_path(file) as opened:
@@ -106,16 +106,16 @@ def read_range(file: str, offset: int, size: int) -> bytes:
 
 
 def require_content(opened: BinaryIO, name: str) -> None:
-    """Raise DatasetInvalid where git left a pointer in the place of an opened file."""
+    """Raise DatasetInvalid if an opened file is only a pointer of Git LFS."""
     if opened.read(len(volumes.GIT_LFS)) == volumes.GIT_LFS:
         raise TrainerError("DatasetInvalid", f"{quoted(posixpath.basename(name))} {volumes.IS_OF_GIT_LFS}")
     opened.seek(0)
 
 
 def open_text(file: str) -> io.TextIOWrapper:
-    """Return a file of UTF-8 text whose lines end at line feeds only. A byte-order mark is left out."""
-    # utf-8-sig: files written on Windows begin with a byte-order mark, which would be part of the first key.
-    # newline: JSON allows other separators inside of a string, and csv wants the line ends as they are.
+    """Open a file of UTF-8 text. Its lines end only at line feeds, and a byte-order mark is left out."""
+    # utf-8-sig: files from Windows begin with a byte-order mark, which would be a part of the first key.
+    # newline: JSON allows other line separators inside of a string, and csv needs the line ends as they are.
     opened = open_file(file, 1024 * 1024)
     require_content(opened, file)
     return io.TextIOWrapper(opened, encoding="utf-8-sig", newline="\n")
@@ -123,7 +123,7 @@ def open_text(file: str) -> io.TextIOWrapper:
 
 @contextmanager
 def in_utf8(name: str) -> Iterator[None]:
-    """Raise DatasetInvalid where a text, while it is read, turns out to be in another encoding."""
+    """Raise DatasetInvalid if a text turns out to be in another encoding while it is read."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -133,29 +133,29 @@ def in_utf8(name: str) -> Iterator[None]:
 
 
 class _ByteRange(io.RawIOBase):
-    """`size` bytes from `offset` of a file. Closing it closes the file."""
+    """A file of `size` bytes from `offset` of another file. Closing it closes the other file."""
 
     def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
-        """`file` is used by nobody else."""
+        """Nobody else may use `file`."""
         self._file, self._offset, self._size = file, offset, size
         self._position = 0
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that a position can be sought."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position, counted from the start of the range, from the present position, or from the end."""
+        """Go to a position, counted from the start of the range, from the current position, or from the end."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, start + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer as far as the range goes. Return the number of bytes."""
+        """Read into a buffer, at most to the end of the range. Return the number of bytes."""
         wanted = min(len(buffer), self._size - self._position)
         if wanted <= 0:
             return 0
@@ -166,7 +166,7 @@ class _ByteRange(io.RawIOBase):
         return len(found)
 
     def close(self) -> None:
-        """Close the file too."""
+        """Close both files."""
         self._file.close()
         super().close()
 
@@ -180,36 +180,37 @@ class _Entry(NamedTuple):
 
 
 class DataFolder:
-    """Lists what is there. Methods raise what the filesystem does, PermissionError among it."""
+    """A folder of a data set, local or in a store. Methods raise what the filesystem does, such as PermissionError."""
 
     def __init__(
         self, filesystem: Any, root: str, address: str, prefix: str = "", mount: Optional[Mount] = None
     ) -> None:
-        """`filesystem` is fsspec's, `root` a path of it. `prefix` makes a path of it an address to open.
+        """`filesystem` is one of fsspec, and `root` a path of it. `prefix` before such a path makes an address.
 
-        Of a folder of this machine, `mount` is what its links may lead to.
+        Links in a local folder must not lead out of `mount`.
         """
         self._filesystem = filesystem
         self._root = root.rstrip("/")
         self._prefix = prefix
         self._mount = mount
-        #: What the spec calls this folder.
+        #: The folder as the spec names it.
         self.address = address
         self._listing = lru_cache(maxsize=64)(self._list)
 
     @property
     def root(self) -> str:
-        """Return the folder as an address, or a path of this machine."""
+        """The folder as an address, or as a local path."""
         return self._prefix + self._root
 
     def file(self, path: str) -> str:
-        """Return what `source_files` opens a path by. RefusedFileError where its links lead out of the mount."""
+        """Return the address or local path of a path in the folder. Raises RefusedFileError for a link out of it."""
         return self._prefix + self._full(path)
 
     def relative(self, path: str) -> Optional[str]:
-        """Return a path of a manifest below this folder, None for one outside. It may be a whole path or an address.
+        """Return a manifest's path relative to this folder, or None if it is outside.
 
-        It is compared as text: how clips are called does not depend on links.
+        The path may be relative, absolute or an address. It is compared as text, so that links do not change the names
+        of clips.
         """
         plain = path[len(self._prefix) :] if self._prefix and path.startswith(self._prefix) else path
         is_whole = plain.startswith("/") or "://" in plain or plain is not path
@@ -217,7 +218,7 @@ class DataFolder:
         return found[len(self._root) + 1 :] if found.startswith(f"{self._root}/") else None
 
     def kind(self, path: str) -> Optional[Kind]:
-        """Return what lies at a path, if anything does."""
+        """Return whether a path is a file or a folder, or None where there is nothing."""
         try:
             found = self._filesystem.info(self._full(path))
         except OSError as error:
@@ -227,22 +228,22 @@ class DataFolder:
         return self._kind_of({**found, "name": self._full(path)})
 
     def names(self, path: str = "") -> Tuple[str, ...]:
-        """Return the names in a folder in order, nothing where there is no such folder."""
+        """Return the names in a folder, in order. They are empty where there is no such folder."""
         return tuple(self._listing(path))
 
     def is_file(self, path: str) -> bool:
-        """Return whether a path is a file, by the listing of its folder: many are asked for."""
+        """Return whether a path is a file. The listing of its folder is cached, because many paths are asked for."""
         folder, name = posixpath.split(path)
         return self._kind_in(folder, name) == "file"
 
     def size_bytes(self, path: str) -> int:
-        """Return the size of a file by the listing of its folder, 0 for one that is not there."""
+        """Return the size of a file in bytes by the listing of its folder, or 0 for a file that does not exist."""
         folder, name = posixpath.split(path)
         entry = self._listing(folder).get(name)
         return entry.size_bytes if entry else 0
 
     def is_folder(self, path: str) -> bool:
-        """Return whether a path is a folder, by the listing of the one around it."""
+        """Return whether a path is a folder, by the listing of its parent."""
         folder, name = posixpath.split(path)
         return self._kind_in(folder, name) == "folder"
 
@@ -259,7 +260,7 @@ class DataFolder:
                 raise
             return {}
         entries = ((posixpath.basename(entry["name"].rstrip("/")), entry) for entry in found)
-        # A store may list the folder itself, as the empty object that some tools leave there.
+        # A store may list the folder itself: some tools leave an empty object of its name there.
         kept = ((name, entry) for name, entry in entries if entry["name"].rstrip("/") != full)
         return {name: _Entry(self._kind_of(entry), entry.get("size") or 0) for name, entry in sorted(kept, key=_name)}
 
@@ -277,14 +278,14 @@ def _name(listed: Tuple[str, Any]) -> str:
     return listed[0]
 
 
-#: How often it is asked whether to end.
+#: How often `check_stop` is called.
 _STOP_SECONDS = 0.5
 Result = TypeVar("Result")
 
 
 @contextmanager
 def reader_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads. What they are at when the context ends, for whatever reason, is not waited for."""
+    """Give a pool of threads. The end of the context does not wait for what they still do."""
     executor = ThreadPoolExecutor(threads)
     try:
         yield executor
@@ -293,7 +294,7 @@ def reader_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def wait_for_result(future: "Future[Result]", check_stop: Callable[[], None]) -> Result:
-    """Return a future's result. While it is waited for, `check_stop` raises where that is to end."""
+    """Return a future's result. `check_stop` is called while it waits, and raises where the waiting is to end."""
     while not futures.wait([future], timeout=_STOP_SECONDS).done:
         check_stop()
     return future.result()

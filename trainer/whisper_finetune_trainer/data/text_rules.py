@@ -1,9 +1,11 @@
-"""What becomes of a text before it is trained on, or compared with what was heard. Pure.
+"""What is done to texts before they are trained on, or compared with what was heard. Pure.
 
-Special tokens of Whisper, as its own tools write them, are taken out: the tokenizer makes tokens of them that nobody
-speaks. Trained on they teach the model to write timestamps where it was told not to, and no transcript can be equal to
-a text that holds them. Then come the rules of a known data set, and what the spec wants of case and punctuation. Texts
-are compared by Whisper's English rules in English, and by gentle ones in every other language.
+First Whisper's special tokens are removed, which its own tools write into transcripts. The tokenizer would turn them
+into tokens that nobody speaks. They would teach the model to write timestamps where it was told not to, and no
+transcript could equal a text with them.
+
+Then come the rules of a known data set, and the case and punctuation that the spec asks for. To compare texts, English
+ones go through Whisper's English normalizer, and all others through a gentle one.
 """
 
 import json
@@ -19,11 +21,11 @@ from typing_extensions import Literal
 from whisper_finetune_api.languages import LANGUAGES
 
 RuleName = Literal["PunctuationTags", "NoSpeech", "LowerCase", "UnknownWords", "NotScored", "SpacedApostrophes"]
-#: What clips are counted under that a rule leaves out.
+#: The reasons of clips that a rule leaves out.
 DroppedByRule = Literal["text rule NoSpeech", "text rule NotScored"]
-#: What changed a text: a rule of its data set, or the one that is for all.
+#: What changed a text: a rule of its data set, or the removal of special tokens, which is for all.
 ChangedBy = Literal[RuleName, "SpecialTokens"]
-#: From the first of them only: tried from each, n blanks would cost n².
+#: Matches blanks from the first of them only. A match tried from each of n blanks would cost n².
 _BLANKS = r"(?<!\s)\s*"
 _PUNCTUATION = {"<COMMA>": ",", "<PERIOD>": ".", "<QUESTIONMARK>": "?", "<EXCLAMATIONPOINT>": "!"}
 _PUNCTUATION_TAG = re.compile(_BLANKS + "(" + "|".join(_PUNCTUATION) + ")")
@@ -51,7 +53,7 @@ def _scored(text: str) -> Optional[str]:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a rule is for, and what it makes of a text: None leaves the clip out, counted under `dropped_as`."""
+    """A rule for texts. If `apply` returns None, the clip is left out with the reason `dropped_as`."""
 
     meaning: str
     apply: Callable[[str], Optional[str]]
@@ -78,7 +80,7 @@ RULES: Dict[RuleName, Rule] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A text after all rules, those that changed it, and the one that leaves the clip out."""
+    """A text after all rules, the rules that changed it, and the reason if a rule leaves the clip out."""
 
     text: str
     rules: Tuple[ChangedBy, ...]
@@ -87,17 +89,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TextRules:
-    """What is done to texts: without special tokens, by the rules of a data set, and by the spec's normalizer."""
+    """What is done to texts: special tokens are removed, then rules of the data set and a normalizer are applied."""
 
     names: Tuple[RuleName, ...]
     normalize: Callable[[str], str]
-    #: Tokens that look like special ones, and that the model's tokenizer has as words.
+    #: Tokens that look like special tokens, but that the model's tokenizer has as words. They stay.
     words: FrozenSet[str] = frozenset()
-    #: What parts the words of the language.
+    #: What stands between two words of the language: a space, or nothing.
     between_words: str = " "
 
     def apply(self, text: str) -> Outcome:
-        """Return what becomes of a text."""
+        """Return the text after all rules."""
         spoken = without_special_tokens(text, self.words, self.between_words)
         changed_by: Tuple[ChangedBy, ...] = ("SpecialTokens",) if spoken != text else ()
         text = spoken
@@ -111,19 +113,19 @@ class TextRules:
 
 
 _TOKEN = re.compile(r"(<\|[^<>|]{0,40}\|>)")
-#: Signs that no blank goes before, where a token stood between.
+#: Punctuation marks without a blank before them. A blank before a removed token is removed with it.
 _SIGNS = frozenset(",.;:!?\u2026\u060c\u061b\u061f\u3001\u3002")
 _TIMESTAMP = re.compile(r"<\|[0-9]+\.[0-9]+\|>")
 _TASKS = ("startoftranscript", "endoftext", "translate", "transcribe", "startoflm", "startofprev")
 _MARKS = ("nospeech", "nocaptions", "notimestamps")
-#: What was said before the clip stands between these two.
+#: Between these two tokens is what was said before the clip.
 _BEFORE, _START = "<|startofprev|>", "<|startoftranscript|>"
 
 
 def without_special_tokens(text: str, words: FrozenSet[str], between: str) -> str:
-    """Return a text without its special tokens and what was said before it. `words` are tokens that stay.
+    """Return a text without special tokens, and without what they mark as said before. `words` are tokens that stay.
 
-    `between` words that a token parts is a space, nothing in a language that is written without spaces.
+    `between` goes between words where a token was: a space, or nothing in a language without spaces.
     """
     if "<|" not in text:
         return text
@@ -135,7 +137,7 @@ def without_special_tokens(text: str, words: FrozenSet[str], between: str) -> st
 
 
 def _joined(pieces: Sequence[str], words: FrozenSet[str], between: str) -> str:
-    """Join pieces of a text without the tokens. A blank that only a token had need of goes with it."""
+    """Return the pieces joined without the tokens. A blank that was only there because of a token is removed."""
     joined: List[str] = []
     parted = False
     for piece in reversed(pieces):
@@ -151,7 +153,7 @@ def _joined(pieces: Sequence[str], words: FrozenSet[str], between: str) -> str:
 
 
 def words_like_tokens(tokenizer: Any) -> FrozenSet[str]:
-    """Return the tokens that look like special ones, and that somebody gave a tokenizer as words."""
+    """Return the tokens that look like special tokens, but that somebody added to the tokenizer as words."""
     return frozenset(
         token["content"]
         for token in _added(tokenizer)
@@ -160,7 +162,7 @@ def words_like_tokens(tokenizer: Any) -> FrozenSet[str]:
 
 
 def special_token_ids(tokenizer: Any) -> Dict[int, str]:
-    """Return the special tokens of a tokenizer by their ids, timestamps among them."""
+    """Return the special tokens of a tokenizer by their ids. Timestamps are among them."""
     words = words_like_tokens(tokenizer)
     return {
         token["id"]: token["content"]
@@ -170,7 +172,7 @@ def special_token_ids(tokenizer: Any) -> Dict[int, str]:
 
 
 def _added(tokenizer: Any) -> Iterable[Mapping[str, Any]]:
-    # What tells special ones has another name in each version of transformers.
+    # Versions of transformers differ in how they mark special tokens. The tokenizer's own JSON does not.
     return list(json.loads(tokenizer.backend_tokenizer.to_str())["added_tokens"])
 
 
@@ -183,9 +185,9 @@ def _without_what_was_before(text: str) -> str:
     return first + "".join(part.partition(_START)[2] for part in others)
 
 
-#: Written without spaces between words: their word error rate counts letters, as in Whisper's own evaluation.
+#: Languages without spaces between words. Their metric counts letters, as in Whisper's own evaluation.
 LETTER_LANGUAGES = frozenset(["bo", "ja", "km", "lo", "my", "th", "yue", "zh"])
-#: What stands in brackets ends with the first bracket that closes one of its kind.
+#: For each opening bracket the brackets that close it. The first one that follows ends what is in brackets.
 _CLOSING = {"<": re.compile(r"[>\]]"), "[": re.compile(r"[>\]]"), "(": re.compile(r"\)")}
 _OPENING = re.compile(r"[<\[(]")
 _SPACES = re.compile(r"\s+")
@@ -193,17 +195,17 @@ _SPACES = re.compile(r"\s+")
 
 @dataclass(frozen=True)
 class Normalizer:
-    """A function of one text, and the name that status.metric gives it."""
+    """A function that normalizes a text, and its name in status.metric."""
 
     name: str
     apply: Callable[[str], str]
 
 
 def normalizer_for(language_code: str, spellings: Mapping[str, str]) -> Normalizer:
-    """Return the normalizer of a language. `spellings` are the model's British to American ones (English only)."""
+    """Return the normalizer of a language. `spellings` turns British spellings into American ones, for English only."""
     if language_code == "en":
         english = EnglishTextNormalizer(dict(spellings))
-        # Its rules cost n² for n blanks, and make one of them in the end.
+        # Its rules cost n² for n blanks, and turn them into one in the end. So they are one from the start.
         return Normalizer(
             "english" if spellings else "english without spellings", lambda text: english(_one_blank(text)).strip()
         )
@@ -215,10 +217,10 @@ def normalizer_for(language_code: str, spellings: Mapping[str, str]) -> Normaliz
 
 
 def label_normalizer(normalization: str, language_code: str) -> Callable[[str], str]:
-    """Return what `dataset.textNormalization` (None, Basic or Whisper) does to the texts that are trained on.
+    """Return the function for train texts that `dataset.textNormalization` names: None, Basic or Whisper.
 
-    Whisper's rules for languages without spaces are its gentle ones: set letter by letter, as for comparing, a text
-    would teach the model to write spaces that nobody writes.
+    In languages without spaces, Whisper is the same as Basic. For comparing, their letters are separated by spaces. A
+    text like that would teach the model to write spaces that nobody writes.
     """
     if normalization == "None":
         return str.strip
@@ -228,9 +230,9 @@ def label_normalizer(normalization: str, language_code: str) -> Callable[[str], 
 
 
 def normalize_gently(text: str) -> str:
-    """Return a text in lower case without punctuation, symbols and what stands in brackets.
+    """Return a text in lower case without punctuation, symbols and what is in brackets.
 
-    transformers' BasicTextNormalizer drops the marks of Unicode category M as well, which are the vowels of Hindi and
+    transformers' BasicTextNormalizer also removes the marks of Unicode category M, which are the vowels of Hindi and of
     many other languages. Here they stay.
     """
     spoken = unicodedata.normalize("NFKC", _without_brackets(text.lower()))
@@ -243,7 +245,10 @@ def _one_blank(text: str) -> str:
 
 
 def _without_brackets(text: str) -> str:
-    """Return a text without what stands in brackets, in one pass: none that is never closed is sought for twice."""
+    """Return a text without what is in brackets.
+
+    It takes one pass: a closing bracket that does not follow is not searched for again.
+    """
     kept, position, unclosed = [], 0, set()
     for opening in _OPENING.finditer(text):
         closing = _CLOSING[opening[0]]
@@ -253,12 +258,12 @@ def _without_brackets(text: str) -> str:
         if found is None:
             unclosed.add(closing)
         elif opening[0] != "(" or found.start() > opening.end():
-            # Nothing stands in (), which stays.
+            # An empty pair () stays.
             kept.append(text[position : opening.start()])
             position = found.end()
     return "".join([*kept, text[position:]])
 
 
 def letters_of(text: str) -> "list[str]":
-    """Return what a reader sees as letters, each with its marks, without spaces."""
+    """Return the letters of a text, each with its marks, without spaces."""
     return [letter for letter in regex.findall(r"\X", text) if not letter.isspace()]

@@ -1,4 +1,8 @@
-"""What a message says of a fault: its reason, and a little of what others wrote, with nothing that a terminal obeys."""
+"""What a message says about a fault: its reason, and quotations of what others wrote.
+
+TrainerError is the one error that a user or the cluster's admin can mend. Quotations are short, and have no control
+characters.
+"""
 
 from typing import Iterable
 
@@ -7,10 +11,13 @@ from whisper_finetune_api.reading import printable_text
 
 
 class TrainerError(Exception):
-    """Ends the run with a reason of causes.py. The message says what is wrong, where, and what to do."""
+    """Ends the run with a reason of causes.py. The message says what is wrong, where, and what to do.
+
+    Docstrings name the reason only: "Raises DatasetInvalid" means a TrainerError with that reason.
+    """
 
     def __init__(self, reason: causes.Reason, message: str) -> None:
-        """Raise ValueError for a reason that has no exit code: that is a mistake in this program."""
+        """Raises ValueError for a reason without an exit code, which would be a mistake in this program."""
         cause = causes.BY_REASON.get(reason)
         if cause is None or cause.exit_code is None:
             raise ValueError(f"{reason!r} is not a reason that a trainer can end with")
@@ -20,23 +27,23 @@ class TrainerError(Exception):
         self.exit_code: int = cause.exit_code
 
 
-#: A message names what it is about; whoever wants to see more of it has the data.
+#: At most so many characters are quoted. Whoever wants to see more has the data.
 LONGEST = 40
-#: What a library says of a fault: it may repeat some of what it was given.
+#: At most so many characters of a library's error, which may repeat parts of the data.
 _LONGEST_WORDS = 160
 _CUT = "..."
-#: Of a text that is cut, its end is kept too: it tells files of one folder apart.
+#: So many characters at the end of a cut text are kept too. They tell files of one folder apart.
 _END = 22
 
 
 def quoted(text: object) -> str:
-    """Return a text in at most 40 characters, its beginning and its end, with escapes for control characters."""
+    """Return a text in at most 40 characters, with escapes for control characters. A longer text loses its middle."""
     shown = escaped(str(text))
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - _END - len(_CUT)]}{_CUT}{shown[-_END:]}"
 
 
 def listed(names: Iterable[object]) -> str:
-    """Return as many names as fit into 40 characters, and how many more there are. Of no names it is `none`."""
+    """Return as many names as fit into 40 characters, and how many more there are. Without names return `none`."""
     found = [quoted(name) for name in names]
     shown = len(found)
     while shown > 1 and len(_counted(", ".join(found[:shown]), len(found) - shown)) > LONGEST:
@@ -45,16 +52,16 @@ def listed(names: Iterable[object]) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """Return what a library's error says, in one line of at most 160 characters.
+    """Return the text of a library's error in one line of at most 160 characters.
 
-    Where it says nothing, return its class.
+    If it has no text, return the name of its class.
     """
     shown = escaped(" ".join(str(error).split())) or type(error).__name__
     return shown if len(shown) <= _LONGEST_WORDS else shown[: _LONGEST_WORDS - len(_CUT)] + _CUT
 
 
 def escaped(text: str) -> str:
-    """Return a text with escapes for what is no visible character: sequences for terminals, line ends, directions."""
+    """Return a text with escapes for invisible characters: terminal sequences, line ends, changes of direction."""
     return printable_text(text, lambda character: character.encode("unicode_escape").decode())
 
 

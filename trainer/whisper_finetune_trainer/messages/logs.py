@@ -1,4 +1,4 @@
-"""The log: plain lines with the time, on stderr. No secret is in it, and nothing that a terminal would obey."""
+"""The log: plain lines with the time, on stderr. It has no secrets and no control characters."""
 
 import logging
 import os
@@ -10,14 +10,14 @@ from typing import Any, Iterable, TextIO, cast
 from whisper_finetune_trainer.messages import errors, redaction
 
 _LINE = "%(asctime)s %(levelname)s %(message)s"
-#: Their lines at INFO tell about themselves, not about the run.
+#: At INFO these libraries write about themselves, and not about the run.
 _QUIET = ("httpx", "httpcore", "urllib3", "filelock", "numba", "fsspec")
 logger = logging.getLogger(__name__)
 
 
 def start_log(level: int = logging.INFO) -> None:
-    """Write the log of this process to stderr from now on, with all that libraries log and what no code catches."""
-    # Not a formatter: libraries have handlers of their own, and the progress bar replaces that of the log.
+    """Write the log of this process to stderr from now on, with what libraries log and with uncaught exceptions."""
+    # A formatter would not do: libraries have handlers of their own, and the progress bar replaces the log's handler.
     logging.setLogRecordFactory(_CleanRecord)
     logging.basicConfig(level=level, format=_LINE, datefmt="%Y-%m-%dT%H:%M:%S%z")
     logging.captureWarnings(True)
@@ -29,21 +29,21 @@ def start_log(level: int = logging.INFO) -> None:
 
 
 def guard_streams() -> None:
-    """Clean what libraries print by themselves, too. A terminal is left alone: its progress bar moves the cursor."""
+    """Clean what libraries print to stdout and stderr, too. It is for pods: a progress bar must move the cursor."""
     sys.stdout, sys.stderr = (cast("TextIO", _CleanStream(stream)) for stream in (sys.stdout, sys.stderr))
 
 
 def clean_text(text: str) -> str:
-    """Return a text without secrets and control characters. Lines after the first are indented, and look like no other.
+    """Return a text without secrets and control characters. Lines after the first are indented.
 
-    A line end in a file's name must not begin what reads as another line of the log.
+    So a line end in the name of a file does not begin something that looks like another line of the log.
     """
     plain = redaction.without_secrets(text, os.environ)
     return "\n  ".join(map(errors.escaped, plain.split("\n")))
 
 
 class _CleanRecord(logging.LogRecord):
-    """What any logger is told, whichever handler and formatter writes it."""
+    """A log record that is cleaned, whichever handler and formatter writes it."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -58,19 +58,19 @@ class _CleanRecord(logging.LogRecord):
 
 
 class _CleanStream:
-    """A stream of text whose lines are cleaned one by one as they are written."""
+    """A text stream whose lines are cleaned as they are written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text. A carriage return, which would hide a line of a log, ends it."""
+        """Write a text. A carriage return ends a line, because it would hide the line in a terminal."""
         plain = redaction.without_secrets(text.replace("\r\n", "\n").replace("\r", "\n"), os.environ)
         self._stream.write("\n".join(map(errors.escaped, plain.split("\n"))))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write each."""
+        """Write each text."""
         for line in lines:
             self.write(line)
 

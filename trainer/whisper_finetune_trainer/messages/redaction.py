@@ -1,6 +1,6 @@
-"""No secret in what people or other programs are told: values of the environment, and what looks like one. Pure.
+"""Take secrets out of texts: the values of secret environment variables, and everything that looks like one. Pure.
 
-What is hidden is what a message could carry by accident, such as an address with a password that a library repeats.
+A message could contain one by accident, for example an address with a password that a library repeats.
 """
 
 import base64
@@ -10,20 +10,20 @@ from functools import lru_cache
 from typing import Any, Dict, Iterator, Mapping, Tuple
 from urllib.parse import quote, quote_plus, urlsplit
 
-#: Words of the names of variables whose values are secret; TOKENIZERS_PARALLELISM has none of them.
+#: A variable is secret if one of these is a whole word of its name. TOKENIZERS_PARALLELISM has none of them.
 _SECRET_WORDS = frozenset(("TOKEN", "PASSWORD", "KEY", "SECRET", "CREDENTIALS"))
 _SECRET_NAMES = frozenset(("MLFLOW_TRACKING_URI", "WANDB_BASE_URL", "AZURE_STORAGE_CONNECTION_STRING"))
-#: Names of places that hold one.
-_PLACES = ("_FILE", "_PATH", "_DIR")
-#: A shorter value would be found in words that mean something else.
+#: The names of variables that only say where a secret is end like this.
+_PATH_ENDINGS = ("_FILE", "_PATH", "_DIR")
+#: A shorter value could be a part of other words.
 _SHORTEST = 6
 _HIDDEN = "[hidden]"
-#: Parts of a secret that libraries repeat by themselves: of a connection string, of a key file.
+#: Libraries repeat these parts of a secret by themselves: parts of a connection string, and fields of a key file.
 _PART = re.compile(r"(?:AccountKey|SharedAccessSignature|sig)=([^;&\s]+)")
 _SECRET_FIELDS = ("private_key", "private_key_id", "client_secret", "refresh_token")
 _PARAMETERS = "sig|Signature|[Xx]-[Aa]mz-(?:Signature|Security-Token|Credential)|AWSAccessKeyId|access_token|token"
 _FIELDS = "secret_access_key|session_token|account_key|api_key|password|private_key"
-#: None seeks its end from each of n places in a text: that would cost n².
+#: No pattern searches for its end from each of n positions in a text, which would cost n².
 _PATTERNS = tuple(
     re.compile(pattern, re.DOTALL)
     for pattern in (
@@ -43,8 +43,8 @@ _PATTERNS = tuple(
 
 
 def is_secret(name: str) -> bool:
-    """Return whether the value of an environment variable is nobody else's business, by its name."""
-    if name.endswith(_PLACES):
+    """Return whether the value of an environment variable is secret, by its name."""
+    if name.endswith(_PATH_ENDINGS):
         return False
     return name in _SECRET_NAMES or bool(_SECRET_WORDS.intersection(name.upper().split("_")))
 
@@ -55,7 +55,10 @@ def secrets_of(environment: Mapping[str, str]) -> Dict[str, str]:
 
 
 def without_secrets(text: str, environment: Mapping[str, str]) -> str:
-    """Return a text without the secrets of an environment, as they are or encoded, and without what looks like one."""
+    """Return a text without the secrets of an environment, plain or encoded, and without what looks like a secret.
+
+    A known secret becomes `$NAME` of its variable, any other one `[hidden]`.
+    """
     known = _known(tuple(sorted(secrets_of(environment).items())))
     for value, name in known:
         text = text.replace(value, f"${name}")
@@ -66,7 +69,7 @@ def without_secrets(text: str, environment: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=8)
 def _known(secrets: Tuple[Tuple[str, str], ...]) -> Tuple[Tuple[str, str], ...]:
-    """Return (spelling, name) of each secret, longest first: one may be a part of another."""
+    """Return (spelling, name) of each secret. The longest come first, because one may be a part of another."""
     spellings = {
         spelling: name
         for name, value in secrets
