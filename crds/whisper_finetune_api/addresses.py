@@ -14,7 +14,7 @@ _PATH = r"(/[A-Za-z0-9._+=@-]+)*/?"
 MODEL_PATTERN = f"^({_HUB_ID}|{_CLAIM}{_PATH}|{_BUCKET}{_PATH})$"
 SOURCE_PATTERN = f"^({_HUB_ID}|{_CLAIM}{_PATH}|{_BUCKET}{_PATH}|{_REPOSITORY}{_PATH})$"
 OUTPUT_PATTERN = f"^({_CLAIM}{_PATH}|{_BUCKET}{_PATH}|{_REPOSITORY})$"
-#: No part of a path may lead upwards; RE2 has no way to say so in the patterns above.
+#: No part of a path may lead upwards. RE2 cannot say so in the patterns above.
 NO_PARENT_RULE = "!self.matches('(^|/)[.][.]?(/|$)')"
 
 _SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)://(?P<authority>[^/]+)(?P<path>.*)$")
@@ -51,7 +51,7 @@ def claim_of(text: str) -> Optional[str]:
 def local_path(text: str, volumes: Mapping[str, str]) -> str:
     """Return the folder of a `pvc://` address, given where claims are mounted.
 
-    KeyError names a claim that is not mounted. ValueError says that it is no pvc address.
+    Raises KeyError with the name of a claim that is not mounted, and ValueError for an address of another scheme.
     """
     address = parse_address(text)
     if address is None or address.scheme != "pvc":

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Dict, Literal, Optional
 
 Kind = Literal["final", "waits", "retried"]
-#: Every reason of the table below: a misspelled one does not pass mypy.
+#: Every reason of the table below. A misspelled one does not pass mypy.
 Reason = Literal[
     "InvalidSpec",
     "RuntimeNotFound",
@@ -93,7 +93,7 @@ CAUSES = (
     Cause("AccessDenied", "final", "the credentials are refused", EXIT_ACCESS),
     Cause("OutputNotWritable", "final", "the output cannot be written, or the disk is full", EXIT_CANNOT_WRITE),
     Cause("AcceleratorUnavailable", "retried", "the accelerator is missing or not ready", EXIT_UNAVAILABLE),
-    # An operator that does not know this one yet says ConfigInvalid, with the same message.
+    # An operator that does not know this cause yet says ConfigInvalid, with the same message.
     Cause("OutOfMemory", "final", "too little memory on the accelerator, or killed for memory twice", EXIT_CONFIG),
     Cause("RetriesExhausted", "final", "more attempts failed than spec.retries allows"),
     Cause("DeadlineExceeded", "final", "running longer than spec.activeDeadlineSeconds over all attempts"),

@@ -1,16 +1,16 @@
-"""The contract between operator and trainer: its number, and what is written for a side that is older.
+"""The contract between operator and trainer: its number, and what is written for an older side.
 
-Each side leaves out what it does not know of the other's (`reading`), save fields of `spec`: those are the user's, and
-no trainer passes over one. So a field may be added under the same number where whoever does not know it does what its
-default says. It is marked `LATER`.
+Each side ignores what it does not know of the other's (`reading`), except for fields of `spec`. Those are the user's,
+and no trainer ignores one. So a field may be added under the same number if a side that does not know it does what its
+default says. Such a field is marked `LATER`.
 
-CONTRACT is raised where a reader of the number before would misunderstand: a field that is there changes its meaning,
-its unit or its default, or goes away though readers need it. Whoever meets a higher number than his own does not read
-on, and the run waits with `VersionMismatch` until the older side is upgraded.
+CONTRACT is raised where a reader of the earlier number would misunderstand: an existing field changes its meaning, unit
+or default, or goes away though readers need it. A side that meets a higher number than its own reads no further, and
+the run waits with `VersionMismatch` until the older side is upgraded.
 
-Who says no number speaks contract 0 and refuses all that he does not know: operators and trainers from before numbers.
-An operator of contract 0 is answered without what is LATER. No operator knows its trainer before the pod is there, so
-it sends what is LATER only where it differs from its default.
+A side that gives no number speaks contract 0 and refuses all that it does not know: operators and trainers from before
+numbers. An operator of contract 0 is answered without what is LATER. No operator knows its trainer before the pod is
+there, so it sends what is LATER only where it differs from its default.
 """
 
 import json
@@ -21,13 +21,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 CONTRACT = 1
-#: The operator's number stands beside the TrainerConfig: in it, a trainer of contract 0 would refuse it.
+#: The operator's number is beside the TrainerConfig and not in it, where a trainer of contract 0 would refuse it.
 CONTRACT_ENV = "WHISPER_FINETUNE_CONTRACT"
 
 
 @dataclass(frozen=True)
 class Later:
-    """The kind of `LATER`."""
+    """The type of `LATER`."""
 
 
 #: Annotates a field that contract 0 did not have: `field: Annotated[Optional[int], LATER] = None`.
@@ -41,12 +41,12 @@ def number_in_environment(environment: Mapping[str, str]) -> int:
 
 
 def config_json(config: BaseModel) -> str:
-    """Return a TrainerConfig as trainers of every contract read it, unless the user asks for what some cannot do."""
+    """Return a TrainerConfig as JSON for trainers of every contract, unless the user asks for what some cannot do."""
     return json.dumps(without_later_defaults(config), separators=(",", ":"))
 
 
 def without_later_defaults(model: BaseModel) -> Dict[str, Any]:
-    """Return it as JSON, with what is LATER only where it differs from its default."""
+    """Return the model as JSON, with what is LATER only where it differs from its default."""
     return _written(model, lambda field, value: value != field.default)
 
 

@@ -13,7 +13,7 @@ from whisper_finetune_api import v1alpha1
 from whisper_finetune_api.v1alpha1.api_model import cel_rule
 from whisper_finetune_api.v1alpha1.rules import OBJECT_RULES, RULES
 
-#: Go's parser reads an unquoted 1e-5 as a number, PyYAML as text.
+#: Go's parser reads an unquoted 1e-5 as a number, and PyYAML as text.
 _NUMBER_IN_GO = re.compile(r"[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+")
 _HEADER = "# Generated from whisper_finetune_api.v1alpha1; run `make generate`.\n"
 _COLUMNS = (
@@ -34,14 +34,18 @@ _COLUMNS = (
 
 
 class StructuralSchema(GenerateJsonSchema):
-    """JSON Schema as a CRD takes it: no null type, no titles."""
+    """Generates JSON Schema as a CRD takes it: without null types and titles."""
 
     def nullable_schema(self, schema: Any) -> JsonSchemaValue:
-        """Optional fields are absent, never null."""
+        """Return the schema of the value: an optional field is absent and never null."""
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
-        """None and an empty list mean absent. An object's default is empty and its fields' defaults fill it."""
+        """Return the schema with its default.
+
+        None and an empty list mean that the field is absent. An object's default is empty, and its fields' defaults
+        fill it.
+        """
         rendered = super().default_schema(schema)
         if rendered.get("default", 0) in (None, []):
             del rendered["default"]
@@ -50,7 +54,7 @@ class StructuralSchema(GenerateJsonSchema):
         return rendered
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 (the base class names it)
-        """Titles repeat the field's name."""
+        """Return False: titles repeat the field's name."""
         return False
 
 
@@ -67,7 +71,7 @@ def structural_schema(model: Type[BaseModel]) -> Dict[str, Any]:
         if "$ref" in node:
             target = definitions[node["$ref"].rsplit("/", 1)[1]]
             return inline({**target, **{key: value for key, value in node.items() if key != "$ref"}})
-        # `properties` maps field names, which may be called title.
+        # `properties` has fields by their names, and one may be called title.
         return {key: _fields(value, inline) if key == "properties" else inline(value) for key, value in _kept(node)}
 
     rendered: Dict[str, Any] = inline(schema)
@@ -139,7 +143,7 @@ def _version() -> Dict[str, Any]:
                         "description": f"{v1alpha1.GROUP}/{v1alpha1.VERSION}",
                     },
                     "kind": {"type": "string", "maxLength": 63, "description": v1alpha1.KIND},
-                    # The API server describes it, and refuses a CRD that does.
+                    # The API server describes metadata itself, and refuses a CRD that does.
                     "metadata": {"type": "object"},
                     "spec": _spec_schema(),
                     "status": status,
@@ -150,7 +154,7 @@ def _version() -> Dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML without anchors: the same object may stand in several places."""
+    """Writes YAML without anchors, although one object may be in several places."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the base class names it)
         return True

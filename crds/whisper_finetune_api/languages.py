@@ -131,5 +131,5 @@ def language_code(language: str) -> str:
 
 
 def text_language_code(language: str, task: str) -> str:
-    """Return the code of the language that texts are in: whatever is spoken, Whisper translates into English."""
+    """Return the code of the language of the texts. Whatever is spoken, Whisper translates into English."""
     return "en" if task == "translate" else language_code(language)

@@ -1,7 +1,7 @@
-"""Read what another version of this project wrote: what is not understood is left out part by part, and named.
+"""Read what another version of this project wrote: each part that is not understood is left out, and named.
 
 Operator, CRD and trainer are upgraded apart, and files on volumes outlive them all, so two versions always meet. Types
-stay strict for who writes. Who reads what somebody else wrote asks here.
+stay strict for whoever writes. Whoever reads what another side wrote uses these functions.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ import pydantic_core
 from pydantic import BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
-#: Keys and indexes, from the outermost object inwards.
+#: The keys and indexes that lead to a part, from the outermost object inwards.
 Path = Tuple[Union[str, int], ...]
-#: Messages name so many parts at most, each in so many characters.
+#: Messages name at most so many parts, each in at most so many characters.
 _NAMED_PARTS, _NAMED_CHARACTERS = 5, 120
 
 
@@ -38,16 +38,16 @@ class Reading(Generic[Model]):
     left_out: Tuple[LeftOut, ...] = ()
 
     def remark(self) -> str:
-        """Return what was left out in one line, or an empty text where nothing was."""
+        """Return in one line what was left out, or an empty text where nothing was."""
         more = len(self.left_out) - _NAMED_PARTS
         named = "; ".join(map(str, self.left_out[:_NAMED_PARTS]))
         return f"{named}; and {more} more" if more > 0 else named
 
 
 def read_leniently(kind: Type[Model], found: Any, essential: Collection[str] = ()) -> Reading[Model]:
-    """Return the model without the parts that are not understood, each the smallest that its type can do without.
+    """Return the model without the parts that are not understood, each as small as its type allows.
 
-    ValidationError where what remains is none of this kind, or where a field of the name in `essential` is malformed.
+    Raises ValidationError where what remains is no such model, or where a field named in `essential` is malformed.
     """
     try:
         return Reading(kind.model_validate(found))
@@ -59,24 +59,24 @@ def read_leniently(kind: Type[Model], found: Any, essential: Collection[str] = (
         try:
             rest = read_leniently(kind, smaller, essential)
         except ValidationError:
-            # The first fault is the one to tell: the next ones come of what was left out.
+            # The first fault is the one to report: the later ones follow from what was left out.
             raise error from None
     return Reading(rest.model, (*parts, *rest.left_out))
 
 
 def read_json_leniently(kind: Type[Model], text: Union[str, bytes], essential: Collection[str] = ()) -> Reading[Model]:
-    """Read somebody's JSON as `read_leniently` does. Raises ValueError where it is no JSON either.
+    """Read JSON of another side as `read_leniently` does. Raises ValueError also where it is not JSON.
 
-    Every string in it comes out as `printable_text`. NaN and infinities are no JSON.
+    Every string in it is returned as `printable_text`. NaN and infinities are not JSON.
     """
     return read_leniently(kind, _printable_strings(pydantic_core.from_json(text, allow_inf_nan=False)), essential)
 
 
 def printable_text(text: str, replace: Callable[[str], str] = lambda _character: " ") -> str:
-    """Return the text with a space, or what `replace` makes of it, for each character that is no visible one.
+    """Return the text with a space, or the result of `replace`, for each character that is not visible.
 
-    Those are control characters, ESC and C1 among them, marks that turn the direction of writing, line and paragraph
-    separators, and what has no meaning. A terminal or a page that is told them obeys.
+    Those are control characters, with ESC and C1, marks that turn the direction of writing, separators of lines and
+    paragraphs, and characters without a meaning. A terminal or a page that gets them obeys them.
     """
     if text.isprintable():
         return text
@@ -86,9 +86,9 @@ def printable_text(text: str, replace: Callable[[str], str] = lambda _character:
 def keep_unknown_fields(
     found: Mapping[str, Any], reading: Reading[Model], written: Mapping[str, Any]
 ) -> Dict[str, Any]:
-    """Return what is `written` with the unknown fields of what was `found`, where the object that held each remains.
+    """Return what is `written` with the unknown fields of what was `found`, where the object around each remains.
 
-    Those within lists are not kept: nothing says which item they would belong to now.
+    Unknown fields within lists are not kept, because nothing says which item they would belong to now.
     """
     kept: Dict[str, Any] = dict(written)
     for part in reading.left_out:
@@ -98,10 +98,10 @@ def keep_unknown_fields(
 
 
 def _dispensable(error: ValidationError) -> List[LeftOut]:
-    """Return what to leave out for each fault, or nothing where the whole object is at fault."""
+    """Return what to leave out for each fault. It is empty where the whole object is at fault."""
     parts: Dict[Path, LeftOut] = {}
     for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        # An object that lacks a field is of no use; one with a field too many is.
+        # An object that lacks a field is of no use, and one with a field too many is.
         path = fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"]
         if not path:
             return []
@@ -129,7 +129,7 @@ def _at(value: Any, path: Path) -> Any:
 
 
 def _with(value: Mapping[str, Any], path: Path, part: Any) -> Dict[str, Any]:
-    """Return the object with the part in it, or the same where what held the part is gone."""
+    """Return the object with the part in it, or unchanged where the object around the part is gone."""
     key = str(path[0])
     if len(path) == 1:
         return {**value, key: part}

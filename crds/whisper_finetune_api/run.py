@@ -1,4 +1,4 @@
-"""What crosses the wall between operator and trainer: TrainerConfig in, TrainerReport and TrainingResult out."""
+"""What operator and trainer exchange: a TrainerConfig in, a TrainerReport and a TrainingResult out."""
 
 from typing import Dict, Literal, Optional, Tuple
 
@@ -21,16 +21,16 @@ from whisper_finetune_api.v1alpha1.status import (
     WordErrorRate,
 )
 
-#: The one environment variable that holds the TrainerConfig as JSON.
+#: The environment variable with the TrainerConfig as JSON.
 CONFIG_ENV = "WHISPER_FINETUNE_CONFIG"
-#: Kubernetes keeps at most this many bytes of the file.
+#: Kubernetes keeps at most this many bytes of the termination message.
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_MESSAGE_MAX_BYTES = 4096
 PROGRESS_PATH = "/progress"
 METRICS_PATH = "/metrics"
 #: Where the operator mounts each claim of a run.
 VOLUMES_FOLDER = "/volumes"
-#: Where a run's scratch files go (encoder cache, temporary copies); the root file system is read-only.
+#: Where a run's scratch files go (encoder cache, temporary copies), because the root file system is read-only.
 SCRATCH_FOLDER = "/scratch"
 
 Accelerator = Literal["ipu", "cuda", "cpu"]
@@ -64,7 +64,7 @@ class HubCommits(ApiModel):
     conversion: Optional[str] = Field(None, description="Of the Hub's own Parquet files of the data set.")
 
     def in_words(self) -> str:
-        """Return what is known as a list, nothing where nothing is."""
+        """Return the known commits as a list in words, empty where none is known."""
         return ", ".join(f"{name} {commit}" for name, commit in self.to_json_object().items())
 
 

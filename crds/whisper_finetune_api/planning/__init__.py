@@ -1,1 +1,1 @@
-"""How a spec is run, by numbers alone: schedule, batch shape, memory, and the layout on IPUs. Pure."""
+"""The plan of a run in numbers: schedule, batch shape, memory, and the layout on IPUs. Pure."""

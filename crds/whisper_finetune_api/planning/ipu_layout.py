@@ -1,7 +1,7 @@
-"""Where the layers of a Whisper lie on the IPUs of one replica. Pure arithmetic.
+"""Where the layers of a Whisper model lie on the IPUs of one replica. Pure arithmetic.
 
-The rule is that of Graphcore's notebook: one half of the IPUs holds the encoder, the other the decoder, and the first
-IPU of each half holds fewer layers, because the convolutions or the token embedding lie there too.
+The rule is that of Graphcore's notebook: one half of the IPUs has the encoder and the other the decoder. The first IPU
+of each half has fewer layers, because the convolutions or the token embedding lie there too.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from whisper_finetune_api.planning.model_dimensions import Dimensions
 
 #: Sizes that a V-IPU partition can have.
 PARTITION_SIZES = (1, 2, 4, 8, 16, 32, 64)
-#: Layers that the convolutions, or the embedding with the projection, are worth: [5, 7] of whisper-small's 12.
+#: How many layers the convolutions, or the embedding with the projection, count as: [5, 7] of whisper-small's 12.
 _LAYERS_OF_FIRST_IPU = 2
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one IPU holds."""
+    """The part of a model that lies on one IPU."""
 
     encoder_layers: int
     decoder_layers: int
@@ -40,7 +40,7 @@ def _half(layers: int, ipus: int) -> List[int]:
 
 
 def shares_of_ipus(layers_per_ipu: Sequence[int], dimensions: Dimensions) -> Tuple[Share, ...]:
-    """Return what each IPU holds, as optimum-graphcore's `parallelize` places it."""
+    """Return the share of each IPU, as optimum-graphcore's `parallelize` places it."""
     ends = list(accumulate(layers_per_ipu))
     first_decoder = first_decoder_ipu(layers_per_ipu, dimensions.encoder_layers)
     found = []
@@ -56,28 +56,28 @@ def first_decoder_ipu(layers_per_ipu: Sequence[int], encoder_layers: int) -> int
 
 
 def forward_stages(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
-    """Return the stages of the forward pass: one per IPU in use, and back to the embedding for the projection."""
+    """Return the number of stages of the forward pass: one for each IPU in use, and one for the projection."""
     used = [index for index, layers in enumerate(layers_per_ipu) if layers or index == 0]
     back = used[-1] != first_decoder_ipu(layers_per_ipu, encoder_layers)
     return len(used) + (1 if back else 0)
 
 
 def pipeline_stages(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
-    """Return the stages of a training step. PopTorch compiles nothing with less gradient accumulation than that."""
+    """Return the number of stages of a training step. PopTorch needs at least as much gradient accumulation."""
     return 2 * forward_stages(layers_per_ipu, encoder_layers) - 1
 
 
 def encoder_ipus(inference_layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
-    """Return how many IPUs hold exactly the encoder, or 0 where no cut between two IPUs falls behind it."""
+    """Return how many IPUs have exactly the encoder, or 0 where encoder and decoder share an IPU."""
     ends = list(accumulate(inference_layers_per_ipu))
     return ends.index(encoder_layers) + 1 if encoder_layers in ends else 0
 
 
 def is_partition_size(number: int) -> bool:
-    """Say whether it is a power of two from 1 to 64."""
+    """Return whether the number is a power of two from 1 to 64."""
     return number in PARTITION_SIZES
 
 
 def partition_size_for(ipus: int) -> int:
-    """Return the smallest partition size with so many IPUs, or more than the largest where there is none."""
+    """Return the smallest partition size with so many IPUs. Where there is none, it exceeds the largest size."""
     return next((size for size in PARTITION_SIZES if size >= ipus), 2 * PARTITION_SIZES[-1])

@@ -1,6 +1,6 @@
-"""One way to lay a Whisper out on a partition of IPUs, and why a layout is refused before a pod exists. Pure.
+"""One layout of a Whisper model on a partition of IPUs, and why a layout is refused before a pod exists. Pure.
 
-The names are those of optimum-graphcore's IPUConfig. Each refusal holds the numbers, and what would do instead.
+The names are those of optimum-graphcore's IPUConfig. Each refusal gives the numbers, and what would fit instead.
 """
 
 from typing import Any, Callable, Dict, Optional, Tuple
@@ -34,7 +34,7 @@ class IpuPlan(ApiModel):
     warnings: Tuple[str, ...] = ()
 
     def ipu_config(self) -> Dict[str, Any]:
-        """Return what IPUConfig.from_dict takes, without the cache of executables."""
+        """Return the argument of IPUConfig.from_dict, without the cache of executables."""
         generation: Dict[str, Any] = {"use_cache": True, "use_encoder_output_buffer": True}
         if self.on_device_generation_steps:
             generation["on_device_generation_steps"] = self.on_device_generation_steps
@@ -58,11 +58,11 @@ class IpuPlan(ApiModel):
 
 
 class IpuPlanError(ValueError):
-    """The spec asks for what cannot be. The text is for the user."""
+    """The spec asks for what is impossible. The text is for the user."""
 
 
 def refuse_cantonese(model: str, dimensions: Dimensions) -> None:
-    """Raise IpuPlanError for the models that know Cantonese: large-v3 and what was made of it."""
+    """Raise IpuPlanError for the models that know Cantonese: large-v3 and its derivatives."""
     if dimensions.vocabulary == CANTONESE_VOCABULARY:
         raise IpuPlanError(
             f"{model}: its vocabulary of {dimensions.vocabulary} = 2 x 25933 cannot be serialized on IPUs, and the IPU "
@@ -71,7 +71,7 @@ def refuse_cantonese(model: str, dimensions: Dimensions) -> None:
 
 
 def refuse_impossible_plan(model: str, dimensions: Dimensions, plan: IpuPlan, training: Training) -> None:
-    """Raise IpuPlanError with every fault of the plan that does not follow from another."""
+    """Raise IpuPlanError with every fault of the plan that does not follow from another fault."""
     asked = (model, dimensions, plan, training)
     for rules in (_FIRST, _SECOND):
         faults = [fault for fault in (rule(*asked) for rule in rules) if fault]
@@ -168,5 +168,5 @@ def _generation_steps(_model: str, _dimensions: Dimensions, plan: IpuPlan, train
 
 _Rule = Callable[[str, Dimensions, IpuPlan, Training], Optional[str]]
 _FIRST: Tuple[_Rule, ...] = (_layer_count, _inference_layer_count, _replica_size, _proportions, _projection, _batch)
-#: They need layers that fit.
+#: These are checked only where the layers fit.
 _SECOND: Tuple[_Rule, ...] = (_partition_size, _accumulation, _generation_steps)

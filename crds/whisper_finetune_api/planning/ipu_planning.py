@@ -1,6 +1,6 @@
-"""How a Whisper is laid out on a partition of IPUs, given its dimensions, the size and the spec. Pure.
+"""Lay a Whisper model out on a partition of IPUs, given its dimensions, the size and the spec. Pure.
 
-whisper-small on 4 IPUs is the notebook's own layout. Every other one follows from the same rules.
+The layout of whisper-small on 4 IPUs is that of Graphcore's notebook. Every other one follows from the same rules.
 """
 
 from typing import Optional, Sequence, Tuple
@@ -10,10 +10,10 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.v1alpha1 import IpuConfig, Training
 
-#: Weights and gradients in float16 take at most this much of an IPU: then whisper-small needs the notebook's 4 IPUs.
+#: Weights and gradients in float16 take at most this much of an IPU. With it whisper-small needs the notebook's 4 IPUs.
 _BYTES_FOR_WEIGHTS = 600_000_000
 _HALF_BYTES, _FLOAT_BYTES = 2, 4
-#: Up to this width Graphcore's settings for whisper-tiny hold: nothing is computed twice, all products get 0.6.
+#: Up to this width Graphcore's settings for whisper-tiny apply: nothing is computed twice, and all products get 0.6.
 _TINY_WIDTH = 384
 _ENCODER_PROPORTION, _DECODER_PROPORTION = 0.2, 0.6
 _PROJECTION_FACTORS = range(5, 65)
@@ -25,7 +25,10 @@ _PROVEN_REPLICAS = 4
 def make_ipu_plan(
     model: str, dimensions: Dimensions, ipus: int, training: Training, overrides: Optional[IpuConfig] = None
 ) -> IpuPlan:
-    """Return the plan. IpuPlanError says in numbers what cannot be, and what would do. `model` is for its messages."""
+    """Return the plan. `model` is for messages alone.
+
+    Raises IpuPlanError with the numbers that make it impossible, and what would fit instead.
+    """
     ipu_plan.refuse_cantonese(model, dimensions)
     wanted = overrides or IpuConfig()
     layers = wanted.layers_per_ipu or _training_layers(dimensions)
@@ -73,7 +76,7 @@ def _inference_layers(dimensions: Dimensions) -> Tuple[int, ...]:
 
 
 def _fitting_layers(dimensions: Dimensions, bytes_of_parameter: int) -> Tuple[int, ...]:
-    """Return the layout on the fewest IPUs with room for so many bytes of each weight, or on the most there can be."""
+    """Return the layout on the fewest IPUs that fit with so many bytes for each weight, or on the largest number."""
     found: Tuple[int, ...] = ()
     for ipus in ipu_layout.PARTITION_SIZES[1:]:
         if ipus // 2 > min(dimensions.encoder_layers, dimensions.decoder_layers):
@@ -98,7 +101,7 @@ def _matmul_proportion(wanted: IpuConfig, layers: Sequence[int], dimensions: Dim
 
 
 def _projection_factor(model: str, dimensions: Dimensions) -> int:
-    """Return the notebook's 5 where it divides the vocabulary, else the next number that does."""
+    """Return 5, as in Graphcore's notebook, where it divides the vocabulary, else the next number that does."""
     factor = next((number for number in _PROJECTION_FACTORS if dimensions.vocabulary % number == 0), None)
     if factor is not None:
         return factor

@@ -1,4 +1,4 @@
-"""Dimensions of OpenAI's Whisper models. Any other model's are read from its config.json by the trainer."""
+"""Dimensions of OpenAI's Whisper models. Those of any other model the trainer reads from its config.json."""
 
 from dataclasses import dataclass
 from typing import Dict, Optional
@@ -15,7 +15,7 @@ _CONVOLUTION_WIDTH = 3
 
 @dataclass(frozen=True)
 class Dimensions:
-    """What decides a model's size: width, layers, heads, vocabulary, mel bins."""
+    """The numbers that decide a model's size: width, layers, heads, vocabulary and mel bins."""
 
     width: int
     encoder_layers: int
@@ -32,7 +32,7 @@ class Dimensions:
 
     @property
     def encoder_layer_parameters(self) -> int:
-        """Number of weights of one layer: 4 attention and 8 feed-forward matrices. The key has no bias."""
+        """Number of weights of one layer: 4 matrices of attention and 8 of feed-forward. The key has no bias."""
         return 12 * self.width**2 + 13 * self.width - self.width
 
     @property

@@ -1,4 +1,4 @@
-"""Decide how a spec is run: its schedule, batch shape and memory. Pure. The operator and the trainer both call it."""
+"""Plan how a spec is run: its schedule, batch shape and memory. Pure. Operator and trainer both call it."""
 
 import math
 from typing import Optional
@@ -15,21 +15,22 @@ from whisper_finetune_api.run import Accelerator, Schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
-#: Largest micro-batch by accelerator: more clips at a time gain nothing there and cost memory.
+#: Largest micro-batch by accelerator. More clips at a time gain nothing there and cost memory.
 _LARGEST_MICRO_BATCH = {"cpu": 8, "cuda": 16, "ipu": 1}
-#: What makes features while an accelerator is busy: threads on GPUs, none on CPUs, which the training keeps busy
-#: itself (but one where clips lie in a store, which may not answer), and processes on IPUs, as many as the notebook's.
+#: Workers that make features while an accelerator is busy. GPUs have threads. CPUs have none, because the training
+#: keeps them busy, but one where clips lie in a store, which may not answer. IPUs have as many processes as in
+#: Graphcore's notebook.
 FEATURE_THREADS = {"cpu": 0, "cuda": 4}
 LOADER_PROCESSES = 16
-#: Batches that a process has made beforehand.
+#: How many batches a process prepares ahead.
 BATCHES_OF_PROCESS = 2
-#: Log-mel frames of the window of 30 s that IPUs are given.
+#: Log-mel frames of a window of 30 s, which IPUs always get.
 _FRAMES = 2 * AUDIO_POSITIONS
 _BYTES_OF_FEATURE = {"Half": 2, "Float": 4}
 
 
 class Loader(ApiModel):
-    """What makes features beside the training."""
+    """The workers that make features beside the training."""
 
     kind: Literal["Threads", "Processes"]
     workers: int = Field(description="At most: processes are fewer where CPUs or /dev/shm are.")
@@ -37,7 +38,7 @@ class Loader(ApiModel):
 
 
 class RunPlan(ApiModel):
-    """What would be done."""
+    """The plan of a run."""
 
     accelerator: Accelerator
     schedule: Schedule
@@ -56,9 +57,11 @@ def make_run_plan(
     dimensions: Optional[Dimensions] = None,
     ipus: Optional[int] = None,
 ) -> RunPlan:
-    """Return the plan. `dimensions` are the model's own where its config.json has been read, `ipus` the partition's.
+    """Return the plan.
 
-    IpuPlanError says what cannot be. A model of unknown size is planned for one replica: its trainer plans again.
+    `dimensions` are the model's own where its config.json has been read, and `ipus` is the size of the partition. A
+    model of unknown size is planned for one replica, and its trainer plans again. Raises IpuPlanError with what is
+    impossible.
     """
     known = dimensions or dimensions_of(spec.model)
     if known is None:
@@ -109,7 +112,7 @@ def _ipu_plan(
 
 
 def make_schedule(training: Training, accelerator: Accelerator, ipu: Optional[IpuPlan] = None) -> Schedule:
-    """Return the schedule of all replicas: steps are divided by them, the learning rate multiplied."""
+    """Return the schedule of all replicas: their number divides the steps and multiplies the learning rate."""
     replicas = ipu.replication_factor if ipu else 1
     steps = max(1, training.steps // replicas)
     micro_batch_size = ipu.micro_batch_size if ipu else _micro_batch_size(training, accelerator)
@@ -126,9 +129,9 @@ def make_schedule(training: Training, accelerator: Accelerator, ipu: Optional[Ip
 
 
 def schedule_for_older_trainers(schedule: Schedule, batch_size: int) -> Schedule:
-    """Return the schedule in micro-batches that divide the batch: older trainers take their product for the batch.
+    """Return the schedule with micro-batches that divide the batch: older trainers take their product for the batch.
 
-    Newer ones plan their own micro-batches, whatever they are told.
+    Newer trainers plan their own micro-batches, whatever they are told.
     """
     largest = max(size for size in range(1, schedule.micro_batch_size + 1) if batch_size % size == 0)
     return schedule.model_copy(
@@ -137,12 +140,12 @@ def schedule_for_older_trainers(schedule: Schedule, batch_size: int) -> Schedule
 
 
 def _micro_batch_size(training: Training, accelerator: Accelerator) -> int:
-    """Return the largest of as few nearly equal parts as can be."""
+    """Return the largest part, where the batch is divided into as few nearly equal parts as possible."""
     return _parts(training.batch_size, _parts(training.batch_size, _LARGEST_MICRO_BATCH[accelerator]))
 
 
 def _parts(number: int, largest: int) -> int:
-    """Return how many parts of at most `largest` make up a number."""
+    """Return into how many parts of at most `largest` a number is divided."""
     return -(-number // largest)
 
 

@@ -1,8 +1,8 @@
-"""How much memory a training needs on a GPU or CPU, and on each IPU. Estimates, so that they only warn.
+"""Estimate how much memory a training needs on a GPU or CPU, and on each IPU. Estimates only warn. Pure.
 
-On a GPU or CPU the weights, gradients, optimizer and activations are counted. On an IPU these are the weights, the
-accumulated gradients, the optimizer's state where it stays on the chip, stored activations and the largest of the
-others. Code and the buffers of the exchange are not counted, and nothing of this was calibrated on IPUs.
+On a GPU or CPU, weights, gradients, optimizer and activations are counted. On an IPU, weights, accumulated gradients,
+the optimizer's state where it stays on the chip, stored activations and the largest of the other ones are counted. Code
+and the buffers of the exchange are not, and nothing of this was calibrated on IPUs.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from whisper_finetune_api.v1alpha1 import Training
 #: In-Processor-Memory of a GC200 and of a Bow IPU.
 BYTES_OF_IPU = 900_000_000
 _SECOND_MOMENT_BYTES = 4
-#: Floats per position and unit of width that one layer on an IPU keeps until its gradient: attention and feed-forward.
+#: Floats per position and unit of width that a layer on an IPU keeps until its gradient: attention and feed-forward.
 _KEPT_PER_IPU_LAYER = 16
-#: On a GPU or CPU everything is float32: a weight, and its gradient with AdamW's two moments.
+#: On a GPU or CPU everything is float32: a weight, its gradient, and AdamW's two moments.
 _BYTES_OF_WEIGHT = 4
 _BYTES_OF_TRAINED_WEIGHT = 4 + 4 + 4
-#: Activations that the backward pass keeps there per layer and position, in floats per unit of width.
+#: Activations that the backward pass keeps on a GPU or CPU per layer and position, in floats per unit of width.
 _KEPT_PER_LAYER = 34
 
 
 @dataclass(frozen=True)
 class IpuMemoryFactors:
-    """What the estimate for IPUs needs beside the layout."""
+    """What the estimate for IPUs needs besides the layout."""
 
     float_bytes: int
     trains_encoder: bool
@@ -39,7 +39,7 @@ class IpuMemoryFactors:
 
 
 def device_bytes(dimensions: Dimensions, trained_parameters: int, training: Training, micro_batch_size: int) -> int:
-    """Return the estimate for a GPU or CPU."""
+    """Return the estimate for a GPU or CPU, in bytes."""
     weights = dimensions.parameters * _BYTES_OF_WEIGHT + trained_parameters * _BYTES_OF_TRAINED_WEIGHT
     encoder_layers = dimensions.encoder_layers if training.trainable == "All" else 0
     positions = encoder_layers * AUDIO_POSITIONS + dimensions.decoder_layers * training.max_label_tokens
@@ -59,7 +59,7 @@ def parameters_of_share(share: Share, dimensions: Dimensions) -> Tuple[int, int]
 
 
 def bytes_per_ipu(layers_per_ipu: Sequence[int], dimensions: Dimensions, factors: IpuMemoryFactors) -> Tuple[int, ...]:
-    """Return the estimate for each IPU of a replica while it trains."""
+    """Return the estimate for each IPU of a replica while it trains, in bytes."""
     stages = ipu_layout.forward_stages(layers_per_ipu, dimensions.encoder_layers)
     return tuple(
         _weight_bytes(share, dimensions, factors) + _activation_bytes(share, dimensions, factors, stages - 1 - index)

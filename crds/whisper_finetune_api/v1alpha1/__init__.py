@@ -29,7 +29,7 @@ VERSION = "v1alpha1"
 KIND = "WhisperFineTune"
 PLURAL = "whisperfinetunes"
 
-#: On every object of a run: the run's UID, its name, and who made the object.
+#: Labels of every object of a run: the run's UID, its name, and who made the object.
 UID_LABEL = f"{GROUP}/run-uid"
 NAME_LABEL = f"{GROUP}/run-name"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
-#: A `json_schema_extra` for lists whose order and place mean nothing to server-side apply.
+#: A `json_schema_extra` for lists that server-side apply treats as a whole.
 ATOMIC_LIST: JsonDict = {"x-kubernetes-list-type": "atomic"}
 
 #: A `json_schema_extra` for an object that has one writer: server-side apply keeps one owner for all of it.
