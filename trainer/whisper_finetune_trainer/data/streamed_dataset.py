@@ -1,4 +1,4 @@
-"""A data set that is too large to be listed: its first clips are looked at, and the rest is read while it is used."""
+"""A data set that is too large to be listed: its first clips are sampled, and the rest is read during the training."""
 
 import logging
 from dataclasses import replace
@@ -24,14 +24,14 @@ from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
-#: Of a data set that is too large to be listed, less than this holds out more clips than are measured.
+#: So small a fraction of a stream still holds out enough clips. A larger one only takes clips from the training.
 _LARGEST_USUAL_FRACTION = 0.02
 _READERS = 8
 logger = logging.getLogger(__name__)
 
 
 def require_sounds(files: SplitFiles, reader: ShardReader, split: Split, limits: StreamLimits) -> None:
-    """Raise DatasetInvalid for a data set that must be a stream and whose shards hold no sounds, with what to do."""
+    """Raise DatasetInvalid if the shards of a data set that must be a stream have no sounds, only paths."""
     if not reader.holds_sounds(files, split.columns):
         raise TrainerError(
             "DatasetInvalid",
@@ -45,7 +45,10 @@ def require_sounds(files: SplitFiles, reader: ShardReader, split: Split, limits:
 def load_stream(
     spec: WhisperFineTuneSpec, shards: ShardStream, reader: ClipReader, limits: StreamLimits, given: ClipsRead
 ) -> Clips:
-    """Return a data set whose train clips are a stream. `given` has the clips of evalSplit, none without one."""
+    """Return the clips of a data set whose train clips are a stream. `given` has the clips of `evalSplit`, if any.
+
+    Raises DatasetInvalid.
+    """
     dataset = spec.dataset
     fraction = 0.0 if dataset.eval_split is not None else float(dataset.eval_fraction)
     files = shards.files
@@ -84,7 +87,7 @@ def _stream(
     sample: StreamSample,
     copies: List[Drop],
 ) -> TrainStream:
-    """Return the stream of train clips. `copies` are those looked at that have the sound of a held-out one."""
+    """Return the stream of train clips. `copies` are the sampled clips that have the sound of a held-out one."""
     dataset = spec.dataset
     kept = _without(sample.train, copies)
     return TrainStream(
@@ -138,13 +141,13 @@ def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:
 
 
 def _sounds(given: ClipsRead) -> FrozenSet[bytes]:
-    """Return the digests of evalSplit's sounds. Each is read."""
+    """Return the digests of the sounds of `evalSplit`. It reads all of them."""
     with source_files.reader_pool(_READERS) as readers:
         return frozenset(readers.map(streamed_clips.sound_digest, given.clips))
 
 
 def _copies(sample: StreamSample, *, leave_out: bool) -> Tuple[List[Drop], Tuple[str, ...]]:
-    """Return the train clips to leave out because their sound is held out too, or a warning where they stay."""
+    """Return the Drops of sampled train clips whose sound is held out too, or a warning if they stay."""
     copies = sample.copies()
     if leave_out:
         return [held_out.copy_dropped(clip) for clip in copies], ()

@@ -1,6 +1,6 @@
 """A data set of the Hugging Face Hub by its id: its Parquet files, or the Hub's conversion. Its code is never run.
 
-Which of the files belong to which configuration and split is told by the repository's card, else by their names.
+The repository's card says which files belong to which configuration and split. Otherwise their names do.
 """
 
 import logging
@@ -24,11 +24,11 @@ from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError, listed
 from whisper_finetune_trainer.stores import hub
 
-#: Where the Hub keeps its own conversion of a data set, and how it marks the splits that it stopped in.
+#: The revision with the Hub's own conversion of a data set. `partial-` marks splits that it did not convert to the end.
 CONVERSION = "refs/convert/parquet"
 _CONVERTED = re.compile(r"^(?P<config>[^/]+)/(?P<partial>partial-)?(?P<split>[^/]+?)(-part\d+)?/\d+\.parquet$")
 _DEFAULT = "default"
-#: Without a card that says it: config/split-00000-of-00001.parquet, config/split/0000.parquet, data/split-*.parquet.
+#: For files that no card names: config/split-00000-of-00001.parquet, config/split/0000.parquet, data/split-*.parquet.
 _BY_NAME = (
     re.compile(r"^(?:(?P<config>(?!data/)[^/]+)/)?(?:data/)?(?P<split>[^/]+?)-\d{5}-of-\d{5}[^/]*\.parquet$"),
     re.compile(r"^(?P<config>(?!data/)[^/]+)/(?P<split>[^/]+)/[^/]+\.parquet$"),
@@ -38,24 +38,24 @@ _BY_NAME = (
 
 @dataclass(frozen=True)
 class SplitShards:
-    """Parquet files of one split, in order. `is_partial` where the Hub's conversion stopped before its end."""
+    """The Parquet files of one split, in order. `is_partial` says that the Hub's conversion does not have all of it."""
 
     paths: Tuple[str, ...]
     is_partial: bool = False
 
 
-#: Configuration to split to its files.
+#: The files of each split of each configuration.
 SplitsByConfig = Mapping[str, Mapping[str, SplitShards]]
 
 
 def files_of_repository(files: Sequence[str], card_configs: Any) -> SplitsByConfig:
-    """Return the layout of a repository's own Parquet files: as its card says, else by their names."""
+    """Return the splits of a repository's own Parquet files: as its card says, else by their names."""
     shards = sorted(name for name in files if name.endswith(".parquet"))
     return _by_card(shards, card_configs) or _collected(_by_name(shards))
 
 
 def files_of_conversion(files: Iterable[str]) -> SplitsByConfig:
-    """Return the layout of the Hub's conversion."""
+    """Return the splits of the Hub's conversion."""
     found = ((_CONVERTED.match(name), name) for name in sorted(files))
     return _collected(
         (match["config"], match["split"], name, bool(match["partial"])) for match, name in found if match is not None
@@ -79,7 +79,7 @@ def _by_card(shards: Sequence[str], card_configs: Any) -> SplitsByConfig:
 
 
 def _data_files(config: Any) -> Iterator[Tuple[str, str]]:
-    """Yield (split, pattern) of one entry of a card's `configs`."""
+    """Yield (split, pattern of its files) for one entry of a card's `configs`."""
     entries = config.get("data_files") if isinstance(config, dict) else None
     if isinstance(entries, str):
         yield "train", entries
@@ -106,7 +106,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Tree(NamedTuple):
-    """Parquet files of one commit."""
+    """The Parquet files of one commit."""
 
     commit: str
     layout: SplitsByConfig
@@ -114,7 +114,10 @@ class _Tree(NamedTuple):
 
 
 def commits_of_repository(source: str, revision: Optional[str]) -> HubCommits:
-    """Return the commits that a data set's revision and conversion are at now. DatasetNotFound or AccessDenied."""
+    """Return the newest commits of a data set's revision and of its conversion.
+
+    Raises DatasetNotFound or AccessDenied.
+    """
     with _explained(source, revision):
         left = known_datasets.has_left_the_hub(source)
         if left is not None:
@@ -124,26 +127,29 @@ def commits_of_repository(source: str, revision: Optional[str]) -> HubCommits:
 
 
 class HubDataset:
-    """Finds the files of the splits of a data set."""
+    """A data set of the Hub. It finds the files of its splits."""
 
     def __init__(self, dataset: Dataset, language: str, commits: HubCommits) -> None:
-        """`language` is Whisper's code: known data sets have a configuration for each. `commits` are those to read."""
+        """`language` is Whisper's code, for known data sets with a configuration per language.
+
+        `commits` are the commits to read.
+        """
         self._dataset = dataset
         self._language = language
         self._commits = commits
-        #: What a spec need not say of it.
+        #: What is known of the data set without the spec.
         self.known: Optional[KnownDataset] = known_datasets.find_known_dataset(dataset.source)
         self._own = lru_cache(maxsize=1)(self._read_own)
         self._conversion = lru_cache(maxsize=1)(self._read_conversion)
 
     def find(self, split: str, *, is_train: bool) -> SplitFiles:
-        """Return a split's files. DatasetNotFound, AccessDenied, ConfigInvalid or DatasetInvalid say what to do."""
+        """Return a split's files. Raises DatasetNotFound, AccessDenied, ConfigInvalid or DatasetInvalid."""
         source = self._dataset.source
         with _explained(source, self._commits.dataset):
             tree = self._tree()
             config = self._config(tree.layout)
             shards = self._shards(tree, config, split, is_train=is_train)
-            # A gated repository shows its list of files to everyone, and none of them.
+            # Everyone may list the files of a gated repository, but not read them. So one file is asked for here.
             get_hf_file_metadata(hf_hub_url(source, shards.paths[0], repo_type=_KIND, revision=tree.commit))
         logger.info(
             "%s, configuration %s, split %s: %d Parquet files of commit %s%s",
@@ -161,7 +167,7 @@ class HubDataset:
         return DataFolder(source_files.filesystem_of("hf://any"), root, self._dataset.source, prefix="hf://")
 
     def _tree(self) -> _Tree:
-        """Return the repository's own Parquet files where it has the wanted configuration, else the conversion."""
+        """Return the repository's own Parquet files if they have the wanted configuration, else the conversion."""
         own = self._own()
         wanted = self._wanted_config()
         if own.layout and (wanted is None or wanted in own.layout or self._dataset.revision is not None):

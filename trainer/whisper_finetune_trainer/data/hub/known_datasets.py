@@ -1,7 +1,7 @@
 """Data sets that people fine-tune Whisper with: their columns, configurations by language, splits and text rules.
 
-Pure. A spec needs only source and language for them. docs/data.md shows one for each. `checked_against` says where
-columns, configurations, splits and tags were looked up. None of it was read from the Hub itself.
+For these data sets a spec needs only source and language, and docs/data.md shows one for each. `checked_against` says
+where columns, configurations, splits and tags were looked up. None of it was read from the Hub itself. Pure.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _FLEURS = (
     "pt_br ro_ro ru_ru sd_in sk_sk sl_si sn_zw so_so sr_rs sv_se sw_ke ta_in te_in tg_tj th_th tr_tr uk_ua ur_pk uz_uz "
     "vi_vn yo_ng"
 )
-#: Where FLEURS has another code than Whisper.
+#: The configurations of FLEURS whose code is not Whisper's.
 _FLEURS_OTHERS = {"zh": "cmn_hans_cn", "yue": "yue_hant_hk", "no": "nb_no", "tl": "fil_ph", "jw": "jv_id"}
 _VOXPOPULI = "en de fr es pl it ro hu cs nl fi hr sk sl et lt"
 _MLS = {
@@ -58,23 +58,23 @@ def _one_each(configs: Mapping[str, str]) -> Mapping[str, Tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """One data set: how people call it, its ids on the Hub, and what a spec then need not say."""
+    """One data set: its name, its ids on the Hub, and what a spec need not say about it."""
 
     name: str
     hub_ids: Tuple[str, ...]
     text_column: str
-    #: Language to the configurations that hold it; a language with several needs dataset.config.
+    #: The configurations of each language. A language with several needs dataset.config.
     configs: Mapping[str, Tuple[str, ...]] = field(default_factory=dict)
     audio_column: str = "audio"
-    #: What `trainSplit: train` means where there is no split of this name.
+    #: The split that `trainSplit: train` means if there is no split of this name.
     train_split: str = "train"
-    #: A split to measure on, where there is one.
+    #: A split to evaluate on, if there is one.
     eval_split: Optional[str] = None
     rules: Tuple[RuleName, ...] = ()
     gated: bool = False
     #: Where its Parquet files are, as far as it is known.
     parquet: str = ""
-    #: Where what stands here was looked up.
+    #: Where these facts were looked up.
     checked_against: str = ""
 
 
@@ -166,19 +166,19 @@ KNOWN: Tuple[KnownDataset, ...] = (
         checked_against="its script in `huggingface/datasets`; the rules by Hugging Face's own training scripts for it",
     ),
 )
-#: Common Voice left the Hub in October 2025; its releases are downloads now.
+#: Common Voice left the Hub in October 2025. Its releases are downloads now.
 _COMMON_VOICE = "mozilla-foundation/common_voice"
 
 
 def find_known_dataset(source: str) -> Optional[KnownDataset]:
-    """Return what is known of a data set by its Hub id, or by its hf:// address."""
+    """Return what is known of a data set by its Hub id or its hf:// address, or None."""
     repository = source[len("hf://") :] if source.startswith("hf://") else source
     repository = "/".join(repository.split("/")[:2]).lower()
     return next((known for known in KNOWN if repository in {name.lower() for name in known.hub_ids}), None)
 
 
 def has_left_the_hub(source: str) -> Optional[str]:
-    """Return what to do about a data set whose Hub id people still have, else None."""
+    """Return in words what to do about a data set that is not on the Hub any more, or None for any other."""
     if not source.lower().startswith(_COMMON_VOICE):
         return None
     return (

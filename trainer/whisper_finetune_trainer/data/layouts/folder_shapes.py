@@ -1,4 +1,4 @@
-"""What a folder is that holds no layout which is read here: its name, and what to do with it."""
+"""Recognize folders in layouts that are not supported, and say what to do with them."""
 
 import posixpath
 import re
@@ -6,7 +6,7 @@ from typing import Collection, Iterator, Mapping, Optional, Sequence, Tuple
 
 from whisper_finetune_trainer.data.source_files import DataFolder
 
-#: How deep, and in how many folders of each, names are looked for: LibriSpeech has its texts five folders down.
+#: How deep names are searched for, and in how many folders of each level. LibriSpeech's texts are five levels down.
 _DEPTH = 5
 _FOLDERS = 2
 _LIST = 'write a train.jsonl with a line {"audio": PATH, "text": TEXT} for each clip'
@@ -15,7 +15,7 @@ _SEGMENT_LIST = (
 )
 _SOUNDS = (".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
 _TEXTS = (".txt", ".lab", ".json")
-#: What is known by the name of one of its files.
+#: Layouts that are recognized by the name of one file, with the advice for each.
 _BY_FILE: Mapping[str, Tuple["re.Pattern[str]", str]] = {
     "LibriSpeech's layout (*.trans.txt)": (re.compile(r".*\.trans\.txt"), _LIST),
     "the layout of Multilingual LibriSpeech (transcripts.txt)": (re.compile(r"transcripts\.txt"), _LIST),
@@ -37,12 +37,12 @@ _BY_FILE: Mapping[str, Tuple["re.Pattern[str]", str]] = {
     ),
     "compressed": (re.compile(r".*\.(gz|bz2|xz|zst|zip|7z|rar|tgz)"), "unpack it first"),
 }
-#: Columns of lists that are known, and hold no path and text of a clip by names of their own.
+#: Label Studio's columns, which have no path and text of a clip by themselves.
 _LABEL_STUDIO = frozenset(("data", "annotations"))
 
 
 def shape_of_folder(folder: DataFolder) -> Optional[str]:
-    """Return what a folder looks like by the names in it, and what to do. None for what nobody knows."""
+    """Return in words what a folder looks like by the names in it, and what to do. Return None if it is unknown."""
     names = list(_names(folder, "", _DEPTH))
     for shape, (pattern, advice) in _BY_FILE.items():
         if any(pattern.fullmatch(posixpath.basename(name)) for name in names):
@@ -58,7 +58,7 @@ def _suffix_beside_sounds(names: Sequence[str]) -> Optional[str]:
 
 
 def shape_of_columns(columns: Collection[str], folder: DataFolder) -> Optional[str]:
-    """Return what a list looks like whose columns are no path and text, and what to do. None for others."""
+    """Return in words what a list without the needed columns looks like, and what to do, or None if it is unknown."""
     if set(columns) >= _LABEL_STUDIO:
         return f"it looks like Label Studio's JSON, which is not read as it is: {_SEGMENT_LIST}"
     if folder.is_folder("wavs"):

@@ -1,6 +1,6 @@
-"""Kaldi's data folders: `wav.scp` says where each sound is, `text` what is said in an utterance.
+"""Kaldi's data folders. `wav.scp` has the path of each sound, and `text` what is said in each utterance.
 
-An utterance is a sound of its own, or, where there is a file `segments`, a part of one.
+An utterance is a whole sound or, if there is a file `segments`, a segment of a recording.
 """
 
 import logging
@@ -16,13 +16,13 @@ from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames, Row
 from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 
-#: The list of sounds, or of recordings; the texts lie beside it.
+#: The list of sounds, or of recordings. The file `text` is in the same folder.
 _WAV_SCP = "wav.scp"
-#: What the rows have, broken ones too.
+#: The columns of all rows, also of broken ones.
 _COLUMNS = ("audio", "text")
 _SEGMENTS = "segments"
 _BLANKS = re.compile(r"[ \t]+")
-#: The end of a segment that goes to the end of its recording.
+#: This is the end of a segment that goes to the end of its recording.
 _TO_THE_END = re.compile(r"-1(\.0*)?")
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def _find_unnamed(folder: DataFolder, _splits: Sequence[str]) -> Tuple[str, ...]
 
 
 def _base_folder(_files: SplitFiles, _first: Row) -> str:
-    # Paths start where the recipe ran, which is the folder that the data set was made in.
+    # Paths are relative to the folder in which the recipe ran, and that is the source's.
     return ""
 
 
@@ -50,7 +50,7 @@ def _list_name(files: SplitFiles) -> str:
 
 
 def _list_path(folder: DataFolder, path: str) -> str:
-    """Return the file that has a line for each utterance beside a `wav.scp`: `segments`, or itself."""
+    """Return the path of the file with a line per utterance: `segments` beside a `wav.scp`, else `wav.scp` itself."""
     beside = posixpath.join(posixpath.dirname(path), _SEGMENTS)
     return beside if folder.is_file(beside) else path
 
@@ -60,7 +60,7 @@ def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
 
 
 def _rows(folder: DataFolder, path: str) -> Iterator[Row]:
-    """Yield the utterances of a `wav.scp`. DatasetInvalid where its texts are missing or commands would have to run."""
+    """Yield the utterances of a `wav.scp`. Raises DatasetInvalid if its texts are missing, or if it has commands."""
     texts = _texts(folder, posixpath.join(posixpath.dirname(path), "text"))
     listed = _list_path(folder, path)
     if listed != path:
@@ -74,7 +74,7 @@ def _rows(folder: DataFolder, path: str) -> Iterator[Row]:
 
 
 def _sounds(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]]]:
-    """Yield each line's number, its first word and the path. DatasetInvalid for one that is a command."""
+    """Yield the number of each line, its first word and the path. Raises DatasetInvalid for a command."""
     for number, (name, sound) in _lines(folder, path):
         if sound.endswith("|"):
             raise TrainerError(
@@ -90,7 +90,7 @@ def _recordings(folder: DataFolder, path: str) -> Dict[str, str]:
 
 
 def _by_name(lines: Iterable[Tuple[str, str]]) -> Dict[str, str]:
-    """Return what lines say of each name, nothing where two lines say different things."""
+    """Return the value of each name. It is empty if two lines have different values."""
     found: Dict[str, str] = {}
     for name, said in lines:
         found[name] = said if found.get(name, said) == said else ""
@@ -98,7 +98,7 @@ def _by_name(lines: Iterable[Tuple[str, str]]) -> Dict[str, str]:
 
 
 def _row(number: int, utterance: str, sound: str, texts: Dict[str, str]) -> Row:
-    # Taken out: a second line of one name would be another clip that goes by it.
+    # Removed from the texts, so that a second line with the same name is not another clip of that name.
     text = texts.pop(utterance, None)
     if not sound:
         return Row(number, {}, f"has no path for {quoted(utterance)}")
@@ -126,7 +126,7 @@ def _segment_row(number: int, utterance: str, rest: str, recordings: Dict[str, s
     sound = recordings.get(recording)
     if not sound:
         return Row(number, {}, f"names recording {quoted(recording)}, which has no path in wav.scp, or two")
-    # Taken out: a second line of one name would be another clip that goes by it.
+    # Removed from the texts, so that a second line with the same name is not another clip of that name.
     text = texts.pop(utterance, None)
     if text is None:
         return Row(number, {}, f"utterance {quoted(utterance)} has no line in text, or had a segment before")
@@ -148,7 +148,7 @@ def _texts(folder: DataFolder, path: str) -> Dict[str, str]:
 
 
 def _lines(folder: DataFolder, path: str) -> Iterator[Tuple[int, Tuple[str, str]]]:
-    """Yield each line's number, its first word and the rest."""
+    """Yield the number of each line, its first word and the rest."""
     with source_files.open_text(folder.file(path)) as text, source_files.in_utf8(path):
         for number, line in enumerate(text, start=1):
             word, *rest = _BLANKS.split(line.strip(), maxsplit=1)

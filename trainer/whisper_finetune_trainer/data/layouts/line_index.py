@@ -1,4 +1,4 @@
-"""OpenSLR's own downloads: `line_index.tsv`, or one for each gender, names the sound file and the text of each line."""
+"""OpenSLR's own downloads. `line_index.tsv`, or one for each gender, has a sound file's name and its text per line."""
 
 import posixpath
 from typing import Iterator, Sequence, Tuple
@@ -17,13 +17,13 @@ def _is_file(name: str) -> bool:
 
 
 def _find_unnamed(folder: DataFolder, _splits: Sequence[str]) -> Tuple[str, ...]:
-    """Return those at the top, and those in the folders that OpenSLR's archives are unpacked to."""
+    """Return the lists at the top, and those in the folders to which OpenSLR's archives are unpacked."""
     folders = ["", *(name for name in folder.names() if folder.is_folder(name))]
     return tuple(posixpath.join(beside, name) for beside in folders for name in folder.names(beside) if _is_file(name))
 
 
 def _base_folder(_files: SplitFiles, _first: Row) -> str:
-    # Each list has its own, which is in the paths already.
+    # Each list has a folder of its own, which is in the rows' paths already.
     return ""
 
 
@@ -32,13 +32,13 @@ def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
 
 
 def _rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
-    """Yield the lines of all lists. Paths are relative to the source, and the sounds lie beside their list."""
+    """Yield the lines of all lists. Sounds are in the folder of their list, and paths are relative to the source."""
     number = 0
     for path in paths:
         with source_files.open_text(folder.file(path)) as lines, source_files.in_utf8(path):
             for line in lines:
                 number += 1
-                # Some have a column between name and text, of speakers or empty.
+                # Some lists have a column between name and text: the speaker, or nothing.
                 name, *others = line.strip().split("\t")
                 text = others[-1].strip() if others else ""
                 if name:

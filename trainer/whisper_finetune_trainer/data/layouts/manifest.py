@@ -1,8 +1,8 @@
-"""Manifests: JSON lines, a JSON array or a table, one clip a row, read without holding them whole in memory.
+"""Manifests: JSON lines, a JSON array, or a table, with one clip per row. Lines and tables are read row by row.
 
-Those of Common Voice, audiofolder and NeMo are told apart by the names of their files and columns alone. Tables are CSV
-and TSV as programs and people write them. There a line is a row, whatever its quotation marks say: one that is never
-closed would make a cell of all that follows.
+Manifests of Common Voice, audiofolder and NeMo are recognized by the names of their files and columns. Tables are CSV
+and TSV as programs and people write them. Each of their lines is a row, whatever its quotation marks say. Otherwise a
+mark that is never closed would turn all following lines into one cell.
 """
 
 import csv
@@ -22,21 +22,21 @@ from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 
 _TAB = "\t"
-#: Best first, where a header has as many cells by one as by another.
+#: In order of preference, if two delimiters divide the header into the same number of cells.
 _DELIMITERS = (",", ";", _TAB, "|")
 _QUOTE = '"'
-#: What Excel writes before the header.
+#: Excel writes this before the header.
 _SEPARATOR = "sep="
 _OPEN = "opens a quotation mark and does not close it: a cell is in one line, and a mark inside of it is written twice"
 SUFFIXES = (".csv", ".tsv")
 
 
 class NoTableError(ValueError):
-    """A file that is not a table, in words."""
+    """A file that is not a table. Its text says why."""
 
 
 class TableRow(NamedTuple):
-    """The number of a line, and its cells by the columns of the header. None where something is wrong."""
+    """The number of a line, and its cells by column. If `broken` says what is wrong with it, the cells are None."""
 
     number: int
     values: Mapping[str, Optional[str]]
@@ -44,35 +44,35 @@ class TableRow(NamedTuple):
 
 
 class _Format(NamedTuple):
-    """How the cells of a line are told apart. Common Voice's tables hold bare quotation marks in their texts."""
+    """How the cells of a line are divided. Without `has_quotes`, as in Common Voice's tables, `"` is a plain letter."""
 
     delimiter: str
     has_quotes: bool
 
     def cells(self, line: str) -> List[str]:
-        """Return the cells of a line. csv.Error where its quotation marks are not in pairs, or it holds a NUL."""
+        """Return the cells of a line. Raises csv.Error if a quotation mark is not closed, or if the line has a NUL."""
         if "\0" in line:
-            # Only older versions of Python say so.
+            # Newer versions of Python do not raise for it.
             raise csv.Error("line contains NUL")
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.has_quotes else csv.QUOTE_NONE
         text = line.rstrip(" \r\n")
-        # Strict: without it, a mark that is never closed, and letters behind one that is, are passed over.
+        # Without `strict`, a mark that is not closed would be ignored, and so would letters after a closing mark.
         reader = csv.reader([text], delimiter=self.delimiter, quoting=quoting, strict=True, skipinitialspace=True)
         return next(reader, [])
 
 
 class _OpenCell:
-    """The line that opened a quotation mark and did not close it, until a line that may close it."""
+    """Remembers the line that opened a quotation mark without closing it, until a line that may close it."""
 
     def __init__(self) -> None:
         self._number: Optional[int] = None
 
     def opened_at(self, number: int) -> None:
-        """Note a line that opens a mark."""
+        """Note the line that opens a mark."""
         self._number = number
 
     def closed_by(self, line: str) -> Optional[int]:
-        """Return the number of the line whose cell a line may close."""
+        """Return the number of the line whose open cell this line may close, or None."""
         if self._number is None or line.count(_QUOTE) % 2 == 0:
             return None
         number, self._number = self._number, None
@@ -80,7 +80,7 @@ class _OpenCell:
 
 
 def read_table(lines: Iterable[str], suffix: str) -> Iterator[TableRow]:
-    """Yield the rows of a table, broken ones too, but no line without content. NoTableError."""
+    """Yield the rows of a table, also broken ones. Empty lines are left out. Raises NoTableError."""
     numbered = enumerate(lines, start=1)
     table_format, columns = _header(numbered, suffix)
     open_cell = _OpenCell()
@@ -91,11 +91,11 @@ def read_table(lines: Iterable[str], suffix: str) -> Iterator[TableRow]:
 
 
 def _header(numbered: Iterator[Tuple[int, str]], suffix: str) -> Tuple[_Format, Sequence[str]]:
-    """Return the format, and the names in the first line that has any."""
+    """Return the format, and the column names from the first line that has any."""
     for _, line in numbered:
         text = line.rstrip("\r\n")
         if text[:-1].lower() == _SEPARATOR or not text.strip():
-            # The header itself tells the delimiter.
+            # The delimiter is found by the header itself.
             continue
         table_format = _format_of(text, suffix)
         return table_format, _names(_header_cells(text, table_format))
@@ -111,7 +111,7 @@ def _header_cells(text: str, table_format: _Format) -> List[str]:
 
 
 def _format_of(header: str, suffix: str) -> _Format:
-    """Return how a header is written: a column of the names is nobody's, so the delimiter that parts most of it."""
+    """Return the format of a header: by the delimiter that occurs most often, because names of columns have none."""
     counts = {delimiter: header.count(delimiter) for delimiter in _DELIMITERS}
     if suffix == ".tsv" and counts[_TAB]:
         return _Format(_TAB, has_quotes=False)
@@ -119,7 +119,7 @@ def _format_of(header: str, suffix: str) -> _Format:
 
 
 def _names(cells: Sequence[str]) -> Sequence[str]:
-    """Return the names of the columns. One that is there twice, or empty, says which cell it is."""
+    """Return the names of the columns. An empty name, or one that occurs twice, gets the number of its cell."""
     names = [cell.strip() for cell in cells]
     counts = Counter(names)
     return [
@@ -131,7 +131,7 @@ def _names(cells: Sequence[str]) -> Sequence[str]:
 def _row(
     number: int, line: str, table_format: _Format, columns: Sequence[str], open_cell: _OpenCell
 ) -> Optional[TableRow]:
-    """Return the row of a line, None where all its cells are empty."""
+    """Return the row of a line, or None if all its cells are empty."""
     opened_in = open_cell.closed_by(line) if table_format.has_quotes else None
     try:
         cells = table_format.cells(line)
@@ -156,12 +156,12 @@ def _row(
 
 
 _ENDINGS = (".jsonl", ".json", *SUFFIXES)
-#: Lists of all clips, whatever splits there are.
+#: The names of lists of all clips, whatever splits there are.
 _LISTS_OF_ALL = ("manifest.jsonl", "manifest.json", "metadata.jsonl", "metadata.csv")
 #: NeMo's list of sounds in tar files.
 _TARRED = "tarred_audio_manifest.json"
 _NEMO = "_manifest.json"
-#: Common Voice's folder of sound files, and a column that its tables have and few others do.
+#: Common Voice's folder of sound files, and a column that its tables have and few others have.
 _COMMON_VOICE_FOLDER = "clips"
 _COMMON_VOICE_COLUMN = "client_id"
 
@@ -190,7 +190,7 @@ def _first_file(folder: DataFolder, names: Sequence[str]) -> Tuple[str, ...]:
 
 
 def _split_named_by(name: str) -> Optional[str]:
-    """Return the split that a file may be the list of, by its name: other tables, and JSON, may be anything."""
+    """Return the split whose list a file may be, by its name. Tables and JSON with unusual names may be anything."""
     if name in {*_LISTS_OF_ALL, _TARRED}:
         return None
     if name.endswith(_NEMO):
@@ -216,7 +216,7 @@ def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
 
 
 def read_manifest(file: str, name: str) -> Iterator[Row]:
-    """Yield the rows of a manifest, broken ones too. DatasetInvalid for a file that is not one."""
+    """Yield the rows of a manifest, also broken ones. Raises DatasetInvalid for a file that is no manifest."""
     suffix = "." + name.rsplit(".", 1)[-1]
     with source_files.open_text(file) as text, source_files.in_utf8(name):
         yield from _table_rows(text, suffix, name) if suffix in SUFFIXES else _json_rows(text, name)
@@ -266,7 +266,7 @@ def _parsed(text: str) -> Any:
 
 
 def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    """Return an object. ValueError where two values have one name: the first would be lost."""
+    """Return a JSON object. Raises ValueError if two values have the same name, because the first would be lost."""
     values = dict(pairs)
     if len(values) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]

@@ -1,4 +1,4 @@
-"""Parquet shards, as the Hub has them: with the sounds in their cells, or with paths."""
+"""Parquet shards, as the Hub has them. Their cells have the sounds themselves, or paths."""
 
 import posixpath
 from functools import partial
@@ -17,7 +17,7 @@ from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError, listed, quoted
 
 _ENDING = ".parquet"
-#: Where a shard is read from end to end: bytes of one request, of a column's pages at a time, and rows at a time.
+#: For a shard that is read from end to end: the bytes of one request, the bytes of pages read at a time, and the rows.
 _STREAM_BLOCK_BYTES = 4 * 1024 * 1024
 _PAGE_BYTES = 1024 * 1024
 _STREAM_ROWS = 16
@@ -34,7 +34,7 @@ def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
 
 
 def _rows(folder: DataFolder, paths: Sequence[str], columns: Columns) -> Iterator[Row]:
-    """Yield the rows of all shards: the text, and where the sound is. One row group's texts are in memory at a time."""
+    """Yield the rows of all shards with their texts and audio sources. Only one row group's texts are in memory."""
     number = 0
     for path in paths:
         file = folder.file(path)
@@ -54,9 +54,10 @@ def _holds_sounds(files: SplitFiles, columns: Columns) -> bool:
 
 
 def _rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int) -> Iterator[Tuple[Row, int]]:
-    """Yield the rows of a shard from a row on, their sounds in memory, each with the row that is next.
+    """Yield the rows of a shard from a row on with their sounds in memory, each with the number of the next row.
 
-    A row group is read by its pages, so its size does not matter. DatasetInvalid for a file that is not a whole shard.
+    A row group is read page by page, so its size does not matter. Raises DatasetInvalid for a file that is not a whole
+    shard.
     """
     file, first = folder.file(path), 0
     with parquet_cells.broken_file_refused(path), source_files.open_file(file, _STREAM_BLOCK_BYTES) as opened:
@@ -73,7 +74,7 @@ def _rows_with_sound(folder: DataFolder, path: str, columns: Columns, start: int
 
 
 def _require_columns(schema: Any, columns: Columns, name: str) -> None:
-    """Raise DatasetInvalid for a shard that has not one column of each name, or sounds in a form that is not known."""
+    """Raise DatasetInvalid if a shard has none or several of a column, or if its sounds are in an unknown form."""
     for column in (columns.audio, columns.text):
         if column not in schema.names:
             raise TrainerError(
@@ -97,7 +98,7 @@ def _require_columns(schema: Any, columns: Columns, name: str) -> None:
 
 
 def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Iterator[Tuple[int, Mapping[str, Any]]]:
-    """Yield each row of a row group from a row on, with its sound, text and language."""
+    """Yield number and values of each row of a row group from a row on: its sound, text and language."""
     kind = shard.schema_arrow.field(columns.audio).type
     parts = [field.name for field in kind if field.name in {"bytes", "path"}] if pa.types.is_struct(kind) else []
     names = [columns.audio, columns.text]
@@ -114,7 +115,7 @@ def _group_values(shard: Any, group: int, columns: Columns, start: int) -> Itera
 def _sound_in_memory(path: str, cell: ParquetCell, value: Any) -> NamedAudio:
     found = value if isinstance(value, dict) else {"bytes": value}
     content, name = found.get("bytes"), found.get("path")
-    # Also where there is none: a cell alone would be read with all of its row group.
+    # Also for an empty cell: without content in memory, the cell's whole row group would be read.
     return NamedAudio(InMemory(content if isinstance(content, bytes) else b"", cell), _name_of(name, path, cell))
 
 
@@ -131,7 +132,7 @@ def _name_of(name: Any, path: str, cell: ParquetCell) -> str:
 
 
 def _is_embedded(file: str, column: str) -> bool:
-    """Return whether a shard holds the sounds themselves, and not their paths."""
+    """Return whether a shard has the sounds themselves, and not their paths."""
     kind = parquet_cells.open_parquet(file).schema_arrow.field(column).type
     return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
@@ -153,7 +154,7 @@ def _names_and_texts(file: str, group: int, columns: Columns) -> "Tuple[Sequence
 
 
 def _more(file: str, group: int, columns: Columns, rows: int) -> Sequence[Mapping[str, Any]]:
-    """Return what each row says of its language and, where its sound lies elsewhere, of its segment."""
+    """Return further values of each row: its language and, if its sound is in another file, its segment."""
     wanted = [columns.language, *([] if _is_embedded(file, columns.audio) else SEGMENT_COLUMNS)]
     present = [name for name in wanted if name in parquet_cells.open_parquet(file).schema_arrow.names]
     if not present:

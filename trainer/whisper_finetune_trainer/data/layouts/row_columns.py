@@ -1,4 +1,4 @@
-"""The rows of a data set in any layout, and what their columns say: sound, text, language and segment. Pure."""
+"""The rows of a data set in any layout, and their columns: sound, text, language and segment. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -10,33 +10,33 @@ from whisper_finetune_trainer.data.audio.audio_sources import Segment
 from whisper_finetune_trainer.messages.errors import TrainerError, escaped, listed, quoted
 
 _LANGUAGE_COLUMNS = ("language", "lang", "locale", "language_id", "lang_id", "language_code", "lang_code")
-#: What parts a language from a country: it-IT, pt_BR, cmn_hans_cn.
+#: Separates a language from a country: it-IT, pt_BR, cmn_hans_cn.
 _COUNTRY = re.compile(r"[-_]")
 _LONGEST_LANGUAGE = 40
 _AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path")
 _TEXT_COLUMNS = ("text", "sentence", "transcription", "normalized_text", "transcript")
-#: What a manifest calls a segment's start and length, in seconds.
+#: The columns with a segment's start and length, in seconds.
 SEGMENT_COLUMNS = ("offset", "duration")
-#: What a row says that names no segment.
+#: The values of a row that names no segment.
 _NONE = (None, "")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One clip as a data set has it: its number there, and its values or what is wrong with it."""
+    """One row of a data set: its number, and its values by column. `broken` says what is wrong with it, if anything."""
 
     number: int
     values: Mapping[str, Any]
     broken: Optional[str] = None
-    #: The segment of the recording that it is, where its layout says so beside the values.
+    #: The segment of a recording, if its layout names it outside of the values.
     segment: Optional[Segment] = None
-    #: What the clip goes by, where that is not the name of its file.
+    #: The clip's name, if that is not the name of its file.
     name: Optional[str] = None
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that hold the sound, or its path, the text, and the language where one says it."""
+    """The names of the columns with the sound or its path, with the text, and with the language, if there is one."""
 
     audio: str
     text: str
@@ -44,17 +44,17 @@ class Columns:
 
 
 class ColumnNames(NamedTuple):
-    """Names to look for, best first, of the column with the sounds and of the one with the texts."""
+    """The names that the columns with the sounds and with the texts may have, in order of preference."""
 
     audio: Sequence[str] = _AUDIO_COLUMNS
     text: Sequence[str] = _TEXT_COLUMNS
 
 
 class MissingColumnError(TrainerError):
-    """DatasetInvalid of a list without a column for the sounds, or for the texts."""
+    """DatasetInvalid, because a list has no column for the sounds or for the texts."""
 
     def __init__(self, message: str, columns: Tuple[str, ...]) -> None:
-        """`columns` are those that there are."""
+        """`columns` are those that the list has."""
         super().__init__("DatasetInvalid", message)
         self.columns = columns
 
@@ -62,7 +62,7 @@ class MissingColumnError(TrainerError):
 def names_to_look_for(
     audio_column: Optional[str], text_column: Optional[str], known: Optional[ColumnNames]
 ) -> ColumnNames:
-    """Return the spec's names alone where it gives them, else those of a known data set and then the usual ones."""
+    """Return the spec's names only, if it gives them, else those of a known data set and then the usual ones."""
     audio, text = (known.audio, known.text) if known else ((), ())
     return ColumnNames(
         (audio_column,) if audio_column else tuple(dict.fromkeys([*audio, *_AUDIO_COLUMNS])),
@@ -71,15 +71,16 @@ def names_to_look_for(
 
 
 def path_of(value: Any) -> Optional[str]:
-    """Return the path in a cell, which some write as an object that holds it. None where there is no path."""
+    """Return the path in a cell, which may be an object with a `path`. Return None where there is no path."""
     path = value.get("path") if isinstance(value, Mapping) else value
     return path.strip() or None if isinstance(path, str) else None
 
 
 def find_columns(rows: Sequence[Row], names: ColumnNames, list_name: str) -> Columns:
-    """Return the first names of each list that the rows have. MissingColumnError says which columns there are.
+    """Return the columns of the rows: for each the first of its names that the rows have.
 
-    Where none is there as it is, one that differs in case or in blanks around it is taken.
+    If they have none of the names exactly, case and surrounding blanks do not matter. Raises MissingColumnError, which
+    says which columns there are.
     """
     present: Dict[str, None] = {}
     for row in rows:
@@ -92,22 +93,22 @@ def find_columns(rows: Sequence[Row], names: ColumnNames, list_name: str) -> Col
 
 
 def find_language_column(names: Iterable[str]) -> Optional[str]:
-    """Return the first column of these names that says a language, in any case."""
+    """Return the first of these names that is a usual name of a language column, in any case, or None."""
     found = {name.strip().casefold(): name for name in names}
     return next((found[column] for column in _LANGUAGE_COLUMNS if column in found), None)
 
 
 def language_named_by(value: object) -> str:
-    """Return what a cell names, Whisper's code where it is a language of its table. Empty where it names none."""
+    """Return the language in a cell: Whisper's code if Whisper knows it, else the text. It may be empty."""
     text = "" if value is None else str(value).strip()[:_LONGEST_LANGUAGE]
     language = _COUNTRY.split(text.lower(), maxsplit=1)[0]
     return language_code(language) if language in LANGUAGE_NAMES else text
 
 
 def find_segment(values: Mapping[str, Any]) -> Optional[Segment]:
-    """Return the segment of a row with `offset` and `duration` (seconds), None where it has no offset.
+    """Return the segment of a row with `offset` and `duration` in seconds, or None if it has no offset.
 
-    An offset alone goes to the recording's end. MalformedSegmentError.
+    Without a duration the segment goes to the recording's end. Raises MalformedSegmentError.
     """
     offset, duration = (values.get(column) for column in SEGMENT_COLUMNS)
     if offset in _NONE:

@@ -1,4 +1,4 @@
-"""The files of a split, found by the first layout that has any, and its rows, opened."""
+"""Find the files of a split by the first layout that has any, and open their rows."""
 
 import logging
 from dataclasses import dataclass
@@ -22,17 +22,18 @@ from whisper_finetune_trainer.data.layouts.tar_shards import TAR
 from whisper_finetune_trainer.data.source_files import DataFolder
 from whisper_finetune_trainer.messages.errors import TrainerError, listed, quoted
 
-#: In order of precedence. A further layout is a module of its own, its line here, its fixture in the tests, and its row
-#: in docs/generate/data.template.md.
+#: In order of precedence. Another layout needs a module of its own, a line here, a fixture in the tests, and a row in
+#: docs/generate/data.template.md.
 LAYOUTS: Tuple[Layout, ...] = (LINE_INDEX, MANIFEST, KALDI, TAR, PARQUET)
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tgz")
 
 
 def find_split_files(folder: DataFolder, split: str, *, is_train: bool, held_out: Optional[str] = None) -> SplitFiles:
-    """Return the files of a split. DatasetNotFound says what there is instead.
+    """Return the files of a split. Raises DatasetNotFound, which says what the folder has instead.
 
-    The train split may also be all that the folder holds, under no split's name: all of a list of clips but those in a
-    folder of another split. So the split that is held out may be the rows of that list in a folder of its name.
+    A folder may have one list of all clips, with their sounds in a folder per split. Then the held-out split has the
+    rows whose sounds are in its folder, and the train split has all rows whose sounds are in no other split's folder.
+    The train split may also be files whose names name no split.
     """
     found = _find_named(folder, split)
     if found is None and is_train:
@@ -46,7 +47,10 @@ def find_split_files(folder: DataFolder, split: str, *, is_train: bool, held_out
 
 
 def files_of_one(folder: DataFolder, name: str, split: str, *, is_train: bool) -> SplitFiles:
-    """Return a source that is one file. All of it is the train split. DatasetNotFound, DatasetInvalid."""
+    """Return the split of a source that is one file. All of it is the train split.
+
+    Raises DatasetNotFound for another split, and DatasetInvalid for a file of an unknown kind.
+    """
     address = f"{folder.address}/{name}"
     if not is_train:
         raise TrainerError(
@@ -63,13 +67,13 @@ def files_of_one(folder: DataFolder, name: str, split: str, *, is_train: bool) -
 
 
 def list_splits(folder: DataFolder) -> Tuple[str, ...]:
-    """Return the splits that a folder has by the names in it."""
+    """Return the splits of a folder, by the names in it."""
     names = (*folder.names(), *folder.names("data"))
     return tuple(sorted({split for layout in LAYOUTS for split in _splits_of_layout(layout, folder, names)}))
 
 
 def missing_split(folder: DataFolder, split: str) -> TrainerError:
-    """Return what is said where a folder has no such split: which ones it has, what it looks like, what it holds."""
+    """Return the error for a folder without a split. It says which splits it has, what it looks like, what is in it."""
     splits = list_splits(folder)
     if splits:
         are_parts = len(splits) > 1 and not any(map(begins_with_usual_name, splits))
@@ -105,7 +109,7 @@ def _splits_of_layout(layout: Layout, folder: DataFolder, names: Iterable[str]) 
 
 
 def _without_name(folder: DataFolder, split: str) -> Optional[str]:
-    """Return why what is there is not the split, where it is all under no split's name."""
+    """Return why the files of the folder are not the split, if they name no split. Otherwise return None."""
     files = _find_list_of_all(folder, SplitFolders(only=split))
     if files is not None:
         return f"{quoted(files.name)} lists no clip in a folder {quoted(split)}"
@@ -125,25 +129,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a split and how to read them. `base` is the folder that paths in the audio column start from."""
+    """The rows of a split, and how to read them. Paths in the audio column are relative to the folder `base`."""
 
     name: str
     folder: DataFolder
     base: str
     columns: Columns
     rows: Iterator[Row]
-    #: What the rows are counted in.
+    #: What the numbers of rows count, for messages.
     unit: str = "line"
 
     def language_of(self, row: Row) -> str:
-        """Return the language that a row names, empty where it names none."""
+        """Return the language that a row names. It is empty where the row names none."""
         return row_columns.language_named_by(row.values.get(self.columns.language)) if self.columns.language else ""
 
 
 def open_split(files: SplitFiles, names: ColumnNames) -> Split:
-    """Return a split, its columns found by their names.
+    """Open the rows of a split, and find its columns by their names.
 
-    DatasetInvalid, also if it is empty. DatasetNotFound where no row of a list lies in its folder.
+    Raises DatasetInvalid, also if the split is empty. Raises DatasetNotFound if no row of a list is in its folder.
     """
     columns, rows = files.layout.open_rows(files, names)
     if files.folders is not None:
@@ -162,7 +166,7 @@ def _no_rows(files: SplitFiles) -> TrainerError:
 
 
 def _rows_in(folders: SplitFolders, rows: Iterator[Row], columns: Columns, name: str) -> Iterator[Row]:
-    """Yield the rows of a list whose sounds lie in the folders of a split. All that is broken is of the train split."""
+    """Yield the rows of a list whose sounds are in the folders of a split. Broken rows belong to the train split."""
     others = 0
     for row in rows:
         if folders.hold(row_columns.path_of(row.values.get(columns.audio)) or ""):

@@ -1,6 +1,6 @@
-"""Sounds in tar files: WebDataset's shards, and those that a manifest of NeMo names by `shard_id`.
+"""Sounds in tar files: WebDataset's shards, and the tar files that a manifest of NeMo names by `shard_id`.
 
-In a shard of WebDataset a clip is the members that share a name up to its first dot, and lie beside each other.
+In a WebDataset shard, a clip is a group of consecutive members with the same name up to its first dot.
 """
 
 import json
@@ -24,21 +24,21 @@ _ENDING = ".tar"
 _SOUNDS = frozenset(["aac", "aif", "aiff", "flac", "m4a", "mp3", "mp4", "oga", "ogg", "opus", "sph", "wav", "webm"])
 _TEXTS = frozenset(["lab", "text", "transcript", "txt"])
 _JSON = "json"
-#: A text of more is not the transcript of half a minute of speech.
+#: No transcript of half a minute of speech is larger.
 _LARGEST_TEXT_BYTES = 1024 * 1024
-#: A sound of more is not held in memory: half a minute of the most that is decoded is less, in 32 bit.
+#: A larger sound is not read into memory. Half a minute of the largest sound that is decoded is smaller, in 32 bit.
 _LARGEST_SOUND_BYTES = 48 * 1024 * 1024
-#: Bytes that one request fetches where a shard is read from end to end.
+#: How many bytes one request fetches where a shard is read from end to end.
 _STREAM_BLOCK_BYTES = 4 * 1024 * 1024
 _END = bytes(tarfile.BLOCKSIZE)
-#: What a manifest of NeMo names its tar files by, one after another, and how many of these are remembered.
+#: The column by which a manifest of NeMo names its tar files, and how many of these are remembered at a time.
 SHARD_ID = "shard_id"
 _SHARDS_REMEMBERED = 4
 logger = logging.getLogger(__name__)
 
 
 class _Found(NamedTuple):
-    """A file of a shard, its content where that is wanted, and the byte that follows it."""
+    """A file of a shard, its content if that is wanted, and the byte after it."""
 
     member: ByteRange
     content: bytes
@@ -54,13 +54,13 @@ def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
 
 
 def is_named_by(row: Row, folder: DataFolder, beside: str) -> bool:
-    """Return whether a row of a manifest in the folder `beside` names a tar file that is there."""
+    """Return whether a row of a manifest in the folder `beside` names a tar file that exists."""
     shard = row.values.get(SHARD_ID)
     return shard is not None and folder.is_file(_path_of_shard(beside, shard))
 
 
 def with_sounds(rows: Iterator[Row], folder: DataFolder, beside: str, column: str) -> Iterator[Row]:
-    """Yield the rows of a manifest with their sounds in the tar files beside it instead of paths."""
+    """Yield the rows of a manifest, with sounds in the tar files beside it instead of paths."""
 
     @lru_cache(maxsize=_SHARDS_REMEMBERED)
     def members(path: str) -> Mapping[str, ByteRange]:
@@ -79,12 +79,12 @@ def with_sounds(rows: Iterator[Row], folder: DataFolder, beside: str, column: st
 
 
 def _path_of_shard(beside: str, shard: Any) -> str:
-    # A number, which leads to no other folder.
+    # It should be a number. Whatever it is, it must not lead to another folder.
     return posixpath.join(beside, f"audio_{str(shard).replace('/', '-')}{_ENDING}")
 
 
 def _rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
-    """Yield the clips of all shards in order. DatasetInvalid for a shard that is not a plain tar file."""
+    """Yield the clips of all shards in order. Raises DatasetInvalid for a shard that is not a plain tar file."""
     number = 0
     for path in paths:
         for key, members in groupby(_members(folder.file(path), path), key=_key_of):
@@ -93,9 +93,9 @@ def _rows(folder: DataFolder, paths: Sequence[str]) -> Iterator[Row]:
 
 
 def _rows_with_sound(folder: DataFolder, path: str, _columns: Columns, start: int) -> Iterator[Tuple[Row, int]]:
-    """Yield the clips of a shard from a byte on, their sounds in memory, each with the byte that the next begins at.
+    """Yield the clips of a shard from a byte on with their sounds in memory, each with the byte of the next clip.
 
-    A row's number is the byte that its clip begins at. DatasetInvalid for a shard that is cut or broken.
+    The number of a row is the byte where its clip begins. Raises DatasetInvalid for a shard that is cut or broken.
     """
     for key, found in groupby(_members(folder.file(path), path, start, with_sound=True), key=_key_of):
         members = list(found)
@@ -108,17 +108,17 @@ def _holds_sounds(_files: SplitFiles, _columns: Columns) -> bool:
 
 
 def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) -> Iterator[_Found]:
-    """Yield the files of a shard from a byte on, the texts with their content, the sounds only `with_sound`."""
+    """Yield the files of a shard from a byte on. Texts have their content, and sounds have it if `with_sound`."""
     block = {"block_bytes": _STREAM_BLOCK_BYTES} if with_sound else {}
     try:
         with source_files.open_file(file, **block) as opened, _archive(opened, start, path) as archive:
             for entry in archive:
-                # Only plain files: a link could name what lies outside of the shard. Hidden ones, such as macOS puts
-                # before each file, are nobody's clips.
+                # Only plain files, because a link could lead out of the shard. Hidden files are no clips: macOS puts
+                # one before each file.
                 if entry.isreg() and not posixpath.basename(entry.name).startswith("."):
                     content = _content(archive, entry) or (_sound(opened, entry) if with_sound else b"")
                     yield _Found(ByteRange(file, entry.offset_data, entry.size, entry.name), content, archive.offset)
-                # tarfile remembers every header; a shard may have a hundred thousand.
+                # tarfile remembers every header, and a shard may have a hundred thousand.
                 archive.members = []  # type: ignore[attr-defined]  # typeshed does not know it
             _require_end(opened, archive.offset, path)
     except tarfile.TarError as error:
@@ -131,14 +131,14 @@ def _members(file: str, path: str, start: int = 0, *, with_sound: bool = False) 
 def _archive(opened: BinaryIO, start: int, path: str) -> tarfile.TarFile:
     if start == 0:
         source_files.require_content(opened, path)
-    # tarfile begins where the file stands.
+    # tarfile begins at the file's current position.
     opened.seek(start)
     return tarfile.open(fileobj=opened, mode="r:")
 
 
 def _require_end(opened: BinaryIO, offset: int, path: str) -> None:
-    """Raise DatasetInvalid where something else than the end of a tar file follows its last member."""
-    # tarfile takes a header that is cut or broken for the end, and the clips behind it would be missing unnoticed.
+    """Raise DatasetInvalid if something else than the end of a tar file follows the last member."""
+    # tarfile takes a cut or broken header for the end. The clips after it would be missing without notice.
     opened.seek(offset)
     found = opened.read(len(_END))
     if not found:
@@ -201,7 +201,7 @@ def _values(path: str, member: ByteRange, content: bytes) -> Dict[str, Any]:
         return {"text": content.decode("utf-8-sig")}
     if suffix == _JSON:
         found = json.loads(content)
-        # A path in there is one of the machine that made the shard.
+        # A path in it is a path on the machine that made the shard.
         return {name: value for name, value in found.items() if name != "audio"} if isinstance(found, dict) else {}
     return {}
 

@@ -1,1 +1,1 @@
-"""Data sets that are too large to be listed: looked at before training, and read while it goes on."""
+"""Data sets that are too large to be listed: they are sampled before training, and read during it."""

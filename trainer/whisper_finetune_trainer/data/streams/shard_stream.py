@@ -1,7 +1,7 @@
-"""The rows of a split's shards as a stream with their sounds, in an order that is a function of a key.
+"""The rows of a split's shards as a stream, with their sounds. The order is a function of a key.
 
-A few shards are read by turns, one row of each. A shard is read once, from its start to its end. From any position the
-stream goes on without reading what was before it.
+A few shards are read in turns, one row of each. A shard is read once, from its start to its end. From any position the
+stream goes on without reading what is before it.
 """
 
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class LanePosition(NamedTuple):
-    """Where a lane stands: the number of its shard among the lane's, and the byte or row in there."""
+    """The position of a lane: the number of its current shard among the lane's shards, and the byte or row in it."""
 
     shard: int
     at: int
@@ -28,23 +28,23 @@ class LanePosition(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a stream stands: each lane's position, and whose turn it is. Without lanes: at its beginning."""
+    """The position of a stream: that of each lane, and the lane whose turn it is. Without lanes it is the beginning."""
 
     lanes: Tuple[LanePosition, ...] = ()
     turn: int = 0
 
     def values(self) -> Mapping[str, Any]:
-        """Return what `of_values` takes, as JSON can say it."""
+        """Return JSON values for `of_values`."""
         return {"lanes": [list(position) for position in self.lanes], "turn": self.turn}
 
     @staticmethod
     def of_values(values: Mapping[str, Any]) -> "Position":
-        """Return the position of such values."""
+        """Return the position that `values` returned these for."""
         return Position(tuple(LanePosition(*position) for position in values["lanes"]), values["turn"])
 
 
 class StreamedRow(NamedTuple):
-    """A row and the split that it is read as, or a shard that is broken from here on, and the position after it."""
+    """A row with the split that it belongs to and the position after it. `fault` is set if its shard is broken here."""
 
     split: Split
     row: Row
@@ -54,7 +54,7 @@ class StreamedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardStream:
-    """Reads the shards of a split. `split` has their columns."""
+    """Reads the shards of a split in `lanes` lanes. `split` has their columns."""
 
     files: SplitFiles
     reader: ShardReader
@@ -104,7 +104,7 @@ class ShardStream:
 
 
 class _Read(NamedTuple):
-    """A row of a lane, or the fault of its shard, and the lane's position after it."""
+    """A row of a lane with the lane's position after it. `fault` is set if its shard is broken here."""
 
     split: Split
     row: Row

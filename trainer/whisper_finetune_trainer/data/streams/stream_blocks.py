@@ -1,4 +1,4 @@
-"""A block of a stream: clips that are shuffled together, and where in the shards they begin."""
+"""A block of a stream: clips that are shuffled together, and the position in the shards where they begin."""
 
 from dataclasses import dataclass, field
 from typing import Any, List, Mapping, NamedTuple, Tuple
@@ -9,13 +9,13 @@ from whisper_finetune_trainer.data.clips import Clip, ClipStatistics, Drop
 from whisper_finetune_trainer.data.streams.shard_stream import Position
 from whisper_finetune_trainer.data.streams.streamed_clips import StreamedClip
 
-#: What a clip takes in memory beside its sound.
+#: How much memory a clip takes besides its sound.
 BYTES_OF_A_CLIP = 1_000
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a block begins: its epoch, its number in there, the clips of the epoch before it, and the position."""
+    """Where a block begins: its epoch, its number in the epoch, the clips of the epoch before it, and the position."""
 
     epoch: int = 0
     block: int = 0
@@ -23,20 +23,20 @@ class Cursor:
     position: Position = field(default_factory=Position)
 
     def values(self) -> Mapping[str, Any]:
-        """Return what `of_values` takes, as JSON can say it."""
+        """Return JSON values for `of_values`."""
         return {"epoch": self.epoch, "block": self.block, "clips": self.clips, **self.position.values()}
 
     @staticmethod
     def of_values(values: Mapping[str, Any]) -> "Cursor":
-        """Return the cursor of such values."""
+        """Return the cursor that `values` returned these for."""
         return Cursor(values["epoch"], values["block"], values["clips"], Position.of_values(values))
 
 
 @dataclass(frozen=True)
 class Block:
-    """Clips that are shuffled together, in the order that they were read in; a list's epoch is one block.
+    """Clips that are shuffled together, in the order in which they were read. A list's epoch is one block.
 
-    The statistics is empty after the first epoch: what was counted once is not counted again.
+    The statistics are empty after the first epoch, because each clip is counted once.
     """
 
     cursor: Cursor
@@ -44,17 +44,20 @@ class Block:
     statistics: ClipStatistics
     #: Where the next block begins.
     following: Cursor
-    #: Seeds the shuffling: a function of the seed and of where the block lies.
+    #: The seed of the shuffling. It is a function of the training's seed, the epoch and the block's number.
     shuffle_key: str
 
     @property
     def is_last_of_epoch(self) -> bool:
-        """Return whether the next block is of another epoch."""
+        """Whether the next block is of another epoch."""
         return self.following.epoch != self.cursor.epoch
 
 
 class TrainingPosition(NamedTuple):
-    """Where a training stands between two steps: those taken of a block, and what was read before and up to its end."""
+    """Where a training is between two steps: a block, and how many of its steps were taken.
+
+    `before` has the statistics of what was read before the block, and `read` also those of the block.
+    """
 
     cursor: Cursor
     steps_taken: int
@@ -62,7 +65,7 @@ class TrainingPosition(NamedTuple):
     read: ClipStatistics
 
 
-#: Of a training that has taken no step.
+#: The position of a training that has taken no step.
 START = TrainingPosition(Cursor(), 0, ClipStatistics(), ClipStatistics())
 
 
@@ -70,7 +73,7 @@ class Filling:
     """A block that is being read."""
 
     def __init__(self, cursor: Cursor) -> None:
-        """Begin where the block does."""
+        """`cursor` is where the block begins."""
         self.cursor = cursor
         self.clips: List[Clip] = []
         self.drops: List[Drop] = []
@@ -79,11 +82,11 @@ class Filling:
 
     @property
     def clips_of_epoch(self) -> int:
-        """Return how many clips the epoch has had up to here."""
+        """How many clips the epoch has had so far."""
         return self.cursor.clips + len(self.clips)
 
     def add(self, streamed: StreamedClip) -> None:
-        """Take in the next row: its clip, or why it is left out."""
+        """Add the next row: its clip, or its Drop. A held-out clip is only passed."""
         found, self._after = streamed.checked.found, streamed.after
         if isinstance(found, Clip):
             self.clips.append(found)
@@ -96,13 +99,13 @@ class Filling:
         return Cursor(self.cursor.epoch, self.cursor.block + 1, self.clips_of_epoch, self._after)
 
     def block(self, statistics: ClipStatistics, seed: int) -> Block:
-        """Return the block as far as it was read; `seed` is the training's."""
+        """Return the block as far as it was read. `seed` is the training's."""
         key = f"{seed}/{self.cursor.epoch}/{self.cursor.block}"
         return Block(self.cursor, tuple(self.clips), statistics, self.following(), key)
 
 
 def statistics_of(found: List[Clip], drops: List[Drop]) -> ClipStatistics:
-    """Return the statistics of clips and of those left out."""
+    """Return the statistics of clips, and of the Drops of clips that were left out."""
     faults = [drop for drop in drops if not drop.is_expected]
     seconds = [clip.seconds for clip in found]
     return ClipStatistics(

@@ -1,4 +1,4 @@
-"""The first clips of a stream, sampled before the money is spent: the held-out ones among them, and what is odd."""
+"""Sample the first clips of a stream before the training costs money. The held-out clips are among them."""
 
 import logging
 from collections import Counter
@@ -11,9 +11,9 @@ from whisper_finetune_trainer.data.streams import streamed_clips
 from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardStream
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks, Found, HeldOutClip
 
-#: The order of the shards in the sample. It is that of no epoch, and the same for every seed.
+#: The key of the order in which the sample reads the shards. No epoch has this order, and every seed has the same.
 _KEY = "look"
-#: Clips that stay in memory with their sounds, to be listened to.
+#: How many clips stay in memory with their sounds, so that these can be inspected.
 _LISTENED_TO = 500
 _LOG_EVERY = 2_000
 logger = logging.getLogger(__name__)
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class StreamSample:
-    """Train and held-out clips without their sounds, those left out, and some with their sounds."""
+    """The sampled clips: to train on and held out without their sounds, those left out, and some with their sounds."""
 
-    #: Rows that were sampled. Those that are held out and not wanted any more are nowhere else.
+    #: How many rows were sampled. Held-out clips beyond those wanted are only counted here.
     rows: int = 0
     train: List[Clip] = field(default_factory=list)
     held_out: List[Clip] = field(default_factory=list)
     drops: List[Drop] = field(default_factory=list)
     inspected: List[Clip] = field(default_factory=list)
-    #: Digests of the sounds held out, and the train clips that have one of them.
+    #: The digests of the held-out sounds. `train_sounds` has the digest of every sampled train clip.
     held_out_sounds: Set[bytes] = field(default_factory=set)
     train_sounds: List[Tuple[bytes, Clip]] = field(default_factory=list)
     #: How often each rule changed a text.
@@ -38,14 +38,17 @@ class StreamSample:
     languages: "Counter[str]" = field(default_factory=Counter)
 
     def copies(self) -> List[Clip]:
-        """Return the train clips with the sound of a held-out one."""
+        """Return the sampled train clips that have the sound of a held-out one."""
         return [clip for digest, clip in self.train_sounds if digest in self.held_out_sounds]
 
 
 def take_sample(
     stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval_clips: Optional[int]
 ) -> StreamSample:
-    """Read the shards, in an order that is the same in every attempt, until enough clips are held out or sampled."""
+    """Read the shards until enough clips are held out and enough are sampled, or until `most_sampled` are sampled.
+
+    The order of the shards is the same in every attempt.
+    """
     wanted = 0
     if checks.held_out_fraction:
         wanted = min(max_eval_clips or limits.held_out_clips, limits.most_sampled)

@@ -1,4 +1,4 @@
-"""From the rows of a stream to its clips: each is checked as it passes by, and left out, held out or trained on."""
+"""Turn the rows of a stream into clips. Each is checked when it is read, and left out, held out or trained on."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from whisper_finetune_trainer.data.streams.shard_stream import Position, ShardSt
 from whisper_finetune_trainer.data.text_rules import ChangedBy
 from whisper_finetune_trainer.messages.errors import TrainerError
 
-#: Decoding lets go of Python's lock.
+#: How many threads check clips. Decoding releases Python's lock.
 _CHECKERS = 4
-#: Rows, with their sounds, that are in memory before a block has them.
+#: How many rows are in memory, with their sounds, before a block has them.
 _ROWS_AT_ONCE = 32
 _HASH_BYTES = 8
 _HASHES = 2.0 ** (8 * _HASH_BYTES)
 
 
 class HeldOutClip(NamedTuple):
-    """A clip that is not trained on in any epoch: the hash of its identifier says so."""
+    """A clip that is not trained on in any epoch. The hash of its identifier decides that."""
 
     clip: Clip
 
@@ -32,16 +32,16 @@ Found = Union[Clip, Drop, HeldOutClip]
 
 
 class Checked(NamedTuple):
-    """What became of a row, and the text rules that changed its text."""
+    """The clip of a row, or its Drop, and the text rules that changed its text."""
 
     found: Found
     rewritten_by: Tuple[ChangedBy, ...] = ()
-    #: The language that the row names, in a column that says it.
+    #: The language that the row names, if there is a column for it.
     language: str = ""
 
 
 class StreamedClip(NamedTuple):
-    """What became of a row, and the position after it."""
+    """A checked row, and the position after it."""
 
     checked: Checked
     after: Position
@@ -49,38 +49,38 @@ class StreamedClip(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipChecks:
-    """What a clip of a stream must keep to. `held_out_fraction` is 0 where the held-out clips come from elsewhere."""
+    """The checks for clips of a stream. `held_out_fraction` is 0 where the held-out clips are a split of their own."""
 
     reader: ClipReader
     held_out_fraction: float
-    #: What else is wrong with a clip, such as a label that is too long for the model.
+    #: Returns the Drop of a clip for other reasons, such as a label that is too long for the model.
     refuse: Callable[[Clip], Optional[Drop]] = lambda _clip: None
     #: Digests of held-out sounds that must not be trained on.
     held_out_sounds: FrozenSet[bytes] = frozenset()
 
     def of_row(self, streamed: StreamedRow) -> Checked:
-        """Return what becomes of a row. Its sound is decoded once, so that training meets none that cannot be."""
+        """Check a row to train on. Its sound is decoded once, so that the training gets none that cannot be decoded."""
         found, rewritten_by = self._of_header(streamed)
         if isinstance(found, Clip):
             found = self._copy(found) or self.refuse(found) or _undecodable(found) or found
         return Checked(found, rewritten_by)
 
     def of_sampled_row(self, streamed: StreamedRow) -> Checked:
-        """Return what becomes of a row that is looked at. A held-out sound is decoded, as evaluations will."""
+        """Check a row of the sample. Only held-out sounds are decoded, because evaluations will decode them."""
         found, rewritten_by = self._of_header(streamed)
         if isinstance(found, HeldOutClip):
             found = _undecodable(found.clip) or found
         return Checked(found, rewritten_by, streamed.split.language_of(streamed.row))
 
     def read_again(self, clip: Clip) -> Clip:
-        """Return a held-out clip, which every evaluation reads again, with where its sound is read from."""
+        """Return a held-out clip with a source from which every evaluation reads its sound again."""
         plain = without_sound(clip)
         if isinstance(plain.audio, ParquetCell) and isinstance(clip.audio, InMemory):
             return replace(plain, audio=self.reader.locator.keep(plain.audio, clip.audio.content))
         return plain
 
     def _of_header(self, streamed: StreamedRow) -> Tuple[Found, Tuple[ChangedBy, ...]]:
-        """Return what becomes of a row by its text and its sound's header, and the rules that changed its text."""
+        """Check a row by its text and by its sound's header. Return also the rules that changed its text."""
         if streamed.fault is not None:
             return streamed.fault, ()
         found, outcome = self.reader.read_clip(streamed.split, streamed.row)
@@ -97,12 +97,12 @@ class ClipChecks:
 def check_clips(
     stream: ShardStream, key: str, start: Position, check: Callable[[StreamedRow], Checked]
 ) -> Iterator[StreamedClip]:
-    """Yield what `check`, which runs in threads, makes of each row of a stream, in its order."""
+    """Yield the result of `check` for each row of a stream, in the stream's order. `check` runs in threads."""
     rows = stream.rows(key, start)
     checked: Iterator[StreamedClip] = iter(())
     with source_files.reader_pool(_CHECKERS) as checkers:
         for portion in iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), []):
-            # These are checked while the ones before them are used, and while the next ones are read.
+            # This portion is checked while the one before it is used, and while the next one is read.
             begun = checkers.map(check, portion)
             yield from checked
             checked = map(StreamedClip, begun, [streamed.after for streamed in portion])
@@ -110,7 +110,7 @@ def check_clips(
 
 
 def is_held_out(identifier: str, fraction: float) -> bool:
-    """Return whether a clip is held out: a function of its name alone, the same in every attempt and every epoch."""
+    """Return whether a clip is held out. It depends only on the identifier, so it is the same in every epoch."""
     digest = hashlib.blake2b(identifier.encode(), digest_size=_HASH_BYTES).digest()
     return int.from_bytes(digest, "big") < fraction * _HASHES
 
@@ -121,7 +121,7 @@ def sound_digest(clip: Clip) -> bytes:
 
 
 def without_sound(clip: Clip) -> Clip:
-    """Return a clip that has the source of its sound instead of the sound."""
+    """Return a clip with the source of its sound instead of the sound itself."""
     return replace(clip, audio=clip.audio.origin) if isinstance(clip.audio, InMemory) else clip
 
 

@@ -1,7 +1,7 @@
-"""The clips to train on as a stream: blocks of shuffled clips, each a function of (seed, epoch, shards, its beginning).
+"""The clips to train on as a stream of blocks. A block is a function of seed, epoch, shards and the block's beginning.
 
-A block is what the shuffle buffer of other readers is: as many clips as its bounded memory holds, in an order of their
-own. It knows where in the shards it begins, so a run that goes on in the middle of a block reads that block again.
+Other readers have a shuffle buffer. Here it is a block: as many clips as fit into a bounded memory, which are shuffled
+together. A block knows where it begins in the shards. So a run that resumes in the middle of a block reads it again.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class TrainStream:
-    """Gives the blocks, and keeps what was found in those that were trained on."""
+    """Gives the blocks of a stream, and keeps the statistics of those that were trained on."""
 
     shards: ShardStream
     checks: ClipChecks
@@ -35,33 +35,33 @@ class TrainStream:
     seed: int
     max_clips: Optional[int]
     max_dropped_fraction: str
-    #: Names the shards and how they are read: a position means nothing to a stream of another digest.
+    #: A digest of the shards and of how they are read. A position is only valid for a stream of the same digest.
     digest: str
-    #: Train clips, without their sounds, and what was left out, of those looked at before training.
+    #: The sampled train clips, without their sounds, and the statistics of the sample.
     sampled: Tuple[Clip, ...] = ()
     sampled_statistics: ClipStatistics = field(default_factory=ClipStatistics)
     read: ClipStatistics = field(default_factory=ClipStatistics)
-    #: Which of them are trained on too is counted.
+    #: The held-out texts. Those that are also trained on are noted.
     held_out: HeldOutTexts = field(default_factory=HeldOutTexts)
 
     @property
     def listed(self) -> Tuple[Clip, ...]:
-        """Return nothing: a clip passes by once an epoch, and brings its sound along."""
+        """No clips: a clip of a stream comes once per epoch, with its sound."""
         return ()
 
     @property
     def most_clips(self) -> Optional[int]:
-        """Return how many clips an epoch has at most; None where only its end tells."""
+        """How many clips an epoch has at most, or None where that is known only at its end."""
         return self.max_clips
 
     @property
     def statistics(self) -> ClipStatistics:
-        """Return what is known of the shards: of the first epoch as far as it was read, at first of those looked at."""
+        """What is known of the shards: the statistics of the sample or of what was read, whichever has more rows."""
         larger = max(self.sampled_statistics, self.read, key=lambda statistics: statistics.rows)
         return replace(larger, clips=min(larger.clips, self.max_clips)) if self.max_clips else larger
 
     def record(self, read: ClipStatistics) -> None:
-        """Take over what the training has read so far; DatasetInvalid where too much of it cannot be used."""
+        """Note what the training has read so far. Raises DatasetInvalid where too much of it is unusable."""
         clips.refuse_faults(read, self.max_dropped_fraction)
         if read.faults > self.read.faults:
             reasons = ", ".join(f"{reason} {number}" for reason, number in read.dropped.items())
@@ -70,15 +70,15 @@ class TrainStream:
         self.read = read
 
     def texts(self) -> FrozenSet[str]:
-        """Return the held-out texts, normalized, that were met among those trained on so far."""
+        """Return the normalized held-out texts that were also texts of train clips so far."""
         return self.read.met_texts
 
     def size_in_words(self) -> str:
-        """Return how many clips are known before the training."""
+        """Return in words how many clips are known before the training."""
         return f"{self.statistics.clips} clips to train on among those looked at"
 
     def speech_in_words(self) -> str:
-        """Return what was trained on: of the first epoch only, for a clip that was trained on twice is one clip."""
+        """Return in words what was trained on. It counts the first epoch only, so that each clip counts once."""
         read = self.read
         return (
             f"{read.clips} clips, {duration_in_words(read.seconds)} of speech (none over {read.longest_seconds:.1f} s),"
@@ -86,9 +86,9 @@ class TrainStream:
         )
 
     def fitted(self, refuse: RefuseClip, held_out: HeldOutTexts) -> "Tuple[TrainStream, List[Drop]]":
-        """Return a stream that leaves out what `refuse` names, and no drops: of those looked at it is refused here.
+        """Return a stream without the clips that `refuse` returns a Drop for. The list of Drops is empty.
 
-        DatasetInvalid where more of them are left out than `dataset.maxDroppedFraction` allows.
+        Raises DatasetInvalid where it leaves out more of the sampled clips than `dataset.maxDroppedFraction` allows.
         """
         drops = [drop for drop in map(refuse, self.sampled) if drop is not None]
         clips.log_left_out(drops)
@@ -102,14 +102,14 @@ class TrainStream:
         ), []
 
     def refuse_empty(self) -> None:
-        """Do nothing: only an epoch's end tells."""
+        """Do nothing: that is known only at the end of an epoch."""
 
     def find_position(self, step: int, steps_of: Callable[[Block], int]) -> Optional[TrainingPosition]:  # noqa: ARG002 -- see TrainClips
-        """Return None: how far the shards were read, only a state knows."""
+        """Return None: only a state knows how far the shards were read."""
         return None
 
     def values_of(self, position: TrainingPosition) -> Dict[str, Any]:
-        """Return the block that the newest step taken is of, the steps taken of it, and what was read before it."""
+        """Return JSON values: where the block begins, how many of its steps were taken, what was read before it."""
         values = {
             "cursor": position.cursor.values(),
             "taken": position.steps_taken,
@@ -118,7 +118,7 @@ class TrainStream:
         return {"stream": values}
 
     def position_of(self, values: Mapping[str, Any]) -> TrainingPosition:
-        """Return the position that `values_of` was asked for."""
+        """Return the position that `values_of` was given."""
         found = values["stream"]
         before = ClipStatistics.of_values(found["read"])
         return TrainingPosition(Cursor.of_values(found["cursor"]), found["taken"], before, before)
@@ -127,9 +127,10 @@ class TrainStream:
     def blocks(
         self, start: Cursor, clips_per_step: int, check_stop: Callable[[], None] = lambda: None
     ) -> "Iterator[Iterator[Block]]":
-        """Give the blocks from a cursor on, epoch after epoch, each read while the one before it is used.
+        """Give the blocks from a cursor on, epoch after epoch. Each is read while the one before it is used.
 
-        Each has a multiple of `clips_per_step` clips but the last of an epoch. DatasetInvalid where an epoch has none.
+        Every block has a multiple of `clips_per_step` clips, except the last of an epoch. Raises DatasetInvalid if an
+        epoch has no clip.
         """
         is_over = threading.Event()
         blocks = self._all_blocks(start, clips_per_step, is_over)
@@ -147,7 +148,7 @@ class TrainStream:
                 cursor = block.following
 
     def _epoch(self, cursor: Cursor, batch_size: int, is_over: threading.Event) -> Iterator[Block]:
-        # The same clips in each epoch where maxTrainClips wants a part of them.
+        # With maxTrainClips, each epoch must have the same clips, and so the same order.
         key = f"{self.seed}/{0 if self.max_clips else cursor.epoch}"
         filling = Filling(cursor)
         for streamed in streamed_clips.check_clips(self.shards, key, cursor.position, self.checks.of_row):
@@ -179,7 +180,7 @@ def _read_ahead(blocks: Iterator[Block], reader: ThreadPoolExecutor, check_stop:
 
 
 def digest_of_shards(shards: ShardStream, limits: StreamLimits) -> str:
-    """Return the sha256 of what the order of a stream depends on beside seed and epoch."""
+    """Return the sha256, in hex, of everything that the order of a stream depends on besides seed and epoch."""
     folder, paths = shards.files.folder, shards.files.paths
     read = [limits.block_bytes, limits.lanes, stream_blocks.BYTES_OF_A_CLIP]
     rendered = json.dumps([read, [[path, folder.size_bytes(path)] for path in paths]], ensure_ascii=False)
