@@ -1,8 +1,17 @@
 """Every test here has an emulated partition of its own, so IPUs that an earlier test left attached do not matter."""
 
 from pathlib import Path
+from typing import Generator
 
 import pytest
+
+from whisper_finetune_trainer.machine import library_loading
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection() -> Generator[None, None, None]:
+    with library_loading.without_garbage_collection():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -70,6 +70,8 @@ def test_whisper_small_compiles_at_every_partition_size(
 ) -> None:
     # Nothing is there to run on: the library compiles for offline IPUs.
     monkeypatch.setenv("NUM_AVAILABLE_IPU", "0")
+    # The library makes each layer anew and copies the values of the old one: random ones before that cost seconds.
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", lambda _: None)
     config = default_config(ipus).model_copy(update={"scratch_folder": str(tmp_path)})
     plan = run_plan.make_run_plan(config.spec, "ipu", ipus=ipus).ipu
     assert plan is not None
