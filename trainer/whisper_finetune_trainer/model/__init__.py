@@ -1,1 +1,1 @@
-"""The Whisper model: loaded for one language and task, given clips, saved as a plain Hugging Face folder."""
+"""The Whisper model: load it for one language and task, give it clips, save it as a plain Hugging Face folder."""

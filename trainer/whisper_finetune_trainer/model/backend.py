@@ -1,4 +1,4 @@
-"""What every backend does: transcribe, take optimizer steps, return and load its state. And by which plan.
+"""What every backend does: transcribe, take optimizer steps, return and load its state. And the plan that it follows.
 
 There is one backend per kind of accelerator.
 """

@@ -1,4 +1,4 @@
-"""Which clips the model can take: what its window holds and, to train on, what its labels hold."""
+"""Leave out clips that the model cannot take: they must fit into its window and, to train on, into its labels."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -17,34 +17,34 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Model:
-    """What a model takes, as far as it decides about clips."""
+    """The limits of a model that decide about clips."""
 
     loaded: LoadedModel
-    #: On IPUs the labels have the start token too, as the notebook's have.
+    #: Whether the labels have the start token too. On IPUs they do, as in the notebook.
     has_start_token: bool
     special_tokens: Mapping[int, str]
 
     def refuses_to_hear(self, clip: Clip) -> Optional[Drop]:
-        """Return why a held-out clip cannot be measured.
+        """Return why a held-out clip cannot be measured, or None.
 
-        It needs no label: what is measured must not depend on a setting of the training.
+        The length of its label does not matter: the evaluation must not depend on a setting of the training.
         """
         return self._special(clip, self._label(clip)) or self._too_long(clip)
 
     def refuses_to_learn(self, clip: Clip) -> Optional[Drop]:
-        """Return why a clip cannot be trained on."""
+        """Return why a clip cannot be trained on, or None."""
         label = self._label(clip)
         return self._special(clip, label) or self._label_too_long(clip, len(label)) or self._too_long(clip)
 
     def cannot_say(self, clip: Clip) -> bool:
-        """Return whether the text of a held-out clip is longer than any that is generated."""
+        """Return whether the text of a held-out clip is longer than any text that is generated."""
         return len(self._label(clip)) > self.loaded.most_label_tokens
 
     def _label(self, clip: Clip) -> Sequence[int]:
         return examples.label_ids(self.loaded.tokenizer, self.loaded.prompt_ids, clip.text)
 
     def _special(self, clip: Clip, label: Sequence[int]) -> Optional[Drop]:
-        # Of the tokens before and after the text there is one less: the start token is no part of a label.
+        # The prompt's tokens before the text are one fewer in a label, which has no start token.
         text = label[len(self.loaded.prompt_ids) - 1 : -1]
         token = next((self.special_tokens[token] for token in text if token in self.special_tokens), None)
         if token is None:
@@ -70,10 +70,7 @@ class _Model:
 
 
 def fit_clips(loaded_clips: Clips, loaded: LoadedModel, accelerator: Accelerator) -> Clips:
-    """Leave out clips that the model cannot take: what its window holds and, to train on, what its labels hold.
-
-    DatasetInvalid where these are too many.
-    """
+    """Return the clips without those that the model cannot take. Raises DatasetInvalid where these are too many."""
     whisper = _Model(loaded, accelerator == "ipu", text_rules.special_token_ids(loaded.tokenizer))
     normalize = text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply
     held_out = HeldOutTexts(frozenset(normalize(clip.text) for clip in loaded_clips.evaluation), normalize)

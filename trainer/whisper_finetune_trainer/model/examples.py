@@ -1,7 +1,7 @@
-"""What the network takes of clips: features and labels, of another clip where one turns out not to be decodable.
+"""The network's inputs for clips: features and labels. Another clip replaces one that turns out to be undecodable.
 
-Which clip replaces another is a function of the data set alone, so a resumed run, and each process that reads, finds
-the same.
+Which clip replaces another is a function of the data set alone. So a resumed run, and every process that reads, finds
+the same one.
 """
 
 import logging
@@ -19,78 +19,78 @@ from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 from whisper_finetune_trainer.model.model import LoadedModel
 
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-#: Label of a place after the end of a text, which counts nothing.
+#: The label of a position after the end of a text. It does not count in the loss.
 IGNORED = -100
 
 
 def read_samples(clip: Clip) -> Samples:
-    """Return the samples (n,) of a clip; DatasetInvalid for sound that cannot be read."""
+    """Return the samples (n,) of a clip. Raises DatasetInvalid if they cannot be read."""
     return decoding.read_samples(clip.audio)
 
 
 def features_of(
     clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = read_samples
 ) -> torch.Tensor:
-    """Return float32 features (clips, mel_bins, 100 * window_seconds); raises what `samples_of` does."""
+    """Return float32 features (clips, mel_bins, 100 * window_seconds). Raises what `samples_of` raises."""
     return torch.stack([decoding.log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])
 
 
 def label_ids(tokenizer: Any, prompt: Tuple[int, ...], text: str) -> List[int]:
-    """Return what the decoder shall say after the start token: the rest of the prompt, the text and the end token.
+    """Return the label of a text: the prompt without the start token, the text, and the end token.
 
-    The start token is left out because the model puts it before the labels itself. Kept, it would be doubled.
+    The model itself puts the start token before the labels. Here it would be doubled.
     """
     return [*prompt[1:], *tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
 
 
 def labels_of(clips: Sequence[Clip], loaded: LoadedModel) -> torch.Tensor:
-    """Return labels (clips, tokens of the longest text), the shorter ones filled up with IGNORED."""
+    """Return labels (clips, tokens of the longest text). Shorter ones are padded with IGNORED."""
     rows = [torch.tensor(label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text)) for clip in clips]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
 
 
 def decoder_inputs(labels: torch.Tensor, start_id: int, padding_id: int) -> torch.Tensor:
-    """Return the tokens (clips, tokens) that the decoder sees: the start token, then the labels but the last."""
+    """Return the decoder's inputs (clips, tokens): the start token, then all labels but the last."""
     shifted = labels.new_full(labels.shape, start_id)
     shifted[:, 1:] = labels[:, :-1]
     return shifted.masked_fill(shifted == IGNORED, padding_id)
 
 
 def tokens(labels: List[torch.Tensor]) -> int:
-    """Return how many tokens of these labels count."""
+    """Return how many tokens of these labels count in the loss."""
     return sum(int((rows != IGNORED).sum()) for rows in labels)
 
 
-#: Clips that are named in the log.
+#: At most so many clips are named in the log.
 _NAMED = 20
 logger = logging.getLogger(__name__)
 
 
 class ReplacementClips:
-    """Gives the next clip of the list that can be decoded, and whose window is no longer, for one that cannot be."""
+    """Replaces a clip that cannot be decoded by the next clip of the list that can, and whose window is not longer."""
 
     def __init__(self, train: Sequence[Clip], max_dropped_fraction: str, window_of: Callable[[Clip], int]) -> None:
-        """`window_of` a clip, in seconds."""
+        """`window_of` returns the window of a clip in seconds."""
         self._train = train
         self._max_dropped_fraction = max_dropped_fraction
         self._window_of = window_of
-        # Shared with the processes that a loader starts: each of them meets a part of the clips only.
+        # Shared with the processes of a loader, because each of them reads only a part of the clips.
         self._is_undecodable = torch.zeros(len(train), dtype=torch.bool)
         self._is_undecodable.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._found: Dict[Clip, Clip] = {}
 
     def of(self, clip: Clip) -> Clip:
-        """Return the clip that is trained on in the place of one that was read before: itself, or another one."""
+        """Return the clip itself or, if it has been replaced, its replacement."""
         return self._found.get(clip, clip)
 
     def read(self, clip: Clip) -> Samples:
-        """Return the samples (n,) that are trained on in the place of a clip; raises what `take` does."""
+        """Return the samples (n,) of a clip or of its replacement. Raises what `take` raises."""
         return self.take(clip)[1]
 
     def take(self, clip: Clip) -> Tuple[Clip, Samples]:
-        """Return the clip that is trained on in the place of one, and its samples (n,).
+        """Return the clip to train on, which is `clip` or its replacement, and its samples (n,).
 
-        DatasetInvalid where more clips than `maxDroppedFraction` allows cannot be decoded, or none can stand in.
+        Raises DatasetInvalid if more clips than `maxDroppedFraction` allows cannot be decoded, or if none fits.
         """
         try:
             taken = self.of(clip)
@@ -115,7 +115,7 @@ class ReplacementClips:
         )
 
     def _following(self, index: int) -> Iterator[int]:
-        """Yield the places of the clips that may stand in, in the order of the list from the next one on."""
+        """Yield the indexes of the clips that may replace one, in the order of the list from the next one on."""
         window = self._window_of(self._train[index])
         for following in (*range(index + 1, len(self._train)), *range(index)):
             if not self._is_undecodable[following] and self._window_of(self._train[following]) <= window:

@@ -1,4 +1,4 @@
-"""Folders of models that people have and that cannot be trained as they are: what each is, and what to do. Pure."""
+"""Recognize folders of models that cannot be trained as they are, and say what to do with them. Pure."""
 
 import fnmatch
 from typing import Collection, Mapping, NamedTuple, Tuple
@@ -9,14 +9,14 @@ _MERGE = "merge the adapter into its model (merge_and_unload, then save_pretrain
 
 
 class _Shape(NamedTuple):
-    """Files of which each pattern must match one, what such a folder is, and what to do."""
+    """A kind of folder: patterns of files that must all be there, what the folder is, and what to do."""
 
     files: Tuple[str, ...]
     name: str
     advice: str
 
 
-#: Looked for where settings or weights are missing; the first that fits.
+#: In this order, for a folder without settings or weights. The first one that matches counts.
 _SHAPES = (
     _Shape(("adapter_config.json",), "a PEFT adapter", _MERGE),
     _Shape(
@@ -51,7 +51,7 @@ _SHAPES = (
     ),
     _Shape(("snapshots",), "the Hub's cache of a model", "take snapshots/HASH in it"),
 )
-#: What programs put before the names of all weights.
+#: Prefixes that programs put before the names of all weights.
 _PREFIXES: Mapping[str, str] = {
     "base_model.model.": f"they are those of a model with a PEFT adapter: {_MERGE}",
     "_orig_mod.": "they were saved of a compiled model: save the model that torch.compile was given",
@@ -64,9 +64,9 @@ WITHOUT_TOKENIZER = (
 
 
 def advice_for_folder(names: Collection[str]) -> str:
-    """Return how a message of a folder without a Whisper's settings or weights goes on.
+    """Return the end of a message about a folder without a Whisper's settings or weights.
 
-    It is empty for an unknown folder.
+    It says what the folder is and what to do. It is empty for an unknown folder.
     """
     for shape in _SHAPES:
         if all(any(fnmatch.fnmatchcase(name, pattern) for name in names) for pattern in shape.files):
@@ -75,6 +75,6 @@ def advice_for_folder(names: Collection[str]) -> str:
 
 
 def advice_for_weights(unexpected: Collection[str]) -> str:
-    """Return how a message of weights goes on whose names the model does not have. It is empty for unknown names."""
+    """Return the end of a message about weights with unexpected names. It is empty if the names are unknown here."""
     found = (said for prefix, said in _PREFIXES.items() if any(name.startswith(prefix) for name in unexpected))
     return "".join(f"; {said}" for said in found)

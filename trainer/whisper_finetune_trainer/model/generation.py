@@ -1,7 +1,7 @@
-"""How a model generates text, decided once: what it is measured with, on every backend, is what is published with it.
+"""How a model generates text. It is decided once: a model is measured with the settings that are published with it.
 
-Before the text stand the tokens that tell Whisper what to do: start, language, task, no timestamps. A transcript holds
-no more tokens than speech of its length can have, whatever the model goes on to say.
+The prompt before a text tells Whisper what to do: start, language, task, no timestamps. A transcript has no more tokens
+than speech of its length can have. What the model says after that is cut.
 """
 
 import logging
@@ -16,23 +16,26 @@ from whisper_finetune_api.languages import LANGUAGES
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.messages.errors import TrainerError
 
-#: Texts of 2,700 recorded prompts in English, French, Italian, Russian and Spanish have at most 10 tokens and 7 more a
-#: second; in capital letters, 25 a second. Of scripts that the vocabulary knows badly a syllable takes up to 6 tokens
-#: (Gujarati, among the names of countries in 33 languages), and people speak 5 to 8 syllables a second.
+#: The texts of 2,700 recorded prompts in English, French, Italian, Russian and Spanish have at most 10 tokens, and 7
+#: more per second (25 in capital letters). In scripts that the vocabulary knows badly, a syllable has up to 6 tokens
+#: (Gujarati, among the names of countries in 33 languages). People speak 5 to 8 syllables a second.
 _TOKENS_PER_SECOND = 64
 _TOKENS_AT_LEAST = 16
 logger = logging.getLogger(__name__)
 
 
 def longest_text_tokens(spec: WhisperFineTuneSpec, network_config: Any) -> int:
-    """Return how many tokens a text has at most, with the prompt before it: as many as a label may have."""
+    """Return how many tokens a text and its prompt have at most: as many as a label may have."""
     return min(spec.training.max_label_tokens, int(network_config.max_target_positions))
 
 
 def complete_settings(
     network: Any, tokenizer: Any, prompt_ids: Tuple[int, ...], language_code: Optional[str], task: str, longest: int
 ) -> None:
-    """Give the network settings for one language (None: English-only) and task, for texts of `longest` tokens."""
+    """Give the network its generation settings for one language and task, and for texts of at most `longest` tokens.
+
+    `language_code` is None for an English-only model.
+    """
     settings = GenerationConfig(**_kept(network.generation_config, network.config.vocab_size))
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         if getattr(settings, name) is None:
@@ -40,30 +43,31 @@ def complete_settings(
     settings.decoder_start_token_id = prompt_ids[0]
     settings.no_timestamps_token_id = tokenizer.convert_tokens_to_ids("<|notimestamps|>")
     settings.return_timestamps = False
-    # transformers 4.29 heeds language and task as arguments only, but these; newer ones where those are absent.
+    # transformers 4.29 takes language and task from these ids, unless they are arguments. Newer versions do so if the
+    # settings have no language and task.
     settings.forced_decoder_ids = [list(pair) for pair in enumerate(prompt_ids[1:], start=1)]
     settings.is_multilingual = language_code is not None
-    # transformers 5 lets a text have as many tokens after the prompt.
+    # transformers 5 allows so many tokens after the prompt.
     settings.max_length = longest
-    # Without both, transformers' pipeline takes five beams.
+    # Without both, transformers' pipeline uses five beams.
     settings.num_beams = 1
     settings.do_sample = False
-    # OpenAI's list holds much that stands in texts to train on, such as : / @ ( and quotes: it would never be heard.
+    # OpenAI's list has signs that are in texts to train on, such as : / @ ( and quotes. They would never be generated.
     settings.suppress_tokens = []
     if language_code is not None:
         settings.lang_to_id = _language_tokens(network.generation_config, tokenizer)
         _set_language(settings, tokenizer, language_code, task)
     network.generation_config = settings
     if network.config.pad_token_id is None:
-        # The training asks config.json for it, and some have none.
+        # The training reads it from config.json, and some models do not have it there.
         network.config.pad_token_id = settings.pad_token_id
-    # Old folders have these in config.json too, where they would win over the settings or contradict them.
+    # Old folders have these in config.json too, where they would override or contradict the settings.
     network.config.forced_decoder_ids = None
     network.config.suppress_tokens = None
 
 
 def _kept(found: Any, vocabulary: int) -> Dict[str, Any]:
-    """Return what stays of a model's own settings. What is malformed is left out, and named in the log."""
+    """Return the settings of the model that stay. Malformed ones are left out, and named in the log."""
     given = {name: getattr(found, name, None) for name in _KEPT}
     kept = {name: value for name, value in given.items() if value is not None and _KEPT[name](value, vocabulary)}
     malformed = sorted(name for name, value in given.items() if value is not None and name not in kept)
@@ -85,12 +89,12 @@ def _is_number(value: Any, _vocabulary: int) -> bool:
 
 
 def _are_heads(value: Any, _vocabulary: int) -> bool:
-    """Return whether these are pairs of a decoder layer and one of its heads."""
+    """Return whether a value is a list of pairs of a decoder layer and one of its heads."""
     pairs = value if isinstance(value, list) else [None]
     return all(isinstance(pair, list) and [type(each) for each in pair] == [int, int] for pair in pairs)
 
 
-#: Of the model's own settings its tokens stay, and what it knows of them, each where it is well-formed; how it searches
+#: The model's own settings that stay if they are well-formed: its tokens, and what it knows about them. How it searches
 #: for a text is decided here.
 _KEPT: Mapping[str, Callable[[Any, int], bool]] = {
     "bos_token_id": _is_token,
@@ -104,7 +108,7 @@ _KEPT: Mapping[str, Callable[[Any, int], bool]] = {
 
 
 def _language_tokens(found: Any, tokenizer: Any) -> Dict[str, int]:
-    """Return the tokens of all languages, those that a model added included, as its tokenizer has them."""
+    """Return the ids of all language tokens of the tokenizer, also of languages that the model has added."""
     own = getattr(found, "lang_to_id", None)
     vocabulary = tokenizer.get_vocab()
     tokens = [*(own if isinstance(own, dict) else ()), *(f"<|{code}|>" for code in LANGUAGES)]
@@ -114,15 +118,15 @@ def _language_tokens(found: Any, tokenizer: Any) -> Dict[str, int]:
 def _set_language(settings: Any, tokenizer: Any, language_code: str, task: str) -> None:
     vocabulary = tokenizer.get_vocab()
     settings.task_to_id = {name: vocabulary[f"<|{name}|>"] for name in ("transcribe", "translate")}
-    # As a token: the one spelling that every version of transformers takes.
+    # As a token, which is the only spelling that every version of transformers takes.
     settings.language = f"<|{language_code}|>"
     settings.task = task
 
 
 def prompt_ids(tokenizer: Any, language_code: Optional[str], task: str) -> Tuple[int, ...]:
-    """Return the ids of the prompt. Without a language (English-only model) neither language nor task is in it.
+    """Return the ids of the prompt. For an English-only model (`language_code` is None) it has no language and no task.
 
-    ConfigInvalid where this vocabulary lacks one of them, or has them in another order than Whisper's.
+    Raises ConfigInvalid if the vocabulary lacks one of the tokens, or has them in another order than Whisper.
     """
     spoken = [] if language_code is None else [f"<|{language_code}|>", f"<|{task}|>"]
     tokens = ["<|startoftranscript|>", *spoken, "<|notimestamps|>"]
@@ -130,12 +134,12 @@ def prompt_ids(tokenizer: Any, language_code: Optional[str], task: str) -> Tuple
     missing = [token for token in tokens if token not in vocabulary]
     if missing:
         raise TrainerError("ConfigInvalid", _missing_message(missing, language_code))
-    # Set one by one: set_prefix_tokens takes None for "as before", and a fine-tune may have been saved with others.
+    # Set one by one, because set_prefix_tokens takes None for "as before", and a model may be saved with other values.
     tokenizer.language = None if language_code is None else LANGUAGES[language_code]
     tokenizer.task = None if language_code is None else task
     tokenizer.set_prefix_tokens(predict_timestamps=False)
     ids = tuple(tokenizer.convert_tokens_to_ids(tokens))
-    # transformers counts the places of languages instead of looking them up: another order would train other tokens.
+    # transformers computes the ids of languages from their order. With another order, other tokens would be trained.
     if list(ids) != list(tokenizer.prefix_tokens):
         raise TrainerError(
             "ConfigInvalid",
@@ -155,19 +159,22 @@ def _missing_message(missing: List[str], language_code: Optional[str]) -> str:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was heard of a clip. `is_cut` says that it went on longer than any speech of the clip's length could."""
+    """What was heard of a clip. `is_cut` says that the model went on for longer than any speech of that length."""
 
     text: str
     is_cut: bool
 
 
 def most_spoken_tokens(seconds: float) -> int:
-    """Return how many tokens the text of a clip may have: more than can be said in so many seconds."""
+    """Return how many tokens the text of a clip may have at most: more than anybody can say in so many seconds."""
     return _TOKENS_AT_LEAST + math.ceil(_TOKENS_PER_SECOND * seconds)
 
 
 def read_transcript(tokenizer: Any, generated: Sequence[int], ends: Collection[int], seconds: float) -> Transcript:
-    """Return the text of what was generated after the prompt, up to the first of the tokens that end a text."""
+    """Return the text of the generated tokens after the prompt.
+
+    It ends at the first of the tokens in `ends`, or where it is too long for a clip of so many `seconds`.
+    """
     tokens = list(takewhile(lambda token: token not in ends, generated))
     most = most_spoken_tokens(seconds)
     text: str = tokenizer.decode(tokens[:most], skip_special_tokens=True)

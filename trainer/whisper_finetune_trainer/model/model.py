@@ -19,7 +19,7 @@ from whisper_finetune_trainer.stores import volumes
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A float32 Whisper on the CPU, its tokenizer and what training needs to know of both."""
+    """A Whisper in float32 on the CPU, its tokenizer, and what the training needs to know about both."""
 
     network: Any
     tokenizer: Any
@@ -28,21 +28,21 @@ class LoadedModel:
     prompt_ids: Tuple[int, ...]
     #: How many tokens a label has at most, the prompt's among them. A text that is generated has no more.
     most_label_tokens: int
-    #: Code of the language that is written: what is to be translated is spoken in another one.
+    #: The code of the language of the texts. For a translation, the speech is in another language.
     text_language_code: str
     english_only: bool
-    #: British to American spellings of the English normalizer; empty where the model's folder has none.
+    #: The American spelling of each British one, for the English normalizer. It is empty if the folder has none.
     spellings: Mapping[str, str]
 
 
 def load_model(
     spec: WhisperFineTuneSpec, commit: Optional[str], mounted: Mapping[str, str], scratch_folder: str
 ) -> LoadedModel:
-    """Load `spec.model`. ModelNotFound, AccessDenied or ConfigInvalid say what to mend. Network faults pass through.
+    """Load `spec.model`. Raises ModelNotFound, AccessDenied or ConfigInvalid. Network faults pass through.
 
-    `commit` is the one to read of a model of the Hub, `mounted` are the folders that claims are mounted at.
+    `commit` is the commit to read of a model of the Hub. `mounted` has the local folder of each claim.
     """
-    # Its bars and its warnings (of masks and arguments that the library itself sets) are not for the run's log.
+    # The library's progress bars, and its warnings about masks and arguments that it sets itself, confuse in a log.
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     opened = model_source.open_model(spec.model, commit or spec.model_revision, mounted, scratch_folder)
@@ -60,7 +60,7 @@ def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
 
 def _read_network(folder: Path, address: str) -> Any:
     with library_loading.without_garbage_collection():
-        # transformers loads half of itself when it is first asked for a network.
+        # transformers loads half of itself when a network is first asked for.
         network_class = transformers.WhisperForConditionalGeneration
     try:
         with plain_model.weights_only():
@@ -73,12 +73,12 @@ def _read_network(folder: Path, address: str) -> Any:
         ) from error
     except MemoryError:
         raise
-    except Exception as error:  # whatever a library makes of settings that make no sense: nothing else is read here
-        # With a number it is the file system's, which may be well again at the next attempt.
+    except Exception as error:  # nonsense in the settings makes libraries raise anything, and nothing else is read here
+        # An error with a number is the file system's, and may be gone at the next attempt.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise TrainerError("ConfigInvalid", f"model: weights of {address} cannot be read: {_line(error)}") from error
-    # transformers fills what is missing with random numbers and only logs it.
+    # transformers fills missing weights with random numbers, and only logs it.
     broken = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
     if broken:
         more = foreign_models.advice_for_weights(report["unexpected_keys"])
@@ -87,7 +87,7 @@ def _read_network(folder: Path, address: str) -> Any:
             f"model: {len(broken)} weights of {address} are missing or of another shape than its "
             f"{plain_model.CONFIG} says, among them {listed(broken)}{more}",
         )
-    # The argument that says so has another name in each version of transformers.
+    # The argument for the type has another name in each version of transformers.
     return network.float()
 
 

@@ -1,4 +1,4 @@
-"""The README.md of a model's folder: what it is, what it was made from, and how well it hears. Pure."""
+"""The README.md of a model's folder: what the model is, what it was made from, and how well it hears. Pure."""
 
 from dataclasses import dataclass
 from typing import List, Optional
@@ -19,9 +19,9 @@ recognize = pipeline("automatic-speech-recognition", model="THIS FOLDER")
 print(recognize("speech.wav")["text"])
 ```
 """
-#: What a row of the table means.
+#: Explains rows of the table.
 _LOOPS = (
-    "A loop is a text that never ends or repeats its end; nothing of it counts as heard. Without clips that loop, the "
+    "A loop is a text that never ends or repeats its end. Nothing of it counts as heard. Without clips that loop, the "
     "interval is {} to {}."
 )
 _CHANCE = " An interval that holds zero means that the difference may be chance."
@@ -41,7 +41,10 @@ class DescribedRun:
 
 
 def model_card(run: DescribedRun, report: TrainerReport, step: int, result: Optional[Result]) -> str:
-    """Return the card, in Markdown, of the model after `step`. `result`: figures of this very model, once measured."""
+    """Return the card, in Markdown, of the model after `step`.
+
+    `result` has the figures of this model, or is None if it was not evaluated.
+    """
     sections = [
         _front_matter(run.spec),
         _title(run.name, run.spec),
@@ -53,7 +56,7 @@ def model_card(run: DescribedRun, report: TrainerReport, step: int, result: Opti
 
 
 def _front_matter(spec: WhisperFineTuneSpec) -> str:
-    # Only what the Hub understands: it reads a base model and a data set by their ids alone.
+    # Only what the Hub understands: base model and data set are named only if they have an id there.
     lines = ["---", f"language: {language_code(spec.language)}", "library_name: transformers"]
     lines += ["pipeline_tag: automatic-speech-recognition", "tags: [whisper]"]
     if addresses.parse_address(spec.model) is None:

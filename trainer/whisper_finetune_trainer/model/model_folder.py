@@ -1,4 +1,4 @@
-"""Write a plain Hugging Face folder that transformers 5 and 4.29 read: float32 weights, configuration, tokenizer."""
+"""Write a plain Hugging Face folder for transformers 5 and 4.29: float32 weights, configuration, tokenizer."""
 
 import json
 import tempfile
@@ -20,12 +20,12 @@ def write_model_folder(network: Any, tokenizer: Any, folder: Path) -> None:
     """Write a WhisperForConditionalGeneration and its WhisperTokenizer into an existing folder."""
     network.float().save_pretrained(folder, safe_serialization=True)
     for weights in folder.glob("*.safetensors"):
-        # safetensors makes its files for their owner alone; who serves the model is another user.
+        # Only the owner may read files that safetensors writes. A server of the model is another user.
         weights.chmod(_READABLE_BY_ALL)
     for name, text in _tokenizer_files(tokenizer).items():
         (folder / name).write_text(text, encoding="utf-8")
     settings = decoding.feature_settings_of(network.config)
-    # As preprocessor_config.json: transformers 4.29 knows no processor_config.json, and 5 reads both.
+    # As preprocessor_config.json, which both versions read. transformers 4.29 does not know processor_config.json.
     extractor = WhisperFeatureExtractor(feature_size=settings.mel_bins, chunk_length=settings.window_seconds)
     extractor.save_pretrained(folder)
 
@@ -50,7 +50,10 @@ def _tokenizer_files(tokenizer: Any) -> Mapping[str, str]:
 def tokenizer_files(
     tokenizer: Mapping[str, Any], config: Mapping[str, Any], spellings: Mapping[str, str]
 ) -> Dict[str, str]:
-    """Return file name to text, given transformers 5's tokenizer.json, tokenizer_config.json and English spellings."""
+    """Return the text of each tokenizer file by its name.
+
+    The arguments are transformers 5's tokenizer.json and tokenizer_config.json, and the English spellings.
+    """
     added = {entry["content"]: entry["id"] for entry in tokenizer["added_tokens"]}
     merges = [_joined(merge) for merge in tokenizer["model"]["merges"]]
     special = [entry["content"] for entry in tokenizer["added_tokens"] if entry["special"]]
@@ -66,7 +69,7 @@ def tokenizer_files(
 
 
 def _joined(merge: Any) -> str:
-    # tokenizers 0.20 and newer write pairs, which 0.13 cannot read; every version reads "a b".
+    # tokenizers 0.20 and newer write pairs, which 0.13 cannot read. Every version reads "a b".
     return merge if isinstance(merge, str) else " ".join(merge)
 
 
@@ -76,7 +79,7 @@ def _base_vocabulary(vocabulary: Mapping[str, int], added: Mapping[str, int]) ->
 
 
 def _special_tokens_map(special: List[str]) -> Dict[str, Any]:
-    # transformers 4.29 finds tokens by their place from the end of this list: all, in the order of their ids.
+    # transformers 4.29 finds tokens by their position from the end of this list. So it has all, in the order of ids.
     return {
         **{f"{role}_token": _END for role in ("bos", "eos", "pad", "unk")},
         "additional_special_tokens": [_END, *[token for token in special if token != _END]],

@@ -1,4 +1,4 @@
-"""Where the run's model comes from: the Hub, a volume or an object store."""
+"""Get the run's model from the Hub, a volume or an object store."""
 
 import contextlib
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def open_model(
     address: str, revision: Optional[str], volumes_by_claim: Mapping[str, str], scratch_folder: str
 ) -> Iterator[Path]:
-    """Yield a local folder with what is loaded of the model. What was downloaded to the scratch folder is gone then.
+    """Yield a local folder with the model's files to load. A download to the scratch folder is removed afterwards.
 
     Raises ModelNotFound, AccessDenied or ConfigInvalid. Network faults pass through.
     """
@@ -36,12 +36,12 @@ def open_model(
 def _local_model(
     address: str, revision: Optional[str], volumes_by_claim: Mapping[str, str], scratch_folder: str
 ) -> Iterator[Tuple[Path, Mount]]:
-    """Yield where the model's files are, and the folder that their links may lead to."""
+    """Yield the folder with the model's files, and the mount that their links must not leave."""
     parsed = addresses.parse_address(address)
     if parsed is None:
         with _hub_cache(scratch_folder) as cache:
             folder = download_from_hub(address, revision, cache)
-            # A snapshot, snapshots/COMMIT, is made of links to the model's other files in the cache.
+            # A snapshot (snapshots/COMMIT) consists of links to files in another folder of the model's cache.
             yield folder, Mount(str(folder.parent.parent), "the Hub's cache of the model")
         return
     if revision is not None:
@@ -56,7 +56,10 @@ def _local_model(
 
 @contextlib.contextmanager
 def _hub_cache(scratch_folder: str) -> Iterator[Optional[str]]:
-    """Yield where a download from the Hub goes: to the cache (None), unless that would take scratch space for good."""
+    """Yield the folder for a download from the Hub, or None for the library's own cache.
+
+    A cache inside the scratch folder would take its space for good. Then it is a temporary folder.
+    """
     if Path(scratch_folder).resolve() not in Path(constants.HF_HUB_CACHE).resolve().parents:
         yield None
         return
@@ -82,15 +85,15 @@ def _download(address: str, folder: Path) -> None:
 
 
 def newest_model_commit(model: str, revision: Optional[str]) -> Optional[str]:
-    """Return the commit that a revision stands for now. Raises what `download_from_hub` does."""
+    """Return the newest commit of a revision. Raises what `download_from_hub` raises."""
     with _explained(model, revision):
         return HfApi().model_info(model, revision=revision).sha
 
 
 def download_from_hub(model: str, revision: Optional[str], cache: Optional[str] = None) -> Path:
-    """Return the local folder of a Hub model below `cache`, the library's own where it is None.
+    """Download a model of the Hub and return its local folder. It is in `cache`, or in the library's own cache.
 
-    ModelNotFound or AccessDenied. A network fault passes through.
+    Raises ModelNotFound or AccessDenied. Network faults pass through.
     """
     with _explained(model, revision):
         files = [entry.rfilename for entry in HfApi().model_info(model, revision=revision).siblings or []]

@@ -1,7 +1,7 @@
-"""A model's folder as it is loaded: the needed files alone, by where they really lie, and settings that choose no code.
+"""The folder from which a model is loaded: only the needed files, by their real paths, and harmless settings.
 
-transformers takes more from a folder than weights: its settings name other libraries, code, and files anywhere. Old
-models are pickled, and what is read of them is weights, never code, whatever version of transformers reads.
+transformers takes more than weights from a folder: its settings name other libraries, code, and files anywhere. Old
+models are pickled. Only weights are read from them and never code, by every version of transformers.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ CONFIG = "config.json"
 _SPELLINGS = "normalizer.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _INDEX = ".index.json"
-#: Of a network: code and kernels from the Hub, and how attention is computed, which is the trainer's to say.
+#: Settings of a network that choose code or kernels from the Hub, or how attention is computed. The trainer chooses.
 _CODE = frozenset(("auto_map", "attn_implementation", "_attn_implementation", "_attn_implementation_internal"))
-#: Of a network: in which form it gives what it computed, which is the caller's to say.
+#: Settings of a network that choose the form of its outputs. The caller chooses.
 _FORMS = frozenset(("return_dict", "torchscript", "output_attentions", "output_hidden_states"))
 _PROBABILITIES = (
     "dropout",
@@ -39,21 +39,21 @@ _PROBABILITIES = (
     "mask_time_prob",
     "mask_feature_prob",
 )
-#: Weights that other libraries read.
+#: Settings of quantized weights, which other libraries read.
 _QUANTIZED = ("quantization_config", "compression_config")
 _GENERATION = frozenset(("auto_map", "custom_generate", "cache_implementation", "cache_config", "compile_config"))
 TEXTS = ("*.json", "merges.txt")
-#: PyTorch reads it at each torch.load; transformers 4.29 itself does not ask for weights only.
+#: PyTorch reads this variable at each torch.load. transformers 4.29 itself does not ask for weights only.
 _WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-#: Before it, a file could run code, or write beyond its memory, although weights alone were asked for.
+#: Before this version of PyTorch, a file could run code or write beyond its memory, even if asked for weights only.
 _SAFE_SINCE = (2, 10)
 
 
 @contextlib.contextmanager
 def make_plain_folder(folder: Path, mount: Mount, address: str, scratch_folder: str) -> Iterator[Path]:
-    """Yield a folder of links to the files of a model, and of settings without choices of code.
+    """Yield a temporary folder with links to the files of a model, and with settings that choose no code.
 
-    ModelNotFound, or ConfigInvalid where a file lies outside of `mount` or asks for what is not read here.
+    Raises ModelNotFound. Raises ConfigInvalid if a file is outside of `mount`, or cannot be trained.
     """
     names = _names(folder, mount, address)
     with tempfile.TemporaryDirectory(prefix="model-", dir=scratch_folder) as made:
@@ -64,7 +64,7 @@ def make_plain_folder(folder: Path, mount: Mount, address: str, scratch_folder: 
 
 
 def _names(folder: Path, mount: Mount, address: str) -> List[str]:
-    """Return the files to load. ModelNotFound, or ConfigInvalid for weights that must not be read here."""
+    """Return the files to load. Raises ModelNotFound, or ConfigInvalid for weights that must not be read."""
     if not volumes.is_folder(folder):
         raise TrainerError("ModelNotFound", f"model: {address} is not a folder of its volume")
     found = sorted(path.name for path in folder.iterdir())
@@ -75,7 +75,7 @@ def _names(folder: Path, mount: Mount, address: str) -> List[str]:
     if not set(_WEIGHTS).intersection(found):
         more = foreign_models.advice_for_folder(found)
         if not more:
-            # What a model is goes before what it lacks.
+            # First say what kind of model it is, if it is no Whisper.
             _of_network(_read(_resolved(folder / CONFIG, mount), CONFIG, address), address)
         raise TrainerError("ModelNotFound", f"model: {address} has no weights; model.safetensors is expected{more}")
     names = [name for name in needed_files(found) if not name.startswith("adapter_")]
@@ -87,7 +87,7 @@ def _names(folder: Path, mount: Mount, address: str) -> List[str]:
 def _resolved(path: Path, mount: Mount) -> str:
     try:
         found = mount.resolve(str(path))
-        # Followed by now; what is not a plain file would be waited for.
+        # The links are resolved by now. To open anything but a plain file could wait without end.
         is_plain = stat.S_ISREG(Path(found).stat().st_mode)
     except RefusedFileError as refused:
         raise TrainerError("ConfigInvalid", f"model: {refused.message}") from None
@@ -97,7 +97,7 @@ def _resolved(path: Path, mount: Mount) -> str:
 
 
 def _bring(name: str, source: str, target: Path, address: str) -> None:
-    """Link a file, or write settings anew without what they must not choose."""
+    """Link a file. Settings are written anew, without what they must not choose."""
     with volumes.open_plain(source) as file:
         if file.read(len(volumes.GIT_LFS)) == volumes.GIT_LFS:
             raise TrainerError("ConfigInvalid", f"model: {quoted(name)} of {address} {volumes.IS_OF_GIT_LFS}")
@@ -143,7 +143,7 @@ def _of_network(values: Mapping[str, Any], address: str) -> Dict[str, Any]:
 
 
 def _require_probabilities(values: Mapping[str, Any], address: str) -> None:
-    """Raise ConfigInvalid here: the first step of the training would fail, and be tried again."""
+    """Raise ConfigInvalid for a value that is no probability. The first step would fail on it, and be tried again."""
     for name in _PROBABILITIES:
         value = values.get(name, 0)
         if not isinstance(value, (int, float)) or not 0 <= value <= 1:
@@ -154,7 +154,7 @@ def _require_probabilities(values: Mapping[str, Any], address: str) -> None:
 
 
 def _require_mask_lengths(values: Mapping[str, Any], address: str) -> None:
-    """Raise ConfigInvalid for a mask of SpecAugment that is longer than what it masks. Its first step would fail."""
+    """Raise ConfigInvalid for a mask of SpecAugment that is longer than what it masks. The first step would fail."""
     longest = {"time": _frames(values), "feature": values.get("num_mel_bins", 80)}
     for axis, most in longest.items():
         name = f"mask_{axis}_length"
@@ -173,7 +173,7 @@ def _frames(values: Mapping[str, Any]) -> Any:
 
 
 def _of_tokenizer(values: Mapping[str, Any], _address: str) -> Dict[str, Any]:
-    # Names of files anywhere on the machine, which transformers 4.29 opens in place of the folder's own.
+    # Settings that end with `_file` name files anywhere, which transformers 4.29 opens instead of the folder's own.
     return {key: value for key, value in values.items() if key != "auto_map" and not key.endswith("_file")}
 
 
@@ -198,7 +198,7 @@ _KEPT: Mapping[str, Callable[[Mapping[str, Any], str], Dict[str, Any]]] = {
 
 
 def _require_shards(made: Path, names: List[str], address: str) -> None:
-    """Raise ConfigInvalid for an index that names what is not a file of its folder."""
+    """Raise ConfigInvalid if an index names something that is not a file of its folder."""
     for index in (name for name in names if name.endswith(_INDEX)):
         weights = _parsed((made / index).read_bytes(), index, address).get("weight_map")
         shards = weights.values() if isinstance(weights, dict) else [weights]
@@ -211,20 +211,20 @@ def _require_shards(made: Path, names: List[str], address: str) -> None:
 
 
 def weight_files(names: Sequence[str]) -> List[str]:
-    """Return the files with weights: pickled ones only where there are no others."""
-    # Only at the top: repositories hold other variants in folders.
+    """Return the files with weights. Pickled ones are only returned if there are no others."""
+    # Only at the top: repositories have other variants in folders.
     safe = [name for name in names if "/" not in name and name.endswith(".safetensors")]
     return safe or [name for name in names if name.startswith("pytorch_model") and name.endswith(".bin")]
 
 
 def needed_files(names: Sequence[str]) -> List[str]:
-    """Return the weights, and the texts beside them."""
+    """Return the files with weights, and the text files beside them."""
     texts = [name for name in names if "/" not in name and any(fnmatch.fnmatch(name, text) for text in TEXTS)]
     return [*texts, *weight_files(names)]
 
 
 def require_safe_pickles(address: str) -> None:
-    """Raise ConfigInvalid where this version of PyTorch cannot read pickled weights without running what they hold."""
+    """Raise ConfigInvalid if this version of PyTorch cannot read pickled weights without running code in them."""
     found = re.findall(r"\d+", str(torch.__version__))
     if tuple(map(int, found[:2])) >= _SAFE_SINCE:
         return
@@ -240,7 +240,7 @@ def require_safe_pickles(address: str) -> None:
 
 @contextlib.contextmanager
 def weights_only() -> Iterator[None]:
-    """Have torch.load refuse everything but weights, for now: the library's own resume files hold more."""
+    """Have torch.load refuse everything but weights inside of the context. Elsewhere the library resumes from more."""
     before = os.environ.get(_WEIGHTS_ONLY)
     os.environ[_WEIGHTS_ONLY] = "1"
     try:

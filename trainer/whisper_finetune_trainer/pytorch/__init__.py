@@ -1,1 +1,1 @@
-"""The backend for GPUs and CPUs: plain PyTorch."""
+"""The backend for GPUs and CPUs, in plain PyTorch."""

@@ -1,6 +1,6 @@
-"""The backend for GPUs and CPUs: a short training loop in plain PyTorch, exact to resume.
+"""The backend for GPUs and CPUs: a short training loop in plain PyTorch, which resumes exactly.
 
-Clips are transcribed greedily in the model's full window, by the same code before and after training.
+Clips are transcribed greedily in the model's full window, with the same code before and after training.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class TorchBackend:
-    """A Whisper that learns on a GPU or a CPU."""
+    """Trains and evaluates a Whisper model on a GPU or a CPU."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class TorchBackend:
         check_stop: Callable[[], None] = lambda: None,
         on_read: Callable[[], None] = lambda: None,
     ) -> None:
-        """Move the network to its device and make it trainable; AcceleratorUnavailable, ConfigInvalid.
+        """Move the network to its device and make it trainable. Raises AcceleratorUnavailable or ConfigInvalid.
 
-        `check_stop` raises where the training is to end, while a clip is waited for; `on_read` is called when more was
-        read of a stream.
+        `check_stop` is called while a clip is waited for, and raises where the training is to end. `on_read` is called
+        when more of a stream has been read.
         """
         training = self._training = settings.training
         self._device = device.prepare_device(settings.accelerator, training.precision, settings.cpus)
@@ -62,7 +62,7 @@ class TorchBackend:
         is_frozen = training.trainable == "Decoder"
         if is_frozen:
             self._network.model.encoder.requires_grad_(False)
-        # Fixed sinusoids; transformers means them to stay so too, but forgets it when it loads a model.
+        # These are fixed sinusoids. transformers wants to freeze them too, but forgets it when it loads a model.
         self._network.model.encoder.embed_positions.requires_grad_(False)
         self._optimizer = optimization.Optimizer(self._network)
         budget = ScratchBudget(settings.scratch_folder, settings.encoder_outputs_bytes)
@@ -89,7 +89,7 @@ class TorchBackend:
         return train_steps.divide_into_batches(block, self._window_of, size)
 
     def _use_cache(self, budget: ScratchBudget) -> bool:
-        """Have the encoder's outputs of train clips cached where they come again, and return whether they are."""
+        """Cache the encoder's outputs of train clips if they are the same each time. Return whether they are cached."""
         train = self._clips.train
         if not train.listed or not encoder_outputs.is_deterministic(self._network.config):
             return False
@@ -102,11 +102,11 @@ class TorchBackend:
 
     @property
     def ran_on(self) -> RanOn:
-        """Hardware, library versions and precision."""
+        """The hardware, library versions and precision that are really used."""
         return self._device.ran_on
 
     def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[Transcript]:
-        """Return what is heard of each clip, in order, in the full window; `on_clip` is told how many are done."""
+        """Return the transcript of each clip in the full window, in order. `on_clip` is told how many are done."""
         self._network.eval()
         try:
             return _transcribe(
@@ -120,18 +120,24 @@ class TorchBackend:
             self._network.train()
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
-        """Take the optimizer steps after `first_step` until `after_step` says so; TrainingDiverged, DatasetInvalid."""
-        # Closed at once, however it ends: what is read ahead of a stream must not hold up the state's saving.
+        """Take the optimizer steps after `first_step` until `after_step` returns False.
+
+        Raises TrainingDiverged or DatasetInvalid.
+        """
+        # Closed at once, however it ends, because reading ahead in a stream would delay the saving of the state.
         with contextlib.closing(self.steps(first_step)) as steps:
             for done in steps:
                 if not after_step(done):
                     return
 
     def gather_weights(self) -> None:
-        """Nothing is to be done: the loaded model's network is the one that is trained."""
+        """Do nothing: the loaded model's network itself is trained."""
 
     def steps(self, first_step: int) -> Generator[StepDone, None, None]:
-        """Take the optimizer steps after `first_step` up to the schedule's last; TrainingDiverged, DatasetInvalid."""
+        """Take the optimizer steps after `first_step` up to the schedule's last, and yield each when it is done.
+
+        Raises TrainingDiverged or DatasetInvalid.
+        """
         numbers = range(first_step + 1, self._schedule.steps + 1)
         with self._order.after(first_step) as following:
             planned = (step for _, step in zip(numbers, following))
@@ -146,7 +152,7 @@ class TorchBackend:
                 started = time.monotonic()
 
     def _threads(self) -> int:
-        """Return how many threads read; one at least where a store may not answer, so that a stop is seen meanwhile."""
+        """Return how many threads read clips. For a store it is at least one, so that a stop ends the wait for it."""
         threads = run_plan.FEATURE_THREADS[self._device.torch_device.type]
         is_remote = any(not source_files.is_local(clip.audio.file) for clip in self._clips.train.listed)
         return max(threads, int(is_remote))
@@ -172,7 +178,7 @@ class TorchBackend:
             hidden = self._network.model(
                 **self._heard(batch), decoder_input_ids=inputs, use_cache=False
             ).last_hidden_state
-            # The projection to the vocabulary is the largest product: places that count nothing are left out of it.
+            # The projection to the vocabulary is the largest product, so positions that do not count are left out.
             counted = labels != examples.IGNORED
             logits = self._network.proj_out(hidden[counted])
         return cross_entropy(logits.float(), labels[counted], reduction="sum")
@@ -184,14 +190,14 @@ class TorchBackend:
         return {"input_features": features.to(self._device.torch_device)}
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
-        """Return what `load_state` needs to go on bit for bit; the tensors are live: write them before another step."""
+        """Return what `load_state` needs to go on bit for bit. The tensors are live: write them before another step."""
         tensors, optimizer = self._optimizer.state()
         random_tensors, random_values = training_state.capture_random_state()
         values = {"optimizer": optimizer, "random": random_values, "precision": self._device.precision}
         return {**tensors, **random_tensors}, {**values, **self._order.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-        """Become what `state` returned; ConfigInvalid where it belongs to another network."""
+        """Go on from what `state` returned. Raises ConfigInvalid where it belongs to another network."""
         before = values.get("precision", self._device.precision)
         if before != self._device.precision:
             logger.warning(
@@ -204,7 +210,7 @@ class TorchBackend:
         self._order.load_state(values)
 
 
-#: Clips that are decoded together; more would wait longer for the longest text among them.
+#: How many clips are decoded together. More clips would wait longer for the longest text among them.
 _BATCH_SIZE = 16
 
 
@@ -215,9 +221,9 @@ def _transcribe(
     hidden_of: Callable[[Sequence[Clip]], torch.Tensor],
     on_clip: Callable[[int], None],
 ) -> List[Transcript]:
-    """Return what is heard of each clip, in order.
+    """Return the transcript of each clip, in order.
 
-    `hidden_of` gives encoder outputs of clips, `on_clip` is told how many are done.
+    `hidden_of` returns the encoder's outputs of clips. `on_clip` is told how many are done.
     """
     heard: Dict[int, Transcript] = {}
     for indexes in _batches(clips):
@@ -228,26 +234,26 @@ def _transcribe(
 
 
 def _transcription_groups(clips: Sequence[Clip]) -> List[List[Clip]]:
-    """Return the clips in the batches that they are transcribed in."""
+    """Return the clips in the batches in which they are transcribed."""
     return [[clips[index] for index in indexes] for indexes in _batches(clips)]
 
 
 def _batches(clips: Sequence[Clip]) -> List[List[int]]:
-    # Clips of like length have texts of like length, which end at about the same time.
+    # Clips of similar length have texts of similar length, which end at about the same time.
     order = sorted(range(len(clips)), key=lambda index: clips[index].seconds)
     return [order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)]
 
 
 def _decode(loaded: LoadedModel, device: Device, clips: Sequence[Clip], hidden: torch.Tensor) -> List[Transcript]:
     settings = loaded.network.generation_config
-    # One more than a text may have: it tells one that ends there from one that goes on.
+    # One token more than a text may have shows whether the text ends there or goes on.
     most = max(generation.most_spoken_tokens(clip.seconds) for clip in clips) + 1
     with torch.inference_mode(), device.autocast():
         rows = loaded.network.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
             max_new_tokens=min(most, settings.max_length - len(loaded.prompt_ids)),
             use_cache=True,
-            # Else a timestamp among the tokens makes transformers cut the features there, which are not given.
+            # Otherwise transformers cuts the features at a timestamp among the tokens, and here it has no features.
             force_unique_generate_call=True,
         )
     prompt, ends = len(loaded.prompt_ids), {loaded.tokenizer.eos_token_id, settings.pad_token_id}

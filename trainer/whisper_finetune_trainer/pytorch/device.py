@@ -1,4 +1,4 @@
-"""The hardware a run trains on and the precision it computes in."""
+"""The hardware that a run trains on, and the precision in which it computes."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 
 Precision = Literal["Half", "Float"]
 _CPU_INFO = Path("/proc/cpuinfo")
-#: Names that Linux gives to instructions on bfloat16: of x86, and of Arm.
+#: Linux's names of instructions on bfloat16, for x86 and for Arm.
 _BFLOAT16_FLAGS = frozenset(["avx512_bf16", "amx_bf16", "bf16"])
 #: The first compute capability with bfloat16 and TensorFloat32.
 _AMPERE = (8, 0)
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Device:
-    """Where tensors go, and what the heavy operations compute in."""
+    """The device of the tensors, and the precision of the heavy operations."""
 
     torch_device: torch.device
     precision: Precision
@@ -36,17 +36,17 @@ class Device:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the decoder computes in: bfloat16 under autocast, else float32."""
+        """The type in which the heavy operations compute: bfloat16 for Half, else float32."""
         return torch.bfloat16 if self.precision == "Half" else torch.float32
 
     def autocast(self) -> torch.autocast:
-        """Return a context in which the heavy operations compute in `dtype`; weights stay float32."""
+        """Return a context in which the heavy operations compute in `dtype`. Weights stay in float32."""
         return torch.autocast(self.torch_device.type, torch.bfloat16, enabled=self.precision == "Half")
 
 
 @dataclass(frozen=True)
 class Card:
-    """A CUDA device: its name, its compute capability, and how many of them the pod sees."""
+    """A CUDA device: its name, its compute capability, and how many devices the pod has."""
 
     name: str
     capability: Tuple[int, int]
@@ -54,7 +54,7 @@ class Card:
 
 
 def prepare_device(accelerator: Accelerator, wanted: Optional[Precision], cpus: int) -> Device:
-    """Return the device, with as many threads as this process has `cpus`. AcceleratorUnavailable, ConfigInvalid."""
+    """Return the device. PyTorch gets at most `cpus` threads. Raises AcceleratorUnavailable or ConfigInvalid."""
     torch.set_num_threads(min(cpus, torch.get_num_threads()))
     _make_deterministic()
     if accelerator == "cpu":
@@ -64,7 +64,7 @@ def prepare_device(accelerator: Accelerator, wanted: Optional[Precision], cpus: 
         card = _first_card()
         precision = card_precision(card, wanted)
         hardware = card_in_words(card, precision)
-        # TensorFloat32 for what is Float, where the card has it: products are up to eight times as fast.
+        # Where the card has it, TensorFloat32 is used for Float. Products are up to eight times as fast.
         torch.set_float32_matmul_precision("high")
     else:
         raise TrainerError("ConfigInvalid", f"accelerator {accelerator} needs the trainer image made for it")
@@ -73,7 +73,10 @@ def prepare_device(accelerator: Accelerator, wanted: Optional[Precision], cpus: 
 
 
 def cpu_precision(cpu_info: str, wanted: Optional[Precision]) -> Precision:
-    """Return what a CPU computes in, by the text of /proc/cpuinfo; ConfigInvalid where it has no bfloat16."""
+    """Return the precision of a CPU, by the text of /proc/cpuinfo.
+
+    Raises ConfigInvalid if Half is wanted and the CPU has no bfloat16.
+    """
     lines = (line.partition(":") for line in cpu_info.splitlines())
     flags = next((words for name, _, words in lines if name.strip() in ("flags", "Features")), "")
     has_bfloat16 = not _BFLOAT16_FLAGS.isdisjoint(flags.split())
@@ -81,7 +84,7 @@ def cpu_precision(cpu_info: str, wanted: Optional[Precision]) -> Precision:
 
 
 def card_precision(card: Card, wanted: Optional[Precision]) -> Precision:
-    """Return what a card computes in; ConfigInvalid where Half is wanted of one without bfloat16."""
+    """Return the precision of a card. Raises ConfigInvalid if Half is wanted and the card has no bfloat16."""
     major, minor = card.capability
     others = "a runtime with cards of compute capability 8.0 or more"
     return _precision(
@@ -100,13 +103,13 @@ def _precision(wanted: Optional[Precision], hardware: str, others: str, *, has_b
 
 
 def card_in_words(card: Card, precision: Precision) -> str:
-    """Return what a run says that it ran on."""
+    """Return the name of the hardware for the status."""
     text = f"{card.name} (1 of {card.count})" if card.count > 1 else card.name
     return f"{text}, TF32" if precision == "Float" and card.capability >= _AMPERE else text
 
 
 def _first_card() -> Card:
-    """Return the card that is used; AcceleratorUnavailable where there is none, ConfigInvalid of an image for CPUs."""
+    """Return the card to use. Raises AcceleratorUnavailable without one, and ConfigInvalid in an image for CPUs."""
     if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]  # torch leaves it untyped
         raise TrainerError(
             "ConfigInvalid",
@@ -133,7 +136,7 @@ def _first_card() -> Card:
 
 
 def card_memory() -> Optional[CardMemory]:
-    """Return how the card's memory is shared out, None where the card does not answer: one that failed may not."""
+    """Return how the card's memory is used, or None if the card does not answer, as a failed card may not."""
     try:
         free_bytes, total_bytes = torch.cuda.mem_get_info()
         return CardMemory(torch.cuda.get_device_name(), total_bytes, free_bytes, torch.cuda.memory_reserved())
@@ -149,11 +152,11 @@ def seed_generators(number: int) -> None:
 
 
 def _make_deterministic() -> None:
-    # Gradients of looked-up rows, among others, are added up in any order by several threads unless told otherwise, on
-    # CPUs too, and a resumed run would differ.
+    # Without this mode several threads add up gradients of embeddings, among others, in any order, also on CPUs. Then a
+    # resumed run would differ.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    # Part of that mode, to find reads of memory that was never written: there are none here, and it takes time.
+    # That mode also fills memory, to find reads of memory that was never written. There are none here, and it is slow.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # made at run time
 
 

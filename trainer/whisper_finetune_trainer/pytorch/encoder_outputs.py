@@ -1,7 +1,7 @@
-"""Encoder outputs of clips, each in its window: from the cache where there is one, else computed.
+"""The encoder's outputs of clips, each in its window. They come from a cache if there is one, else they are computed.
 
-A frozen encoder's outputs are kept in the scratch folder, so it runs once per clip and not once per epoch. An output is
-kept in the type that the decoder computes in (bfloat16 under autocast, else float32), so nothing is lost.
+A frozen encoder's outputs are kept in the scratch folder. So it runs once per clip, and not once per epoch. An output
+is kept in the type in which the decoder computes (bfloat16 under autocast, else float32), so nothing is lost.
 """
 
 import errno
@@ -25,16 +25,16 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class EncoderCache:
-    """One place per clip in a file that has no name, so that it is gone however the process ends."""
+    """A file with the output of each clip. The file has no name, so it is gone however the process ends."""
 
     def __init__(self, folder: str, positions: Mapping[Clip, int], width: int, dtype: torch.dtype) -> None:
-        """`positions` of each clip's output, which decide its place in the file; OSError where there is no room."""
+        """`positions` has the number of positions of each clip's output. Raises OSError if the disk has no room."""
         self._positions, self._width, self._dtype = positions, width, dtype
         ends = list(accumulate(count * width * dtype.itemsize for count in positions.values()))
         self._offsets = dict(zip(positions, [0, *ends]))
         self._filled: Set[Clip] = set()
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 -- open as long as the cache lives
-        # All of it at once: a disk that is too small is known now, and not in the middle of an epoch.
+        # All room is taken at once. So a disk that is too small is found now, and not in the middle of an epoch.
         os.posix_fallocate(self._file.fileno(), 0, ends[-1])
 
     def __contains__(self, clip: Clip) -> bool:
@@ -48,7 +48,7 @@ class EncoderCache:
         return output
 
     def put(self, clip: Clip, output: torch.Tensor) -> None:
-        """Keep the output of a clip."""
+        """Write the output (positions, width) of a clip."""
         self._file.seek(self._offsets[clip])
         remaining = memoryview(_as_bytes(output.to("cpu", self._dtype).contiguous()))
         while remaining:
@@ -62,17 +62,17 @@ def _as_bytes(tensor: torch.Tensor) -> Any:
 
 
 class ScratchBudget:
-    """Bytes of the scratch folder that caches may still take."""
+    """The part of the scratch folder that caches may still take."""
 
     def __init__(self, folder: str, limit_bytes: int) -> None:
-        """`limit_bytes` over all caches."""
+        """`limit_bytes` is for all caches together."""
         self._folder = folder
         self._left_bytes = limit_bytes
 
     def make_cache(
         self, what: str, positions: Mapping[Clip, int], width: int, dtype: torch.dtype
     ) -> Optional[EncoderCache]:
-        """Return a cache for clips of so many encoder positions, or None where it would be too large."""
+        """Return a cache for clips with so many encoder positions, or None if it would be too large."""
         needed = sum(positions.values()) * width * dtype.itemsize
         if needed > self._left_bytes:
             left = f"{self._left_bytes / 1e6:.0f} MB of scratch space are left"
@@ -94,7 +94,7 @@ Features = Mapping[Clip, torch.Tensor]
 
 
 class EncoderOutputs:
-    """Gives encoder outputs of clips, without gradients."""
+    """Gives the encoder's outputs of clips, without gradients."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class EncoderOutputs:
         window_of: Callable[[Clip], int],
         samples_of: Callable[[Clip], Samples] = examples.read_samples,
     ) -> None:
-        """`window_of` a clip, in seconds; clips that are asked for together must have the same."""
+        """`window_of` returns a clip's window in seconds. Clips that are asked for together must have the same."""
         self._network = network
         self._device = device
         self._mel_bins = mel_bins
@@ -114,11 +114,11 @@ class EncoderOutputs:
         self._group_of: Dict[Clip, Group] = {}
 
     def use_cache(self, what: str, groups: Sequence[Group], budget: ScratchBudget) -> bool:
-        """Keep the outputs of the groups' clips, where the budget allows; only for an encoder that stays as it is.
+        """Cache the outputs of the groups' clips if the budget allows it. Return whether they are cached.
 
-        A group goes through the encoder together, whichever of its clips is asked for first: an output must not
-        depend, not even in its last bit, on the batch that asked for it, or a resumed run, which makes the cache anew
-        in another epoch, would differ from one that was not stopped.
+        It is only for a frozen encoder. A group always goes through the encoder together, whichever of its clips is
+        asked for first. So not even the last bit of an output depends on the batch that asked for it. Otherwise a
+        resumed run, which makes the cache anew in another epoch, would differ from a run that was not stopped.
         """
         positions = {clip: self._window_of(clip) * POSITIONS_PER_SECOND for group in groups for clip in group}
         self._cache = budget.make_cache(what, positions, self._network.config.d_model, self._device.dtype)
@@ -127,13 +127,13 @@ class EncoderOutputs:
         return self._cache is not None
 
     def missing_features(self, clips: Sequence[Clip]) -> Dict[Clip, torch.Tensor]:
-        """Return features (1, mel_bins, frames) of what `of` would have to encode; any thread may call it."""
+        """Return features (1, mel_bins, frames) of the clips that `of` would have to encode. Any thread may call it."""
         missing = [clip for clip in clips if self._cache is None or clip not in self._cache]
         needed = {member: None for clip in missing for member in self._group_of.get(clip, clips)}
         return {clip: self._features([clip]) for clip in needed}
 
     def of(self, clips: Sequence[Clip], prepared: Optional[Features] = None) -> torch.Tensor:
-        """Return (clips, positions, width); `prepared` features are not made again."""
+        """Return outputs (clips, positions, width). Features that are `prepared` are not made again."""
         found: Dict[Clip, torch.Tensor] = {}
         for clip in clips:
             if self._cache is not None and clip in self._cache:
@@ -159,10 +159,10 @@ class EncoderOutputs:
 
 @contextmanager
 def shortened(network: Any, window_seconds: int) -> Iterator[None]:
-    """Let the encoder take `window_seconds` of features: the first rows of its position table, the same weights.
+    """Have the encoder take features of `window_seconds`, with the first rows of its position table.
 
-    transformers refuses any length but the configured one, and a SpecAugment mask longer than the features. The table
-    is never trained, and it is whole again outside.
+    transformers refuses features of another length than the configured one, and a SpecAugment mask that is longer than
+    the features. The table is never trained, and it is whole again after the context.
     """
     encoder, config = network.model.encoder, network.config
     whole_table, whole_positions = encoder.embed_positions, config.max_source_positions
@@ -190,7 +190,7 @@ def encode(network: Any, features: torch.Tensor, window_seconds: int) -> torch.T
 
 
 def is_deterministic(config: Any) -> bool:
-    """Say whether a clip's encoder output is the same each time while training: no dropout, layer drop or masking."""
+    """Return whether a clip's encoder output is always the same in training: no dropout, no layer drop, no masking."""
     masked = config.apply_spec_augment and (config.mask_time_prob > 0 or config.mask_feature_prob > 0)
     dropped = config.dropout or config.attention_dropout or config.activation_dropout or config.encoder_layerdrop
     return not masked and not dropped

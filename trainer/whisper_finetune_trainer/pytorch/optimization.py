@@ -1,4 +1,4 @@
-"""AdamW with a linear schedule after a warm-up, as transformers' Trainer has it by default, and its state."""
+"""AdamW with a warm-up and a linear schedule, which is the default of transformers' Trainer, and its state."""
 
 import math
 from typing import Any, Dict, List, Mapping, Tuple
@@ -13,7 +13,7 @@ _WEIGHTS, _FIRST, _SECOND = "weights/", "first_moment/", "second_moment/"
 
 
 def learning_rate(step: int, schedule: Schedule) -> float:
-    """Return the rate of step 1, 2, ...: it rises over the warm-up steps, from zero, and falls to zero at the end."""
+    """Return the rate of a step, counted from 1. It rises from zero in the warm-up, and falls to zero at the end."""
     done = step - 1
     if done < schedule.warmup_steps:
         return schedule.learning_rate * done / schedule.warmup_steps
@@ -24,16 +24,16 @@ class Optimizer:
     """AdamW over a network's trainable weights."""
 
     def __init__(self, network: Any) -> None:
-        """The weights with `requires_grad` when this is called are the ones that are trained."""
+        """The weights that have `requires_grad` now are trained."""
         self._weights = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
         self._adamw = torch.optim.AdamW(self._weights.values(), weight_decay=0.0, fused=True)
         self._steps = 0
 
     def step(self, rate: float) -> None:
-        """Apply the gradients and clear them; TrainingDiverged where they are not finite, before any change."""
+        """Apply the gradients and clear them. Raises TrainingDiverged, before any change, if they are not finite."""
         for weight in self._weights.values():
             if weight.grad is None:
-                # Of a layer that config.json has dropped in this step: all weights have moments of as many steps.
+                # The layer was dropped in this step. Its moments must have the same number of steps as all others.
                 weight.grad = torch.zeros_like(weight)
         norm = torch.nn.utils.clip_grad_norm_(self._weights.values(), _LARGEST_GRADIENT_NORM)
         if not math.isfinite(norm):
@@ -45,7 +45,7 @@ class Optimizer:
         self._steps += 1
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
-        """Return the trained weights and both moments, not copied, and the count of steps."""
+        """Return the trained weights and both moments, which are not copied, and the number of steps."""
         tensors = {f"{_WEIGHTS}{name}": weight.detach() for name, weight in self._weights.items()}
         for name, weight in self._weights.items() if self._steps else ():
             tensors[f"{_FIRST}{name}"] = self._adamw.state[weight]["exp_avg"]
@@ -53,7 +53,7 @@ class Optimizer:
         return tensors, {"steps": self._steps}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
-        """Take over what `state` returned; ConfigInvalid where it is another network's."""
+        """Go on from what `state` returned. Raises ConfigInvalid if it belongs to another network."""
         stored = {name[len(_WEIGHTS) :] for name in tensors if name.startswith(_WEIGHTS)}
         if stored != set(self._weights):
             raise TrainerError("ConfigInvalid", "the checkpoint holds other weights than this run trains")

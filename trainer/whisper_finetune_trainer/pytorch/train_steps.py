@@ -1,10 +1,10 @@
-"""Which clips go through the network in a step, and what is made of them beforehand.
+"""Which clips go through the network in a step, and what is prepared for them.
 
-The order in which the clips of a block are trained on is a pure function of its key, so a resumed run finds it again.
-Every clip occurs once. All clips of a micro-batch share one window. A step's clips do too, except for the steps that
-take what is left over of each window. All steps have `batch_size` clips but the last made of an epoch.
+The order of a block's clips is a pure function of the block's key, so a resumed run finds it again. Every clip occurs
+once. All clips of a micro-batch have the same window. So have the clips of a step, except for steps with clips that are
+left over of each window. All steps have `batch_size` clips, except for the last one of an epoch.
 
-Steps are made ahead of the training: the accelerator is busy, or a store slow.
+Steps are prepared ahead of the training, while the accelerator is busy or a store is slow.
 """
 
 import random
@@ -24,16 +24,16 @@ from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 
-#: Window lengths in seconds; each clip gets the shortest that holds it, and keeps it: the encoder attends to the
+#: The windows in seconds. Each clip gets the shortest in which it fits, and always the same. The encoder attends to the
 #: silence after the speech too, so its output depends on the window.
 _WINDOWS = (5, 10, 20, 30)
-#: Window of a clip, in seconds.
+#: Returns the window of a clip in seconds.
 WindowOf = Callable[[Clip], int]
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Clips (by index in their block) that go through the network together, in one window."""
+    """Clips that go through the network together in one window, by their indexes in their block."""
 
     window_seconds: int
     clips: Tuple[int, ...]
@@ -43,7 +43,7 @@ Step = Tuple[MicroBatch, ...]
 
 
 class ClipBatch(NamedTuple):
-    """Clips that go through the network together, in one window."""
+    """Clips that go through the network together in one window."""
 
     window_seconds: int
     clips: Tuple[Clip, ...]
@@ -53,27 +53,27 @@ TrainStep = Tuple[ClipBatch, ...]
 
 
 class StepSize(NamedTuple):
-    """How many clips a step takes, and how many of them go through the network at once, at most."""
+    """How many clips a step has, and how many of them go through the network at once, at most."""
 
     batch_size: int
     micro_batch_size: int
 
 
 def window_for(clip_seconds: float, model_window_seconds: int) -> int:
-    """Return the window in seconds for a clip that is not longer than the model's own window."""
+    """Return the window in seconds for a clip. The clip is not longer than the model's own window."""
     fitting = [window for window in _WINDOWS if clip_seconds <= window < model_window_seconds]
     return min(fitting, default=model_window_seconds)
 
 
 def divide_into_batches(block: Block, window_of: WindowOf, size: StepSize) -> List[TrainStep]:
-    """Return the steps of a block, each clip in one of them. Pure."""
+    """Return the steps of a block. Each clip is in one of them. Pure."""
     windows = [window_of(clip) for clip in block.clips]
     steps = epoch_steps(windows, block.shuffle_key, *size)
     return [tuple(_with_clips(batch, block.clips) for batch in step) for step in steps]
 
 
 def epoch_steps(windows: Sequence[int], shuffle_key: str, batch_size: int, micro_batch_size: int) -> Tuple[Step, ...]:
-    """Return the steps of an epoch, or of a block of one, given each clip's window in seconds."""
+    """Return the steps of a block, given the window of each of its clips in seconds."""
     generator = random.Random(shuffle_key)  # noqa: S311 -- nothing secret
     order = list(range(len(windows)))
     generator.shuffle(order)
@@ -99,7 +99,7 @@ def _micro_batches(clips: Sequence[int], windows: Sequence[int], micro_batch_siz
 
 
 def _parts(items: Sequence[int], largest: int) -> List[Sequence[int]]:
-    """Return as few parts of at most `largest` as can be, nearly equal: small ones would keep the hardware idle."""
+    """Divide into as few parts of at most `largest` as possible. They are nearly equal: small ones waste time."""
     count = -(-len(items) // largest)
     ends = [part * len(items) // count for part in range(count + 1)]
     return [items[first:end] for first, end in zip(ends, ends[1:])]
@@ -119,7 +119,7 @@ Prepared = TypeVar("Prepared")
 
 @dataclass(frozen=True)
 class Examples:
-    """What goes through the network at once: labels, and the features of what has no cached encoder output."""
+    """The inputs of a micro-batch: labels, and the features of clips without a cached encoder output."""
 
     window_seconds: int
     clips: Tuple[Clip, ...]
@@ -128,29 +128,29 @@ class Examples:
 
 
 class PreparedStep(NamedTuple):
-    """What goes through the network in a step, and where the training stands after it."""
+    """The inputs of a step, and the training's position after it."""
 
     position: TrainingPosition
     micro_batches: List[Examples]
 
 
 class StepMaker:
-    """Reads the clips of steps."""
+    """Prepares steps: reads their clips, and makes features and labels."""
 
     def __init__(self, loaded: LoadedModel, outputs: EncoderOutputs, replacements: ReplacementClips) -> None:
-        """`outputs` read their sounds by `replacements`."""
+        """`outputs` reads the sounds through `replacements`."""
         self._loaded = loaded
         self._outputs = outputs
         self._replacements = replacements
 
     def __call__(self, placed: Tuple[TrainStep, TrainingPosition]) -> PreparedStep:
-        """Return what goes through the network in a step; DatasetInvalid, and what a store raises."""
+        """Return the inputs of a step. Raises DatasetInvalid, and what a store raises."""
         step, position = placed
         return PreparedStep(position, [self._read(micro_batch) for micro_batch in step])
 
     def _read(self, micro_batch: ClipBatch) -> Examples:
         window_seconds, clips = micro_batch
-        # First: the sounds are read for them, and then it is known which clips are replaced.
+        # The features first: the sounds are read for them, and only then it is known which clips are replaced.
         features = self._outputs.missing_features(clips)
         labels = examples.labels_of([self._replacements.of(clip) for clip in clips], self._loaded)
         return Examples(window_seconds, clips, labels, features)
@@ -163,9 +163,9 @@ def prepare_ahead(
     ahead: int,
     check_stop: Callable[[], None],
 ) -> Iterator[Prepared]:
-    """Yield `prepare(item)` in order, up to `ahead` of them made beforehand by threads. 0 threads: made when asked.
+    """Yield `prepare(item)` in order. Threads prepare up to `ahead` of them. With 0 threads nothing is done ahead.
 
-    While a thread is waited for, `check_stop` raises where that is to end.
+    `check_stop` is called while a thread is waited for, and raises where the waiting is to end.
     """
     if threads == 0:
         yield from map(prepare, items)

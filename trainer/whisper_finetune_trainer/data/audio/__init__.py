@@ -1,1 +1,1 @@
-"""Sounds: where they lie, what their headers say, and what a model hears of them."""
+"""Sounds: where they are read from, what their headers say, and what a model hears of them."""

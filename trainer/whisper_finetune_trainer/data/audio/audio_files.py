@@ -1,7 +1,7 @@
-"""Open the file of a sound, wherever it lies, and say how long it is: what is wrong with one that cannot be read.
+"""Open the file of a sound from any source, read how long it is, and say what is wrong with an unreadable one.
 
-libsndfile reads the headers. What it does not say, and what nobody else would notice, is looked up here: a codec that
-is not read, and a WAV file that ends before or after its header says.
+libsndfile reads the headers. Two things that it does not tell are found here: a codec that is not supported, and a WAV
+file that is shorter or longer than its header says.
 """
 
 import io
@@ -23,10 +23,11 @@ from whisper_finetune_trainer.data.audio.audio_sources import (
 )
 from whisper_finetune_trainer.stores import volumes
 
-#: Bytes of one request where a segment is sought in a store: ten seconds of speech are 160 to 320 kB.
+#: How many bytes one request fetches where a segment is read in place in a store. Ten seconds of speech are 160 to 320
+#: kB.
 _SEEK_BLOCK_BYTES = 256 * 1024
 CONVERT = "convert it, such as by `ffmpeg -i INPUT -ar 16000 -ac 1 OUTPUT.flac`"
-#: What is not read here, by the first bytes of a file.
+#: Formats that are not supported, by the first bytes of a file.
 _FORMATS: Tuple[Tuple[str, Callable[[bytes], bool]], ...] = (
     ("M4A or MP4 (AAC)", lambda head: head[4:8] == b"ftyp"),
     ("AAC", lambda head: head[:2] in {b"\xff\xf1", b"\xff\xf9"}),
@@ -35,7 +36,7 @@ _FORMATS: Tuple[Tuple[str, Callable[[bytes], bool]], ...] = (
     ("AMR", lambda head: head[:5] == b"#!AMR"),
     ("NIST SPHERE with shorten compression", lambda head: head[:7] == b"NIST_1A"),
 )
-#: What is no sound at all.
+#: Files that are not sounds at all.
 _OTHERS: Tuple[Tuple[str, Callable[[bytes], bool]], ...] = (
     ("it is empty", lambda head: not head),
     ("it is a page of HTML, not sound", lambda head: head.lstrip()[:9].lower() in {b"<!doctype", b"<html><he"}),
@@ -48,17 +49,17 @@ Found = TypeVar("Found")
 
 
 class UnreadableSoundError(Exception):
-    """What is wrong with a sound, in words. A fault of the network is another matter, and passes through."""
+    """A sound that cannot be read. Its text says what is wrong. Network faults are other errors."""
 
 
 class UnknownLengthError(UnreadableSoundError):
-    """A sound whose length its file does not tell: only a part of it would be read."""
+    """A sound whose file does not tell its length. Only a part of it would be read."""
 
 
 def open_audio(source: AudioSource) -> BinaryIO:
-    """Return the open file of a sound, of a segment that of its recording. FileNotFoundError or PermissionError."""
+    """Open the file of a sound. For a segment it is the recording's. Raises FileNotFoundError or PermissionError."""
     if isinstance(source, RecordingSegment):
-        # Not by its content: an hour would be read for each of its clips.
+        # Its content is not read into memory: that would be an hour of sound for each of its clips.
         whole = source.recording
         if isinstance(whole, WholeFile):
             return source_files.open_file(whole.file, _SEEK_BLOCK_BYTES)
@@ -66,13 +67,13 @@ def open_audio(source: AudioSource) -> BinaryIO:
     if isinstance(source, WholeFile):
         return source_files.open_file(source.file)
     if isinstance(source, ByteRange):
-        # A header may be all that is wanted: nothing else is read, or comes over the network.
+        # If only the header is wanted, nothing else is read or comes over the network.
         return source_files.open_range(source.file, source.offset, source.size)
     return io.BytesIO(read_file(source))
 
 
 def read_file(source: AudioFile) -> bytes:
-    """Return the file of a sound as it is. What a store raises, and DatasetInvalid for a broken Parquet file."""
+    """Return the content of a sound's file. Raises what a store raises, and DatasetInvalid for broken Parquet."""
     if isinstance(source, InMemory):
         return source.content
     if isinstance(source, WholeFile):
@@ -83,7 +84,7 @@ def read_file(source: AudioFile) -> bytes:
 
 
 def decode_file(decode: Callable[[BinaryIO], Found], opened: BinaryIO) -> Found:
-    """Return what libsndfile makes of an open file. UnreadableSoundError says what it is instead of a sound."""
+    """Return the result of `decode`, which calls libsndfile. UnreadableSoundError says what the file is instead."""
     try:
         return decode(opened)
     except soundfile.LibsndfileError as error:
@@ -94,7 +95,7 @@ def decode_file(decode: Callable[[BinaryIO], Found], opened: BinaryIO) -> Found:
 
 
 def _advice(head: bytes) -> Optional[str]:
-    """Return what a file is and what to do with it, by its first bytes. None for one that may be a broken sound."""
+    """Return what a file is and what to do, by its first bytes. Return None for a file that may be a broken sound."""
     codec = _find_unread_codec(head)
     if codec is not None:
         return f"WAV with {codec} is not read here; {CONVERT}"
@@ -104,22 +105,22 @@ def _advice(head: bytes) -> Optional[str]:
     return next((said for said, matches in _OTHERS if matches(head)), None)
 
 
-#: Bytes of an MP3 file whose frames are looked at: 16 s at 32 kbit/s, and what one request of a header brings anyway.
+#: In so many bytes of an MP3 file frames are read: 16 s at 32 kbit/s. One request for a header fetches as many.
 _FRAMES_BYTES = 64 * 1024
-#: Numbers that a second may have in all channels together: as many as eight channels in 48 kHz. Half a minute, which is
-#: the longest clip, is then 46 MB as it is decoded, and several are decoded at a time.
+#: How many samples a second may have in all channels together: as many as eight channels at 48 kHz. Half a minute, the
+#: longest clip, then takes 46 MB when it is decoded, and several clips are decoded at a time.
 _MOST_PER_SECOND = 8 * 48_000
 _WAV = frozenset(("WAV", "WAVEX"))
-#: What libsndfile says of a FLAC file that does not tell its length.
+#: libsndfile returns at least so many frames for a FLAC file that does not tell its length.
 _UNKNOWN_FRAMES = 2**62
-#: From here on the size in a WAV file's header is what programs write into a pipe: they do not know it yet.
+#: Programs that write a WAV file into a pipe do not know its size. They write this one, or a larger one.
 _UNKNOWN_BYTES = 0x7FF0_0000
-#: Bytes that a WAV file may have more or less than its header tells of: programs count them in different ways.
+#: A WAV file may differ by so many bytes from its header, because programs count bytes in different ways.
 _FEW_BYTES = 4096
 
 
 class Header(NamedTuple):
-    """What a sound file's header says. `format` is libsndfile's name, such as WAV."""
+    """The header of a sound file. `format` is libsndfile's name, such as WAV."""
 
     frames: int
     sample_rate: int
@@ -127,17 +128,20 @@ class Header(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Return the length."""
+        """The length in seconds."""
         return self.frames / self.sample_rate
 
 
 def read_seconds(source: AudioSource) -> float:
-    """Return a sound's length by its header. UnreadableSoundError, FileNotFoundError or PermissionError."""
+    """Return a sound's length in seconds by its header.
+
+    Raises UnreadableSoundError, FileNotFoundError or PermissionError.
+    """
     return source.frames / source.sample_rate if isinstance(source, RecordingSegment) else read_header(source).seconds
 
 
 def read_header(source: AudioSource) -> Header:
-    """Return what a sound file's header says, of a segment its recording's. Raises what `seconds` does."""
+    """Return the header of a sound file. For a segment it is the recording's. Raises what `read_seconds` raises."""
     with open_audio(source) as opened:
         found = decode_file(soundfile.info, opened)
         require_size(found.channels, found.samplerate)
@@ -154,7 +158,7 @@ def read_header(source: AudioSource) -> Header:
 
 
 def require_size(channel_count: int, rate: int) -> None:
-    """Raise UnreadableSoundError for a sound that takes more memory than speech does."""
+    """Raise UnreadableSoundError for a sound that takes more memory than speech needs."""
     if channel_count * rate > _MOST_PER_SECOND:
         raise UnreadableSoundError(
             f"{channel_count} channels of {rate:,} Hz are more than the {_MOST_PER_SECOND:,} numbers a second that are "
@@ -163,7 +167,7 @@ def require_size(channel_count: int, rate: int) -> None:
 
 
 def _require_its_end(opened: BinaryIO) -> None:
-    """Raise UnreadableSoundError for a WAV file that holds less or more samples than its header tells of."""
+    """Raise UnreadableSoundError for a WAV file with fewer or more samples than its header says."""
     opened.seek(0)
     data = _find_samples(opened.read(_HEAD_BYTES))
     more = 0 if data is None else opened.seek(0, io.SEEK_END) - data.start - data.size
@@ -175,7 +179,7 @@ def _require_its_end(opened: BinaryIO) -> None:
     if data is None or more <= (max(_FEW_BYTES, data.size // 10) if data.size else 0):
         return
     opened.seek(data.start + data.size)
-    # A chunk begins at an even byte, and programs forget it.
+    # A chunk should begin at an even byte, and some programs do not heed that.
     following = opened.read(_CHUNK_HEADER_BYTES + 1)
     if not _is_chunk(following) and not _is_chunk(following[1:]):
         raise UnreadableSoundError(
@@ -185,7 +189,7 @@ def _require_its_end(opened: BinaryIO) -> None:
 
 
 def _require_length(opened: BinaryIO) -> None:
-    """Raise UnknownLengthError for an MP3 file whose bit rate changes and that has no tag with its length."""
+    """Raise UnknownLengthError for an MP3 file with a changing bit rate and without a tag for its length."""
     if not mp3_frames.tells_length(_first_frames(opened)):
         raise UnknownLengthError(
             "its bit rate changes, and it has no tag with its length, so that only a part would be read; "
@@ -194,7 +198,7 @@ def _require_length(opened: BinaryIO) -> None:
 
 
 def _first_frames(opened: BinaryIO) -> bytes:
-    """Return the block behind the ID3v2 tags, which may hold a picture and be larger than one."""
+    """Return the first block after the ID3v2 tags. A tag may contain a picture, and be larger than a block."""
     position = opened.seek(0)
     block = opened.read(_FRAMES_BYTES)
     while tag_bytes := mp3_frames.id3_bytes(block):
@@ -207,13 +211,13 @@ def _first_frames(opened: BinaryIO) -> bytes:
     return block
 
 
-#: Bytes from a file's start in which the chunks before its sound are looked for.
+#: In so many bytes from a file's start the chunks before the samples are searched for.
 _HEAD_BYTES = 4096
-#: Bytes of a chunk's name and size.
+#: The bytes of a chunk's name and size.
 _CHUNK_HEADER_BYTES = 8
 _RIFF_BYTES = 12
 _TAG_BYTES = 2
-#: Codecs that libsndfile does not read, by the number that stands in the file.
+#: Codecs that libsndfile does not support, by their number in the file.
 _CODECS: Dict[int, str] = {
     0x0020: "Yamaha's ADPCM",
     0x0022: "TrueSpeech",
@@ -231,19 +235,19 @@ _CODECS: Dict[int, str] = {
     0x704F: "Opus",
     0xF1AC: "FLAC",
 }
-#: Those that it reads: with one of them a file that cannot be read is broken.
+#: Codecs that it supports. A file with one of them that cannot be read is broken.
 _CODECS_READ = frozenset((0x0001, 0x0002, 0x0003, 0x0006, 0x0007, 0x0011, 0x0031, 0x0055, 0xFFFE))
 
 
 class _SamplesRange(NamedTuple):
-    """Where the samples begin, and how many bytes they have by the header."""
+    """Where the samples begin, and their bytes by the header."""
 
     start: int
     size: int
 
 
 def _find_unread_codec(head: bytes) -> Optional[str]:
-    """Return the name of the codec of a WAV file that is not read here. None for others, and for what is no WAV."""
+    """Return the name of a WAV file's codec if it is not supported. Return None otherwise, and for other files."""
     found = next((content for name, _, content in _chunks(head) if name == b"fmt "), b"")
     if len(found) < _TAG_BYTES:
         return None
@@ -252,17 +256,17 @@ def _find_unread_codec(head: bytes) -> Optional[str]:
 
 
 def _find_samples(head: bytes) -> Optional[_SamplesRange]:
-    """Return where the samples of a WAV file are, None where that is not in its head, or is no plain WAV file's."""
+    """Return where the samples of a WAV file are. Return None if `head` does not say it, and for other files."""
     return next((position for name, position, _ in _chunks(head) if name == b"data"), None)
 
 
 def _is_chunk(header: bytes) -> bool:
-    """Return whether bytes are the header of a further chunk: its name is four letters."""
+    """Return whether bytes are the header of a chunk, whose name has four printable letters."""
     return len(header) >= _CHUNK_HEADER_BYTES and header[:4].isascii() and header[:4].decode("ascii").isprintable()
 
 
 def _chunks(head: bytes) -> Iterator[Tuple[bytes, _SamplesRange, bytes]]:
-    """Yield the name, the position and the content, as far as it is there, of each chunk up to the samples."""
+    """Yield name, position and content of each chunk up to the samples. The content ends with `head`."""
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return
     position = _RIFF_BYTES

@@ -1,8 +1,8 @@
-"""Where the sounds of clips are read from in the training, and how long they are.
+"""Where the sounds of clips are read from during the training, and how long they are.
 
-Sounds that cost much to come by where they lie are extracted into the scratch folder as far as it has room. They are
-those of Parquet files, taken out of their row groups, and long recordings of a store that many clips are segments of.
-Beyond that a clip is read from where it lies each time: slower, and right all the same.
+Some sounds are slow to read from their source. They are extracted into the scratch folder, as far as there is room.
+These are the sounds in the row groups of Parquet files, and recordings in a store that have many segments. Without room
+a clip is read from its source each time, which is slower and gives the same sound.
 """
 
 import errno
@@ -30,37 +30,40 @@ from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-#: Bytes of a recording that are in memory, and that one request fetches.
+#: How many bytes of a recording are in memory at a time, and fetched by one request.
 _CHUNK_BYTES = 4 * 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
 class ExtractedAudio:
-    """One file that sounds are appended to. It lies in the pod's own scratch folder, and ends with it."""
+    """A file in the pod's scratch folder, to which sounds are appended. It goes with the pod."""
 
     def __init__(self, folder: str, limit_bytes: int) -> None:
-        """`limit_bytes` at most are written."""
-        # Without links, as files of this machine are opened.
+        """At most `limit_bytes` are written."""
+        # Links are resolved, because local files are opened by their real path.
         self._folder = os.path.realpath(folder)
         self._left_bytes = limit_bytes
         self._file: Optional[int] = None
         self._path = ""
         self._lock = threading.Lock()
-        #: Bytes of the scratch folder that are taken.
+        #: How many bytes of the scratch folder are taken.
         self.used_bytes = 0
-        #: Sounds of Parquet files, and recordings, that found no room.
+        #: How many sounds of Parquet files, and how many recordings, did not fit.
         self.left_out = 0
         self.recordings_left_out = 0
 
     def keep(self, cell: ParquetCell, content: bytes) -> AudioSource:
-        """Return where a cell's sound lies from now on: in the file, or where it was."""
+        """Write a cell's sound into the file and return its new source. Return the cell itself if it does not fit."""
         kept = self._keep(_name(cell), len(content), (content,))
         with self._lock:
             self.left_out += kept is None
         return kept or cell
 
     def keep_file(self, file: str) -> Optional[ByteRange]:
-        """Return where a store's file lies from now on, None where it does not fit. What the store raises."""
+        """Write a store's file into the file and return its new source, or None if it does not fit.
+
+        Raises what the store raises.
+        """
         size = source_files.size_bytes(file)
         kept = self._keep(file, size, source_files.read_chunks(file, _CHUNK_BYTES))
         with self._lock:
@@ -68,7 +71,7 @@ class ExtractedAudio:
         return kept
 
     def close(self) -> None:
-        """Let go of the file. What is in it stays to be read."""
+        """Write no more sounds. Those in the file can still be read."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -88,12 +91,12 @@ class ExtractedAudio:
             )
 
     def _keep(self, name: str, size: int, chunks: Iterable[bytes]) -> Optional[ByteRange]:
-        """Return where `size` bytes lie now, None where they find no room."""
+        """Write `size` bytes and return their new source, or None if they do not fit."""
         with self._lock:
             offset = self._reserve(size)
         if offset is None:
             return None
-        # Without the lock: a recording takes its time, and others are fetched beside it.
+        # Without the lock: a recording takes a while, and others are fetched at the same time.
         written = self._write(offset, size, chunks)
         if written is None:
             self._give_back(offset, size)
@@ -116,14 +119,14 @@ class ExtractedAudio:
         return self.used_bytes - size
 
     def _give_back(self, offset: int, size: int) -> None:
-        """Note that the disk is full. What was reserved is free again where nothing lies behind it."""
+        """Note that the disk is full. The reserved bytes become free again if they are the last ones."""
         with self._lock:
             self._left_bytes = 0
             if self.used_bytes == offset + size:
                 self.used_bytes = offset
 
     def _write(self, offset: int, size: int, chunks: Iterable[bytes]) -> Optional[int]:
-        """Return how many bytes there were, `size` at most. None where the disk is full."""
+        """Write at most `size` bytes and return how many there were, or None if the disk is full."""
         written = 0
         for chunk in chunks:
             part = chunk[: size - written]
@@ -147,45 +150,45 @@ def _name(cell: ParquetCell) -> str:
     return f"row {cell.row} of row group {cell.row_group} of {cell.file}"
 
 
-#: Recordings whose headers are remembered: rows of one lie beside each other in most manifests.
+#: How many recordings' headers are remembered. In most manifests the rows of one recording follow each other.
 _REMEMBERED = 10_000
-#: Formats that cannot be sought in: everything before a segment is read to find it.
+#: Formats without seeking: everything before a segment is read to find it.
 _READ_THROUGH = frozenset(("MP3",))
-#: A recording of no more costs little more to read through than its clip does.
+#: Reading through a recording of at most this length costs little more than reading the clip.
 _SHORT_SECONDS = 60.0
 _FAULTS = (FileNotFoundError, IsADirectoryError, audio_files.UnreadableSoundError, RefusedFileError)
 
 
 @dataclass
 class _Recording:
-    """What is known of a recording. The lock is taken while its header is read, or while it is fetched."""
+    """What is known of a recording. The lock is held while its header is read, or while it is fetched."""
 
     lock: Any = field(default_factory=threading.Lock)
     header: Optional[Union[Header, Exception]] = None
     kept_in: Optional[Union[WholeFile, ByteRange]] = None
-    #: Who reads, or waits for it.
+    #: How many threads read it or wait for it.
     readers: int = 0
 
 
 class AudioLocator:
-    """Finds where the sound of a clip is read from in the training, and how long it is.
+    """Finds where the sound of a clip is read from during the training, and how long it is.
 
-    Training asks for clips in random order. So what costs much to come by where it lies is extracted once, as long as
-    there is room: a cell, which alone costs the whole row group that it lies in, and a recording in a store.
+    Training asks for clips in random order. So two kinds of sounds are extracted once, as long as there is room: a cell
+    of a Parquet file, for which the whole row group must be read, and a recording in a store.
     """
 
     def __init__(self, extracted: ExtractedAudio) -> None:
-        """`extracted` is what takes the audio."""
+        """Sounds that are slow to read go into `extracted`."""
         self._extracted = extracted
         self._lock = threading.Lock()
         self._recordings: OrderedDict[str, _Recording] = OrderedDict()
         self._kept: Dict[str, ByteRange] = {}
 
     def locate(self, source: AudioSource, segment: Optional[Segment]) -> Tuple[AudioSource, float]:
-        """Return where a sound, or a segment of a whole file, is read from, and its seconds.
+        """Return the source of a sound, or of a segment of a recording, and its length in seconds.
 
-        UnreadableSoundError, OutsideError, FileNotFoundError, and what the store raises. DatasetInvalid where a
-        recording would have to be fetched for each clip.
+        Raises UnreadableSoundError, OutsideError, FileNotFoundError, and what the store raises. Raises DatasetInvalid
+        if a recording would have to be fetched again for each clip.
         """
         if segment is not None and isinstance(source, WholeFile):
             return self._locate_segment(source, segment)
@@ -193,7 +196,7 @@ class AudioLocator:
         return found, audio_files.read_seconds(found)
 
     def keep(self, cell: ParquetCell, content: bytes) -> AudioSource:
-        """Return where the sound of a cell is read from in the training, given the content that was read of it."""
+        """Return the source of a cell's sound during the training. `content` is the sound, which has been read."""
         return self._extracted.keep(cell, content)
 
     def _locate_segment(
@@ -210,7 +213,7 @@ class AudioLocator:
 
     @contextmanager
     def _taken(self, file: str) -> Iterator[_Recording]:
-        """Give what is known of a recording to one reader at a time."""
+        """Yield what is known of a recording, to one thread at a time."""
         with self._lock:
             known = self._recordings.setdefault(file, _Recording())
             self._recordings.move_to_end(file)
@@ -224,7 +227,7 @@ class AudioLocator:
                 self._forget()
 
     def _forget(self) -> None:
-        # One that somebody waits for would be read, and fetched, a second time.
+        # Only recordings that no thread uses: another one would be read, and fetched, a second time.
         idle = (file for file, known in self._recordings.items() if not known.readers)
         oldest = next(idle, None) if len(self._recordings) > _REMEMBERED else None
         if oldest is not None:
@@ -236,7 +239,7 @@ class AudioLocator:
             try:
                 known.header = audio_files.read_header(recording)
             except _FAULTS as error:
-                # Each of its clips would ask the store again for what is not there.
+                # Remembered, because each of its clips would ask the store again.
                 known.header = error
         if isinstance(known.header, Exception):
             raise known.header.with_traceback(None)

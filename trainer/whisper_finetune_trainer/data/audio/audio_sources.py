@@ -1,7 +1,7 @@
-"""Where the sound of a clip lies, and which segment of a recording it is. Pure: `audio_files` opens what is named here.
+"""Where the sound of a clip is, and which segment of a recording it is. Pure. `audio_files` opens these sources.
 
-A file is a path of this machine, or an address such as s3://bucket/key: nothing is copied to be read. Segments are
-those that NeMo's manifests and Kaldi's `segments` name, in seconds.
+A file is named by a local path, or by an address such as s3://bucket/key: nothing is copied to be read. Segments are
+those in NeMo's manifests and in Kaldi's file `segments`, in seconds.
 """
 
 import math
@@ -17,7 +17,7 @@ class WholeFile(NamedTuple):
 
 
 class ByteRange(NamedTuple):
-    """`size` bytes from `offset` of a file that holds many sounds, such as a tar shard."""
+    """A sound in `size` bytes from `offset` of a file with many sounds, such as a tar shard."""
 
     file: str
     offset: int
@@ -26,7 +26,7 @@ class ByteRange(NamedTuple):
 
 
 class ParquetCell(NamedTuple):
-    """A cell of a Parquet file: bytes, or a struct that has `bytes`. Rows count from the row group's first."""
+    """A cell of a Parquet file with bytes, or with a struct that has `bytes`. Rows count from the row group's start."""
 
     file: str
     row_group: int
@@ -35,19 +35,19 @@ class ParquetCell(NamedTuple):
 
 
 class InMemory(NamedTuple):
-    """A sound file in memory, and where it was read: a stream passes by each file once."""
+    """A sound file in memory, and where it was read from. A stream reads each file only once."""
 
     content: bytes
     origin: Union[ByteRange, ParquetCell]
 
     @property
     def file(self) -> str:
-        """Return the file that it was read from."""
+        """The file that it was read from."""
         return self.origin.file
 
 
 class RecordingSegment(NamedTuple):
-    """`frames` of a long recording from `start_frame` on, counted at its own sampling rate."""
+    """`frames` of a long recording from `start_frame` on. Frames count at the recording's own sampling rate."""
 
     recording: Union[WholeFile, ByteRange]
     start_frame: int
@@ -56,22 +56,22 @@ class RecordingSegment(NamedTuple):
 
     @property
     def file(self) -> str:
-        """Return the file that the recording is."""
+        """The file that the recording is in."""
         return self.recording.file
 
     @property
     def recording_name(self) -> str:
-        """Return the data set's file that the recording is, wherever it is kept."""
+        """The recording's file in the data set, even if it was extracted."""
         return self.recording.name if isinstance(self.recording, ByteRange) else self.recording.file
 
 
-#: A sound that is all of a file.
+#: A sound that is a whole file, wherever its bytes are.
 AudioFile = Union[WholeFile, ByteRange, ParquetCell, InMemory]
 AudioSource = Union[AudioFile, RecordingSegment]
 
 
 def describe_source(source: AudioSource) -> str:
-    """Return a source in words, as a message names it."""
+    """Return the name of a source in messages."""
     if isinstance(source, InMemory):
         return describe_source(source.origin)
     if isinstance(source, RecordingSegment):
@@ -86,41 +86,41 @@ def describe_source(source: AudioSource) -> str:
 
 
 class NamedAudio(NamedTuple):
-    """What a row has in its audio column where it is not a path, and the name that the clip goes by."""
+    """The value of a row's audio column if it is not a path: a source, and the clip's name."""
 
     source: AudioSource
     name: str
 
 
-#: How far a segment may go beyond its recording's end: Kaldi's own tools cut it there, and refuse more.
+#: How far a segment may go beyond its recording's end. Kaldi's own tools cut such a segment, and refuse a longer one.
 _OVERSHOOT_SECONDS = 0.5
-#: A manifest's duration is rounded, and tools differ in how long an MP3 file is: a row that lacks less of its file, in
-#: seconds or in parts of it, means the file.
+#: A manifest's durations are rounded, and tools differ in the length of an MP3 file. A row that lacks less of its file
+#: than this, in seconds or as a fraction, means the whole file.
 _ROUNDING_SECONDS = 0.05
 _ROUNDING_PART = 0.02
 
 
 class MalformedSegmentError(ValueError):
-    """What is not a segment at all, in words."""
+    """Values that do not name a segment. The text says why."""
 
 
 class OutsideError(Exception):
-    """A segment that its recording does not hold, in words."""
+    """A segment that is not inside of its recording. The text says how."""
 
 
 class Segment(NamedTuple):
-    """Seconds of a recording. Without an end, up to the recording's own."""
+    """A segment of a recording, in seconds. Without an end it goes to the recording's end."""
 
     start_seconds: float
     end_seconds: Optional[float] = None
 
     def __str__(self) -> str:
-        """Return it as clips are named: to the millisecond, and no longer than need be."""
+        """Return the segment as it is in names of clips: in milliseconds at most, without needless zeros."""
         return f"{_milliseconds(self.start_seconds)}-{_milliseconds(self.end_seconds)} s"
 
 
 def make_segment(start: Any, end: Any) -> Segment:
-    """Return the segment between two numbers, an end of None being the recording's. MalformedSegmentError."""
+    """Return the segment between two numbers. An end of None is the recording's. Raises MalformedSegmentError."""
     start_seconds = seconds_of(start)
     end_seconds = None if end is None else seconds_of(end)
     if start_seconds < 0 or (end_seconds is not None and end_seconds <= start_seconds):
@@ -129,7 +129,7 @@ def make_segment(start: Any, end: Any) -> Segment:
 
 
 def is_whole_recording(segment: Segment, recording_seconds: float) -> bool:
-    """Return whether a segment is all of its recording, as far as numbers in manifests are exact."""
+    """Return whether a segment is its whole recording, as far as numbers in manifests are exact."""
     if segment.start_seconds > 0 or segment.end_seconds is None:
         return segment.start_seconds == 0
     lacking = recording_seconds - segment.end_seconds
@@ -137,10 +137,10 @@ def is_whole_recording(segment: Segment, recording_seconds: float) -> bool:
 
 
 def frames_of_segment(segment: Segment, recording_frames: int, sample_rate: int) -> Tuple[int, int]:
-    """Return a segment's first frame and how many it has, above zero. OutsideError."""
+    """Return a segment's first frame, and how many frames it has (at least one). Raises OutsideError."""
     seconds = recording_frames / sample_rate
     end_seconds = seconds if segment.end_seconds is None else segment.end_seconds
-    # Cut in seconds first: a number with three hundred digits cannot be counted in frames.
+    # Limited in seconds first, because a number with three hundred digits cannot be converted to frames.
     start, end = (round(min(each, seconds) * sample_rate) for each in (segment.start_seconds, end_seconds))
     end = min(end, recording_frames)
     if end <= start or end_seconds > seconds + _OVERSHOOT_SECONDS:
@@ -149,7 +149,7 @@ def frames_of_segment(segment: Segment, recording_frames: int, sample_rate: int)
 
 
 def seconds_of(value: Any) -> float:
-    """Return the seconds that a row names. MalformedSegmentError."""
+    """Return a value of a row as seconds. Raises MalformedSegmentError."""
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError) as error:

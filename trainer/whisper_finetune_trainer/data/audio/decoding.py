@@ -1,6 +1,6 @@
-"""What a model hears of a sound, wherever it lies: mono speech at 16 kHz, and its log-mel features.
+"""What a model hears of a sound from any source: mono speech at 16 kHz, and its log-mel features.
 
-The features are equal to WhisperFeatureExtractor's, at the cost of the speech and not of the window.
+The features are equal to WhisperFeatureExtractor's. Their cost depends on the speech, and not on the window.
 """
 
 import hashlib
@@ -23,37 +23,38 @@ from whisper_finetune_trainer.data.audio.audio_sources import AudioSource, ByteR
 from whisper_finetune_trainer.messages.errors import TrainerError, escaped
 
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-#: Channels are compared in stretches of a tenth of a second: a recorder may turn a phase over in the middle.
+#: Channels are compared in stretches of a tenth of a second, because a recorder may invert a phase in the middle.
 _STRETCHES_PER_SECOND = 10
-#: The average's power, as a part of the loudest channel's, below which nothing but their difference was spoken: 20 dB.
+#: If the average of the channels has less than this fraction of the loudest channel's power (-20 dB), they cancel each
+#: other.
 _CANCELLED_BELOW = 0.01
-#: The part of the sound that may be lost so; an average of independent channels loses none.
+#: The fraction of a sound's power that may be lost by that. The average of independent channels loses nothing.
 _LOST_AT_MOST = 0.01
-#: Samples from here on count as clipped.
+#: Larger samples count as clipped.
 _FULL_SCALE = 0.999
 
 
 class Mono(NamedTuple):
-    """Samples (n,), and whether they are one channel because the average of all would lose what is spoken."""
+    """Samples (n,). `is_one_channel` says that they are the loudest channel, because the average would lose speech."""
 
     samples: Samples
     is_one_channel: bool
 
 
 class Loudness(NamedTuple):
-    """What is heard of a sound: how loud what is trained on is (1 is full scale), and what was done to its channels."""
+    """How loud a sound is as it is trained on (1 is full scale), and how its channels were mixed."""
 
     sample_rate: int
-    #: The largest deviation from the average: a steady voltage is no sound.
+    #: The largest deviation from the mean, because a constant voltage is no sound.
     peak: float
-    #: The part of the recorded samples that is clipped.
+    #: The fraction of the recorded samples that is clipped.
     clipped: float
-    #: Whether only the loudest channel is heard, because all together cancel each other.
+    #: Whether only the loudest channel is used, because the channels cancel each other.
     is_one_channel: bool
 
 
 class UndecodableError(TrainerError):
-    """DatasetInvalid of a sound that is there, and that nobody can decode."""
+    """DatasetInvalid, because a sound exists and cannot be decoded."""
 
     def __init__(self, message: str) -> None:
         """`message` names the sound."""
@@ -61,31 +62,34 @@ class UndecodableError(TrainerError):
 
 
 def digest_audio(source: AudioSource) -> bytes:
-    """Return what tells sounds apart: a hash of the file, or of a part's samples."""
+    """Return a digest of a sound: of its file or, for a segment, of its samples."""
     try:
         return hashlib.blake2b(read_content(source)).digest()
     except TrainerError as error:
         if error.reason != "DatasetInvalid":
             raise
-        # A part that cannot be decoded is like no other; the look at the sounds counts it.
+        # A segment that cannot be decoded is equal to no other. The inspection of sounds counts it as a fault.
         return repr(source).encode()
 
 
 def read_content(source: AudioSource) -> bytes:
-    """Return a sound file as it is. Of a part a file of its own, DatasetInvalid where it cannot be decoded."""
+    """Return the content of a sound's file. A segment becomes a file of its own.
+
+    Raises DatasetInvalid for a segment that cannot be decoded.
+    """
     if isinstance(source, RecordingSegment):
         return _as_file(*_channels(source))
     return audio_files.read_file(source)
 
 
 def read_samples(source: AudioSource) -> Samples:
-    """Return samples (n,) of float32 at 16 kHz in one channel. DatasetInvalid if they cannot be decoded."""
+    """Return samples (n,) of float32 at 16 kHz in one channel. Raises DatasetInvalid if they cannot be decoded."""
     found, rate = _channels(source)
     return _resampled(mix_down(found, rate).samples, rate)
 
 
 def measure_loudness(source: AudioSource) -> Loudness:
-    """Return how loud what `read` returns is. DatasetInvalid for a sound that cannot be decoded."""
+    """Return how loud the samples of `read_samples` are. Raises DatasetInvalid if they cannot be decoded."""
     found, rate = _channels(source)
     heard = mix_down(found, rate)
     samples = _resampled(heard.samples, rate)
@@ -106,7 +110,7 @@ def _resampled(samples: Samples, rate: int) -> Samples:
 
 
 def _channels(source: AudioSource) -> Tuple[Samples, int]:
-    """Return samples (n, channels) at the sound's own rate, at least one of them left at 16 kHz."""
+    """Return samples (n, channels) and their rate. At least one sample is left at 16 kHz. Raises DatasetInvalid."""
     try:
         with source_files.store_refusals_explained(source.file):
             found, rate = _decoded(source)
@@ -125,13 +129,13 @@ def _channels(source: AudioSource) -> Tuple[Samples, int]:
 
 def _as_file(samples: Samples, rate: int) -> bytes:
     file = io.BytesIO()
-    # A WAV file of floats would hold the time of writing.
+    # A WAV file of floats would contain the time of writing.
     soundfile.write(file, samples, rate, format="AU", subtype="FLOAT")
     return file.getvalue()
 
 
 def _decoded(source: AudioSource) -> Any:
-    # Of a store all of it is needed: one request, and no seeking to and fro over a network.
+    # A whole sound in a store is read by one request, because seeking would cost further requests.
     is_sought = isinstance(source, RecordingSegment) or (
         isinstance(source, (WholeFile, ByteRange)) and source_files.is_local(source.file)
     )
@@ -152,7 +156,7 @@ def _samples(file: BinaryIO, source: AudioSource) -> Any:
 
 
 def mix_down(channels: Samples, sample_rate: int) -> Mono:
-    """Return one channel of samples (n, channels)."""
+    """Return samples (n, channels) as one channel: their average, or the loudest where they cancel each other."""
     if channels.shape[1] == 1:
         return Mono(channels[:, 0], is_one_channel=False)
     average = channels.mean(axis=1, dtype=np.float32)
@@ -166,20 +170,20 @@ def mix_down(channels: Samples, sample_rate: int) -> Mono:
 
 
 def _powers(channels: Samples, stretch: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """Return the power (stretches, channels). No copy of all samples is made."""
+    """Return the power (stretches, channels). It makes no copy of all samples."""
     stretches = (channels[start : start + stretch] for start in range(0, len(channels), stretch))
     return np.array([np.einsum("sc,sc->c", part, part, dtype=np.float64, casting="same_kind") for part in stretches])
 
 
 SAMPLE_RATE = 16_000
-#: Samples per frame of the log-mel features.
+#: The number of samples per frame of the log-mel features.
 HOP = 160
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 #: The encoder's second convolution halves the frames.
 FRAMES_PER_POSITION = 2
 POSITIONS_PER_SECOND = FRAMES_PER_SECOND // FRAMES_PER_POSITION
 _FFT = 400
-#: Log-mel values more than this below the clip's maximum are raised to it.
+#: The smallest log-mel value of a clip is this much below its maximum. Smaller ones are raised to it.
 _DYNAMIC_RANGE = 8.0
 _SMALLEST_POWER = 1e-10
 _LOG_OF_SMALLEST_POWER = -10.0
@@ -187,22 +191,22 @@ _LOG_OF_SMALLEST_POWER = -10.0
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """What a model expects: mel bins and the length of its window."""
+    """The features that a model expects: the number of mel bins, and the length of its window."""
 
     mel_bins: int
     window_seconds: int
 
 
 def feature_settings_of(config: Any) -> FeatureSettings:
-    """Return the settings of a WhisperConfig."""
+    """Return the feature settings of a WhisperConfig."""
     return FeatureSettings(config.num_mel_bins, config.max_source_positions // POSITIONS_PER_SECOND)
 
 
 def log_mel(samples: np.ndarray, mel_bins: int, window_seconds: int) -> torch.Tensor:
-    """Return float32 features (mel_bins, 100 * window_seconds) of mono speech at 16 kHz. What is longer is cut.
+    """Return float32 features (mel_bins, 100 * window_seconds) of mono speech at 16 kHz. Longer speech is cut.
 
-    The short-time Fourier transform runs over the speech alone: in the silence after it every value is the floor,
-    which is known beforehand. Call it outside of autocast.
+    The short-time Fourier transform runs over the speech only. In the silence after it, every value is the floor, which
+    is known beforehand. Call it outside of autocast.
     """
     frames = window_seconds * FRAMES_PER_SECOND
     voiced = min(frames, len(samples) // HOP + 3)
@@ -215,8 +219,8 @@ def log_mel(samples: np.ndarray, mel_bins: int, window_seconds: int) -> torch.Te
 
 def _log_mel_of_frames(samples: torch.Tensor, voiced: int, frames: int, mel_bins: int) -> torch.Tensor:
     window_samples = frames * HOP
-    # Half a transform more than the last frame's centre, so that the reflection at the end is beyond every frame kept;
-    # where the speech fills the window, the reflection is at the window's end, as in the original.
+    # Half a transform more than the last frame's centre, so that the reflection at the end is after all frames that are
+    # kept. If the speech fills the window, the reflection is at the window's end, as in the original.
     length = min(window_samples, voiced * HOP + _FFT // 2)
     padded = torch.zeros(length)
     kept = min(len(samples), length)

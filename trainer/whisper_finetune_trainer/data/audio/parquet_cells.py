@@ -1,4 +1,4 @@
-"""Parquet files, opened, and the sound in a cell of one."""
+"""Open Parquet files, and read the sound in a cell."""
 
 import os
 import threading
@@ -14,16 +14,16 @@ from whisper_finetune_trainer.data.audio.audio_sources import ParquetCell
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 
 _BLOCK_BYTES = 1024 * 1024
-#: A row group is read as a whole, and two are cached: the one that is read and the one before it.
+#: A row group is read as a whole. Two are cached: the current one and the one before it.
 _LARGEST_GROUP_BYTES = 512 * 1024 * 1024
 _GROUPS_CACHED = 2
-#: Taken while a file that is opened once for all readers is read.
+#: The lock for reading a file, which is opened once for all threads.
 READING = threading.RLock()
 
 
 @contextmanager
 def broken_file_refused(name: str) -> Iterator[None]:
-    """Turn what pyarrow says of a broken file into DatasetInvalid. What a disk or a store says passes through."""
+    """Turn pyarrow's errors about a broken file into DatasetInvalid. Errors of a disk or a store pass through."""
     try:
         yield
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
@@ -36,12 +36,12 @@ def broken_file_refused(name: str) -> Iterator[None]:
 
 
 def _is_of_the_content(error: OSError) -> bool:
-    # pyarrow says what is wrong with a page by a plain OSError; what a disk or a store says has a number, or a class.
+    # For a broken page pyarrow raises a plain OSError. The error of a disk or a store has a number, or another class.
     return type(error) is OSError and error.errno is None
 
 
 def open_parquet(file: str) -> Any:
-    """Return an open Parquet file. Its foot is read once in each process: a fork shares the position in a file."""
+    """Return an open Parquet file. It is opened once in each process, because a fork shares the position in a file."""
     return _open(file, os.getpid())
 
 
@@ -52,15 +52,18 @@ def _open(file: str, _process: int) -> Any:
         try:
             return parquet.ParquetFile(opened, pre_buffer=False)
         except pa.ArrowInvalid:
-            # Not before: of a store, a file's start is a request that nothing else needs.
+            # Only now: in a store, reading the file's start would cost a request that nothing else needs.
             opened.seek(0)
             source_files.require_content(opened, file)
             raise
 
 
 def read_cell(cell: ParquetCell) -> bytes:
-    """Return the sound file in a cell, empty where there is none. The rest of its row group is cached for the next."""
-    # One at a time: readers that ask for rows of one group together would each read all of it.
+    """Return the sound file in a cell. It is empty for an empty cell. The cell's row group is cached for the next.
+
+    Raises DatasetInvalid for a broken file, and for a row group that is too large.
+    """
+    # One thread at a time: several threads that ask for rows of one group would each read the whole group.
     with READING, broken_file_refused(cell.file):
         value = _sounds(cell.file, cell.row_group, cell.column)[cell.row].as_py()
     found = value.get("bytes") if isinstance(value, dict) else value
@@ -78,7 +81,7 @@ def _sounds(file: str, group: int, column: str) -> Any:
             f"{_LARGEST_GROUP_BYTES / 1e6:.0f} MB, and must be read as a whole for each clip; "
             "write it again with smaller ones (row_group_size=100 in pyarrow's write_table)",
         )
-    # Without the path, which is a second column in the file.
+    # Without the path, which is another column in the file.
     kind = opened.schema_arrow.field(column).type
     name = f"{column}.bytes" if pa.types.is_struct(kind) else column
     return opened.read_row_group(group, columns=[name], use_threads=False).column(column)
