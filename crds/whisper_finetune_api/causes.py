@@ -61,7 +61,7 @@ class Cause:
 
 
 CAUSES = (
-    Cause("InvalidSpec", "final", "the spec asks for what cannot be: the message holds the numbers"),
+    Cause("InvalidSpec", "final", "the spec asks for what is impossible: the message has the numbers"),
     Cause("RuntimeNotFound", "waits", "this namespace may use no runtime of that name or size"),
     Cause(
         "QueueNotSupported",

@@ -145,8 +145,8 @@ def test_stages_of_a_pipeline(layers: tuple[int, ...], encoder_layers: int, stag
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        (refusal(SMALL, 2), ["layers [5, 7, 5, 7]", "ipus is 2", "the smallest that would do is 4"]),
-        (refusal(TINY, 1), ["ipus is 1", "the smallest that would do is 2"]),
+        (refusal(SMALL, 2), ["layers [5, 7, 5, 7]", "ipus is 2", "the smallest that fits is 4"]),
+        (refusal(TINY, 1), ["ipus is 1", "the smallest that fits is 2"]),
         (refusal(SMALL, 4, Training(batch_size=8)), ["9 stages", "accumulation is 8", "batchSize to 9 or more"]),
         (refusal(SMALL, 4, layersPerIpu=[6, 6, 6, 7]), ["places 25 layers", "has 24"]),
         (refusal(SMALL, 4, layersPerIpu=[8, 8, 8]), ["names 3 IPUs", "1, 2, 4, 8, 16, 32 or 64"]),

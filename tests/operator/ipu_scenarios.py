@@ -606,7 +606,7 @@ REFUSED_SCENARIOS: dict[str, Scenario] = {
         "runtime c600 offers 1, 2, 4, 8; runtimes with so many: eidf",
     ),
     "IPUs: too few for the model": Scenario(
-        (on_pool(1, spec={"ipus": 2}),), "Failed", "InvalidSpec", "the smallest that would do is 4"
+        (on_pool(1, spec={"ipus": 2}),), "Failed", "InvalidSpec", "the smallest that fits is 4"
     ),
     "IPUs: batch below the pipeline": Scenario(
         (on_pool(1, spec={"training.batchSize": 1}),), "Failed", "InvalidSpec", "set training.batchSize to 9 or more"

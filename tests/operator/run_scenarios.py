@@ -1043,7 +1043,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         "Pending",
         "ImagePullFailed",
-        "mend the image of init container vault-agent-init or its pull secret: no such",
+        "correct the image of init container vault-agent-init or its pull secret: no such",
     ),
     "an init container cannot be made": Scenario(
         (
@@ -1488,7 +1488,7 @@ SCENARIOS: dict[str, Scenario] = {
         (GPU, GPU_TRAINING, GPU_TRAINING._replace(seconds=660, changed=60)),
         "Training",
         "NoProgress",
-        "step 40 of 100 since 2026-11-22T10:01:00Z; nothing is ended by that",
+        "step 40 of 100 since 2026-11-22T10:01:00Z; that ends nothing",
     ),
     "no step for long, and one question is not answered": Scenario(
         (

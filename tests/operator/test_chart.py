@@ -457,7 +457,7 @@ class TestRendering:
                 id="unknown accelerator",
             ),
             pytest.param(
-                {"defaultRuntime": "gpu"}, "defaultRuntime gpu is none of runtimes: cpu", id="no such default"
+                {"defaultRuntime": "gpu"}, "defaultRuntime gpu is not one of runtimes: cpu", id="no such default"
             ),
             pytest.param({"image": None}, "image.repository is needed", id="no image"),
             pytest.param({"image": {"repository": None}}, "image.repository is needed", id="no repository"),

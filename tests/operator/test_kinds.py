@@ -154,7 +154,9 @@ async def test_a_cluster_that_does_not_know_the_kind_is_told_what_to_install(sta
     await stage.look()
     (summary,) = [each for each in stage.run["status"]["conditions"] if each["type"] == "Succeeded"]
     assert summary["reason"] == "PodRefused"
-    assert "it knows no Training of trainings.example.org/v1; install the operator of trainings" in summary["message"]
+    assert (
+        "it does not know Training of trainings.example.org/v1; install the operator of trainings" in summary["message"]
+    )
 
 
 def test_the_operator_needs_rights_to_a_third_kind_where_a_runtime_makes_some(stage: Stage) -> None:

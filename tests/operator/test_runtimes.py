@@ -94,7 +94,7 @@ def test_a_runtime_without_rights_on_the_node_is_open_to_all(tmp_path: Path) -> 
         pytest.param(
             "runtimes: [{name: x, accelerator: cuda, image: t}]", "accelerator cuda needs resource", id="no way to GPUs"
         ),
-        pytest.param(f"{CPU}}}]\ndefaultRuntime: gpu", "defaultRuntime gpu is none of cpu", id="unknown default"),
+        pytest.param(f"{CPU}}}]\ndefaultRuntime: gpu", "defaultRuntime gpu is not one of cpu", id="unknown default"),
         pytest.param(
             f"{CPU}}}, {{name: cpu, accelerator: cpu, image: t}}]", "two runtimes are called cpu", id="one name twice"
         ),

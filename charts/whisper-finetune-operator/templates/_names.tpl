@@ -50,7 +50,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- range .Values.runtimes }}{{ $names = append $names .name }}{{ end -}}
 {{- $file := dict "runtimes" .Values.runtimes -}}
 {{- with .Values.defaultRuntime -}}
-{{- if not (has . $names) }}{{ fail (printf "defaultRuntime %s is none of runtimes: %s" . (join ", " $names)) }}{{ end -}}
+{{- if not (has . $names) }}{{ fail (printf "defaultRuntime %s is not one of runtimes: %s" . (join ", " $names)) }}{{ end -}}
 {{- $_ := set $file "defaultRuntime" . -}}
 {{- end -}}
 {{- toYaml $file -}}

@@ -56,7 +56,7 @@ def first_decoder_ipu(layers_per_ipu: Sequence[int], encoder_layers: int) -> int
 
 
 def forward_stages(layers_per_ipu: Sequence[int], encoder_layers: int) -> int:
-    """Return the number of stages of the forward pass: one for each IPU in use, and one for the projection."""
+    """Return the number of stages of the forward pass: one for each IPU in use, and one back for the projection."""
     used = [index for index, layers in enumerate(layers_per_ipu) if layers or index == 0]
     back = used[-1] != first_decoder_ipu(layers_per_ipu, encoder_layers)
     return len(used) + (1 if back else 0)

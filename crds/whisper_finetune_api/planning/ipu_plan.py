@@ -142,7 +142,7 @@ def _partition_size(model: str, _dimensions: Dimensions, plan: IpuPlan, _: Train
         return None
     return (
         f"{model} needs {plan.ipus_per_replica} IPUs to train (layers {list(plan.layers_per_ipu)}) and {transcribing} "
-        f"to transcribe; ipus is {plan.ipus}, the smallest that would do is {smallest}"
+        f"to transcribe; ipus is {plan.ipus}, the smallest that fits is {smallest}"
     )
 
 

@@ -42,7 +42,7 @@ class PartitionBackOff(ApiModel):
     """Partitions that were given back because no pod got to run on them."""
 
     times: int = Field(ge=1, le=2_147_483_647, description="How often, since a pod ran last.")
-    until: Optional[Timestamp] = Field(None, description="The run stands out of the line so long.")
+    until: Optional[Timestamp] = Field(None, description="Until then the run stays out of the queue.")
 
 
 class Progress(ApiModel):

@@ -271,4 +271,4 @@ def _why(refused: Exception, manifest: KubernetesObject) -> str:
     kind = KINDS[manifest["kind"]]
     if not isinstance(refused, NotFoundError) or kind.controller is None:
         return str(refused)
-    return f"it knows no {kind.name} of {kind.api_version}; install {kind.controller}, or take another runtime"
+    return f"it does not know {kind.name} of {kind.api_version}; install {kind.controller}, or take another runtime"

@@ -52,5 +52,5 @@ async def until_answered(
             await pause(back_off.wait_after_failures(failures, random.random()))  # noqa: S311 (it guards nothing)
         else:
             if failures:
-                logger.info("%s: done at the %d. try", what, failures + 1)
+                logger.info("%s: done at try %d", what, failures + 1)
             return answer

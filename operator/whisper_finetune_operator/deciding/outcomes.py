@@ -91,7 +91,7 @@ def _result_unreadable(situation: Situation) -> Phase | None:
     if situation.counts.attempts.started:
         message = "the trainer ended well twice, and its result could not be read; the runtime's image may not be ours"
     else:
-        message = "its Job was complete twice, and no pod of it was seen in this cluster: nothing tells the result"
+        message = "its Job was complete twice, and no pod of it was seen in this cluster, so the result is not known"
     return Phase.failed("ResultUnreadable", message)
 
 
@@ -320,7 +320,8 @@ def mismatch_phase(pod: Pod | None) -> Phase:
         return Phase.waiting("VersionMismatch", f"{text}: upgrade the operator")
     told = f": {endings.describe_end(pod)}" if pod else ""
     minutes = RETRY_AFTER // timedelta(minutes=1)
-    text = f"the trainer's image and this operator are of versions that do not go together, tried every {minutes} min"
+    problem = "the trainer's image and this operator are of versions that do not work together"
+    text = f"{problem}, tried again every {minutes} min"
     return Phase.waiting("VersionMismatch", f"{text}{told}")
 
 

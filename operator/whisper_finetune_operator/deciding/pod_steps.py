@@ -146,7 +146,7 @@ _NOT_HEARD = (
     "its port; its result comes all the same"
 )
 _STANDS_STILL = (
-    "step {step} of {total} since {since}; nothing is ended by that: look at the log with kubectl -n {namespace} logs "
+    "step {step} of {total} since {since}; that ends nothing: look at the log with kubectl -n {namespace} logs "
     "{pod}, and suspend and resume the run to go on from the newest checkpoint"
 )
 _WHAT_TO_DO = (
@@ -262,7 +262,7 @@ def waiting_phase(waiting: Waiting) -> Phase | None:
     """Return the phase of a pod that waits for something that is missing, or None where it is only about to start."""
     if waiting.reason in _IMAGE_REASONS:
         whose = f"the image of init container {waiting.container}" if waiting.container else "the runtime's image"
-        return Phase.waiting("ImagePullFailed", f"mend {whose} or its pull secret: {_image_fault(waiting)}")
+        return Phase.waiting("ImagePullFailed", f"correct {whose} or its pull secret: {_image_fault(waiting)}")
     if waiting.container:
         message = f"the trainer waits for init container {waiting.container}: {waiting.reason} {waiting.message}"
         return Phase("Pending", "Pending", message.rstrip())

@@ -160,7 +160,7 @@ def _without_pod(situation: Situation, job: Workload) -> NextStep:
 
 def refused_phase(refusal: Refusal) -> Phase:
     """Return the phase of a run whose workload or pod the API server refuses."""
-    return Phase.waiting("PodRefused", f"the cluster refuses it, which its admin can mend: {refusal.message}")
+    return Phase.waiting("PodRefused", f"the cluster refuses it, which its admin can change: {refusal.message}")
 
 
 def _allow_retries(situation: Situation, job: Workload) -> tuple[Action, ...]:

@@ -198,7 +198,9 @@ def plan_ipus(
     """
     ipus = spec.ipus or pinned or _fewest(spec, runtime)
     if ipus is None:
-        text = f"the fewest IPUs for {spec.model} are not known, for it is no model of OpenAI's; set spec.ipus"
+        text = (
+            f"the fewest IPUs for {spec.model} are not known, because it is not one of OpenAI's models; set spec.ipus"
+        )
         return Phase.failed("InvalidSpec", text)
     try:
         planned = run_plan.make_run_plan(spec, "ipu", ipus=ipus)

@@ -226,7 +226,7 @@ class Runtimes(ApiModel):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two runtimes are called {', '.join(twice)}")
         if self.default_runtime not in (None, *names):
-            raise ValueError(f"defaultRuntime {self.default_runtime} is none of {', '.join(names)}")
+            raise ValueError(f"defaultRuntime {self.default_runtime} is not one of {', '.join(names)}")
         if doubtful := pools.doubtful_ids(self.inventory.members):
             raise ValueError(
                 f"partition {', '.join(doubtful)} stands in two pools: write apiHost the same way in both where it "
