@@ -33,7 +33,10 @@ GUARDS = ("tests/crds/test_crd.py", "tests/trainer/test_run_identity.py")
 KINDS = "operator/whisper_finetune_operator/workloads/kinds.py"
 KIND = (
     ("for kind in (JOB, IPU_JOB)}", "for kind in (JOB, IPU_JOB, TRAINING)}"),
-    ("\n#: By name,", "\nfrom whisper_finetune_operator.workloads.training_kind import TRAINING\n\n#: By name,"),
+    (
+        "\n#: By the `kind` of",
+        "\nfrom whisper_finetune_operator.workloads.training_kind import TRAINING\n\n#: By the `kind` of",
+    ),
 )
 CAUSE = 'CAUSES = (\n    Cause("OfThisTest", "final", "what a test adds", EXIT_CONFIG),\n'
 
