@@ -5,7 +5,8 @@ import pytest
 
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api.planning import model_dimensions
-from whisper_finetune_trainer.model.backend import plan_training
+from whisper_finetune_api.run import Accelerator
+from whisper_finetune_trainer.model.backend import BackendSettings, plan_training
 from whisper_finetune_trainer.pytorch import train_steps
 
 WINDOWS = [5] * 43 + [10] * 9 + [20] * 2 + [30] * 5
@@ -45,6 +46,14 @@ def test_the_trainer_plans_its_own_micro_batches_whatever_it_is_told() -> None:
     ).schedule
     assert (planned.micro_batch_size, planned.gradient_accumulation_steps) == (6, 3)
     assert planned.steps == told.schedule.steps
+
+
+@pytest.mark.parametrize(("accelerator", "devices"), [("cpu", 3), ("cuda", 1), ("ipu", 16)])
+def test_the_devices_of_a_run_are_its_cpus_one_card_or_its_partition(accelerator: Accelerator, devices: int) -> None:
+    told = make_config(make_spec(model="openai/whisper-base", ipus=16))
+    plan = plan_training(told.spec, accelerator, None, model_dimensions.DIMENSIONS["openai/whisper-base"])
+    settings = BackendSettings(accelerator, told.spec.training, plan.schedule, plan.ipu, "/scratch", 0, 600, cpus=3)
+    assert settings.devices == devices
 
 
 def test_a_micro_batch_has_one_window_and_so_have_most_steps() -> None:
