@@ -11,7 +11,7 @@ SAMPLE_RATE = 16_000
 TEXTS = ("uno", "due", "tre", "ciao", "gatto", "sole", "mare", "luna")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1_000)  # functools.cache is of Python 3.9
 def tone(place: int, seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return a tone at 16 kHz whose pitch tells the texts apart, with the same faint noise every time."""
     samples = int(seconds * SAMPLE_RATE)

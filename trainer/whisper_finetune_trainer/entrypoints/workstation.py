@@ -53,7 +53,8 @@ def compile_graph(arguments: argparse.Namespace) -> int:
             config = _config(arguments, scratch)
             environment.require_poptorch()
             # Only the image for IPUs has optimum-graphcore, which takes seconds to load.
-            folder: str = importlib.import_module("whisper_finetune_trainer.ipu.compilation").fill_cache(config)
+            compilation = importlib.import_module("whisper_finetune_trainer.ipu.compilation")
+            folder: str = compilation.fill_cache(config.spec, config.ipus, config.volumes, config.scratch_folder)
     except TrainerError as error:
         sys.stderr.writelines(logs.clean_text(line) + "\n" for line in error.message.splitlines())
         return error.exit_code

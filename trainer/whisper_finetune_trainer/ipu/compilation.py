@@ -1,11 +1,11 @@
 """Compile the training graph on a machine without IPUs, into the executable cache for runs of the same shapes."""
 
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.ipu import assembly, executable_cache, train_data
 from whisper_finetune_trainer.machine import cpu_count, hardware_faults
@@ -15,25 +15,27 @@ from whisper_finetune_trainer.model.backend import BackendSettings, plan_trainin
 from whisper_finetune_trainer.model.model import LoadedModel
 
 
-def fill_cache(config: TrainerConfig) -> str:
-    """Compile for the model and the partition of the configuration. Return the cache's folder. Raises TrainerError.
+def fill_cache(spec: WhisperFineTuneSpec, ipus: Optional[int], mounted: Mapping[str, str], scratch_folder: str) -> str:
+    """Compile for a run's model and a partition of so many IPUs. Return the cache's folder. Raises TrainerError.
 
-    The data set is not read, because every batch has the same shape. The graphs of generation are not compiled.
+    `mounted` are the folders that claims are mounted at. The data set is not read, because every batch has the same
+    shape. The graphs of generation are not compiled.
     """
     cache = executable_cache.prepare_executable_cache(os.environ)
     if cache.folder is None:
         fault = cache.fault or "$POPLAR_EXECUTABLE_CACHE_DIR is not set"
         raise TrainerError("ConfigInvalid", f"there is no executable cache to compile into: {fault}")
-    loaded = model.load_model(config.spec, None, config.volumes, config.scratch_folder)
-    planned = plan_training(config.spec, "ipu", config.ipus, loaded.dimensions)
+    loaded = model.load_model(spec, None, mounted, scratch_folder)
+    planned = plan_training(spec, "ipu", ipus, loaded.dimensions)
     settings = BackendSettings(
         accelerator="ipu",
-        training=config.spec.training,
+        training=spec.training,
         schedule=planned.schedule,
         ipu_plan=planned.ipu,
-        scratch_folder=config.scratch_folder,
+        scratch_folder=scratch_folder,
         encoder_outputs_bytes=0,
-        ipu_wait_seconds=config.ipu_wait_seconds,
+        # No IPUs are waited for: nothing runs on them.
+        ipu_wait_seconds=0,
         cpus=cpu_count.available_cpus(),
     )
     example = _example(loaded, assembly.feature_type(settings.training))
@@ -46,7 +48,7 @@ def fill_cache(config: TrainerConfig) -> str:
         if ended.code != 0:
             raise
     except Exception as error:
-        explained = hardware_faults.explain(error, "Training", "ipu", config.spec.training, None)
+        explained = hardware_faults.explain(error, "Training", "ipu", spec.training, None)
         if explained is None:
             raise
         raise explained from error
