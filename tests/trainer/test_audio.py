@@ -51,7 +51,7 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
 
 def test_a_file_without_sound_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), 16_000)
-    with pytest.raises(TrainerError, match=r"empty\.wav holds no sound"):
+    with pytest.raises(TrainerError, match=r"empty\.wav has no sound"):
         decoding.read_samples(WholeFile(str(tmp_path / "empty.wav")))
 
 
@@ -69,10 +69,10 @@ READ = {
     "aiff": ["a.aiff"],
 }
 FOREIGN = {
-    "m4a": (["-c:a", "aac", "a.m4a"], "M4A or MP4 (AAC) is not read here; convert it, such as by `ffmpeg"),
-    "aac": (["-c:a", "aac", "a.aac"], "AAC is not read here"),
-    "webm": (["-c:a", "libopus", "a.webm"], "WebM or Matroska is not read here"),
-    "wma": (["a.wma"], "WMA is not read here"),
+    "m4a": (["-c:a", "aac", "a.m4a"], "M4A or MP4 (AAC) is not supported; convert it, such as by `ffmpeg"),
+    "aac": (["-c:a", "aac", "a.aac"], "AAC is not supported"),
+    "webm": (["-c:a", "libopus", "a.webm"], "WebM or Matroska is not supported"),
+    "wma": (["a.wma"], "WMA is not supported"),
 }
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg")
 
@@ -139,7 +139,7 @@ def test_codecs_in_wav_that_are_not_read_are_named(tmp_path: Path, codec: str, a
     place = converted(tmp_path, arguments)
     with pytest.raises(audio_files.UnreadableSoundError) as caught:
         audio_files.read_seconds(place)
-    said = f"WAV with {codec} is not read here; convert it, such as by `ffmpeg -i INPUT -ar 16000 -ac 1 OUTPUT.flac`"
+    said = f"WAV with {codec} is not supported; convert it, such as by `ffmpeg -i INPUT -ar 16000 -ac 1 OUTPUT.flac`"
     assert str(caught.value) == said
 
 
@@ -158,7 +158,7 @@ def wav_with_size(path: Path, said: int | None, more: bytes = b"") -> WholeFile:
 def test_a_wav_file_that_goes_on_behind_its_end_is_not_read_in_part(tmp_path: Path, said: int, missing: str) -> None:
     with pytest.raises(audio_files.UnreadableSoundError) as caught:
         audio_files.read_seconds(wav_with_size(tmp_path / "a.wav", said))
-    assert str(caught.value).startswith(f"its header tells of {said:,} bytes of sound, but {missing} follow")
+    assert str(caught.value).startswith(f"its header says {said:,} bytes of sound, but {missing} follow")
     assert "`ffmpeg -ignore_length 1 -i INPUT.wav OUTPUT.wav`" in str(caught.value)
 
 
@@ -167,7 +167,7 @@ def test_a_wav_file_that_was_cut_off_is_not_trained_on_with_its_whole_text(tmp_p
     with pytest.raises(audio_files.UnreadableSoundError) as caught:
         audio_files.read_seconds(wav_with_size(tmp_path / "a.wav", said))
     assert str(caught.value) == (
-        f"its header tells of {said:,} bytes of sound, but 32,000 are there: it was cut off; copy it again"
+        f"its header says {said:,} bytes of sound, but it has 32,000: it was cut off; copy it again"
     )
 
 

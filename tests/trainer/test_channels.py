@@ -87,7 +87,7 @@ def test_a_part_of_a_recording_is_measured_by_itself(tmp_path: Path) -> None:
 def test_samples_that_are_no_numbers_are_not_trained_on(tmp_path: Path, value: float) -> None:
     samples = LEFT.copy()
     samples[3] = value
-    with pytest.raises(decoding.UndecodableError, match=r"a\.wav holds samples that are not numbers"):
+    with pytest.raises(decoding.UndecodableError, match=r"a\.wav has samples that are not numbers"):
         decoding.read_samples(write(tmp_path / "a.wav", samples))
 
 
@@ -104,17 +104,17 @@ def rewrite(volume: Path, count: int, *found: np.ndarray) -> None:
 
 def test_channels_that_cancel_each_other_are_reported(volume: Path) -> None:
     rewrite(volume, 3, -LEFT, LEFT)
-    said = "3 of 20 clips looked at: their channels cancel each other, so only the louder one is heard"
+    said = "3 of 20 sampled clips: their channels cancel each other, so only the louder one is heard"
     assert load(volume).warnings == (f"{said}, such as audio/train-0000.wav",)
 
 
 def test_whole_numbers_written_as_floats_are_reported(volume: Path) -> None:
     rewrite(volume, 1, 32_768 * LEFT)
-    said = "1 of 20 clips looked at: far beyond full scale, as whole numbers are that were written as floats"
+    said = "1 of 20 sampled clips: far beyond full scale, like integers that were written as floats"
     assert load(volume).warnings == (f"{said}, such as audio/train-0000.wav",)
 
 
-BOUND = "are more than the 384,000 numbers a second that are decoded at most; convert it, such as by `ffmpeg"
+BOUND = "are more than the 384,000 samples a second that are decoded at most; convert it, such as by `ffmpeg"
 
 
 def test_a_sound_that_takes_more_memory_than_speech_is_left_out_by_its_name(volume: Path) -> None:

@@ -115,7 +115,7 @@ def test_any_script_is_trained_on_where_it_is_meant(volume: Path) -> None:
 
 WRONG_COLUMNS = {
     "are names of sound files": "clips/Uno-{}.MP3",
-    "hold no letter": "{}.5",
+    "contain no letter": "{}.5",
 }
 
 
@@ -131,14 +131,14 @@ def test_texts_of_another_column_refuse_the_data_set(volume: Path, what: str, te
 
 
 UNSPOKEN = {
-    "hold tags or markup, which the model will learn to write, such as: ciao <unk>": "ciao <unk>",
-    "hold tags or markup, which the model will learn to write, such as: pane &amp; vino": "pane &amp; vino",
-    "hold times, as subtitles do, which the model will learn to write, such as: 0:01.5 ciao": "0:01.5 ciao",
-    "hold names of speakers, which the model will learn to write, such as: SPEAKER_00: ciao": "SPEAKER_00: ciao",
-    "hold brackets, as around sounds, which the model will learn to write, such as: ciao [risata]": "ciao [risata]",
-    "hold control characters, such as: ciao\\x00": "ciao\0",
+    "contain tags or markup, which the model will learn to write, such as: ciao <unk>": "ciao <unk>",
+    "contain tags or markup, which the model will learn to write, such as: pane &amp; vino": "pane &amp; vino",
+    "contain times, as subtitles do, which the model will learn to write, such as: 0:01.5 ciao": "0:01.5 ciao",
+    "contain names of speakers, which the model will learn to write, such as: SPEAKER_00: ciao": "SPEAKER_00: ciao",
+    "contain brackets, as around sounds, which the model will learn to write, such as: ciao [risata]": "ciao [risata]",
+    "contain control characters, such as: ciao\\x00": "ciao\0",
     "are UTF-8 that was read as another encoding, such as: perchÃ©": "perchÃ©",
-    "hold letters that were lost (\ufffd), such as: perch\ufffd": "perch\ufffd",
+    "contain letters that were lost (\ufffd), such as: perch\ufffd": "perch\ufffd",
 }
 
 
@@ -165,8 +165,8 @@ def test_silence_and_clipping_are_reported(volume: Path) -> None:
     soundfile.write(sound(volume, 0), np.zeros(RATE, np.float32), RATE)
     soundfile.write(sound(volume, 1), np.clip(20 * tiny_whisper.tone(0, 1.0), -1, 1), RATE)
     assert load(volume).warnings == (
-        "1 of 20 clips looked at: silent",
-        "1 of 20 clips looked at: clipped, such as audio/train-0001.wav",
+        "1 of 20 sampled clips: silent",
+        "1 of 20 sampled clips: clipped, such as audio/train-0001.wav",
     )
 
 
@@ -223,7 +223,7 @@ def test_sampling_rates_are_reported(volume: Path) -> None:
     soundfile.write(sound(volume, 4), tiny_whisper.tone(0, 0.5), 8_000)
     assert load(volume).warnings == (
         "sampling rates differ: 16000 Hz (19), 8000 Hz (1)",
-        "1 of 20 clips looked at are below 16,000 Hz, as over a telephone (16000 Hz (19), 8000 Hz (1))",
+        "1 of 20 sampled clips have less than 16,000 Hz, as on a telephone (16000 Hz (19), 8000 Hz (1))",
     )
 
 

@@ -188,7 +188,7 @@ def test_a_list_of_broken_lines_alone_says_what_is_wrong_with_them(tmp_path: Pat
 def test_json_that_is_neither_lines_nor_an_array_is_told_what_is_read(tmp_path: Path, indented: Any) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/train.json").write_text(json.dumps(indented, indent=1), encoding="utf-8")
-    assert refused(tmp_path).endswith("; what is read is an object in each line, or one array of them")
+    assert refused(tmp_path).endswith("; each line must be an object, or the file one array of objects")
 
 
 @pytest.mark.parametrize("name", ["train.jsonl", "train.json", "train.csv", "train-0.tar", "train-0.parquet"])

@@ -66,7 +66,7 @@ def test_lists_in_several_folders(volume: Path) -> None:
 def test_an_unknown_folder_says_what_it_holds_and_what_is_read(volume: Path) -> None:
     add(volume, "talk.json", "notes.csv")
     assert refusal(volume).message == (
-        "split train: pvc://speech/clips holds audio, notes.csv, talk.json: no layout that is read here is in it, "
+        "split train: pvc://speech/clips holds audio, notes.csv, talk.json: no supported layout is in it, "
         "such as train.jsonl, train.csv, train/metadata.csv, train/wav.scp, train-*.tar or train-*.parquet; "
         "if notes.csv is a list of clips, let dataset.source name it; docs/data.md has all layouts"
     )
@@ -90,7 +90,7 @@ def test_a_list_by_any_name_is_no_split(volume: Path, name: str) -> None:
 
 def test_label_studios_json(volume: Path) -> None:
     (volume / "clips/train.json").write_text('[{"id": 1, "data": {}, "annotations": []}]', encoding="utf-8")
-    assert "it looks like Label Studio's JSON, which is not read as it is" in refusal(volume).message
+    assert "it looks like Label Studio's JSON, which is not supported as it is" in refusal(volume).message
 
 
 def test_ljspeech(volume: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_held_out_folder_is_not_trained_on_without_an_eval_split(
     split_by_folders(volume)
     found = load(volume)
     assert len(found.train.listed) + len(found.evaluation) == 15
-    assert "metadata.jsonl: 5 rows lie in folders of other splits, and are not trained on" in caplog.text
+    assert "metadata.jsonl: 5 rows are in folders of other splits, and are not trained on" in caplog.text
 
 
 def test_folders_by_other_names_are_all_trained_on(volume: Path) -> None:
@@ -172,7 +172,7 @@ def test_paths(volume: Path, path: Any, reason: str) -> None:
     names = {clip.identifier for clip in (*found.train.listed, *found.evaluation)}
     assert ("audio/train-0000.wav" in names) == (not reason)
     if reason == "path outside of the source":
-        assert "lies outside of the data set's folder; make it relative to train.jsonl" in found.examples[0]
+        assert "is outside of the data set's folder; make it relative to train.jsonl" in found.examples[0]
 
 
 def test_a_name_with_a_backslash_stays(volume: Path) -> None:

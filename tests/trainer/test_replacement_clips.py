@@ -134,5 +134,5 @@ def test_a_clip_that_no_other_is_as_short_as_ends_the_run(volume: Path) -> None:
     short = next(clip for clip in Run(volume).clips.train.listed if window_of(clip) == 5)
     long = [clip for clip in Run(volume).clips.train.listed if window_of(clip) == 10]
     damage(short)
-    with pytest.raises(TrainerError, match="no clip that is as short can stand in"):
+    with pytest.raises(TrainerError, match="no clip that is as short can replace it"):
         ReplacementClips([*long, short], "0.9", window_of).take(short)

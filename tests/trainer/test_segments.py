@@ -83,7 +83,7 @@ def test_frames_of_a_segment(segment: Segment, expected: tuple[int, int] | None)
     if expected is not None:
         assert audio_sources.frames_of_segment(segment, 1_000, 10) == expected
         return
-    with pytest.raises(OutsideError, match=r"lasts 100\.00 s, and does not hold the segment"):
+    with pytest.raises(OutsideError, match=r"lasts 100\.00 s, and does not contain the segment"):
         audio_sources.frames_of_segment(segment, 1_000, 10)
 
 
@@ -216,7 +216,7 @@ KALDI: dict[str, tuple[str, str, str]] = {
     "beyond the end": (
         "v rec 58 61",
         "outside of its recording",
-        "segments line 11: talk.flac lasts 60.00 s, and does not hold the segment 58-61 s",
+        "segments line 11: talk.flac lasts 60.00 s, and does not contain the segment 58-61 s",
     ),
     "no such recording": ("v other 1 2", "broken line", "segments line 11 names recording other, which has no path"),
     "a recording without a path": ("v empty 1 2", "broken line", "names recording empty, which has no path"),
@@ -262,12 +262,12 @@ NEMO: dict[str, tuple[dict[str, Any], str, str]] = {
     "beyond the end": (
         {"offset": 59, "duration": 3},
         "outside of its recording",
-        "line 11: talk.flac lasts 60.00 s, and does not hold the segment 59-62 s",
+        "line 11: talk.flac lasts 60.00 s, and does not contain the segment 59-62 s",
     ),
     "longer than the file": (
         {"offset": 0, "duration": 61},
         "outside of its recording",
-        "does not hold the segment 0-61 s",
+        "does not contain the segment 0-61 s",
     ),
     "before the start": ({"offset": -2, "duration": 3}, "broken line", "line 11 is not a segment: it begins at -2"),
     "no number": ({"offset": "x", "duration": 3}, "broken line", "line 11 is not a segment: 'x' is not a number"),

@@ -150,7 +150,7 @@ def test_copies_of_a_given_split_are_reported_and_left_out_when_asked(tmp_path: 
     warned = shards.load(tmp_path, "clips", evalSplit="test")
     said = [warning for warning in warned.warnings if "removeDuplicates" in warning]
     assert [warning.split(", such as")[0] for warning in said] == [
-        "4 of 20 train clips looked at have the sound of a held-out one"
+        "4 of 20 sampled train clips have the sound of a held-out one"
     ]
     assert len(shards.names(shards.epoch(shards.stream_of(warned)))) == 20
     removed = shards.load(tmp_path, "clips", evalSplit="test", removeDuplicates=True)

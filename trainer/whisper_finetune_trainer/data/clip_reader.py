@@ -106,7 +106,7 @@ def _keep(found: ClipsRead, result: Union[Clip, Drop], name: str) -> None:
     else:
         found.drops.append(result)
     if found.rows % _LOG_EVERY == 0:
-        logger.info("%s: %d clips looked at", name, found.rows)
+        logger.info("%s: %d rows read", name, found.rows)
 
 
 class _Line(NamedTuple):
@@ -185,7 +185,7 @@ def _with_length(spoken: _Spoken, rules: ClipRules, locator: AudioLocator) -> Un
     name = spoken.name or (f"{sound.name} {segment}" if isinstance(source, RecordingSegment) else sound.name)
     # Less than one sample of what a model hears is nothing once it is resampled.
     if seconds * SAMPLE_RATE < 1:
-        return Drop("unreadable audio", f"{line}: audio file {quoted(sound.name)} holds no sound")
+        return Drop("unreadable audio", f"{line}: audio file {quoted(sound.name)} has no sound")
     if seconds > rules.max_clip_seconds:
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
         return Drop("too long", f"{line}: {quoted(name)} lasts {seconds:.1f} s; {limit}")
@@ -233,7 +233,7 @@ def _sound_at_path(split: Split, path: str, line: _Line) -> Union[NamedAudio, Dr
             return NamedAudio(WholeFile(split.folder.file(name)), name)
     except RefusedFileError as refused:
         return Drop("path outside of the source", f"{line}: {refused.message}")
-    said = f"{quoted(path)} lies outside of the data set's folder; make it relative to {quoted(split.name)}"
+    said = f"{quoted(path)} is outside of the data set's folder; make it relative to {quoted(split.name)}"
     return Drop("path outside of the source", f"{line}: {said}")
 
 

@@ -112,7 +112,7 @@ _SOUND_SUFFIXES = (".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav")
 #: If most texts are like this, the wrong column is read.
 _NO_WORDS: Mapping[str, Callable[[str], bool]] = {
     "are names of sound files": lambda text: text.lower().endswith(_SOUND_SUFFIXES) and " " not in text,
-    "hold no letter": lambda text: not any(map(str.isalpha, text)),
+    "contain no letter": lambda text: not any(map(str.isalpha, text)),
 }
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>|&[A-Za-z]{2,8};|&#[0-9]{1,6};")
 
@@ -135,13 +135,13 @@ def _is_misread(text: str) -> bool:
 
 #: Things in texts that nobody speaks.
 _UNSPOKEN: Mapping[str, Callable[[str], bool]] = {
-    "hold tags or markup, which the model will learn to write": lambda text: bool(_MARKUP.search(text)),
-    "hold times, as subtitles do, which the model will learn to write": lambda text: bool(_TIME.search(text)),
-    "hold names of speakers, which the model will learn to write": lambda text: bool(_SPEAKER.search(text)),
-    "hold brackets, as around sounds, which the model will learn to write": lambda text: bool(_SOUND.search(text)),
+    "contain tags or markup, which the model will learn to write": lambda text: bool(_MARKUP.search(text)),
+    "contain times, as subtitles do, which the model will learn to write": lambda text: bool(_TIME.search(text)),
+    "contain names of speakers, which the model will learn to write": lambda text: bool(_SPEAKER.search(text)),
+    "contain brackets, as around sounds, which the model will learn to write": lambda text: bool(_SOUND.search(text)),
     "are UTF-8 that was read as another encoding": _is_misread,
-    "hold control characters": lambda text: any(ord(letter) < ord(" ") and not letter.isspace() for letter in text),
-    "hold letters that were lost (\ufffd)": lambda text: "\ufffd" in text,
+    "contain control characters": lambda text: any(ord(letter) < ord(" ") and not letter.isspace() for letter in text),
+    "contain letters that were lost (\ufffd)": lambda text: "\ufffd" in text,
 }
 
 
@@ -209,9 +209,7 @@ _CLIPPED_ABOVE = 0.001
 _TOO_LOUD_ABOVE = 2.0
 _ODD: Mapping[str, Callable[[Loudness], bool]] = {
     "clipped": lambda found: found.clipped > _CLIPPED_ABOVE and found.peak <= _TOO_LOUD_ABOVE,
-    "far beyond full scale, as whole numbers are that were written as floats": lambda found: (
-        found.peak > _TOO_LOUD_ABOVE
-    ),
+    "far beyond full scale, like integers that were written as floats": lambda found: found.peak > _TOO_LOUD_ABOVE,
     "their channels cancel each other, so only the louder one is heard": lambda found: found.is_one_channel,
 }
 logger = logging.getLogger(__name__)
@@ -238,7 +236,7 @@ def inspect_sounds(found: Sequence[Clip], max_dropped_fraction: str) -> Findings
     undecodable = _undecodable_of(sample)
     bad = [*undecodable.values(), *_silent(sample)]
     clips.refuse_too_many(bad, len(sample), max_dropped_fraction)
-    said = [f"{number} of {len(sample)} clips looked at: {reason}" for reason, number in clips.count_drops(bad).items()]
+    said = [f"{number} of {len(sample)} sampled clips: {reason}" for reason, number in clips.count_drops(bad).items()]
     return Findings((*said, *_oddities(sample), *_rates(sample)), undecodable)
 
 
@@ -304,7 +302,7 @@ def _oddities(sample: Sequence[Inspected]) -> List[str]:
     for what, is_so in _ODD.items():
         odd = [each.clip.identifier for each in sample if each.loudness and is_so(each.loudness)]
         if odd:
-            said.append(f"{len(odd)} of {len(sample)} clips looked at: {what}, such as {quoted(odd[0])}")
+            said.append(f"{len(odd)} of {len(sample)} sampled clips: {what}, such as {quoted(odd[0])}")
     return said
 
 
@@ -316,7 +314,7 @@ def _rates(sample: Sequence[Inspected]) -> List[str]:
     if len(rates) > 1:
         found.append(f"sampling rates differ: {shown}")
     if low:
-        found.append(f"{low} of {len(sample)} clips looked at are below 16,000 Hz, as over a telephone ({shown})")
+        found.append(f"{low} of {len(sample)} sampled clips have less than 16,000 Hz, as on a telephone ({shown})")
     return found
 
 

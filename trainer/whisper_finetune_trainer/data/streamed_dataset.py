@@ -110,9 +110,9 @@ def _of_texts(found: List[Clip], spec: WhisperFineTuneSpec) -> Tuple[str, ...]:
 
 def _log(sample: StreamSample, files: SplitFiles) -> None:
     for rule, number in sample.rewritten.items():
-        logger.info("%s: text rule %s changed %d of %d texts looked at", files.name, rule, number, sample.rows)
+        logger.info("%s: text rule %s changed %d of %d sampled texts", files.name, rule, number, sample.rows)
     logger.info(
-        "%s: %d clips looked at, %d of them held out, %d left out",
+        "%s: %d clips sampled, %d of them held out, %d left out",
         files.name,
         sample.rows,
         len(sample.held_out),
@@ -124,7 +124,7 @@ def _held_out(found: List[Clip], sample: StreamSample, fraction: float) -> Tuple
     if not found and fraction:
         raise TrainerError(
             "DatasetInvalid",
-            f"dataset.evalFraction {fraction} chose none of the {sample.rows} clips looked at to be held out; "
+            f"dataset.evalFraction {fraction} chose none of the {sample.rows} sampled clips to be held out; "
             "give a larger fraction, or an evalSplit",
         )
     return clips.require_clips(found, "evaluation")
@@ -154,7 +154,7 @@ def _copies(sample: StreamSample, *, leave_out: bool) -> Tuple[List[Drop], Tuple
     if not copies:
         return [], ()
     warning = (
-        f"{len(copies)} of {len(sample.train)} train clips looked at have the sound of a held-out one, such as "
+        f"{len(copies)} of {len(sample.train)} sampled train clips have the sound of a held-out one, such as "
         f"{quoted(copies[0].identifier)}: the result looks better than it is; dataset.removeDuplicates leaves them out"
     )
     return [], (warning,)

@@ -51,7 +51,7 @@ class _Model:
             return None
         return Drop(
             "special token",
-            f"{quoted(clip.identifier)}: its text holds {quoted(token)}, which no model can be heard to say",
+            f"{quoted(clip.identifier)}: its text holds {quoted(token)}, which no model says",
         )
 
     def _label_too_long(self, clip: Clip, label_tokens: int) -> Optional[Drop]:

@@ -111,7 +111,7 @@ class ReplacementClips:
             return other, samples
         raise TrainerError(
             "DatasetInvalid",
-            f"{quoted(clip.identifier)} cannot be decoded, and no clip that is as short can stand in for it",
+            f"{quoted(clip.identifier)} cannot be decoded, and no clip that is as short can replace it",
         )
 
     def _following(self, index: int) -> Iterator[int]:

@@ -54,8 +54,8 @@ _SHAPES = (
 #: Prefixes that programs put before the names of all weights.
 _PREFIXES: Mapping[str, str] = {
     "base_model.model.": f"they are those of a model with a PEFT adapter: {_MERGE}",
-    "_orig_mod.": "they were saved of a compiled model: save the model that torch.compile was given",
-    "module.": "they were saved of a model in DataParallel: save its `module`",
+    "_orig_mod.": "they were saved from a compiled model: save the model that torch.compile was given",
+    "module.": "they were saved from a model in DataParallel: save its `module`",
 }
 WITHOUT_TOKENIZER = (
     "copy the tokenizer's files (tokenizer.json, or vocab.json and merges.txt, with tokenizer_config.json) from the "

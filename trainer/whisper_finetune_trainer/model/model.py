@@ -69,7 +69,7 @@ def _read_network(folder: Path, address: str) -> Any:
             )
     except pickle.UnpicklingError as error:
         raise TrainerError(
-            "ConfigInvalid", f"model: pytorch_model.bin of {address} holds more than weights; convert it to safetensors"
+            "ConfigInvalid", f"model: pytorch_model.bin of {address} has more than weights; convert it to safetensors"
         ) from error
     except MemoryError:
         raise

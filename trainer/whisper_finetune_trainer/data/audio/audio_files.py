@@ -98,10 +98,10 @@ def _advice(head: bytes) -> Optional[str]:
     """Return what a file is and what to do, by its first bytes. Return None for a file that may be a broken sound."""
     codec = _find_unread_codec(head)
     if codec is not None:
-        return f"WAV with {codec} is not read here; {CONVERT}"
+        return f"WAV with {codec} is not supported; {CONVERT}"
     sound = next((name for name, matches in _FORMATS if matches(head)), None)
     if sound is not None:
-        return f"{sound} is not read here; {CONVERT}"
+        return f"{sound} is not supported; {CONVERT}"
     return next((said for said, matches in _OTHERS if matches(head)), None)
 
 
@@ -151,7 +151,7 @@ def read_header(source: AudioSource) -> Header:
             _require_its_end(opened)
     if found.frames >= _UNKNOWN_FRAMES:
         raise UnreadableSoundError(
-            "its header does not tell its length, as of one that was written into a pipe; "
+            "its header does not tell its length, like a file that was written into a pipe; "
             "`ffmpeg -i INPUT.flac OUTPUT.flac` writes it"
         )
     return Header(int(found.frames), int(found.samplerate), str(found.format))
@@ -161,7 +161,7 @@ def require_size(channel_count: int, rate: int) -> None:
     """Raise UnreadableSoundError for a sound that takes more memory than speech needs."""
     if channel_count * rate > _MOST_PER_SECOND:
         raise UnreadableSoundError(
-            f"{channel_count} channels of {rate:,} Hz are more than the {_MOST_PER_SECOND:,} numbers a second that are "
+            f"{channel_count} channels of {rate:,} Hz are more than the {_MOST_PER_SECOND:,} samples a second that are "
             f"decoded at most; {CONVERT}"
         )
 
@@ -173,7 +173,7 @@ def _require_its_end(opened: BinaryIO) -> None:
     more = 0 if data is None else opened.seek(0, io.SEEK_END) - data.start - data.size
     if data is not None and more < -_FEW_BYTES and data.size < _UNKNOWN_BYTES:
         raise UnreadableSoundError(
-            f"its header tells of {data.size:,} bytes of sound, but {data.size + more:,} are there: it was cut off; "
+            f"its header says {data.size:,} bytes of sound, but it has {data.size + more:,}: it was cut off; "
             "copy it again"
         )
     if data is None or more <= (max(_FEW_BYTES, data.size // 10) if data.size else 0):
@@ -183,7 +183,7 @@ def _require_its_end(opened: BinaryIO) -> None:
     following = opened.read(_CHUNK_HEADER_BYTES + 1)
     if not _is_chunk(following) and not _is_chunk(following[1:]):
         raise UnreadableSoundError(
-            f"its header tells of {data.size:,} bytes of sound, but {more:,} follow, as where a recorder was stopped; "
+            f"its header says {data.size:,} bytes of sound, but {more:,} follow, as after a recorder was stopped; "
             "`ffmpeg -ignore_length 1 -i INPUT.wav OUTPUT.wav` writes it anew"
         )
 

@@ -84,7 +84,7 @@ class ExtractedAudio:
             )
         if self.recordings_left_out:
             logger.warning(
-                "%d recordings did not fit into the scratch folder (%.0f MB taken): their segments are sought in the "
+                "%d recordings did not fit into the scratch folder (%.0f MB taken): their segments are read from the "
                 "store every time, by several requests each; give the runtime more scratch space",
                 self.recordings_left_out,
                 self.used_bytes / 1e6,

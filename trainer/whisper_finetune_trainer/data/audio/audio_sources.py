@@ -144,7 +144,7 @@ def frames_of_segment(segment: Segment, recording_frames: int, sample_rate: int)
     start, end = (round(min(each, seconds) * sample_rate) for each in (segment.start_seconds, end_seconds))
     end = min(end, recording_frames)
     if end <= start or end_seconds > seconds + _OVERSHOOT_SECONDS:
-        raise OutsideError(f"lasts {seconds:.2f} s, and does not hold the segment {quoted(segment)}")
+        raise OutsideError(f"lasts {seconds:.2f} s, and does not contain the segment {quoted(segment)}")
     return start, end - start
 
 

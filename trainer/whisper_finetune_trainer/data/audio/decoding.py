@@ -121,9 +121,9 @@ def _channels(source: AudioSource) -> Tuple[Samples, int]:
             f"audio file {audio_sources.describe_source(source)} cannot be decoded: {escaped(str(error))}"
         ) from error
     if len(found) * SAMPLE_RATE < rate:
-        raise UndecodableError(f"audio file {audio_sources.describe_source(source)} holds no sound: it may be cut off")
+        raise UndecodableError(f"audio file {audio_sources.describe_source(source)} has no sound: it may be cut off")
     if not np.isfinite(found).all():
-        raise UndecodableError(f"audio file {audio_sources.describe_source(source)} holds samples that are not numbers")
+        raise UndecodableError(f"audio file {audio_sources.describe_source(source)} has samples that are not numbers")
     return found, int(rate)
 
 
@@ -151,7 +151,7 @@ def _samples(file: BinaryIO, source: AudioSource) -> Any:
         sound.seek(source.start_frame)
         found = sound.read(source.frames, dtype="float32", always_2d=True)
         if len(found) < source.frames:
-            raise UnreadableSoundError("the recording ends before, it may be cut off")
+            raise UnreadableSoundError("the recording ends before the segment, it may be cut off")
         return found, sound.samplerate
 
 

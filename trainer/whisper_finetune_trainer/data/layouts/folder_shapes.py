@@ -46,9 +46,9 @@ def shape_of_folder(folder: DataFolder) -> Optional[str]:
     names = list(_names(folder, "", _DEPTH))
     for shape, (pattern, advice) in _BY_FILE.items():
         if any(pattern.fullmatch(posixpath.basename(name)) for name in names):
-            return f"it looks like {shape}, which is not read as it is: {advice}"
+            return f"it looks like {shape}, which is not supported as it is: {advice}"
     suffix = _suffix_beside_sounds(names)
-    return f"it has a {suffix} beside each sound, which is not read as it is: {_LIST}" if suffix else None
+    return f"it has a {suffix} beside each sound, which is not supported as it is: {_LIST}" if suffix else None
 
 
 def _suffix_beside_sounds(names: Sequence[str]) -> Optional[str]:
@@ -60,7 +60,7 @@ def _suffix_beside_sounds(names: Sequence[str]) -> Optional[str]:
 def shape_of_columns(columns: Collection[str], folder: DataFolder) -> Optional[str]:
     """Return in words what a list without the needed columns looks like, and what to do, or None if it is unknown."""
     if set(columns) >= _LABEL_STUDIO:
-        return f"it looks like Label Studio's JSON, which is not read as it is: {_SEGMENT_LIST}"
+        return f"it looks like Label Studio's JSON, which is not supported as it is: {_SEGMENT_LIST}"
     if folder.is_folder("wavs"):
         return f"it looks like LJSpeech's layout (ID|TEXT|TEXT beside wavs/), whose list has no header: {_LIST}"
     return None

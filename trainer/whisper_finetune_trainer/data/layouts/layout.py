@@ -59,7 +59,7 @@ def _shards(folder: DataFolder, beside: str, ending: str, named: Optional["re.Pa
 _SAMPLED_ROWS = 100
 _GIB = 1024**3
 _MIB = 1024**2
-_OF_JSON = "; what is read is an object in each line, or one array of them"
+_OF_JSON = "; each line must be an object, or the file one array of objects"
 
 
 @dataclass(frozen=True)

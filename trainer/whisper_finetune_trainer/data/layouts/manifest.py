@@ -270,7 +270,7 @@ def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"{name!r:.42} is there twice")
+        raise ValueError(f"{name!r:.42} occurs twice")
     return values
 
 

@@ -121,7 +121,7 @@ def _no_layout(folder: DataFolder, split: str) -> str:
     *examples, last = (example.format(split=split) for layout in LAYOUTS for example in layout.examples)
     others = [name for name in folder.names() if any(layout.is_file(name) for layout in LAYOUTS)]
     more = f"; if {quoted(others[0])} is a list of clips, let dataset.source name it" if others else ""
-    return f"no layout that is read here is in it, such as {', '.join(examples)} or {last}{more}"
+    return f"no supported layout is in it, such as {', '.join(examples)} or {last}{more}"
 
 
 logger = logging.getLogger(__name__)
@@ -174,4 +174,4 @@ def _rows_in(folders: SplitFolders, rows: Iterator[Row], columns: Columns, name:
         else:
             others += 1
     if others and folders.only is None:
-        logger.warning("%s: %d rows lie in folders of other splits, and are not trained on", quoted(name), others)
+        logger.warning("%s: %d rows are in folders of other splits, and are not trained on", quoted(name), others)

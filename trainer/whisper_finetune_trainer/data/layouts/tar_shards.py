@@ -149,7 +149,7 @@ def _require_end(opened: BinaryIO, offset: int, path: str) -> None:
     elif found != _END:
         raise TrainerError(
             "DatasetInvalid",
-            f"{quoted(path)} is cut or broken at byte {offset}: neither a member nor the end of a tar file follows "
+            f"{quoted(path)} is cut or broken at byte {offset}: no member and no end of a tar file follows "
             "there; copy the shard again",
         )
 

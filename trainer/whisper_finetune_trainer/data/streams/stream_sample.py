@@ -59,7 +59,7 @@ def take_sample(
         found.rewritten.update(streamed.checked.rewritten_by)
         found.languages[streamed.checked.language] += 1
         if found.rows % _LOG_EVERY == 0:
-            logger.info("%d clips looked at, %d held out", found.rows, len(found.held_out))
+            logger.info("%d clips sampled, %d held out", found.rows, len(found.held_out))
         is_enough = len(found.held_out) >= wanted and found.rows >= limits.least_sampled
         if is_enough or found.rows >= limits.most_sampled:
             break

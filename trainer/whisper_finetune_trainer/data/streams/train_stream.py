@@ -75,7 +75,7 @@ class TrainStream:
 
     def size_in_words(self) -> str:
         """Return in words how many clips are known before the training."""
-        return f"{self.statistics.clips} clips to train on among those looked at"
+        return f"{self.statistics.clips} clips to train on in the sample"
 
     def speech_in_words(self) -> str:
         """Return in words what was trained on. It counts the first epoch only, so that each clip counts once."""
