@@ -40,6 +40,7 @@ def test_generated_file_is_up_to_date() -> None:
     assert GENERATED.read_text(encoding="utf-8") == crd.render_crd(), "run `make generate`"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PYTHON38.exists(), reason="no .venv38: no Python 3.8 on this machine")
 def test_python38_renders_the_same(tmp_path: Path) -> None:
     rendered = tmp_path / "crd.yaml"

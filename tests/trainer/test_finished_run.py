@@ -17,6 +17,7 @@ def volume(tmp_path: Path) -> Volume:
     return Volume(tmp_path / "speech", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_latest_json_that_cannot_be_written_does_not_undo_a_whole_model(
     volume: Volume, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,7 @@ from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.workloads import endings, pods
 from whisper_finetune_operator.workloads.endings import Meaning
 
+pytestmark = pytest.mark.slow
 BEFORE_CONTRACTS = "64b4dfa"
 
 
