@@ -23,13 +23,13 @@ Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 IGNORED = -100
 
 
-def read_samples(clip: Clip) -> Samples:
+def samples_of_clip(clip: Clip) -> Samples:
     """Return the samples (n,) of a clip. Raises DatasetInvalid if they cannot be read."""
     return decoding.read_samples(clip.audio)
 
 
 def features_of(
-    clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = read_samples
+    clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = samples_of_clip
 ) -> torch.Tensor:
     """Return float32 features (clips, mel_bins, 100 * window_seconds). Raises what `samples_of` raises."""
     return torch.stack([decoding.log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])

@@ -102,7 +102,7 @@ class EncoderOutputs:
         device: Device,
         mel_bins: int,
         window_of: Callable[[Clip], int],
-        samples_of: Callable[[Clip], Samples] = examples.read_samples,
+        samples_of: Callable[[Clip], Samples] = examples.samples_of_clip,
     ) -> None:
         """`window_of` returns a clip's window in seconds. Clips that are asked for together must have the same."""
         self._network = network
