@@ -183,7 +183,7 @@ def _with_length(spoken: _Spoken, rules: ClipRules, locator: AudioLocator) -> Un
     except OutsideError as error:
         return Drop("outside of its recording", f"{line}: {quoted(sound.name)} {error}")
     name = spoken.name or (f"{sound.name} {segment}" if isinstance(source, RecordingSegment) else sound.name)
-    # Less than one sample of what a model hears is nothing once it is resampled.
+    # A sound of less than one sample at the model's rate has no sample once it is resampled.
     if seconds * SAMPLE_RATE < 1:
         return Drop("unreadable audio", f"{line}: audio file {quoted(sound.name)} has no sound")
     if seconds > rules.max_clip_seconds:

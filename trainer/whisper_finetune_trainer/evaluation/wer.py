@@ -35,7 +35,7 @@ class Measurement:
     #: Indexes of the clips whose text is a loop, so that nothing counts as heard. `score_with_loops` counts all of it.
     loops: Tuple[int, ...]
     score_with_loops: float
-    #: Where letters are counted, a space stands between each two.
+    #: Where letters are counted, they are separated by spaces.
     normalized_references: Tuple[str, ...]
 
     @property

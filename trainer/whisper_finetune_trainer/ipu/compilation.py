@@ -18,7 +18,7 @@ from whisper_finetune_trainer.model.model import LoadedModel
 def fill_cache(spec: WhisperFineTuneSpec, ipus: Optional[int], mounted: Mapping[str, str], scratch_folder: str) -> str:
     """Compile for a run's model and a partition of so many IPUs. Return the cache's folder. Raises TrainerError.
 
-    `mounted` are the folders that claims are mounted at. The data set is not read, because every batch has the same
+    `mounted` has the local folder of each claim. The data set is not read, because every batch has the same
     shape. The graphs of generation are not compiled.
     """
     cache = executable_cache.prepare_executable_cache(os.environ)

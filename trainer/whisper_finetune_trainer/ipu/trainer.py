@@ -44,7 +44,7 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
     def get_train_dataloader(self) -> Any:
         """Return the library's loader with a random generator of its own.
 
-        The loader draws from its generator at the begin of each pass. A resumed run begins a pass in the middle of the
+        The loader draws from its generator at the start of each pass. A resumed run begins a pass in the middle of the
         training, where a run that was not stopped does not. With the global generator the two would differ from there.
         """
         loader = super().get_train_dataloader()

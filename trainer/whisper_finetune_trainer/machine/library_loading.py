@@ -8,9 +8,9 @@ from typing import Iterator
 
 @contextlib.contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Look for no garbage while libraries are loaded in the block, and never among what they made.
+    """Turn garbage collection off while libraries are loaded in the context. Their objects are not searched later.
 
-    They make 400,000 objects, and all of these stay. Going through them again and again takes a quarter of the time
+    The libraries make 400,000 objects, and all of them stay. To search them again and again takes a quarter of the time
     until a trainer begins.
     """
     was_enabled, modules = gc.isenabled(), len(sys.modules)

@@ -23,10 +23,10 @@ def open_run_folder(
     scratch_folder: str,
     check_grace: Callable[[], None],
 ) -> RunFolder:
-    """Return the run's folder, to be prepared before it is written. Raises TrainerError where it cannot be opened.
+    """Return the run's folder. Call `prepare` before writing to it. Raises TrainerError where it cannot be opened.
 
-    `name` is the folder's below `output.uri`, and `mounted` are the folders that claims are mounted at. `check_grace`
-    raises Stopped, while uploads are waited for, in time for the termination message.
+    `name` is the folder's name below `output.uri`, and `mounted` has the local folder of each claim. `check_grace` is
+    called while uploads are waited for, and raises Stopped in time for the termination message.
     """
     fields = run_identity.training_fields_digest(spec)
     storage = _open_storage(spec.output, name, mounted, scratch_folder, check_grace)

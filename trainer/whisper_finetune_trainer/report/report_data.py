@@ -186,7 +186,7 @@ class FinishedTraining:
 
 @dataclass(frozen=True)
 class Loop:
-    """A clip whose text is a loop. `when` is before or after training, and `text` is the begin of the text."""
+    """A clip whose text is a loop. `when` is before or after training, and `text` is the beginning of the text."""
 
     clip: Clip
     when: str

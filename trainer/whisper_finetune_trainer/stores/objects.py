@@ -161,7 +161,7 @@ class TransferLog(Callback):  # type: ignore[misc]  # fsspec ships no types
     """Logs the progress of a transfer. fsspec calls it after each part. Short transfers leave no line."""
 
     def __init__(self, what: str) -> None:
-        """`what` is the begin of each line, such as `downloading model.safetensors`."""
+        """`what` is the beginning of each line, such as `downloading model.safetensors`."""
         super().__init__()
         self._what = what
         self._said_at = time.monotonic()

@@ -44,7 +44,7 @@ def id3_bytes(head: bytes) -> int:
 def tells_length(block: bytes) -> bool:
     """Return False if the first frames of a file change their bit rate, and no tag counts the frames.
 
-    `block` is the begin of the file after its ID3v2 tags. Return True also if it has no frame of layer III.
+    `block` is the start of the file after its ID3v2 tags. Return True also if it has no frame of layer III.
     """
     start = _first_frame(block)
     if start is None or _counts_frames(block[start:]):

@@ -209,7 +209,7 @@ def _open_rows(files: SplitFiles, names: ColumnNames) -> OpenedRows:
     columns, rows = layout.with_columns(files, read_manifest(files.folder.file(files.paths[0]), files.name), names)
     head = list(islice(rows, 1))
     rows, beside = chain(head, rows), posixpath.dirname(files.paths[0])
-    # NeMo's manifests of tar files name one in each row.
+    # A manifest of NeMo for tar files names one in each row.
     if head and tar_shards.SHARD_ID in head[0].values and tar_shards.is_named_by(head[0], files.folder, beside):
         rows = tar_shards.with_sounds(rows, files.folder, beside, columns.audio)
     return OpenedRows(columns, rows)
