@@ -54,9 +54,8 @@ class Part:
     def files(self) -> list[str]:
         """Return its share of the files that may have such tests."""
         number, shares = self.share
-        return [
-            str(file.relative_to(ROOT)) for file in sorted(filter(self._may_have, test_files()))[number - 1 :: shares]
-        ]
+        files = shared_out(sorted(filter(self._may_have, test_files())), shares)[number - 1]
+        return [str(file.relative_to(ROOT)) for file in sorted(files)]
 
     def _may_have(self, file: Path) -> bool:
         """A file has none where it does not spell a marker that is asked for, or has one that is not wanted on all."""
@@ -69,6 +68,18 @@ class Part:
 def test_files() -> list[Path]:
     """Return the files of this Python's tests: what runs on Python 3.8 is started by one of them."""
     return [file for file in (ROOT / "tests").rglob("test_*.py") if file.parent.name != "ipu"]
+
+
+def shared_out(files: Sequence[Path], shares: int) -> list[list[Path]]:
+    """Return shares of about as many bytes: the longest file first, each to the share that has fewest."""
+    made: list[list[Path]] = [[] for _ in range(shares)]
+    for file in sorted(files, key=size_of, reverse=True):
+        min(made, key=lambda share: sum(map(size_of, share))).append(file)
+    return made
+
+
+def size_of(file: Path) -> int:
+    return file.stat().st_size
 
 
 def marks_of_all_in(file: Path) -> set[str]:

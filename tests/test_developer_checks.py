@@ -77,6 +77,15 @@ def test_the_quick_tests_are_shared_out_without_loss() -> None:
     assert all(part.name in commands_of("test-unit") for part in parts.QUICK)
 
 
+def test_files_are_shared_out_by_their_length(tmp_path: Path) -> None:
+    files = [tmp_path / str(length) for length in (1, 2, 5, 9, 10)]
+    for file in files:
+        file.write_text("a" * int(file.name))
+    shares = parts.shared_out(files, 2)
+    assert [sum(map(parts.size_of, share)) for share in shares] == [13, 14]
+    assert sorted(file for share in shares for file in share) == sorted(files)
+
+
 @pytest.mark.parametrize(
     ("written", "marks"),
     [
