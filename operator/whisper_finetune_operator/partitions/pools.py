@@ -104,7 +104,7 @@ class Partitions(ApiModel):
         max_length=63,
         description="Your name of the V-IPU server, where several have partitions of one id, or one has several hosts.",
     )
-    api_host: str = Field(min_length=1, description="Of the V-IPU server.")
+    api_host: str = Field(min_length=1, description="Host of the V-IPU server.")
     api_port: int = Field(8090, ge=1, le=65535)
     pool: tuple[Partition, ...] = Field(min_length=1)
 

@@ -77,9 +77,11 @@ class CaBundle(ApiModel):
     """Certificates of the authorities that a trainer trusts, in place of the image's own."""
 
     config_map: str = Field(
-        min_length=1, max_length=253, pattern=_OBJECT_NAME, description="A ConfigMap of the run's namespace."
+        min_length=1, max_length=253, pattern=_OBJECT_NAME, description="Name of a ConfigMap in the run's namespace."
     )
-    key: str = Field("ca.crt", pattern=r"^[-._a-zA-Z0-9]{1,253}$", description="Its key with the certificates in PEM.")
+    key: str = Field(
+        "ca.crt", pattern=r"^[-._a-zA-Z0-9]{1,253}$", description="Key of the ConfigMap with the certificates in PEM."
+    )
 
 
 def _known(kind: str) -> str:
@@ -104,13 +106,13 @@ class Runtime(ApiModel):
     resource: str | None = Field(None, description="Extended resource of a device plugin, such as nvidia.com/gpu.")
     partitions: Partitions | None = None
     ipu_sizes: tuple[Literal[1, 2, 4, 8, 16, 32, 64], ...] = Field(
-        (), description="Numbers of IPUs that a run may have; absent: all powers of two up to 64. A pool has its own."
+        (), description="Numbers of IPUs that a run may have. Absent: all powers of two up to 64. A pool has its own."
     )
     ipu_wait_seconds: int = Field(600, ge=1, description="How long a trainer waits for IPUs that somebody still uses.")
     namespaces: tuple[str, ...] | None = Field(
         None,
-        description="Namespaces that may use it; absent: all. A runtime with rights on its node must name them, or say "
-        '["*"].',
+        description="Namespaces that may use the runtime. Absent: all. A runtime with rights on its node must name "
+        'them, or say ["*"].',
     )
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[dict[str, Any], ...] = ()
@@ -121,36 +123,38 @@ class Runtime(ApiModel):
     host_ipc: bool = Field(default=False, alias="hostIPC")
     shared_memory: Quantity | None = Field(
         None,
-        description="Size of a memory-backed /dev/shm; absent: what a run's loader on IPUs needs, without hostIPC.",
+        description="Size of a memory-backed /dev/shm. Absent: what a run's loader on IPUs needs, without hostIPC.",
     )
     grace_seconds: int = Field(300, ge=1, description="From SIGTERM to SIGKILL: the time to save a checkpoint.")
     stall_seconds: int | None = Field(
         None,
         ge=60,
-        description="A run whose training steps stand still for so long says NoProgress, and goes on. It must be more "
-        "than a step, a save and an upload take; absent: no run says so.",
+        description="A run that has taken no training step for so long says NoProgress, and goes on. It must be longer "
+        "than a step, a save and an upload together. Absent: no run says so.",
     )
     scratch_limit: Quantity = Field(
         "10Gi",
-        description="Most that a run may write to its scratch space, on its node's disk. The pod asks for it, 2Gi of "
-        "/tmp and 1Gi for its log as ephemeral-storage, unless resources say otherwise.",
+        description="The most that a run may write to its scratch space, on its node's disk. The pod asks for it, for "
+        "2Gi of /tmp and for 1Gi of its log as ephemeral-storage, unless resources say otherwise.",
     )
     model_cache: VolumeSource | None = Field(
-        None, description="Where downloads from the Hub stay (HF_HOME), for all runs."
+        None, description="Volume for downloads from the Hub (HF_HOME), shared by all runs."
     )
-    executable_cache: VolumeSource | None = Field(None, description="Where compiled IPU programs stay, for all runs.")
+    executable_cache: VolumeSource | None = Field(
+        None, description="Volume for compiled IPU programs, shared by all runs."
+    )
     ca_bundle: CaBundle | None = Field(
         None,
-        description="Authorities of stores, trackers and the Hub: all that are to be trusted, the public ones too "
-        "where they are needed.",
+        description="Certificates of all authorities that trainers are to trust for stores, trackers and the Hub, with "
+        "the public ones where they are needed.",
     )
-    env: dict[str, str] = Field(default_factory=dict, description="Environment besides the operator's own.")
+    env: dict[str, str] = Field(default_factory=dict, description="Further environment variables of the trainer.")
     progress_port: int = Field(
         8080,
         ge=1,
         le=65535,
-        description="Of the trainer's progress and figures. With the host's network the first of 1,000, of which each "
-        "run has one; in a pool, each partition has the next.",
+        description="Port of the trainer's progress and metrics. With the host's network it is the first of 1,000, and "
+        "each run has one of them. In a pool, each partition has the next one.",
     )
 
     @model_validator(mode="after")
