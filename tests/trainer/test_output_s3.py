@@ -306,7 +306,7 @@ def test_old_folders_that_cannot_be_removed_are_a_warning_and_no_more(
     warnings = [record.getMessage() for record in caplog.records if "cannot remove old folders" in record.getMessage()]
     assert len(warnings) == 1
     assert code in warnings[0]
-    assert warnings[0].endswith("once it is finished remove old checkpoints/ and all of resume/ by hand")
+    assert warnings[0].endswith("Once it is finished, remove old checkpoints/ and all of resume/ by hand")
 
 
 def is_removal_of_a_folder(request: Request) -> bool:
@@ -376,7 +376,7 @@ def test_a_full_store_names_the_newest_whole_checkpoint(
         set_keys(monkeypatch, store)
         ended = runs.attempt(runs.config(steps=400, evalEverySteps=2), on_change=fill_at(4, disk / "filler"))
         assert (ended.exit_code, ended.result.reason) == (73, "OutputNotWritable")
-        assert "the store of s3://models/it is full (InsufficientStorage)" in ended.result.message
+        assert "the store at s3://models/it is full (InsufficientStorage)" in ended.result.message
         newest = ended.result.checkpoints[-1]
         assert f"the newest whole checkpoint is resume/checkpoint-{newest.step}" in ended.result.message
         (disk / "filler").unlink()
