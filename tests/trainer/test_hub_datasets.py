@@ -63,6 +63,7 @@ KNOWN: dict[str, tuple[dict[str, Any], list[str]]] = {
         sorted(WORDS * 2),
     ),
     "AMI": (spec("edinburghcstr/ami", "en"), WORDS),
+    "AMI by its files": (spec("hf://edinburghcstr/ami/ihm", "en"), WORDS),
     "TEDLIUM": (spec("LIUM/tedlium", "en"), ["five", "it's one", "they'll four", "two three"]),
     "GigaSpeech as it is": (
         spec("speechcolab/gigaspeech", "en", textRules="None"),
