@@ -93,22 +93,59 @@ def test_who_suspends_a_run_keeps_that_field(kubectl: Kubectl) -> None:
     assert 'conflict with "queue": .spec.suspend' in refused.stderr
 
 
-def test_the_status_has_one_owner_and_the_spec_keeps_its_own(kubectl: Kubectl) -> None:
-    status = {**manifest(), "status": {"observedGeneration": 1, "state": "Pending"}}
-    del status["spec"]
+CONDITION = {
+    "type": "Running",
+    "status": "True",
+    "reason": "Training",
+    "message": "",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+    "observedGeneration": 1,
+}
+
+
+def status_of(**status: Any) -> dict[str, Any]:
+    whole = manifest()
+    del whole["spec"]
+    return {**whole, "status": {"observedGeneration": 1, **status}}
+
+
+def test_each_part_of_the_status_has_one_owner_and_the_spec_keeps_its_own(kubectl: Kubectl) -> None:
+    status = status_of(attempts={"started": 1}, conditions=[CONDITION])
     spec_before = kubectl.owned_by("somebody")
     assert kubectl.apply("operator", status, "--subresource=status", "--force-conflicts").returncode == 0
-    assert kubectl.owned_by("operator") == {"f:status": {}}
+    assert kubectl.owned_by("operator")["f:status"] == {
+        "f:observedGeneration": {},
+        "f:attempts": {},
+        "f:conditions": {'k:{"type":"Running"}': {}},
+    }
     assert kubectl.owned_by("somebody") == spec_before
     before = kubectl.run()
     assert kubectl.apply("somebody", WHOLE).returncode == 0
     assert kubectl.run() == before
 
 
+def test_who_changes_a_part_of_the_status_by_hand_leaves_the_rest_to_the_operator(kubectl: Kubectl) -> None:
+    # By its name there an installation knows the runs that it follows.
+    assert kubectl.apply("operator", status_of(state="Pending"), "--subresource=status").returncode == 0
+    edited = kubectl.call(
+        "edit", "wft", "shared", "--subresource=status", editor="sed -i 's/state: Pending/state: Failed/'"
+    )
+    assert edited.returncode == 0, edited.stderr
+    assert kubectl.owned_by("operator") == {"f:status": {"f:observedGeneration": {}}}
+    assert kubectl.owned_by("kubectl-edit") == {"f:status": {"f:state": {}}}
+
+
+def test_a_condition_is_there_once(kubectl: Kubectl) -> None:
+    twice = kubectl.apply("operator", status_of(conditions=[CONDITION, CONDITION]), "--subresource=status")
+    assert twice.returncode != 0
+    assert kubectl.run()["status"] == {"observedGeneration": -1}
+
+
 def test_a_status_that_is_applied_replaces_the_one_before(kubectl: Kubectl) -> None:
-    status = {**manifest(), "status": {"observedGeneration": 1, "state": "Failed", "reason": "OutOfMemory"}}
-    del status["spec"]
-    for written in (status, {**status, "status": {"observedGeneration": 1, "state": "Pending"}}):
+    for written in (
+        status_of(state="Failed", reason="OutOfMemory", attempts={"started": 1}),
+        status_of(state="Pending"),
+    ):
         assert kubectl.apply("operator", written, "--subresource=status").returncode == 0
     assert kubectl.run()["status"] == {"observedGeneration": 1, "state": "Pending"}
 

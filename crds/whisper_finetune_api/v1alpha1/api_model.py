@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 #: A `json_schema_extra` for lists that server-side apply treats as a whole.
 ATOMIC_LIST: JsonDict = {"x-kubernetes-list-type": "atomic"}
 
-#: A `json_schema_extra` for an object that has one writer: server-side apply keeps one owner for all of it.
+#: A `json_schema_extra` for an object that is written as a whole: server-side apply keeps one owner for all of it.
 ATOMIC_MAP: JsonDict = {"x-kubernetes-map-type": "atomic"}
 
 

@@ -22,7 +22,13 @@ State = Literal[
 ]
 
 
-class Attempts(ApiModel):
+class StatusPart(ApiModel):
+    """A part of the status. The operator alone writes it, as a whole: an owner for each field makes a write dearer."""
+
+    model_config = ConfigDict(json_schema_extra=ATOMIC_MAP)
+
+
+class Attempts(StatusPart):
     """Pods so far, over all workloads of the run."""
 
     started: Count = Field(0, description="Pods that were seen.")
@@ -38,14 +44,14 @@ class Attempts(ApiModel):
     seen_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod in `started`.")
 
 
-class PartitionBackOff(ApiModel):
+class PartitionBackOff(StatusPart):
     """Partitions that were given back because no pod got to run on them."""
 
     times: int = Field(ge=1, le=2_147_483_647, description="How often, since a pod ran last.")
     until: Optional[Timestamp] = Field(None, description="Until then the run stays out of the queue.")
 
 
-class Progress(ApiModel):
+class Progress(StatusPart):
     """How far the current attempt is."""
 
     step: Count = Field(description="Optimizer steps that are done.")
@@ -65,7 +71,7 @@ class Progress(ApiModel):
     )
 
 
-class Metric(ApiModel):
+class Metric(StatusPart):
     """What the scores are."""
 
     name: Literal["wer", "cer"] = Field(
@@ -79,7 +85,7 @@ class Metric(ApiModel):
         return f"normalized {self.name.upper()}"
 
 
-class DataSummary(ApiModel):
+class DataSummary(StatusPart):
     """What was used of the data set."""
 
     train_clips: Count = Field(description="Clips that are trained on.")
@@ -88,7 +94,7 @@ class DataSummary(ApiModel):
     split: Literal["Given", "Fraction", "Hash"] = Field(description="How the held-out clips were chosen.")
 
 
-class RanOn(ApiModel):
+class RanOn(StatusPart):
     """What the trainer really ran on."""
 
     hardware: str = Field(max_length=256, description="Such as 'CPU, 2 threads' or '4 IPUs (emulated)'.")
@@ -96,7 +102,7 @@ class RanOn(ApiModel):
     precision: Literal["Half", "Float"] = Field(description="Of the training.")
 
 
-class WordErrorRate(ApiModel):
+class WordErrorRate(StatusPart):
     """Error rates over the whole held-out split, in percent."""
 
     score: Annotated[Optional[Percent], LATER] = Field(
@@ -125,7 +131,7 @@ class WordErrorRate(ApiModel):
         return {**values, "score": known} if known else values
 
 
-class ClipSubset(ApiModel):
+class ClipSubset(StatusPart):
     """Scores over some of the held-out clips."""
 
     clips: Count = Field(description="How many they are.")
@@ -165,7 +171,7 @@ class Result(WordErrorRate):
         return f"{name} {before.score} -> {self.score} %{', worse than before' if is_worse else ''}"
 
 
-class Checkpoint(ApiModel):
+class Checkpoint(StatusPart):
     """A checkpoint that is whole: its manifest was written last."""
 
     step: Count = Field(description="Optimizer steps that it has seen.")
@@ -175,7 +181,7 @@ class Checkpoint(ApiModel):
     sha256: Optional[Digest] = Field(None, description="Of its manifest.")
 
 
-class Model(ApiModel):
+class Model(StatusPart):
     """The final model, a plain Hugging Face folder."""
 
     uri: str = Field(max_length=1200, description="Address of its folder.")
@@ -183,7 +189,7 @@ class Model(ApiModel):
     step: Count = Field(description="Of the checkpoint that it is.")
 
 
-class Condition(ApiModel):
+class Condition(StatusPart):
     """metav1.Condition."""
 
     type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running", "Finished"] = Field(
@@ -200,9 +206,6 @@ class Condition(ApiModel):
 
 class WhisperFineTuneStatus(ApiModel):
     """What the operator last observed."""
-
-    # The operator writes it as a whole. An owner for each of its fields would make each write dearer.
-    model_config = ConfigDict(json_schema_extra=ATOMIC_MAP)
 
     observed_generation: Generation = Field(-1, description="Of the spec that this is about; -1: not seen yet.")
     state: Optional[State] = Field(None, description="For display only; conditions are what machines read.")
