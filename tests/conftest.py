@@ -1,6 +1,7 @@
 """Fixtures that bring up the local Kubernetes. The markers of a test say what it needs."""
 
 import functools
+import gc
 import os
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from xdist.scheduler import LoadFileScheduling
 
 import parts
 from repository import ROOT
-from whisper_finetune_trainer.machine import library_loading
 
 #: Python 3.8's: test_python38.py runs them there.
 collect_ignore = ["ipu", "poptorch_emulation"]
@@ -36,8 +36,13 @@ class FileByFile(LoadFileScheduling):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    with library_loading.without_garbage_collection():
+    """What is imported and collected stays: no garbage is looked for meanwhile, nor among it afterwards."""
+    gc.disable()
+    try:
         return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 marks_spelled_in = functools.cache(parts.marks_spelled_in)

@@ -1,11 +1,16 @@
+"""Tests that libraries are loaded without looking for garbage, and that it is looked for afterwards."""
+
 import gc
 import sys
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from whisper_finetune_trainer.machine import library_loading
+
+LIBRARY = "a_large_library"
 
 
 @pytest.fixture(autouse=True)
@@ -18,41 +23,56 @@ def _as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    (tmp_path / "a_large_library.py").write_text("MADE = [[] for _ in range(10_000)]")
+def write_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     monkeypatch.syspath_prepend(tmp_path)
-    yield "a_large_library"
-    sys.modules.pop("a_large_library", None)
+    yield (tmp_path / f"{LIBRARY}.py").write_text
+    sys.modules.pop(LIBRARY, None)
 
 
-def test_no_garbage_is_looked_for_in_the_block_and_is_afterwards() -> None:
-    with library_loading.without_garbage_collection():
-        assert not gc.isenabled()
+def test_no_garbage_is_looked_for_while_it_is_loaded_and_is_afterwards(write_library: Callable[[str], None]) -> None:
+    write_library("import gc\nENABLED = gc.isenabled()")
+    assert library_loading.load_module(LIBRARY).ENABLED is False
     assert gc.isenabled()
 
 
-def test_it_is_looked_for_again_where_a_library_cannot_be_loaded() -> None:
-    with pytest.raises(ImportError, match="libtorch"), library_loading.without_garbage_collection():
-        raise ImportError("libtorch")
+def test_it_is_looked_for_again_where_a_library_cannot_be_loaded(write_library: Callable[[str], None]) -> None:
+    write_library("raise ImportError('libtorch')")
+    with pytest.raises(ImportError, match="libtorch"):
+        library_loading.load_module(LIBRARY)
     assert gc.isenabled()
 
 
-def test_who_had_switched_it_off_finds_it_off() -> None:
+def test_who_had_switched_it_off_finds_it_off(write_library: Callable[[str], None]) -> None:
+    write_library("")
     gc.disable()
-    with library_loading.without_garbage_collection():
-        pass
+    library_loading.load_module(LIBRARY)
     assert not gc.isenabled()
 
 
-def test_what_a_library_made_is_never_looked_through(library: str) -> None:
-    with library_loading.without_garbage_collection():
-        made = __import__(library).MADE
+def test_what_a_library_made_is_never_looked_through(write_library: Callable[[str], None]) -> None:
+    write_library("MADE = [[] for _ in range(10_000)]")
+    made = library_loading.load_module(LIBRARY).MADE
     looked_through = {id(each) for each in gc.get_objects()}
     assert not any(id(each) in looked_through for each in made)
 
 
-def test_where_nothing_was_loaded_everything_is_looked_through_as_before() -> None:
-    with library_loading.without_garbage_collection():
-        made = [[] for _ in range(10)]
+def test_what_was_garbage_before_does_not_stay(write_library: Callable[[str], None]) -> None:
+    class Large:
+        def __init__(self) -> None:
+            self.itself = self
+
+    write_library("")
+    gc.disable()
+    garbage = weakref.ref(Large())
+    assert garbage() is not None
+    library_loading.load_module(LIBRARY)
+    assert garbage() is None
+
+
+def test_what_is_loaded_is_returned_and_nothing_else_happens(write_library: Callable[[str], None]) -> None:
+    write_library("")
+    module = library_loading.load_module(LIBRARY)
+    made = [[] for _ in range(10)]
+    assert library_loading.load_module(LIBRARY) is module
     looked_through = {id(each) for each in gc.get_objects()}
     assert all(id(each) in looked_through for each in made)

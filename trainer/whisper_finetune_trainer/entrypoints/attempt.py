@@ -48,9 +48,9 @@ def _make(
     folder.prepare()
     earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
     cpu_count.make_waiting_passive()
-    with stop.interruptible(), library_loading.without_garbage_collection():
+    with stop.interruptible():
         # torch and transformers take seconds to load, and nothing above needs them.
-        train = importlib.import_module("whisper_finetune_trainer.training.train")
+        train = library_loading.load_module("whisper_finetune_trainer.training.train")
     try:
         result: TrainingResult = train.train(config, folder, reporter, stop, limits)
     except (Exception, Stopped) as error:

@@ -59,12 +59,11 @@ def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
 
 
 def _read_network(folder: Path, address: str) -> Any:
-    with library_loading.without_garbage_collection():
-        # transformers loads half of itself when a network is first asked for.
-        network_class = transformers.WhisperForConditionalGeneration
+    # transformers loads half of itself when a network is first asked for.
+    library_loading.load_module("transformers.models.whisper.modeling_whisper")
     try:
         with plain_model.weights_only():
-            network, report = network_class.from_pretrained(
+            network, report = transformers.WhisperForConditionalGeneration.from_pretrained(
                 str(folder), local_files_only=True, output_loading_info=True
             )
     except pickle.UnpicklingError as error:
