@@ -85,7 +85,7 @@ MODULES = (KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND)
 
 
 def program(name: str) -> Path:
-    """The path of one program, compiled first where it is not cached."""
+    """Return the path of one program. It is compiled first if it is not cached."""
     for module in MODULES:
         if name in module.programs:
             return compiled(module, [name]) / name
@@ -94,7 +94,7 @@ def program(name: str) -> Path:
 
 
 def compiled(module: GoModule, names: Sequence[str] = ()) -> Path:
-    """The folder with these programs of the module, or all of them; compiled first where they are missing."""
+    """Return the folder with these programs of the module, or with all. Missing programs are compiled first."""
     wanted = list(names or module.programs)
     with exclusive(module.cached / "lock", f"compiling {module.folder.name}"):
         missing = [name for name in wanted if not (module.cached / name).exists()]

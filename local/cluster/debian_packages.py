@@ -40,7 +40,7 @@ def install_missing(programs: dict[str, str]) -> None:
     if not packages:
         return
     if not Path("/usr/bin/apt-get").exists():
-        raise ClusterError(f"missing {', '.join(packages)}, and this is no Debian: install them, or use CLUSTER=kind")
+        raise ClusterError(f"missing {', '.join(packages)}, and this is not Debian: install them, or use CLUSTER=kind")
     with step(f"installing {' '.join(packages)}"):
         apt_get("update", "-q")
         apt_get("install", "-q", "-y", "--no-install-recommends", *packages)

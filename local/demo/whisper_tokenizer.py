@@ -44,7 +44,7 @@ def merge_of(ranks: Ranks, token: bytes) -> tuple[bytes, bytes]:
         candidates = [ranks.get(left + right, len(ranks)) for left, right in itertools.pairwise(parts)]
         best = candidates.index(min(candidates))
         if candidates[best] >= ranks[token]:
-            raise DemoError(f"token {token!r} of Whisper's ranks is no merge of earlier ones: the file is damaged")
+            raise DemoError(f"token {token!r} of Whisper's ranks is not a merge of earlier tokens: the file is damaged")
         parts[best : best + 2] = [parts[best] + parts[best + 1]]
     return parts[0], parts[1]
 

@@ -30,7 +30,7 @@ def buildable(options: argparse.Namespace) -> Iterator[recipes.Recipe]:
     """Yield the images to build. Where all are asked for, those that need a missing Python 3.8 are left out."""
     for recipe in recipes.chosen(options.image, options.torch):
         if options.image == "all" and recipe.emulated and not poplar_stand_in.is_possible():
-            say(f"{recipe.image}: left out, there is no .venv38 to take Python 3.8 from (`make environment` says why)")
+            say(f"{recipe.image}: left out, as there is no .venv38 with Python 3.8 (`make environment` says why)")
         else:
             yield recipe
 

@@ -123,7 +123,7 @@ def _first_card() -> Card:
         raise TrainerError(
             "AcceleratorUnavailable",
             f"accelerator cuda: PyTorch {torch.__version__} finds no CUDA device ({words}); "
-            "look at the node's driver, its device plugin and the pod's resources",
+            "check the node's driver, its device plugin and the pod's resources",
         ) from error
     card = Card(torch.cuda.get_device_name(), torch.cuda.get_device_capability(), torch.cuda.device_count())
     if card.count > 1:
