@@ -42,7 +42,7 @@ _RAN = (0, 1)
 class Part:
     """Tests of one pytest and of so many workers; `preparation` comes before, outside of any test's time limit.
 
-    With a `share` it takes each so-manieth of the files, such as the first of two.
+    `share` says which share of the files it takes, such as the first of two.
     """
 
     name: str
