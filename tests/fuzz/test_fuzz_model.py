@@ -30,7 +30,7 @@ def _heard(loaded: LoadedModel) -> list[Transcript]:
     hidden = torch.zeros(1, sizes.max_source_positions, sizes.d_model)
     clip = Clip("silence", WholeFile("silence.wav"), "", 0.1)
     device = device_choice.prepare_device("cpu", "Float", cpus=1)
-    return backend.transcribe(loaded, device, [clip], lambda _: hidden, lambda _: None)
+    return backend.transcribe_clips(loaded, device, [clip], lambda _: hidden, lambda _: None)
 
 
 def test_settings_of_a_model(tmp_path: Path) -> None:

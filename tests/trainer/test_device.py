@@ -129,6 +129,8 @@ def test_a_driver_that_is_too_old_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError("The NVIDIA driver on your system is too old (found version 12020).\nPlease update")
 
     monkeypatch.setattr(torch.cuda, "init", init)
-    with pytest.raises(TrainerError, match=r"is too old \(found version 12020\)\. Please update\); look at") as caught:
+    with pytest.raises(
+        TrainerError, match=r"is too old \(found version 12020\)\. Please update\); check the node"
+    ) as caught:
         device.prepare_device("cuda", None, cpus=1)
     assert caught.value.reason == "AcceleratorUnavailable"

@@ -109,7 +109,7 @@ class TorchBackend:
         """Return the transcript of each clip in the full window, in order. `on_clip` is told how many are done."""
         self._network.eval()
         try:
-            return _transcribe(
+            return transcribe_clips(
                 self._loaded,
                 self._device,
                 clips,
@@ -214,7 +214,7 @@ class TorchBackend:
 _BATCH_SIZE = 16
 
 
-def _transcribe(
+def transcribe_clips(
     loaded: LoadedModel,
     device: Device,
     clips: Sequence[Clip],
