@@ -52,6 +52,34 @@ def refusal(address: str, field: str = "dataset.source", missing: str = "Dataset
     return raised.value
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "minio:9000",
+        "minio",
+        "http://anna:PASSW0RD@minio:9000",
+        "ftp://minio",
+        "http://",
+        "https://a b",
+        "http://minio:port",
+    ],
+)
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_endpoint_that_is_no_address_is_not_tried(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
+) -> None:
+    monkeypatch.setenv(name, endpoint)
+    error = refusal("s3://speech/clips")
+    assert error.reason == "ConfigInvalid"
+    assert error.message.startswith(f"{name} is not of the form https://HOST:PORT without blanks and line breaks; put")
+    assert "PASSW0RD" not in error.message
+
+
+@pytest.mark.parametrize("endpoint", ["https://s3.example.org", "http://[::1]:9000", "https://gate_1.local/s3/"])
+def test_an_endpoint_may_be_any_address(endpoint: str) -> None:
+    assert object_store.BY_SCHEME["s3"]({"AWS_ENDPOINT_URL": endpoint})["endpoint_url"] == endpoint
+
+
 def test_what_lies_below_an_address_is_read(store: ObjectStore) -> None:
     opened = object_store.open_store("s3://speech/clips/", "dataset.source")
     assert opened.filesystem.ls(opened.path(), detail=False) == ["speech/clips/a.wav"]

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Set, Tuple
@@ -30,6 +31,8 @@ _KEYS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     "hf": "HF_TOKEN",
 }
+#: An IPv6 host stands in brackets.
+_ENDPOINT = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^\s?#@]*)?")
 _NO_REASON = ("400", "403", "404")
 #: Each of these variables means that there are credentials. Without credentials, public data can still be read.
 _AWS_CREDENTIALS = (
@@ -219,7 +222,7 @@ def _s3_options(environment: Mapping[str, str]) -> Dict[str, Any]:
         "key": environment.get("AWS_ACCESS_KEY_ID"),
         "secret": environment.get("AWS_SECRET_ACCESS_KEY"),
         "token": environment.get("AWS_SESSION_TOKEN") or None,
-        "endpoint_url": environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None,
+        "endpoint_url": _endpoint(environment),
         "client_kwargs": {"region_name": region} if region else {},
         "default_block_size": PART_BYTES,
         "max_concurrency": _PARTS_AT_ONCE,
@@ -232,6 +235,24 @@ def _s3_options(environment: Mapping[str, str]) -> Dict[str, Any]:
             "response_checksum_validation": "when_required",
         },
     }
+
+
+def _endpoint(environment: Mapping[str, str]) -> Optional[str]:
+    """Return the address of the store's server, None for Amazon's own. Raises ConfigInvalid.
+
+    The library finds a wrong one out at its first request, and calls that a fault of the network.
+    """
+    name = next((name for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if environment.get(name)), None)
+    if name is None:
+        return None
+    if not _ENDPOINT.fullmatch(environment[name]):
+        # It is not quoted, because it may hold a password.
+        raise TrainerError(
+            "ConfigInvalid",
+            f"{name} is not of the form https://HOST:PORT without blanks and line breaks; put a user and password into "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    return environment[name]
 
 
 def _gs_options(environment: Mapping[str, str]) -> Dict[str, Any]:
