@@ -245,14 +245,16 @@ def _endpoint(environment: Mapping[str, str]) -> Optional[str]:
     name = next((name for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if environment.get(name)), None)
     if name is None:
         return None
-    if not _ENDPOINT.fullmatch(environment[name]):
+    # A value that was piped into a Secret ends with a line break.
+    endpoint = environment[name].strip()
+    if not _ENDPOINT.fullmatch(endpoint):
         # It is not quoted, because it may hold a password.
         raise TrainerError(
             "ConfigInvalid",
-            f"{name} is not of the form https://HOST:PORT without blanks and line breaks; put a user and password into "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            f"{name} is not of the form https://HOST:PORT; put a user and password into AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY",
         )
-    return environment[name]
+    return endpoint
 
 
 def _gs_options(environment: Mapping[str, str]) -> Dict[str, Any]:
