@@ -93,7 +93,7 @@ def _write_tar(path: Path, places: range, sounds: list[bytes]) -> None:
 
 def _write_parquet(path: Path, places: range, sounds: list[bytes]) -> None:
     import pyarrow as pa  # noqa: PLC0415 -- the other layouts do without it
-    from pyarrow import parquet  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415 -- the same
 
     columns = {
         "audio": [{"bytes": sounds[place % 10], "path": f"{place:09d}.flac"} for place in places],
@@ -117,10 +117,10 @@ def measure(folder: Path, *, streamed: bool) -> dict[str, float]:
     Return megabytes and seconds.
     """
     # Imported here, so that the process that writes the clips does not load it.
-    import clip_loading  # noqa: PLC0415
-    from whisper_finetune_trainer.data.audio import decoding  # noqa: PLC0415
-    from whisper_finetune_trainer.data.layouts import layout  # noqa: PLC0415
-    from whisper_finetune_trainer.data.run_clips import StepOrder  # noqa: PLC0415
+    import clip_loading  # noqa: PLC0415 -- see above
+    from whisper_finetune_trainer.data.audio import decoding  # noqa: PLC0415 -- the same
+    from whisper_finetune_trainer.data.layouts import layout  # noqa: PLC0415 -- the same
+    from whisper_finetune_trainer.data.run_clips import StepOrder  # noqa: PLC0415 -- the same
     from whisper_finetune_trainer.pytorch import train_steps  # noqa: PLC0415 -- the same
     from whisper_finetune_trainer.pytorch.train_steps import StepSize  # noqa: PLC0415 -- the same
 
