@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -97,13 +100,24 @@ def test_only_processes_of_the_own_plan_belong_to_a_cluster() -> None:
     assert not belongs_to([], mine)
 
 
+@contextmanager
+def sleeping(seconds: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a sleep; the kernel shows a command line a little later than it has begun the program."""
+    with subprocess.Popen(["sleep", seconds]) as process:
+        try:
+            while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                time.sleep(0.001)
+            yield process
+        finally:
+            process.kill()
+
+
 def test_processes_are_found_by_their_command_line_and_ended() -> None:
-    with subprocess.Popen(["sleep", "600.125"]) as mine, subprocess.Popen(["sleep", "600.25"]) as other:
+    with sleeping("600.125") as mine, sleeping("600.25") as other:
         assert processes_where(lambda command: command == ["sleep", "600.125"]) == [mine.pid]
         end_processes(lambda command: command == ["sleep", "600.125"])
         assert mine.wait() == -9
         assert other.poll() is None
-        other.kill()
 
 
 def test_cgroup_hierarchies_of_both_versions() -> None:
