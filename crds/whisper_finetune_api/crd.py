@@ -133,7 +133,7 @@ def _version() -> Dict[str, Any]:
         "schema": {
             "openAPIV3Schema": {
                 "type": "object",
-                "description": "One fine-tuning run of a Whisper model: make a new object for a new run.",
+                "description": "One fine-tuning run of a Whisper model. A new run needs a new object.",
                 "required": ["spec"],
                 "x-kubernetes-validations": OBJECT_RULES,
                 "properties": {

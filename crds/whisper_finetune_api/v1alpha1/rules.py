@@ -65,7 +65,7 @@ RULES = (
     SpecRule(
         (),
         "!self.model.endsWith('.en') || (self.language in ['en', 'english'] && self.task == 'transcribe')",
-        "model is English-only (.en): language must be en and task transcribe, or take the multilingual model",
+        "model is English-only (.en): set language to en and task to transcribe, or take the multilingual model",
         lambda spec: (
             not spec.model.endswith(".en") or (spec.language in ("en", "english") and spec.task == "transcribe")
         ),
@@ -121,7 +121,7 @@ OBJECT_RULES: List[JsonValue] = [
 
 
 class WhisperFineTuneSpec(SpecFields):
-    """The fine-tuning run to make. Only suspend, retries, the deadline and the TTL may change after creation."""
+    """What to fine-tune, on what, into which folder. Only suspend, retries, deadline and TTL can change later."""
 
     @model_validator(mode="after")
     def _keep_rules(self) -> "WhisperFineTuneSpec":

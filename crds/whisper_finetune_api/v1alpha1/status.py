@@ -29,55 +29,67 @@ class StatusPart(ApiModel):
 
 
 class Attempts(StatusPart):
-    """Pods so far, over all workloads of the run."""
+    """Pods so far, over all Jobs or IPUJobs of the run."""
 
     started: Count = Field(0, description="Pods that were seen.")
     failed: Count = Field(0, description="Pods that ended and count against spec.retries.")
-    interrupted: Count = Field(0, description="Pods that were stopped from outside; they cost no retry.")
+    interrupted: Count = Field(0, description="Pods that were stopped from outside. They cost no retry.")
     interrupted_in_vain: Count = Field(
-        0, description="Of these, the newest ones in a row after which the run was no further than before."
+        0, description="How many of the newest interrupted pods in a row brought the run no further."
     )
-    reached_step: Optional[Count] = Field(None, description="Newest checkpoint when a pod was last stopped so.")
+    reached_step: Optional[Count] = Field(
+        None, description="Step of the newest checkpoint when a pod was last stopped from outside."
+    )
     out_of_memory: Count = Field(0, description="Pods that were killed for memory.")
     unreadable: Count = Field(0, description="Pods that ended well with a result that could not be read.")
-    counted_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod that is counted here.")
-    seen_until: Optional[Timestamp] = Field(None, description="Creation of the newest pod in `started`.")
+    counted_until: Optional[Timestamp] = Field(
+        None, description="When the newest pod was created whose end is counted here."
+    )
+    seen_until: Optional[Timestamp] = Field(
+        None, description="When the newest pod was created that is counted as started."
+    )
 
 
 class PartitionBackOff(StatusPart):
     """Partitions that were given back because no pod got to run on them."""
 
-    times: int = Field(ge=1, le=2_147_483_647, description="How often, since a pod ran last.")
-    until: Optional[Timestamp] = Field(None, description="Until then the run stays out of the queue.")
+    times: int = Field(ge=1, le=2_147_483_647, description="How often this happened since a pod last ran.")
+    until: Optional[Timestamp] = Field(None, description="The run stays out of the queue until then.")
 
 
 class Progress(StatusPart):
-    """How far the current attempt is."""
+    """How far the newest attempt is."""
 
-    step: Count = Field(description="Optimizer steps that are done.")
-    total_steps: int = Field(ge=1, le=2_147_483_647, description="Optimizer steps of the run.")
-    percent: int = Field(ge=0, le=100, description="100 only with a result.")
+    step: Count = Field(description="How many optimizer steps are done.")
+    total_steps: int = Field(ge=1, le=2_147_483_647, description="How many optimizer steps the run has.")
+    percent: int = Field(ge=0, le=100, description="Per cent of the whole run. It is 100 only when there is a result.")
     loss: Optional[str] = Field(
         None, max_length=16, pattern=r"^[0-9]+\.[0-9]{1,6}$", description="Training loss of that step."
     )
-    eta_seconds: Optional[Count] = Field(None, description="Until the last step, by the newest steps' speed.")
-    update_time: Optional[Timestamp] = Field(None, description="When the operator learned it.")
-    evaluated_clips: Annotated[Optional[Count], LATER] = Field(None, description="Of the evaluation under way.")
+    eta_seconds: Optional[Count] = Field(
+        None, description="Seconds until the last step, by the speed of the newest steps."
+    )
+    update_time: Optional[Timestamp] = Field(None, description="When the operator read this from the trainer.")
+    evaluated_clips: Annotated[Optional[Count], LATER] = Field(
+        None, description="How many clips of the evaluation under way are done."
+    )
     clips_to_evaluate: Annotated[Optional[Count], LATER] = Field(
-        None, description="That the evaluation under way takes; absent: none is."
+        None, description="How many clips the evaluation under way has. Absent: none is under way."
     )
     summary: Annotated[Optional[str], LATER] = Field(
-        None, max_length=64, description="For display only, by the operator: 40/100 steps, or 63/105 clips."
+        None, max_length=64, description="How far it is, for display only, such as 40/100 steps or 63/105 clips."
     )
 
 
 class Metric(StatusPart):
-    """What the scores are."""
+    """What the scores measure."""
 
     name: Literal["wer", "cer"] = Field(
-        "wer", description="Errors per hundred words or, where texts have no spaces, letters."
+        "wer",
+        description="wer counts errors in a hundred words, cer in a hundred letters where a language is written "
+        "without spaces.",
     )
-    normalizer: str = Field(max_length=64, description="What is done to texts before they are compared.")
+    normalizer: str = Field(max_length=64, description="How texts are normalized before they are compared.")
 
     @property
     def words(self) -> str:
@@ -86,27 +98,27 @@ class Metric(StatusPart):
 
 
 class DataSummary(StatusPart):
-    """What was used of the data set."""
+    """How much of the data set is used."""
 
-    train_clips: Count = Field(description="Clips that are trained on.")
-    eval_clips: Count = Field(description="Held-out clips that are measured.")
-    dropped_clips: Count = Field(0, description="Clips that are left out: the trainer's log says why.")
+    train_clips: Count = Field(description="How many clips are trained on.")
+    eval_clips: Count = Field(description="How many held-out clips are measured.")
+    dropped_clips: Count = Field(0, description="How many clips are left out. The trainer's log says why.")
     split: Literal["Given", "Fraction", "Hash"] = Field(description="How the held-out clips were chosen.")
 
 
 class RanOn(StatusPart):
-    """What the trainer really ran on."""
+    """What the trainer ran on."""
 
-    hardware: str = Field(max_length=256, description="Such as 'CPU, 2 threads' or '4 IPUs (emulated)'.")
+    hardware: str = Field(max_length=256, description="The hardware, such as 'CPU, 2 threads' or '4 IPUs (emulated)'.")
     software: str = Field(max_length=256, description="Versions of the libraries.")
-    precision: Literal["Half", "Float"] = Field(description="Of the training.")
+    precision: Literal["Half", "Float"] = Field(description="Precision of the training.")
 
 
 class WordErrorRate(StatusPart):
     """Error rates over the whole held-out split, in percent."""
 
     score: Annotated[Optional[Percent], LATER] = Field(
-        None, description="The figure of status.metric: what runs are compared by."
+        None, description="The figure that status.metric names, by which runs are compared."
     )
     wer: Percent = Field(description="Word error rate of the texts as they are.")
     normalized_wer: Percent = Field(description="Word error rate after normalizing.")
@@ -115,10 +127,12 @@ class WordErrorRate(StatusPart):
     )
 
     looped_clips: Annotated[Optional[Count], LATER] = Field(
-        None, description="Clips whose text never ends or repeats its end: nothing of it counts as heard."
+        None,
+        description="How many clips have a text that never ends or repeats its end. Nothing of such a text counts"
+        " as heard.",
     )
     score_with_loops: Annotated[Optional[Percent], LATER] = Field(
-        None, description="Score if every word of those texts counted."
+        None, description="The score if every word of those texts counted."
     )
 
     @model_validator(mode="before")
@@ -134,10 +148,10 @@ class WordErrorRate(StatusPart):
 class ClipSubset(StatusPart):
     """Scores over some of the held-out clips."""
 
-    clips: Count = Field(description="How many they are.")
+    clips: Count = Field(description="How many such clips there are.")
     baseline: Percent = Field(description="Score before training.")
     result: Percent = Field(description="Score after training.")
-    difference_low: Points = Field(description="Lower end of the 95 % interval of result less baseline.")
+    difference_low: Points = Field(description="Lower end of the 95 % interval of the result less the baseline.")
     difference_high: Points = Field(description="Upper end of the same interval.")
 
 
@@ -146,12 +160,15 @@ class Result(WordErrorRate):
 
     difference_low: Optional[Points] = Field(
         None,
-        description="Lower end of the 95 % interval of the score after less before (paired bootstrap over clips).",
+        description="Lower end of the 95 % interval of the score after training less the score before (paired "
+        "bootstrap over clips).",
     )
     difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
-    unseen_texts: Optional[ClipSubset] = Field(None, description="The same without texts that occur in train.")
+    unseen_texts: Optional[ClipSubset] = Field(
+        None, description="The scores of those clips alone whose text does not occur in train."
+    )
     without_loops: Annotated[Optional[ClipSubset], LATER] = Field(
-        None, description="The same without clips that loop before or after."
+        None, description="The scores without the clips whose text loops before or after training."
     )
 
     @property
@@ -172,72 +189,94 @@ class Result(WordErrorRate):
 
 
 class Checkpoint(StatusPart):
-    """A checkpoint that is whole: its manifest was written last."""
+    """A checkpoint that is complete, because its manifest is written last."""
 
-    step: Count = Field(description="Optimizer steps that it has seen.")
+    step: Count = Field(description="Optimizer steps after which it was written.")
     uri: str = Field(max_length=1200, description="Address of its folder.")
-    score: Optional[Percent] = Field(None, description="Where it was measured.")
-    wer: Optional[Percent] = Field(None, description="Where it was measured.")
-    sha256: Optional[Digest] = Field(None, description="Of its manifest.")
+    score: Optional[Percent] = Field(
+        None, description="The figure that status.metric names, where the checkpoint was measured."
+    )
+    wer: Optional[Percent] = Field(
+        None, description="Word error rate of the texts as they are, where the checkpoint was measured."
+    )
+    sha256: Optional[Digest] = Field(
+        None, description="The sha256 of its manifest.json, which holds that of each file."
+    )
 
 
 class Model(StatusPart):
-    """The final model, a plain Hugging Face folder."""
+    """The final model, as a plain Hugging Face folder."""
 
     uri: str = Field(max_length=1200, description="Address of its folder.")
-    sha256: Digest = Field(description="Of its manifest.json, which holds the sha256 of each file.")
-    step: Count = Field(description="Of the checkpoint that it is.")
+    sha256: Digest = Field(description="The sha256 of its manifest.json, which holds that of each file.")
+    step: Count = Field(description="Step of the checkpoint that was chosen.")
 
 
 class Condition(StatusPart):
-    """metav1.Condition."""
+    """One condition of the run, in the form of metav1.Condition."""
 
     type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running", "Finished"] = Field(
-        description="What is said."
+        description="What the condition is about."
     )
-    status: ConditionStatus = Field(description="Whether it holds.")
+    status: ConditionStatus = Field(description="Whether it holds: True, False or Unknown.")
     reason: str = Field(
-        min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$", description="One word, for machines."
+        min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$", description="Why, in one word for machines."
     )
-    message: str = Field("", max_length=1024, description="What is so and what to do, for people.")
-    last_transition_time: Timestamp = Field(description="When its status changed last.")
-    observed_generation: Generation = Field(description="Of the spec that it is about.")
+    message: str = Field("", max_length=1024, description="What is so and what to do, in words.")
+    last_transition_time: Timestamp = Field(description="When the status of the condition changed last.")
+    observed_generation: Generation = Field(description="Generation of the spec that the condition is about.")
 
 
 class WhisperFineTuneStatus(ApiModel):
     """What the operator last observed."""
 
-    observed_generation: Generation = Field(-1, description="Of the spec that this is about; -1: not seen yet.")
-    state: Optional[State] = Field(None, description="For display only; conditions are what machines read.")
-    reason: Optional[str] = Field(
-        None, max_length=64, description="For display only: why it waits or has failed; absent while all is well."
+    observed_generation: Generation = Field(
+        -1, description="Generation of the spec that this status is about. -1: the operator has not seen the run yet."
     )
-    runtime: Optional[str] = Field(None, max_length=63, description="Pinned at first sight.")
-    ipus: Optional[int] = Field(None, ge=1, le=64, description="IPUs of the run, pinned at first sight.")
+    state: Optional[State] = Field(
+        None, description="The state in a word, for display only. Machines read the conditions."
+    )
+    reason: Optional[str] = Field(
+        None, max_length=64, description="Why the run waits or has failed, for display only. Absent while all is well."
+    )
+    runtime: Optional[str] = Field(
+        None, max_length=63, description="Name of the runtime that the run uses. It is chosen once."
+    )
+    ipus: Optional[int] = Field(None, ge=1, le=64, description="IPUs of the run. They are chosen once.")
     partition: Optional[str] = Field(
         None, max_length=63, description="V-IPU partition that the run holds, or held last."
     )
     partition_back_off: Optional[PartitionBackOff] = None
-    job_name: Optional[str] = Field(None, max_length=63, description="Its Job or IPUJob.")
-    pod_name: Optional[str] = Field(None, max_length=253, description="Newest pod: its log is the trainer's.")
+    job_name: Optional[str] = Field(None, max_length=63, description="Name of its Job or IPUJob.")
+    pod_name: Optional[str] = Field(
+        None, max_length=253, description="Name of the newest pod, whose log is the trainer's."
+    )
     attempts: Optional[Attempts] = None
     next_attempt_time: Optional[Timestamp] = Field(
-        None, description="No pod starts before: the run was stopped from outside again and again in vain."
+        None,
+        description="No pod starts before then, because the run was stopped from outside again and again without "
+        "getting further.",
     )
-    start_time: Optional[Timestamp] = Field(None, description="When its first trainer began.")
-    completion_time: Optional[Timestamp] = Field(None, description="When it was over, either way.")
+    start_time: Optional[Timestamp] = Field(None, description="When the first trainer of the run began.")
+    completion_time: Optional[Timestamp] = Field(None, description="When the run was over, with a result or without.")
     progress: Optional[Progress] = None
     metric: Optional[Metric] = None
     data: Optional[DataSummary] = None
     ran_on: Optional[RanOn] = None
-    baseline: Optional[WordErrorRate] = Field(None, description="Before training.")
-    result: Optional[Result] = Field(None, description="After training.")
+    baseline: Optional[WordErrorRate] = Field(None, description="The scores before training.")
+    result: Optional[Result] = Field(None, description="The scores after training.")
     checkpoints: Tuple[Checkpoint, ...] = Field(
-        (), max_length=10, json_schema_extra=dict(ATOMIC_LIST), description="Those that are there, oldest first."
+        (),
+        max_length=10,
+        json_schema_extra=dict(ATOMIC_LIST),
+        description="The checkpoints that can be read, oldest first.",
     )
     model: Optional[Model] = None
     report: Optional[str] = Field(None, max_length=1200, description="Address of report.html.")
-    running_seconds: Optional[Count] = Field(None, description="Of ended attempts.")
+    running_seconds: Optional[Count] = Field(None, description="How many seconds the attempts that have ended ran.")
     conditions: Tuple[Condition, ...] = Field(
-        (), max_length=8, json_schema_extra=list_map("type"), description="What machines read."
+        (),
+        max_length=8,
+        json_schema_extra=list_map("type"),
+        description="The conditions of the run, which machines read.",
     )
