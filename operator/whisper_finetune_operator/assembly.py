@@ -150,7 +150,9 @@ class Operator:
         try:
             await server.listen(port)
         except OSError as problem:
-            text = f"port {port} cannot be had for /healthz and /metrics: {problem.strerror}; set OPERATOR_HEALTH_PORT"
+            text = (
+                f"cannot listen on port {port} for /healthz and /metrics: {problem.strerror}; set OPERATOR_HEALTH_PORT"
+            )
             raise StartError(text, EXIT_CONFIG) from problem
         return server
 

@@ -74,7 +74,7 @@ class HealthServer:
         self._runner = web.AppRunner(application, access_log=None)
 
     async def listen(self, port: int) -> None:
-        """Listen on the port, of IPv4 and IPv6. Raises OSError where it cannot be had."""
+        """Listen on the port, of IPv4 and IPv6. Raises OSError where it is taken."""
         await self._runner.setup()
         connect = partial(_connect, self._runner)
         self._listener = await asyncio.get_running_loop().create_server(connect, None, port, backlog=_BACKLOG)

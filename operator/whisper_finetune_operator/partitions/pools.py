@@ -91,8 +91,12 @@ def _readable_of(partition_id: str) -> str:
 class Partition(ApiModel):
     """A V-IPU partition that the admin has made."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)
-    ipus: Literal[1, 2, 4, 8, 16, 32, 64]
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        max_length=63,
+        description="Its id on the V-IPU server.",
+    )
+    ipus: Literal[1, 2, 4, 8, 16, 32, 64] = Field(description="How many IPUs it has.")
 
 
 class Partitions(ApiModel):
@@ -105,8 +109,8 @@ class Partitions(ApiModel):
         description="Your name of the V-IPU server, where several have partitions of one id, or one has several hosts.",
     )
     api_host: str = Field(min_length=1, description="Host of the V-IPU server.")
-    api_port: int = Field(8090, ge=1, le=65535)
-    pool: tuple[Partition, ...] = Field(min_length=1)
+    api_port: int = Field(8090, ge=1, le=65535, description="Port of the V-IPU server.")
+    pool: tuple[Partition, ...] = Field(min_length=1, description="The partitions.")
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:

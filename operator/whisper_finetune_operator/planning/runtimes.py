@@ -59,18 +59,20 @@ VolumeSource = Annotated[dict[str, Any], AfterValidator(_one_source)]
 class Resources(ApiModel):
     """Requests and limits of the trainer's container, as a pod has them."""
 
-    requests: Quantities = Field(default_factory=dict)
-    limits: Quantities = Field(default_factory=dict)
+    requests: Quantities = Field(default_factory=dict, description="What the scheduler keeps for the container.")
+    limits: Quantities = Field(default_factory=dict, description="The most that the container may use.")
 
 
 class Security(ApiModel):
-    """What the pod may do; the defaults keep Pod Security's `restricted`."""
+    """What the pod may do. The defaults keep Pod Security's `restricted`."""
 
-    privileged: bool = False
-    capabilities: tuple[str, ...] = Field((), description="Added to none.")
-    run_as_user: int = Field(65532, ge=0)
-    fs_group: int | None = Field(65532, ge=0)
-    read_only_root: bool = True
+    privileged: bool = Field(default=False, description="All rights on the node, and all of its devices.")
+    capabilities: tuple[str, ...] = Field(
+        (), description="Capabilities that the container keeps. All others are dropped."
+    )
+    run_as_user: int = Field(65532, ge=0, description="User of the trainer's process. 0 is root.")
+    fs_group: int | None = Field(65532, ge=0, description="Group to which the pod's volumes belong.")
+    read_only_root: bool = Field(default=True, description="The image's own files cannot be changed.")
 
 
 class CaBundle(ApiModel):
@@ -97,12 +99,16 @@ KindName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum
 class Runtime(ApiModel):
     """One way to run a trainer."""
 
-    name: Name
-    accelerator: Accelerator
+    name: Name = Field(description="Name of the runtime, by which a run asks for it.")
+    accelerator: Accelerator = Field(description="What the trainer computes on.")
     image: str = Field(min_length=1, description="The trainer's image.")
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    image_pull_secrets: tuple[str, ...] = ()
-    workload: KindName = kinds.DEFAULT.name
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        None, description="When a node pulls the image. Absent: as Kubernetes chooses by the image's tag."
+    )
+    image_pull_secrets: tuple[str, ...] = Field(
+        (), description="Names of Secrets to pull the image with, in the namespace of each run."
+    )
+    workload: KindName = Field(kinds.DEFAULT.name, description="What a run becomes.")
     resource: str | None = Field(None, description="Extended resource of a device plugin, such as nvidia.com/gpu.")
     partitions: Partitions | None = None
     ipu_sizes: tuple[Literal[1, 2, 4, 8, 16, 32, 64], ...] = Field(
@@ -114,13 +120,15 @@ class Runtime(ApiModel):
         description="Namespaces that may use the runtime. Absent: all. A runtime with rights on its node must name "
         'them, or say ["*"].',
     )
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: tuple[dict[str, Any], ...] = ()
+    node_selector: dict[str, str] = Field(default_factory=dict, description="Labels of the nodes that take the pods.")
+    tolerations: tuple[dict[str, Any], ...] = Field((), description="Taints of nodes that the pods tolerate.")
     resources: Resources = Resources()
     extra_resources: Quantities = Field(default_factory=dict, description="Extended resources besides `resource`.")
     security: Security = Security()
-    host_network: bool = False
-    host_ipc: bool = Field(default=False, alias="hostIPC")
+    host_network: bool = Field(default=False, description="The pod has the network of its node.")
+    host_ipc: bool = Field(
+        default=False, alias="hostIPC", description="The pod shares the memory segments of its node."
+    )
     shared_memory: Quantity | None = Field(
         None,
         description="Size of a memory-backed /dev/shm. Absent: what a run's loader on IPUs needs, without hostIPC.",
@@ -221,8 +229,8 @@ class Runtime(ApiModel):
 class Runtimes(ApiModel):
     """The whole file."""
 
-    default_runtime: Name | None = None
-    runtimes: tuple[Runtime, ...] = Field(min_length=1)
+    default_runtime: Name | None = Field(None, description="Runtime of the runs that name none. Absent: they must.")
+    runtimes: tuple[Runtime, ...] = Field(min_length=1, description="What the cluster offers.")
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
