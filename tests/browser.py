@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from playwright.sync_api import Browser, sync_playwright
 
-from cluster import debian_packages
 from cluster.faults import ClusterError
+from cluster.programs import debian_packages
 
 _PROGRAM = "chromium"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import binaries
+from cluster.programs import binaries
 from object_store.server_process import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.compiled_cluster import CompiledCluster
+from cluster.clusters.compiled_cluster import CompiledCluster
 from cluster.folders import ClusterFolders
-from cluster.processes import processes_where
+from cluster.host.processes import processes_where
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGES_PER_MEBIBYTE = 2**20 // os.sysconf("SC_PAGESIZE")

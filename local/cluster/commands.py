@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import binaries
-from cluster.component_logs import show_logs
+from cluster.components.component_logs import show_logs
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders, cache_root
 from cluster.kinds import Cluster, choose_kind, forget_kind, make_cluster, record_kind, recorded_kind
+from cluster.programs import binaries
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Protocol
 
-from cluster.compiled_cluster import CompiledCluster
-from cluster.current_cluster import CurrentCluster
+from cluster.clusters.compiled_cluster import CompiledCluster
+from cluster.clusters.current_cluster import CurrentCluster
+from cluster.clusters.kind_cluster import KindCluster, can_use_kind
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders
-from cluster.kind_cluster import KindCluster, can_use_kind
 
 
 class Cluster(Protocol):

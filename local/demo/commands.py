@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.faults import ClusterError
-from demo import data, sources
 from demo.faults import DemoError
 from demo.folders import DemoFolders, default_root
+from demo.input import data, sources
 from demo.stopwatch import Stopwatch
 
 
@@ -40,11 +40,13 @@ def command(arguments: Sequence[str]) -> int:
 
             flow.Flow(options.name, scenarios.of(options.runtime, options.output), folders, Stopwatch()).run()
         case "verify":
-            from demo import scenarios, verification  # noqa: PLC0415 (the same)
+            from demo import scenarios  # noqa: PLC0415 (the same)
+            from demo.result import verification  # noqa: PLC0415 (the same)
 
             print(verification.verify(options.name, scenarios.of("cpu", options.output), options.python))
         case "picture":
-            from demo import picture, scenarios  # noqa: PLC0415 (the same)
+            from demo import scenarios  # noqa: PLC0415 (the same)
+            from demo.result import picture  # noqa: PLC0415 (the same)
 
             print(picture.write(options.name, scenarios.of("cpu", options.output)))
     return 0

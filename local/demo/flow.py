@@ -7,21 +7,12 @@ from pathlib import Path
 
 from kubernetes import config
 
-from demo import (
-    bucket,
-    explanation,
-    finished,
-    following,
-    next_steps,
-    operator_installation,
-    progress_of_run,
-    table,
-    volume,
-)
+from demo import bucket, explanation, following, operator_installation, progress_of_run, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError
 from demo.folders import DemoFolders
 from demo.progress_of_run import Sight
+from demo.result import finished, next_steps, table
 from demo.scenarios import Scenario
 from demo.stopwatch import Stopwatch
 from e2e import installation

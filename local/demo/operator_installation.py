@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from cluster import binaries
+from cluster.programs import binaries
 from demo.faults import DemoError
 from demo.scenarios import Scenario
 from images.recipes import REPOSITORY, Recipe

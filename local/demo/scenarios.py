@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from demo import data, volume
+from demo import volume
 from demo.faults import DemoError
 from demo.folders import DemoFolders
+from demo.input import data
 from demo.stopwatch import Stopwatch
 from images.recipes import REPOSITORY, Recipe
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from demo import recipe
 from demo.folders import DemoFolders
+from demo.input import recipe
 
 CLAIM = "speech"
 RUNS = "runs"

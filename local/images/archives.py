@@ -4,11 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
-from cluster import debian_packages
 from cluster.faults import ClusterError
 from cluster.folders import cache_root, require_free_disk
-from cluster.locks import exclusive
+from cluster.host.locks import exclusive
 from cluster.narration import say, step
+from cluster.programs import debian_packages
 from images import buildah, debian_base, poplar_stand_in
 from images.recipes import BUILD_BASE, GIGABYTES_TO_BUILD, RUNTIME_BASE, Recipe
 

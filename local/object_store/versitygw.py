@@ -12,7 +12,7 @@ from typing import Any
 
 import s3fs
 
-from cluster import binaries
+from cluster.programs import binaries
 from object_store.server_process import free_port, running
 
 PROGRAM = binaries.GoModule(

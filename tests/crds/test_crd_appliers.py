@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster import binaries
+from cluster.programs import binaries
 from specs import MINIMAL
 from whisper_finetune_api import v1alpha1
 

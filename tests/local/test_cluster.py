@@ -14,19 +14,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster import binaries, component_logs, debian_packages, kind_cluster, kinds, simulated_nodes
-from cluster.addresses import CHOICES, FOR_BENCHMARKS, ClusterAddresses, choose_addresses
-from cluster.cluster_plan import ClusterPlan, plan_file, read_plan
-from cluster.control_groups import controllers_to_enable, hierarchies, remove_tree
-from cluster.credentials import kubeconfig
-from cluster.current_cluster import require_consent
+from cluster import kinds
+from cluster.clusters import kind_cluster, simulated_nodes
+from cluster.clusters.current_cluster import require_consent
+from cluster.components import component_logs
+from cluster.components.addresses import CHOICES, FOR_BENCHMARKS, ClusterAddresses, choose_addresses
+from cluster.components.cluster_plan import ClusterPlan, plan_file, read_plan
+from cluster.components.credentials import kubeconfig
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders, require_free_disk
-from cluster.go_toolchain import parse_version
-from cluster.host_network import interfaces, routed_networks
-from cluster.image_archive import write_image_archive
-from cluster.isolation import INSIDE, belongs_to
-from cluster.processes import end_processes, processes_where
+from cluster.host.control_groups import controllers_to_enable, hierarchies, remove_tree
+from cluster.host.host_network import interfaces, routed_networks
+from cluster.host.isolation import INSIDE, belongs_to
+from cluster.host.processes import end_processes, processes_where
+from cluster.programs import binaries, debian_packages
+from cluster.programs.go_toolchain import parse_version
+from cluster.programs.image_archive import write_image_archive
 from repository import ROOT
 
 PROGRAM = ROOT / "local" / "cluster"
@@ -93,7 +96,7 @@ def test_only_processes_of_the_own_plan_belong_to_a_cluster() -> None:
     held = ["unshare", "--net", "--fork", sys.executable, str(INSIDE), str(mine)]
     assert belongs_to(held, mine)
     assert belongs_to(held[-3:], mine)
-    assert belongs_to([sys.executable, "/another/checkout/local/cluster/inside.py", str(mine)], mine)
+    assert belongs_to([sys.executable, "/another/checkout/local/cluster/components/inside.py", str(mine)], mine)
     assert not belongs_to(held, other)
     assert not belongs_to(["tail", "-f", str(mine)], mine)
     assert not belongs_to([str(mine)], mine)

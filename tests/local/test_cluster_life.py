@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from kubernetes import client, config, watch
 
-from cluster import binaries
-from cluster.cluster_plan import cgroup_name, plan_file, read_plan
-from cluster.control_groups import hierarchies
+from cluster.components.cluster_plan import cgroup_name, plan_file, read_plan
 from cluster.folders import ClusterFolders
-from cluster.image_archive import write_image_archive
-from cluster.isolation import find_isolation
-from cluster.processes import processes_where
+from cluster.host.control_groups import hierarchies
+from cluster.host.isolation import find_isolation
+from cluster.host.processes import processes_where
+from cluster.programs import binaries
+from cluster.programs.image_archive import write_image_archive
 from repository import ROOT
 
 pytestmark = pytest.mark.cluster

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from demo import ct2_checkpoint, whisper_tokenizer, whisper_weights
-from demo.ct2_checkpoint import Variables
 from demo.faults import DemoError
+from demo.input import ct2_checkpoint, whisper_tokenizer, whisper_weights
+from demo.input.ct2_checkpoint import Variables
 
 
 def text(value: str) -> bytes:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from demo import data, speech_folder
 from demo.folders import DemoFolders, default_root
+from demo.input import data, speech_folder
 from demo.stopwatch import Stopwatch
 from repository import ROOT
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from demo import downloads, recipe, sources
 from demo.faults import DemoError
-from demo.sources import SOURCES, Source
+from demo.input import downloads, recipe, sources
+from demo.input.sources import SOURCES, Source
 
 CONTENT = b"what the registry serves"
 SOURCE = Source(

@@ -8,20 +8,12 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from demo import (
-    bucket,
-    commands,
-    following,
-    operator_installation,
-    progress_of_run,
-    recipe,
-    table,
-    verification,
-    volume,
-)
+from demo import bucket, commands, following, operator_installation, progress_of_run, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError, NoAnswerError
 from demo.folders import DemoFolders
+from demo.input import recipe
+from demo.result import table, verification
 from demo.scenarios import IN_BUCKET, SCENARIOS
 from demo.stopwatch import Stopwatch
 from object_store.versitygw import ObjectStore

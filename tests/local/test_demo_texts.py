@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from demo import speech_folder, transcripts
-from demo.speech_folder import NO_RECORDING, OVER_WINDOW, TOO_LONG, TOO_SHORT
-from demo.transcripts import DAMAGED, NO_SPEECH, Transcript
+from demo.input import speech_folder, transcripts
+from demo.input.speech_folder import NO_RECORDING, OVER_WINDOW, TOO_LONG, TOO_SHORT
+from demo.input.transcripts import DAMAGED, NO_SPEECH, Transcript
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from cluster import binaries
+from cluster.programs import binaries
 from repository import ROOT
 
 CHART = ROOT / "charts" / "whisper-finetune-operator"

@@ -20,7 +20,7 @@ import yaml
 from kubernetes import client
 
 from chart_release import CHART, NAMESPACE, RELEASE, Objects, helm, render
-from cluster import binaries
+from cluster.programs import binaries
 from golden_files import check_golden_objects
 from repository import ROOT
 from third_kind import TRAINING

@@ -16,7 +16,7 @@ from kubernetes import client, config
 
 import run_objects
 from chart_release import NAMESPACE, RELEASE, render
-from cluster import binaries
+from cluster.programs import binaries
 from repository import ROOT
 from specs import MINIMAL, with_changes
 from whisper_finetune_api import v1alpha1

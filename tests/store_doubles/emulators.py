@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import binaries, debian_packages
 from cluster.folders import cache_root
-from cluster.locks import exclusive
+from cluster.host.locks import exclusive
 from cluster.narration import step
+from cluster.programs import binaries, debian_packages
 from object_store.server_process import free_port, running
 
 _HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ import browser
 import finished_trainings
 import report_screenshots
 import tiny_whisper
-from demo import picture
+from demo.result import picture
 from whisper_finetune_trainer.report import report_data, report_files
 
 pytestmark = pytest.mark.browser

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import torch
 
-from demo import data
 from demo.folders import DemoFolders, default_root
+from demo.input import data
 from demo.stopwatch import Stopwatch
 from layout_checks import config, load
 from repository import ROOT

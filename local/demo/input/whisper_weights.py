@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demo.ct2_checkpoint import Variables
 from demo.faults import DemoError
+from demo.input.ct2_checkpoint import Variables
 
 State = dict[str, Tensor]
 

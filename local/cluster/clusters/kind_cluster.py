@@ -7,12 +7,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import binaries, simulated_nodes
-from cluster.addresses import FOR_BENCHMARKS
+from cluster.clusters import simulated_nodes
+from cluster.components.addresses import FOR_BENCHMARKS
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders
+from cluster.host.small_disk import mount_small_disk
 from cluster.narration import say, step
-from cluster.small_disk import mount_small_disk
+from cluster.programs import binaries
 
 IMAGE_IN_SOURCE = re.compile(r'^const Image = "(\S+)"', re.MULTILINE)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.faults import DemoError
-from demo.sources import Source
+from demo.input.sources import Source
 
 
 def fetch(sources: Sequence[Source], folder: Path) -> None:

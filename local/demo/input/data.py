@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 import whisper_finetune_trainer
-from cluster.locks import exclusive
-from demo import clips, downloads, recipe, sources, speech_folder
+from cluster.host.locks import exclusive
 from demo.folders import DemoFolders
-from demo.sources import OPENAI_WHISPER, RECORDINGS, SOURCES, TRANSCRIPTS, WEIGHTS_PART_1, WEIGHTS_PART_2
+from demo.input import clips, downloads, recipe, sources, speech_folder
+from demo.input.sources import OPENAI_WHISPER, RECORDINGS, SOURCES, TRANSCRIPTS, WEIGHTS_PART_1, WEIGHTS_PART_2
 from demo.stopwatch import Stopwatch
 
 HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ def make_missing(folders: DemoFolders, watch: Stopwatch) -> None:
 
 
 def make_model(folders: DemoFolders, model_recipe: str) -> None:
-    from demo import conversion  # noqa: PLC0415 (torch and transformers take 10 s to import, and most calls need neither)
+    from demo.input import conversion  # noqa: PLC0415 (torch and transformers take 10 s to import, most calls need neither)
 
     first, second = (folders.downloads / part.file for part in (WEIGHTS_PART_1, WEIGHTS_PART_2))
     openai_whisper = folders.downloads / OPENAI_WHISPER.file

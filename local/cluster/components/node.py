@@ -6,9 +6,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from cluster.addresses import ClusterAddresses
-from cluster.cluster_plan import NODE_NAME, ClusterPlan
-from cluster.component import Component
+from cluster.components.addresses import ClusterAddresses
+from cluster.components.cluster_plan import NODE_NAME, ClusterPlan
+from cluster.components.component import Component
 from cluster.faults import ClusterError
 
 SOCKET = Path("/run/containerd/containerd.sock")

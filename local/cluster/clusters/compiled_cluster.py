@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import api_client, host_network, simulated_nodes
-from cluster.addresses import choose_addresses
-from cluster.cluster_plan import NODE_NAME, ClusterPlan, cgroup_name, plan_file, read_plan
-from cluster.control_groups import make_control_groups, remove_control_groups
-from cluster.credentials import write_credentials
+from cluster.clusters import api_client, simulated_nodes
+from cluster.clusters.preparation import prepare, require_linux_root
+from cluster.components.addresses import choose_addresses
+from cluster.components.cluster_plan import NODE_NAME, ClusterPlan, cgroup_name, plan_file, read_plan
+from cluster.components.credentials import write_credentials
+from cluster.components.node import IMAGE_NAMESPACE, SOCKET
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders, cache_root
-from cluster.isolation import Isolation, end_isolated, find_isolation, let_go, start_isolated
-from cluster.locks import exclusive
+from cluster.host import host_network
+from cluster.host.control_groups import make_control_groups, remove_control_groups
+from cluster.host.isolation import Isolation, end_isolated, find_isolation, let_go, start_isolated
+from cluster.host.locks import exclusive
+from cluster.host.small_disk import mount_small_disk
 from cluster.narration import say, step
-from cluster.node import IMAGE_NAMESPACE, SOCKET
-from cluster.preparation import prepare, require_linux_root
-from cluster.small_disk import mount_small_disk
 
 SECONDS_UNTIL_READY = 180
 LAYER_IS_GONE = re.compile(r"parent snapshot \S+ does not exist")

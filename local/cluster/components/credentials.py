@@ -6,8 +6,8 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from cluster.addresses import SERVICES, ClusterAddresses
-from cluster.cluster_plan import NODE_NAME, ClusterPlan
+from cluster.components.addresses import SERVICES, ClusterAddresses
+from cluster.components.cluster_plan import NODE_NAME, ClusterPlan
 from cluster.faults import ClusterError
 
 USERS = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cluster.faults import ClusterError
 from cluster.folders import SOURCE
-from cluster.processes import end_processes, processes_where
+from cluster.host.processes import end_processes, processes_where
 
-INSIDE = SOURCE / "inside.py"
+INSIDE = SOURCE / "components" / "inside.py"
 NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")
 
 

@@ -8,12 +8,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import binaries, simulated_nodes
-from cluster.addresses import FOR_BENCHMARKS
-from cluster.credentials import write_secret
+from cluster.clusters import simulated_nodes
+from cluster.components.addresses import FOR_BENCHMARKS
+from cluster.components.credentials import write_secret
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders
 from cluster.narration import say
+from cluster.programs import binaries
 
 
 @dataclass(frozen=True)

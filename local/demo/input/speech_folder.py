@@ -9,8 +9,8 @@ from pathlib import Path
 
 import soundfile
 
-from demo import clips, transcripts
-from demo.transcripts import Transcript
+from demo.input import clips, transcripts
+from demo.input.transcripts import Transcript
 
 VOICE = Path("usr/share/asterisk/sounds/it_IT_m_Carlo")
 LIST = Path("usr/share/doc/asterisk-core-sounds-it/core-sounds-it.txt.gz")

@@ -8,11 +8,11 @@ from typing import Any
 import transformers
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
-from demo import ct2_checkpoint, whisper_tokenizer, whisper_weights
-from demo.ct2_checkpoint import Variables
 from demo.faults import DemoError
-from demo.whisper_tokenizer import END_OF_TEXT, SPECIAL_TOKENS, SPOKEN
-from demo.whisper_weights import State
+from demo.input import ct2_checkpoint, whisper_tokenizer, whisper_weights
+from demo.input.ct2_checkpoint import Variables
+from demo.input.whisper_tokenizer import END_OF_TEXT, SPECIAL_TOKENS, SPOKEN
+from demo.input.whisper_weights import State
 from whisper_finetune_trainer.model import model_folder
 
 AUDIO_POSITIONS = 1500

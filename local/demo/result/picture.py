@@ -5,8 +5,8 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 import browser
-from demo import finished
 from demo.faults import DemoError
+from demo.result import finished
 from demo.scenarios import Scenario
 from images.recipes import REPOSITORY
 

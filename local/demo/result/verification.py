@@ -8,8 +8,8 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-from demo import finished
 from demo.faults import DemoError
+from demo.result import finished
 from demo.scenarios import Scenario
 
 MEASURE = Path(__file__).parent / "pipeline_wer.py"

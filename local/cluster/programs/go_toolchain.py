@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster import debian_packages
 from cluster.faults import ClusterError
 from cluster.folders import cache_root
 from cluster.narration import step
+from cluster.programs import debian_packages
 
 OLDEST = (1, 26)
 PYPI_RELEASE = "1.26.6"

@@ -4,11 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-from cluster import binaries, debian_packages
+from cluster.components.node import PAUSE_IMAGE
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders, require_free_disk
-from cluster.image_archive import write_image_archive
-from cluster.node import PAUSE_IMAGE
+from cluster.programs import binaries, debian_packages
+from cluster.programs.image_archive import write_image_archive
 
 GIGABYTES_OF_THE_CONTROL_PLANE = 1
 GIGABYTES_OF_A_NODE = 5

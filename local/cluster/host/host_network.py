@@ -5,9 +5,9 @@ import json
 import subprocess
 from ipaddress import IPv4Network
 
-from cluster.addresses import ClusterAddresses
+from cluster.components.addresses import ClusterAddresses
 from cluster.faults import ClusterError
-from cluster.isolation import Isolation
+from cluster.host.isolation import Isolation
 
 
 def connect(addresses: ClusterAddresses, isolation: Isolation) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cluster.debian_packages import install_missing
+from cluster.programs.debian_packages import install_missing
 from demo.faults import DemoError
 
 SAMPLING_RATE = 16_000

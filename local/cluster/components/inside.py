@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster import node
-from cluster.cluster_plan import ClusterPlan, read_plan
-from cluster.component import Component, wait_for_first_end
-from cluster.control_plane import control_plane
+from cluster.components import node
+from cluster.components.cluster_plan import ClusterPlan, read_plan
+from cluster.components.component import Component, wait_for_first_end
+from cluster.components.control_plane import control_plane
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders
 

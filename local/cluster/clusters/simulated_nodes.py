@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from cluster import binaries
 from cluster.faults import ClusterError
 from cluster.folders import SOURCE, ClusterFolders
+from cluster.host.processes import end_processes
 from cluster.narration import say, step
-from cluster.processes import end_processes
+from cluster.programs import binaries
 
 SIMULATION = SOURCE / "simulation"
 NODE = "kwok-0"

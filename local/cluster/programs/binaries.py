@@ -11,9 +11,9 @@ from pathlib import Path
 
 from cluster.faults import ClusterError
 from cluster.folders import SOURCE, cache_root, require_free_disk
-from cluster.go_toolchain import find_go
-from cluster.locks import exclusive
+from cluster.host.locks import exclusive
 from cluster.narration import say, step
+from cluster.programs.go_toolchain import find_go
 
 SECONDS_BETWEEN_REPORTS = 20
 

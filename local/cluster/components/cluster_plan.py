@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.addresses import ClusterAddresses
+from cluster.components.addresses import ClusterAddresses
 from cluster.folders import ClusterFolders
 
 NODE_NAME = "local"

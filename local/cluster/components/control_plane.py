@@ -1,8 +1,8 @@
 """The command lines of the control plane."""
 
-from cluster.addresses import SERVICES
-from cluster.cluster_plan import ClusterPlan
-from cluster.component import Component
+from cluster.components.addresses import SERVICES
+from cluster.components.cluster_plan import ClusterPlan
+from cluster.components.component import Component
 
 ETCD = "http://127.0.0.1:2379"
 
