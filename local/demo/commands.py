@@ -49,6 +49,10 @@ def command(arguments: Sequence[str]) -> int:
             from demo.result import picture  # noqa: PLC0415 (the same)
 
             print(picture.write(options.name, scenarios.of("cpu", options.output)))
+        case "screenshots":
+            from demo.result import screenshots  # noqa: PLC0415 (the browser's driver takes a second to import)
+
+            print(*screenshots.write(options.report, options.folder), sep="\n")
     return 0
 
 
@@ -75,4 +79,7 @@ def parser() -> argparse.ArgumentParser:
     )
     what = "draw the head of the finished run's report into docs/pictures"
     commands.add_parser("picture", parents=[cluster], help=what)
+    screenshots = commands.add_parser("screenshots", help="show a report as pictures: light, dark, on a phone, printed")
+    screenshots.add_argument("report", type=Path, help="a report.html")
+    screenshots.add_argument("folder", type=Path, help="where the pictures go")
     return top

@@ -36,8 +36,10 @@ class DemoCluster:
         resources = dynamic.DynamicClient(self.api).resources
         resource = resources.get(api_version=body["apiVersion"], kind=body["kind"])
         metadata = body["metadata"]
-        place = {"name": metadata["name"], "namespace": metadata.get("namespace", self.namespace)}
-        resource.server_side_apply(body=body, **place, field_manager=FIELD_MANAGER, force_conflicts=True)
+        namespace = metadata.get("namespace", self.namespace)
+        resource.server_side_apply(
+            body=body, name=metadata["name"], namespace=namespace, field_manager=FIELD_MANAGER, force_conflicts=True
+        )
 
     def run(self, name: str) -> Run | None:
         """Return a WhisperFineTune, or None where there is none. Raises NoAnswerError where the server cannot say."""

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from kubernetes import config
 
-from demo import bucket, explanation, following, operator_installation, progress_of_run, volume
+from demo import bucket, following, operator_installation, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError
 from demo.folders import DemoFolders
-from demo.progress_of_run import Sight
+from demo.following import RunProgress
 from demo.result import finished, next_steps, table
 from demo.scenarios import Scenario
 from demo.stopwatch import Stopwatch
-from e2e import installation
+from images import loading
 from images.recipes import REPOSITORY
 
 SECONDS_TO_DELETE = 120
@@ -33,8 +33,8 @@ class Flow:
     def run(self) -> None:
         """Do the whole demo, and leave the cluster up. Raises DemoError where the run does not succeed."""
         with self.watch.step("starting the cluster"):
-            installation.cluster_program("up", "--name", self.name)
-        kubeconfig = Path(installation.cluster_program("kubeconfig", "--name", self.name))
+            loading.cluster_program("up", "--name", self.name)
+        kubeconfig = Path(loading.cluster_program("kubeconfig", "--name", self.name))
         self.scenario.prepare(self.folders, self.watch)
         with config.new_client_from_config(str(kubeconfig)) as api, contextlib.ExitStack() as held:
             cluster = DemoCluster(api)
@@ -42,13 +42,13 @@ class Flow:
             shared = (
                 self.fill_bucket(cluster, kubeconfig, held) if self.scenario.in_bucket else self.fill_volume(cluster)
             )
-            sight = self.fine_tune(cluster, shared)
-        self.conclude(sight, kubeconfig, shared)
+            progress = self.fine_tune(cluster, shared)
+        self.conclude(progress, kubeconfig, shared)
 
     def install(self, cluster: DemoCluster, kubeconfig: Path) -> None:
         with self.watch.step("building and loading the images"):
             wanted = (operator_installation.OPERATOR.name, self.scenario.trainer.name)
-            installation.load_images(self.name, cluster.core, *wanted)
+            loading.load_images(self.name, cluster.core, *wanted)
         with self.watch.step("installing the operator"):
             operator_installation.install(kubeconfig, self.scenario)
 
@@ -72,17 +72,17 @@ class Flow:
         self.watch.say(f"the bucket is s3://{bucket.BUCKET} at {store.endpoint}")
         return finished.shared(self.name, self.scenario)
 
-    def fine_tune(self, cluster: DemoCluster, shared: Path) -> Sight:
+    def fine_tune(self, cluster: DemoCluster, shared: Path) -> RunProgress:
         """Create the run anew, and follow it to its end."""
         name = self.scenario.run_name
         self.forget_earlier(cluster, name)
         volume.forget_runs(shared, name)
         self.watch.say(f"kubectl apply -f {self.scenario.example.relative_to(REPOSITORY)}")
         cluster.apply(self.scenario.run)
-        sight = following.follow(lambda: cluster.run(name), self.watch)
-        if sight.state != "Succeeded":
-            raise DemoError(explanation.of_failed_run(sight, cluster))
-        return sight
+        progress = following.follow(lambda: cluster.run(name), self.watch)
+        if progress.state != "Succeeded":
+            raise DemoError(explain_failure(progress, cluster))
+        return progress
 
     def forget_earlier(self, cluster: DemoCluster, name: str) -> None:
         """Delete the run of an earlier demo, and wait until all that belonged to it is gone."""
@@ -96,15 +96,25 @@ class Flow:
                     raise DemoError(f"the earlier run {name} is still there {SECONDS_TO_DELETE} s after its deletion")
                 time.sleep(1)
 
-    def conclude(self, sight: Sight, kubeconfig: Path, shared: Path) -> None:
+    def conclude(self, progress: RunProgress, kubeconfig: Path, shared: Path) -> None:
         """Print the result, where the time went, and commands to go on with."""
-        status, seconds = sight.status, self.watch.seconds
+        status, seconds = progress.status, self.watch.seconds
         if not (status.baseline and status.result and status.model):
             raise DemoError(f"the run succeeded without a baseline, a result or a model in its status: {status}")
         folder = volume.folder_of(status.model.uri, shared)
         print("", table.figures(status.baseline, status.result), "", sep="\n")
-        print(table.facts(status, seconds.get(progress_of_run.TRAINING, 0.0)))
+        print(table.facts(status, seconds.get(following.TRAINING, 0.0)))
         print(table.fact("model", status.model.uri), table.fact("", str(folder)), sep="\n")
         print("", "where the time went", table.breakdown(seconds, self.watch.elapsed), "", sep="\n")
         print(next_steps.text(kubeconfig, self.name, folder, self.scenario))
         print(self.scenario.caveat and f"\n{self.scenario.caveat}", end="\n" if self.scenario.caveat else "")
+
+
+def explain_failure(progress: RunProgress, cluster: DemoCluster) -> str:
+    """Return reason and message of the status, and the end of the trainer's log. Without a pod it is the operator's."""
+    status = progress.status
+    if status.pod_name:
+        log, name = cluster.log_of(status.pod_name, cluster.namespace), f"trainer pod {status.pod_name}"
+    else:
+        log, name = cluster.operator_log(), "operator"
+    return f"the run failed: {progress.reason}: {progress.message}\n--- last lines of the {name}\n{log}"

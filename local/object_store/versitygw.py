@@ -66,7 +66,7 @@ class ObjectStore:
     def make_user(self) -> ObjectStore:
         """Return the store with the keys of a new user, who may do what a bucket's policy allows."""
         user = replace(self, access_key=f"user-{secrets.token_hex(4)}", secret_key=secrets.token_hex(16))
-        command = [binaries.compiled(PROGRAM) / "versitygw", "admin", "--endpoint-url", self.endpoint]
+        command: list[str | Path] = [binaries.compiled(PROGRAM) / "versitygw", "admin", "--endpoint-url", self.endpoint]
         command += ["--access", self.access_key, "--secret", self.secret_key, "create-user"]
         command += ["--access", user.access_key, "--secret", user.secret_key, "--role", "user"]
         subprocess.run(command, check=True, capture_output=True)
@@ -92,8 +92,9 @@ def serving(folder: Path, disk: Path | None = None, host: str = "127.0.0.1") -> 
     for made in (store.folder, folder / "attributes", folder / "users"):
         made.mkdir(parents=True, exist_ok=True)
     # Attributes go into files of their own, because not every file system of a test has extended attributes.
-    command = [program, "--port", store.endpoint.removeprefix("http://"), "--iam-dir", folder / "users"]
-    command += ["--iam-cache-disable", "posix", "--sidecar", folder / "attributes", store.folder]
+    command: list[str | Path] = [program, "--port", store.endpoint.removeprefix("http://")]
+    command += ["--iam-dir", folder / "users", "--iam-cache-disable"]
+    command += ["posix", "--sidecar", folder / "attributes", store.folder]
     keys = {"ROOT_ACCESS_KEY": store.access_key, "ROOT_SECRET_KEY": store.secret_key}
     with running(command, host, port, folder / "versitygw.log", keys):
         yield store

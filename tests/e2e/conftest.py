@@ -11,9 +11,10 @@ import pytest
 from kubernetes import client, config
 
 from e2e import installation, namespaces, speech_volume
-from e2e.installation import cluster_program
 from e2e.operator_pod import REPLICAS, OperatorPod
 from e2e.runs import Runs
+from images import loading
+from images.loading import cluster_program
 
 CLUSTER = os.environ.get("CLUSTER_NAME") or "test"
 
@@ -44,7 +45,7 @@ def cluster_api(kubeconfig: Path) -> Iterator[client.ApiClient]:
 def operator(kubeconfig: Path, cluster_api: client.ApiClient) -> OperatorPod:
     """The operator, installed by its chart and ready."""
     namespaces.remove_leftovers(cluster_api)
-    version = installation.load_images(CLUSTER, client.CoreV1Api(cluster_api))
+    version = loading.load_images(CLUSTER, client.CoreV1Api(cluster_api))
     installation.install_chart(kubeconfig, version)
     installed = OperatorPod(cluster_api)
     installed.wait_for(ready=REPLICAS)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from e2e.installation import cluster_program
+from images.loading import cluster_program
 from whisper_finetune_api.run import ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1 import DataSummary, Metric, Progress, Result, WordErrorRate
 

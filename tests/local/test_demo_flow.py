@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from demo import bucket, commands, following, operator_installation, progress_of_run, volume
+from demo import bucket, commands, following, operator_installation, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError, NoAnswerError
 from demo.folders import DemoFolders
@@ -42,24 +42,24 @@ BASELINE = {"wer": "47.70", "normalizedWer": "28.00"}
 
 
 def test_a_run_that_the_operator_has_not_seen_is_pending() -> None:
-    sight = progress_of_run.look({"metadata": {"name": "italian"}})
+    sight = following.read_progress({"metadata": {"name": "italian"}})
     assert (sight.state, sight.stage, sight.waits_for) == ("Pending", "starting the pod", "")
 
 
 def test_what_a_run_waits_for_is_said_with_its_reason() -> None:
-    sight = progress_of_run.look(run_in("Pending", "VolumeNotFound", "the claim speech is missing"))
+    sight = following.read_progress(run_in("Pending", "VolumeNotFound", "the claim speech is missing"))
     assert sight.waits_for == "waiting: VolumeNotFound: the claim speech is missing"
 
 
 def test_the_two_evaluations_are_told_apart_by_the_baseline() -> None:
-    assert progress_of_run.look(run_in("Evaluating")).stage == "evaluating before training"
-    assert progress_of_run.look(run_in("Evaluating", baseline=BASELINE)).stage == "evaluating after training"
+    assert following.read_progress(run_in("Evaluating")).stage == "evaluating before training"
+    assert following.read_progress(run_in("Evaluating", baseline=BASELINE)).stage == "evaluating after training"
 
 
 def test_following_shows_each_stage_once_and_ends_with_the_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_READS", 0.0)
     seen = [
         run_in("Pending"),
         run_in("Pending", "Unschedulable", "no node can take the pod"),
@@ -81,7 +81,7 @@ def test_following_shows_each_stage_once_and_ends_with_the_run(
 
 
 def test_a_run_that_does_not_start_is_given_up_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_READS", 0.0)
     monkeypatch.setattr(following, "SECONDS_TO_WAIT", 0)
     waiting = itertools.repeat(run_in("Pending", "ImagePullFailed", "trainer:0.1.0 cannot be pulled"))
     with pytest.raises(DemoError, match=r"ImagePullFailed: trainer:0\.1\.0 cannot be pulled"):
@@ -94,13 +94,13 @@ def test_a_run_that_somebody_deletes_is_not_waited_for() -> None:
 
 
 def test_an_api_server_that_is_away_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_READS", 0.0)
     answers = iter([NoAnswerError("refused"), run_in("Succeeded", baseline=BASELINE)])
     assert following.follow(lambda: answer(next(answers)), Stopwatch()).state == "Succeeded"
 
 
 def test_an_api_server_that_stays_away_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(following, "SECONDS_BETWEEN_READS", 0.0)
     monkeypatch.setattr(following, "SECONDS_WITHOUT_ANSWER", 0)
     with pytest.raises(NoAnswerError, match="refused"):
         following.follow(lambda: answer(NoAnswerError("refused")), Stopwatch())

@@ -10,11 +10,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
-import browser
 import finished_trainings
-import report_screenshots
 import tiny_whisper
-from demo.result import picture
+from demo.result import browser, picture, screenshots
 from whisper_finetune_trainer.report import report_data, report_files
 
 pytestmark = pytest.mark.browser
@@ -154,7 +152,7 @@ def test_paper_is_white_in_the_dark_and_has_all_that_was_folded(chromium: Browse
 
 
 def test_the_pictures_for_the_docs_are_made(chromium: Browser, report: Path, tmp_path: Path) -> None:
-    written = report_screenshots.take(chromium, report, tmp_path)
+    written = screenshots.take(chromium, report, tmp_path)
     assert [path.name for path in written] == [
         "report.png", "report-dark.png", "report-whole.png", "report-phone.png", "report.pdf"
     ]  # fmt: skip

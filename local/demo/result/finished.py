@@ -9,8 +9,8 @@ from demo import bucket, volume
 from demo.demo_cluster import DemoCluster
 from demo.faults import DemoError
 from demo.scenarios import Scenario
-from e2e import installation
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec, WhisperFineTuneStatus
+from images import loading
+from whisper_finetune_api.v1alpha1 import Model, RanOn, Result, WhisperFineTuneSpec, WhisperFineTuneStatus
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,10 @@ class FinishedRun:
     """A run with a result."""
 
     spec: WhisperFineTuneSpec
-    status: WhisperFineTuneStatus
+    model: Model
+    result: Result
+    ran_on: RanOn
+    report: str | None
     #: The folder of this machine that has the claim's or the bucket's content.
     shared: Path
 
@@ -29,13 +32,14 @@ class FinishedRun:
 
 def find(cluster: str, scenario: Scenario) -> FinishedRun:
     """Return the scenario's run in the cluster of that name. Raises DemoError where it has no result."""
-    kubeconfig = installation.cluster_program("kubeconfig", "--name", cluster)
+    kubeconfig = loading.cluster_program("kubeconfig", "--name", cluster)
     with config.new_client_from_config(kubeconfig) as api:
         found = DemoCluster(api).run(scenario.run_name)
     status = WhisperFineTuneStatus.model_validate(found.get("status", {}) if found else {})
     if not (status.model and status.result and status.ran_on):
         raise DemoError(f"the run {scenario.run_name} has no result: `python local/demo run` makes one")
-    return FinishedRun(WhisperFineTuneSpec.model_validate(scenario.run["spec"]), status, shared(cluster, scenario))
+    spec, folder = WhisperFineTuneSpec.model_validate(scenario.run["spec"]), shared(cluster, scenario)
+    return FinishedRun(spec, status.model, status.result, status.ran_on, status.report, folder)
 
 
 def shared(cluster: str, scenario: Scenario) -> Path:
@@ -43,9 +47,9 @@ def shared(cluster: str, scenario: Scenario) -> Path:
     if scenario.in_bucket:
         # The server keeps one file for each object.
         return bucket.folder_of(store_folder(cluster))
-    return Path(installation.cluster_program("volume", volume.CLAIM, "--name", cluster))
+    return Path(loading.cluster_program("volume", volume.CLAIM, "--name", cluster))
 
 
 def store_folder(cluster: str) -> Path:
     """Return the folder that the demo's S3 server works in."""
-    return Path(installation.cluster_program("volume", f"{volume.CLAIM}-store", "--name", cluster))
+    return Path(loading.cluster_program("volume", f"{volume.CLAIM}-store", "--name", cluster))

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from demo.operator_installation import NAMESPACE, RELEASE
 from demo.scenarios import Scenario
-from e2e import installation
+from images import loading
 
 
 def text(kubeconfig: Path, cluster: str, model: Path, scenario: Scenario) -> str:
     """Return commands to paste, each with what it shows."""
-    programs = Path(installation.cluster_program("bin", "kubectl")).parent
+    programs = Path(loading.cluster_program("bin", "kubectl")).parent
     commands = {
         "kubectl get wft --watch": "runs, as they go on",
         f"kubectl get wft {scenario.run_name} --output yaml": "all that the operator knows of it",

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-import browser
 from demo.faults import DemoError
-from demo.result import finished
+from demo.result import browser, finished
 from demo.scenarios import Scenario
 from images.recipes import REPOSITORY
 
@@ -26,13 +25,13 @@ TAKE = """(width) => {
 def write(cluster: str, scenario: Scenario) -> Path:
     """Write the picture of the finished run's report. Raises DemoError without a run, a report or a browser."""
     run = finished.find(cluster, scenario)
-    if not run.status.report:
+    if not run.report:
         raise DemoError(f"the run {scenario.run_name} has no report")
     if missing := browser.why_not():
         raise DemoError(missing)
     WRITTEN.parent.mkdir(exist_ok=True)
     with browser.opened() as chromium:
-        WRITTEN.write_text(head_of(run.path(run.status.report), chromium), encoding="utf-8")
+        WRITTEN.write_text(head_of(run.path(run.report), chromium), encoding="utf-8")
     return WRITTEN
 
 

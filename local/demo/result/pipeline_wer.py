@@ -18,7 +18,7 @@ from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 BATCH_SIZE = 8
 
 
-def transcribe(model: str, audio: list, precision: str) -> list:
+def transcribe(model: str, audio: list[str], precision: str) -> list[str]:
     """Return the text of each sound file, heard with the generation settings of the model's folder."""
     recognizer = transformers.pipeline("automatic-speech-recognition", model=model, device="cpu", batch_size=BATCH_SIZE)
     if precision == "Half":
@@ -29,7 +29,7 @@ def transcribe(model: str, audio: list, precision: str) -> list:
     return [heard["text"] for heard in tqdm(recognizer(clips), total=len(audio), desc="transcribing", unit="clip")]
 
 
-def normalized_wer(references: list, hypotheses: list) -> float:
+def normalized_wer(references: list[str], hypotheses: list[str]) -> float:
     """Return errors per hundred words over all clips whose reference has words."""
     normalize = BasicTextNormalizer()
     pairs = [
@@ -37,7 +37,7 @@ def normalized_wer(references: list, hypotheses: list) -> float:
         for reference, heard in zip(references, hypotheses)  # noqa: B905 (Python 3.8 knows no strict)
     ]
     spoken = [(reference, heard) for reference, heard in pairs if reference]
-    return 100 * jiwer.wer([reference for reference, _ in spoken], [heard for _, heard in spoken])
+    return 100 * float(jiwer.wer([reference for reference, _ in spoken], [heard for _, heard in spoken]))
 
 
 def main() -> None:

@@ -29,9 +29,9 @@ def verify(name: str, scenario: Scenario, python: Path) -> str:
     run = finished.find(name, scenario)
     manifest = run.path(run.spec.dataset.source) / "manifest.jsonl"
     clips = held_out(manifest, float(run.spec.dataset.eval_fraction))
-    measured = measure(python, run.path(run.status.model.uri), manifest, run.status.ran_on.precision, clips)
+    measured = measure(python, run.path(run.model.uri), manifest, run.ran_on.precision, clips)
     versions = f"transformers {measured['transformers']} and torch {measured['torch']} on {measured['clips']} clips"
-    return f"{versions}\n{verdict(float(run.status.result.score or 'nan'), measured['normalized_wer'])}"
+    return f"{versions}\n{verdict(float(run.result.score or 'nan'), measured['normalized_wer'])}"
 
 
 def held_out(manifest: Path, fraction: float) -> list[str]:
