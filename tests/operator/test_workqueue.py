@@ -50,6 +50,44 @@ async def test_key_that_waits_is_worked_on_once() -> None:
     assert seen == ["a", "b"]
 
 
+async def test_keys_that_go_first_leave_the_others_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workqueue, "FIRST_IN_A_ROW", 3)
+    seen: list[str] = []
+
+    async def work(key: str) -> None:
+        await asyncio.sleep(0)
+        seen.append(key)
+        # New ones come as fast as they are worked on, for ever.
+        if key.startswith("new"):
+            queue.add_first(f"new {len(seen)}")
+
+    async with running(work, workers=1) as (queue, _):
+        for key in ("old 1", "old 2", "new a", "new b"):
+            (queue.add_first if key.startswith("new") else queue.add)(key)
+        await until(lambda: "old 2" in seen)
+    taken = [key.split()[0] for key in seen]
+    assert taken[:8] == ["new", "new", "new", "old", "new", "new", "new", "old"]
+    assert [key for key in seen[:8] if key.startswith("old")] == ["old 1", "old 2"]
+
+
+async def test_key_that_waits_is_moved_to_the_front_and_not_back() -> None:
+    seen: list[str] = []
+
+    async def work(key: str) -> None:
+        seen.append(key)
+
+    async with running(work, workers=1) as (queue, _):
+        for key in "abc":
+            queue.add(key)
+        queue.add_first("c")
+        queue.add("c")
+        queue.add_first("c")
+        assert queue.depth() == 3
+        await until(lambda: len(seen) == 3)
+        await asyncio.sleep(0)
+    assert seen == ["c", "a", "b"]
+
+
 async def test_key_added_while_it_is_worked_on_is_worked_on_once_more_afterwards() -> None:
     gate = asyncio.Event()
     at_work: list[str] = []
@@ -95,7 +133,7 @@ async def test_no_change_is_lost_and_no_key_has_two_workers_under_load() -> None
         for _ in range(5000):
             key = order.choice(list(newest))
             newest[key] += 1
-            queue.add(key)
+            order.choice([queue.add, queue.add_first])(key)
             if order.random() < 0.3:
                 await asyncio.sleep(0)
         await until(lambda: looked_at == newest)

@@ -204,7 +204,9 @@ def _register_handlers(registry: kopf.OperatorRegistry, cache: ObjectCache, queu
     """Let each event of a watch go to the cache, and the key of its run to the workqueue."""
 
     def look_at_run(run: KubernetesObject) -> None:
-        queue.add(uid_of(run))
+        # In a burst the Jobs of new runs come before the statuses of those that have theirs.
+        is_begun = "conditions" in (run.get("status") or {})
+        (queue.add if is_begun else queue.add_first)(uid_of(run))
         enqueue_turns(cache.partitions, queue)
 
     _register_watch(registry, RUNS, cache.put_run, lambda run: cache.forget_run(uid_of(run)), ages, look_at_run)

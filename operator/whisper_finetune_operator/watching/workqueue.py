@@ -2,12 +2,15 @@
 
 import asyncio
 import random
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from whisper_finetune_operator import back_off
 
 #: A workload and its pod change several times in a row. One pass, so much later, is for all changes.
 SETTLE_SECONDS = 0.1
+#: So many keys that go first are taken in a row where others wait. Then one of the others is.
+FIRST_IN_A_ROW = 7
 
 #: Works on a key, and returns after how many seconds to do it again, or None. What it raises is that key's failure.
 Work = Callable[[str], Awaitable[float | None]]
@@ -16,16 +19,22 @@ OnFailure = Callable[[str, Exception, float], None]
 
 
 class Workqueue:
-    """Hands keys to workers. A key that is added while it is worked on is worked on once more afterwards."""
+    """Hands keys to workers. A key that is added while it is worked on is worked on once more afterwards.
+
+    Some keys go first. The others keep a share of the turns, so neither can keep the other waiting for ever.
+    """
 
     def __init__(self, work: Work, on_failure: OnFailure, *, workers: int) -> None:
         self._work = work
         self._on_failure = on_failure
         self._workers = workers
-        self._ready: asyncio.Queue[str] = asyncio.Queue()
-        #: Since when each key waits, and since when it is worked on.
-        self._waiting: dict[str, float] = {}
+        #: Has one count for each key that waits.
+        self._ready = asyncio.Semaphore(0)
+        #: Since when each key waits, of those that go first and of the others, and since when it is worked on.
+        self._first: OrderedDict[str, float] = OrderedDict()
+        self._others: OrderedDict[str, float] = OrderedDict()
         self._busy: dict[str, float] = {}
+        self._first_in_a_row = 0
         self._again: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
@@ -33,11 +42,15 @@ class Workqueue:
 
     def add(self, key: str) -> None:
         """Have the key worked on as soon as a worker is free. A key that waits already is not added twice."""
-        if key in self._busy:
-            self._again.add(key)
-        elif key not in self._waiting:
-            self._waiting[key] = asyncio.get_running_loop().time()
-            self._ready.put_nowait(key)
+        if key not in self._first:
+            self._add_to(self._others, key)
+
+    def add_first(self, key: str) -> None:
+        """Have the key worked on before all that were added in the usual way, but for their share of the turns."""
+        if key in self._others:
+            self._first[key] = self._others.pop(key)
+        else:
+            self._add_to(self._first, key)
 
     def add_after(self, key: str, seconds: float) -> None:
         """Have the key worked on after that time at the latest. If it is worked on earlier, this is dropped."""
@@ -59,23 +72,23 @@ class Workqueue:
 
     def depth(self) -> int:
         """Return how many keys wait for a worker."""
-        return len(self._waiting)
+        return len(self._first) + len(self._others)
 
     def oldest_seconds(self) -> float:
         """Return how long the oldest key has waited or has been worked on, whichever is longer."""
-        since = min((*self._waiting.values(), *self._busy.values()), default=None)
+        since = self._oldest()
         return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     def stalled_seconds(self) -> float:
         """Return for how long keys have waited or been worked on without the work on any of them ending."""
-        since = min((*self._waiting.values(), *self._busy.values()), default=None)
+        since = self._oldest()
         return 0.0 if since is None else asyncio.get_running_loop().time() - max(since, self._last_end)
 
     async def _serve(self) -> None:
         while True:
-            key = await self._ready.get()
+            await self._ready.acquire()
+            key = self._take()
             self._busy[key] = asyncio.get_running_loop().time()
-            del self._waiting[key]
             self._drop_timer(key)
             try:
                 await self._work_on(key)
@@ -85,6 +98,23 @@ class Workqueue:
             if key in self._again:
                 self._again.remove(key)
                 self.add(key)
+
+    def _add_to(self, waiting: OrderedDict[str, float], key: str) -> None:
+        if key in self._busy:
+            self._again.add(key)
+        elif key not in waiting:
+            waiting[key] = asyncio.get_running_loop().time()
+            self._ready.release()
+
+    def _take(self) -> str:
+        """Return the key whose turn it is. One waits."""
+        goes_first = bool(self._first) and not (self._others and self._first_in_a_row >= FIRST_IN_A_ROW)
+        self._first_in_a_row = self._first_in_a_row + 1 if goes_first else 0
+        key, _ = (self._first if goes_first else self._others).popitem(last=False)
+        return key
+
+    def _oldest(self) -> float | None:
+        return min((*self._first.values(), *self._others.values(), *self._busy.values()), default=None)
 
     async def _work_on(self, key: str) -> None:
         try:
