@@ -275,21 +275,17 @@ def build_conditions(
     statuses["Finished"] = "True" if phase.state in FINAL_STATES else "False"
     if admitted is not None:
         statuses["Admitted"] = "True" if admitted else "False"
-    times: dict[tuple[str, str], str] = {
-        (condition.type, condition.status): condition.last_transition_time for condition in previous
-    }
-    return tuple(
-        Condition.model_validate(
-            {
-                "type": kind,
-                "status": status,
-                **_words(kind, status, phase),
-                "last_transition_time": times.get((kind, status), render_time(now)),
-                "observed_generation": generation,
-            }
-        )
-        for kind, status in statuses.items()
-    )
+    now_text = render_time(now)
+    said = ({"type": kind, "status": status, **_words(kind, status, phase)} for kind, status in statuses.items())
+    return tuple(_condition(condition_of(previous, each["type"]), each, generation, now_text) for each in said)
+
+
+def _condition(known: Condition | None, said: dict[str, str], generation: int, now: str) -> Condition:
+    """Return the condition that says this: the known one where it does, because most passes change none."""
+    since = known.last_transition_time if known and known.status == said["status"] else now
+    wanted = {"message": "", **said, "last_transition_time": since, "observed_generation": generation}
+    same = known is not None and all(getattr(known, field) == value for field, value in wanted.items())
+    return known if known and same else Condition.model_validate(wanted)
 
 
 def observe_conditions(previous: tuple[Condition, ...], generation: int) -> tuple[Condition, ...]:
