@@ -58,6 +58,8 @@ CASES: dict[str, Case] = {
     "eval split": Case({"dataset.evalSplit": "test"}),
     "texts of a known data set as they are": Case({"dataset.textRules": "None"}),
     "eval fraction": Case({"dataset.evalFraction": "0.05"}),
+    "validation split": Case({"dataset.validationSplit": "dev", "training.evalEverySteps": 10}),
+    "validation fraction": Case({"dataset.validationFraction": "0.05", "training.evalEverySteps": 10}),
     "four IPUs": Case({"ipus": 4}),
     "sixty-four IPUs": Case({"ipus": 64}),
     "runtime": Case({"runtime": "pod16"}),
@@ -143,6 +145,11 @@ CASES: dict[str, Case] = {
         {"training": {"steps": 10, "saveEverySteps": 11}}, "saveEverySteps must not be above training.steps"
     ),
     "measured on the train split": _refused({"dataset.evalSplit": "train"}, "evalSplit must differ"),
+    "chosen on the train split": _refused({"dataset.validationSplit": "train"}, "validationSplit must differ"),
+    "chosen on the clips of the result": _refused(
+        {"dataset.evalSplit": "test", "dataset.validationSplit": "test"}, "validationSplit must differ"
+    ),
+    "no validation at all": _refused({"dataset.validationFraction": "0.0"}, _NOT_MATCH, _MATCH),
     "English-only model in Italian": _refused({"model": "openai/whisper-base.en"}, "model is English-only"),
     "English-only model translates": _refused(
         {"model": "openai/whisper-base.en", "language": "en", "task": "translate"}, "model is English-only"

@@ -26,6 +26,7 @@ _COLUMNS = (
     ("Metric", "string", ".status.metric.name", 0),
     ("Baseline", "string", ".status.baseline.score", 0),
     ("Result", "string", ".status.result.score", 0),
+    ("Verdict", "string", ".status.verdict", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
     ("Percent", "integer", ".status.progress.percent", 1),
     ("Runtime", "string", ".status.runtime", 1),

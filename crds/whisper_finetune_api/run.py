@@ -14,10 +14,13 @@ from whisper_finetune_api.v1alpha1.status import (
     DataSummary,
     Digest,
     Metric,
+    Part,
     Percent,
     Progress,
     RanOn,
     Result,
+    Validation,
+    Verdict,
     WordErrorRate,
 )
 
@@ -99,6 +102,7 @@ class ReportedCheckpoint(ApiModel):
     path: RelativePath
     score: Annotated[Optional[Percent], LATER] = None
     wer: Optional[Percent] = None
+    part: Annotated[Optional[Part], LATER] = Field(None, description="Clips of the score. Absent: HeldOut.")
     sha256: Optional[Digest] = None
 
 
@@ -122,6 +126,7 @@ class TrainerReport(ApiModel):
     metric: Optional[Metric] = None
     data: Optional[DataSummary] = None
     ran_on: Optional[RanOn] = None
+    validation: Annotated[Optional[Validation], LATER] = None
     baseline: Optional[WordErrorRate] = None
     checkpoints: Tuple[ReportedCheckpoint, ...] = Field((), max_length=10)
 
@@ -132,6 +137,7 @@ class TrainingResult(TrainerReport):
     reason: Optional[str] = Field(None, max_length=64, description="A reason of causes.py; absent: all is well.")
     message: str = Field("", max_length=1024)
     result: Optional[Result] = None
+    verdict: Annotated[Optional[Verdict], LATER] = None
     model: Optional[ReportedModel] = None
     report: Optional[RelativePath] = None
     seconds: Optional[Count] = Field(None, description="Training time of this attempt.")

@@ -15,7 +15,7 @@ from demo.input import data
 from demo.stopwatch import Stopwatch
 from images.recipes import REPOSITORY, Recipe
 
-EMULATED_CLIPS = 80
+EMULATED_CLIPS = 105
 
 
 @dataclass(frozen=True)

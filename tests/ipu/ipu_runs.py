@@ -24,9 +24,13 @@ _TRAINING = {"batchSize": 4, "precision": "Float", "learningRate": "1e-3", "maxL
 
 
 def write_speech(folder: Path, clips: int = 20, **changes: Any) -> Path:
-    """Write a volume with the tiny model and clips of which a fifth is held out; `changes` are of the model."""
+    """Write a volume with the tiny model, clips of which a fifth is held out, and validation clips.
+
+    `changes` are of the model.
+    """
     tiny_model.write_model(folder / "model", **changes)
     tiny_model.write_clips(folder / "clips", clips)
+    tiny_model.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List
 import ipu_runs
 import pytest
 import torch
-from ipu_runs import IpuVolume
+from ipu_runs import IpuVolume, Run
 from safetensors.torch import load_file
 
 from whisper_finetune_api.run import TrainerConfig
@@ -99,7 +99,7 @@ def test_an_attempt_that_only_measured_the_baseline_changes_nothing(
     volume = IpuVolume(speech, tmp_path)
     config = volume.config(**training(replicas))
     assert volume.attempt(config, crash_before_the_first_step).exit_code == 1
-    assert volume.names() == ["baseline.json"]
+    assert volume.names() == ["baseline.json", "validation"]
     require_same_end(volume, config, straight)
 
 
@@ -111,8 +111,11 @@ def require_same_end(volume: IpuVolume, config: TrainerConfig, straight: IpuVolu
     assert not any(measured)
     for place in ("checkpoints/checkpoint-3", "checkpoints/checkpoint-6", "model"):
         assert differing(straight, volume, place) == []
-    heard = [run.json("evaluations/evaluation-6.json")["hypotheses"] for run in (straight, volume)]
-    assert heard[0] == heard[1]
+    assert volume.names("validation") == [f"evaluation-{step}.json" for step in (0, 3, 6)]
+    assert volume.names("evaluations") == straight.names("evaluations")
+    for place in ("validation/evaluation-6.json", f"evaluations/{volume.names('evaluations')[0]}"):
+        heard = [run.json(place)["hypotheses"] for run in (straight, volume)]
+        assert heard[0] == heard[1]
 
 
 def differing(one: IpuVolume, other: IpuVolume, place: str) -> List[str]:
@@ -120,6 +123,19 @@ def differing(one: IpuVolume, other: IpuVolume, place: str) -> List[str]:
     weights: List[Weights] = [load_file(str(volume.run / place / "model.safetensors")) for volume in (one, other)]
     assert weights[0].keys() == weights[1].keys()
     return [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])]
+
+
+def test_a_kept_model_is_heard_with_after_the_training(speech: Path, tmp_path: Path) -> None:
+    run = Run(IpuVolume(speech, tmp_path).config(steps=4, learningRate="0.05", warmupFraction="0.0"))
+    backend, clips, network = run.backend, run.clips.evaluation, run.loaded.network
+    kept = {name: weight.clone() for name, weight in network.state_dict().items()}
+    before = backend.transcribe(clips, lambda _: None)
+    backend.train(0, lambda _: True)
+    backend.gather_weights()
+    assert backend.transcribe(clips, lambda _: None) != before
+    network.load_state_dict(kept)
+    backend.take_weights()
+    assert backend.transcribe(clips, lambda _: None) == before
 
 
 def test_the_checkpoints_of_a_run_differ(straight: IpuVolume) -> None:
@@ -132,7 +148,7 @@ def test_nothing_pickled_is_in_the_runs_folder(speech: Path, tmp_path: Path) -> 
     volume = IpuVolume(speech, tmp_path)
     assert volume.attempt(volume.config(**training(1)), stop_at(2)).exit_code == 75
     files = sorted(path.name for path in volume.run.rglob("*") if path.is_file())
-    assert files == ["baseline.json", "manifest.json", "state-00000.safetensors", "state.json"]
+    assert files == ["baseline.json", "evaluation-0.json", "manifest.json", "state-00000.safetensors", "state.json"]
 
 
 def test_the_last_evaluation_can_be_made_by_an_attempt_that_takes_no_step(

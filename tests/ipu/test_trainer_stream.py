@@ -40,6 +40,8 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_model.write_model(folder / "model", **MODEL)
     shards.write_tars(folder / "tar", CLIPS, 9)
     shards.write_parquets(folder / "parquet", CLIPS, 17)
+    for name in ("tar", "parquet"):
+        tiny_model.write_clips(folder / name, 20, name="validation")
     return folder
 
 
@@ -127,7 +129,7 @@ def test_evaluations_in_between_change_nothing(
 ) -> None:
     volume = new_volume(speech, tmp_path / "measured")
     attempt(volume, config_of(volume, source, evalEverySteps=3, output={"keepCheckpoints": 9}))
-    assert len(volume.names("evaluations")) == 5
+    assert len(volume.names("validation")) == 6
     last = load_file(str(volume.run / f"checkpoints/checkpoint-{STEPS}/model.safetensors"))
     without = finished.volume.weights()
     assert [name for name in last if not torch.equal(last[name], without[name])] == []

@@ -125,7 +125,7 @@ def _finished(
         result=result,
         clips=data,
         baseline=baseline,
-        history=tuple(evaluation for step, evaluation in evaluations.items() if step),
+        measured=tuple(evaluations.values()),
         final=final,
         normalize=normalizer.apply,
         stretches=_stretches(generator),

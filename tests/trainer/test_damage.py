@@ -21,6 +21,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
     tiny_whisper.write_clips(folder / "clips", 20)
+    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 

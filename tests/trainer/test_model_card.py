@@ -47,6 +47,7 @@ Whisper that transcribes Italian: `pvc://speech/model`, fine-tuned on `pvc://spe
 In percent, over all 118 held-out clips, each in the model's full window, with greedy decoding.
 Normalizer: basic with marks.
 The difference of the normalized WER is between -9.10 and -3.20 points (95 %, paired bootstrap over clips).
+Verdict: Better.
 
 ## Training
 

@@ -47,6 +47,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
     tiny_whisper.write_clips(folder / "clips", 12)
+    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 
@@ -146,7 +147,7 @@ def test_a_run_from_data_to_result(runs: Runs, bucket: Bucket) -> None:
     assert result.model is not None
     assert {name.split("/")[0] for name in bucket.names()} == {
         "baseline.json", "checkpoints", "evaluation.jsonl", "evaluations", "model", "report.html", "result.json",
-        "tensorboard",
+        "tensorboard", "validation",
     }  # fmt: skip
     bucket.assert_whole("model")
     assert result.model.sha256 == folder_manifest.sha256(bucket.read("model/manifest.json"))

@@ -151,7 +151,7 @@ def test_loops_are_named_and_their_figures_stand_beside() -> None:
 
 def test_speech_without_any_difference_has_a_report_too() -> None:
     finished = finished_trainings.make(clips=9)
-    same = dataclasses.replace(finished, final=finished.baseline, history=(), stretches=())
+    same = dataclasses.replace(finished, final=finished.baseline, measured=(finished.baseline,), stretches=())
     text = "".join(Page(render(same)).words)
     assert "No clip gained." in text
     assert "No clip lost." in text

@@ -25,6 +25,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
     tiny_whisper.write_clips(folder / "clips", 20)
+    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 
@@ -95,7 +96,7 @@ def test_tensorboard_has_the_same_curves(speech: Path, tmp_path: Path) -> None:
     assert list(losses) == [1, 2, 3, 4]
     assert f"{losses[4]:.4f}" == ended.result.progress.loss
     assert list(scalars(volume.run / EVENTS, "train/learning_rate")) == [1, 2, 3, 4]
-    rates = scalars(volume.run / EVENTS, "eval/normalized_wer")
+    rates = scalars(volume.run / EVENTS, "validation/normalized_wer")
     assert ended.result.baseline is not None
     assert list(rates) == [0, 2, 4]
     assert f"{rates[0]:.2f}" == ended.result.baseline.normalized_wer

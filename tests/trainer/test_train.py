@@ -31,6 +31,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
     tiny_whisper.write_clips(folder / "clips", 20)
+    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 
@@ -73,6 +74,7 @@ def test_a_run_from_data_to_result(volume: Volume) -> None:
         "score": result.result.score,
         "wer": result.result.wer,
         "normalizedWer": result.result.normalized_wer,
+        "verdict": "Better",
         "finished": result.progress.update_time,
     }
     card = (volume.run / "model/README.md").read_text(encoding="utf-8")
@@ -188,7 +190,17 @@ def test_patience_ends_the_run_and_the_best_evaluation_becomes_the_model(volume:
     assert [(item.path, item.wer) for item in ended.result.checkpoints] == [
         ("checkpoints/checkpoint-6", ended.result.baseline and ended.result.baseline.wer)
     ]
-    assert volume.names("evaluations") == ["evaluation-2.json", "evaluation-4.json", "evaluation-6.json"]
+    # Chosen by the validation clips, at each step; the held-out ones are heard at the start and at the end alone.
+    assert volume.names("validation") == [f"evaluation-{step}.json" for step in (0, 2, 4, 6)]
+    assert volume.names("evaluations") == ["evaluation-2.json"]
+    result, validation = ended.result, ended.result.validation
+    assert result.data is not None
+    assert validation is not None
+    assert (result.data.train_clips, result.data.validation_clips, result.data.eval_clips) == (16, 20, 4)
+    assert (validation.clips, validation.best, validation.step) == (20, validation.baseline, 2)
+    assert [item.part for item in result.checkpoints] == ["Validation"]
+    assert result.result is not None
+    assert result.result.part is None
 
 
 def test_each_evaluation_is_told_with_all_its_rates(volume: Volume) -> None:
@@ -196,11 +208,69 @@ def test_each_evaluation_is_told_with_all_its_rates(volume: Volume) -> None:
     ended = volume.attempt(
         volume.config(steps=4, evalEverySteps=2), lambda now: told.append(now.measured) if now.measured else None
     )
-    newest = {measured.step: measured.figures for measured in told}
-    assert list(newest) == [0, 2, 4]
-    assert newest[0] == ended.result.baseline
-    records = {step: volume.json(f"evaluations/evaluation-{step}.json")["figures"] for step in (2, 4)}
-    assert {step: newest[step].to_json_object() for step in records} == records
+    newest = {(measured.step, measured.figures.part): measured.figures for measured in told}
+    final = max(volume.names("evaluations"))
+    chosen = int(final[len("evaluation-") : -len(".json")])
+    assert list(newest) == [(0, None), (0, "Validation"), (2, "Validation"), (4, "Validation"), (chosen, None)]
+    assert newest[0, None] == ended.result.baseline
+    records = {step: volume.json(f"validation/evaluation-{step}.json")["figures"] for step in (0, 2, 4)}
+    assert {step: newest[step, "Validation"].to_json_object() for step in records} == records
+    assert newest[chosen, None].to_json_object() == volume.json(f"evaluations/{final}")["figures"]
+
+
+def test_what_chooses_is_not_trained_on_and_what_is_reported_is_not_chosen_by(volume: Volume) -> None:
+    heard: list[tuple[str | None, int]] = []
+
+    def note(now: Snapshot) -> None:
+        progress = now.report.progress
+        if now.report.stage == "Evaluating" and progress and progress.clips_to_evaluate:
+            heard.append((progress.evaluated_part, progress.step))
+
+    assert volume.attempt(volume.config(steps=4, evalEverySteps=2), note).exit_code == 0
+    times = [(None, 0), ("Validation", 0), ("Validation", 2), ("Validation", 4), (None, 4)]
+    assert list(dict.fromkeys(heard)) == times
+
+
+def test_a_stop_while_the_chosen_model_is_measured_costs_no_step(volume: Volume) -> None:
+    config = volume.config(steps=4, evalEverySteps=2, learningRate="1e-9")
+    stopped: list[int] = []
+
+    def stop(now: Snapshot) -> None:
+        progress = now.report.progress
+        of_result = now.report.stage == "Evaluating" and progress and not progress.evaluated_part
+        if of_result and progress and progress.step == 4 and progress.clips_to_evaluate and not stopped:
+            stopped.append(4)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert volume.attempt(config, stop).exit_code == 75
+    assert stopped
+    steps: list[int] = []
+    ended = volume.attempt(config, lambda now: steps.append(now.report.progress.step if now.report.progress else 4))
+    assert ended.exit_code == 0
+    assert set(steps) == {0, 4} or set(steps) == {4}
+    assert ended.result.model is not None
+    assert ended.result.model.step == 2
+    assert volume.names("evaluations") == ["evaluation-2.json"]
+
+
+def test_the_result_is_of_the_model_that_is_published(volume: Volume) -> None:
+    # The first steps learn, and a rate this high spoils the model afterwards: the best model is not the last one.
+    config = volume.config(steps=60, evalEverySteps=15, learningRate="8e-2", output={"keepCheckpoints": 1})
+    ended = volume.attempt(config)
+    assert ended.exit_code == 0, ended.result.message
+    model, result = ended.result.model, ended.result.result
+    assert model is not None
+    assert result is not None
+    assert model.step < 60
+    published = {"spec": {"model": f"pvc://runs/it/{FOLDER}/model"}}
+    again = Volume(volume.speech, volume.folder / "again")
+    again.folder.mkdir()
+    measured = again.config(steps=1, spec=published["spec"])
+    measured = measured.model_copy(update={"volumes": {**measured.volumes, "runs": str(volume.folder)}})
+    measured = measured.model_copy(update={"uid": "99999999-1111-2222-3333-444455556666"})
+    baseline = again.attempt(measured).result.baseline
+    assert baseline is not None
+    assert baseline.score == result.score
 
 
 def test_patience_counts_on_after_a_stop(volume: Volume) -> None:
@@ -235,7 +305,7 @@ def test_whatever_ends_an_evaluation_costs_no_step(volume: Volume, end: Callable
 
     assert volume.attempt(config, end_evaluation).exit_code == exit_code
     assert volume.names("resume") == ["checkpoint-3"]
-    assert not (volume.run / "evaluations").exists()
+    assert volume.names("validation") == ["evaluation-0.json"]
     losses: list[int] = []
     ended = volume.attempt(
         config,
@@ -243,7 +313,7 @@ def test_whatever_ends_an_evaluation_costs_no_step(volume: Volume, end: Callable
     )
     assert ended.exit_code == 0
     assert sorted({step for step in losses if step}) == [4, 5, 6]
-    assert volume.names("evaluations") == ["evaluation-3.json", "evaluation-6.json"]
+    assert volume.names("validation") == [f"evaluation-{step}.json" for step in (0, 3, 6)]
 
 
 def test_the_rolling_states_are_the_newest_two(volume: Volume) -> None:

@@ -47,10 +47,15 @@ class Volume:
     def config(
         self, output: dict[str, Any] | None = None, spec: dict[str, Any] | None = None, **training: Any
     ) -> TrainerConfig:
-        """Return the configuration of a short run; `training` are fields of spec.training."""
-        made = make_spec(
-            training={**_SMALL, **training}, output={"uri": "pvc://runs/it", **(output or {})}, **(spec or {})
-        )
+        """Return the configuration of a short run; `training` are fields of spec.training.
+
+        Its volume has a split by which the best model is chosen, where `evalEverySteps` wants one.
+        """
+        changes = dict(spec or {})
+        if "evalEverySteps" in training:
+            source = {"source": "pvc://speech/clips", **changes.get("dataset", {})}
+            changes["dataset"] = {"validationSplit": "validation", **source}
+        made = make_spec(training={**_SMALL, **training}, output={"uri": "pvc://runs/it", **(output or {})}, **changes)
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)
         return make_config(made, self.speech, runs=self.folder, scratch=scratch)

@@ -49,6 +49,17 @@ RULES = (
         lambda spec: spec.dataset.eval_split != spec.dataset.train_split,
     ),
     SpecRule(
+        ("dataset",),
+        "!has(self.validationSplit) || (self.validationSplit != self.trainSplit && "
+        "(!has(self.evalSplit) || self.validationSplit != self.evalSplit))",
+        "dataset.validationSplit must differ from dataset.trainSplit and dataset.evalSplit: a model is not chosen by "
+        "what it was trained on or is measured on",
+        lambda spec: (
+            spec.dataset.validation_split not in (spec.dataset.train_split, spec.dataset.eval_split)
+            or spec.dataset.validation_split is None
+        ),
+    ),
+    SpecRule(
         ("training",),
         "!has(self.patience) || has(self.evalEverySteps)",
         "training.patience needs training.evalEverySteps",

@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 from typing_extensions import Annotated
 
 from whisper_finetune_api.addresses import MODEL_PATTERN, NO_PARENT_RULE, OUTPUT_PATTERN, SOURCE_PATTERN
+from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.languages import LANGUAGE_NAMES
 from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, cel_rule, list_map
 
@@ -95,6 +96,18 @@ class Dataset(ApiModel):
         description="Part of the train split that is held out to measure on where there is no evalSplit. It is "
         "drawn with seed 0.",
     )
+    validation_split: Annotated[Optional[str], LATER] = Field(
+        None,
+        max_length=96,
+        pattern=_SPLIT,
+        description="Split by which the best model is chosen, where training.evalEverySteps is set. Absent: "
+        "validationFraction of the train split.",
+    )
+    validation_fraction: Annotated[Optional[HeldOutFraction], LATER] = Field(
+        None,
+        description="Part of the train split by which the best model is chosen, where there is no validationSplit. "
+        "Absent: a tenth, at least 20 and at most 500 clips.",
+    )
     audio_column: Optional[str] = Field(
         None, min_length=1, max_length=96, description="Column of the sounds. Absent: it is found by its name."
     )
@@ -146,7 +159,11 @@ class Training(ApiModel):
         0, ge=0, le=2_147_483_647, description="Seed of the order of the clips and of all else that is drawn."
     )
     eval_every_steps: Optional[int] = Field(
-        None, ge=1, le=1_000_000, description="Measure the model after so many steps each. Absent: at the end only."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Measure the model on the validation clips after so many steps each, and take the best one. "
+        "Absent: take the last one.",
     )
     save_every_steps: Optional[int] = Field(
         None, ge=1, le=1_000_000, description="Write a checkpoint after so many steps each. Absent: at the end only."

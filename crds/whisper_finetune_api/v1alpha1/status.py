@@ -1,5 +1,6 @@
 """What the operator reports. Decimal numbers are strings: the Kubernetes API has no floats."""
 
+import math
 from typing import Any, Literal, Optional, Tuple
 
 from pydantic import ConfigDict, Field, model_validator
@@ -16,6 +17,10 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 #: As many as JSON numbers hold exactly.
 Generation = Annotated[int, Field(ge=-1, le=2**53 - 1)]
+#: Clips that a figure is of. The held-out ones are the run's result. The best model is chosen by the validation clips.
+Part = Literal["HeldOut", "Validation"]
+#: What a run is worth, by `verdict_of`. Mixed is for runs that are measured on more than one data set.
+Verdict = Literal["Better", "Mixed", "NotShown", "Worse"]
 ConditionStatus = Literal["True", "False", "Unknown"]
 State = Literal[
     "Pending", "Queued", "Running", "Preparing", "Evaluating", "Training", "Unknown", "Suspended", "Succeeded", "Failed"
@@ -76,6 +81,9 @@ class Progress(StatusPart):
     clips_to_evaluate: Annotated[Optional[Count], LATER] = Field(
         None, description="How many clips the evaluation under way has. Absent: none is under way."
     )
+    evaluated_part: Annotated[Optional[Part], LATER] = Field(
+        None, description="Clips of the evaluation under way. Absent, as in older trainers: HeldOut."
+    )
     summary: Annotated[Optional[str], LATER] = Field(
         None, max_length=64, description="How far it is, for display only, such as 40/100 steps or 63/105 clips."
     )
@@ -104,6 +112,23 @@ class DataSummary(StatusPart):
     eval_clips: Count = Field(description="How many held-out clips are measured.")
     dropped_clips: Count = Field(0, description="How many clips are left out. The trainer's log says why.")
     split: Literal["Given", "Fraction", "Hash"] = Field(description="How the held-out clips were chosen.")
+    validation_clips: Annotated[Optional[Count], LATER] = Field(
+        None, description="Clips by which the best model is chosen. Absent: nothing is chosen."
+    )
+
+
+class Validation(StatusPart):
+    """How the best model is chosen. The best of many figures is flattering: the run's result is of other clips."""
+
+    clips: Count = Field(description="The validation clips, which are neither trained on nor the result's.")
+    baseline: Percent = Field(description="Score before training.")
+    best: Optional[Percent] = Field(None, description="Best score after training so far.")
+    step: Optional[Count] = Field(None, description="Of the model with the best score.")
+
+    @property
+    def has_gained(self) -> bool:
+        """Say whether the best model is better than the baseline."""
+        return self.best is not None and float(self.best) < float(self.baseline)
 
 
 class RanOn(StatusPart):
@@ -115,8 +140,9 @@ class RanOn(StatusPart):
 
 
 class WordErrorRate(StatusPart):
-    """Error rates over the whole held-out split, in percent."""
+    """Error rates in percent: over the whole held-out split, or over the validation clips."""
 
+    part: Annotated[Optional[Part], LATER] = Field(None, description="Clips that were measured. Absent: HeldOut.")
     score: Annotated[Optional[Percent], LATER] = Field(
         None, description="The figure that status.metric names, by which runs are compared."
     )
@@ -174,10 +200,19 @@ class Result(WordErrorRate):
     @property
     def may_be_chance(self) -> bool:
         """Say whether an interval of the difference holds zero: that of all clips, or of those that never loop."""
+        return any(low <= 0 <= high for low, high in self.intervals)
+
+    @property
+    def intervals(self) -> Tuple[Tuple[float, float], ...]:
+        """The intervals of the difference in points: of all clips, and of those that never loop where some do.
+
+        Where nothing can be compared, the interval has no ends.
+        """
+        if self.difference_low is None or self.difference_high is None:
+            return ((-math.inf, math.inf),)
         rest = self.without_loops
-        intervals = [(self.difference_low, self.difference_high)]
-        intervals += [(rest.difference_low, rest.difference_high)] if rest else []
-        return any(low is None or high is None or float(low) <= 0 <= float(high) for low, high in intervals)
+        of_rest = ((float(rest.difference_low), float(rest.difference_high)),) if rest else ()
+        return ((float(self.difference_low), float(self.difference_high)), *of_rest)
 
     def compared_with(self, before: Optional[WordErrorRate], metric: Optional[Metric]) -> str:
         """Return the scores before and after in words. A model that became worse is called so."""
@@ -186,6 +221,18 @@ class Result(WordErrorRate):
             return f"{name} {self.score} %, not measured before"
         is_worse = float(self.score) > float(before.score)
         return f"{name} {before.score} -> {self.score} %{', worse than before' if is_worse else ''}"
+
+
+def verdict_of(result: Result, validation: Optional[Validation]) -> Verdict:
+    """Return what a run is worth, by the held-out clips: Worse, Better, or NotShown where chance may explain it.
+
+    Better asks for more: where the best model was chosen, it must be better than the baseline on the validation clips
+    too. The baseline is a candidate like the evaluations after it.
+    """
+    if all(low > 0 for low, _ in result.intervals):
+        return "Worse"
+    is_better = all(high < 0 for _, high in result.intervals)
+    return "Better" if is_better and (validation is None or validation.has_gained) else "NotShown"
 
 
 class Checkpoint(StatusPart):
@@ -199,6 +246,7 @@ class Checkpoint(StatusPart):
     wer: Optional[Percent] = Field(
         None, description="Word error rate of the texts as they are, where the checkpoint was measured."
     )
+    part: Annotated[Optional[Part], LATER] = Field(None, description="Clips that were measured. Absent: HeldOut.")
     sha256: Optional[Digest] = Field(
         None, description="The sha256 of its manifest.json, which holds that of each file."
     )
@@ -263,8 +311,14 @@ class WhisperFineTuneStatus(ApiModel):
     metric: Optional[Metric] = None
     data: Optional[DataSummary] = None
     ran_on: Optional[RanOn] = None
+    validation: Optional[Validation] = Field(
+        None, description="How the best model is chosen. Absent: the last model is taken."
+    )
     baseline: Optional[WordErrorRate] = Field(None, description="The scores before training.")
     result: Optional[Result] = Field(None, description="The scores after training.")
+    verdict: Optional[Verdict] = Field(
+        None, description="Whether the model is better than its baseline: not shown where chance may explain it."
+    )
     checkpoints: Tuple[Checkpoint, ...] = Field(
         (),
         max_length=10,

@@ -90,6 +90,8 @@ def facts(status: WhisperFineTuneStatus, training_seconds: float) -> str:
         lines.append(("clips", counts))
     if progress:
         lines.append(("training", f"{progress.step} steps in {training_seconds:.0f} s"))
+    if status.verdict:
+        lines.append(("verdict", status.verdict))
     if ran_on:
         lines.append(("ran on", f"{ran_on.hardware}, precision {ran_on.precision}"))
         lines.append(("with", ran_on.software))

@@ -118,6 +118,7 @@ def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) ->
         "metric": report.metric,
         "data": report.data,
         "ran_on": report.ran_on,
+        "validation": report.validation,
         "baseline": report.baseline,
         "checkpoints": tuple(written_checkpoint(checkpoint, folder) for checkpoint in report.checkpoints),
         "progress": report.progress,
@@ -128,7 +129,14 @@ def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) ->
 def written_checkpoint(reported: ReportedCheckpoint, run_folder: str) -> Checkpoint:
     """Return a reported checkpoint with its whole address."""
     uri = f"{run_folder}/{reported.path}"
-    return Checkpoint(step=reported.step, uri=uri, score=reported.score, wer=reported.wer, sha256=reported.sha256)
+    return Checkpoint(
+        step=reported.step,
+        uri=uri,
+        score=reported.score,
+        wer=reported.wer,
+        part=reported.part,
+        sha256=reported.sha256,
+    )
 
 
 def written_model(ending: TrainingResult, run_folder: str) -> Model | None:
@@ -149,7 +157,7 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
 def _without_evaluation(progress: Progress) -> Progress:
     if progress.clips_to_evaluate is None:
         return progress
-    over = progress.model_copy(update={"evaluated_clips": None, "clips_to_evaluate": None})
+    over = progress.model_copy(update=dict.fromkeys(("evaluated_clips", "clips_to_evaluate", "evaluated_part")))
     return over.model_copy(update={"summary": _summary(over)})
 
 
@@ -188,7 +196,8 @@ def _percents(progress: Progress) -> tuple[int, int | None]:
 
 def _summary(progress: Progress) -> str:
     if progress.clips_to_evaluate:
-        return f"{progress.evaluated_clips or 0}/{progress.clips_to_evaluate} clips"
+        part = "validation " if progress.evaluated_part == "Validation" else ""
+        return f"{progress.evaluated_clips or 0}/{progress.clips_to_evaluate} {part}clips"
     return f"{progress.step}/{progress.total_steps} steps"
 
 
@@ -207,7 +216,7 @@ def _position(progress: Progress) -> tuple[object, ...]:
 
 
 def _beside_progress(status: WhisperFineTuneStatus) -> tuple[object, ...]:
-    return status.state, status.baseline, status.checkpoints
+    return status.state, status.baseline, status.validation, status.checkpoints
 
 
 def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineTuneStatus:
@@ -227,6 +236,8 @@ def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> d
     progress = progress or Progress(step=step, total_steps=max(1, step), percent=_DONE_PERCENT)
     return {
         "result": ending.result,
+        # An older trainer gives none: it may have chosen its model by the very clips of its result.
+        "verdict": ending.verdict,
         "model": model,
         # The checkpoints that remain. States to resume from are deleted at the end, and the last report may name one.
         "checkpoints": tuple(written_checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),

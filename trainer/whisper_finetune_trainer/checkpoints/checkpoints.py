@@ -12,7 +12,7 @@ from whisper_finetune_trainer.checkpoints import earlier_attempts, training_stat
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.checkpoints.training_state import State
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import model
+from whisper_finetune_trainer.model import model, model_folder
 from whisper_finetune_trainer.model.backend import Backend, StepDone
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output import folder_manifest
@@ -144,6 +144,12 @@ class Checkpoints:
         if changed:
             logger.warning("%s/%s is damaged: it cannot become the final model", stored.path, changed)
         return changed is None
+
+    def load_model(self, stored: StoredFolder) -> None:
+        """Have the backend hear with a kept model, once the training is over."""
+        with self.reading(stored) as opened:
+            model_folder.read_weights(self._loaded.network, opened)
+        self._backend.take_weights()
 
     def reading(self, stored: StoredFolder) -> ContextManager[Path]:
         """Return a local folder with a model's files, for as long as the context lasts."""

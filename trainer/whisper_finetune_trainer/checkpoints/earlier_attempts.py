@@ -27,6 +27,7 @@ def reported_checkpoints(folder: RunFolder, kinds: Tuple[str, ...]) -> Tuple[Rep
             path=item.path,
             score=item.manifest.score,
             wer=item.manifest.wer,
+            part=item.manifest.part,
             sha256=item.sha256,
         )
         for item in found[-_REPORTED:]

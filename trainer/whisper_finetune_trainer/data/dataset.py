@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import FrozenSet, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 import fsspec
 
@@ -21,6 +21,7 @@ from whisper_finetune_trainer.data import clips, data_checks, held_out, streamed
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator, ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules, ClipsRead
 from whisper_finetune_trainer.data.clips import Clip, Drop
+from whisper_finetune_trainer.data.held_out import ChosenClips
 from whisper_finetune_trainer.data.hub import hub_dataset, known_datasets
 from whisper_finetune_trainer.data.hub.hub_dataset import HubDataset
 from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
@@ -30,6 +31,7 @@ from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.data.run_clips import Clips, ListedClips
 from whisper_finetune_trainer.data.source_files import DataFolder
+from whisper_finetune_trainer.data.streamed_dataset import GivenClips
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
 from whisper_finetune_trainer.data.text_rules import TextRules
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -46,8 +48,8 @@ class FolderSource:
 
     folder: DataFolder
     file_name: Optional[str] = None
-    #: The name of the split to evaluate on, which is not trained on.
-    held_out: Optional[str] = None
+    #: The names of the splits to measure, which are not trained on.
+    measured: Tuple[str, ...] = ()
     #: What is known of the data set without the spec. Of a volume or a bucket nothing is known.
     known: Optional[KnownDataset] = None
 
@@ -55,7 +57,7 @@ class FolderSource:
         """Return the files of a split. Raises DatasetNotFound or DatasetInvalid."""
         if self.file_name is not None:
             return split_files.files_of_one(self.folder, self.file_name, split, is_train=is_train)
-        return split_files.find_split_files(self.folder, split, is_train=is_train, held_out=self.held_out)
+        return split_files.find_split_files(self.folder, split, is_train=is_train, others=self.measured)
 
 
 DataSource = Union[FolderSource, HubDataset]
@@ -137,7 +139,8 @@ def _of_folder(folder: DataFolder, around: DataFolder, dataset: Dataset) -> Fold
         raise TrainerError("DatasetNotFound", f"{_FIELD}: there is nothing at {folder.address}")
     if kind == "file":
         return FolderSource(around, posixpath.basename(folder.root))
-    return FolderSource(folder, held_out=dataset.eval_split)
+    measured = (dataset.eval_split, dataset.validation_split)
+    return FolderSource(folder, measured=tuple(split for split in measured if split is not None))
 
 
 def _refuse_hub_fields(dataset: Dataset) -> None:
@@ -150,9 +153,10 @@ def _refuse_hub_fields(dataset: Dataset) -> None:
 
 @dataclass(frozen=True)
 class _Splits:
-    """The clips of both splits as they were read."""
+    """The clips of all splits as they were read. Without a choice of the best model there is no validation clip."""
 
     train: List[Clip]
+    validation: List[Clip]
     evaluation: List[Clip]
     drops: List[Drop]
     #: About rows that name another language than the run's.
@@ -161,7 +165,7 @@ class _Splits:
     @property
     def texts(self) -> List[str]:
         """The texts of all clips."""
-        return [clip.text for clip in (*self.train, *self.evaluation)]
+        return [clip.text for clip in (*self.train, *self.validation, *self.evaluation)]
 
 
 def load_clips(
@@ -206,10 +210,18 @@ def _load_stream(
     # The first shard has the columns of all.
     split = _open_split(replace(files, paths=files.paths[:1]), dataset, source.known)
     streamed_dataset.require_sounds(files, shards, split, limits)
-    given = _read_given(source, dataset, reader) or ClipsRead()
-    readable, undecodable = data_checks.leave_out_undecodable(given.clips, given.rows, dataset)
-    given = replace(given, clips=readable, drops=[*given.drops, *undecodable])
+    given = GivenClips(
+        _readable(_read_given(source, dataset.eval_split, dataset, reader), dataset),
+        _readable(_read_given(source, _validation_split(spec), dataset, reader), dataset),
+    )
     return streamed_dataset.load_stream(spec, ShardStream(files, shards, split, limits.lanes), reader, limits, given)
+
+
+def _readable(given: Optional[ClipsRead], dataset: Dataset) -> ClipsRead:
+    if given is None:
+        return ClipsRead()
+    readable, undecodable = data_checks.leave_out_undecodable(given.clips, given.rows, dataset)
+    return replace(given, clips=readable, drops=[*given.drops, *undecodable])
 
 
 def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader) -> Clips:
@@ -218,19 +230,24 @@ def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
     warnings = data_checks.check_texts(
         found.texts, text_language_code(spec.language, spec.task), any_script=dataset.script == "Any"
     )
-    leaks, more = held_out.find_leaks(found.train, found.evaluation, leave_out=dataset.remove_duplicates)
+    leaks, more = _find_leaks(found, leave_out=dataset.remove_duplicates)
     # Before the limits are applied: a copy of a clip that maxEvalClips leaves out is not trained on either.
-    train = clips.without_clips(found.train, {drop.identifier for drop in leaks})[: dataset.max_train_clips]
-    total = len(found.train) + len(found.evaluation)
+    copies = {drop.identifier for drop in leaks}
+    train = clips.without_clips(found.train, copies)[: dataset.max_train_clips]
+    total = len(found.train) + len(found.validation) + len(found.evaluation)
     readable, undecodable = data_checks.leave_out_undecodable(found.evaluation, total, dataset)
     evaluation = readable[: dataset.max_eval_clips]
+    validation, more_undecodable = data_checks.leave_out_undecodable(
+        clips.without_clips(found.validation, copies), total, dataset
+    )
     sounds = data_checks.inspect_sounds([*train, *evaluation], dataset.max_dropped_fraction)
-    drops = [*undecodable, *sounds.undecodable.values(), *found.drops, *leaks]
+    drops = [*undecodable, *more_undecodable, *sounds.undecodable.values(), *found.drops, *leaks]
     clips.log_left_out(drops)
     kept = clips.require_clips(clips.without_clips(train, sounds.undecodable), "train")
     return Clips(
         train=ListedClips(kept, spec.training.seed, dataset.max_dropped_fraction),
         evaluation=clips.require_clips(evaluation, "evaluation"),
+        validation=held_out.limit_validation(validation, spec),
         dropped=clips.count_drops(drops),
         examples=clips.examples_of_drops(drops),
         split="Fraction" if dataset.eval_split is None else "Given",
@@ -249,22 +266,61 @@ def _rules(spec: WhisperFineTuneSpec, known: Optional[KnownDataset], words: Froz
 def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader) -> _Splits:
     dataset = spec.dataset
     train = _read_split(files, dataset, source.known, reader)
-    given = _read_given(source, dataset, reader)
-    counts = train.languages + (given.languages if given else Counter())
+    given = _read_given(source, dataset.eval_split, dataset, reader)
+    validation = _read_given(source, _validation_split(spec), dataset, reader)
+    read = [train, *(each for each in (given, validation) if each is not None)]
+    counts = sum((each.languages for each in read), Counter())
     warnings = data_checks.warn_of_languages(counts, train.language_column, spec.language)
-    if given is None:
-        chosen = held_out.choose_held_out(train.clips, float(dataset.eval_fraction))
-        drops = [*train.drops, *map(held_out.overlap_dropped, chosen.overlapping)]
-        return _Splits(chosen.train, chosen.evaluation, drops, warnings)
-    drawn = held_out.draw_clips(train.clips, dataset.max_train_clips)
-    return _Splits(drawn, given.clips, [*train.drops, *given.drops], warnings)
+    parts = _without_measured(spec, train.clips, given, validation)
+    drops = [*(drop for each in read for drop in each.drops), *map(held_out.overlap_dropped, parts.overlapping)]
+    return _Splits(parts.train, parts.validation, parts.evaluation, drops, warnings)
 
 
-def _read_given(source: DataSource, dataset: Dataset, reader: ClipReader) -> Optional[ClipsRead]:
-    """Return the clips of `evalSplit`, in the order from which `maxEvalClips` takes the first, or None without one."""
-    if dataset.eval_split is None:
+class _Parts(NamedTuple):
+    train: List[Clip]
+    validation: List[Clip]
+    evaluation: List[Clip]
+    overlapping: List[Clip]
+
+
+def _without_measured(
+    spec: WhisperFineTuneSpec, train: List[Clip], given: Optional[ClipsRead], validation: Optional[ClipsRead]
+) -> _Parts:
+    """Take held-out and validation clips from those to train on, where they are no splits of their own."""
+    dataset = spec.dataset
+    if given is not None:
+        first = ChosenClips(held_out.draw_clips(train, dataset.max_train_clips), given.clips, [])
+    else:
+        first = held_out.choose_held_out(train, float(dataset.eval_fraction))
+    if validation is not None or spec.training.eval_every_steps is None:
+        return _Parts(first.train, validation.clips if validation else [], first.evaluation, first.overlapping)
+    second = held_out.choose_validation(first.train, dataset.validation_fraction, dataset.max_eval_clips)
+    return _Parts(second.train, second.evaluation, first.evaluation, [*first.overlapping, *second.overlapping])
+
+
+def _validation_split(spec: WhisperFineTuneSpec) -> Optional[str]:
+    """Return the split by which the best model is chosen, or None where nothing is chosen or it is part of train."""
+    return spec.dataset.validation_split if spec.training.eval_every_steps is not None else None
+
+
+def _find_leaks(found: _Splits, *, leave_out: bool) -> Tuple[List[Drop], Tuple[str, ...]]:
+    """Find clips with the sound of a held-out one, and train clips with that of a validation clip."""
+    others = [*found.train, *found.validation]
+    leaks, warnings = held_out.find_leaks(others, found.evaluation, leave_out=leave_out)
+    if not found.validation:
+        return leaks, warnings
+    names = {drop.identifier for drop in leaks}
+    validation = clips.without_clips(found.validation, names)
+    train = clips.without_clips(found.train, names)
+    more, more_warnings = held_out.find_leaks(train, validation, leave_out=leave_out, part="validation")
+    return [*leaks, *more], (*warnings, *more_warnings)
+
+
+def _read_given(source: DataSource, split: Optional[str], dataset: Dataset, reader: ClipReader) -> Optional[ClipsRead]:
+    """Return the clips of a split, in the order from which `maxEvalClips` takes the first, or None without a split."""
+    if split is None:
         return None
-    found = _read_split(source.find(dataset.eval_split, is_train=False), dataset, source.known, reader)
+    found = _read_split(source.find(split, is_train=False), dataset, source.known, reader)
     return replace(found, clips=held_out.draw_clips(found.clips, dataset.max_eval_clips))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Drop
@@ -24,7 +25,7 @@ _TOUCHING_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class ChosenClips:
-    """Clips to train on, held-out clips, and clips that are left out because they overlap a held-out segment."""
+    """Clips to train on, clips to measure, and clips that are left out because they overlap one to measure."""
 
     train: List[Clip]
     evaluation: List[Clip]
@@ -44,19 +45,74 @@ def choose_held_out(found: Sequence[Clip], fraction: float) -> ChosenClips:
     If the clips are segments, whole recordings are held out, except for one that is divided. Raises DatasetInvalid
     where no clip would be left on one of the sides.
     """
-    held_out = round(len(found) * fraction)
-    if not 0 < held_out < len(found):
+    number = round(len(found) * fraction)
+    if not 0 < number < len(found):
         raise TrainerError(
             "DatasetInvalid",
-            f"dataset.evalFraction {fraction} of {len(found)} clips leaves {len(found) - held_out} to train on "
-            f"and {held_out} to measure on; give more clips, another fraction, or an evalSplit",
+            f"dataset.evalFraction {fraction} of {len(found)} clips leaves {len(found) - number} to train on "
+            f"and {number} to measure on; give more clips, another fraction, or an evalSplit",
         )
+    return _choose(found, number)
+
+
+#: A score over fewer clips says next to nothing of which model is the better one.
+FEWEST_VALIDATION_CLIPS = 20
+_MOST_VALIDATION_CLIPS = 500
+_USUAL_VALIDATION_FRACTION = 0.1
+
+
+def choose_validation(found: Sequence[Clip], fraction: Optional[str], limit: Optional[int]) -> ChosenClips:
+    """Take validation clips from those to train on, as `choose_held_out` takes the held-out ones.
+
+    Without a fraction they are a tenth of the clips, but at least 20, and at most 500 or the `limit` of what is
+    measured. Raises DatasetInvalid where they would be fewer than 20, or more than what is left to train on.
+    """
+    if fraction is not None:
+        number = round(len(found) * float(fraction))
+        require_validation(number, f"dataset.validationFraction {fraction} of {len(found)} train clips")
+    else:
+        usual = round(len(found) * _USUAL_VALIDATION_FRACTION)
+        most = min(_MOST_VALIDATION_CLIPS, limit or _MOST_VALIDATION_CLIPS)
+        number = max(FEWEST_VALIDATION_CLIPS, min(usual, most))
+    if 2 * number > len(found):
+        raise TrainerError(
+            "DatasetInvalid",
+            f"training.evalEverySteps: {number} of {len(found)} train clips would be validation clips, by which the "
+            "best model is chosen, and too few are left to train on; name a dataset.validationSplit, give more clips, "
+            "or leave out training.evalEverySteps",
+        )
+    return _choose(found, number)
+
+
+def require_validation(number: int, what: str) -> None:
+    """Raise DatasetInvalid where there are too few validation clips. `what` says in words where they come from."""
+    if number < FEWEST_VALIDATION_CLIPS:
+        raise TrainerError(
+            "DatasetInvalid",
+            f"{what}: {number} clips are too few to choose the best model by, at least {FEWEST_VALIDATION_CLIPS} are "
+            "needed; give more, or leave out training.evalEverySteps",
+        )
+
+
+def limit_validation(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[Clip, ...]:
+    """Return the validation clips that are measured. There are none where nothing is chosen.
+
+    Raises DatasetInvalid where they are too few.
+    """
+    if spec.training.eval_every_steps is None:
+        return ()
+    split, limit = spec.dataset.validation_split, spec.dataset.max_eval_clips
+    require_validation(len(found), f"dataset.validationSplit {split}" if split else "dataset.validationFraction")
+    return tuple(found[: max(limit, FEWEST_VALIDATION_CLIPS)] if limit else found)
+
+
+def _choose(found: Sequence[Clip], number: int) -> ChosenClips:
     if not _have_segments(found):
         shuffled = _shuffled(found)
-        return ChosenClips(shuffled[held_out:], shuffled[:held_out], [])
+        return ChosenClips(shuffled[number:], shuffled[:number], [])
     ordered = _by_recordings(found)
     # Shuffled again: maxTrainClips and maxEvalClips take the first clips, which should be of all recordings.
-    return _without_overlapping(_shuffled(ordered[:-held_out]), _shuffled(ordered[-held_out:]))
+    return _without_overlapping(_shuffled(ordered[:-number]), _shuffled(ordered[-number:]))
 
 
 def draw_clips(found: List[Clip], limit: Optional[int]) -> List[Clip]:
@@ -157,12 +213,12 @@ class _Duplicates(NamedTuple):
 
 
 def find_leaks(
-    train: Sequence[Clip], evaluation: Sequence[Clip], *, leave_out: bool
+    train: Sequence[Clip], evaluation: Sequence[Clip], *, leave_out: bool, part: str = "held-out"
 ) -> Tuple[List[Drop], Tuple[str, ...]]:
-    """Find train clips that leak a held-out one. Return the Drops of those to leave out, or warnings if they stay.
+    """Find train clips that leak one of `evaluation`. Return the Drops of those to leave out, or warnings if they stay.
 
-    To leave them out, every sound is read that has the length of a held-out one. For a warning only those are read that
-    have the same text too.
+    `part` names the clips of `evaluation` in words. To leave copies out, every sound is read that has the length of one
+    of them. For a warning only those are read that have the same text too.
     """
     copies = _all_duplicates(train, evaluation) if leave_out else _likely_duplicates(train, evaluation)
     names = {clip.identifier for clip in copies.clips}
@@ -171,8 +227,8 @@ def find_leaks(
     if leave_out:
         return [*map(copy_dropped, copies.clips), *map(overlap_dropped, overlapping)], ()
     return [], (
-        *_warnings_of_leaks(copies.clips, "have the sound of a held-out one", is_complete=copies.is_complete),
-        *_warnings_of_leaks(overlapping, "overlap a held-out segment of their recording", is_complete=True),
+        *_warnings_of_leaks(copies.clips, f"have the sound of a {part} one", is_complete=copies.is_complete),
+        *_warnings_of_leaks(overlapping, f"overlap a {part} segment of their recording", is_complete=True),
     )
 
 

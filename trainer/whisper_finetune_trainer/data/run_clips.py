@@ -182,6 +182,8 @@ class ListedClips:
 class Clips:
     """The clips of a run: those to train on and the held-out ones. Neither is empty.
 
+    The `validation` clips, by which the best model is chosen, are empty where nothing is chosen.
+
     `dropped` and `examples` are those of the clips that were left out before the training.
     """
 
@@ -190,6 +192,7 @@ class Clips:
     dropped: Mapping[str, int]
     examples: Tuple[str, ...]
     split: Split
+    validation: Tuple[Clip, ...] = ()
     #: What is odd about the data, in words. Nothing was left out because of it.
     warnings: Tuple[str, ...] = ()
     #: How many bytes of the scratch folder the extracted sounds take.
@@ -210,6 +213,7 @@ class Clips:
             eval_clips=len(self.evaluation),
             dropped_clips=sum(self.all_dropped().values()),
             split=self.split,
+            validation_clips=len(self.validation) or None,
         )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import replace
-from typing import FrozenSet, List, Tuple
+from typing import FrozenSet, List, NamedTuple, Optional, Tuple
 
 from whisper_finetune_api.languages import text_language_code
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
@@ -19,7 +19,7 @@ from whisper_finetune_trainer.data.streams import (
     train_stream,
 )
 from whisper_finetune_trainer.data.streams.shard_stream import ShardStream
-from whisper_finetune_trainer.data.streams.stream_sample import StreamSample
+from whisper_finetune_trainer.data.streams.stream_sample import StreamSample, WantedClips
 from whisper_finetune_trainer.data.streams.streamed_clips import ClipChecks
 from whisper_finetune_trainer.data.streams.train_stream import TrainStream
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted
@@ -42,26 +42,49 @@ def require_sounds(files: SplitFiles, reader: ShardReader, split: Split, limits:
         )
 
 
+class GivenClips(NamedTuple):
+    """The clips of `evalSplit` and of `validationSplit`, empty where there is no such split."""
+
+    held_out: ClipsRead
+    validation: ClipsRead
+
+    @property
+    def clips(self) -> List[Clip]:
+        """All of them."""
+        return [*self.held_out.clips, *self.validation.clips]
+
+    @property
+    def drops(self) -> List[Drop]:
+        """What was left out of both."""
+        return [*self.held_out.drops, *self.validation.drops]
+
+
+#: The part of a stream by which the best model is chosen, where the spec gives none.
+_USUAL_VALIDATION_FRACTION = 0.01
+_VALIDATION_CLIPS = 500
+
+
 def load_stream(
-    spec: WhisperFineTuneSpec, shards: ShardStream, reader: ClipReader, limits: StreamLimits, given: ClipsRead
+    spec: WhisperFineTuneSpec, shards: ShardStream, reader: ClipReader, limits: StreamLimits, given: GivenClips
 ) -> Clips:
-    """Return the clips of a data set whose train clips are a stream. `given` has the clips of `evalSplit`, if any.
+    """Return the clips of a data set whose train clips are a stream. `given` has those of splits of their own.
 
     Raises DatasetInvalid.
     """
     dataset = spec.dataset
     fraction = 0.0 if dataset.eval_split is not None else float(dataset.eval_fraction)
+    of_validation = _validation_fraction(spec)
     files = shards.files
     logger.info("%s: %.1f GB in %d shards are read as a stream", files.name, files.size_bytes / 1e9, len(files.paths))
-    checks = ClipChecks(reader, fraction)
-    sample = stream_sample.take_sample(shards, checks, limits, dataset.max_eval_clips)
+    checks = ClipChecks(reader, fraction, of_validation)
+    sample = stream_sample.take_sample(shards, checks, limits, _wanted(checks, limits, dataset.max_eval_clips))
     clips.refuse_too_many(sample.drops, sample.rows, dataset.max_dropped_fraction)
     _log(sample, files)
     clips.log_left_out([*given.drops, *sample.drops])
-    evaluation = sample.held_out or given.clips[: dataset.max_eval_clips]
-    warnings = _of_texts([*sample.train, *sample.held_out, *given.clips], spec)
-    languages = sample.languages + given.languages
-    column = shards.split.columns.language or given.language_column
+    evaluation = sample.held_out or given.held_out.clips[: dataset.max_eval_clips]
+    warnings = _of_texts([*sample.train, *sample.held_out, *sample.validation, *given.clips], spec)
+    languages = sample.languages + given.held_out.languages + given.validation.languages
+    column = shards.split.columns.language or given.held_out.language_column or given.validation.language_column
     warnings += data_checks.warn_of_languages(languages, column, spec.language)
     sample.held_out_sounds.update(_sounds(given))
     inspected = data_checks.inspect_sounds(sample.inspected, dataset.max_dropped_fraction)
@@ -72,6 +95,7 @@ def load_stream(
     return Clips(
         train=_stream(spec, shards, checks, limits, sample, copies),
         evaluation=_held_out(evaluation, sample, fraction),
+        validation=held_out.limit_validation(sample.validation or given.validation.clips, spec),
         dropped=clips.count_drops(given.drops),
         examples=clips.examples_of_drops(given.drops),
         split="Hash" if dataset.eval_split is None else "Given",
@@ -97,7 +121,7 @@ def _stream(
         seed=spec.training.seed,
         max_clips=dataset.max_train_clips,
         max_dropped_fraction=dataset.max_dropped_fraction,
-        digest=train_stream.digest_of_shards(shards, limits),
+        digest=train_stream.digest_of_shards(shards, limits, checks.validation_fraction),
         sampled=clips.require_clips(kept, "train"),
         sampled_statistics=stream_blocks.statistics_of(kept, [*sample.drops, *copies]),
     )
@@ -115,7 +139,7 @@ def _log(sample: StreamSample, files: SplitFiles) -> None:
         "%s: %d clips sampled, %d of them held out, %d left out",
         files.name,
         sample.rows,
-        len(sample.held_out),
+        len(sample.held_out) + len(sample.validation),
         len(sample.drops),
     )
 
@@ -140,8 +164,24 @@ def _unused(fraction: float, evaluation: List[Clip]) -> Tuple[str, ...]:
     return (warning,)
 
 
-def _sounds(given: ClipsRead) -> FrozenSet[bytes]:
-    """Return the digests of the sounds of `evalSplit`. It reads all of them."""
+def _validation_fraction(spec: WhisperFineTuneSpec) -> float:
+    """Return the part of the stream by which the best model is chosen: none where nothing is, or by another split."""
+    if spec.training.eval_every_steps is None or spec.dataset.validation_split is not None:
+        return 0.0
+    return float(spec.dataset.validation_fraction or _USUAL_VALIDATION_FRACTION)
+
+
+def _wanted(checks: ClipChecks, limits: StreamLimits, max_eval_clips: Optional[int]) -> WantedClips:
+    of_all = max_eval_clips or limits.held_out_clips
+    of_validation = max(min(of_all, _VALIDATION_CLIPS), held_out.FEWEST_VALIDATION_CLIPS)
+    return WantedClips(
+        min(of_all, limits.most_sampled) if checks.held_out_fraction else 0,
+        of_validation if checks.validation_fraction else 0,
+    )
+
+
+def _sounds(given: GivenClips) -> FrozenSet[bytes]:
+    """Return the digests of the sounds of splits of their own. It reads all of them."""
     with source_files.reader_pool(_READERS) as readers:
         return frozenset(readers.map(streamed_clips.sound_digest, given.clips))
 

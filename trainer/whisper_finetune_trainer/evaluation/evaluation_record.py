@@ -1,10 +1,13 @@
-"""The file in the run's folder that keeps an evaluation. Step 0 is the baseline."""
+"""The file in the run's folder that keeps an evaluation. Step 0 is the baseline.
+
+Evaluations on the validation clips, by which the best model is chosen, are in a folder of their own.
+"""
 
 from typing import Optional, Tuple
 
 from pydantic import Field
 
-from whisper_finetune_api.v1alpha1.status import Digest, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import Digest, Part, WordErrorRate
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.record import Record
 from whisper_finetune_trainer.output.run_folder import RunFolder
@@ -12,6 +15,7 @@ from whisper_finetune_trainer.output.run_folder import RunFolder
 BASELINE_STEP = 0
 _BASELINE_FILE = "baseline.json"
 _FILE = "evaluations/evaluation-{}.json"
+_VALIDATION_FILE = "validation/evaluation-{}.json"
 
 
 class EvaluationRecord(Record):
@@ -19,22 +23,25 @@ class EvaluationRecord(Record):
 
     step: int = Field(ge=0)
     uid: str
-    clips: Digest = Field(description="Of the held-out clips' names and texts: only figures of the same clips compare.")
+    clips: Digest = Field(description="Of the measured clips' names and texts: only figures of the same clips compare.")
     figures: WordErrorRate
     hypotheses: Tuple[str, ...]
     cut: Tuple[int, ...] = Field((), description="Indexes of texts that were cut at what their clip can hold.")
 
 
-def read_evaluation(folder: RunFolder, step: int) -> Optional[EvaluationRecord]:
-    """Return the record that this run has written for a step, or None."""
-    found = record.read_record(EvaluationRecord, folder.read_json(_file_of(step)))
+def read_evaluation(folder: RunFolder, step: int, part: Part = "HeldOut") -> Optional[EvaluationRecord]:
+    """Return the record that this run has written for a step and a part of the clips, or None."""
+    found = record.read_record(EvaluationRecord, folder.read_json(_file_of(step, part)))
     return found if found and (found.step, found.uid) == (step, folder.uid) else None
 
 
 def write_evaluation(folder: RunFolder, evaluation: EvaluationRecord) -> None:
     """Write the record's file. A reader finds it whole or not at all."""
-    folder.write_json(_file_of(evaluation.step), evaluation.to_json_object())
+    part = evaluation.figures.part or "HeldOut"
+    folder.write_json(_file_of(evaluation.step, part), evaluation.to_json_object())
 
 
-def _file_of(step: int) -> str:
+def _file_of(step: int, part: Part) -> str:
+    if part == "Validation":
+        return _VALIDATION_FILE.format(step)
     return _BASELINE_FILE if step == BASELINE_STEP else _FILE.format(step)

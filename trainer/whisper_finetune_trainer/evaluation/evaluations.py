@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
+from whisper_finetune_api.v1alpha1.status import Part, WordErrorRate
 from whisper_finetune_trainer.data import clips as data_clips
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, wer
@@ -21,20 +22,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the model after one step hears in the held-out clips, and its error rates. Step 0 is the baseline."""
+    """What the model after one step hears in the clips of one part, and its error rates. Step 0 is the baseline."""
 
     step: int
     heard: Tuple[Transcript, ...]
     measurement: wer.Measurement
+    part: Part = "HeldOut"
 
     @property
     def hypotheses(self) -> Tuple[str, ...]:
         """The texts as they were heard, one per clip. Loops are not removed."""
         return tuple(transcript.text for transcript in self.heard)
 
+    def to_report(self) -> WordErrorRate:
+        """Return the figures as the status shows them, with the part that they are of."""
+        figures = self.measurement.to_report()
+        return figures if self.part == "HeldOut" else figures.model_copy(update={"part": self.part})
+
 
 class Evaluations:
-    """Makes, stores and reads the evaluations of one run."""
+    """Makes, stores and reads a run's evaluations on the clips of one part."""
 
     def __init__(
         self,
@@ -44,8 +51,10 @@ class Evaluations:
         backend: Backend,
         reporter: Reporter,
         stop: StopRequest,
+        part: Part = "HeldOut",
     ) -> None:
-        """`clips` are the held-out ones."""
+        """`clips` are those of the part, and are not trained on."""
+        self._part = part
         self._folder = folder
         self._clips = clips
         self._loaded = loaded
@@ -57,7 +66,7 @@ class Evaluations:
 
     def stored(self, step: int) -> Optional[Evaluation]:
         """Return the evaluation that this run has stored for a step and these clips, or None."""
-        record = evaluation_record.read_evaluation(self._folder, step)
+        record = evaluation_record.read_evaluation(self._folder, step, self._part)
         if record is None or record.clips != self._clips_digest:
             return None
         heard = (Transcript(text, index in record.cut) for index, text in enumerate(record.hypotheses))
@@ -65,19 +74,20 @@ class Evaluations:
 
     def make(self, step: int) -> Evaluation:
         """Transcribe the clips with the model as it is now, and measure the texts. Raises Stopped on SIGTERM."""
-        self._reporter.enter("Evaluating", clips_to_evaluate=len(self._clips))
+        self._reporter.enter("Evaluating", clips_to_evaluate=len(self._clips), part=self._part)
         started = time.monotonic()
         with self._stop.interruptible():
             heard = tuple(self._backend.transcribe(self._clips, self._reporter.clips_done))
         evaluation = self._measured(step, heard)
-        figures = evaluation.measurement.to_report()
+        figures = evaluation.to_report()
         logger.info(
-            "step %d: %s %s %%, as written %s %%, over %d clips, in %.0f s",
+            "step %d: %s %s %%, as written %s %%, over %d %sclips, in %.0f s",
             step,
             self._metric.words,
             figures.score,
             figures.wer,
             len(self._clips),
+            "validation " if self._part == "Validation" else "",
             time.monotonic() - started,
         )
         self._warn_of_loops(evaluation)
@@ -90,7 +100,7 @@ class Evaluations:
             step=evaluation.step,
             uid=self._folder.uid,
             clips=self._clips_digest,
-            figures=evaluation.measurement.to_report(),
+            figures=evaluation.to_report(),
             hypotheses=evaluation.hypotheses,
             cut=tuple(index for index, transcript in enumerate(evaluation.heard) if transcript.is_cut),
         )
@@ -98,15 +108,19 @@ class Evaluations:
 
     def baseline(self) -> Evaluation:
         """Return the evaluation of the untrained model: the stored one, else make and store it."""
-        known = self.stored(BASELINE_STEP)
+        return self.stored_or_made(BASELINE_STEP)
+
+    def stored_or_made(self, step: int) -> Evaluation:
+        """Return the stored evaluation of a step, else make it with the model as it is now, and store it."""
+        known = self.stored(step)
         if known is not None:
             return known
-        made = self.make(BASELINE_STEP)
+        made = self.make(step)
         self.store(made)
         return made
 
     def _measured(self, step: int, heard: Tuple[Transcript, ...]) -> Evaluation:
-        return Evaluation(step, heard, measure_clips(self._clips, heard, self._loaded))
+        return Evaluation(step, heard, measure_clips(self._clips, heard, self._loaded), self._part)
 
     def _warn_of_loops(self, evaluation: Evaluation) -> None:
         looped = evaluation.measurement.loops

@@ -27,6 +27,7 @@ from whisper_finetune_trainer.ipu.trainer import (
     copy_weights,
     resume_device,
     take_state,
+    take_weights,
     write_library_checkpoint,
 )
 from whisper_finetune_trainer.model import generation
@@ -112,6 +113,10 @@ class IpuBackend:
     def gather_weights(self) -> None:
         """Copy the weights, in float32, from the IPUs into the loaded model's network."""
         copy_weights(self._trainer, self._loaded.network)
+
+    def take_weights(self) -> None:
+        """Hear from now on with the weights that the loaded model's network has, once the training is over."""
+        take_weights(self._trainer, self._loaded.network)
 
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """Return what `load_state` needs to go on bit for bit. The tensors are live: write them before the next step.

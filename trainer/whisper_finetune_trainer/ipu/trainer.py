@@ -81,6 +81,11 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         self.remove_callback(callback)
         return tokens
 
+    def release_training_model(self) -> None:
+        """Take the training's model off the IPUs, if it is there."""
+        if self.training_model is not None and self.training_model.isAttachedToDevice():
+            self._detach_training_model()
+
     def random_state(self) -> Optional[RandomState]:
         """Return seed and state of the IPUs' own generators. Dropout and stochastic rounding draw from them.
 
@@ -226,6 +231,18 @@ def copy_weights(trainer: Any, network: Any) -> None:
     weights = dict(trainer.model.named_parameters())
     for name, weight in network.named_parameters():
         weight.copy_(weights[name])
+
+
+@torch.no_grad()
+def take_weights(trainer: Any, network: Any) -> None:
+    """Copy the weights of another network into the trainer's. The IPUs get them with the next evaluation.
+
+    The training must be over: its own model on the IPUs would write its weights over these when it is detached.
+    """
+    trainer.release_training_model()
+    weights = dict(trainer.model.named_parameters())
+    for name, weight in network.named_parameters():
+        weights[name].copy_(weight)
 
 
 def _copy_to_host(trainer: Any) -> None:

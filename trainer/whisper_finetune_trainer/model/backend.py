@@ -115,6 +115,9 @@ class Backend(Protocol):
     def gather_weights(self) -> None:
         """Copy the weights as they are now into the loaded model's network, from which they are saved."""
 
+    def take_weights(self) -> None:
+        """Hear from now on with the weights that the loaded model's network has, once the training is over."""
+
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """Return tensors by name and JSON values, from which `load_state` goes on bit for bit.
 

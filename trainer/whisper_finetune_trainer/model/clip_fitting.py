@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Mapping, Optional, Sequence
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 from whisper_finetune_api.run import Accelerator
 from whisper_finetune_trainer.data import clips, text_rules
@@ -75,24 +75,31 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, accelerator: Accelerator
     normalize = text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply
     held_out = HeldOutTexts(frozenset(normalize(clip.text) for clip in loaded_clips.evaluation), normalize)
     train, dropped_train = loaded_clips.train.fitted(whisper.refuses_to_learn, held_out)
-    dropped_eval = [whisper.refuses_to_hear(clip) for clip in loaded_clips.evaluation]
-    drops = [*dropped_train, *(drop for drop in dropped_eval if drop is not None)]
+    evaluation, dropped_eval = _heard(loaded_clips.evaluation, whisper)
+    validation, dropped_validation = _heard(loaded_clips.validation, whisper)
+    drops = [*dropped_train, *dropped_eval, *dropped_validation]
     clips.log_left_out(drops)
-    total = len(loaded_clips.train.listed) + len(loaded_clips.evaluation)
+    total = len(loaded_clips.train.listed) + len(loaded_clips.evaluation) + len(loaded_clips.validation)
     clips.refuse_too_many(drops, total, loaded_clips.train.max_dropped_fraction)
     reasons = {**loaded_clips.dropped}
     for reason, number in clips.count_drops(drops).items():
         reasons[reason] = reasons.get(reason, 0) + number
     train.refuse_empty()
-    evaluation = [clip for clip, drop in zip(loaded_clips.evaluation, dropped_eval) if not drop]
     return replace(
         loaded_clips,
         warnings=(*loaded_clips.warnings, *_of_long_texts(evaluation, whisper)),
         train=train,
         evaluation=clips.require_clips(evaluation, "evaluation"),
+        validation=tuple(validation),
         dropped=reasons,
         examples=(*loaded_clips.examples, *clips.examples_of_drops(drops)),
     )
+
+
+def _heard(found: Sequence[Clip], whisper: _Model) -> Tuple[List[Clip], List[Drop]]:
+    """Return the clips that can be measured, and the Drops of the others."""
+    refused = [whisper.refuses_to_hear(clip) for clip in found]
+    return [clip for clip, drop in zip(found, refused) if drop is None], [drop for drop in refused if drop is not None]
 
 
 def _of_long_texts(evaluation: Sequence[Clip], whisper: _Model) -> Sequence[str]:

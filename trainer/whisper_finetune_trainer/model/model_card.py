@@ -7,7 +7,7 @@ from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import Result, Validation, WordErrorRate, verdict_of
 
 _USE = """\
 ## Use
@@ -79,12 +79,30 @@ def _figures(report: TrainerReport, result: Optional[Result]) -> str:
     if report.baseline is None or result is None:
         return "## Error rates\n\nNot measured for this checkpoint.\n"
     score = report.metric.words if report.metric else "score"
+    if result.part == "Validation":
+        return _figures_of_validation(score, report.validation, result)
     lines = ["## Error rates", "", "| | before | after |", "|---|---|---|", *_rows(score, report.baseline, result)]
     clips = f"all {report.data.eval_clips} held-out clips" if report.data else "the held-out clips"
     lines += ["", f"In percent, over {clips}, each in the model's full window, with greedy decoding."]
     if report.metric is not None:
         lines.append(f"Normalizer: {report.metric.normalizer}.")
-    return "\n".join([*lines, *_comparison(score, report.baseline, result), ""])
+    return "\n".join([*lines, *_comparison(score, report.baseline, result), *_verdict(report.validation, result), ""])
+
+
+def _verdict(validation: Optional[Validation], result: Result) -> List[str]:
+    chosen = "" if validation is None else f" It was chosen by {validation.clips} other clips."
+    if validation and not validation.has_gained:
+        chosen += " On those, no evaluation was better than the model that it was made from."
+    return [f"Verdict: {verdict_of(result, validation)}.{chosen}"]
+
+
+def _figures_of_validation(score: str, validation: Optional[Validation], result: Result) -> str:
+    before = f" (before training {validation.baseline} %)" if validation else ""
+    clips = f"{validation.clips} " if validation else ""
+    return (
+        f"## Error rates\n\n{score} {result.score} %{before}, over the {clips}validation clips by which the best model "
+        "of the run is chosen. A figure that is chosen by is flattering: that of the final model is of other clips.\n"
+    )
 
 
 def _rows(score: str, before: WordErrorRate, after: Result) -> List[str]:

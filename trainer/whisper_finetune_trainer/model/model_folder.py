@@ -30,6 +30,12 @@ def write_model_folder(network: Any, tokenizer: Any, folder: Path) -> None:
     extractor.save_pretrained(folder)
 
 
+def read_weights(network: Any, folder: Path) -> None:
+    """Load the weights of a folder that `write_model_folder` has written for the same network."""
+    # Weights that two parts of the network share are in the file once.
+    network.load_state_dict(safetensors_torch.load_file(str(folder / _WEIGHTS)), strict=False)
+
+
 def add_float16_copy(folder: Path) -> None:
     """Write the folder's weights once more in float16, for `from_pretrained(..., variant="fp16")`."""
     weights = safetensors_torch.load_file(str(folder / _WEIGHTS))

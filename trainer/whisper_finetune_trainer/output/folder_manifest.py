@@ -13,7 +13,7 @@ import pydantic_core
 from pydantic import Field, field_validator
 
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
-from whisper_finetune_api.v1alpha1.status import Digest, Percent, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import Digest, Part, Percent, WordErrorRate
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.record import Record
 from whisper_finetune_trainer.output.storage import Storage
@@ -37,6 +37,7 @@ class Manifest(Record):
     step: int = Field(ge=0)
     score: Optional[Percent] = None
     wer: Optional[Percent] = None
+    part: Optional[Part] = Field(None, description="The clips of both figures. Absent: the held-out ones.")
     files: Dict[str, ManifestFile]
 
     @field_validator("files")
@@ -64,6 +65,7 @@ def describe_folder(
         step=step,
         score=figures.score if figures else None,
         wer=figures.wer if figures else None,
+        part=figures.part if figures else None,
         files=files,
     )
 

@@ -8,7 +8,7 @@ import threading
 from typing import Any, Callable, Deque, Dict, List, Optional
 
 from whisper_finetune_api.run import Stage, TrainerReport
-from whisper_finetune_api.v1alpha1.status import Progress, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import Part, Progress, WordErrorRate
 
 #: The speed is the mean of so many newest steps. The first steps are slower, because they fill the encoder's cache.
 _SPEED_STEPS = 50
@@ -18,7 +18,7 @@ _LARGEST_LOSS = 1e8
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The error rates of the model of one step. Step 0 is the baseline."""
+    """The error rates of the model of one step, on the part that they name. Step 0 is the baseline."""
 
     step: int
     figures: WordErrorRate
@@ -72,9 +72,9 @@ class Reporter:
         """Replace fields of the report (data, metric, ran_on, baseline, checkpoints ...)."""
         self._change(lambda known: {"report": _with(known.report, **fields)})
 
-    def enter(self, stage: Stage, clips_to_evaluate: int = 0) -> None:
-        """Note the stage that begins now. `clips_to_evaluate` is for an evaluation."""
-        self._change(lambda known: _evaluating(known.report, stage, 0, clips_to_evaluate))
+    def enter(self, stage: Stage, clips_to_evaluate: int = 0, part: Part = "HeldOut") -> None:
+        """Note the stage that begins now. `clips_to_evaluate` and `part` are for an evaluation."""
+        self._change(lambda known: _evaluating(known.report, stage, 0, clips_to_evaluate, part))
 
     def clips_done(self, clips: int) -> None:
         """Note how many clips of the current evaluation are done."""
@@ -126,12 +126,23 @@ class Reporter:
                 listener(self._snapshot)
 
 
-def _evaluating(report: TrainerReport, stage: Optional[Stage], clips: int, clips_to_evaluate: int) -> Dict[str, Any]:
-    """Return the fields of a snapshot that change with an evaluation's clips. Both are 0 outside of an evaluation."""
+def _evaluating(
+    report: TrainerReport,
+    stage: Optional[Stage],
+    clips: int,
+    clips_to_evaluate: int,
+    part: Optional[Part] = None,
+) -> Dict[str, Any]:
+    """Return the fields of a snapshot that change with an evaluation's clips. Both are 0 outside of an evaluation.
+
+    Without a `part`, it stays as it is while the evaluation goes on.
+    """
     counts = {"evaluated_clips": clips, "clips_to_evaluate": clips_to_evaluate}
     progress = report.progress
     if progress is not None:
-        progress = progress.model_copy(update=counts if clips_to_evaluate else dict.fromkeys(counts))
+        shown = part or progress.evaluated_part
+        named = {**counts, "evaluated_part": shown if shown == "Validation" else None}
+        progress = progress.model_copy(update=named if clips_to_evaluate else dict.fromkeys(named))
     return {**counts, "report": _with(report, stage=stage, progress=progress)}
 
 

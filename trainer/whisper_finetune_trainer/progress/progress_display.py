@@ -65,7 +65,9 @@ def describe_progress(snapshot: Snapshot) -> str:
     """Return one line on how far the attempt is. It is empty where there is nothing to say yet."""
     progress = snapshot.report.progress
     if snapshot.report.stage == "Evaluating" and snapshot.clips_to_evaluate:
-        return f"evaluated {snapshot.evaluated_clips} of {snapshot.clips_to_evaluate} clips"
+        progress = snapshot.report.progress
+        part = "validation " if progress and progress.evaluated_part == "Validation" else ""
+        return f"evaluated {snapshot.evaluated_clips} of {snapshot.clips_to_evaluate} {part}clips"
     if snapshot.report.stage != "Training" or not progress or progress.loss is None:
         return ""
     return (

@@ -70,7 +70,9 @@ class TorchBackend:
         self._order = StepOrder(clips.train, training.batch_size, self._divide, check_stop, on_read)
         self._is_cached = is_frozen and self._use_cache(budget)
         if is_frozen:
-            self._full_outputs.use_cache("held-out clips", _transcription_groups(self._clips.evaluation), budget)
+            parts = (self._clips.evaluation, self._clips.validation)
+            groups = [group for part in parts for group in _transcription_groups(part)]
+            self._full_outputs.use_cache("held-out clips", groups, budget)
 
     def _make_encoder_outputs(self) -> None:
         settings = self._loaded.feature_settings
@@ -132,6 +134,9 @@ class TorchBackend:
 
     def gather_weights(self) -> None:
         """Do nothing: the loaded model's network itself is trained."""
+
+    def take_weights(self) -> None:
+        """Do nothing: the loaded model's network itself hears."""
 
     def steps(self, first_step: int) -> Generator[StepDone, None, None]:
         """Take the optimizer steps after `first_step` up to the schedule's last, and yield each when it is done.

@@ -72,10 +72,18 @@ def facts_of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
         Fact("Data set", _source(spec)),
         Fact("Trained on", clips.train.speech_in_words()),
         Fact("Held out", f"{speech_in_words([clip.seconds for clip in clips.evaluation])}; {_SPLITS[clips.split]}"),
+        *_fact_of_validation(clips),
         Fact("Left out", f"{dropped} clips" if dropped else "none"),
         Fact("Text for training", _NORMALIZATIONS[spec.dataset.text_normalization]),
         *(Fact("Warning", warning) for warning in clips.warnings),
     )
+
+
+def _fact_of_validation(clips: Clips) -> Tuple[Fact, ...]:
+    if not clips.validation:
+        return ()
+    speech = speech_in_words([clip.seconds for clip in clips.validation])
+    return (Fact("Chosen by", f"{speech}; validation clips, not trained on and not those of the result"),)
 
 
 def facts_of_run(
@@ -107,6 +115,8 @@ def facts_of_run(
         facts.append(Fact("Precision", f"{result.ran_on.precision} ({precision})"))
     steps_seconds = sum(item.seconds for item in stretches)
     whole, of_steps = duration_in_words(seconds), duration_in_words(steps_seconds)
+    if result.verdict is not None:
+        facts.append(Fact("Verdict", f"{result.verdict}, as docs/trust.md has it"))
     facts.append(Fact("Time", f"{whole} in all, {of_steps} of it in optimizer steps"))
     facts.append(Fact(f"{_DEVICES[run.accelerator]}-hours", device_hours(run.accelerator, seconds, devices)))
     return (*facts, Fact("Measured", _how_measured(result)))
@@ -171,9 +181,10 @@ class FinishedTraining:
     result: TrainingResult
     clips: Clips
     baseline: Evaluation
-    #: The evaluations after the baseline, in order.
-    history: Tuple[Evaluation, ...]
-    #: The evaluation of the model that becomes the final one.
+    #: The evaluations by which the best model was chosen, the baseline first. They are on the validation clips, or the
+    #: held-out ones where the last model was taken.
+    measured: Tuple[Evaluation, ...]
+    #: The evaluation of the model that becomes the final one, on the held-out clips.
     final: Evaluation
     #: The normalizer that was applied to texts before they were compared.
     normalize: Callable[[str], str]
@@ -182,6 +193,11 @@ class FinishedTraining:
     seconds: float
     #: How many IPUs, GPUs or CPUs it had.
     devices: int
+
+    def all_evaluations(self) -> Tuple[Evaluation, ...]:
+        """Return every evaluation once: on the held-out clips, and on the validation clips where there are any."""
+        held_out = (self.baseline, self.final)
+        return (*held_out, *(each for each in self.measured if each not in held_out))
 
 
 @dataclass(frozen=True)
@@ -210,6 +226,8 @@ class ReportData:
     curves: Tuple[Chart, ...]
     measured: Tuple[MeasuredStep, ...]
     baseline_percent: float
+    #: Says which clips `measured` is of, where they are not the held-out ones.
+    measured_on: str
     intervals: Optional[IntervalChart]
     lengths: Tuple[LengthGroup, ...]
     changes: ClipChanges
@@ -241,7 +259,8 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         loops=_loops(finished),
         curves=_curves(finished, measured, metric),
         measured=measured,
-        baseline_percent=finished.baseline.measurement.score,
+        baseline_percent=finished.measured[0].measurement.score,
+        measured_on=_measured_on(finished),
         intervals=interval_chart.draw_intervals(report_figures.interval_rows(headline, lengths)) if headline else None,
         lengths=lengths,
         changes=clip_changes.compare_clips(clips.evaluation, before, after),
@@ -282,15 +301,19 @@ def _measured(finished: FinishedTraining) -> Tuple[MeasuredStep, ...]:
             is_kept=evaluation.step in kept,
             is_final=evaluation.step == finished.final.step,
         )
-        for evaluation in finished.history
+        for evaluation in finished.measured[1:]
     )
+
+
+def _measured_on(finished: FinishedTraining) -> str:
+    return " of the validation clips" if finished.measured[0].part == "Validation" else ""
 
 
 def _curves(finished: FinishedTraining, measured: Tuple[MeasuredStep, ...], metric: str) -> Tuple[Chart, ...]:
     last_step = max([1, *(item.step for item in measured), *(item.last_step for item in finished.stretches[-1:])])
-    baseline = finished.baseline.measurement.score
+    baseline, title = finished.measured[0].measurement.score, metric + _measured_on(finished)
     return (
-        charts.error_rate_curve(baseline, measured, last_step, metric),
+        charts.error_rate_curve(baseline, measured, last_step, title),
         charts.loss_curve(finished.stretches),
         charts.learning_rate_curve(finished.stretches),
     )

@@ -52,8 +52,7 @@ def write_report(folder: RunFolder, finished: FinishedTraining) -> TrainingResul
     """
     with _logged("TensorBoard's events"):
         started = time.time() - sum(stretch.seconds for stretch in finished.stretches)
-        measured = (finished.baseline, *finished.history)
-        folder.write_bytes(EVENTS_FILE, render_events(finished.stretches, measured, started))
+        folder.write_bytes(EVENTS_FILE, render_events(finished.stretches, finished.all_evaluations(), started))
     with _logged("the report"):
         folder.write_text(FILE, _page(finished))
         return finished.result.model_copy(update={"report": FILE})
@@ -118,12 +117,12 @@ def _of_steps(stretches: Sequence[Stretch]) -> Iterator[_Scalar]:
 def _of_evaluations(stretches: Sequence[Stretch], evaluations: Sequence[Evaluation]) -> Iterator[_Scalar]:
     for evaluation in evaluations:
         seconds = sum(item.seconds for item in stretches if item.last_step <= evaluation.step)
-        measured = evaluation.measurement
-        yield "eval/score", evaluation.step, measured.score, seconds
-        yield "eval/wer", evaluation.step, measured.wer, seconds
-        yield "eval/normalized_wer", evaluation.step, measured.normalized_wer, seconds
+        measured, part = evaluation.measurement, "validation" if evaluation.part == "Validation" else "eval"
+        yield f"{part}/score", evaluation.step, measured.score, seconds
+        yield f"{part}/wer", evaluation.step, measured.wer, seconds
+        yield f"{part}/normalized_wer", evaluation.step, measured.normalized_wer, seconds
         if measured.cer is not None:
-            yield "eval/cer", evaluation.step, measured.cer, seconds
+            yield f"{part}/cer", evaluation.step, measured.cer, seconds
 
 
 #: At most so many characters for one clip and for all clips. base64 makes four characters of three bytes.

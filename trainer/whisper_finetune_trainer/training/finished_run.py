@@ -66,5 +66,6 @@ def _latest(folder: RunFolder, result: TrainingResult) -> Dict[str, str]:
         "score": (figures.score if figures else None) or "",
         "wer": figures.wer if figures else "",
         "normalizedWer": figures.normalized_wer if figures else "",
+        "verdict": result.verdict or "",
         "finished": (progress.update_time if progress else None) or "",
     }

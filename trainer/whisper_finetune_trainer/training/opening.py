@@ -89,9 +89,10 @@ def _load_clips(
     clips = clip_fitting.fit_clips(found, loaded, config.accelerator)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(
-        "%s, %d held out%s",
+        "%s, %d held out%s%s",
         clips.train.size_in_words(),
         len(clips.evaluation),
+        f", {len(clips.validation)} to choose the best model by" if clips.validation else "",
         f"; left out: {dropped}" if dropped else "",
     )
     return clips

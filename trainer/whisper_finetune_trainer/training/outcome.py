@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1.status import Metric, Result
+from whisper_finetune_api.v1alpha1.status import Metric, Result, Validation, verdict_of
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import intervals, wer
@@ -38,8 +38,26 @@ def compare_with_baseline(before: Evaluation, after: Evaluation, clips: Clips, l
     )
 
 
-def describe_result(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
-    """Return the result in one sentence. It says where the model is worse, and where chance may explain the change."""
+def describe_result(
+    baseline: Evaluation, result: Result, metric: Optional[Metric], validation: Optional[Validation] = None
+) -> str:
+    """Return result and verdict in one sentence.
+
+    It says where the model is worse, where chance may explain the change, and where nothing beat the baseline on the
+    validation clips.
+    """
+    chosen = "" if validation is None or validation.has_gained else _without_gain(validation)
+    return f"{_describe_figures(baseline, result, metric)}{chosen}; verdict: {verdict_of(result, validation)}"
+
+
+def _without_gain(validation: Validation) -> str:
+    return (
+        f"; no evaluation on the {validation.clips} validation clips was better than the baseline's "
+        f"{validation.baseline} %"
+    )
+
+
+def _describe_figures(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
     scores = result.compared_with(baseline.measurement.to_report(), metric)
     text = f"{scores}, over {len(baseline.heard)} clips{_loops(baseline, result)}"
     if result.difference_low is None or result.difference_high is None:
@@ -82,7 +100,8 @@ def conclude(
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,
-        message=describe_result(baseline, figures, snapshot.report.metric),
+        verdict=verdict_of(figures, snapshot.report.validation),
+        message=describe_result(baseline, figures, snapshot.report.metric, snapshot.report.validation),
         seconds=round(snapshot.training_seconds),
     )
 

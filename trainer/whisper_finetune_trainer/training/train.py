@@ -2,9 +2,9 @@
 
 import functools
 from pathlib import Path
-from typing import Callable, List, Sequence
+from typing import Callable, List, Optional, Sequence, Tuple
 
-from whisper_finetune_api.run import Schedule, TrainerConfig, TrainingResult
+from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.data import text_rules
@@ -13,6 +13,7 @@ from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model import model, model_card, model_folder
+from whisper_finetune_trainer.model.backend import Backend
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.model_card import DescribedRun
 from whisper_finetune_trainer.output.run_folder import RunFolder
@@ -42,20 +43,21 @@ def train(
     measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.measurement.to_report())
+    validation, candidates = _begin_validation(folder, clips, loaded, backend, reporter, stop)
     output, card_of = config.spec.output, _card_writer(run, reporter)
     saved = Checkpoints(output.keep_checkpoints, card_of, folder, backend, loaded, reporter, clips.train.digest, steps)
     first_step = saved.resume()
     reporter.resume_at(first_step, run.schedule.steps)
-    loop = TrainingLoop(run.schedule, config.spec.training, backend, measured, saved, reporter, stop)
-    history = loop.run(first_step)
+    loop = TrainingLoop(run.schedule, config.spec.training, backend, validation, saved, reporter, stop)
+    choice = loop.run(first_step, candidates)
     folder.wait_until_written()
 
-    final = _final(run.schedule, history, saved)
+    final = _measure_final(choice, loop.step, saved, measured)
     outcome.write_texts(folder, clips, baseline, final)
     figures = outcome.compare_with_baseline(baseline, final, clips, loaded)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
     if output.takes_report:
-        finished = _finished(run, devices, result, clips, loaded, (baseline, *history), final, steps)
+        finished = _finished(run, devices, result, clips, loaded, choice or (baseline, final), baseline, final, steps)
         result = report_files.write_report(folder, finished)
     backend.gather_weights()
     card = model_card.model_card(run, result, final.step, figures)
@@ -67,17 +69,40 @@ def _card_writer(run: DescribedRun, reporter: Reporter) -> CardOf:
     return lambda step, figures: model_card.model_card(run, reporter.report(), step, figures)
 
 
-def _final(schedule: Schedule, history: List[Evaluation], saved: Checkpoints) -> Evaluation:
-    """Return the evaluation whose model becomes the final one: the best whose kept model is intact, else the last."""
-    if schedule.eval_every_steps is None:
-        return history[-1]
-    kept = [evaluation for evaluation in history if saved.model_of(evaluation.step)]
+def _begin_validation(
+    folder: RunFolder, clips: Clips, loaded: LoadedModel, backend: Backend, reporter: Reporter, stop: StopRequest
+) -> Tuple[Optional[Evaluations], List[Evaluation]]:
+    """Return the evaluations by which the best model is chosen, and the first of them, that of the untrained model.
+
+    Return None and an empty list where the last model is taken. It is called before the weights of an earlier attempt
+    are loaded.
+    """
+    if not clips.validation:
+        return None, []
+    validation = Evaluations(folder, clips.validation, loaded, backend, reporter, stop, "Validation")
+    return validation, [validation.baseline()]
+
+
+def _measure_final(
+    choice: Sequence[Evaluation], last_step: int, saved: Checkpoints, measured: Evaluations
+) -> Evaluation:
+    """Choose the final model by the evaluations on the validation clips, and measure it on the held-out ones."""
+    chosen = _chosen_step(choice[1:], last_step, saved)
+    kept = saved.model_of(chosen)
+    if kept and chosen != last_step and measured.stored(chosen) is None:
+        saved.load_model(kept)
+    return measured.stored_or_made(chosen)
+
+
+def _chosen_step(candidates: Sequence[Evaluation], last_step: int, saved: Checkpoints) -> int:
+    """Return the step of the best model that is intact, else the last step."""
+    kept = [evaluation for evaluation in candidates if saved.model_of(evaluation.step)]
     while kept:
         best = training_loop.best_of(kept)
         if saved.is_intact(best.step):
-            return best
+            return best.step
         kept.remove(best)
-    return history[-1]
+    return last_step
 
 
 def _finished(
@@ -87,6 +112,7 @@ def _finished(
     clips: Clips,
     loaded: LoadedModel,
     measured: Sequence[Evaluation],
+    baseline: Evaluation,
     final: Evaluation,
     steps: StepRecord,
 ) -> FinishedTraining:
@@ -94,8 +120,8 @@ def _finished(
         run=run,
         result=result,
         clips=clips,
-        baseline=measured[0],
-        history=tuple(measured[1:]),
+        baseline=baseline,
+        measured=tuple(measured),
         final=final,
         normalize=text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
         stretches=steps.stretches(),

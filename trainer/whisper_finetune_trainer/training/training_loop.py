@@ -7,7 +7,9 @@ from typing import List, Optional, Sequence, Tuple
 
 from whisper_finetune_api.run import Schedule
 from whisper_finetune_api.v1alpha1 import Training
+from whisper_finetune_api.v1alpha1.status import Validation
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
+from whisper_finetune_trainer.evaluation import wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.model.backend import Backend, StepDone
@@ -36,6 +38,17 @@ def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
     return min(evaluations, key=lambda evaluation: (evaluation.measurement.score, evaluation.step))
 
 
+def describe_choice(baseline: Evaluation, evaluations: Sequence[Evaluation]) -> Validation:
+    """Return how the best model is chosen so far. All evaluations are on the validation clips."""
+    best = best_of(evaluations) if evaluations else None
+    return Validation(
+        clips=len(baseline.heard),
+        baseline=wer.percent_text(baseline.measurement.score),
+        best=wer.percent_text(best.measurement.score) if best else None,
+        step=best.step if best else None,
+    )
+
+
 def is_patience_exhausted(evaluations: Sequence[Evaluation], patience: Optional[int]) -> bool:
     """Return whether none of the newest `patience` evaluations is better than the best before them."""
     if patience is None or not evaluations:
@@ -56,29 +69,38 @@ class TrainingLoop:
         schedule: Schedule,
         training: Training,
         backend: Backend,
-        evaluations: Evaluations,
+        validation: Optional[Evaluations],
         checkpoints: Checkpoints,
         reporter: Reporter,
         stop: StopRequest,
     ) -> None:
-        """All arguments belong to the same attempt."""
+        """All arguments belong to the same attempt. `validation` is None where the last model is taken unmeasured."""
         self._schedule = schedule
         self._training = training
         self._backend = backend
-        self._evaluations = evaluations
+        self._validation = validation
         self._checkpoints = checkpoints
         self._reporter = reporter
         self._stop = stop
         self._step = 0
+        self._baseline: List[Evaluation] = []
         self._history: List[Evaluation] = []
 
-    def run(self, first_step: int) -> List[Evaluation]:
-        """Train on from `first_step`. Return all evaluations after the baseline, the last one at the step reached.
+    @property
+    def step(self) -> int:
+        """The newest step that was taken."""
+        return self._step
 
-        After Stopped it saves a state of the newest step and raises it again.
+    def run(self, first_step: int, baseline: Sequence[Evaluation] = ()) -> List[Evaluation]:
+        """Train on from `first_step`. Return all evaluations on the validation clips, the `baseline` first.
+
+        Both are empty where nothing is chosen. After Stopped it saves a state of the newest step and raises it again.
         """
         self._step = first_step
-        self._history = self._stored_history(first_step)
+        self._baseline = list(baseline)
+        if self._validation is not None:
+            self._history = self._stored_history(self._validation, first_step)
+            self._tell_choice()
         try:
             # The attempt before may have been stopped during an evaluation, which is due now.
             self._evaluate_if_due()
@@ -89,8 +111,10 @@ class TrainingLoop:
         except Stopped:
             self._checkpoints.save_last_state(self._step)
             raise
+        # A stop while the chosen model is measured costs no step.
+        self._checkpoints.save_state(self._step)
         self._reporter.finish(self._step, self._schedule.steps)
-        return self._history
+        return [*self._baseline, *self._history]
 
     def _on_step(self, done: StepDone) -> bool:
         """Do what is due after a step. Return whether to take another one."""
@@ -119,17 +143,21 @@ class TrainingLoop:
             self._checkpoints.save_state(self._step)
 
     def _evaluate_if_due(self) -> None:
-        if self._is_measured() or not is_evaluation_due(self._schedule, self._step):
+        validation, is_due = self._validation, is_evaluation_due(self._schedule, self._step)
+        if validation is None or not is_due or self._is_measured():
             return
         # The state first: if the evaluation is stopped, no step is lost.
         self._checkpoints.save_state(self._step)
-        made = self._evaluations.make(self._step)
-        if self._schedule.eval_every_steps is not None:
-            best = best_of([*self._history, made])
-            self._checkpoints.save_model(self._step, made.measurement.to_report(), also_keep=best.step)
+        made = validation.make(self._step)
+        best = best_of([*self._history, made])
+        self._checkpoints.save_model(self._step, made.to_report(), also_keep=best.step)
         # The evaluation last, so that each stored evaluation has its model.
-        self._evaluations.store(made)
+        validation.store(made)
         self._history.append(made)
+        self._tell_choice()
+
+    def _tell_choice(self) -> None:
+        self._reporter.tell(validation=describe_choice(self._baseline[0], self._history))
 
     def _save_if_due(self) -> None:
         """Save the model for the user where the schedule says so. An evaluation at this step has saved it already."""
@@ -143,6 +171,6 @@ class TrainingLoop:
     def _is_measured(self) -> bool:
         return any(evaluation.step == self._step for evaluation in self._history)
 
-    def _stored_history(self, step: int) -> List[Evaluation]:
-        stored = (self._evaluations.stored(done) for done in evaluation_steps(self._schedule, step))
+    def _stored_history(self, validation: Evaluations, step: int) -> List[Evaluation]:
+        stored = (validation.stored(done) for done in evaluation_steps(self._schedule, step))
         return [evaluation for evaluation in stored if evaluation is not None]

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from itertools import chain
-from typing import Iterable, Iterator, Optional, Tuple
+from typing import Collection, Iterable, Iterator, Optional, Tuple
 
 from whisper_finetune_trainer.data.layouts import folder_shapes, row_columns
 from whisper_finetune_trainer.data.layouts.kaldi import KALDI
@@ -28,17 +28,17 @@ LAYOUTS: Tuple[Layout, ...] = (LINE_INDEX, MANIFEST, KALDI, TAR, PARQUET)
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tgz")
 
 
-def find_split_files(folder: DataFolder, split: str, *, is_train: bool, held_out: Optional[str] = None) -> SplitFiles:
+def find_split_files(folder: DataFolder, split: str, *, is_train: bool, others: Collection[str] = ()) -> SplitFiles:
     """Return the files of a split. Raises DatasetNotFound, which says what the folder has instead.
 
     A folder may have one list of all clips, with their sounds in a folder per split. Then the held-out split has the
     rows whose sounds are in its folder, and the train split has all rows whose sounds are in no other split's folder.
-    The train split may also be files whose names name no split.
+    The train split may also be files whose names name no split. `others` are splits that are not trained on.
     """
     found = _find_named(folder, split)
     if found is None and is_train:
-        others = (HELD_OUT_NAMES | {held_out or split}) - {split}
-        found = _find_list_of_all(folder, SplitFolders(only=None, others=others)) or _find_unnamed(folder)
+        held_out = HELD_OUT_NAMES.union(others) - {split}
+        found = _find_list_of_all(folder, SplitFolders(only=None, others=held_out)) or _find_unnamed(folder)
     if found is None and not is_train:
         found = _find_list_of_all(folder, SplitFolders(only=split))
     if found is None:

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import List, Optional, Set, Tuple
+from typing import List, NamedTuple, Set, Tuple
 
 from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.layouts.layout import StreamLimits
@@ -27,9 +27,11 @@ class StreamSample:
     rows: int = 0
     train: List[Clip] = field(default_factory=list)
     held_out: List[Clip] = field(default_factory=list)
+    validation: List[Clip] = field(default_factory=list)
     drops: List[Drop] = field(default_factory=list)
     inspected: List[Clip] = field(default_factory=list)
-    #: The digests of the held-out sounds. `train_sounds` has the digest of every sampled train clip.
+    #: The digests of the held-out sounds, those of validation clips too. `train_sounds` has the digest of every sampled
+    #: train clip.
     held_out_sounds: Set[bytes] = field(default_factory=set)
     train_sounds: List[Tuple[bytes, Clip]] = field(default_factory=list)
     #: How often each rule changed a text.
@@ -42,16 +44,18 @@ class StreamSample:
         return [clip for digest, clip in self.train_sounds if digest in self.held_out_sounds]
 
 
-def take_sample(
-    stream: ShardStream, checks: ClipChecks, limits: StreamLimits, max_eval_clips: Optional[int]
-) -> StreamSample:
-    """Read the shards until enough clips are held out and enough are sampled, or until `most_sampled` are sampled.
+class WantedClips(NamedTuple):
+    """How many clips of the stream are held out, and how many are kept to choose the best model by."""
+
+    held_out: int
+    validation: int
+
+
+def take_sample(stream: ShardStream, checks: ClipChecks, limits: StreamLimits, wanted: WantedClips) -> StreamSample:
+    """Read the shards until the wanted clips are held out and enough are sampled, or until `most_sampled` are sampled.
 
     The order of the shards is the same in every attempt.
     """
-    wanted = 0
-    if checks.held_out_fraction:
-        wanted = min(max_eval_clips or limits.held_out_clips, limits.most_sampled)
     found = StreamSample()
     for streamed in streamed_clips.check_clips(stream, _KEY, Position(), checks.of_sampled_row):
         found.rows += 1
@@ -60,13 +64,14 @@ def take_sample(
         found.languages[streamed.checked.language] += 1
         if found.rows % _LOG_EVERY == 0:
             logger.info("%d clips sampled, %d held out", found.rows, len(found.held_out))
-        is_enough = len(found.held_out) >= wanted and found.rows >= limits.least_sampled
+        has_all = len(found.held_out) >= wanted.held_out and len(found.validation) >= wanted.validation
+        is_enough = has_all and found.rows >= limits.least_sampled
         if is_enough or found.rows >= limits.most_sampled:
             break
     return found
 
 
-def _keep(sample: StreamSample, found: Found, checks: ClipChecks, wanted: int) -> None:
+def _keep(sample: StreamSample, found: Found, checks: ClipChecks, wanted: WantedClips) -> None:
     if isinstance(found, Drop):
         sample.drops.append(found)
         return
@@ -77,6 +82,10 @@ def _keep(sample: StreamSample, found: Found, checks: ClipChecks, wanted: int) -
     if isinstance(found, Clip):
         sample.train.append(streamed_clips.without_sound(clip))
         sample.train_sounds.append((digest, sample.train[-1]))
-    elif len(sample.held_out) < wanted:
-        sample.held_out.append(checks.read_again(clip))
+        return
+    of_part, most = (
+        (sample.validation, wanted.validation) if found.is_validation else (sample.held_out, wanted.held_out)
+    )
+    if len(of_part) < most:
+        of_part.append(checks.read_again(clip))
         sample.held_out_sounds.add(digest)

@@ -26,6 +26,8 @@ class HeldOutClip(NamedTuple):
     """A clip that is not trained on in any epoch. The hash of its identifier decides that."""
 
     clip: Clip
+    #: Whether the best model is chosen by it. Otherwise it is measured for the run's result.
+    is_validation: bool = False
 
 
 Found = Union[Clip, Drop, HeldOutClip]
@@ -49,10 +51,14 @@ class StreamedClip(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipChecks:
-    """The checks for clips of a stream. `held_out_fraction` is 0 where the held-out clips are a split of their own."""
+    """The checks for clips of a stream. `held_out_fraction` is 0 where the held-out clips are a split of their own.
+
+    So is `validation_fraction`, also where nothing is chosen.
+    """
 
     reader: ClipReader
     held_out_fraction: float
+    validation_fraction: float = 0.0
     #: Returns the Drop of a clip for other reasons, such as a label that is too long for the model.
     refuse: Callable[[Clip], Optional[Drop]] = lambda _clip: None
     #: Digests of held-out sounds that must not be trained on.
@@ -84,8 +90,9 @@ class ClipChecks:
         if streamed.fault is not None:
             return streamed.fault, ()
         found, outcome = self.reader.read_clip(streamed.split, streamed.row)
-        if isinstance(found, Clip) and is_held_out(found.identifier, self.held_out_fraction):
-            return HeldOutClip(found), outcome.rules
+        if isinstance(found, Clip) and is_held_out(found.identifier, self.held_out_fraction + self.validation_fraction):
+            is_validation = not is_held_out(found.identifier, self.held_out_fraction)
+            return HeldOutClip(found, is_validation), outcome.rules
         return found, outcome.rules
 
     def _copy(self, clip: Clip) -> Optional[Drop]:

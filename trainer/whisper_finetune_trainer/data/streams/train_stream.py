@@ -179,9 +179,10 @@ def _read_ahead(blocks: Iterator[Block], reader: ThreadPoolExecutor, check_stop:
         yield block
 
 
-def digest_of_shards(shards: ShardStream, limits: StreamLimits) -> str:
+def digest_of_shards(shards: ShardStream, limits: StreamLimits, validation_fraction: float = 0.0) -> str:
     """Return the sha256, in hex, of everything that the order of a stream depends on besides seed and epoch."""
     folder, paths = shards.files.folder, shards.files.paths
-    read = [limits.block_bytes, limits.lanes, stream_blocks.BYTES_OF_A_CLIP]
+    read: List[float] = [limits.block_bytes, limits.lanes, stream_blocks.BYTES_OF_A_CLIP]
+    read += [validation_fraction] if validation_fraction else []
     rendered = json.dumps([read, [[path, folder.size_bytes(path)] for path in paths]], ensure_ascii=False)
     return hashlib.sha256(rendered.encode()).hexdigest()
