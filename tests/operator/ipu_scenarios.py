@@ -23,7 +23,7 @@ from run_objects import (
 )
 from run_scenarios import QUEUE, Moment, Scenario, unready
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_ANNOTATION, PARTITION_LABEL
-from whisper_finetune_operator.partitions.partition_queue import PartitionQueue, QueuedRun
+from whisper_finetune_operator.partitions.partition_queue import Lines, PartitionQueue, QueuedRun, line_up
 from whisper_finetune_operator.partitions.pools import Partitions
 from whisper_finetune_operator.workloads.job_kind import FAILED_BEFORE_ANNOTATION
 from whisper_finetune_operator.world import Refusal
@@ -43,9 +43,9 @@ PARTITION = {
 }
 
 
-def older(*ipus: int, pool: Partitions = POOLED) -> tuple[QueuedRun, ...]:
+def older(*ipus: int, pool: Partitions = POOLED) -> Lines:
     """Return runs that wait since before this one was made."""
-    return tuple(
+    return line_up(
         QueuedRun(
             f"older-{place}", (START - timedelta(hours=1), "speech", f"older-{place}"), number, pool.fitting(number)
         )
@@ -95,7 +95,7 @@ def ended_worker(created: float, code: int, says: Any = "", **options: Any) -> d
 POOL_SCENARIOS: dict[str, Scenario] = {
     "pool: its turn": Scenario((MADE,), "Pending", "Pending", actions=("take p4a",)),
     "pool: its turn on the larger one": Scenario(
-        (on_pool(1, queue=PartitionQueue((), frozenset({P4A.lease_name, P4B.lease_name}))),),
+        (on_pool(1, queue=PartitionQueue({}, frozenset({P4A.lease_name, P4B.lease_name}))),),
         "Pending",
         "Pending",
         actions=("take p8",),
@@ -296,7 +296,7 @@ POOL_SCENARIOS: dict[str, Scenario] = {
         actions=("give back " + P4A.lease_name,),
     ),
     "pool: what it has is too small by now": Scenario(
-        (on_pool(2, leases=HELD, spec={"ipus": 8}, queue=PartitionQueue((), frozenset({P4A.lease_name}))),),
+        (on_pool(2, leases=HELD, spec={"ipus": 8}, queue=PartitionQueue({}, frozenset({P4A.lease_name}))),),
         "Pending",
         "Pending",
         actions=("give back " + P4A.lease_name, "take p8"),

@@ -1,6 +1,13 @@
 """A freed partition wakes the runs whose turn it is and the head of the queue, and not a thousand waiting runs."""
 
 import dataclasses
+import itertools
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+import pytest
 
 from replica_model import OFFERED
 from run_objects import ended, job, run_object, running, time
@@ -62,7 +69,55 @@ async def test_a_partition_that_is_given_back_wakes_eleven_of_a_thousand() -> No
     partition_book.enqueue_turns(book, looks.queue)
     assert (looks.now(), looks.soon()) == (1, partition_book.TOLD_SOON)
     assert list(book.queue().turns) == ["uid-0"]
-    assert book.queue().position_of(f"uid-{WAITING - 1}") == (WAITING - 1, WAITING - 1)
+    *_, last = book.queue().in_order()
+    assert (last.uid, book.queue().position_of(last)) == (f"uid-{WAITING - 1}", (WAITING - 1, WAITING - 1))
+
+
+def operations(work: Callable[[], object]) -> int:
+    """Return how many instructions of Python it takes to do the work, without what is done in C."""
+    counted = itertools.count()
+
+    def count(frame: FrameType, event: str, _: object) -> object:
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            next(counted)
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return next(counted)
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_change_of_the_queue_costs_with_thousands_what_it_costs_with_a_hundred(free: int) -> None:
+    costs = []
+    for waiting in (100, 3_000):
+        book = PartitionBook(lambda run: partition_steps.queue_entry_of(run, OFFERED), OFFERED.inventory)
+        for lease in leases()[free:]:
+            book.put_lease(lease)
+        for number in range(waiting):
+            book.note_run(stored(number))
+        book.news()
+        costs.append(operations(partial(work_of_an_arrival, book, stored(waiting))))
+    assert costs[1] < 1.1 * costs[0]
+
+
+def work_of_an_arrival(book: PartitionBook, run: Run) -> None:
+    """Let one more run wait, and ask all that a pass asks of the queue."""
+    book.note_run(run)
+    queue = book.news()
+    assert queue
+    wanted = partition_steps.queue_entry_of(run, OFFERED)
+    assert wanted
+    assert queue.joined_by(wanted) is queue
+    assert queue.position_of(wanted)[1] > 90
+    assert len(list(itertools.islice(queue.behind(), partition_book.TOLD_SOON))) == partition_book.TOLD_SOON
+    book.note_work(run.uid, is_at_work=True)
+    book.queue()
 
 
 async def test_a_run_that_leaves_the_line_lets_the_next_one_have_its_turn() -> None:
@@ -95,7 +150,7 @@ async def test_a_run_that_takes_a_partition_wakes_those_behind_it() -> None:
 
     assert await partition_book.work_and_enqueue(take, "uid-1", book, looks.queue) == 7.0
     assert (looks.now(), looks.soon()) == (0, 1)
-    assert [run.uid for run in book.queue().behind] == ["uid-2"]
+    assert [run.uid for run in book.queue().behind()] == ["uid-2"]
 
 
 def test_a_change_of_a_run_that_does_not_matter_to_the_line_costs_nothing() -> None:
@@ -117,7 +172,7 @@ def test_the_first_look_at_a_run_that_waits_leaves_the_line_as_it_is() -> None:
     status = {"runtime": "pod16", "ipus": 4, "conditions": [seen]}
     book.note_run(dataclasses.replace(stored(1), status=status))
     assert book.queue() is before
-    assert [run.uid for run in before.waiting] == ["uid-1"]
+    assert [run.uid for run in before.in_order()] == ["uid-1"]
 
 
 def test_a_run_that_may_start_again_stands_in_the_line() -> None:
@@ -125,7 +180,7 @@ def test_a_run_that_may_start_again_stands_in_the_line() -> None:
     shown = []
     for status in ({}, {"nextAttemptTime": time(600)}, {}):
         book.note_run(dataclasses.replace(stored(1), status=status))
-        shown.append(len(book.queue().waiting))
+        shown.append(len(list(book.queue().in_order())))
     assert shown == [1, 0, 1]
 
 
@@ -140,7 +195,7 @@ def test_a_run_with_a_workload_or_a_pod_stands_in_no_line() -> None:
         lambda: store.put_pod(versioned(ended(3, 4, 50, 1), "6")),
     ):
         change()
-        shown.append(len(store.partitions.queue().waiting))
+        shown.append(len(list(store.partitions.queue().in_order())))
     assert shown == [0, 0, 0, 1]
 
 

@@ -27,7 +27,7 @@ def waiting(name: str, ipus: int, age: int, pool: Partitions = POOL) -> QueuedRu
 
 
 def line(*runs: QueuedRun, taken: tuple[str, ...] = ()) -> PartitionQueue:
-    made = PartitionQueue((), frozenset(LEASES[name] for name in taken))
+    made = PartitionQueue({}, frozenset(LEASES[name] for name in taken))
     for run in runs:
         made = made.joined_by(run)
     return made
@@ -62,21 +62,23 @@ def test_whose_turn_it_is(runs: list[tuple[str, int, int]], taken: tuple[str, ..
 def test_places_are_those_among_the_runs_that_could_take_the_same() -> None:
     everything = tuple(LEASES)
     found = line(waiting("a", 16, 9), waiting("b", 4, 8), waiting("c", 4, 7), taken=everything)
-    assert [found.position_of(uid) for uid in "abc"] == [(1, 3), (2, 3), (3, 3)]
+    assert [found.position_of(run) for run in found.in_order()] == [(1, 3), (2, 3), (3, 3)]
     apart = Partitions(api_host="10.5.1.2", pool=(Partition(id="p4", ipus=4),))
     found = found.joined_by(waiting("d", 4, 99, apart))
-    found = PartitionQueue(found.waiting, found.taken | {apart.members[0].lease_name})
-    assert [found.position_of(uid) for uid in "abcd"] == [(1, 3), (2, 3), (3, 3), (1, 1)]
+    found = PartitionQueue(found.lines, found.taken | {apart.members[0].lease_name})
+    positions = {run.uid: found.position_of(run) for run in found.in_order()}
+    assert positions == {"a": (1, 3), "b": (2, 3), "c": (3, 3), "d": (1, 1)}
 
 
 def test_who_is_about_to_take_one_waits_no_longer() -> None:
-    found = line(waiting("a", 4, 9), waiting("b", 4, 8), taken=("p4a", "p8", "p16"))
+    behind = waiting("b", 4, 8)
+    found = line(waiting("a", 4, 9), behind, taken=("p4a", "p8", "p16"))
     assert turns(found) == {"a": "p4b"}
-    assert found.position_of("b") == (1, 1)
+    assert found.position_of(behind) == (1, 1)
 
 
 def test_runs_of_the_same_second_stand_by_their_names() -> None:
-    assert [run.uid for run in line(waiting("b", 4, 1), waiting("a", 4, 1)).waiting] == ["a", "b"]
+    assert [run.uid for run in line(waiting("b", 4, 1), waiting("a", 4, 1)).in_order()] == ["a", "b"]
 
 
 def test_a_run_joins_once() -> None:
@@ -119,10 +121,10 @@ def test_in_any_line_nobody_is_passed_and_nothing_is_given_twice(seed: int) -> N
     given = list(found.turns.values())
     assert len({partition.lease_name for partition in given}) == len(given)
     assert not {partition.lease_name for partition in given} & found.taken
-    for run in found.waiting:
+    for run in found.in_order():
         before = {
             found.turns[older.uid].lease_name
-            for older in found.waiting
+            for older in found.in_order()
             if older.since < run.since and older.uid in found.turns
         }
         free = [partition for partition in run.fitting if partition.lease_name not in found.taken | before]

@@ -68,7 +68,7 @@ def queue_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -
     if partition := queue.turns.get(wanted.uid):
         lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
         return NextStep(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), pinned=plan.pinned)
-    position, waiting = queue.position_of(wanted.uid)
+    position, waiting = queue.position_of(wanted)
     message = "; ".join((f"{_ordinal(position)} of {waiting} waiting for {wanted.ipus} IPUs", *queue.kept_from(wanted)))
     return NextStep(Phase("Queued", "WaitingForPartition", message), situation.giving_back, pinned=plan.pinned)
 

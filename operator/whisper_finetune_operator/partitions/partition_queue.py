@@ -2,13 +2,19 @@
 
 The oldest run goes first and gets the smallest free partition with enough IPUs. Where no free one is large enough for
 it, younger runs pass and take what it cannot use.
+
+Thousands may wait, and each that comes or goes changes the queue. So it consists of one line for each choice of
+partitions, and a question about it costs with a thousand runs what it costs with ten.
 """
 
-from bisect import insort
-from collections.abc import Iterator, Mapping
+import heapq
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
+from operator import attrgetter
 
 from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory, PoolPartition
 
@@ -35,11 +41,24 @@ class QueuedRun:
         return frozenset(partition.lease_name for partition in self.fitting)
 
 
+#: Runs that wait, by their choice. Each line has the oldest first, and none is empty.
+Lines = Mapping[int, tuple[QueuedRun, ...]]
+since_of = attrgetter("since")
+
+
+def line_up(runs: Iterable[QueuedRun]) -> Lines:
+    """Return the runs in their lines."""
+    lines: dict[int, list[QueuedRun]] = {}
+    for run in sorted(runs, key=since_of):
+        lines.setdefault(run.choice, []).append(run)
+    return {choice: tuple(line) for choice, line in lines.items()}
+
+
 @dataclass(frozen=True)
 class PartitionQueue:
-    """Everybody who waits, oldest first, and the names of the Leases that somebody has."""
+    """Everybody who waits, and the names of the Leases that somebody has."""
 
-    waiting: tuple[QueuedRun, ...] = ()
+    lines: Lines = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
     inventory: Inventory = NO_PARTITIONS
     #: Names of the Leases that nobody has and that cannot be taken all the same, with what keeps each.
@@ -47,38 +66,47 @@ class PartitionQueue:
 
     def joined_by(self, run: QueuedRun) -> "PartitionQueue":
         """Return the queue with the run in it, or this one where the run is in it already."""
-        if run.uid in self.turns or run.uid in self._positions[0]:
+        line = self.lines.get(run.choice, ())
+        index = bisect_left(line, run.since, key=since_of)
+        if index < len(line) and line[index].uid == run.uid:
             return self
-        waiting = list(self.waiting)
-        insort(waiting, run, key=lambda each: each.since)
-        return replace(self, waiting=tuple(waiting))
+        return replace(self, lines={**self.lines, run.choice: (*line[:index], run, *line[index:])})
 
     @cached_property
     def turns(self) -> dict[str, PoolPartition]:
         """Return the partition of each run whose turn it is, by the run's UID, oldest first."""
         taken, turns = {*self.taken, *self.in_use}, dict[str, PoolPartition]()
-        free: dict[int, Iterator[PoolPartition]] = {}
-        for run in self.waiting:
-            if self.inventory.members and taken >= self.inventory.names:
-                break
-            if run.choice not in free:
-                free[run.choice] = _free(run.fitting, taken)
-            partition = next(free[run.choice], None)
-            if partition:
-                turns[run.uid] = partition
-                taken.add(partition.lease_name)
+        free = {choice: _free(line[0].fitting, taken) for choice, line in self.lines.items()}
+        heads = [(line[0].since, choice, 0) for choice, line in self.lines.items()]
+        heapq.heapify(heads)
+        while heads:
+            _, choice, index = heapq.heappop(heads)
+            partition = next(free[choice], None)
+            if partition is None:
+                # There is none for the others of this line either.
+                continue
+            line = self.lines[choice]
+            turns[line[index].uid] = partition
+            taken.add(partition.lease_name)
+            if index + 1 < len(line):
+                heapq.heappush(heads, (line[index + 1].since, choice, index + 1))
         return turns
 
-    @cached_property
-    def behind(self) -> tuple[QueuedRun, ...]:
-        """Return those whose turn it is not yet, oldest first."""
-        return tuple(run for run in self.waiting if run.uid not in self.turns) if self.turns else self.waiting
+    def in_order(self) -> Iterator[QueuedRun]:
+        """Yield everybody who waits, oldest first."""
+        return heapq.merge(*self.lines.values(), key=since_of)
 
-    def position_of(self, uid: str) -> tuple[int, int]:
+    def behind(self) -> Iterator[QueuedRun]:
+        """Yield those whose turn it is not yet, oldest first."""
+        left = (islice(line, self._served[choice], None) for choice, line in self.lines.items())
+        return heapq.merge(*left, key=since_of)
+
+    def position_of(self, run: QueuedRun) -> tuple[int, int]:
         """Return the run's position, from 1, among those that wait for what it could take, and their number."""
-        positions, waiting = self._positions
-        position, choice = positions[uid]
-        return position, waiting[choice]
+        rivals = [choice for choice, line in self.lines.items() if line[0].lease_names & run.lease_names]
+        older = (bisect_left(self.lines[choice], run.since, key=since_of) - self._served[choice] for choice in rivals)
+        waiting = sum(len(self.lines[choice]) - self._served[choice] for choice in rivals)
+        return sum(max(0, number) for number in older) + 1, waiting
 
     def kept_from(self, run: QueuedRun) -> tuple[str, ...]:
         """Return in words what keeps partitions that the run could take and that nobody has."""
@@ -89,29 +117,17 @@ class PartitionQueue:
         )
 
     @cached_property
-    def _positions(self) -> tuple[dict[str, tuple[int, int]], dict[int, int]]:
-        """Return position and choice of each run that waits, and how many wait for a partition of each choice."""
-        rivals = _rivals(self.behind)
-        waiting, positions = dict.fromkeys(rivals, 0), dict[str, tuple[int, int]]()
-        for run in self.behind:
-            for choice in rivals[run.choice]:
-                waiting[choice] += 1
-            positions[run.uid] = waiting[run.choice], run.choice
-        return positions, waiting
+    def _served(self) -> dict[int, int]:
+        """Return how many of each line have their turn. They stand at its head."""
+        return {
+            choice: next((index for index, run in enumerate(line) if run.uid not in self.turns), len(line))
+            for choice, line in self.lines.items()
+        }
 
 
 def _free(fitting: tuple[PoolPartition, ...], taken: set[str]) -> Iterator[PoolPartition]:
     """Yield the partitions that are not taken at the time when they are asked for."""
     return (partition for partition in fitting if partition.lease_name not in taken)
-
-
-def _rivals(runs: tuple[QueuedRun, ...]) -> dict[int, list[int]]:
-    """Return for each choice all those that share a partition with it. There are few, however many runs wait."""
-    names = {run.choice: run for run in runs}
-    return {
-        choice: [other for other, rival in names.items() if rival.lease_names & run.lease_names]
-        for choice, run in names.items()
-    }
 
 
 EMPTY_QUEUE = PartitionQueue()

@@ -1,13 +1,14 @@
 """Who has which V-IPU partition and who waits for one, by the watches and by the operator's own writes."""
 
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from operator import attrgetter
+from itertools import islice
 from typing import Any
 
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions import partition_leases
-from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, PartitionQueue, QueuedRun
+from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, Lines, PartitionQueue, QueuedRun, since_of
 from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.cached_objects import ObjectVersions
@@ -19,7 +20,41 @@ TOLD_AFTER_SECONDS = 1.0
 #: The parts of a run that decide whether it waits, so that its other changes cost nothing.
 _Standing = tuple[object, ...]
 
-_since = attrgetter("since")
+
+class _Lines:
+    """Those who wait, in their lines.
+
+    Each change of a burst makes a queue. So a line is kept in order, and copied only where it has changed.
+    """
+
+    def __init__(self) -> None:
+        self._by_uid: dict[str, QueuedRun] = {}
+        self._lines: defaultdict[int, list[QueuedRun]] = defaultdict(list)
+        self._copies: dict[int, tuple[QueuedRun, ...]] = {}
+
+    def put(self, uid: str, wanted: QueuedRun | None) -> bool:
+        """Let the run wait for what it wants. None: let it wait no longer. Return whether that is a change."""
+        known = self._by_uid.pop(uid, None)
+        if wanted and wanted == known:
+            self._by_uid[uid] = known
+            return False
+        if known:
+            line = self._changing(known)
+            del line[line.index(known, bisect_left(line, known.since, key=since_of))]
+        if wanted:
+            self._by_uid[uid] = wanted
+            insort(self._changing(wanted), wanted, key=since_of)
+        return known != wanted
+
+    def copy(self) -> Lines:
+        """Return the lines as they are now."""
+        changed = {choice: tuple(line) for choice, line in self._lines.items() if line and choice not in self._copies}
+        self._copies |= changed
+        return dict(self._copies)
+
+    def _changing(self, run: QueuedRun) -> list[QueuedRun]:
+        self._copies.pop(run.choice, None)
+        return self._lines[run.choice]
 
 
 class PartitionBook:
@@ -31,9 +66,7 @@ class PartitionBook:
         self._leases: dict[str, KubernetesObject] = {}
         self._holders: dict[str, str] = {}
         self._needs: dict[str, tuple[_Standing, QueuedRun | None]] = {}
-        #: The needs, oldest first. They are kept in order, because to sort thousands at each change of a burst would
-        #: cost most.
-        self._in_order: list[QueuedRun] = []
+        self._lines = _Lines()
         #: What keeps partitions that have no Lease in sight: somebody's pod, or somebody's Lease without the label.
         self._in_use: dict[str, str] = {}
         #: Runs with a workload or a pod. They take no partition now, and must not keep others from one.
@@ -45,10 +78,9 @@ class PartitionBook:
     def queue(self) -> PartitionQueue:
         """Return the queue of all runs that wait. It is the same object as long as nothing changed."""
         if self._queue is None:
-            elsewhere = self._at_work.union(self._holders.values())
-            waiting = tuple([need for need in self._in_order if need.uid not in elsewhere])
             kept = (self._inventory.kept_by(name) for name in self._leases)
-            self._queue = PartitionQueue(waiting, frozenset[str]().union(*kept), self._inventory, dict(self._in_use))
+            taken = frozenset[str]().union(*kept)
+            self._queue = PartitionQueue(self._lines.copy(), taken, self._inventory, dict(self._in_use))
         return self._queue
 
     def news(self) -> PartitionQueue | None:
@@ -77,9 +109,8 @@ class PartitionBook:
         if not self._versions.is_news(lease, known["metadata"]["resourceVersion"] if known else None):
             return False
         self._leases[name] = dict(lease)
-        self._holders[name] = partition_leases.read_lease(dict(lease)).run_uid
+        self._set_holder(name, partition_leases.read_lease(dict(lease)).run_uid)
         self._in_use.pop(name, None)
-        self._queue = None
         return True
 
     def forget_lease(self, lease: Mapping[str, Any]) -> None:
@@ -87,8 +118,8 @@ class PartitionBook:
         self._versions.remember_deletion(metadata["uid"])
         known = self._leases.get(metadata["name"])
         if known is not None and known["metadata"]["uid"] == metadata["uid"]:
-            del self._leases[metadata["name"]], self._holders[metadata["name"]]
-            self._queue = None
+            del self._leases[metadata["name"]]
+            self._set_holder(metadata["name"], None)
 
     def note_run(self, run: Run) -> None:
         """Let the run wait in the queue, or not, as it is now."""
@@ -104,33 +135,36 @@ class PartitionBook:
         )
         at = run.generation, run.deletion, "completionTime" in status, run.status_managers
         standing: _Standing = (*at, *pinned, reasons)
-        known, need_before = self._needs.get(run.uid, (None, None))
+        known, _ = self._needs.get(run.uid, (None, None))
         if known != standing:
-            need = self._need_of(run)
-            self._needs[run.uid] = standing, need
-            if need != need_before:
-                self._replace(need_before, need)
+            self._needs[run.uid] = standing, self._need_of(run)
+            self._line_up(run.uid)
 
     def note_work(self, run_uid: str, *, is_at_work: bool) -> None:
         """Note whether the run has a workload or a pod that may be running, with a partition or without."""
         if is_at_work != (run_uid in self._at_work):
             (self._at_work.add if is_at_work else self._at_work.discard)(run_uid)
-            self._queue = None
+            self._line_up(run_uid)
 
     def forget_run(self, uid: str) -> None:
-        _, need = self._needs.pop(uid, (None, None))
-        if need:
-            self._replace(need, None)
+        self._needs.pop(uid, None)
+        self._line_up(uid)
 
-    def _replace(self, before: QueuedRun | None, after: QueuedRun | None) -> None:
-        if before:
-            position = bisect_left(self._in_order, before.since, key=_since)
-            while self._in_order[position].uid != before.uid:
-                position += 1
-            del self._in_order[position]
-        if after:
-            insort(self._in_order, after, key=_since)
+    def _set_holder(self, lease_name: str, run_uid: str | None) -> None:
+        """Note which run has the Lease. Empty: no run has it. None: the Lease is gone."""
+        before = self._holders.pop(lease_name, "")
+        if run_uid is not None:
+            self._holders[lease_name] = run_uid
         self._queue = None
+        self._line_up(before)
+        self._line_up(run_uid or "")
+
+    def _line_up(self, uid: str) -> None:
+        """Let the run stand in its line where it wants a partition, has none, and has no workload or pod."""
+        _, need = self._needs.get(uid, (None, None))
+        wanted = None if uid in self._at_work or uid in self._holders.values() else need
+        if self._lines.put(uid, wanted):
+            self._queue = None
 
     def note_in_use(self, lease_name: str, by: str) -> None:
         """Count the partition as taken although nobody has its Lease, until `forget_in_use`. `by` is for people."""
@@ -155,7 +189,7 @@ def enqueue_turns(book: PartitionBook, queue: Workqueue) -> None:
         return
     for uid in waiting.turns:
         queue.add(uid)
-    for run in waiting.behind[:TOLD_SOON]:
+    for run in islice(waiting.behind(), TOLD_SOON):
         queue.add_after(run.uid, TOLD_AFTER_SECONDS)
 
 
