@@ -101,7 +101,7 @@ def test_a_foreign_pod_is_seen_nowhere_and_takes_no_run_out_of_the_line(foreign:
     run = store.run(UID)
     assert run is not None
     assert (store.pods_of(run), list(store.attempts())) == ((), [])
-    assert [each.uid for each in store.partitions.queue().waiting] == [UID]
+    assert [each.uid for each in store.partitions.queue().in_order()] == [UID]
 
 
 def test_a_foreign_pod_that_ended_and_went_leaves_nothing_behind() -> None:
@@ -119,7 +119,7 @@ def test_a_foreign_pod_that_ended_and_went_leaves_nothing_behind() -> None:
 def test_a_job_takes_a_run_out_of_the_line_only_as_its_child(made: dict[str, Any], *, is_waiting: bool) -> None:
     store = store_with_run()
     store.put_workload("Job", {**job(), "metadata": {**job()["metadata"], "resourceVersion": "11", **made}})
-    assert bool(store.partitions.queue().waiting) is is_waiting
+    assert bool(store.partitions.queue().lines) is is_waiting
 
 
 def test_a_pod_seen_before_its_run_counts_as_soon_as_the_run_is_seen() -> None:
@@ -128,7 +128,7 @@ def test_a_pod_seen_before_its_run_counts_as_soon_as_the_run_is_seen() -> None:
     store.put_pod({**seen, "metadata": {**seen["metadata"], "resourceVersion": "9"}, "spec": {"containers": []}})
     fields = {**run_object()["metadata"], "resourceVersion": "10"}
     store.put_run({**run_object(), "metadata": fields})
-    assert store.partitions.queue().waiting == ()
+    assert store.partitions.queue().lines == {}
 
 
 class Pool:
