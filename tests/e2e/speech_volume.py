@@ -7,6 +7,8 @@ from pathlib import Path
 import tiny_whisper
 
 GOOD_CLIPS = 24
+#: The fewest that a model can be chosen by.
+VALIDATION_CLIPS = 20
 #: More than a tenth of the clips is what the default of dataset.maxDroppedFraction refuses.
 FAULTY_CLIPS = 12
 CLIPS_AROUND_SIX_FAULTS = 60
@@ -19,6 +21,7 @@ def fill(volume: Path) -> None:
     tiny_whisper.build(volume / "models" / "english-only", english_only=True)
     (volume / "models" / "nothing").mkdir()
     tiny_whisper.write_clips(volume / "tones", GOOD_CLIPS)
+    tiny_whisper.write_clips(volume / "tones", VALIDATION_CLIPS, name="validation")
     # So that the model's tokenizer is the only one to object to the language.
     tiny_whisper.write_clips(volume / "cantonese", GOOD_CLIPS, texts=("一二三",))
     (volume / "empty").mkdir()

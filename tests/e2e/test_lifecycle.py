@@ -23,7 +23,8 @@ def runs(make_runs: Callable[..., Runs]) -> Runs:
 @pytest.fixture(scope="module")
 def good(runs: Runs) -> dict[str, Any]:
     """A run that nothing happened to."""
-    runs.create("good", {"training.evalEverySteps": 10, "training.saveEverySteps": 10})
+    chosen_by = {"dataset.validationSplit": "validation", "training.evalEverySteps": 10}
+    runs.create("good", {**chosen_by, "training.saveEverySteps": 10})
     return runs.wait_for_state("good", "Succeeded")
 
 
@@ -33,7 +34,10 @@ def test_status_holds_the_rates_before_and_after(good: dict[str, Any]) -> None:
         assert float(measured["wer"]) >= 0
         assert float(measured["normalizedWer"]) >= 0
     assert status["metric"]["name"] == "wer"
-    assert status["data"] == {"trainClips": 19, "evalClips": 4, "droppedClips": 0, "split": "Fraction"}
+    counts = {"trainClips": 19, "evalClips": 4, "validationClips": 20, "droppedClips": 0}
+    assert status["data"] == {**counts, "split": "Fraction"}
+    assert status["verdict"] in ("Better", "NotShown", "Worse")
+    assert status["validation"]["clips"] == 20
     assert status["progress"]["percent"] == 100
     assert status["attempts"]["started"] == 1
     assert status["observedGeneration"] == good["metadata"]["generation"]

@@ -139,6 +139,9 @@ def test_what_is_generated_is_what_generate_says(trained: Trained) -> None:
     texts = run.loaded.tokenizer.batch_decode(spoken, skip_special_tokens=True)
     heard = run.backend.transcribe(clips, counts.append)
     assert [transcript.text for transcript in heard] == [text.strip() for text in texts]
+    # The library fills a text that the limit ended with end tokens too.
+    ended = [run.loaded.tokenizer.eos_token_id in row for row in plain.tolist()]
+    assert [transcript.ran_into_a_limit for transcript in heard] == [not each for each in ended]
 
 
 def test_ran_on_says_that_it_was_emulated(trained: Trained) -> None:

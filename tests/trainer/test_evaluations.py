@@ -73,12 +73,27 @@ def test_a_loop_is_named_in_the_log_and_stays_one_when_it_is_found_again(
     assert evaluations(tmp_path, []).baseline() == first
 
 
+def test_texts_that_ran_into_a_limit_are_counted_and_counted_again_when_they_are_found(tmp_path: Path) -> None:
+    unended = Transcript("uno due tre quattro e cinque", is_cut=False, is_unended=True)
+    first = evaluations(tmp_path, [LOOP, unended]).baseline()
+    assert (first.to_report().cut_clips, first.measurement.loops) == (2, (0,))
+    assert evaluations(tmp_path, []).baseline() == first
+    loaded: Any = type("Loaded", (), {"text_language_code": "it", "spellings": {}})
+    clips = Clips(ListedClips(CLIPS, 0, "0.1"), CLIPS, {}, (), "Given")
+    final = made(tmp_path, 4, *heard("cinque", "uno due tre quattro"))
+    result = outcome.compare_with_baseline(first, final, clips, loaded)
+    assert result.cut_clips is None
+    assert "; texts cut at the limit of tokens: 2 before, 0 after; verdict" in outcome.describe_result(
+        first, result, WER
+    )
+
+
 def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     found = evaluations(tmp_path, heard("cinque", "uno due"))
     found.store(found.make(0))
     path = tmp_path / "demo-0badcafe" / "baseline.json"
     record = json.loads(path.read_text(encoding="utf-8"))
-    del record["cut"], record["figures"]["score"]
+    del record["cut"], record["unended"], record["figures"]["score"]
     path.write_text(json.dumps(record), encoding="utf-8")
     again = found.stored(0)
     assert again is not None

@@ -55,6 +55,25 @@ def test_a_text_ends_with_its_clip(generated: list[int], text: str, is_cut: bool
 
 
 @pytest.mark.parametrize(
+    ("generated", "is_unended", "ran_into_a_limit"),
+    [
+        ([*b" uno", END, END], False, False),
+        ([*b" uno", *b" due"], True, True),
+        ([*b"x" * 80], True, True),
+        ([*b"x" * 81], False, True),
+    ],
+    ids=["ended", "at the limit of all texts", "as long as its clip may be", "longer than its clip"],
+)
+def test_a_text_that_the_model_does_not_end_ran_into_a_limit(
+    generated: list[int],
+    is_unended: bool,  # noqa: FBT001 (a table's column)
+    ran_into_a_limit: bool,  # noqa: FBT001 (a table's column)
+) -> None:
+    found = generation.read_transcript(Spelling(), generated, {END}, seconds=1.0)
+    assert (found.is_unended, found.ran_into_a_limit) == (is_unended, ran_into_a_limit)
+
+
+@pytest.mark.parametrize(
     ("reference", "heard", "is_loop"),
     [
         ("cinque", Transcript("cinque", is_cut=False), False),

@@ -152,6 +152,10 @@ class WordErrorRate(StatusPart):
         None, description="Character error rate after normalizing, where texts have no spaces."
     )
 
+    cut_clips: Annotated[Optional[Count], LATER] = Field(
+        None,
+        description="Clips whose text ran into the limit of tokens, training.maxLabelTokens or fewer for a short clip.",
+    )
     looped_clips: Annotated[Optional[Count], LATER] = Field(
         None,
         description="How many clips have a text that never ends or repeats its end. Nothing of such a text counts"

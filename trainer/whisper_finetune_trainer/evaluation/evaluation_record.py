@@ -26,6 +26,9 @@ class EvaluationRecord(Record):
     clips: Digest = Field(description="Of the measured clips' names and texts: only figures of the same clips compare.")
     figures: WordErrorRate
     hypotheses: Tuple[str, ...]
+    unended: Tuple[int, ...] = Field(
+        (), description="Indexes of texts that the model did not end, but that are not too long."
+    )
     cut: Tuple[int, ...] = Field((), description="Indexes of texts that were cut at what their clip can hold.")
 
 

@@ -36,8 +36,9 @@ class Evaluation:
 
     def to_report(self) -> WordErrorRate:
         """Return the figures as the status shows them, with the part that they are of."""
-        figures = self.measurement.to_report()
-        return figures if self.part == "HeldOut" else figures.model_copy(update={"part": self.part})
+        part = None if self.part == "HeldOut" else self.part
+        cut = sum(transcript.ran_into_a_limit for transcript in self.heard)
+        return self.measurement.to_report().model_copy(update={"part": part, "cut_clips": cut or None})
 
 
 class Evaluations:
@@ -69,8 +70,11 @@ class Evaluations:
         record = evaluation_record.read_evaluation(self._folder, step, self._part)
         if record is None or record.clips != self._clips_digest:
             return None
-        heard = (Transcript(text, index in record.cut) for index, text in enumerate(record.hypotheses))
-        return self._measured(step, tuple(heard))
+        heard = tuple(
+            Transcript(text, index in record.cut, index in record.unended)
+            for index, text in enumerate(record.hypotheses)
+        )
+        return self._measured(step, heard)
 
     def make(self, step: int) -> Evaluation:
         """Transcribe the clips with the model as it is now, and measure the texts. Raises Stopped on SIGTERM."""
@@ -102,6 +106,7 @@ class Evaluations:
             clips=self._clips_digest,
             figures=evaluation.to_report(),
             hypotheses=evaluation.hypotheses,
+            unended=tuple(index for index, transcript in enumerate(evaluation.heard) if transcript.is_unended),
             cut=tuple(index for index, transcript in enumerate(evaluation.heard) if transcript.is_cut),
         )
         evaluation_record.write_evaluation(self._folder, record)

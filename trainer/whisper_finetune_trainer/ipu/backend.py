@@ -70,6 +70,7 @@ class IpuBackend:
         steps = settings.schedule.steps
         data = train_data.of_clips(clips.train, plan, steps, self._make_example, check_stop, on_read)
         self._trainer = assembly.make_trainer(settings, loaded, cache, data)
+        self._generated = _generated_positions(loaded.network.generation_config.max_length, plan)
         self._resume_folder: Optional[Path] = None
         self._ran_on = RanOn(
             hardware=_hardware(plan, cache), software=_software(), precision=settings.training.precision or "Half"
@@ -93,7 +94,7 @@ class IpuBackend:
         # Timestamps are the tokens after this one. transformers 4.29 writes them as text. Newer ones leave them out.
         last = self._loaded.network.generation_config.no_timestamps_token_id
         tokenizer, prompt = self._loaded.tokenizer, len(self._loaded.prompt_ids)
-        rows = ([token for token in row[prompt:] if 0 <= token <= last] for row in tokens.tolist())
+        rows = ([token for token in row[prompt : self._generated] if 0 <= token <= last] for row in tokens.tolist())
         return [
             generation.read_transcript(tokenizer, row, {tokenizer.eos_token_id}, clip.seconds)
             for clip, row in zip(clips, rows)
@@ -137,6 +138,16 @@ class IpuBackend:
         if self._resume_folder is not None:
             shutil.rmtree(self._resume_folder)
         self._resume_folder = folder
+
+
+def _generated_positions(max_length: int, plan: IpuPlan) -> int:
+    """Return how many positions of a text are generated, its start among them.
+
+    The IPUs generate several tokens at a time and stop short of the limit, if the next ones would pass it. The library
+    fills the positions after that with end tokens, although no text has ended there.
+    """
+    at_a_time = plan.on_device_generation_steps
+    return 1 + (max_length - 1) // at_a_time * at_a_time if at_a_time else max_length
 
 
 @contextlib.contextmanager

@@ -159,10 +159,20 @@ def _missing_message(missing: List[str], language_code: Optional[str]) -> str:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was heard of a clip. `is_cut` says that the model went on for longer than any speech of that length."""
+    """What was heard of a clip. `is_cut` says that the model went on for longer than any speech of that length.
+
+    `is_unended` says that the text is not too long for its clip, but had as many tokens as any text may have before the
+    model ended it.
+    """
 
     text: str
     is_cut: bool
+    is_unended: bool = False
+
+    @property
+    def ran_into_a_limit(self) -> bool:
+        """Whether a limit ended the text, and not the model."""
+        return self.is_cut or self.is_unended
 
 
 def most_spoken_tokens(seconds: float) -> int:
@@ -178,4 +188,5 @@ def read_transcript(tokenizer: Any, generated: Sequence[int], ends: Collection[i
     tokens = list(takewhile(lambda token: token not in ends, generated))
     most = most_spoken_tokens(seconds)
     text: str = tokenizer.decode(tokens[:most], skip_special_tokens=True)
-    return Transcript(text.strip(), len(tokens) > most)
+    is_cut = len(tokens) > most
+    return Transcript(text.strip(), is_cut, is_unended=not is_cut and len(tokens) == len(generated))

@@ -116,6 +116,8 @@ def _rows(score: str, before: WordErrorRate, after: Result) -> List[str]:
         loops = before.score_with_loops or before.score, after.score_with_loops or after.score
         rows.append(f"| {score}, if all of the loops counted | {loops[0]} | {loops[1]} |")
         rows.append(f"| clips that loop | {before.looped_clips or 0} | {after.looped_clips or 0} |")
+    if before.cut_clips or after.cut_clips:
+        rows.append(f"| clips whose text is cut at the limit | {before.cut_clips or 0} | {after.cut_clips or 0} |")
     return [*rows, f"| WER as written | {before.wer} | {after.wer} |"]
 
 

@@ -115,11 +115,20 @@ def facts_of_run(
         facts.append(Fact("Precision", f"{result.ran_on.precision} ({precision})"))
     steps_seconds = sum(item.seconds for item in stretches)
     whole, of_steps = duration_in_words(seconds), duration_in_words(steps_seconds)
+    facts += _fact_of_cut_texts(result, training.max_label_tokens)
     if result.verdict is not None:
         facts.append(Fact("Verdict", f"{result.verdict}, as docs/trust.md has it"))
     facts.append(Fact("Time", f"{whole} in all, {of_steps} of it in optimizer steps"))
     facts.append(Fact(f"{_DEVICES[run.accelerator]}-hours", device_hours(run.accelerator, seconds, devices)))
     return (*facts, Fact("Measured", _how_measured(result)))
+
+
+def _fact_of_cut_texts(result: TrainingResult, most_tokens: int) -> List[Fact]:
+    cut = [figures.cut_clips or 0 for figures in (result.baseline, result.result) if figures]
+    if not any(cut):
+        return []
+    counts = " before, ".join(map(str, cut))
+    return [Fact("Texts cut", f"{counts} after, at {most_tokens} tokens or at what their clip can hold")]
 
 
 def manifest_yaml(namespace: str, name: str, spec: WhisperFineTuneSpec) -> str:

@@ -30,7 +30,7 @@ def compare_with_baseline(before: Evaluation, after: Evaluation, clips: Clips, l
         loaded.spellings,
     )
     return Result(
-        **after.measurement.to_report().model_dump(),
+        **after.to_report().model_dump(),
         difference_low=wer.points_text(interval.low) if interval else None,
         difference_high=wer.points_text(interval.high) if interval else None,
         unseen_texts=unseen,
@@ -47,7 +47,8 @@ def describe_result(
     validation clips.
     """
     chosen = "" if validation is None or validation.has_gained else _without_gain(validation)
-    return f"{_describe_figures(baseline, result, metric)}{chosen}; verdict: {verdict_of(result, validation)}"
+    figures = f"{_describe_figures(baseline, result, metric)}{_cut(baseline, result)}"
+    return f"{figures}{chosen}; verdict: {verdict_of(result, validation)}"
 
 
 def _without_gain(validation: Validation) -> str:
@@ -58,7 +59,7 @@ def _without_gain(validation: Validation) -> str:
 
 
 def _describe_figures(baseline: Evaluation, result: Result, metric: Optional[Metric]) -> str:
-    scores = result.compared_with(baseline.measurement.to_report(), metric)
+    scores = result.compared_with(baseline.to_report(), metric)
     text = f"{scores}, over {len(baseline.heard)} clips{_loops(baseline, result)}"
     if result.difference_low is None or result.difference_high is None:
         return f"{text}; their texts have no word to compare"
@@ -73,6 +74,11 @@ def _describe_figures(baseline: Evaluation, result: Result, metric: Optional[Met
 def _loops(baseline: Evaluation, result: Result) -> str:
     before, after = len(baseline.measurement.loops), result.looped_clips or 0
     return f" (loops, which do not count as heard: {before} before, {after} after)" if before or after else ""
+
+
+def _cut(baseline: Evaluation, result: Result) -> str:
+    before, after = baseline.to_report().cut_clips or 0, result.cut_clips or 0
+    return f"; texts cut at the limit of tokens: {before} before, {after} after" if before or after else ""
 
 
 def write_texts(folder: RunFolder, clips: Clips, before: Evaluation, after: Evaluation) -> None:

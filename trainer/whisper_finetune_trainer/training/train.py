@@ -42,7 +42,7 @@ def train(
 
     measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
     baseline = measured.baseline()
-    reporter.tell(baseline=baseline.measurement.to_report())
+    reporter.tell(baseline=baseline.to_report())
     validation, candidates = _begin_validation(folder, clips, loaded, backend, reporter, stop)
     output, card_of = config.spec.output, _card_writer(run, reporter)
     saved = Checkpoints(output.keep_checkpoints, card_of, folder, backend, loaded, reporter, clips.train.digest, steps)
