@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from run_objects import START
+from whisper_finetune_operator.deciding import partition_steps
 from whisper_finetune_operator.partitions.partition_queue import PartitionQueue, QueuedRun
 from whisper_finetune_operator.partitions.pools import Inventory, Partition, Partitions
 
@@ -129,3 +130,28 @@ def test_in_any_line_nobody_is_passed_and_nothing_is_given_twice(seed: int) -> N
         }
         free = [partition for partition in run.fitting if partition.lease_name not in found.taken | before]
         assert found.turns.get(run.uid) == (free[0] if free else None)
+
+
+@pytest.mark.parametrize(
+    ("position", "waiting", "words"),
+    [
+        (1, 1, "1st of 1"),
+        (20, 20, "20th of 20"),
+        (3, 21, "3rd of 20 or more"),
+        (20, 3_999, "20th of 3,000 or more"),
+        (21, 4_000, "behind 20 or more, of 4,000 or more"),
+        (301, 4_000, "behind 300 or more, of 4,000 or more"),
+    ],
+)
+def test_a_position_is_exact_where_few_wait_and_round_far_behind(position: int, waiting: int, words: str) -> None:
+    assert partition_steps.describe_position(position, waiting) == words
+
+
+def test_a_run_that_comes_or_goes_changes_the_words_of_few_of_thousands() -> None:
+    before, come, gone = map(words_of_all, (4_050, 4_051, 4_049))
+    assert come[:-1] == before
+    assert sum(now != then for now, then in zip(gone, before[1:], strict=True)) < 50
+
+
+def words_of_all(waiting: int) -> list[str]:
+    return [partition_steps.describe_position(position, waiting) for position in range(1, waiting + 1)]

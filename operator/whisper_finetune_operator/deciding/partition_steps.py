@@ -45,6 +45,8 @@ PATIENCE = timedelta(minutes=5)
 PATIENCE_WITHOUT_A_CAUSE = timedelta(hours=1)
 #: How long a run then stays out of the queue. It doubles each time.
 FIRST_BACK_OFF, LAST_BACK_OFF = timedelta(minutes=5), timedelta(hours=1)
+#: Up to this number of runs that wait, each is told its position and their number.
+_EXACT = 20
 _CAUSES = (
     "PodRefused",
     "VolumeNotFound",
@@ -69,7 +71,8 @@ def queue_or_take(situation: Situation, wanted: QueuedRun, plan: TrainingPlan) -
         lease = partition_leases.build_lease(situation.run, partition.lease_name, partition.id, situation.now)
         return NextStep(NOT_STARTED, (*situation.giving_back, TakePartition(lease)), pinned=plan.pinned)
     position, waiting = queue.position_of(wanted)
-    message = "; ".join((f"{_ordinal(position)} of {waiting} waiting for {wanted.ipus} IPUs", *queue.kept_from(wanted)))
+    standing = f"{describe_position(position, waiting)} waiting for {wanted.ipus} IPUs"
+    message = "; ".join((standing, *queue.kept_from(wanted)))
     return NextStep(Phase("Queued", "WaitingForPartition", message), situation.giving_back, pinned=plan.pinned)
 
 
@@ -103,6 +106,25 @@ def mend_partition(situation: Situation, job: Workload) -> NextStep | None:
 def _started(situation: Situation, job: Workload, lease: str) -> NextStep:
     start = StartWorkload(job.kind.name, job.name, job.uid, job.resource_version, lease)
     return NextStep(outcomes.retry_phase(situation) or NOT_STARTED, (start,))
+
+
+def describe_position(position: int, waiting: int) -> str:
+    """Return a position among so many that wait, in words.
+
+    Large numbers are round ones. Otherwise each run that comes or goes would change the status of thousands.
+    """
+    if waiting <= _EXACT:
+        return f"{_ordinal(position)} of {waiting}"
+    many = f"{_rounded_down(waiting):,} or more"
+    if position <= _EXACT:
+        return f"{_ordinal(position)} of {many}"
+    return f"behind {_rounded_down(position - 1):,} or more, of {many}"
+
+
+def _rounded_down(number: int) -> int:
+    """Return the number with its first digit and zeros."""
+    step: int = 10 ** (len(str(number)) - 1)
+    return number // step * step
 
 
 def _ordinal(number: int) -> str:
