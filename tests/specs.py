@@ -58,6 +58,8 @@ CASES: dict[str, Case] = {
     "eval split": Case({"dataset.evalSplit": "test"}),
     "texts of a known data set as they are": Case({"dataset.textRules": "None"}),
     "eval fraction": Case({"dataset.evalFraction": "0.05"}),
+    "clips held out one by one": Case({"dataset.holdOut": "Clips"}),
+    "rooms held out": _refused({"dataset.holdOut": "Rooms"}, 'Unsupported value: "Rooms"', "'Speakers' or 'Clips'"),
     "validation split": Case({"dataset.validationSplit": "dev", "training.evalEverySteps": 10}),
     "validation fraction": Case({"dataset.validationFraction": "0.05", "training.evalEverySteps": 10}),
     "four IPUs": Case({"ipus": 4}),

@@ -94,7 +94,7 @@ def data() -> Iterator[Row]:
     yield (
         "data",
         "`train_test_split(test_size=0.2, seed=0)`",
-        "`dataset.evalFraction`, without `evalSplit`",
+        "`dataset.evalFraction` without `evalSplit`, `.holdOut: Clips`",
         (f"{default(Dataset, 'eval_fraction')}, seed 0, drawn by our own rule: other clips than the notebook's"),
     )
     yield "data", "dropping the column `path`", "`dataset.audioColumn`, `.textColumn`", "found by name"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+import tiny_whisper
 from layout_checks import load
 from test_segments import write_nemo
 from whisper_finetune_trainer.data import held_out
@@ -135,3 +137,65 @@ def test_segments_that_overlap_those_of_a_given_split_are_reported_and_left_out_
     removed = load(tmp_path, evalSplit="test", removeDuplicates=True)
     assert dict(removed.dropped) == {"overlaps a held-out segment": 2, "audio also held out": 1}
     assert largest_overlap(removed) <= 0
+
+
+def spoken(sizes: dict[str, int]) -> list[Clip]:
+    """Return clips of speakers, one speaker after the other."""
+    return [
+        Clip(f"{speaker}-{number}.wav", WholeFile(f"{speaker}-{number}.wav"), "uno", 1.0, speaker)
+        for speaker, size in sizes.items()
+        for number in range(size)
+    ]
+
+
+def speakers(clips: list[Clip]) -> set[str]:
+    return {clip.speaker for clip in clips}
+
+
+def test_no_speaker_is_on_both_sides() -> None:
+    clips = spoken({f"speaker-{number}": 3 + number % 5 for number in range(40)})
+    chosen = held_out.choose_held_out(clips, 0.2)
+    assert not speakers(chosen.train) & speakers(chosen.evaluation)
+    assert sorted([*chosen.train, *chosen.evaluation], key=clips.index) == clips
+    assert 0.8 * 0.2 * len(clips) < len(chosen.evaluation) <= 0.2 * len(clips)
+    backwards = held_out.choose_held_out(clips[::-1], 0.2)
+    assert speakers(backwards.evaluation) == speakers(chosen.evaluation)
+
+
+def test_clips_are_drawn_one_by_one_where_the_spec_says_so_as_where_no_speaker_is_known() -> None:
+    clips = spoken({f"speaker-{number}": 1 for number in range(40)})
+    chosen = held_out.choose_held_out(clips, 0.2, by_speaker=False)
+    assert [clips.index(clip) for clip in chosen.evaluation] == FIRST_OF_40
+
+
+@pytest.mark.parametrize("sizes", [{"anna": 40}, {"anna": 25, "bruno": 15}], ids=["one speaker", "two speakers"])
+def test_too_few_speakers_are_drawn_clip_by_clip(sizes: dict[str, int]) -> None:
+    clips = spoken(sizes)
+    assert [clips.index(clip) for clip in held_out.choose_held_out(clips, 0.2).evaluation] == FIRST_OF_40
+
+
+def test_a_clip_without_a_speaker_is_trained_on() -> None:
+    clips = [*spoken({f"speaker-{number}": 4 for number in range(20)}), *spoken({"": 20})]
+    assert "" not in speakers(held_out.choose_held_out(clips, 0.2).evaluation)
+
+
+def test_validation_clips_are_of_whole_speakers_too() -> None:
+    clips = spoken({f"speaker-{number}": 6 for number in range(50)})
+    chosen = held_out.choose_validation(clips, None, None)
+    assert len(chosen.evaluation) == 30
+    assert not speakers(chosen.train) & speakers(chosen.evaluation)
+
+
+@pytest.mark.parametrize("column", ["speaker", "speaker_id", "client_id", "Speaker_ID"])
+def test_a_list_names_its_speakers_in_a_column(tmp_path: Path, column: str) -> None:
+    folder = tiny_whisper.write_clips(tmp_path / "clips", 40)
+    manifest = folder / "train.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    lines = (json.dumps({**row, column: number % 10}) for number, row in enumerate(rows))
+    manifest.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    found = load(tmp_path)
+    assert (len(found.evaluation), {clip.speaker for clip in found.evaluation} <= set(map(str, range(10)))) == (8, True)
+    assert not speakers(list(found.evaluation)) & speakers(list(found.train.listed))
+    one_by_one = load(tmp_path, holdOut="Clips")
+    assert len(one_by_one.evaluation) == 8
+    assert len(speakers(list(one_by_one.evaluation))) > 2

@@ -96,6 +96,11 @@ class Dataset(ApiModel):
         description="Part of the train split that is held out to measure on where there is no evalSplit. It is "
         "drawn with seed 0.",
     )
+    hold_out: Annotated[Optional[Literal["Speakers", "Clips"]], LATER] = Field(
+        None,
+        description="Clips: draw held-out and validation clips one by one, as Graphcore's notebook does. Speakers, or "
+        "absent: take whole speakers where a column speaker, speaker_id or client_id names them.",
+    )
     validation_split: Annotated[Optional[str], LATER] = Field(
         None,
         max_length=96,

@@ -130,6 +130,7 @@ class _Spoken:
     segment: Optional[Segment]
     #: The clip's name, if its layout gives one.
     name: Optional[str]
+    speaker: str
 
 
 def _broken_text(split: Split, row: Row, line: _Line) -> Optional[Drop]:
@@ -158,7 +159,7 @@ def _spoken_row(split: Split, row: Row, outcome: Outcome, line: _Line) -> Union[
         return Drop(outcome.dropped_as, example, is_expected=True)
     if not outcome.text:
         return Drop("empty text", f"{line}: the text of {quoted(sound.name)} is empty")
-    return _Spoken(line, sound, outcome.text, segment, row.name)
+    return _Spoken(line, sound, outcome.text, segment, row.name, split.speaker_of(row))
 
 
 def _segment(row: Row, sound: NamedAudio) -> Optional[Segment]:
@@ -189,7 +190,7 @@ def _with_length(spoken: _Spoken, rules: ClipRules, locator: AudioLocator) -> Un
     if seconds > rules.max_clip_seconds:
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
         return Drop("too long", f"{line}: {quoted(name)} lasts {seconds:.1f} s; {limit}")
-    return Clip(name, source, spoken.text, seconds)
+    return Clip(name, source, spoken.text, seconds, spoken.speaker)
 
 
 def _unreadable(what: str, error: Exception) -> Drop:

@@ -103,6 +103,8 @@ class Clip:
     audio: AudioSource
     text: str
     seconds: float
+    #: Who speaks, as the data set names them. It is empty where it does not.
+    speaker: str = ""
 
 
 #: Why a clip is left out. Logs, reports and the states of streams count clips under these names.

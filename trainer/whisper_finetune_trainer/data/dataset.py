@@ -287,14 +287,16 @@ def _without_measured(
     spec: WhisperFineTuneSpec, train: List[Clip], given: Optional[ClipsRead], validation: Optional[ClipsRead]
 ) -> _Parts:
     """Take held-out and validation clips from those to train on, where they are no splits of their own."""
-    dataset = spec.dataset
+    dataset, by_speaker = spec.dataset, spec.dataset.hold_out != "Clips"
     if given is not None:
         first = ChosenClips(held_out.draw_clips(train, dataset.max_train_clips), given.clips, [])
     else:
-        first = held_out.choose_held_out(train, float(dataset.eval_fraction))
+        first = held_out.choose_held_out(train, float(dataset.eval_fraction), by_speaker=by_speaker)
     if validation is not None or spec.training.eval_every_steps is None:
         return _Parts(first.train, validation.clips if validation else [], first.evaluation, first.overlapping)
-    second = held_out.choose_validation(first.train, dataset.validation_fraction, dataset.max_eval_clips)
+    second = held_out.choose_validation(
+        first.train, dataset.validation_fraction, dataset.max_eval_clips, by_speaker=by_speaker
+    )
     return _Parts(second.train, second.evaluation, first.evaluation, [*first.overlapping, *second.overlapping])
 
 

@@ -7,6 +7,7 @@ seems better than it is.
 import math
 import random
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
@@ -39,11 +40,12 @@ class _Span(NamedTuple):
     end: float
 
 
-def choose_held_out(found: Sequence[Clip], fraction: float) -> ChosenClips:
+def choose_held_out(found: Sequence[Clip], fraction: float, *, by_speaker: bool = True) -> ChosenClips:
     """Hold out a fraction of the clips.
 
-    If the clips are segments, whole recordings are held out, except for one that is divided. Raises DatasetInvalid
-    where no clip would be left on one of the sides.
+    With `by_speaker` whole speakers are held out, where the clips name them. Otherwise, if the clips are segments,
+    whole recordings are, except for one that is divided. Raises DatasetInvalid where no clip would be left on one of
+    the sides.
     """
     number = round(len(found) * fraction)
     if not 0 < number < len(found):
@@ -52,7 +54,7 @@ def choose_held_out(found: Sequence[Clip], fraction: float) -> ChosenClips:
             f"dataset.evalFraction {fraction} of {len(found)} clips leaves {len(found) - number} to train on "
             f"and {number} to measure on; give more clips, another fraction, or an evalSplit",
         )
-    return _choose(found, number)
+    return _choose(found, number, by_speaker=by_speaker)
 
 
 #: A score over fewer clips says next to nothing of which model is the better one.
@@ -61,7 +63,9 @@ _MOST_VALIDATION_CLIPS = 500
 _USUAL_VALIDATION_FRACTION = 0.1
 
 
-def choose_validation(found: Sequence[Clip], fraction: Optional[str], limit: Optional[int]) -> ChosenClips:
+def choose_validation(
+    found: Sequence[Clip], fraction: Optional[str], limit: Optional[int], *, by_speaker: bool = True
+) -> ChosenClips:
     """Take validation clips from those to train on, as `choose_held_out` takes the held-out ones.
 
     Without a fraction they are a tenth of the clips, but at least 20, and at most 500 or the `limit` of what is
@@ -81,7 +85,7 @@ def choose_validation(found: Sequence[Clip], fraction: Optional[str], limit: Opt
             "best model is chosen, and too few are left to train on; name a dataset.validationSplit, give more clips, "
             "or leave out training.evalEverySteps",
         )
-    return _choose(found, number)
+    return _choose(found, number, FEWEST_VALIDATION_CLIPS, by_speaker=by_speaker)
 
 
 def require_validation(number: int, what: str) -> None:
@@ -106,13 +110,38 @@ def limit_validation(found: Sequence[Clip], spec: WhisperFineTuneSpec) -> Tuple[
     return tuple(found[: max(limit, FEWEST_VALIDATION_CLIPS)] if limit else found)
 
 
-def _choose(found: Sequence[Clip], number: int) -> ChosenClips:
+def _choose(found: Sequence[Clip], number: int, fewest: int = 1, *, by_speaker: bool) -> ChosenClips:
+    chosen = _whole_speakers(found, number, max(fewest, round(number * _LEAST_OF_SPEAKERS))) if by_speaker else None
+    if chosen is not None:
+        train = [clip for clip in found if clip.speaker not in chosen]
+        return _without_overlapping(_shuffled(train), _shuffled(clip for clip in found if clip.speaker in chosen))
     if not _have_segments(found):
         shuffled = _shuffled(found)
         return ChosenClips(shuffled[number:], shuffled[:number], [])
     ordered = _by_recordings(found)
     # Shuffled again: maxTrainClips and maxEvalClips take the first clips, which should be of all recordings.
     return _without_overlapping(_shuffled(ordered[:-number]), _shuffled(ordered[-number:]))
+
+
+#: The least part of the wanted clips that whole speakers must come to. Otherwise clips are drawn one by one.
+_LEAST_OF_SPEAKERS = 0.5
+
+
+def _whole_speakers(found: Sequence[Clip], most: int, least: int) -> Optional[Set[str]]:
+    """Return speakers who have together at most `most` clips, and at least `least`, or None where there are none such.
+
+    Clips without a speaker are trained on.
+    """
+    sizes = Counter(clip.speaker for clip in found if clip.speaker)
+    names = sorted(sizes)
+    random.Random(_SEED).shuffle(names)  # noqa: S311 -- nothing secret
+    chosen: Set[str] = set()
+    number = 0
+    for name in names:
+        if number + sizes[name] <= most:
+            chosen.add(name)
+            number += sizes[name]
+    return chosen if number >= least else None
 
 
 def draw_clips(found: List[Clip], limit: Optional[int]) -> List[Clip]:

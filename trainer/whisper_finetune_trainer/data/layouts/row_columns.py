@@ -1,6 +1,7 @@
-"""The rows of a data set in any layout, and their columns: sound, text, language and segment. Pure."""
+"""The rows of a data set in any layout, and their columns: sound, text, language, speaker and segment. Pure."""
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -10,6 +11,7 @@ from whisper_finetune_trainer.data.audio.audio_sources import Segment
 from whisper_finetune_trainer.messages.errors import TrainerError, escaped, listed, quoted
 
 _LANGUAGE_COLUMNS = ("language", "lang", "locale", "language_id", "lang_id", "language_code", "lang_code")
+_SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
 #: Separates a language from a country: it-IT, pt_BR, cmn_hans_cn.
 _COUNTRY = re.compile(r"[-_]")
 _LONGEST_LANGUAGE = 40
@@ -36,11 +38,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns with the sound or its path, with the text, and with the language, if there is one."""
+    """The names of the columns with the sound or its path, and with the text.
+
+    And those with the language and with the speaker, where there is one.
+    """
 
     audio: str
     text: str
     language: Optional[str] = None
+    speaker: Optional[str] = None
 
 
 class ColumnNames(NamedTuple):
@@ -89,13 +95,23 @@ def find_columns(rows: Sequence[Row], names: ColumnNames, list_name: str) -> Col
         _column(present, names.audio, "dataset.audioColumn", list_name),
         _column(present, names.text, "dataset.textColumn", list_name),
         find_language_column(present),
+        _first_usual(present, _SPEAKER_COLUMNS),
     )
 
 
 def find_language_column(names: Iterable[str]) -> Optional[str]:
     """Return the first of these names that is a usual name of a language column, in any case, or None."""
+    return _first_usual(names, _LANGUAGE_COLUMNS)
+
+
+def speaker_named_by(value: object) -> str:
+    """Return the speaker in a cell, of which many rows share one text. It may be empty."""
+    return "" if value is None else sys.intern(str(value).strip())
+
+
+def _first_usual(names: Iterable[str], usual: Sequence[str]) -> Optional[str]:
     found = {name.strip().casefold(): name for name in names}
-    return next((found[column] for column in _LANGUAGE_COLUMNS if column in found), None)
+    return next((found[column] for column in usual if column in found), None)
 
 
 def language_named_by(value: object) -> str:

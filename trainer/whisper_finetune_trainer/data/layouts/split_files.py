@@ -143,6 +143,10 @@ class Split:
         """Return the language that a row names. It is empty where the row names none."""
         return row_columns.language_named_by(row.values.get(self.columns.language)) if self.columns.language else ""
 
+    def speaker_of(self, row: Row) -> str:
+        """Return the speaker that a row names. It is empty where the row names none."""
+        return row_columns.speaker_named_by(row.values.get(self.columns.speaker)) if self.columns.speaker else ""
+
 
 def open_split(files: SplitFiles, names: ColumnNames) -> Split:
     """Open the rows of a split, and find its columns by their names.
