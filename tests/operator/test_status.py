@@ -122,6 +122,46 @@ def test_how_far_an_evaluation_is_shows_and_is_written_once_a_percent() -> None:
     assert (trained.summary, trained.evaluated_clips) == ("40/100 steps", None)
 
 
+def on_validation(moment: Moment) -> Moment:
+    assert moment.report is not None
+    assert moment.report.progress is not None
+    counted = moment.report.progress.model_copy(update={"evaluated_part": "Validation"})
+    return moment._replace(report=moment.report.model_copy(update={"progress": counted}))
+
+
+def test_an_evaluation_by_which_the_best_model_is_chosen_is_called_so() -> None:
+    story = (CREATED, JOB, PREPARING, evaluating(60, 0), on_validation(evaluating(75, 0)))
+    assert writes(*story)[3:] == [True, True]
+    shown = last_status(*story).progress
+    assert shown is not None
+    assert (shown.summary, shown.evaluated_part) == ("0/1050 validation clips", "Validation")
+    trained = last_status(*story, training(120, 40)).progress
+    assert trained is not None
+    assert (trained.summary, trained.evaluated_part) == ("40/100 steps", None)
+
+
+def test_how_the_best_model_is_chosen_shows_and_stays() -> None:
+    choice = {"clips": 40, "baseline": "30.00"}
+    better = {**choice, "best": "21.50", "step": 40}
+    story = (CREATED, JOB, PREPARING, training(60, 40, validation=choice), training(75, 40, validation=better))
+    assert writes(*story)[3:] == [True, True]
+    told = last_status(*story, training(90, 41)).validation
+    assert told is not None
+    assert told.to_json_object() == better
+
+
+def test_the_verdict_is_the_trainers_and_an_older_one_gives_none() -> None:
+    def verdict_of(last_words: dict[str, Any]) -> object:
+        end = Moment(100, job(complete(100)), (ended(2, 5, 99, 0, last_words),))
+        return last_status(CREATED, JOB, PREPARING, end).verdict
+
+    assert verdict_of({**DONE, "verdict": "Worse"}) == "Worse"
+    assert verdict_of({**DONE, "verdict": "Mixed"}) == "Mixed"
+    # A word that a later trainer may say is left out, and the result stays.
+    assert verdict_of({**DONE, "verdict": "Splendid"}) is None
+    assert verdict_of(DONE) is None
+
+
 def test_a_result_leaves_no_evaluation_under_way() -> None:
     reported = evaluating(60, 1050, 100).report
     assert reported is not None

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from trainer_configs import UID
-from whisper_finetune_api.v1alpha1.status import Metric
+from whisper_finetune_api.v1alpha1.status import Metric, Validation
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips, ListedClips
@@ -125,6 +125,25 @@ def test_the_result_in_a_sentence(
     clips = Clips(ListedClips(CLIPS, 0, "0.1"), CLIPS, {}, (), "Given")
     result = outcome.compare_with_baseline(baseline, final, clips, loaded)
     assert outcome.describe_result(baseline, result, WER).startswith(sentence)
+
+
+def test_the_sentence_says_where_no_evaluation_beat_the_baseline_and_where_a_training_made_things_worse(
+    tmp_path: Path,
+) -> None:
+    loaded: Any = type("Loaded", (), {"text_language_code": "it", "spellings": {}})
+    clips = Clips(ListedClips(CLIPS, 0, "0.1"), CLIPS, {}, (), "Given")
+    right, wrong = heard("cinque", "uno due tre quattro"), heard("sei", "sei")
+    baseline, final = made(tmp_path, 0, *right), made(tmp_path, 4, *wrong)
+    result = outcome.compare_with_baseline(baseline, final, clips, loaded)
+    choice = Validation(clips=40, baseline="30.00", best="31.00", step=10)
+    sentence = outcome.describe_result(baseline, result, WER, choice)
+    assert "normalized WER 0.00 -> 100.00 %, worse than before" in sentence
+    assert sentence.endswith(
+        "; no evaluation on the 40 validation clips was better than the baseline's 30.00 %; verdict: Worse"
+    )
+    assert "validation" not in outcome.describe_result(
+        baseline, result, WER, choice.model_copy(update={"best": "29.99"})
+    )
 
 
 def test_texts_are_written_with_their_loops(tmp_path: Path) -> None:

@@ -5,7 +5,15 @@ import yaml
 import tiny_whisper
 from trainer_configs import described_run
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_api.v1alpha1.status import ClipSubset, DataSummary, Metric, RanOn, Result, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import (
+    ClipSubset,
+    DataSummary,
+    Metric,
+    RanOn,
+    Result,
+    Validation,
+    WordErrorRate,
+)
 from whisper_finetune_trainer.model import model_card
 
 REPORT = TrainerReport(
@@ -82,6 +90,26 @@ def test_an_interval_that_holds_zero_is_said() -> None:
     assert "An interval that holds zero means that the difference may be chance." in model_card.model_card(
         described_run(config), REPORT, 100, result
     )
+
+
+def test_a_checkpoint_says_that_its_figure_is_of_the_clips_that_choose() -> None:
+    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    report = REPORT.model_copy(update={"validation": Validation(clips=40, baseline="30.10", best="25.00", step=50)})
+    card = model_card.model_card(described_run(config), report, 50, RESULT.model_copy(update={"part": "Validation"}))
+    assert "normalized WER 21.60 % (before training 30.10 %), over the 40 validation clips" in card
+    assert "28.00" not in card
+    assert "Verdict" not in card
+
+
+def test_a_card_says_by_which_clips_the_model_was_chosen_and_where_nothing_beat_the_baseline() -> None:
+    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    for best, verdict, says in (("25.00", "Better", False), ("30.10", "NotShown", True)):
+        choice = Validation(clips=40, baseline="30.10", best=best, step=50)
+        card = model_card.model_card(
+            described_run(config), REPORT.model_copy(update={"validation": choice}), 50, RESULT
+        )
+        assert f"Verdict: {verdict}. It was chosen by 40 other clips." in card
+        assert ("no evaluation was better" in card) is says
 
 
 def test_a_checkpoint_that_was_not_measured_claims_nothing() -> None:

@@ -149,6 +149,16 @@ def test_loops_are_named_and_their_figures_stand_beside() -> None:
     assert "Loops" not in "".join(Page(render(finished_trainings.make(clips=9))).words)
 
 
+def test_the_curve_of_a_choice_is_named_after_its_clips() -> None:
+    finished = finished_trainings.make()
+    assert "validation clips" not in "".join(Page(render(finished)).words)
+    chosen = tuple(dataclasses.replace(each, part="Validation") for each in finished.measured)
+    clips = dataclasses.replace(finished.clips, validation=finished.clips.evaluation[:20])
+    text = "".join(Page(render(dataclasses.replace(finished, measured=chosen, clips=clips))).words)
+    assert "Word error rate of the validation clips after each evaluation" in text
+    assert "validation clips, not trained on and not those of the result" in text
+
+
 def test_speech_without_any_difference_has_a_report_too() -> None:
     finished = finished_trainings.make(clips=9)
     same = dataclasses.replace(finished, final=finished.baseline, measured=(finished.baseline,), stretches=())

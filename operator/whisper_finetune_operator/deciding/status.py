@@ -18,7 +18,7 @@ from whisper_finetune_api.v1alpha1 import (
     Progress,
     WhisperFineTuneStatus,
 )
-from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
+from whisper_finetune_api.v1alpha1.status import ConditionStatus, Part, State
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
@@ -188,10 +188,11 @@ def _is_of_the_same_pod(old: Progress, situation: Situation) -> bool:
     return situation.counts.pod_name == situation.previous.pod_name and not is_earlier
 
 
-def _percents(progress: Progress) -> tuple[int, int | None]:
-    """Return how much is done of the training, and of the evaluation that is under way."""
+def _percents(progress: Progress) -> tuple[int, int | None, Part | None]:
+    """Return how much is done of the training and of the evaluation that is under way, and whose clips it takes."""
     clips = progress.clips_to_evaluate
-    return progress.percent, 100 * (progress.evaluated_clips or 0) // clips if clips else None
+    of_clips = 100 * (progress.evaluated_clips or 0) // clips if clips else None
+    return progress.percent, of_clips, progress.evaluated_part
 
 
 def _summary(progress: Progress) -> str:
