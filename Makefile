@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 0
 GOLDEN_TESTS := tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
-.PHONY: help demo test test-unit fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator lock environment
+.PHONY: help demo test test-unit fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ bench: bench-operator bench-trainer ## Measure both sides.
 
 bench-operator: environment ## From creation to Job, beside a bare client and JobSet: a table of times, processor and memory.
 	$(VENV)/python bench/burst
+
+bench-scale: environment ## What the operator costs by the number of runs: one event, and 10,000 runs on simulated nodes (half an hour).
+	$(VENV)/python bench/scale events
+	$(VENV)/python bench/scale burst
 
 bench-trainer: environment ## Clips per second against the plain transformers recipe, with both word error rates.
 	$(VENV)/python bench/trainer.py

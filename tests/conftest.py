@@ -70,6 +70,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         )
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what the programs of bench/ have printed, so that the log of each CI run has their small tables."""
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, printed in report.user_properties:
+            if name == "printed by a bench":
+                terminalreporter.write_sep("-", report.nodeid)
+                terminalreporter.write_line(printed)
+
+
 def cluster_program(*arguments: str) -> str:
     """Run the local cluster's program and return what it prints; its own progress goes to the terminal."""
     process = subprocess.run(
