@@ -127,6 +127,19 @@ def test_a_model_that_is_not_whole_is_made_again(volume: Volume) -> None:
     assert "config.json" in volume.names("model")
 
 
+def test_what_was_heard_of_an_earlier_training_is_not_the_result_of_this_one(volume: Volume) -> None:
+    config = volume.config(steps=2)
+    first = volume.attempt(config)
+    record = volume.json("evaluations/evaluation-2.json")
+    earlier = {**record, "hypotheses": ["something else"] * len(record["hypotheses"])}
+    (volume.run / "evaluations/evaluation-2.json").write_text(json.dumps(earlier), encoding="utf-8")
+    # No state is left of a finished run. So the training begins anew.
+    (volume.run / "model/config.json").unlink()
+    again = volume.attempt(config)
+    assert again.result.result == first.result.result
+    assert volume.json("evaluations/evaluation-2.json") == record
+
+
 @pytest.mark.parametrize("trainable", ["All", "Decoder"])
 def test_a_stopped_run_goes_on_exactly(volume: Volume, tmp_path: Path, trainable: str) -> None:
     straight = Volume(volume.speech, tmp_path / "straight")

@@ -98,20 +98,17 @@ class Dataset(ApiModel):
     )
     hold_out: Annotated[Optional[Literal["Speakers", "Clips"]], LATER] = Field(
         None,
-        description="Clips: draw held-out and validation clips one by one, as Graphcore's notebook does. Speakers, or "
-        "absent: take whole speakers where a column speaker, speaker_id or client_id names them.",
+        description="Clips: draw held-out clips one by one. Absent: whole speakers, where a column names them.",
     )
     validation_split: Annotated[Optional[str], LATER] = Field(
         None,
         max_length=96,
         pattern=_SPLIT,
-        description="Split by which the best model is chosen, where training.evalEverySteps is set. Absent: "
-        "validationFraction of the train split.",
+        description="Split by which training.evalEverySteps chooses. Absent: validationFraction of the train split.",
     )
     validation_fraction: Annotated[Optional[HeldOutFraction], LATER] = Field(
         None,
-        description="Part of the train split by which the best model is chosen, where there is no validationSplit. "
-        "Absent: a tenth, at least 20 and at most 500 clips.",
+        description="Part of the train split by which it chooses else. Absent: a tenth, of 20 to 500 clips.",
     )
     audio_column: Optional[str] = Field(
         None, min_length=1, max_length=96, description="Column of the sounds. Absent: it is found by its name."
@@ -167,8 +164,7 @@ class Training(ApiModel):
         None,
         ge=1,
         le=1_000_000,
-        description="Measure the model on the validation clips after so many steps each, and take the best one. "
-        "Absent: take the last one.",
+        description="Measure on the validation clips so often, and take the best model. Absent: take the last one.",
     )
     save_every_steps: Optional[int] = Field(
         None, ge=1, le=1_000_000, description="Write a checkpoint after so many steps each. Absent: at the end only."

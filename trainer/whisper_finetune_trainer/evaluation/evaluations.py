@@ -113,14 +113,10 @@ class Evaluations:
 
     def baseline(self) -> Evaluation:
         """Return the evaluation of the untrained model: the stored one, else make and store it."""
-        return self.stored_or_made(BASELINE_STEP)
-
-    def stored_or_made(self, step: int) -> Evaluation:
-        """Return the stored evaluation of a step, else make it with the model as it is now, and store it."""
-        known = self.stored(step)
+        known = self.stored(BASELINE_STEP)
         if known is not None:
             return known
-        made = self.make(step)
+        made = self.make(BASELINE_STEP)
         self.store(made)
         return made
 

@@ -52,7 +52,7 @@ def train(
     choice = loop.run(first_step, candidates)
     folder.wait_until_written()
 
-    final = _measure_final(choice, loop.step, saved, measured)
+    final = _measure_final(choice, loop.steps_taken, saved, measured)
     outcome.write_texts(folder, clips, baseline, final)
     figures = outcome.compare_with_baseline(baseline, final, clips, loaded)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
@@ -83,15 +83,23 @@ def _begin_validation(
     return validation, [validation.baseline()]
 
 
-def _measure_final(
-    choice: Sequence[Evaluation], last_step: int, saved: Checkpoints, measured: Evaluations
-) -> Evaluation:
-    """Choose the final model by the evaluations on the validation clips, and measure it on the held-out ones."""
+def _measure_final(choice: Sequence[Evaluation], taken: range, saved: Checkpoints, measured: Evaluations) -> Evaluation:
+    """Choose the final model by the evaluations on the validation clips, and measure it on the held-out ones.
+
+    `taken` are the steps of this attempt, the last of them the newest. What was stored of one of them before is of
+    another training: of one on other clips, or of one whose states are lost.
+    """
+    last_step = taken.stop - 1
     chosen = _chosen_step(choice[1:], last_step, saved)
+    known = None if chosen in taken else measured.stored(chosen)
+    if known is not None:
+        return known
     kept = saved.model_of(chosen)
-    if kept and chosen != last_step and measured.stored(chosen) is None:
+    if kept and chosen != last_step:
         saved.load_model(kept)
-    return measured.stored_or_made(chosen)
+    made = measured.make(chosen)
+    measured.store(made)
+    return made
 
 
 def _chosen_step(candidates: Sequence[Evaluation], last_step: int, saved: Checkpoints) -> int:

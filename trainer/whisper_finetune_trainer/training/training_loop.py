@@ -82,21 +82,21 @@ class TrainingLoop:
         self._checkpoints = checkpoints
         self._reporter = reporter
         self._stop = stop
-        self._step = 0
+        self._step = self._first_step = 0
         self._baseline: List[Evaluation] = []
         self._history: List[Evaluation] = []
 
     @property
-    def step(self) -> int:
-        """The newest step that was taken."""
-        return self._step
+    def steps_taken(self) -> range:
+        """The steps that this attempt took. Its stop is the step after the newest, also where it took none."""
+        return range(self._first_step + 1, self._step + 1)
 
     def run(self, first_step: int, baseline: Sequence[Evaluation] = ()) -> List[Evaluation]:
         """Train on from `first_step`. Return all evaluations on the validation clips, the `baseline` first.
 
         Both are empty where nothing is chosen. After Stopped it saves a state of the newest step and raises it again.
         """
-        self._step = first_step
+        self._step = self._first_step = first_step
         self._baseline = list(baseline)
         if self._validation is not None:
             self._history = self._stored_history(self._validation, first_step)
