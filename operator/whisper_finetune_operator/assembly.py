@@ -72,8 +72,12 @@ class Operator:
         )
         self._queue = Workqueue(self._reconcile, self._reconciler.report_failure, workers=settings.workers)
         self._resync = Resync(self._api, self._cache, self._queue, namespace=settings.namespace)
-        lease_watch = list_watch.watch_leases(settings, self._partition_namespace, self._api, self._cache, self._queue)
-        self._own_watches = [lease_watch]
+        filled = self._api, self._cache, self._queue
+        self._own_watches = [
+            list_watch.watch_leases(settings, self._partition_namespace, *filled),
+            *(list_watch.watch_workloads(kind, settings, *filled) for kind in kinds.built_in()),
+            list_watch.watch_pods(settings, *filled),
+        ]
         #: Kinds of workload that the operator has no right to.
         self._unseen_kinds: list[WorkloadKind] = []
         self._ages = WatchAges(settings.watch_stale_seconds)
@@ -159,17 +163,22 @@ class Operator:
     async def _watch(self, stop: Callable[[], None]) -> None:
         await until_answered("listing what there is", self._fill)
         self._warn_of_unseen_workloads()
+        self._ages.expect(own.plural for own in self._own_watches)
         take_signals = partial(listen_to_signals, stop)
-        await kopf_watches.watch_by_kopf(
-            self._settings, self._access, self._cache, self._queue, self._ages, take_signals
+        await _until_the_first_ends(
+            kopf_watches.watch_by_kopf(
+                self._settings, self._access, self._cache, self._queue, self._ages, take_signals
+            ),
+            *(own.run(self._ages.seen) for own in self._own_watches),
         )
 
     async def _fill(self) -> None:
+        """Show the cache everything that runs have before it sees the first run."""
         for own in self._own_watches:
             await own.fill()
-        await self._resync.fill()
         if self._offered.have_pools:
             await self._resync.fill_queue()
+        self._resync.enqueue_holders()
 
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
         settings = self._settings
@@ -186,7 +195,6 @@ class Operator:
             self._poster.run(lambda: self._queue.depth() > 0),
             progress.run(),
             self._resync.run(settings.resync_seconds),
-            *(own.run(self._ages.seen) for own in self._own_watches),
         ]
 
     async def _give_back_lease(self) -> None:

@@ -239,12 +239,12 @@ class Door:
             if labelled and has_fields(each, fields):
                 yield each
 
-    async def list_with_version(
+    async def pages_of(
         self, resource: Resource, _namespace: str | None, **query: str
-    ) -> tuple[str, list[KubernetesObject]]:
+    ) -> AsyncIterator[tuple[str, list[KubernetesObject]]]:
         await self._pass("list", resource)
         found = [each for each in self._server.of(resource.plural) if query["labelSelector"] in labels_of(each)]
-        return "1", copied(found)
+        yield "1", copied(found)
 
     async def ask(
         self, verb: str, resource: Resource, path: str, *, body: Any = None, **query: Any

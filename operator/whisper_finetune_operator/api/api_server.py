@@ -14,6 +14,7 @@ from whisper_finetune_operator.api.connection import Answer, Connection, Unreach
 from whisper_finetune_operator.api.errors import (
     ClusterError,
     ConflictError,
+    GoneError,
     NotFoundError,
     RefusedError,
     UnauthorizedError,
@@ -29,7 +30,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 #: So many objects are asked for at a time: more cost memory, which Python does not give back.
 PAGE = "100"
-#: A watch that the server did not end in time, and that is silent for so long after that, is given up.
+#: A watch that the server did not open within this time, or did not end so long after its time, is given up.
 WATCH_GRACE_SECONDS = 10
 
 #: So many seconds' worth of requests may go at once after a quiet time.
@@ -51,11 +52,12 @@ _FIRST_FAULT = 500
 _UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _CONFLICT = 409
+_GONE = 410
 #: Answers that stay the same until somebody corrects something.
 _REFUSALS = (400, 403, 405, 413, 415, 422)
 
 
-_ERRORS = {_UNAUTHORIZED: UnauthorizedError, _NOT_FOUND: NotFoundError, _CONFLICT: ConflictError}
+_ERRORS = {_UNAUTHORIZED: UnauthorizedError, _NOT_FOUND: NotFoundError, _CONFLICT: ConflictError, _GONE: GoneError}
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ class Pace:
         while (wait := max(turn_at, self._held_until) - _clock()) > 0:
             await self._pause(wait * (1.0 if turn_at >= self._held_until else _spread()))
 
+    async def end_of_hold(self) -> None:
+        """Wait for as long as the server asks to, and no longer."""
+        while (wait := self._held_until - _clock()) > 0:
+            await self._pause(wait * _spread())
+
     def hold(self, seconds: float) -> None:
         """Let nothing pass for so long, because the server said so."""
         self._held_until = max(self._held_until, _clock() + min(seconds, LONGEST_HOLD_SECONDS))
@@ -148,13 +155,23 @@ class ApiServer:
         self, resource: Resource, namespace: str | None, *, accept: str = JSON, **query: str
     ) -> AsyncIterator[KubernetesObject]:
         """Yield every object in the namespace (None: in all of them), as the server has it now."""
+        async for _, items in self.pages_of(resource, namespace, accept=accept, **query):
+            for item in items:
+                yield item
+
+    async def pages_of(
+        self, resource: Resource, namespace: str | None, *, accept: str = JSON, **query: str
+    ) -> AsyncIterator[tuple[str, list[KubernetesObject]]]:
+        """Yield the objects in the namespace (None: in all of them) page by page, with the version to watch from.
+
+        Each page has the same version. Raises GoneError where the server no longer has it for the rest of the pages.
+        """
         token = ""
         while True:
             page = {"limit": PAGE, **query, **({"continue": token} if token else {})}
             answer = await self.ask("list", resource, resource.path(namespace), accept=accept, **page)
             # Some lists that hold nothing hold null.
-            for item in answer["items"] or ():
-                yield item
+            yield answer["metadata"].get("resourceVersion", ""), answer["items"] or []
             token = answer["metadata"].get("continue", "")
             if not token:
                 return
@@ -164,35 +181,31 @@ class ApiServer:
         answer = await self.ask("list", resource, resource.path(namespace), accept=METADATA_ONLY, limit="1")
         return int(answer["metadata"]["resourceVersion"])
 
-    async def list_with_version(
-        self, resource: Resource, namespace: str | None, **query: str
-    ) -> tuple[str, list[KubernetesObject]]:
-        """Return every object in the namespace (None: in all of them), and the version to watch from."""
-        objects: list[KubernetesObject] = []
-        token = ""
-        while True:
-            page = {"limit": PAGE, **query, **({"continue": token} if token else {})}
-            answer = await self.ask("list", resource, resource.path(namespace), **page)
-            objects += answer["items"] or ()
-            token = answer["metadata"].get("continue", "")
-            if not token:
-                return answer["metadata"]["resourceVersion"], objects
-
     async def watch(
         self, resource: Resource, namespace: str | None, *, seconds: int, **query: str
     ) -> AsyncIterator[KubernetesObject]:
-        """Yield each event until the server ends the watch after so many seconds."""
-        asked = {"watch": "true", "timeoutSeconds": str(seconds), **query}
+        """Yield each event until the server ends the watch after so many seconds.
+
+        One of type BOOKMARK brings a version alone. One of type ERROR raises GoneError.
+        """
+        asked = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds), **query}
         path = resource.path(namespace)
+        if self._pace:
+            await self._pace.end_of_hold()
         lines = self._connection.lines(
-            path, headers={"Accept": JSON}, silence_seconds=seconds + WATCH_GRACE_SECONDS, **asked
+            path,
+            headers={"Accept": JSON},
+            connect_seconds=WATCH_GRACE_SECONDS,
+            total_seconds=seconds + WATCH_GRACE_SECONDS,
+            **asked,
         )
         try:
             async for line in lines:
                 if isinstance(line, Answer):
+                    self._hold(line)
                     _meaning(f"watch {path}", line)
                 else:
-                    yield json.loads(line)
+                    yield _event(f"watch {path}", line)
         except UnreachableError as problem:
             raise _no_answer(problem) from problem
 
@@ -219,9 +232,13 @@ class ApiServer:
             raise _no_answer(problem) from problem
         self._requests.labels(verb, resource.plural, str(answer.code)).inc()
         self._note_answer(is_fault=answer.code >= _FIRST_FAULT)
-        if self._pace and answer.retry_after_seconds is not None and answer.code >= _FIRST_FAILURE:
-            self._pace.hold(answer.retry_after_seconds)
+        self._hold(answer)
         return _meaning(f"{verb} {path}", answer)
+
+    def _hold(self, refusal: Answer) -> None:
+        """Send nothing for as long as the server asks for."""
+        if self._pace and refusal.retry_after_seconds is not None and refusal.code >= _FIRST_FAILURE:
+            self._pace.hold(refusal.retry_after_seconds)
 
     def _note_answer(self, *, is_fault: bool) -> None:
         now = _clock()
@@ -246,6 +263,14 @@ def _meaning(request: str, answer: Answer) -> KubernetesObject:
     if answer.code in _REFUSALS:
         raise RefusedError(message)
     raise _ERRORS.get(answer.code, ClusterError)(f"{request}: {answer.code} {message}")
+
+
+def _event(request: str, line: bytes) -> KubernetesObject:
+    event: KubernetesObject = json.loads(line)
+    if event["type"] == "ERROR":
+        status = event["object"]
+        raise GoneError(f"{request}: {status.get('code')} {status.get('message')}")
+    return event
 
 
 def _spread() -> float:

@@ -114,11 +114,14 @@ class Connection:
         return answer
 
     async def lines(
-        self, path: str, *, headers: Mapping[str, str], silence_seconds: float, **query: str
+        self, path: str, *, headers: Mapping[str, str], connect_seconds: float, total_seconds: float, **query: str
     ) -> AsyncIterator[Answer | bytes]:
-        """Yield the lines of a long answer as they come. Of an answer that is no success, yield the whole instead."""
+        """Yield the lines of a long answer as they come. Of an answer that is no success, yield the whole instead.
+
+        Raises UnreachableError where there is no connection in `connect_seconds`, or no end in `total_seconds`.
+        """
         url, headers = self.access.server + path, {**headers, **self.access.headers()}
-        timeout = aiohttp.ClientTimeout(sock_connect=silence_seconds, sock_read=silence_seconds)
+        timeout = aiohttp.ClientTimeout(total=total_seconds, sock_connect=connect_seconds)
         try:
             async with self._watches.get(url, params=query, headers=headers, timeout=timeout) as response:
                 if not response.ok:

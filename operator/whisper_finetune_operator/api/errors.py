@@ -24,6 +24,10 @@ class NotFoundError(ClusterError):
     """There is no such object, or no such kind of object, or no such namespace."""
 
 
+class GoneError(ClusterError):
+    """The server cannot show what changed since a version. What there is must be listed anew."""
+
+
 class UnauthorizedError(ClusterError):
     """The credentials are refused. A token may just be being renewed."""
 

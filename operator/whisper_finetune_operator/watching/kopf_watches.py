@@ -1,6 +1,6 @@
-"""kopf's watches: each event goes to the object cache, and the key of its run to the workqueue.
+"""kopf's watch of the runs: each event goes to the object cache, and the key of its run to the workqueue.
 
-Nothing is decided here. kopf brings the watches and their resilience.
+Nothing is decided here. kopf brings the watch and its resilience.
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -17,28 +16,19 @@ from kopf._cogs.clients.errors import APIError
 from kopf._cogs.clients.watching import WatchingError
 from kopf._core.engines.peering import Identity
 
-from whisper_finetune_api.v1alpha1 import GROUP, PLURAL, UID_LABEL, VERSION
+from whisper_finetune_api.v1alpha1 import GROUP, PLURAL, VERSION
 from whisper_finetune_operator import back_off
 from whisper_finetune_operator.api.api_server import PAGE
 from whisper_finetune_operator.api.connection import Access
 from whisper_finetune_operator.back_off import BackOff
-from whisper_finetune_operator.kubernetes_objects import KubernetesObject, run_uid_of, uid_of
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, uid_of
 from whisper_finetune_operator.observability.health import WatchAges
 from whisper_finetune_operator.settings import Settings
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import enqueue_turns
 from whisper_finetune_operator.watching.workqueue import Workqueue
-from whisper_finetune_operator.workloads import kinds
 
 logger = logging.getLogger(__name__)
-
-Selector = tuple[str, str] | tuple[str, str, str]
-RUNS = (GROUP, VERSION, PLURAL)
-#: The kinds of workload that every cluster knows, by name.
-WORKLOADS: dict[str, Selector] = {kind.name: (kind.group, kind.version, kind.plural) for kind in kinds.built_in()}
-PODS = ("v1", "pods")
-#: The server sends only those that have the label, whatever its value.
-LABEL_SELECTORS: dict[Selector, str] = dict.fromkeys((*WORKLOADS.values(), PODS), UID_LABEL)
 
 #: A watch that the server neither ended in time, nor sent anything on for so long after that, is given up.
 GRACE_SECONDS = 10
@@ -61,13 +51,13 @@ async def watch_by_kopf(
     kopf takes the process's signals for itself each time it begins. `take_signals` takes them back.
     """
     broken = BackOff(HEALTHY_SECONDS)
-    ages.expect(resource[-1] for resource in (RUNS, *WORKLOADS.values(), PODS))
+    ages.expect([PLURAL])
     while True:
         began = asyncio.get_running_loop().time()
         try:
             await _one_life(settings, access, cache, queue, ages, take_signals)
         except (APIError, WatchingError, kopf.LoginError, aiohttp.ClientError, TimeoutError) as problem:
-            logger.warning("the watches broke, and list everything anew: %s", problem)
+            logger.warning("the watch of runs broke, and lists them anew: %s", problem)
         lasted_seconds = asyncio.get_running_loop().time() - began
         await asyncio.sleep(broken.wait_seconds(lasted_seconds, random.random()))  # noqa: S311 (it guards nothing)
 
@@ -82,7 +72,7 @@ async def _one_life(
 ) -> None:
     """Let kopf watch until one of its tasks ends. kopf's own way to run them would cancel all other tasks too."""
     registry = kopf.OperatorRegistry()
-    _register_handlers(registry, cache, queue, ages)
+    _register_handler(registry, cache, queue, ages)
     _register_login(registry, access, ages)
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -97,7 +87,7 @@ async def _one_life(
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        # Where one watch breaks, kopf leaves the others running.
+        # kopf leaves its watch running where another of its tasks ends.
         left = [*tasks, *(each for each in asyncio.all_tasks() if each.get_name().startswith(_WATCHER_PREFIX))]
         for task in left:
             task.cancel()
@@ -143,8 +133,6 @@ def _kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     chosen.watching.inactivity_timeout = settings.watch_seconds + GRACE_SECONDS
     chosen.watching.connect_timeout = GRACE_SECONDS
     chosen.watching.chunk_size = int(PAGE)
-    for resource, selector in LABEL_SELECTORS.items():
-        chosen.watching.label_selectors[resource] = selector
     chosen.networking.connect_timeout = GRACE_SECONDS
     chosen.networking.request_timeout = 45
     chosen.networking.error_backoffs = _Endless()
@@ -200,41 +188,19 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def _register_handlers(registry: kopf.OperatorRegistry, cache: ObjectCache, queue: Workqueue, ages: WatchAges) -> None:
-    """Let each event of a watch go to the cache, and the key of its run to the workqueue."""
+def _register_handler(registry: kopf.OperatorRegistry, cache: ObjectCache, queue: Workqueue, ages: WatchAges) -> None:
+    """Let each event of a run go to the cache, and its key to the workqueue."""
 
-    def look_at_run(run: KubernetesObject) -> None:
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def changed(event: kopf.RawEvent, **_: Any) -> None:
+        ages.seen(PLURAL)
+        run: KubernetesObject = dict(event["object"])
+        if event["type"] == "DELETED":
+            cache.forget_run(uid_of(run))
+        elif not cache.put_run(run):
+            # The answer to an own write, or the list before the watch, has shown it already.
+            return
         # In a burst the Jobs of new runs come before the statuses of those that have theirs.
         is_begun = "conditions" in (run.get("status") or {})
         (queue.add if is_begun else queue.add_first)(uid_of(run))
         enqueue_turns(cache.partitions, queue)
-
-    _register_watch(registry, RUNS, cache.put_run, lambda run: cache.forget_run(uid_of(run)), ages, look_at_run)
-    for kind, resource in WORKLOADS.items():
-        put, forget = partial(cache.put_workload, kind), partial(cache.forget_workload, kind)
-        _register_watch(registry, resource, put, forget, ages, _by(run_uid_of, queue.add_soon))
-    _register_watch(registry, PODS, cache.put_pod, cache.forget_pod, ages, _by(run_uid_of, queue.add_soon))
-
-
-def _by(key_of: Callable[[KubernetesObject], str], add: Callable[[str], None]) -> Callable[[KubernetesObject], None]:
-    return lambda changed: add(key_of(changed))
-
-
-def _register_watch(
-    registry: kopf.OperatorRegistry,
-    resource: Selector,
-    put: Callable[[KubernetesObject], bool],
-    forget: Callable[[KubernetesObject], None],
-    ages: WatchAges,
-    tell: Callable[[KubernetesObject], None],
-) -> None:
-    @kopf.on.event(*resource, registry=registry, id=resource[-1])
-    async def changed(event: kopf.RawEvent, **_: Any) -> None:
-        ages.seen(resource[-1])
-        brought: KubernetesObject = dict(event["object"])
-        if event["type"] == "DELETED":
-            forget(brought)
-        elif not put(brought):
-            # The answer to an own write, or the list before the watch, has shown it already.
-            return
-        tell(brought)

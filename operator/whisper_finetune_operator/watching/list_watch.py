@@ -1,19 +1,19 @@
-"""The operator's own watches: Leases of partitions in another namespace, and kinds that may not be installed yet.
+"""The operator's own watches of workloads, pods and Leases. kopf watches the runs.
 
-Such a watch lists, watches for a while, and lists again. What a broken watch missed is found by the next list.
+Such a watch lists once, and then watches from the version of the list on. A watch that ends or breaks is continued
+where it ended. Only where the server no longer knows what changed since then, it lists again.
 """
 
 import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator.api.api_server import LEASES, ApiServer, Resource, resource_of
-from whisper_finetune_operator.api.errors import ClusterError, NotFoundError, RefusedError
+from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer, Resource, resource_of
+from whisper_finetune_operator.api.errors import ClusterError, GoneError, NotFoundError, RefusedError
 from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, labels_of, run_uid_of, uid_of
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
@@ -67,21 +67,34 @@ class ListWatch:
         self._pause = pause
         self._back_off = BackOff(min(HEALTHY_SECONDS, seconds / 2))
         self._complaint = ""
+        #: Up to which the keeper has seen everything. None: it must be listed.
+        self._version: str | None = None
+
+    @property
+    def plural(self) -> str:
+        return self._resource.plural
 
     async def run(self, seen: Callable[[str], None]) -> None:
         """Watch until cancelled. `seen` hears of each sign of life."""
+        sign = partial(seen, self.plural)
         while True:
             began = asyncio.get_running_loop().time()
             try:
-                await self._watch(await self.list())
-                seen(self._resource.plural)
+                await self._follow(sign)
                 self._complaint = ""
             except NotFoundError:
                 # Somebody may install it later.
-                seen(self._resource.plural)
+                self._version = None
+                sign()
                 await self._pause(RETRY_SECONDS)
                 continue
-            except (ClusterError, RefusedError) as problem:
+            except GoneError as problem:
+                self._version = None
+                logger.info("listing %s anew: %s", self.plural, problem)
+            except RefusedError as problem:
+                self._version = None
+                self._complain(problem)
+            except ClusterError as problem:
                 self._complain(problem)
             lasted_seconds = asyncio.get_running_loop().time() - began
             await self._pause(self._back_off.wait_seconds(lasted_seconds, random.random()))  # noqa: S311 (it guards nothing)
@@ -90,41 +103,57 @@ class ListWatch:
         """Log what is wrong, once for as long as it stays the same."""
         if str(problem) != self._complaint:
             self._complaint = str(problem)
-            logger.warning("cannot watch %s: %s", self._resource.plural, problem)
+            logger.warning("cannot watch %s: %s", self.plural, problem)
 
     async def fill(self) -> None:
-        """Bring the keeper up to date. Do nothing where the API server does not know the kind."""
-        with suppress(NotFoundError):
-            await self.list()
+        """Bring the keeper up to date before there is work, and tell nobody. An unknown kind has no objects."""
+        try:
+            self._version = await self._list(lambda _: None)
+        except NotFoundError:
+            self._version = None
 
     async def list(self) -> str:
-        """Bring the keeper up to date, and return the version to watch from."""
-        # An object that was read by its name may lack the label, so that it is in no list means nothing.
-        before = {uid_of(each): each for each in self._keeper.known() if self._label in labels_of(each)}
-        version, objects = await self._api.list_with_version(self._resource, self._namespace, labelSelector=self._label)
-        for each in objects:
-            if self._keeper.put(each):
-                self._keeper.tell(each)
-        for uid in before.keys() - {uid_of(each) for each in objects}:
-            self._keeper.forget(before[uid])
-            self._keeper.tell(before[uid])
+        """Bring the keeper up to date, tell what changed, and return the version to watch from."""
+        version = await self._list(self._keeper.tell)
         self._keeper.listed()
         return version
 
-    async def _watch(self, version: str) -> None:
-        events = self._api.watch(
-            self._resource, self._namespace, seconds=self._seconds, labelSelector=self._label, resourceVersion=version
-        )
-        async for event in events:
-            if event["type"] == "ERROR":
-                logger.info("listing %s anew: %s", self._resource.plural, event["object"].get("message"))
-                return
+    async def _list(self, tell: Callable[[KubernetesObject], None]) -> str:
+        # An object that was read by its name may lack the label, so that it is in no list means nothing.
+        missing = {uid_of(each): each for each in self._keeper.known() if self._label in labels_of(each)}
+        version = ""
+        async for page_version, objects in self._api.pages_of(
+            self._resource, self._namespace, labelSelector=self._label
+        ):
+            version = page_version
+            for each in objects:
+                missing.pop(uid_of(each), None)
+                if self._keeper.put(each):
+                    tell(each)
+        for gone in missing.values():
+            self._keeper.forget(gone)
+            tell(gone)
+        return version
+
+    async def _follow(self, sign: Callable[[], None]) -> None:
+        """List where it is needed, and watch until the server ends the watch."""
+        if self._version is None:
+            self._version = await self.list()
+            sign()
+        query = {"labelSelector": self._label, "resourceVersion": self._version}
+        async for event in self._api.watch(self._resource, self._namespace, seconds=self._seconds, **query):
+            sign()
             self._note(event["type"], event["object"])
+            self._version = event["object"]["metadata"]["resourceVersion"]
+        sign()
 
     def _note(self, kind: str, changed: KubernetesObject) -> None:
+        if kind == "BOOKMARK":
+            return
         if kind == "DELETED":
             self._keeper.forget(changed)
         elif not self._keeper.put(changed):
+            # The answer to an own write has shown it already.
             return
         self._keeper.tell(changed)
 
@@ -141,9 +170,16 @@ def watch_leases(settings: Settings, namespace: str, api: ApiServer, cache: Obje
 def watch_workloads(
     kind: WorkloadKind, settings: Settings, api: ApiServer, cache: ObjectCache, queue: Workqueue
 ) -> ListWatch:
-    """Return the watch of an added kind, for an operator that makes some, or that made some that are left."""
-    keeper = _keeper_of_workloads(kind.name, cache, queue)
+    """Return the watch of a kind of workload. The cluster may not know the kind, or not yet."""
+    put, forget = partial(cache.put_workload, kind.name), partial(cache.forget_workload, kind.name)
+    keeper = Keeper(put, forget, partial(cache.workloads, kind.name), partial(_enqueue_soon, queue), lambda: None)
     return ListWatch(api, resource_of(kind), settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds)
+
+
+def watch_pods(settings: Settings, api: ApiServer, cache: ObjectCache, queue: Workqueue) -> ListWatch:
+    """Return the watch of the runs' pods."""
+    keeper = Keeper(cache.put_pod, cache.forget_pod, cache.pods, partial(_enqueue_soon, queue), lambda: None)
+    return ListWatch(api, PODS, settings.namespace, UID_LABEL, keeper, seconds=settings.watch_seconds)
 
 
 def _keeper_of_leases(cache: ObjectCache, queue: Workqueue) -> Keeper:
@@ -156,9 +192,5 @@ def _keeper_of_leases(cache: ObjectCache, queue: Workqueue) -> Keeper:
     return Keeper(book.put_lease, book.forget_lease, book.leases, tell, partial(enqueue_turns, book, queue))
 
 
-def _keeper_of_workloads(kind: str, cache: ObjectCache, queue: Workqueue) -> Keeper:
-    def tell(workload: KubernetesObject) -> None:
-        queue.add_soon(run_uid_of(workload))
-
-    put, forget = partial(cache.put_workload, kind), partial(cache.forget_workload, kind)
-    return Keeper(put, forget, partial(cache.workloads, kind), tell, lambda: None)
+def _enqueue_soon(queue: Workqueue, child: KubernetesObject) -> None:
+    queue.add_soon(run_uid_of(child))

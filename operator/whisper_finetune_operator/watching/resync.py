@@ -1,7 +1,7 @@
 """Compare the cache with the API server now and then.
 
-A watch that is broken for longer than the server remembers changes begins anew with a list of what there is. Objects
-that were deleted meanwhile are in no list, so no event tells of them. They are found here.
+kopf's watch of the runs that is broken for longer than the server remembers changes begins anew with a list of what there
+is. Runs that were deleted meanwhile are in no list, so no event tells of them. They are found here.
 """
 
 import asyncio
@@ -44,22 +44,16 @@ class Resync:
             except (ClusterError, RefusedError) as problem:
                 logger.warning("cannot compare with the API server: %s", problem)
 
-    async def fill(self) -> None:
-        """Fill the cache with the workloads and pods that there are, before the watches show the first run."""
-        for kind in kinds.built_in():
-            async for found in self._api.all_of(resource_of(kind), self._namespace, labelSelector=UID_LABEL):
-                self._cache.put_workload(kind.name, found)
-        async for pod in self._api.all_of(PODS, self._namespace, labelSelector=UID_LABEL):
-            self._cache.put_pod(pod)
-
     async def fill_queue(self) -> None:
         """Fill the cache with all runs before one is reconciled, because the oldest one that waits goes first."""
         async for run in self._api.all_of(RUNS, self._namespace):
             self._cache.put_run(run)
         for each in self._cache.runs():
             self._queue.add(each.uid)
+
+    def enqueue_holders(self) -> None:
+        """Enqueue all who have a Lease, also runs that were deleted while nobody watched."""
         for lease in self._cache.partitions.leases():
-            # Also of runs that were deleted while nobody watched.
             self._queue.add(run_uid_of(lease))
 
     async def once(self) -> None:
@@ -75,8 +69,7 @@ class Resync:
             if "completionTime" not in run.status:
                 self._queue.add(run.uid)
         cache.partitions.forget_in_use()
-        for lease in cache.partitions.leases():
-            self._queue.add(run_uid_of(lease))
+        self.enqueue_holders()
 
     async def _require_no_restoration(self) -> None:
         """Raise RestoredError where the server's version is below one that it has shown, because etcd was restored."""
