@@ -13,6 +13,9 @@ from whisper_finetune_operator.workloads.children import has_ended
 #: Deleted objects that are remembered, so that a late answer to an own write brings none of them back.
 REMEMBERED_DELETIONS = 10_000
 
+#: Longer texts are hardly ever the same in two objects.
+SHORT_TEXT = 64
+
 
 class ObjectVersions:
     """Knows which objects were deleted, and which version of an object is news."""
@@ -46,11 +49,13 @@ class ObjectVersions:
 
 
 def interned(value: Any) -> Any:
-    """Return a copy that shares its keys with all other objects: keys are the larger part of what is kept."""
+    """Return a copy that shares its keys and short texts with all other objects, because these are most of what is kept."""
     if isinstance(value, dict):
         return {sys.intern(key): interned(each) for key, each in value.items()}
     if isinstance(value, list):
         return [interned(each) for each in value]
+    if isinstance(value, str) and len(value) <= SHORT_TEXT:
+        return sys.intern(value)
     return value
 
 
@@ -63,7 +68,7 @@ def slim_run(run: Mapping[str, Any]) -> KubernetesObject:
 
 def slim_workload(kind: str, workload: Mapping[str, Any]) -> KubernetesObject:
     """Return the workload without what no decision reads, because thousands of them stay in memory."""
-    spec = {key: value for key, value in workload["spec"].items() if key not in ("template", "workers")}
+    spec = {key: value for key, value in workload["spec"].items() if not isinstance(value, dict | list)}
     status = workload.get("status") or {}
     kept: KubernetesObject = interned(
         {"kind": kind, "metadata": _slim_metadata(workload), "spec": spec, "status": status}
