@@ -259,6 +259,11 @@ async def test_an_error_within_a_watch_means_that_what_there_is_must_be_listed(c
         await events_of(Lines(error_event(code, "etcdserver: no leader")))
 
 
+async def test_a_line_that_is_no_event_is_a_fault_of_the_network() -> None:
+    with pytest.raises(ClusterError, match="a line that is no event"):
+        await events_of(Lines(b"<html>"))
+
+
 @pytest.mark.parametrize(
     ("code", "error"), [(410, GoneError), (403, RefusedError), (401, UnauthorizedError), (503, ClusterError)], ids=str
 )

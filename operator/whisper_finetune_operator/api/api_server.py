@@ -4,10 +4,11 @@ Objects are plain dictionaries, as the API has them.
 """
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+
+import msgspec
 
 from whisper_finetune_api import v1alpha1
 from whisper_finetune_operator.api.connection import Answer, Connection, UnreachableError, UntrustedError
@@ -266,7 +267,10 @@ def _meaning(request: str, answer: Answer) -> KubernetesObject:
 
 
 def _event(request: str, line: bytes) -> KubernetesObject:
-    event: KubernetesObject = json.loads(line)
+    try:
+        event: KubernetesObject = msgspec.json.decode(line)
+    except ValueError as problem:
+        raise ClusterError(f"{request}: a line that is no event: {problem}") from problem
     if event["type"] == "ERROR":
         status = event["object"]
         raise GoneError(f"{request}: {status.get('code')} {status.get('message')}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import msgspec
 from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import PROXY_CONF, KubeConfig, SingleConfig
 from lightkube.config.models import User
@@ -162,7 +163,7 @@ async def _answer(response: aiohttp.ClientResponse) -> Answer:
 
 def _object(content: bytes) -> dict[str, Any]:
     try:
-        read = json.loads(content)
+        read = msgspec.json.decode(content)
     except ValueError:
         # A proxy in between answers in its own way, and its code says enough.
         return {"message": content[:200].decode(errors="replace")}

@@ -49,7 +49,7 @@ class ObjectVersions:
 
 
 def interned(value: Any) -> Any:
-    """Return a copy that shares its keys and short texts with all other objects, because these are most of what is kept."""
+    """Return a copy that shares its keys and short texts with all other objects: these are most of what is kept."""
     if isinstance(value, dict):
         return {sys.intern(key): interned(each) for key, each in value.items()}
     if isinstance(value, list):

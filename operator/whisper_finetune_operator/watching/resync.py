@@ -1,7 +1,7 @@
 """Compare the cache with the API server now and then.
 
-kopf's watch of the runs that is broken for longer than the server remembers changes begins anew with a list of what there
-is. Runs that were deleted meanwhile are in no list, so no event tells of them. They are found here.
+If kopf's watch is broken for longer than the server remembers changes, it begins anew with a list of the runs there
+are. Runs that were deleted meanwhile are in no list, so no event tells of them. They are found here.
 """
 
 import asyncio
