@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 #: A watch that the server neither ended in time, nor sent anything on for so long after that, is given up.
 GRACE_SECONDS = 10
+#: For so long after the last event of a run kopf keeps a task for it, and with it the whole object. A list of thousands
+#: of runs brings as many tasks at once.
+IDLE_SECONDS = 0.01
 #: A watch that lasted so long has not failed at once.
 HEALTHY_SECONDS = 60.0
 #: How kopf names the task of a watch.
@@ -139,8 +142,7 @@ def _kopf_settings(settings: Settings) -> kopf.OperatorSettings:
     # kopf would kill the process so long after the end of its tasks.
     chosen.process.ultimate_exiting_timeout = None
     chosen.networking.enforce_retry_after = True
-    # kopf keeps a task for each object for so long after its last event.
-    chosen.queueing.idle_timeout = 0.5
+    chosen.queueing.idle_timeout = IDLE_SECONDS
     chosen.persistence.diffbase_storage = _NoDifferences()
     chosen.persistence.progress_storage = _NoProgress()
     return chosen
