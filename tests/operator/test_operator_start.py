@@ -104,7 +104,7 @@ def test_port_that_somebody_else_has(start: Start) -> None:
     with socket.create_server(("", 0)) as other:
         port = str(other.getsockname()[1])
         line = says(start, EXIT_CONFIG, environment={"OPERATOR_HEALTH_PORT": port})
-    assert line.startswith(f"port {port} cannot be had")
+    assert line.startswith(f"cannot listen on port {port}")
 
 
 def test_no_rights(place: Namespace, start: Start, kubeconfig: Changed) -> None:
