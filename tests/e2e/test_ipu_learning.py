@@ -9,8 +9,14 @@ import pytest
 import tiny_whisper
 from e2e import run_folders
 from e2e.runs import Runs, uid_of
+from repository import ROOT
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        not (ROOT / ".venv38" / "bin" / "python").exists(), reason="no .venv38: no Python 3.8 on this machine"
+    ),
+]
 
 CLIPS = 80
 SECONDS_TO_LEARN = 180
