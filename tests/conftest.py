@@ -109,7 +109,7 @@ def install_crd(api: client.ApiClient) -> None:
     definition = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text(encoding="utf-8"))
     extensions = client.ApiextensionsV1Api(api)
     extensions.create_custom_resource_definition(definition)
-    for _ in range(100):
+    for _ in range(600):
         found = extensions.read_custom_resource_definition(definition["metadata"]["name"])
         if any(
             condition.type == "Established" and condition.status == "True"
@@ -117,4 +117,4 @@ def install_crd(api: client.ApiClient) -> None:
         ):
             return
         time.sleep(0.1)
-    pytest.fail("the API server did not establish the CRD in 10 s")
+    pytest.fail("the API server did not establish the CRD in 60 s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import time
@@ -13,14 +14,27 @@ from pathlib import Path
 from cluster.faults import ClusterError
 
 _START_SECONDS = 60
+#: Below those that the kernel gives to clients, so that nobody's connection takes one before its server has begun.
+_PORTS = range(20_000, 30_000)
+#: Each keeps a port for this process as long as it lives.
+_marks: list[socket.socket] = []
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a port that nobody listens on, and that this function gives to no other process meanwhile."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            # A name without a file: the kernel forgets it with the process.
+            mark.bind(f"\0whisper-finetune-port-{port}")
+            with socket.socket() as probe:
+                probe.bind((host, port))
+        except OSError:
+            mark.close()
+        else:
+            _marks.append(mark)
+            return port
+    raise ClusterError("no port between 20000 and 30000 is free")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from e2e.waiting import wait_until
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 #: Tells what the tests made, and which namespace a volume is for.
 MARK = "whisperfinetune.dev/end-to-end-test"
-SECONDS_TO_DELETE = 60
+SECONDS_TO_DELETE = 180
 
 
 @contextmanager

@@ -14,7 +14,7 @@ DEPLOYMENT = "whisper-finetune-operator"
 SELECTOR = "app.kubernetes.io/name=whisper-finetune-operator"
 OPERATOR_MODULE = "whisper_finetune_operator"
 LOG_LINES = 25
-SECONDS_TO_START = 90
+SECONDS_TO_START = 180
 
 
 @dataclass(frozen=True)

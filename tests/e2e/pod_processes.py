@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def signal_process_of(pod: client.V1Pod, module: str, number: signal.Signals) ->
         assert time.monotonic() < deadline, f"pod {pod.metadata.name} runs no {module}"
         time.sleep(SECONDS_BETWEEN_LOOKS)
     for pid in pids:
-        os.kill(pid, number)
+        # With the first process of a container the others end.
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def processes_of(pod: client.V1Pod) -> dict[int, list[str]]:

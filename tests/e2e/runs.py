@@ -26,6 +26,8 @@ TINY: dict[str, Any] = {
 LONG = {"training.steps": 4000}
 FINISHED = ("Succeeded", "Failed")
 LOG_LINES = 25
+#: Far more than it takes: other tests and other runs may have the processors.
+SECONDS_TO_WAIT = 240
 Run = dict[str, Any]
 
 
@@ -111,7 +113,7 @@ class Runs:
             return f"(no log: {refusal.status} {refusal.reason})"
         return text
 
-    def wait(self, name: str, what: str, holds: Callable[[Run], Any], seconds: float = 90) -> Run:
+    def wait(self, name: str, what: str, holds: Callable[[Run], Any], seconds: float = SECONDS_TO_WAIT) -> Run:
         """Wait for a condition of the run, but not beyond an end that was not asked for."""
 
         def look() -> Run | None:
@@ -124,10 +126,10 @@ class Runs:
 
         return wait_until(look, seconds, f"{name}: {what}", lambda: self.explain(name))
 
-    def wait_for_state(self, name: str, state: str, seconds: float = 90) -> Run:
+    def wait_for_state(self, name: str, state: str, seconds: float = SECONDS_TO_WAIT) -> Run:
         return self.wait(name, f"state {state}", lambda run: state_of(run) == state, seconds)
 
-    def wait_for_reason(self, name: str, reason: str, seconds: float = 90) -> Run:
+    def wait_for_reason(self, name: str, reason: str, seconds: float = SECONDS_TO_WAIT) -> Run:
         return self.wait(name, f"reason {reason}", lambda run: succeeded(run).get("reason") == reason, seconds)
 
     def explain(self, name: str) -> str:

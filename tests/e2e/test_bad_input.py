@@ -15,7 +15,7 @@ from whisper_finetune_operator.runs import child_name
 pytestmark = pytest.mark.cluster
 #: All faults are looked for at once, and each trainer takes ten seconds of a core before it can find one.
 SECONDS_FOR_ALL = 400
-SECONDS_TO_GO_ON = 120
+SECONDS_TO_GO_ON = 240
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,9 @@ def test_deleting_all_leaves_nothing(
         operator.scale(0)
         operator.wait_for(ready=0)
     runs.delete_all()
-    wait_until(lambda: not remains(runs), 60, "nothing is left", lambda: str(remains(runs)))
+    wait_until(lambda: not remains(runs), 180, "nothing is left", lambda: str(remains(runs)))
     runs.core.delete_namespace(runs.namespace)
-    wait_until(lambda: is_gone(runs), 60, "the namespace is gone", lambda: str(remains(runs)))
+    wait_until(lambda: is_gone(runs), 180, "the namespace is gone", lambda: str(remains(runs)))
     operator.scale(REPLICAS)
     operator.wait_for(ready=REPLICAS)
 

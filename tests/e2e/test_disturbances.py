@@ -65,7 +65,7 @@ def test_trainer_is_killed_more_often_than_retries_allow(stage: Stage) -> None:
 def test_operator_is_killed(stage: Stage, operator: OperatorPod) -> None:
     run = stage.start("operator-killed")
     operator.kill()
-    ended = stage.runs.wait_for_state("operator-killed", "Succeeded", 150)
+    ended = stage.runs.wait_for_state("operator-killed", "Succeeded", 240)
     assert stage.trainers.pods[uid_of(run)] == {pod.metadata.uid for pod in stage.runs.pods(uid_of(run))}
     assert ended["status"]["attempts"]["started"] == 1
     stage.trainers.assert_never_two(uid_of(run))
@@ -86,7 +86,7 @@ def test_run_is_made_again_under_its_name(stage: Stage) -> None:
     old = stage.start("again")
     stage.runs.delete("again")
     new = stage.runs.create("again")
-    ended = stage.runs.wait_for_state("again", "Succeeded", 120)
+    ended = stage.runs.wait_for_state("again", "Succeeded", 240)
     assert uid_of(new) == uid_of(ended) != uid_of(old)
     (job,) = stage.runs.jobs(uid_of(new))
     assert job.metadata.name == ended["status"]["jobName"]
@@ -95,7 +95,7 @@ def test_run_is_made_again_under_its_name(stage: Stage) -> None:
     assert run_folders.whole_model(stage.folder(new), uid_of(new))["step"] == new["spec"]["training"]["steps"]
     for manifest in stage.folder(new).rglob("manifest.json"):
         assert json.loads(manifest.read_text())["uid"] == uid_of(new)
-    wait_until(lambda: not stage.runs.jobs(uid_of(old)), 30, "the old Job is gone", lambda: stage.runs.explain("again"))
+    wait_until(lambda: not stage.runs.jobs(uid_of(old)), 90, "the old Job is gone", lambda: stage.runs.explain("again"))
     assert not (stage.folder(old) / "model").exists()
 
 
@@ -121,7 +121,7 @@ def test_deadline_counts_all_attempts(stage: Stage) -> None:
     stage.wait_for_another_pod(run, than=first)
     deadline_seconds = int(seconds_of(stage.runs.pods(uid_of(run))[0])) + 5
     stage.runs.change("deadline", {"activeDeadlineSeconds": deadline_seconds})
-    ended = stage.runs.wait_for_state("deadline", "Failed", 120)
+    ended = stage.runs.wait_for_state("deadline", "Failed", 240)
     assert succeeded(ended)["reason"] == "DeadlineExceeded"
     assert ended["status"]["attempts"]["started"] == 2
     assert ended["status"]["runningSeconds"] >= deadline_seconds
@@ -138,7 +138,7 @@ def seconds_of(pod: client.V1Pod) -> float:
 def test_finished_job_is_cleaned_up_and_the_run_stays_finished(runs: Runs, operator: OperatorPod) -> None:
     run = runs.create("cleaned", {"ttlSecondsAfterFinished": 1})
     runs.wait_for_state("cleaned", "Succeeded")
-    wait_until(lambda: not runs.jobs(uid_of(run)), 60, "the finished Job is gone", lambda: runs.explain("cleaned"))
+    wait_until(lambda: not runs.jobs(uid_of(run)), 180, "the finished Job is gone", lambda: runs.explain("cleaned"))
     finished = runs.get("cleaned")
     operator.kill()
     # That a later run is looked at shows that the operator has also looked at this one.

@@ -33,7 +33,7 @@ def runs(
         made = make_runs("ipu-jobs")
         yield made
         made.delete_all()
-        wait_until(lambda: not ipu_jobs(made), 90, "no IPUJob is left", operator.log)
+        wait_until(lambda: not ipu_jobs(made), 180, "no IPUJob is left", operator.log)
     ipu_operator.remove(operator.api)
 
 
@@ -53,7 +53,7 @@ def test_runs_succeed_and_can_be_suspended_resumed_and_deleted(runs: Runs) -> No
     runs.change("held", {"suspend": False})
     wait_until(
         lambda: [state_of(run) for run in runs.all()] == ["Succeeded"] * (RUNS + 1),
-        120,
+        240,
         "all Succeeded",
         lambda: runs.explain("held"),
     )
@@ -63,7 +63,7 @@ def test_runs_succeed_and_can_be_suspended_resumed_and_deleted(runs: Runs) -> No
         assert run["status"]["attempts"]["started"] == 1
         assert run["status"]["podName"] == f"{by_owner[uid_of(run)]}-worker-0"
     runs.delete("held")
-    wait_until(lambda: uid_of(held) not in map(owner_uid, ipu_jobs(runs)), 90, "its IPUJob is gone", runs.operator_log)
+    wait_until(lambda: uid_of(held) not in map(owner_uid, ipu_jobs(runs)), 180, "its IPUJob is gone", runs.operator_log)
     assert runs.pods(uid_of(held)) == []
 
 

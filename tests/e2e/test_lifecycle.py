@@ -77,7 +77,7 @@ def test_each_change_of_state_is_one_event(runs: Runs, good: dict[str, Any]) -> 
         events = sorted(runs.events(uid_of(good)), key=lambda event: event.event_time)
         return events if events and events[-1].reason == "Succeeded" else None
 
-    events = wait_until(last_is_there, 30, "the Event of the end", lambda: runs.explain("good"))
+    events = wait_until(last_is_there, 90, "the Event of the end", lambda: runs.explain("good"))
     reasons = [event.reason for event in events]
     # The pods of other tests may fill the node for a moment, and a run that waits for room says so by a Warning.
     assert all(event.type == "Normal" for event in events if event.reason != "Unschedulable"), reasons

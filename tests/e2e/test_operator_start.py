@@ -42,7 +42,7 @@ def ended_pod(operator: OperatorPod) -> Iterator[EndedPod]:
             pod = core.read_namespaced_pod(NAME, place)
             return pod if pod.status.phase in ("Succeeded", "Failed") else None
 
-        return wait_until(look, 60, "the operator's end", lambda: core.read_namespaced_pod_log(NAME, place))
+        return wait_until(look, 180, "the operator's end", lambda: core.read_namespaced_pod_log(NAME, place))
 
     yield run
     core.delete_namespaced_pod(NAME, place, grace_period_seconds=0)

@@ -70,7 +70,7 @@ def assert_all_done(runs: Runs, operator: OperatorPod, seen: partitions_in_use.P
         assert run["status"]["attempts"]["started"] == 1
         assert condition(run, "Admitted")["status"] == "True"
         assert POOL[run["status"]["partition"]] >= run["status"]["ipus"]
-    wait_until(lambda: not partition_leases(operator), 60, "all partitions are given back", operator.log)
+    wait_until(lambda: not partition_leases(operator), 180, "all partitions are given back", operator.log)
 
 
 def test_ten_runs_while_the_operator_is_killed(runs: Runs, operator: OperatorPod) -> None:
@@ -91,19 +91,23 @@ def test_ten_runs_while_the_operator_is_frozen_and_another_takes_over(runs: Runs
         seen.wait_for(2, SECONDS_FOR_ALL)
         signal_process_of(sleeper, OPERATOR_MODULE, signal.SIGSTOP)
         before = seen.count()
-        wait_until(lambda: leader(operator).metadata.uid != sleeper.metadata.uid, 60, "another leads", operator.log)
+        wait_until(lambda: leader(operator).metadata.uid != sleeper.metadata.uid, 180, "another leads", operator.log)
         seen.wait_for(before + 1, SECONDS_FOR_ALL)
         signal_process_of(sleeper, OPERATOR_MODULE, signal.SIGCONT)
         wait_for_all(runs)
     assert_all_done(runs, operator, seen)
-    wait_until(lambda: restarts_of(operator, sleeper) > 0, 60, "the one that woke has ended", operator.log)
+    wait_until(lambda: restarts_of(operator, sleeper) > 0, 180, "the one that woke has ended", operator.log)
 
 
 def leader(operator: OperatorPod) -> client.V1Pod:
     """The pod whose name stands in the replicas' Lease."""
-    lease = client.CoordinationV1Api(operator.api).read_namespaced_lease("whisper-finetune-operator", NAMESPACE)
-    pods = {pod.metadata.name: pod for pod in operator.pods()}
-    return wait_until(lambda: pods.get(lease.spec.holder_identity), 30, "a leader", operator.log)
+
+    def look() -> client.V1Pod | None:
+        lease = client.CoordinationV1Api(operator.api).read_namespaced_lease("whisper-finetune-operator", NAMESPACE)
+        pods = {pod.metadata.name: pod for pod in operator.pods()}
+        return pods.get(lease.spec.holder_identity)
+
+    return wait_until(look, 90, "a leader", operator.log)
 
 
 def restarts_of(operator: OperatorPod, pod: client.V1Pod) -> int:

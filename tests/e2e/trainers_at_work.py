@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubernetes import client
+from pydantic import ValidationError
 
 from e2e.following import following
 from whisper_finetune_api import v1alpha1
@@ -42,7 +43,16 @@ def trainer_process(pid: int) -> TrainerProcess | None:
     except (FileNotFoundError, ProcessLookupError):
         return None  # it has just ended
     configs = [entry.partition("=")[2] for entry in environment if entry.startswith(f"{CONFIG_ENV}=")]
-    return TrainerProcess(pid, TrainerConfig.model_validate_json(configs[0]).uid, namespace) if configs else None
+    uid = uid_in(configs[0]) if configs else None
+    return TrainerProcess(pid, uid, namespace) if uid else None
+
+
+def uid_in(config: str) -> str | None:
+    """Return the run's UID; None for a trainer of another test, which is given no valid configuration on purpose."""
+    try:
+        return TrainerConfig.model_validate_json(config).uid
+    except ValidationError:
+        return None
 
 
 @dataclass
@@ -82,8 +92,8 @@ def is_at_work(pod: client.V1Pod) -> bool:
 @contextmanager
 def watching(api: client.ApiClient, namespace: str) -> Iterator[TrainersAtWork]:
     """Watch all runs' pods of a namespace, and the host's processes, for as long as the block lasts."""
-    seen, stop = TrainersAtWork(), threading.Event()
-    sampling = threading.Thread(target=sample_processes, args=(seen, stop))
+    seen, stop, problems = TrainersAtWork(), threading.Event(), list[Exception]()
+    sampling = threading.Thread(target=sample_processes, args=(seen, stop, problems))
     sampling.start()
     list_pods = client.CoreV1Api(api).list_namespaced_pod
     try:
@@ -92,8 +102,13 @@ def watching(api: client.ApiClient, namespace: str) -> Iterator[TrainersAtWork]:
     finally:
         stop.set()
         sampling.join()
+    if problems:
+        raise problems[0]
 
 
-def sample_processes(seen: TrainersAtWork, stop: threading.Event) -> None:
-    while not stop.wait(SECONDS_BETWEEN_SAMPLES):
-        seen.note_processes(trainer_processes())
+def sample_processes(seen: TrainersAtWork, stop: threading.Event, problems: list[Exception]) -> None:
+    try:
+        while not stop.wait(SECONDS_BETWEEN_SAMPLES):
+            seen.note_processes(trainer_processes())
+    except Exception as problem:  # noqa: BLE001 -- it is raised again in the thread that waits
+        problems.append(problem)

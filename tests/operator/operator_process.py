@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import yaml
 
+from object_store.server_process import free_port
 from repository import ROOT
 
 RUNTIMES = "defaultRuntime: cpu\nruntimes: [{name: cpu, accelerator: cpu, image: 'trainer:none'}]\n"
@@ -151,7 +152,7 @@ Start = Callable[..., OperatorProcess]
 
 def _get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as problem:
         return problem.code, problem.read().decode()
@@ -160,11 +161,3 @@ def _get(port: int, path: str) -> tuple[int, str]:
 def _listens(port: int) -> bool:
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

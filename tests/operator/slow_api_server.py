@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from operator_process import free_port
+from object_store.server_process import free_port
 
 #: Answers a request in the server's stead; None: the server answers itself.
 Trouble = Callable[[web.Request], Awaitable[web.StreamResponse | None]]

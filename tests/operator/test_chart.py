@@ -637,7 +637,7 @@ class TestOnApiServer:
         runs.delete_namespaced_custom_object(*place, "kept")
 
 
-def wait_until(holds: Any, seconds: float = 20) -> None:
+def wait_until(holds: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s"

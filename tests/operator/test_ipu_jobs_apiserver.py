@@ -246,7 +246,7 @@ def test_an_ipu_job_of_a_runtime_that_is_taken_out_of_the_file_can_still_be_ende
     (tmp_path / "runtimes.yaml").write_text(WITHOUT_IPU_JOBS, encoding="utf-8")
     start(name="b")
     runs.change("last", {"suspend": True})
-    until(lambda: not runs.ipu_jobs() or "deletionTimestamp" in runs.ipu_jobs()[0]["metadata"], what="its deletion")
+    until(lambda: all("deletionTimestamp" in each["metadata"] for each in runs.ipu_jobs()), what="its deletion")
 
 
 def test_an_operator_without_the_right_to_ipu_jobs_that_are_left_says_so_once_and_follows_their_pods(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_run_gets_a_job_with_two_writes(place: Namespace, start: Start) -> None:
 
 
 def versions_before(place: Namespace, since: str, job_version: int) -> int:
-    """Return how often the run was written between its creation and its Job's."""
+    """Return how often the run was written between its creation and its Job's; it was written after that, too."""
     stream = watch.Watch().stream(
         place.custom.list_namespaced_custom_object,
         v1alpha1.GROUP,
@@ -63,10 +64,10 @@ def versions_before(place: Namespace, since: str, job_version: int) -> int:
         place.name,
         v1alpha1.PLURAL,
         resource_version=since,
-        timeout_seconds=2,
+        timeout_seconds=60,
     )
-    versions = [int(event["object"]["metadata"]["resourceVersion"]) for event in stream]
-    return sum(version < job_version for version in versions)
+    versions = (int(event["object"]["metadata"]["resourceVersion"]) for event in stream)
+    return sum(1 for _ in takewhile(lambda version: version < job_version, versions))
 
 
 def test_deleting_a_run_deletes_its_job_and_pods(place: Namespace, start: Start) -> None:
@@ -218,6 +219,7 @@ def test_finished_run_costs_a_restarted_operator_nothing(place: Namespace, start
     place.end_pod(pod, 0, json.dumps(DONE))
     until(lambda: place.run("done")["status"].get("state") == "Succeeded", what="Succeeded")
     until(lambda: place.jobs()[0].spec.ttl_seconds_after_finished == 3600, what="that the Job may go")
+    until(lambda: first.figures().get("wft_creation_to_finished_seconds_count"), what="that the end has been counted")
     figures = first.figures()
     assert figures['wft_runs{state="Succeeded"}'] == 1
     assert [figures[f"wft_creation_to_{end}_seconds_count"] for end in ("job", "running", "finished")] == [1, 1, 1]

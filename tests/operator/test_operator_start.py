@@ -10,7 +10,8 @@ import yaml
 from kubernetes import client
 
 from namespace_view import Namespace
-from operator_process import Start, free_port, until
+from object_store.server_process import free_port
+from operator_process import Start, until
 from repository import ROOT
 from whisper_finetune_api.causes import EXIT_ACCESS, EXIT_CONFIG, EXIT_UNAVAILABLE
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from operator_process import free_port
+from object_store.server_process import free_port
 from run_objects import DONE, NAME, NAMESPACE, UID, at, ended, not_yet_over, run_object, running
 from test_object_cache import pod_version, version
 from whisper_finetune_api.contract import CONTRACT

@@ -28,7 +28,7 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     ) -> tuple[SlowApiServer, OperatorProcess]:
         server = SlowApiServer(tmp_path, trouble, runs)
         replica = OperatorProcess(
-            server.kubeconfig, tmp_path, environment={"OPERATOR_LEASE_SECONDS": "6", **environment}
+            server.kubeconfig, tmp_path, environment={"OPERATOR_LEASE_SECONDS": "9", **environment}
         )
         ends.extend((replica.kill, server.close))
         return server, replica

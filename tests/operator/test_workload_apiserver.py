@@ -130,7 +130,7 @@ class RealJob:
         return _raw(self.api, made)
 
 
-def wait_for(holds_true: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(holds_true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until something is so, or fail."""
     until = time.monotonic() + seconds
     while not holds_true():

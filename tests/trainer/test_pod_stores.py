@@ -53,8 +53,7 @@ def wait_for_standstill(pod: Pod) -> None:
     """Wait until no step is taken any more."""
     step, since = None, time.monotonic()
     while time.monotonic() - since < 3:
-        report = pod.report()
-        assert report is not None
+        report = pod.until(pod.report)
         assert report.progress is not None
         if report.progress.step != step:
             step, since = report.progress.step, time.monotonic()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from object_store.server_process import free_port
 from repository import ROOT
 from trainer_configs import FOLDER, make_config, make_spec
 from whisper_finetune_api.run import CONFIG_ENV, TrainerReport, TrainingResult
@@ -37,8 +37,7 @@ class Pod:
         self.run = folder / "it" / FOLDER
         self.log = folder / "log"
         self.message_file = folder / "termination-log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         training = {"steps": steps, "batchSize": 4, "precision": "Float", "resumeEverySeconds": 1, "maxLabelTokens": 32}
         spec = make_spec(training=training, output={"uri": "pvc://runs/it"}, **(spec or {}))
         self.config = make_config(spec, speech, runs=folder, scratch=folder / "scratch", port=self.port)
