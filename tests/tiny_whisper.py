@@ -1,10 +1,14 @@
 """A random Whisper with 190,000 weights with the real special tokens in the real order, and tones to train it on."""
 
+import atexit
+import functools
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import soundfile
 import torch
@@ -62,13 +66,40 @@ def build(
     **changes: Any,
 ) -> Path:
     """Write a model folder and return it; `changes` are values of WhisperConfig."""
+    values = tuple(sorted(changes.items()))
+    built = _build_once(window_seconds, english_only, cantonese, tuple(merges), values)
+    shutil.copytree(built.folder, folder, dirs_exist_ok=True)
+    torch.set_rng_state(built.random_state)
+    return folder
+
+
+class _Built(NamedTuple):
+    """A folder to copy, and the state of PyTorch's random numbers after its weights were drawn."""
+
+    folder: Path
+    random_state: torch.Tensor
+
+
+@functools.cache
+def _build_once(
+    window_seconds: int,
+    english_only: bool,  # noqa: FBT001 -- a key
+    cantonese: bool,  # noqa: FBT001 -- a key
+    merges: tuple[tuple[str, str], ...],
+    changes: tuple[tuple[str, Any], ...],
+) -> _Built:
+    """Make each model once in a process: its tokenizer costs more than its weights."""
+    own = tempfile.mkdtemp(prefix="tiny-whisper-")
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    # Its copies get its mode, and a pod has to read them.
+    folder = Path(own) / "model"
+    folder.mkdir()
     tokens = tokenizer(cantonese=cantonese, merges=merges)
-    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    network = WhisperForConditionalGeneration(_config(tokens, window_seconds, changes))
+    network = WhisperForConditionalGeneration(_config(tokens, window_seconds, dict(changes)))
     network.generation_config = _generation_config(tokens, english_only=english_only)
     model_folder.write_model_folder(network, tokens, folder)
-    return folder
+    return _Built(folder, torch.get_rng_state())
 
 
 def _config(tokens: WhisperTokenizer, window_seconds: int, changes: dict[str, Any]) -> WhisperConfig:
