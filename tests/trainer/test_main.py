@@ -202,7 +202,7 @@ def test_the_same_object_has_the_same_folder_and_another_one_has_not(plan: Plann
         ("- a", "run.yaml: must contain exactly one WhisperFineTune object"),
         ("metadata: demo", "run.yaml: metadata must be an object with a name"),
         ("\x00", "run.yaml: is not YAML: unacceptable character"),
-        ("[" * 10_000, "run.yaml: is not YAML: "),
+        ("[" * 1_000, "run.yaml: is not YAML: "),
         ("metadata: {name: 2026-02-30}", "run.yaml: is not YAML: day is out of range for month"),
     ],
     ids=["broken", "empty", "two", "a list", "metadata", "binary", "deep", "a day that is none"],

@@ -189,7 +189,8 @@ def _without_what_was_before(text: str) -> str:
 LETTER_LANGUAGES = frozenset(["bo", "ja", "km", "lo", "my", "th", "yue", "zh"])
 #: For each opening bracket the brackets that close it. The first one that follows ends what is in brackets.
 _CLOSING = {"<": re.compile(r"[>\]]"), "[": re.compile(r"[>\]]"), "(": re.compile(r"\)")}
-_OPENING = re.compile(r"[<\[(]")
+#: By the brackets that a text may still close. An empty pair () opens nothing.
+_OPENING = {"<[(": re.compile(r"[<\[]|\((?!\))"), "<[": re.compile(r"[<\[]"), "(": re.compile(r"\((?!\))")}
 _SPACES = re.compile(r"\s+")
 
 
@@ -236,8 +237,18 @@ def normalize_gently(text: str) -> str:
     many other languages. Here they stay.
     """
     spoken = unicodedata.normalize("NFKC", _without_brackets(text.lower()))
-    kept = "".join(" " if unicodedata.category(character)[0] in "SP" else character for character in spoken)
-    return _one_blank(kept.lower())
+    return _one_blank(spoken.translate(_SPOKEN).lower())
+
+
+class _Spoken(Dict[int, int]):
+    """A table for str.translate that learns each character when it first comes: signs become blanks, all else stays."""
+
+    def __missing__(self, code: int) -> int:
+        is_sign = unicodedata.category(chr(code))[0] in "SP"
+        return self.setdefault(code, ord(" ") if is_sign else code)
+
+
+_SPOKEN = _Spoken()
 
 
 def _one_blank(text: str) -> str:
@@ -247,20 +258,19 @@ def _one_blank(text: str) -> str:
 def _without_brackets(text: str) -> str:
     """Return a text without what is in brackets.
 
-    It takes one pass: a closing bracket that does not follow is not searched for again.
+    It takes one pass: where no closing bracket follows, no further opening one is looked at.
     """
-    kept, position, unclosed = [], 0, set()
-    for opening in _OPENING.finditer(text):
-        closing = _CLOSING[opening[0]]
-        if opening.start() < position or closing in unclosed:
-            continue
-        found = closing.search(text, opening.end())
+    kept, position, start, closable = [], 0, 0, "<[("
+    while closable:
+        opening = _OPENING[closable].search(text, start)
+        if opening is None:
+            break
+        found = _CLOSING[opening[0]].search(text, opening.end())
         if found is None:
-            unclosed.add(closing)
-        elif opening[0] != "(" or found.start() > opening.end():
-            # An empty pair () stays.
+            start, closable = opening.end(), closable.replace("(" if opening[0] == "(" else "<[", "")
+        else:
             kept.append(text[position : opening.start()])
-            position = found.end()
+            start = position = found.end()
     return "".join([*kept, text[position:]])
 
 
