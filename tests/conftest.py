@@ -1,5 +1,7 @@
 """Fixtures that bring up the local Kubernetes. The markers of a test say what it needs."""
 
+from __future__ import annotations
+
 import functools
 import gc
 import os
@@ -8,15 +10,17 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from kubernetes import client, config
 from xdist.scheduler import LoadFileScheduling
 
 import parts
 from repository import ROOT
+
+if TYPE_CHECKING:
+    from kubernetes import client
 
 #: Python 3.8's: test_python38.py runs them there.
 collect_ignore = ["ipu", "poptorch_emulation"]
@@ -99,6 +103,8 @@ def control_plane() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def api(control_plane: Path) -> Iterator[client.ApiClient]:
     """Return the official client, an independent witness, as cluster admin."""
+    from kubernetes import config  # noqa: PLC0415 -- most tests need none, and it takes a third of a second
+
     with config.new_client_from_config(str(control_plane)) as made:
         yield made
 
@@ -106,6 +112,8 @@ def api(control_plane: Path) -> Iterator[client.ApiClient]:
 @pytest.fixture(scope="session")
 def install_crd(api: client.ApiClient) -> None:
     """The CRD is installed and served."""
+    from kubernetes import client  # noqa: PLC0415 -- as above
+
     definition = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text(encoding="utf-8"))
     extensions = client.ApiextensionsV1Api(api)
     extensions.create_custom_resource_definition(definition)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from heavy_imports import imports_pytorch
+
 ROOT = Path(__file__).resolve().parent.parent
 SLOWEST_SHOWN = 40
 #: Each of its tests is a whole file of other tests, on another Python.
@@ -42,7 +44,7 @@ _RAN = (0, 1)
 class Part:
     """Tests of one pytest and of so many workers; `preparation` comes before, outside of any test's time limit.
 
-    `share` says which share of the files it takes, such as the first of two.
+    `share` says which share of the files it takes, such as the first of two. All that import PyTorch are in the first.
     """
 
     name: str
@@ -71,9 +73,13 @@ def test_files() -> list[Path]:
 
 
 def shared_out(files: Sequence[Path], shares: int) -> list[list[Path]]:
-    """Return shares of about as many bytes: the longest file first, each to the share that has fewest."""
-    made: list[list[Path]] = [[] for _ in range(shares)]
-    for file in sorted(files, key=size_of, reverse=True):
+    """Return shares of about as many bytes: the longest file first, each to the share that has fewest.
+
+    The first share has all files that import PyTorch, because each process that does takes seconds for it.
+    """
+    together = list(filter(imports_pytorch, files))
+    made = [together, *([] for _ in range(1, shares))]
+    for file in sorted(set(files) - set(together), key=size_of, reverse=True):
         min(made, key=lambda share: sum(map(size_of, share))).append(file)
     return made
 
@@ -98,7 +104,7 @@ CLUSTER = Part("cluster", "cluster or browser or speech", 2, (("local/images", "
 #: Each worker has an API server of its own. Replicas renew Leases here within seconds, so this part runs alone.
 API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)", 3)
 #: The units but for the slow ones: what one runs while one works. Two that know nothing of each other import less than
-#: two workers, each of which reads all the files, and need nobody who shares the tests out.
+#: two workers, each of which reads all the files, and need nobody who shares the tests out. One does without PyTorch.
 _QUICK = "not (apiserver or cluster or browser or speech or slow)"
 QUICK = tuple(Part(f"quick-{number}", _QUICK, 1, share=(number, 2)) for number in (1, 2))
 #: Every test is in one part. The parts of a stage run at a time: units compute, and what runs in pods waits.

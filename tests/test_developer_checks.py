@@ -1,5 +1,6 @@
 """The checks before a commit are those of `make check`, and can pass."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 from _pytest.mark.expression import Expression
 
 import parts
+from heavy_imports import imports_pytorch
 from repository import ROOT
 
 MARKERS = ("slow", "apiserver", "cluster", "browser", "speech")
@@ -25,6 +27,7 @@ def hooks() -> dict[str, dict[str, Any]]:
     return {hook["id"]: hook for hook in local["hooks"]}
 
 
+@functools.cache
 def commands_of(target: str) -> str:
     """What `make TARGET` would run."""
     return subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -75,6 +78,14 @@ def test_the_quick_tests_are_shared_out_without_loss() -> None:
     assert all(parts.marks_of_all_in(ROOT / file) & unwanted for file in left_out), left_out
     assert {part.markers for part in parts.QUICK} == {"not (apiserver or cluster or browser or speech or slow)"}
     assert all(part.name in commands_of("test-unit") for part in parts.QUICK)
+
+
+def test_one_of_two_shares_does_without_pytorch() -> None:
+    with_pytorch, without = (part.files() for part in parts.QUICK)
+    assert not any(imports_pytorch(ROOT / file) for file in without)
+    # Itself, by what it imports, and not at all, though one has a program that does.
+    assert {"tests/trainer/test_model.py", "tests/trainer/test_segments.py"} <= set(with_pytorch)
+    assert {"tests/operator/test_status.py", "tests/trainer/test_main.py"} <= set(without)
 
 
 def test_files_are_shared_out_by_their_length(tmp_path: Path) -> None:
