@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from run_scenarios import CREATED, JOB, POD, PREPARING, SCENARIOS, TRAINING, Moment, Scenario, tell
+from run_scenarios import CREATED, JOB, POD, PREPARING, SCENARIOS, TRAINING, Moment, Scenario, tell, tell_once
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.deciding.status import Announcement, announce_change
 
@@ -44,7 +44,7 @@ def test_troubles_are_warnings(story: str, expected: tuple[str, str]) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=list(SCENARIOS))
 def test_every_event_says_something_short_enough(scenario: Scenario) -> None:
     status = WhisperFineTuneStatus()
-    for _, decision in tell(scenario.moments):
+    for _, decision in tell_once(scenario):
         announced = announce_change(status, decision.status)
         assert announce_change(decision.status, decision.status) is None
         if announced:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from repository import ROOT
-from run_scenarios import SCENARIOS, Scenario, tell
+from run_scenarios import SCENARIOS, Scenario, tell_once
 
 lupa = pytest.importorskip("lupa", reason="lupa, which runs Lua, is not installed")
 
@@ -25,7 +25,7 @@ def health_of(generation: int, status: dict[str, Any] | None) -> tuple[str, str]
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=list(SCENARIOS))
 def test_health_follows_the_state_and_says_why(scenario: Scenario) -> None:
-    for world, decision in tell(scenario.moments):
+    for world, decision in tell_once(scenario):
         if world.run.deletion:
             continue
         status = decision.status.to_json_object()

@@ -1,6 +1,7 @@
 """Decisions: what each story of a run must lead to, and what must be true in all of them."""
 
 import dataclasses
+import functools
 import itertools
 import random
 from collections import Counter
@@ -14,7 +15,7 @@ import ipu_scenarios
 import run_scenarios
 from kstatus import kstatus
 from run_objects import DONE, RUNTIMES, at, complete, ended, job, run_object, running
-from run_scenarios import CREATED, QUEUE, TRAINING, Moment, Scenario, queued, tell
+from run_scenarios import CREATED, QUEUE, TRAINING, Moment, Scenario, queued, tell, tell_once
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import decisions
@@ -78,7 +79,7 @@ every_scenario = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lis
 
 @every_scenario
 def test_a_story_comes_to_its_end(scenario: Scenario) -> None:
-    _, decision = tell(scenario.moments)[-1]
+    _, decision = tell_once(scenario)[-1]
     told = summary(decision.status)
     assert (decision.status.state or "", told.get("reason", "")) == (scenario.state, scenario.reason)
     assert scenario.says in told.get("message", "")
@@ -94,7 +95,7 @@ def again(world: World, decision: Decision, hours: int = 0) -> Decision:
 
 @every_scenario
 def test_deciding_again_changes_nothing(scenario: Scenario) -> None:
-    for world, decision in tell(scenario.moments):
+    for world, decision in tell_once(scenario):
         repeated = again(world, decision)
         assert repeated.status == decision.status
         assert not repeated.changed
@@ -122,14 +123,14 @@ def test_each_object_is_read_once_in_a_decision(scenario: Scenario, monkeypatch:
 
 @every_scenario
 def test_time_alone_changes_nothing_that_was_not_announced(scenario: Scenario) -> None:
-    for world, decision in tell(scenario.moments):
+    for world, decision in tell_once(scenario):
         if decision.requeue_seconds is None:
             assert not again(world, decision, hours=5).changed
 
 
 @every_scenario
 def test_conditions_are_those_of_the_state(scenario: Scenario) -> None:
-    for world, decision in tell(scenario.moments):
+    for world, decision in tell_once(scenario):
         if world.run.deletion:
             assert not decision.changed
             assert all(isinstance(action, next_steps.GiveBackPartition) for action in decision.actions)
@@ -207,6 +208,7 @@ def test_a_new_object_is_in_progress_before_the_operator_has_seen_it() -> None:
     assert kstatus(run_object()) == "InProgress"
 
 
+@functools.cache
 def _shown(field: str) -> list[Any]:
     """Return each different Job, or set of pods, that some story shows."""
     shown: dict[str, Any] = {}
@@ -221,7 +223,7 @@ def _left() -> list[dict[str, Any]]:
     """Return one status of each state and reason that some story leaves, and none at all."""
     statuses: dict[str, dict[str, Any]] = {"": {}}
     for scenario in SCENARIOS.values():
-        for _, decision in tell(scenario.moments):
+        for _, decision in tell_once(scenario):
             told = decision.status.to_json_object()
             statuses.setdefault(f"{told.get('state')}{summary(decision.status).get('reason')}", told)
     return list(statuses.values())

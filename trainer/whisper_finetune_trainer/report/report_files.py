@@ -12,6 +12,7 @@ import io
 import logging
 import tempfile
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
@@ -75,6 +76,18 @@ def _logged(what: str) -> Iterator[None]:
 
 def render_page(data: ReportData, sounds: Mapping[str, str]) -> str:
     """Return the page as HTML. `sounds` are data URIs by the clips' identifiers. Not every clip has one."""
+    style = (_FOLDER / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return _page_template().render(
+        data=data,
+        sounds=sounds,
+        policy=_POLICY.format(digest),
+        style=Markup(style),  # noqa: S704 -- a file of this package
+    )
+
+
+@lru_cache(maxsize=None)
+def _page_template() -> jinja2.Template:
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(_FOLDER)),
         autoescape=True,
@@ -82,14 +95,7 @@ def render_page(data: ReportData, sounds: Mapping[str, str]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = (_FOLDER / "style.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return templates.get_template("page.html").render(
-        data=data,
-        sounds=sounds,
-        policy=_POLICY.format(digest),
-        style=Markup(style),  # noqa: S704 -- a file of this package
-    )
+    return templates.get_template("page.html")
 
 
 def render_events(stretches: Sequence[Stretch], evaluations: Sequence[Evaluation], started: float) -> bytes:
