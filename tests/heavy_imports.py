@@ -16,6 +16,7 @@ _NAME = re.compile(r"\w+")
 _LONG_TEXT = re.compile(r'"""(.*?)"""', re.DOTALL)
 
 
+@functools.cache
 def imports_pytorch(file: Path) -> bool:
     """Return whether a file imports PyTorch or transformers before any of its tests begins."""
     seen, waiting = {file}, [file]

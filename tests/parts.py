@@ -73,19 +73,24 @@ def test_files() -> list[Path]:
 
 
 def shared_out(files: Sequence[Path], shares: int) -> list[list[Path]]:
-    """Return shares of about as many bytes: the longest file first, each to the share that has fewest.
+    """Return shares that take about as long: the longest file first, each to the share that has least.
 
     The first share has all files that import PyTorch, because each process that does takes seconds for it.
     """
     together = list(filter(imports_pytorch, files))
     made = [together, *([] for _ in range(1, shares))]
     for file in sorted(set(files) - set(together), key=size_of, reverse=True):
-        min(made, key=lambda share: sum(map(size_of, share))).append(file)
+        min(made, key=lambda share: sum(map(weight_of, share))).append(file)
     return made
 
 
 def size_of(file: Path) -> int:
     return file.stat().st_size
+
+
+def weight_of(file: Path) -> float:
+    """Return about how long a file takes, in bytes: tests that compute with PyTorch take longer for each byte."""
+    return size_of(file) * (1.6 if imports_pytorch(file) else 1)
 
 
 def marks_of_all_in(file: Path) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -26,7 +27,8 @@ class FakePopTorch:
     def replicationFactor(self, _: int) -> Any:  # noqa: N802 (PopTorch's name)
         return self
 
-    def inferenceModel(self, *_: object) -> Any:  # noqa: N802 (PopTorch's name)
+    def inferenceModel(self, model: torch.nn.Module, _: Any) -> Any:  # noqa: N802 (PopTorch's name)
+        assert isinstance(model, torch.nn.Module)
         return self
 
     def compile(self, _: object) -> None:

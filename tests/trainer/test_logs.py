@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -41,6 +42,7 @@ text += "2026-01-01 INFO all is well"
 """
 
 
+@functools.cache
 def written_by(writer: str) -> str:
     program = PROGRAM.format(writer=writer, token=TOKEN)
     environment = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ def rumble(seconds: int = SECONDS) -> np.ndarray[Any, np.dtype[np.float32]]:
     return (noise / np.abs(noise).max()).astype(np.float32)
 
 
+@functools.cache
 def encoded(*arguments: str, seconds: int = SECONDS) -> bytes:
     """Return an MP3 file that ffmpeg writes into a pipe, where it cannot go back to write a tag."""
     wav = io.BytesIO()
@@ -37,12 +40,14 @@ def encoded(*arguments: str, seconds: int = SECONDS) -> bytes:
     return subprocess.run(command, input=wav.getvalue(), check=True, stdout=subprocess.PIPE).stdout
 
 
-def tagged(folder: Path, content: bytes, *arguments: str) -> bytes:
+@functools.cache
+def tagged(content: bytes) -> bytes:
     """Return an MP3 file with the tag that ffmpeg adds to it."""
-    (folder / "untagged.mp3").write_bytes(content)
-    command = ["ffmpeg", "-loglevel", "error", "-i", "untagged.mp3", *arguments, "-c", "copy", "tagged.mp3"]
-    subprocess.run(command, check=True, cwd=folder)
-    return (folder / "tagged.mp3").read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "untagged.mp3").write_bytes(content)
+        command = ["ffmpeg", "-loglevel", "error", "-i", "untagged.mp3", "-c", "copy", "tagged.mp3"]
+        subprocess.run(command, check=True, cwd=folder)
+        return (Path(folder) / "tagged.mp3").read_bytes()
 
 
 def id3(payload_bytes: int) -> bytes:
@@ -74,7 +79,7 @@ def test_a_changing_bit_rate_without_a_tag_does_not_tell_the_length(tmp_path: Pa
     assert abs(len(soundfile.read(path)[0]) / soundfile.info(path).samplerate - SECONDS) > 0.5
     with pytest.raises(audio_files.UnknownLengthError, match=r"its bit rate changes.*ffmpeg -i INPUT.mp3 -c copy"):
         audio_files.read_seconds(WholeFile(str(path)))
-    path.write_bytes(tagged(tmp_path, path.read_bytes()))
+    path.write_bytes(tagged(path.read_bytes()))
     assert audio_files.read_seconds(WholeFile(str(path))) == pytest.approx(SECONDS, abs=0.2)
 
 
@@ -94,13 +99,13 @@ def test_tags_with_pictures_are_passed_over(tmp_path: Path, picture_bytes: int) 
     (tmp_path / "many").write_bytes(b"before " + content + b" after")
     with pytest.raises(audio_files.UnknownLengthError):
         audio_files.read_header(place)
-    whole = pictures + tagged(tmp_path, variable)
+    whole = pictures + tagged(variable)
     (tmp_path / "many").write_bytes(b"before " + whole + b" after")
     assert audio_files.read_seconds(place._replace(size=len(whole))) == pytest.approx(SECONDS, abs=0.2)
 
 
-def test_a_tag_without_a_number_of_frames_does_not_tell_the_length(tmp_path: Path) -> None:
-    content = tagged(tmp_path, encoded("-q:a", "5"))[ID3_OF_FFMPEG:]
+def test_a_tag_without_a_number_of_frames_does_not_tell_the_length() -> None:
+    content = tagged(encoded("-q:a", "5"))[ID3_OF_FFMPEG:]
     place = content.index(b"Xing")
     assert mp3_frames.tells_length(content)
     for flags_and_count in (b"\0\0\0\x0e", b"\0\0\0\x0f\0\0\0\0"):

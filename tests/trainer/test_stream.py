@@ -64,10 +64,11 @@ def test_the_order_is_a_function_of_seed_and_epoch(speech: Path, source: str) ->
         stream = shards.stream_of(shards.load(speech, source, training={"seed": seed}))
         return shards.names(shards.epoch(stream, number))
 
-    assert order(0, 0) == order(0, 0)
-    assert sorted(order(0, 0)) == sorted(order(0, 1)) == sorted(order(1, 0))
-    assert order(0, 0) != order(0, 1)
-    assert order(0, 0) != order(1, 0)
+    first, of_another_epoch, of_another_seed = order(0, 0), order(0, 1), order(1, 0)
+    assert first == order(0, 0)
+    assert sorted(first) == sorted(of_another_epoch) == sorted(of_another_seed)
+    assert first != of_another_epoch
+    assert first != of_another_seed
 
 
 def test_a_stream_goes_on_from_any_block(speech: Path, source: str) -> None:
