@@ -30,9 +30,10 @@ def python() -> Path:
     return locked_environment.python_of("stores")
 
 
-@pytest.fixture(params=["gs", "az"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, python: Path) -> Iterator[Emulator]:
-    with {"gs": emulators.gcs, "az": emulators.azure}[request.param](tmp_path) as running:
+@pytest.fixture(scope="module", params=["gs", "az"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, python: Path) -> Iterator[Emulator]:
+    """Return a store with an empty bucket, of which one test alone writes into it."""
+    with {"gs": emulators.gcs, "az": emulators.azure}[request.param](tmp_path_factory.mktemp("store")) as running:
         told(python, running, "-c", MAKE_BUCKET, running.scheme, BUCKET)
         yield running
 
@@ -76,11 +77,11 @@ def test_a_bucket_that_is_not_there_is_named(store: Emulator, python: Path, tmp_
     assert "missing" in refused["message"]
 
 
-def test_a_wrong_key_is_refused(python: Path, tmp_path: Path) -> None:
-    with emulators.azure(tmp_path) as store:
-        right = store.environment["AZURE_STORAGE_CONNECTION_STRING"]
-        wrong = Emulator("az", {"AZURE_STORAGE_CONNECTION_STRING": right.replace("Eby8", "Eby9")})
-        refused = run(python, wrong, "write", tmp_path)
+@pytest.mark.parametrize("store", ["az"], indirect=True)
+def test_a_wrong_key_is_refused(store: Emulator, python: Path, tmp_path: Path) -> None:
+    right = store.environment["AZURE_STORAGE_CONNECTION_STRING"]
+    wrong = Emulator("az", {"AZURE_STORAGE_CONNECTION_STRING": right.replace("Eby8", "Eby9")})
+    refused = run(python, wrong, "write", tmp_path)
     # Azure says AuthenticationFailed here, which is AccessDenied; Azurite says that the key has no right.
     assert refused["reason"] == "OutputNotWritable"
     assert "have no right to az://models/it (AuthorizationFailure)" in refused["message"]
