@@ -15,6 +15,8 @@ from scale.operator_process import run_operator
 from scale.simulated_cluster import SimulatedCluster, add_namespaces, add_nodes, peak_mebibytes, post_all
 from scale.situations import SIMULATED_RUNTIMES, SIMULATED_SPEC
 
+_SECONDS_AT_REST = 5
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -33,7 +35,9 @@ class Sizing:
     seconds_to_create: float
     seconds_to_jobs: float
     seconds_to_ends: float
+    #: Beyond what each takes at rest, where nodes renew their Leases and no run is there.
     cpu_seconds: dict[str, float]
+    cores_at_rest: dict[str, float]
     peak_mebibytes: dict[str, float]
     database_mebibytes: float
     #: Of the operator, by verb and resource.
@@ -61,15 +65,16 @@ async def _measure(
 ) -> Sizing:
     async with run_operator(folder, plane.kubeconfig, SIMULATED_RUNTIMES) as operator:
         await operator.until_ready()
-        before, begun = plane.cpu_seconds(), time.monotonic()
+        at_rest = await _cores_at_rest(plane)
+        before, own_before, begun = plane.cpu_seconds(), operator.cpu_seconds(), time.monotonic()
         creating = asyncio.create_task(_create_runs(client, shape, namespaces))
         await operator.until_figure("wft_creation_to_job_seconds_count", shape.runs)
         to_jobs = time.monotonic() - begun
         await operator.until_figure('wft_runs{state="Succeeded"}', shape.runs)
         to_ends = time.monotonic() - begun
-        used = {name: cpu - before[name] for name, cpu in plane.cpu_seconds().items()}
+        used = {name: cpu - before[name] - at_rest[name] * to_ends for name, cpu in plane.cpu_seconds().items()}
         peaks, requests = plane.peak_mebibytes(), await operator.requests()
-        own, own_peak = operator.cpu_seconds(), peak_mebibytes(operator.process.pid)
+        own, own_peak = operator.cpu_seconds() - own_before, peak_mebibytes(operator.process.pid)
         to_create = await creating
     async with run_operator(folder, plane.kubeconfig, SIMULATED_RUNTIMES) as operator:
         await operator.until_figure('wft_reconciles_total{outcome="done"}', shape.runs)
@@ -80,6 +85,7 @@ async def _measure(
             seconds_to_jobs=to_jobs,
             seconds_to_ends=to_ends,
             cpu_seconds={**used, "operator": own},
+            cores_at_rest=at_rest,
             peak_mebibytes={**peaks, "operator": own_peak},
             database_mebibytes=plane.database_mebibytes(),
             requests=requests,
@@ -88,6 +94,12 @@ async def _measure(
             start_mebibytes=peak_mebibytes(operator.process.pid),
             start_writes=sum((await operator.requests(only_writes=True)).values()),
         )
+
+
+async def _cores_at_rest(plane: SimulatedCluster) -> dict[str, float]:
+    before = plane.cpu_seconds()
+    await asyncio.sleep(_SECONDS_AT_REST)
+    return {name: (cpu - before[name]) / _SECONDS_AT_REST for name, cpu in plane.cpu_seconds().items()}
 
 
 async def _create_runs(client: aiohttp.ClientSession, shape: Shape, namespaces: list[str]) -> float:
