@@ -108,7 +108,7 @@ class Connection:
 
     async def send(self, method: str, path: str, *, body: object, headers: Mapping[str, str], **query: str) -> Answer:
         """Send one request and return the answer, whatever it is. Raises UnreachableError where there is none."""
-        data = None if body is None else json.dumps(body, separators=(",", ":"))
+        data = None if body is None else _json(body)
         answer = await self._once(method, path, data, headers, query)
         if answer.code == _UNAUTHORIZED and self._has_new_token():
             answer = await self._once(method, path, data, headers, query)
@@ -137,7 +137,7 @@ class Connection:
             raise self._unreachable(problem) from problem
 
     async def _once(
-        self, method: str, path: str, data: str | None, headers: Mapping[str, str], query: Mapping[str, str]
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], query: Mapping[str, str]
     ) -> Answer:
         url, headers = self.access.server + path, {**headers, **self._who}
         try:
@@ -159,6 +159,14 @@ async def _answer(response: aiohttp.ClientResponse) -> Answer:
     asked = response.headers.get("Retry-After", "")
     # The API server gives seconds. A proxy may give a date, which is not worth reading.
     return Answer(response.status, _object(await response.read()), float(asked) if asked.isdecimal() else None)
+
+
+def _json(body: object) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        # Half a character cannot be sent as it is. The server replaces an escaped one.
+        return json.dumps(body).encode()
 
 
 def _object(content: bytes) -> dict[str, Any]:
