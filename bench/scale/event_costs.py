@@ -19,6 +19,8 @@ from scale.situations import RUNTIMES, Event, Situation
 from scale.stored_objects import StoredObjects
 
 _SECONDS_TO_FILL = 1800
+_SECONDS_TO_TELL = 120
+_LOOKED_EVERY_SECONDS = 0.2
 _NEVER_QUIET_SECONDS = 15
 #: So often it is waited for a rest. Where thousands are refused, some run is always tried again.
 _TRIES = 12
@@ -128,6 +130,7 @@ class Measuring:
             while not getattr(self.players, event)():  # noqa: ASYNC110 (a pod may have to begin first)
                 await asyncio.sleep(0.01)
             self.server.show()
+        await self._until_told(operator)
         await self._until_done(operator)
         used = operator.cpu_seconds() - before - self._rest * (time.monotonic() - begun)
         asked = self.server.requests.total() - requests
@@ -165,7 +168,18 @@ class Measuring:
         while (reasons := self._reasons()) != wanted:
             if time.monotonic() > deadline or operator.process.poll() is not None:
                 raise SystemExit(f"{reasons} instead of {wanted}:\n{operator.last_words()}")
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(_LOOKED_EVERY_SECONDS)
+
+    async def _until_told(self, operator: OperatorProcess) -> None:
+        """Wait until each status says what has become of its run.
+
+        Why a pod is refused may be read half a minute late.
+        """
+        deadline = time.monotonic() + _SECONDS_TO_TELL
+        while {"", "Pending"} & self._reasons().keys():
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{self._reasons()}:\n{operator.last_words()}")
+            await asyncio.sleep(_LOOKED_EVERY_SECONDS)
 
     def _reasons(self) -> dict[str, int]:
         runs = self.server.objects.collection(RUNS).objects.values()

@@ -150,8 +150,7 @@ class Players:
         )
 
     def _start(self, job: KubernetesObject) -> None:
-        since = moment(_SINCE_SECONDS if self.job == "is refused" else 0)
-        self.objects.change(JOBS, job, status={"startTime": since, "active": 1})
+        self.objects.change(JOBS, job, status={"startTime": moment(), "active": 1})
 
 
 def _pod_of(job: tuple[str, str]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from scale.operator_process import run_operator
 from scale.simulated_cluster import SimulatedCluster, add_namespaces, add_nodes, peak_mebibytes, post_all
 from scale.situations import SIMULATED_RUNTIMES, SIMULATED_SPEC
 
-_SECONDS_AT_REST = 5
+_SECONDS_AT_REST = 10
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Sizing:
     seconds_to_create: float
     seconds_to_jobs: float
     seconds_to_ends: float
-    #: Beyond what each takes at rest, where nodes renew their Leases and no run is there.
+    #: Until the last end, with what each takes at rest, where the nodes renew their Leases.
     cpu_seconds: dict[str, float]
     cores_at_rest: dict[str, float]
     peak_mebibytes: dict[str, float]
@@ -65,17 +65,17 @@ async def _measure(
 ) -> Sizing:
     async with run_operator(folder, plane.kubeconfig, SIMULATED_RUNTIMES) as operator:
         await operator.until_ready()
-        at_rest = await _cores_at_rest(plane)
         before, own_before, begun = plane.cpu_seconds(), operator.cpu_seconds(), time.monotonic()
         creating = asyncio.create_task(_create_runs(client, shape, namespaces))
         await operator.until_figure("wft_creation_to_job_seconds_count", shape.runs)
         to_jobs = time.monotonic() - begun
         await operator.until_figure('wft_runs{state="Succeeded"}', shape.runs)
         to_ends = time.monotonic() - begun
-        used = {name: cpu - before[name] - at_rest[name] * to_ends for name, cpu in plane.cpu_seconds().items()}
+        used = {name: cpu - before[name] for name, cpu in plane.cpu_seconds().items()}
         peaks, requests = plane.peak_mebibytes(), await operator.requests()
         own, own_peak = operator.cpu_seconds() - own_before, peak_mebibytes(operator.process.pid)
         to_create = await creating
+        at_rest = await _cores_at_rest(plane)
     async with run_operator(folder, plane.kubeconfig, SIMULATED_RUNTIMES) as operator:
         await operator.until_figure('wft_reconciles_total{outcome="done"}', shape.runs)
         to_start = time.monotonic() - operator.begun_at
@@ -97,6 +97,7 @@ async def _measure(
 
 
 async def _cores_at_rest(plane: SimulatedCluster) -> dict[str, float]:
+    await asyncio.sleep(_SECONDS_AT_REST)
     before = plane.cpu_seconds()
     await asyncio.sleep(_SECONDS_AT_REST)
     return {name: (cpu - before[name]) / _SECONDS_AT_REST for name, cpu in plane.cpu_seconds().items()}

@@ -51,7 +51,9 @@ def _rows(sizings: Sequence[Sizing]) -> dict[str, Value]:
     }
     for program in ("operator", *PROGRAMS):
         rows |= {f"{program}: CPU s; cores; peak MiB": _usage_of(program)}
-    rows |= {"kube-apiserver: cores at rest": lambda found: f"{found.cores_at_rest['kube-apiserver']:.2f}"}
+    rows |= {
+        "kube-apiserver: cores at rest with these nodes": lambda found: f"{found.cores_at_rest['kube-apiserver']:.2f}"
+    }
     rows |= {"etcd: MiB of its file": lambda found: f"{found.database_mebibytes:.0f}"}
     asked = dict.fromkeys(verb for found in sizings for verb in sorted(found.requests))
     rows |= {f"operator: {verb}, a run": _requests_of(verb) for verb in asked if _is_frequent(verb, sizings)}
