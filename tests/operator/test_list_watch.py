@@ -116,6 +116,8 @@ class Scripted:
 
     def __init__(self, *watches: Script) -> None:
         self.there = [versioned(UID_LABEL, "7")]
+        #: Whether they are deleted when a watch fails.
+        self.loses = True
         self.lists = 0
         #: The version that each watch began at.
         self.watched: list[str] = []
@@ -136,7 +138,8 @@ class Scripted:
             await asyncio.Event().wait()
         for event in self._watches.pop(0):
             if isinstance(event, Exception):
-                self.there.clear()
+                if self.loses:
+                    self.there.clear()
                 raise event
             yield event
 
@@ -209,6 +212,13 @@ async def test_only_a_watch_that_cannot_go_on_lists_anew_and_finds_what_was_dele
     seen = await Watched(Scripted([event("MODIFIED", "12"), end])).to_the_end()
     assert (seen.server.lists, seen.server.watched, len(seen.known)) == (lists, watched, left)
     assert seen.told == ["7", "12", *["12"] * (1 - left)]
+
+
+async def test_what_is_there_when_it_is_listed_anew_stays() -> None:
+    server = Scripted([GONE])
+    server.loses = False
+    seen = await Watched(server).to_the_end()
+    assert (seen.server.lists, len(seen.known), seen.told) == (2, 1, ["7"])
 
 
 async def test_what_is_deleted_is_forgotten_and_told() -> None:

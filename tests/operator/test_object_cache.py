@@ -1,5 +1,6 @@
 """The object cache: the newest version stays, deletions last, and everything of a run is found by its UID."""
 
+import json
 from typing import Any
 
 import pytest
@@ -206,8 +207,8 @@ def test_nothing_is_kept_for_an_unknown_run() -> None:
 
 
 def test_what_no_decision_reads_is_not_kept(store: ObjectCache) -> None:
-    template = {"spec": {"containers": []}}
-    whole = version({**job(), "spec": {**job()["spec"], "template": template}}, 11)
+    unread = {"template": {"spec": {"containers": []}}, "podFailurePolicy": {"rules": []}}
+    whole = version({**job(), "spec": {**job()["spec"], **unread}}, 11)
     whole["metadata"]["annotations"]["other.io/note"] = "long"
     store.put_workload("Job", whole)
     store.put_pod(pod_version(running(20, 21), 12))
@@ -222,3 +223,11 @@ def test_what_no_decision_reads_is_not_kept(store: ObjectCache) -> None:
     assert over["spec"] == {"containers": [], "nodeName": "worker-3"}
     assert at_work["spec"] == {"containers": [{"name": "trainer", "env": [CONFIGURATION]}], "nodeName": "worker-3"}
     assert at_work["metadata"]["namespace"] == NAMESPACE
+
+
+def test_short_texts_are_kept_once_for_all_objects(store: ObjectCache) -> None:
+    for number in (1, 2):
+        decoded = json.loads(json.dumps(run_object(status={"state": "Not known yet"})))
+        store.put_run(version(decoded, number, uid=f"uid-{number}"))
+    first, second = (run.status["state"] for run in store.runs() if run.uid in ("uid-1", "uid-2"))
+    assert first is second
