@@ -45,18 +45,6 @@ def controller_of(child: KubernetesObject) -> KubernetesObject:
     return next((owner for owner in owners if owner.get("controller")), {})
 
 
-def annotation_of(child: Mapping[str, Any], name: str) -> str:
-    """Return an annotation of the object, empty where it has none of that name."""
-    found: str = (child["metadata"].get("annotations") or {}).get(name, "")
-    return found
-
-
-def with_annotation(child: KubernetesObject, name: str, text: str) -> KubernetesObject:
-    """Return the object with one more annotation."""
-    metadata = child["metadata"]
-    return {**child, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), name: text}}}
-
-
 def parse_time(text: str) -> datetime:
     """Return the moment that a timestamp of the API names. Raises ValueError where it names none."""
     return datetime.fromisoformat(text).astimezone(UTC)

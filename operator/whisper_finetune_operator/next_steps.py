@@ -86,8 +86,6 @@ class CreateWorkload:
     lease: str | None = None
     #: Told by an Event once it is created.
     warnings: tuple[str, ...] = ()
-    #: It is made before the run's first status is written. The status tells nothing that the workload does not.
-    is_before_status: bool = False
 
 
 @dataclass(frozen=True)

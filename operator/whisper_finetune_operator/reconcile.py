@@ -60,7 +60,7 @@ class Reconciler:
                 self._remarks.pop(uid, None)
                 self._other_installations.forget(uid)
                 return await self._actor.give_back_of_deleted(uid)
-            if self._other_installations.is_followed_by_other(run, self._cache.workload_of(run)):
+            if self._other_installations.is_followed_by_other(run):
                 return None
             self._require_leadership()
             decision = await self._once(run)
@@ -102,10 +102,10 @@ class Reconciler:
         return decision if await self._actor.act(run, decision.actions) else None
 
     def _is_news(self, run: Run, decision: Decision) -> bool:
-        """Return whether the status is to be written now. One that is open to all may say the same under no name."""
+        """Return whether the status is to be written. One that is open to all may say the same under nobody's name."""
         if is_open_to_all(decision.status):
             return not self._other_installations.have_said(run, decision.status)
-        return decision.changed and not decision.status_follows
+        return decision.changed
 
     def _say(self, run: Run, remarks: tuple[str, ...]) -> None:
         """Log once what another version wrote and this one leaves out."""

@@ -73,7 +73,5 @@ class World:
     obstacle: Refusal | None = None
     #: When the report last changed. None: it has said the same since it was first heard.
     report_changed_at: datetime | None = None
-    #: Whether a workload of the run was seen that is gone.
-    has_lost_workload: bool = False
     #: How long the CURRENT pod has not answered. None: it answered the last time, or was not asked yet.
     silence: Silence | None = None

@@ -252,7 +252,7 @@ def stopped(times: int, *, seconds: float = 44, further: bool = False) -> tuple[
 
 SCENARIOS: dict[str, Scenario] = {
     # from creation to a result
-    "new": Scenario((CREATED,), "Pending", "Pending", "has not started", ("create",), rechecks=True),
+    "new": Scenario((CREATED,), "Pending", "Pending", "has not started", ("create",)),
     "Job not yet seen by its controller": Scenario(
         (CREATED, Moment(2, job(status={}))), "Pending", "Pending", "has not started"
     ),

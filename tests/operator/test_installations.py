@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api_server_model import Server, copied
+from api_server_model import Server
 from namespace_view import Namespace
 from operator_process import OperatorProcess, Start, until
 from replica_model import NAMESPACE, WITHOUT_POOL, Replica
@@ -21,8 +21,6 @@ from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.runs import STATUS_MANAGER, Run
 
-#: Its Jobs are made before the first status: they have no IPUs.
-OF_CPUS = Runtimes.model_validate({"runtimes": [{"name": "pod16", "accelerator": "cpu", "image": "trainer:1"}]})
 OFTEN = {"OPERATOR_RESYNC_SECONDS": "0.5"}
 FIRST, SECOND = Installation("a", "wft"), Installation("b", "wft")
 
@@ -95,46 +93,6 @@ async def test_second_installation_leaves_a_run_alone_and_says_so_once(caplog: p
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(told) == 1
     assert "installation a/wft follows runs" in told[0]
-
-
-async def test_maker_of_a_runs_first_job_follows_it_before_there_is_a_status() -> None:
-    server = Server(random.Random(1))  # noqa: S311 (no secret)
-    uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
-    first, second = (Replica(server, OF_CPUS, installation=each) for each in (FIRST, SECOND))
-    for replica in (first, second):
-        replica.see()
-    await first.look(uid)
-    jobs = copied(server.of("jobs"))
-    # It has seen the run and not yet the Job, and would make the same one.
-    await second.look(uid)
-    second.see()
-    await second.look(uid)
-    assert (server.of("jobs"), server.of("whisperfinetunes")[0]["status"]) == (jobs, {"observedGeneration": -1})
-    first.see()
-    await first.look(uid)
-    assert Run.from_object(server.of("whisperfinetunes")[0]).status_managers == (FIRST.manager,)
-    second.see()
-    await second.look(uid)
-    assert server.of("jobs") == jobs
-
-
-async def test_run_that_has_a_job_and_no_status_is_taken_over_where_the_admin_says_so() -> None:
-    server = Server(random.Random(1))  # noqa: S311 (no secret)
-    uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
-    heir = replace(FIRST, taken_over=frozenset({"b/wft"}))
-    await looks(uid, Replica(server, OF_CPUS, installation=SECOND), Replica(server, OF_CPUS, installation=heir))
-    assert Run.from_object(server.of("whisperfinetunes")[0]).status_managers == (FIRST.manager,)
-    assert len(server.of("jobs")) == 1
-
-
-async def test_somebody_elses_job_under_the_name_tells_nothing_of_who_follows_the_run() -> None:
-    server = Server(random.Random(1))  # noqa: S311 (no secret)
-    uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
-    await looks(uid, Replica(server, OF_CPUS, installation=FIRST))
-    server.of("jobs")[0]["metadata"]["ownerReferences"][0]["uid"] = "another"
-    await looks(uid, Replica(server, OF_CPUS, installation=SECOND))
-    status = server.of("whisperfinetunes")[0]["status"]
-    assert (status["reason"], status.get("runtime")) == ("NameConflict", None)
 
 
 async def test_run_goes_to_the_installation_that_offers_its_runtime(caplog: pytest.LogCaptureFixture) -> None:
@@ -247,7 +205,7 @@ def test_run_waits_for_the_installation_that_offers_its_runtime(place: Namespace
     (tmp_path / "other.yaml").write_text("runtimes: [{name: other, accelerator: cpu, image: 'other:1'}]\n")
     second = installation(start, "two", "--runtimes", str(tmp_path / "other.yaml"))
     place.run_pod(until(place.pods, what="the pod of the second")[0])
-    until(lambda: place.run("elsewhere")["status"].get("state") == "Preparing", what="that it runs")
+    until(lambda: place.run("elsewhere")["status"]["state"] == "Preparing", what="that it runs")
     assert len(Run.from_object(place.run("elsewhere")).status_managers) == 1
     assert Run.from_object(place.run("elsewhere")).status_managers[0].endswith("/two")
     version, seen = place.versions("elsewhere"), [lists(first), lists(second)]

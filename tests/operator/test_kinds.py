@@ -108,7 +108,6 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 async def test_a_run_of_a_third_kind_is_created_runs_and_succeeds(stage: Stage) -> None:
     await stage.look()
     (training,) = stage.trainings
-    await stage.look()
     assert training["kind"] == TRAINING.name
     assert stage.told == ("Pending", "Pending")
     pod = stage.make_pod()

@@ -24,13 +24,12 @@ from whisper_finetune_operator.api.api_server import (
     resource_of,
 )
 from whisper_finetune_operator.api.errors import NotFoundError
-from whisper_finetune_operator.kubernetes_objects import KubernetesObject, parse_time, uid_of, with_annotation
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, parse_time, uid_of
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import is_attempt_of
 from whisper_finetune_operator.workloads.job_kind import STARTED_ANNOTATION
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.workloads.workload_kind import INSTALLATION_ANNOTATION
 from whisper_finetune_operator.world import Refusal
 
 #: A list of this age is still used, and an older one where lists take long: they take at most this share of the time.
@@ -137,12 +136,11 @@ class Cluster:
         return await self._api.ask("apply", RUNS, path, body=body, content_type=APPLY_PATCH, **query)
 
     async def create(self, workload: KubernetesObject) -> KubernetesObject:
-        """Create the workload, with the name of this installation on it.
+        """Create the workload.
 
         Raises ConflictError where its name is taken, NotFoundError where the kind is unknown.
         """
-        body = with_annotation(workload, INSTALLATION_ANNOTATION, self._installation.name)
-        return await self._api.create(resource_of(KINDS[workload["kind"]]), body)
+        return await self._api.create(resource_of(KINDS[workload["kind"]]), workload)
 
     async def find(self, kind: str, namespace: str, name: str) -> KubernetesObject | None:
         """Return the workload of that name, whoever owns it."""

@@ -13,10 +13,8 @@ from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.deciding.status import Announcement
-from whisper_finetune_operator.kubernetes_objects import KubernetesObject, annotation_of, controller_of
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.runs import STATUS_MANAGER, Run
-from whisper_finetune_operator.workloads.workload_kind import INSTALLATION_ANNOTATION
 
 logger = logging.getLogger(__name__)
 
@@ -35,22 +33,13 @@ class Installation:
     taken_over: frozenset[str] = frozenset()
 
     @property
-    def name(self) -> str:
-        """Its name in messages, and on the workloads that it makes."""
-        return f"{self.namespace}/{self.lease_name}"
-
-    @property
     def manager(self) -> str:
         """The field manager of its statuses."""
-        return _manager_of(self.name)
+        return _manager_of(f"{self.namespace}/{self.lease_name}")
 
-    def follower_before(self, run: Run, workload: KubernetesObject | None = None) -> str | None:
-        """Return the other installation that follows the run, or None where this one follows it or may begin to.
-
-        A run's first workload is made before its status. Until somebody's status is there, its maker follows the run.
-        """
-        managers = set(run.status_managers) - {STATUS_MANAGER} or _makers(run, workload)
-        others = managers - {self.manager} - self._left
+    def follower_before(self, run: Run) -> str | None:
+        """Return the other installation that follows the run, or None where this one follows it or may begin to."""
+        others = set(run.status_managers) - {self.manager} - self._left
         # There are two only where one was stopped while it took over. Then the names decide, in the same way for both.
         first = min(others, default=None)
         if first is None or (self.manager in run.status_managers and self.manager < first):
@@ -88,14 +77,6 @@ def is_open_to_all(status: WhisperFineTuneStatus) -> bool:
     return status.reason == "RuntimeNotFound" and not (status.attempts and status.attempts.started)
 
 
-def _makers(run: Run, workload: KubernetesObject | None) -> set[str]:
-    """Return the manager of the installation that made the run's workload, by what it wrote on it."""
-    if workload is None or controller_of(workload).get("uid") != run.uid:
-        return set()
-    maker = annotation_of(workload, INSTALLATION_ANNOTATION)
-    return {_manager_of(maker)} if maker else set()
-
-
 def _manager_of(name: str) -> str:
     whole = f"{STATUS_MANAGER}/{name}"
     if len(whole) <= _MANAGER_MAX_LENGTH:
@@ -116,9 +97,9 @@ class OtherInstallations:
         self._known: set[str] = set()
         self._runs: dict[str, str] = {}
 
-    def is_followed_by_other(self, run: Run, workload: KubernetesObject | None) -> bool:
+    def is_followed_by_other(self, run: Run) -> bool:
         """Return whether another installation follows the run, and say so the first time."""
-        other = self._own.follower_before(run, workload)
+        other = self._own.follower_before(run)
         if other is None:
             self._runs.pop(run.uid, None)
         elif "completionTime" not in run.status and self._runs.get(run.uid) != other:
@@ -142,7 +123,7 @@ class OtherInstallations:
         return len(self._runs)
 
     def _tell(self, run: Run, other: str) -> None:
-        own = self._own.name
+        own = f"{self._own.namespace}/{self._own.lease_name}"
         note = f"installation {other} of the operator follows this run, so installation {own} leaves it alone"
         self._poster.post(run, Announcement("Warning", REASON, note))
         if other not in self._known:

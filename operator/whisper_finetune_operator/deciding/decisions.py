@@ -21,6 +21,7 @@ from whisper_finetune_operator.next_steps import (
     KeepFor,
     NextStep,
     Phase,
+    Pinned,
     condition_of,
     delete_workload,
     retry_seconds,
@@ -37,8 +38,6 @@ from whisper_finetune_operator.world import World
 _REFUSAL_HOLDS = timedelta(minutes=10)
 #: No watch tells that a quota has room again, so such a run does not wait for longer.
 _LAST_CREATION_SECONDS = 180.0
-#: The first status is written once the workload's pod is there, so that one write tells all, and so late at most.
-_STATUS_FOLLOWS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,6 @@ class Decision:
     requeue_seconds: float | None = None
     #: What is not understood of the status and of trainers' last words, for the log.
     remarks: tuple[str, ...] = ()
-
-    @property
-    def status_follows(self) -> bool:
-        """Whether the run's first status is left to the pass after this one, which sees the workload made here."""
-        return any(isinstance(action, CreateWorkload) and action.is_before_status for action in self.actions)
 
 
 def decide(world: World, runtimes: Runtimes) -> Decision:
@@ -191,7 +185,8 @@ def _await_next_second(seen: Situation) -> NextStep | None:
 
 def _create(seen: Situation, runtimes: Runtimes) -> NextStep:
     """Return the step that creates the run's next workload, or the one that says what keeps it from that."""
-    plan = plan_run(seen.run, seen.pinned, runtimes)
+    pinned = Pinned(seen.previous.runtime, seen.previous.ipus)
+    plan = plan_run(seen.run, pinned, runtimes)
     if isinstance(plan, Phase):
         # A partition is of no use to a run that cannot go on with it.
         return NextStep(plan, seen.giving_back)
@@ -208,11 +203,9 @@ def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
     used = plan.partition.lease_name if plan.partition else ""
     create = CreateWorkload(
         manifest.build_workload(plan, seen.counts.attempts.failed),
-        check_pods_first=seen.previous.job_name is not None or seen.has_lost_workload,
+        check_pods_first=seen.previous.job_name is not None,
         lease=used or None,
         warnings=plan.warnings,
-        # A status keeps the number of IPUs too, and a Lease is renewed against a status that is written.
-        is_before_status=seen.is_untouched and not used and plan.config.ipus is None,
     )
     actions = (*partition_steps.give_back_others(seen, used), create)
     if seen.refusal and seen.now - seen.refusal.seen_at < _REFUSAL_HOLDS:
@@ -220,8 +213,7 @@ def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
         again = retry_seconds(lasted, seen.run.uid, last_seconds=_LAST_CREATION_SECONDS)
         refused = NextStep(workload_steps.refused_phase(seen.refusal), actions, again, plan.pinned)
         return partition_steps.limit_patience(seen, refused)
-    requeue_seconds = _STATUS_FOLLOWS_SECONDS if create.is_before_status else None
-    return NextStep(outcomes.retry_phase(seen) or NOT_STARTED, actions, requeue_seconds, plan.pinned)
+    return NextStep(outcomes.retry_phase(seen) or NOT_STARTED, actions, pinned=plan.pinned)
 
 
 def _tidy(seen: Situation, derived: WhisperFineTuneStatus) -> tuple[tuple[Action, ...], float | None]:

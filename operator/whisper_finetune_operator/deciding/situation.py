@@ -19,8 +19,8 @@ from whisper_finetune_api import reading
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_api.v1alpha1 import Attempts, WhisperFineTuneSpec, WhisperFineTuneStatus
 from whisper_finetune_operator import next_steps
-from whisper_finetune_operator.kubernetes_objects import annotation_of, controller_of, parse_time, render_time
-from whisper_finetune_operator.next_steps import GiveBackPartition, Pinned
+from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
+from whisper_finetune_operator.next_steps import GiveBackPartition
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
 from whisper_finetune_operator.partitions.partition_queue import PartitionQueue
@@ -29,7 +29,7 @@ from whisper_finetune_operator.workloads import endings, kinds, pods
 from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.pods import Pod
-from whisper_finetune_operator.workloads.workload_kind import RUNTIME_ANNOTATION, Workload
+from whisper_finetune_operator.workloads.workload_kind import Workload
 from whisper_finetune_operator.world import Refusal, Silence, World
 
 #: Pods and Jobs are watched separately, so a Job's end may be seen before its pod's. So long the pod's end is waited
@@ -37,7 +37,6 @@ from whisper_finetune_operator.world import Refusal, Silence, World
 SETTLE_TIME = timedelta(seconds=10)
 #: An attempt that worked for so long does not belong to a loop of evictions.
 _LONG_WORK = timedelta(hours=1)
-_RUNTIME_MAX_LENGTH = 63
 
 
 class Handling(BaseModel):
@@ -91,16 +90,6 @@ class Situation:
     obstacle: Refusal | None
     refusal: Refusal | None
     now: datetime
-    #: What the run keeps from its first plan on, by its status or, where it has none yet, by its workload.
-    pinned: Pinned
-    #: Whether a workload of the run was seen that is gone.
-    has_lost_workload: bool
-
-    @property
-    def is_untouched(self) -> bool:
-        """Whether nothing of the run was written or made yet, as far as the world shows."""
-        written = self.status_remark or self.previous != WhisperFineTuneStatus()
-        return not (written or self.labelled or self.child or self.leases or self.refusal or self.has_lost_workload)
 
     @property
     def is_over(self) -> bool:
@@ -199,18 +188,7 @@ def read_situation(world: World) -> Situation:
         obstacle=world.obstacle,
         refusal=world.refusal,
         now=world.now,
-        pinned=_pinned(found.model, world),
-        has_lost_workload=world.has_lost_workload,
     )
-
-
-def _pinned(previous: WhisperFineTuneStatus, world: World) -> Pinned:
-    workload = world.workload
-    if previous.runtime or workload is None or controller_of(workload).get("uid") != world.run.uid:
-        return Pinned(previous.runtime, previous.ipus)
-    told = annotation_of(workload, RUNTIME_ANNOTATION)
-    # Anybody may write annotations, and the API server refuses a status with a longer name.
-    return Pinned(told if 0 < len(told) <= _RUNTIME_MAX_LENGTH else None, previous.ipus)
 
 
 def count_attempts(

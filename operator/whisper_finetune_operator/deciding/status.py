@@ -49,14 +49,13 @@ def derive_status(
 ) -> WhisperFineTuneStatus:
     """Return the status. To derive it again from itself and the same world changes nothing."""
     counts, previous, run = situation.counts, situation.previous, situation.run
-    kept = pinned or situation.pinned
     status = previous.model_copy(
         update={
             "observed_generation": run.generation,
             "state": phase.state,
             "reason": None if phase.reason == phase.state else phase.reason,
-            "runtime": kept.runtime,
-            "ipus": kept.ipus,
+            "runtime": pinned.runtime if pinned else previous.runtime,
+            "ipus": pinned.ipus if pinned else previous.ipus,
             "partition": _partition(situation, phase),
             "partition_back_off": back_off,
             "job_name": run.child_name if pinned or situation.workload else previous.job_name,

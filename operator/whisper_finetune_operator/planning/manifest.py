@@ -3,12 +3,12 @@
 from typing import Any
 
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, MANAGED_BY, MANAGED_BY_LABEL, NAME_LABEL, UID_LABEL, VERSION
-from whisper_finetune_operator.kubernetes_objects import KubernetesObject, with_annotation
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.planning import pod_template
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.runs import Run
-from whisper_finetune_operator.workloads.workload_kind import RUNTIME_ANNOTATION, WorkloadOrder
+from whisper_finetune_operator.workloads.workload_kind import WorkloadOrder
 
 
 def build_workload(plan: TrainingPlan, failed_before: int) -> KubernetesObject:
@@ -24,8 +24,7 @@ def build_workload(plan: TrainingPlan, failed_before: int) -> KubernetesObject:
         ipus=plan.config.ipus,
         partition=plan.partition,
     )
-    workload = plan.runtime.kind.build(order)
-    return with_annotation(workload, RUNTIME_ANNOTATION, plan.runtime.name)
+    return plan.runtime.kind.build(order)
 
 
 def labels_of_run(run: Run) -> dict[str, str]:

@@ -35,8 +35,6 @@ class ObjectCache:
         self._pods: defaultdict[str, dict[str, KubernetesObject]] = defaultdict(dict)
         #: Pods that ended and are gone, until a decision has counted their end.
         self._departed: set[str] = set()
-        #: UIDs of runs of which a workload was seen that is gone.
-        self._bereft: set[str] = set()
         #: By the run's UID: the pod, its newest report, and when that last changed.
         self._reports: dict[str, tuple[str, TrainerReport, datetime | None]] = {}
         #: By the run's UID: the pod that does not answer, and since when.
@@ -88,7 +86,6 @@ class ObjectCache:
             obstacle=obstacle if newest and newest == hindered else None,
             report_changed_at=changed_at if newest and newest == reporter else None,
             silence=silence if newest and newest == silent else None,
-            has_lost_workload=run.uid in self._bereft,
         )
 
     def workload_of(self, run: Run) -> KubernetesObject | None:
@@ -192,7 +189,6 @@ class ObjectCache:
         self._versions.remember_deletion(uid)
         for kept in (self._runs, self._reports, self._silences, self._refusals, self._obstacles):
             kept.pop(uid, None)
-        self._bereft.discard(uid)
         self.partitions.forget_run(uid)
         self.drop_departed(list(self._pods.get(uid, {}).values()))
 
@@ -201,10 +197,7 @@ class ObjectCache:
         key = kind, *object_key_of(workload)
         known = self._workloads.get(key)
         if known is not None and uid_of(known) == uid_of(workload):
-            owner = _owner_of(self._workloads.pop(key))
-            if owner in self._runs:
-                self._bereft.add(owner)
-            self._note_work(owner)
+            self._note_work(_owner_of(self._workloads.pop(key)))
 
     def forget_pod(self, pod: Mapping[str, Any]) -> None:
         """Forget a deleted pod, given as it was last seen.

@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from whisper_finetune_api.v1alpha1 import GROUP
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.workloads.pods import Pod
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-#: On each workload: the runtime that it was planned for. A run's first workload is there before its status.
-RUNTIME_ANNOTATION = f"{GROUP}/runtime"
-#: On each workload: the installation of the operator that made it, by the namespace and the name of its Lease.
-INSTALLATION_ANNOTATION = f"{GROUP}/installation"
 
 
 @dataclass(frozen=True)
