@@ -14,7 +14,7 @@ install_uv() {
 
 # A Python 3.8 that is there: named in PYTHON38, on PATH, in pyenv's folder, or one of uv's own.
 python38() {
-	for candidate in "${PYTHON38:-}" python3.8 "$HOME"/.pyenv/versions/3.8*/bin/python \
+	for candidate in "${PYTHON38:-}" python3.8 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.8*/bin/python \
 		"$(.venv/bin/uv python find --quiet --managed-python 3.8 2>/dev/null)"; do
 		# pyenv's shim of a version that is not switched on is on PATH and fails.
 		if [ -n "$candidate" ] && "$candidate" -c '' 2>/dev/null; then command -v "$candidate"; return; fi
