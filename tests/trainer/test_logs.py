@@ -42,7 +42,7 @@ text += "2026-01-01 INFO all is well"
 """
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)  # functools.cache is of Python 3.9
 def written_by(writer: str) -> str:
     program = PROGRAM.format(writer=writer, token=TOKEN)
     environment = {
