@@ -11,6 +11,9 @@ from kubernetes import client
 from namespace_view import Namespace
 from operator_process import OperatorProcess, Proxy, Start
 
+#: So much of an operator's log is shown where its test failed.
+_LINES_OF_LOG = 30
+
 
 @pytest.fixture
 def place(api: client.ApiClient) -> Iterator[Namespace]:
@@ -32,7 +35,11 @@ def start(control_plane: Path, tmp_path: Path, place: Namespace) -> Iterator[Sta
 
     yield start_one
     for process in started:
+        ended = process.process.poll()
         process.kill()
+        # pytest shows it where the test has failed.
+        print(process.log.name, "still at work" if ended is None else f"ended with {ended}")
+        print(*process.lines()[-_LINES_OF_LOG:], sep="\n")
 
 
 @pytest.fixture

@@ -159,7 +159,9 @@ def test_renewed_token_keeps_watches_and_writes_going(
     replica = start(kubeconfig=rotating_kubeconfig, environment={"OPERATOR_WATCH_SECONDS": "2"})
     until(replica.acts, what="the replica has its turn")
     old = token_file.read_text(encoding="utf-8")
-    token_file.write_text(place.service_account_token("rotating", bound_to="second"), encoding="utf-8")
+    renewed = token_file.with_suffix(".new")
+    renewed.write_text(place.service_account_token("rotating", bound_to="second"), encoding="utf-8")
+    renewed.replace(token_file)  # as the kubelet does, so that nobody reads half of it
     place.core.delete_namespaced_secret("first", place.name)
     until(lambda: not place.takes_token(old), what="that the server refuses the old token")
     place.create_run("after")
