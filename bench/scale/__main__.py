@@ -17,7 +17,7 @@ from pathlib import Path
 if __name__ == "__main__":
     bench = Path(__file__).resolve().parent.parent
     sys.path[0] = str(bench)
-    sys.path[1:1] = [str(bench.parent / folder) for folder in ("crds", "local")]
+    sys.path[1:1] = [str(bench.parent / folder) for folder in ("crds", "local", "tests")]
 
 from scale.event_costs import Cost, Effort, measure_situation  # the lines above make it importable
 from scale.simulated_cluster import simulated_cluster

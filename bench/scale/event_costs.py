@@ -12,11 +12,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from scale.api_server import RUNS, ApiServer
 from scale.operator_process import OperatorProcess, run_operator
 from scale.players import Players
 from scale.situations import RUNTIMES, Event, Situation
-from scale.stored_objects import StoredObjects
+
+from api_server_double.server import RUNS, ApiServerDouble
+from api_server_double.stored_objects import StoredObjects
 
 _SECONDS_TO_FILL = 1800
 _SECONDS_TO_TELL = 120
@@ -74,7 +75,7 @@ class Measuring:
     def __init__(self, situation: Situation, runs: int, effort: Effort, folder: Path) -> None:
         objects = StoredObjects()
         self.players = Players(objects, situation)
-        self.server = ApiServer(objects, self.players.see_write)
+        self.server = ApiServerDouble(objects, self.players.see_write)
         self._situation = situation
         self._runs = runs
         self._effort = effort

@@ -4,10 +4,10 @@ import itertools
 import time
 from collections.abc import Callable
 
-from scale.api_server import EVENTS, JOBS, PODS, RUNS
 from scale.situations import ENDING, SPEC, Situation
-from scale.stored_objects import KubernetesObject, StoredObjects
 
+from api_server_double.server import EVENTS, JOBS, PODS, RUNS
+from api_server_double.stored_objects import KubernetesObject, StoredObjects
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION
 
 _REFUSED = (

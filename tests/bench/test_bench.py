@@ -90,7 +90,7 @@ def test_each_contender_makes_a_job_of_each_run(bench: Bench) -> None:
     ],
 )
 def test_what_one_event_costs(bench: Bench, situation: str, last_event: str) -> None:
-    little = ("--events", "5", "--rest", "0.1", "--quiet", "0.5", "--scrapes", "1")
+    little = ("--events", "5", "--rest", "1", "--quiet", "0.5", "--scrapes", "1")
     heads, _, *rows = bench("scale", "events", "--situations", situation, "--runs", "20", *little)
     assert cells_of(heads)[1:] == ["20", "last to first", "requests"]
     rows_by_title = {title: values for title, *values in map(cells_of, rows)}

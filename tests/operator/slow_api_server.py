@@ -16,19 +16,11 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from api_server_double.discovery import describe_apis
 from object_store.server_process import free_port
 
 #: Answers a request in the server's stead; None: the server answers itself.
 Trouble = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
-_GROUPS = (("batch", "v1"), ("whisperfinetune.dev", "v1alpha1"), ("apiextensions.k8s.io", "v1"))
-#: What kopf looks up before it watches; it waits for namespaces and definitions although it watches neither.
-_KINDS = {
-    "/api/v1": {"pods": "Pod", "namespaces": "Namespace"},
-    "/apis/batch/v1": {"jobs": "Job"},
-    "/apis/whisperfinetune.dev/v1alpha1": {"whisperfinetunes": "WhisperFineTune"},
-    "/apis/apiextensions.k8s.io/v1": {"customresourcedefinitions": "CustomResourceDefinition"},
-}
-_VERBS = ["list", "watch", "get", "patch", "create", "delete"]
 
 
 def run_of(number: int) -> dict[str, Any]:
@@ -117,7 +109,7 @@ class SlowApiServer:
         if request.path.startswith("/openapi/"):
             return _status(404)
         if plural in ("api", "apis", "v1", "v1alpha1"):
-            return web.json_response(_discovery(request.path))
+            return web.json_response(describe_apis(request.path))
         name = request.path.rpartition("/")[2]
         if name != plural:
             known = self.objects.get((plural, name))
@@ -158,17 +150,6 @@ def _plural_of(request: web.Request) -> str:
         return parts[parts.index("namespaces") + 2]
     known = [part for part in parts if part.endswith("s") and part != "apis"]
     return known[-1] if known else parts[-1]
-
-
-def _discovery(path: str) -> dict[str, Any]:
-    if path == "/api":
-        return {"versions": ["v1"]}
-    if path == "/apis":
-        versions = [(name, {"groupVersion": f"{name}/{version}", "version": version}) for name, version in _GROUPS]
-        return {"groups": [{"name": name, "versions": [each], "preferredVersion": each} for name, each in versions]}
-    kinds = _KINDS.get(path, {}).items()
-    of_all = {"namespaced": True, "verbs": _VERBS}
-    return {"resources": [{"name": name, "kind": kind, "singularName": kind.lower(), **of_all} for name, kind in kinds]}
 
 
 def _status(code: int) -> web.Response:

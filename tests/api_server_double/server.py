@@ -14,27 +14,20 @@ from itertools import islice
 from typing import Any
 
 from aiohttp import web
-from scale.stored_objects import KubernetesObject, Selection, StoredObjects
 
+from api_server_double.discovery import describe_apis
+from api_server_double.stored_objects import KubernetesObject, Selection, StoredObjects
 from object_store.server_process import free_port
 
 RUNS, JOBS, PODS, LEASES, EVENTS = "whisperfinetunes", "jobs", "pods", "leases", "events"
 #: Told of each object that the operator has written: its plural, and the object.
 OnWrite = Callable[[str, KubernetesObject], None]
-_GROUPS = (("batch", "v1"), ("whisperfinetune.dev", "v1alpha1"))
-#: What the operator looks up before it watches.
-_KINDS = {
-    "/api/v1": {PODS: "Pod", "namespaces": "Namespace"},
-    "/apis/batch/v1": {JOBS: "Job"},
-    "/apis/whisperfinetune.dev/v1alpha1": {RUNS: "WhisperFineTune"},
-}
-_VERBS = ["list", "watch", "get", "patch", "create", "delete"]
 _REVIEWS = "selfsubjectaccessreviews"
 _METADATA_ONLY = "PartialObjectMetadataList"
 _QUIET_STEP_SECONDS = 0.05
 
 
-class ApiServer:
+class ApiServerDouble:
     """Serves in the event loop of who opens it. All writes of `objects` are shown to the watches."""
 
     def __init__(self, objects: StoredObjects, on_write: OnWrite) -> None:
@@ -50,7 +43,7 @@ class ApiServer:
         self._answered_at = 0.0
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator["ApiServer"]:
+    async def serve(self) -> AsyncIterator["ApiServerDouble"]:
         application = web.Application(client_max_size=2**24)
         application.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -104,7 +97,7 @@ class ApiServer:
         if request.path.startswith("/openapi/"):
             return _status(404)
         if not plural:
-            return web.json_response(_discovery(request.path))
+            return web.json_response(describe_apis(request.path))
         if name:
             found = self.objects.find(plural, namespace, name)
             return web.json_response(found) if found else _status(404)
@@ -213,17 +206,6 @@ def _address_of(path: str) -> tuple[str, str, str]:
         namespace, parts = parts[1], parts[2:]
     plural, name, *_ = (*parts, "", "")
     return plural, namespace, name
-
-
-def _discovery(path: str) -> dict[str, Any]:
-    if path == "/api":
-        return {"versions": ["v1"]}
-    if path == "/apis":
-        versions = [(name, {"groupVersion": f"{name}/{version}", "version": version}) for name, version in _GROUPS]
-        return {"groups": [{"name": name, "versions": [each], "preferredVersion": each} for name, each in versions]}
-    kinds = _KINDS.get(path, {}).items()
-    of_all = {"namespaced": True, "verbs": _VERBS}
-    return {"resources": [{"name": name, "kind": kind, "singularName": kind.lower(), **of_all} for name, kind in kinds]}
 
 
 def _status(code: int) -> web.Response:
