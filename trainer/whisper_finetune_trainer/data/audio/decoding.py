@@ -7,7 +7,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO, NamedTuple, Tuple
+from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 import soundfile
@@ -140,19 +140,18 @@ def _decoded(source: AudioSource) -> Any:
         isinstance(source, (WholeFile, ByteRange)) and source_files.is_local(source.file)
     )
     with audio_files.open_audio(source) if is_sought else io.BytesIO(read_content(source)) as opened:
-        return audio_files.decode_file(lambda file: _samples(file, source), opened)
+        return audio_files.decode_file(lambda sound: _samples(sound, source), opened)
 
 
-def _samples(file: BinaryIO, source: AudioSource) -> Any:
-    with soundfile.SoundFile(file) as sound:
-        audio_files.require_size(sound.channels, sound.samplerate)
-        if not isinstance(source, RecordingSegment):
-            return sound.read(dtype="float32", always_2d=True), sound.samplerate
-        sound.seek(source.start_frame)
-        found = sound.read(source.frames, dtype="float32", always_2d=True)
-        if len(found) < source.frames:
-            raise UnreadableSoundError("the recording ends before the segment, it may be cut off")
-        return found, sound.samplerate
+def _samples(sound: soundfile.SoundFile, source: AudioSource) -> Any:
+    audio_files.require_size(sound.channels, sound.samplerate)
+    if not isinstance(source, RecordingSegment):
+        return sound.read(dtype="float32", always_2d=True), sound.samplerate
+    sound.seek(source.start_frame)
+    found = sound.read(source.frames, dtype="float32", always_2d=True)
+    if len(found) < source.frames:
+        raise UnreadableSoundError("the recording ends before the segment, it may be cut off")
+    return found, sound.samplerate
 
 
 def mix_down(channels: Samples, sample_rate: int) -> Mono:
