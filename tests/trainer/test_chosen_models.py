@@ -73,6 +73,7 @@ def verdict_of_flattered_trial(generator: np.random.Generator, count: int) -> Ve
     return verdict_of(result_of(ears.baseline(), training_loop.best_of(ears.evaluations(count))), None)
 
 
+@pytest.mark.slow
 def test_trainings_without_effect_claim_none() -> None:
     generator = np.random.default_rng(0)
     claims = {
@@ -83,6 +84,7 @@ def test_trainings_without_effect_claim_none() -> None:
     assert 100 * max(claims.values()) / TRIALS < 2 * NOMINAL_PERCENT, claims
 
 
+@pytest.mark.slow
 def test_a_choice_by_the_clips_of_the_result_would_claim_an_effect() -> None:
     generator = np.random.default_rng(0)
     verdicts = [verdict_of_flattered_trial(generator, 10) for _ in range(TRIALS)]

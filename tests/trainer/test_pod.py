@@ -61,6 +61,7 @@ def test_a_killed_trainer_goes_on_where_it_was_and_a_stopped_one_says_what_it_sa
     assert message.uid is None
 
 
+@pytest.mark.slow
 def test_a_trainer_that_is_stopped_while_it_loads_ends_at_once(pod: Pod) -> None:
     pod.start()
     pod.until(lambda: pod.logged("run speech/demo"))
@@ -82,6 +83,7 @@ import yaml
 """
 
 
+@pytest.mark.slow
 def test_a_stop_while_the_trainer_starts_is_not_lost(pod: Pod, tmp_path: Path) -> None:
     package = tmp_path / "stand-ins/yaml"
     package.mkdir(parents=True)
