@@ -25,7 +25,7 @@ FIELD = """    of_this_test: Annotated[Optional[int], LATER] = Field(
     )
 
 
-class Output(ApiModel):
+class SpecFields(ApiModel):
 """
 TOP_FIELD = """    voice: Annotated[Optional[int], LATER] = Field(None, ge=0, le=9, description="Whose voice it is.")
     suspend: bool = Field("""
@@ -114,7 +114,7 @@ def test_every_file_that_a_list_names_is_there(title: str) -> None:
 
 @pytest.mark.slow
 def test_a_field_is_written_to_the_files_that_its_list_names(copy: Path) -> None:
-    edits = (IMPORTED, ("\nclass Output(ApiModel):\n", FIELD))
+    edits = (IMPORTED, ("\nclass SpecFields(ApiModel):\n", FIELD))
     assert written_for(copy, SPEC, edits) == generated_paths("A field of the spec")
 
 

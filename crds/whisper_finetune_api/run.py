@@ -8,21 +8,9 @@ from typing_extensions import Annotated
 from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.reading import printable_text
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.api_model import ApiModel
-from whisper_finetune_api.v1alpha1.status import (
-    Count,
-    DataSummary,
-    Digest,
-    Metric,
-    Part,
-    Percent,
-    Progress,
-    RanOn,
-    Result,
-    Validation,
-    Verdict,
-    WordErrorRate,
-)
+from whisper_finetune_api.v1alpha1.api_model import ApiModel, Count
+from whisper_finetune_api.v1alpha1.scores import Metric, Part, Percent, Result, Validation, Verdict, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import DataSummary, Digest, Progress, RanOn
 
 #: The environment variable with the TrainerConfig as JSON.
 CONFIG_ENV = "WHISPER_FINETUNE_CONFIG"

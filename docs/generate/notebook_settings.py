@@ -8,7 +8,7 @@ from typing import Any
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.spec import Dataset
+from whisper_finetune_api.v1alpha1.dataset import Dataset
 from whisper_finetune_operator.planning.pod_template import EXECUTABLE_CACHE_FOLDER
 from whisper_finetune_trainer.ipu import executable_cache, library_arguments
 

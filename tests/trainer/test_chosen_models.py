@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whisper_finetune_api.v1alpha1.status import Result, Validation, Verdict, verdict_of
+from whisper_finetune_api.v1alpha1.scores import Result, Validation, Verdict, verdict_of
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors

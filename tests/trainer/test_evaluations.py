@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from trainer_configs import UID
-from whisper_finetune_api.v1alpha1.status import Metric, Validation
+from whisper_finetune_api.v1alpha1.scores import Metric, Validation
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips, ListedClips

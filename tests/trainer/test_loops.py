@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whisper_finetune_api.v1alpha1.status import ClipSubset, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import ClipSubset, WordErrorRate
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.generation import Transcript

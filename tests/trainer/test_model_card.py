@@ -5,15 +5,8 @@ import yaml
 import tiny_whisper
 from trainer_configs import described_run
 from whisper_finetune_api.run import TrainerReport
-from whisper_finetune_api.v1alpha1.status import (
-    ClipSubset,
-    DataSummary,
-    Metric,
-    RanOn,
-    Result,
-    Validation,
-    WordErrorRate,
-)
+from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, Result, Validation, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import DataSummary, RanOn
 from whisper_finetune_trainer.model import model_card
 
 REPORT = TrainerReport(

@@ -12,7 +12,7 @@ import pytest
 
 import small_disks
 from trainer_configs import UID, make_config, make_spec
-from whisper_finetune_api.v1alpha1.status import WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import WordErrorRate
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import folder_manifest, run_identity, run_output, storage
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, RESUME, RunFolder

@@ -3,7 +3,7 @@ import random
 import jiwer
 import pytest
 
-from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, WordErrorRate
 from whisper_finetune_trainer.data.text_rules import normalizer_for
 from whisper_finetune_trainer.evaluation import intervals, wer
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1.status import Progress, Result, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import Result, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import Progress
 from whisper_finetune_trainer.progress.progress import Measured, Reporter, Snapshot
 from whisper_finetune_trainer.tracking import tracking
 

@@ -1,28 +1,21 @@
 """The WhisperFineTune API, version v1alpha1: what a user writes (spec) and what the operator reports (status)."""
 
+from whisper_finetune_api.v1alpha1.dataset import Dataset
 from whisper_finetune_api.v1alpha1.rules import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.spec import (
-    Dataset,
-    IpuConfig,
-    Output,
-    SecretReference,
-    Training,
-)
+from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, Result, WordErrorRate
+from whisper_finetune_api.v1alpha1.spec import Output, SecretReference
 from whisper_finetune_api.v1alpha1.status import (
     Attempts,
     Checkpoint,
-    ClipSubset,
     Condition,
     DataSummary,
-    Metric,
     Model,
     PartitionBackOff,
     Progress,
     RanOn,
-    Result,
     WhisperFineTuneStatus,
-    WordErrorRate,
 )
+from whisper_finetune_api.v1alpha1.training import IpuConfig, Training
 
 GROUP = "whisperfinetune.dev"
 VERSION = "v1alpha1"

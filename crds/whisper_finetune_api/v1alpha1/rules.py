@@ -7,7 +7,8 @@ from pydantic import model_validator
 from pydantic.config import JsonDict, JsonValue
 
 from whisper_finetune_api.v1alpha1.api_model import cel_rule
-from whisper_finetune_api.v1alpha1.spec import SpecFields, Training
+from whisper_finetune_api.v1alpha1.spec import SpecFields
+from whisper_finetune_api.v1alpha1.training import Training
 
 #: The fields that may change after creation; every other one is compared, its presence too.
 MUTABLE_FIELDS = ("suspend", "retries", "activeDeadlineSeconds", "ttlSecondsAfterFinished")

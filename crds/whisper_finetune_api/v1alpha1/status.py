@@ -1,36 +1,22 @@
 """What the operator reports. Decimal numbers are strings: the Kubernetes API has no floats."""
 
-import math
-from typing import Any, Literal, Optional, Tuple
+from typing import Literal, Optional, Tuple
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 from typing_extensions import Annotated
 
 from whisper_finetune_api.contract import LATER
-from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ATOMIC_MAP, ApiModel, list_map
+from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, Count, StatusPart, list_map
+from whisper_finetune_api.v1alpha1.scores import Metric, Part, Percent, Result, Validation, Verdict, WordErrorRate
 
-Percent = Annotated[str, Field(pattern=r"^[0-9]{1,5}\.[0-9]{2}$", max_length=8)]
-Points = Annotated[str, Field(pattern=r"^-?[0-9]{1,5}\.[0-9]{2}$", max_length=9)]
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", max_length=20)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
-#: The API's integers end somewhere: a trainer that reports more is refused, not the whole status.
-Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 #: As many as JSON numbers hold exactly.
 Generation = Annotated[int, Field(ge=-1, le=2**53 - 1)]
-#: Clips that a figure is of. The held-out ones are the run's result. The best model is chosen by the validation clips.
-Part = Literal["HeldOut", "Validation"]
-#: What a run is worth, by `verdict_of`. Mixed is for runs that are measured on more than one data set.
-Verdict = Literal["Better", "Mixed", "NotShown", "Worse"]
 ConditionStatus = Literal["True", "False", "Unknown"]
 State = Literal[
     "Pending", "Queued", "Running", "Preparing", "Evaluating", "Training", "Unknown", "Suspended", "Succeeded", "Failed"
 ]
-
-
-class StatusPart(ApiModel):
-    """A part of the status. The operator alone writes it, as a whole: an owner for each field makes a write dearer."""
-
-    model_config = ConfigDict(json_schema_extra=ATOMIC_MAP)
 
 
 class Attempts(StatusPart):
@@ -89,22 +75,6 @@ class Progress(StatusPart):
     )
 
 
-class Metric(StatusPart):
-    """What the scores measure."""
-
-    name: Literal["wer", "cer"] = Field(
-        "wer",
-        description="wer counts errors in a hundred words, cer in a hundred letters where a language is written "
-        "without spaces.",
-    )
-    normalizer: str = Field(max_length=64, description="How texts are normalized before they are compared.")
-
-    @property
-    def words(self) -> str:
-        """Return what a score is, as a sentence names it."""
-        return f"normalized {self.name.upper()}"
-
-
 class DataSummary(StatusPart):
     """How much of the data set is used."""
 
@@ -117,126 +87,12 @@ class DataSummary(StatusPart):
     )
 
 
-class Validation(StatusPart):
-    """How the best model is chosen. The best of many figures is flattering: the run's result is of other clips."""
-
-    clips: Count = Field(description="The validation clips, which are neither trained on nor the result's.")
-    baseline: Percent = Field(description="Score before training.")
-    best: Optional[Percent] = Field(None, description="Best score after training so far.")
-    step: Optional[Count] = Field(None, description="Of the model with the best score.")
-
-    @property
-    def has_gained(self) -> bool:
-        """Say whether the best model is better than the baseline."""
-        return self.best is not None and float(self.best) < float(self.baseline)
-
-
 class RanOn(StatusPart):
     """What the trainer ran on."""
 
     hardware: str = Field(max_length=256, description="The hardware, such as 'CPU, 2 threads' or '4 IPUs (emulated)'.")
     software: str = Field(max_length=256, description="Versions of the libraries.")
     precision: Literal["Half", "Float"] = Field(description="Precision of the training.")
-
-
-class WordErrorRate(StatusPart):
-    """Error rates in percent: over the whole held-out split, or over the validation clips."""
-
-    part: Annotated[Optional[Part], LATER] = Field(None, description="Clips that were measured. Absent: HeldOut.")
-    score: Annotated[Optional[Percent], LATER] = Field(
-        None, description="The figure that status.metric names, by which runs are compared."
-    )
-    wer: Percent = Field(description="Word error rate of the texts as they are.")
-    normalized_wer: Percent = Field(description="Word error rate after normalizing.")
-    cer: Optional[Percent] = Field(
-        None, description="Character error rate after normalizing, where texts have no spaces."
-    )
-
-    cut_clips: Annotated[Optional[Count], LATER] = Field(
-        None,
-        description="Clips whose text ran into the limit of tokens, training.maxLabelTokens or fewer for a short clip.",
-    )
-    looped_clips: Annotated[Optional[Count], LATER] = Field(
-        None,
-        description="How many clips have a text that never ends or repeats its end. Nothing of such a text counts"
-        " as heard.",
-    )
-    score_with_loops: Annotated[Optional[Percent], LATER] = Field(
-        None, description="The score if every word of those texts counted."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _find_score(cls, values: Any) -> Any:
-        """Take the score of a trainer that reports none yet from what it was."""
-        if not isinstance(values, dict) or values.get("score"):
-            return values
-        known = values.get("cer") or values.get("normalizedWer") or values.get("normalized_wer")
-        return {**values, "score": known} if known else values
-
-
-class ClipSubset(StatusPart):
-    """Scores over some of the held-out clips."""
-
-    clips: Count = Field(description="How many such clips there are.")
-    baseline: Percent = Field(description="Score before training.")
-    result: Percent = Field(description="Score after training.")
-    difference_low: Points = Field(description="Lower end of the 95 % interval of the result less the baseline.")
-    difference_high: Points = Field(description="Upper end of the same interval.")
-
-
-class Result(WordErrorRate):
-    """Error rates after training. Below zero the difference is an improvement."""
-
-    difference_low: Optional[Points] = Field(
-        None,
-        description="Lower end of the 95 % interval of the score after training less the score before (paired "
-        "bootstrap over clips).",
-    )
-    difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
-    unseen_texts: Optional[ClipSubset] = Field(
-        None, description="The scores of those clips alone whose text does not occur in train."
-    )
-    without_loops: Annotated[Optional[ClipSubset], LATER] = Field(
-        None, description="The scores without the clips whose text loops before or after training."
-    )
-
-    @property
-    def may_be_chance(self) -> bool:
-        """Say whether an interval of the difference holds zero: that of all clips, or of those that never loop."""
-        return any(low <= 0 <= high for low, high in self.intervals)
-
-    @property
-    def intervals(self) -> Tuple[Tuple[float, float], ...]:
-        """The intervals of the difference in points: of all clips, and of those that never loop where some do.
-
-        Where nothing can be compared, the interval has no ends.
-        """
-        if self.difference_low is None or self.difference_high is None:
-            return ((-math.inf, math.inf),)
-        rest = self.without_loops
-        of_rest = ((float(rest.difference_low), float(rest.difference_high)),) if rest else ()
-        return ((float(self.difference_low), float(self.difference_high)), *of_rest)
-
-    def compared_with(self, before: Optional[WordErrorRate], metric: Optional[Metric]) -> str:
-        """Return the scores before and after in words. A model that became worse is called so."""
-        name = metric.words if metric else "score"
-        if before is None or before.score is None or self.score is None:
-            return f"{name} {self.score} %, not measured before"
-        is_worse = float(self.score) > float(before.score)
-        return f"{name} {before.score} -> {self.score} %{', worse than before' if is_worse else ''}"
-
-
-def verdict_of(result: Result, validation: Optional[Validation]) -> Verdict:
-    """Return what a run is worth, by the held-out clips: Worse, Better, or NotShown where chance may explain it.
-
-    Better asks for more: where the best model was chosen, it must be better than the baseline on the validation clips
-    too. The baseline is a candidate like the evaluations after it.
-    """
-    if all(low > 0 for low, _ in result.intervals):
-        return "Worse"
-    is_better = all(high < 0 for _, high in result.intervals)
-    return "Better" if is_better and (validation is None or validation.has_gained) else "NotShown"
 
 
 class Checkpoint(StatusPart):

@@ -18,7 +18,8 @@ from whisper_finetune_api.v1alpha1 import (
     Progress,
     WhisperFineTuneStatus,
 )
-from whisper_finetune_api.v1alpha1.status import ConditionStatus, Part, State
+from whisper_finetune_api.v1alpha1.scores import Part
+from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time

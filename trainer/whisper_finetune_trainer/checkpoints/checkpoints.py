@@ -7,7 +7,7 @@ from typing import Callable, ContextManager, Mapping, Optional
 
 import torch
 
-from whisper_finetune_api.v1alpha1.status import Result, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import Result, WordErrorRate
 from whisper_finetune_trainer.checkpoints import earlier_attempts, training_state
 from whisper_finetune_trainer.checkpoints.step_record import StepRecord
 from whisper_finetune_trainer.checkpoints.training_state import State

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
-from whisper_finetune_api.v1alpha1.status import Part, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import Part, WordErrorRate
 from whisper_finetune_trainer.data import clips as data_clips
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, wer

@@ -11,7 +11,7 @@ from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
 
 import jiwer
 
-from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, WordErrorRate
 from whisper_finetune_trainer.data.text_rules import LETTER_LANGUAGES, normalize_gently, normalizer_for
 from whisper_finetune_trainer.evaluation import intervals
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors

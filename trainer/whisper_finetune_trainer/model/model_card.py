@@ -7,7 +7,7 @@ from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.status import Result, Validation, WordErrorRate, verdict_of
+from whisper_finetune_api.v1alpha1.scores import Result, Validation, WordErrorRate, verdict_of
 
 _USE = """\
 ## Use

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, Iterator, Optional, Tuple
 
-from whisper_finetune_api.v1alpha1.status import WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import WordErrorRate
 from whisper_finetune_trainer.machine import scratch_space
 from whisper_finetune_trainer.machine.scratch_space import ScratchShares
 from whisper_finetune_trainer.messages.errors import TrainerError

@@ -8,7 +8,8 @@ import threading
 from typing import Any, Callable, Deque, Dict, List, Optional
 
 from whisper_finetune_api.run import Stage, TrainerReport
-from whisper_finetune_api.v1alpha1.status import Part, Progress, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import Part, WordErrorRate
+from whisper_finetune_api.v1alpha1.status import Progress
 
 #: The speed is the mean of so many newest steps. The first steps are slower, because they fill the encoder's cache.
 _SPEED_STEPS = 50

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Counter as CounterType
 from typing import Iterable, List, Optional, Sequence, Tuple
 
-from whisper_finetune_api.v1alpha1.status import ClipSubset, Metric, Result
+from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, Result
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.clip_changes import AlignedWord, Alignment, LengthGroup, WordKind
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors, Interval, Rate

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, Mapping, Optional, Protocol, Sequence, Tuple
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.status import WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import WordErrorRate
 from whisper_finetune_trainer.progress.progress import Snapshot
 
 #: The longest value that MLflow takes.

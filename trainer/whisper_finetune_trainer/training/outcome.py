@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1.status import Metric, Result, Validation, verdict_of
+from whisper_finetune_api.v1alpha1.scores import Metric, Result, Validation, verdict_of
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import intervals, wer

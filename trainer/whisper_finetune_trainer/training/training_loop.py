@@ -7,7 +7,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from whisper_finetune_api.run import Schedule
 from whisper_finetune_api.v1alpha1 import Training
-from whisper_finetune_api.v1alpha1.status import Validation
+from whisper_finetune_api.v1alpha1.scores import Validation
 from whisper_finetune_trainer.checkpoints.checkpoints import Checkpoints
 from whisper_finetune_trainer.evaluation import wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
