@@ -45,7 +45,7 @@ class Ears:
 
     def _evaluation(self, step: int, errors: Any) -> Evaluation:
         scored = ClipErrors(tuple(errors.tolist()), tuple(self._words.tolist()))
-        return Evaluation(step, (), Measurement(scored, scored, scored, False, (), scored.percent(), ()))
+        return Evaluation(step, (), Measurement(scored, scored, scored, "wer", (), scored.percent(), ()))
 
 
 def result_of(baseline: Evaluation, final: Evaluation) -> Result:
@@ -64,13 +64,13 @@ def verdict_of_trial(generator: np.random.Generator, count: int) -> Verdict:
     candidates, heard = validation.evaluations(count), held_out.evaluations(count)
     best = training_loop.best_of(candidates)
     choice = training_loop.describe_choice(validation.baseline(), candidates)
-    return verdict_of(result_of(held_out.baseline(), heard[candidates.index(best)]), choice)
+    return verdict_of(result_of(held_out.baseline(), heard[candidates.index(best)]), choice, None)
 
 
 def verdict_of_flattered_trial(generator: np.random.Generator, count: int) -> Verdict:
     """Choose by the very clips of the result."""
     ears = Ears(generator)
-    return verdict_of(result_of(ears.baseline(), training_loop.best_of(ears.evaluations(count))), None)
+    return verdict_of(result_of(ears.baseline(), training_loop.best_of(ears.evaluations(count))), None, None)
 
 
 @pytest.mark.slow
@@ -111,4 +111,4 @@ def validation(baseline: str, best: str) -> Validation:
     ],
 )
 def test_the_verdict_is_that_of_the_interval(measured: Result, choice: Validation | None, verdict: Verdict) -> None:
-    assert verdict_of(measured, choice) == verdict
+    assert verdict_of(measured, choice, None) == verdict

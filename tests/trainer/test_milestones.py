@@ -33,7 +33,7 @@ def measurement(score: float) -> Measurement:
         written=ClipErrors((), ()),
         normalized=ClipErrors((), ()),
         scored=ClipErrors((round(100 * score),), (10_000,)),
-        is_by_letter=False,
+        metric="wer",
         loops=(),
         score_with_loops=score,
         normalized_references=("",),

@@ -192,8 +192,8 @@ def test_the_hours_of_all_devices_count() -> None:
 
 
 def test_figures_of_letters_are_called_so() -> None:
-    assert report_figures.metric_name(wer.metric("zh", {})) == "Character error rate"
-    assert report_figures.metric_name(wer.metric("it", {})) == "Word error rate"
+    assert report_figures.metric_words(wer.metric("zh", {})).name == "Character error rate"
+    assert report_figures.metric_words(wer.metric("it", {})).name == "Word error rate"
 
 
 def test_the_report_and_the_status_say_the_same_of_the_clips_that_never_loop() -> None:

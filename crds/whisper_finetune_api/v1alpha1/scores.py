@@ -1,7 +1,8 @@
 """How good a model is before and after training, and what its run is therefore worth."""
 
 import math
-from typing import Any, Literal, Optional, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, Literal, Optional, Tuple
 
 from pydantic import Field, model_validator
 from typing_extensions import Annotated
@@ -17,10 +18,42 @@ Part = Literal["HeldOut", "Validation"]
 Verdict = Literal["Better", "Mixed", "NotShown", "Worse"]
 
 
+@dataclass(frozen=True)
+class MetricKind:
+    """What differs between the metrics for whoever compares their scores."""
+
+    #: What a score is, as a sentence names it.
+    words: str
+    #: What stands behind a score in a sentence.
+    unit: str = " %"
+    more_is_better: bool = False
+
+    def as_loss(self, score: float) -> float:
+        """Return a score, or a difference of two, as a figure of which less is better."""
+        return -score if self.more_is_better else score
+
+    def is_better(self, score: Optional[str], than: Optional[str]) -> bool:
+        """Say whether a score is better than another one, both as the status has them."""
+        return score is not None and than is not None and self.as_loss(float(score)) < self.as_loss(float(than))
+
+    def loss_interval(self, low: float, high: float) -> Tuple[float, float]:
+        """Return the ends of a difference's interval so that an improvement lies below zero."""
+        return (-high, -low) if self.more_is_better else (low, high)
+
+
+MetricName = Literal["wer", "cer"]
+METRIC_KINDS: Dict[MetricName, MetricKind] = {
+    "wer": MetricKind("normalized WER"),
+    "cer": MetricKind("normalized CER"),
+}
+#: Of scores of which nobody says what they are: all of them were error rates.
+_UNNAMED = MetricKind("score")
+
+
 class Metric(StatusPart):
     """What the scores measure."""
 
-    name: Literal["wer", "cer"] = Field(
+    name: MetricName = Field(
         "wer",
         description="wer counts errors in a hundred words, cer in a hundred letters where a language is written "
         "without spaces.",
@@ -28,9 +61,14 @@ class Metric(StatusPart):
     normalizer: str = Field(max_length=64, description="How texts are normalized before they are compared.")
 
     @property
-    def words(self) -> str:
-        """Return what a score is, as a sentence names it."""
-        return f"normalized {self.name.upper()}"
+    def kind(self) -> MetricKind:
+        """What differs between this metric and others."""
+        return METRIC_KINDS[self.name]
+
+
+def kind_of_metric(metric: Optional[Metric]) -> MetricKind:
+    """Return the kind of a run's metric. Scores without a metric are error rates."""
+    return metric.kind if metric else _UNNAMED
 
 
 class Validation(StatusPart):
@@ -41,10 +79,9 @@ class Validation(StatusPart):
     best: Optional[Percent] = Field(None, description="Best score after training so far.")
     step: Optional[Count] = Field(None, description="Of the model with the best score.")
 
-    @property
-    def has_gained(self) -> bool:
-        """Say whether the best model is better than the baseline."""
-        return self.best is not None and float(self.best) < float(self.baseline)
+    def has_gained(self, metric: Optional[Metric]) -> bool:
+        """Say whether the best model is better than the baseline, by the metric of both."""
+        return self.best is not None and kind_of_metric(metric).is_better(self.best, self.baseline)
 
 
 class WordErrorRate(StatusPart):
@@ -128,20 +165,21 @@ class Result(WordErrorRate):
 
     def compared_with(self, before: Optional[WordErrorRate], metric: Optional[Metric]) -> str:
         """Return the scores before and after in words. A model that became worse is called so."""
-        name = metric.words if metric else "score"
+        kind = kind_of_metric(metric)
         if before is None or before.score is None or self.score is None:
-            return f"{name} {self.score} %, not measured before"
-        is_worse = float(self.score) > float(before.score)
-        return f"{name} {before.score} -> {self.score} %{', worse than before' if is_worse else ''}"
+            return f"{kind.words} {self.score}{kind.unit}, not measured before"
+        worse = ", worse than before" if kind.is_better(before.score, self.score) else ""
+        return f"{kind.words} {before.score} -> {self.score}{kind.unit}{worse}"
 
 
-def verdict_of(result: Result, validation: Optional[Validation]) -> Verdict:
+def verdict_of(result: Result, validation: Optional[Validation], metric: Optional[Metric]) -> Verdict:
     """Return what a run is worth, by the held-out clips: Worse, Better, or NotShown where chance may explain it.
 
     Better asks for more: where the best model was chosen, it must be better than the baseline on the validation clips
     too. The baseline is a candidate like the evaluations after it.
     """
-    if all(low > 0 for low, _ in result.intervals):
+    losses = [kind_of_metric(metric).loss_interval(*interval) for interval in result.intervals]
+    if all(low > 0 for low, _ in losses):
         return "Worse"
-    is_better = all(high < 0 for _, high in result.intervals)
-    return "Better" if is_better and (validation is None or validation.has_gained) else "NotShown"
+    is_better = all(high < 0 for _, high in losses)
+    return "Better" if is_better and (validation is None or validation.has_gained(metric)) else "NotShown"

@@ -87,7 +87,7 @@ class Evaluations:
         logger.info(
             "step %d: %s %s %%, as written %s %%, over %d %sclips, in %.0f s",
             step,
-            self._metric.words,
+            self._metric.kind.words,
             figures.score,
             figures.wer,
             len(self._clips),

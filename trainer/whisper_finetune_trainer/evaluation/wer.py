@@ -11,7 +11,7 @@ from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
 
 import jiwer
 
-from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import METRIC_KINDS, ClipSubset, Metric, MetricKind, MetricName, WordErrorRate
 from whisper_finetune_trainer.data.text_rules import LETTER_LANGUAGES, normalize_gently, normalizer_for
 from whisper_finetune_trainer.evaluation import intervals
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors
@@ -31,7 +31,7 @@ class Measurement:
     normalized: ClipErrors
     #: Counts what the metric counts of the normalized texts: letters in languages without spaces, else words.
     scored: ClipErrors
-    is_by_letter: bool
+    metric: MetricName
     #: Indexes of the clips whose text is a loop, so that nothing counts as heard. `score_with_loops` counts all of it.
     loops: Tuple[int, ...]
     score_with_loops: float
@@ -44,6 +44,15 @@ class Measurement:
         return self.scored.percent()
 
     @property
+    def kind(self) -> MetricKind:
+        return METRIC_KINDS[self.metric]
+
+    @property
+    def loss(self) -> float:
+        """The score as a figure of which less is better."""
+        return self.kind.as_loss(self.score)
+
+    @property
     def wer(self) -> float:
         return self.written.percent()
 
@@ -53,7 +62,7 @@ class Measurement:
 
     @property
     def cer(self) -> Optional[float]:
-        return self.score if self.is_by_letter else None
+        return self.score if self.metric == "cer" else None
 
     @property
     def skipped(self) -> int:
@@ -74,8 +83,11 @@ class Measurement:
 
 def metric(language_code: str, spellings: Mapping[str, str]) -> Metric:
     """Return the name of the metric for a language, wer or cer, and of its normalizer."""
-    name = "cer" if language_code in LETTER_LANGUAGES else "wer"
-    return Metric.model_validate({"name": name, "normalizer": normalizer_for(language_code, spellings).name})
+    return Metric(name=_metric_name(language_code), normalizer=normalizer_for(language_code, spellings).name)
+
+
+def _metric_name(language_code: str) -> MetricName:
+    return "cer" if language_code in LETTER_LANGUAGES else "wer"
 
 
 def measure_texts(
@@ -95,14 +107,14 @@ def measure_texts(
     all_heard = [normalizer.apply(text) for text in hypotheses]
     scored = _count(normalized_references, without(all_heard, loops))
     hypotheses = without(hypotheses, loops)
-    is_by_letter = language_code in LETTER_LANGUAGES
+    name = _metric_name(language_code)
     return Measurement(
         written=_count(references, hypotheses),
         normalized=_count([*map(normalize_gently, references)], [*map(normalize_gently, hypotheses)])
-        if is_by_letter
+        if name == "cer"
         else scored,
         scored=scored,
-        is_by_letter=is_by_letter,
+        metric=name,
         loops=loops,
         score_with_loops=_count(normalized_references, all_heard).percent() if loops else scored.percent(),
         normalized_references=normalized_references,

@@ -7,7 +7,14 @@ from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerReport
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.scores import Result, Validation, WordErrorRate, verdict_of
+from whisper_finetune_api.v1alpha1.scores import (
+    MetricKind,
+    Result,
+    Validation,
+    WordErrorRate,
+    kind_of_metric,
+    verdict_of,
+)
 
 _USE = """\
 ## Use
@@ -78,30 +85,32 @@ def _title(name: str, spec: WhisperFineTuneSpec) -> str:
 def _figures(report: TrainerReport, result: Optional[Result]) -> str:
     if report.baseline is None or result is None:
         return "## Error rates\n\nNot measured for this checkpoint.\n"
-    score = report.metric.words if report.metric else "score"
+    kind = kind_of_metric(report.metric)
     if result.part == "Validation":
-        return _figures_of_validation(score, report.validation, result)
-    lines = ["## Error rates", "", "| | before | after |", "|---|---|---|", *_rows(score, report.baseline, result)]
+        return _figures_of_validation(kind, report.validation, result)
+    lines = ["## Error rates", "", "| | before | after |", "|---|---|---|", *_rows(kind.words, report.baseline, result)]
     clips = f"all {report.data.eval_clips} held-out clips" if report.data else "the held-out clips"
     lines += ["", f"In percent, over {clips}, each in the model's full window, with greedy decoding."]
     if report.metric is not None:
         lines.append(f"Normalizer: {report.metric.normalizer}.")
-    return "\n".join([*lines, *_comparison(score, report.baseline, result), *_verdict(report.validation, result), ""])
+    return "\n".join([*lines, *_comparison(kind, report.baseline, result), *_verdict(report, result), ""])
 
 
-def _verdict(validation: Optional[Validation], result: Result) -> List[str]:
+def _verdict(report: TrainerReport, result: Result) -> List[str]:
+    validation, metric = report.validation, report.metric
     chosen = "" if validation is None else f" It was chosen by {validation.clips} other clips."
-    if validation and not validation.has_gained:
+    if validation and not validation.has_gained(metric):
         chosen += " On those, no evaluation was better than the model that it was made from."
-    return [f"Verdict: {verdict_of(result, validation)}.{chosen}"]
+    return [f"Verdict: {verdict_of(result, validation, metric)}.{chosen}"]
 
 
-def _figures_of_validation(score: str, validation: Optional[Validation], result: Result) -> str:
-    before = f" (before training {validation.baseline} %)" if validation else ""
+def _figures_of_validation(kind: MetricKind, validation: Optional[Validation], result: Result) -> str:
+    before = f" (before training {validation.baseline}{kind.unit})" if validation else ""
     clips = f"{validation.clips} " if validation else ""
     return (
-        f"## Error rates\n\n{score} {result.score} %{before}, over the {clips}validation clips by which the best model "
-        "of the run is chosen. A figure that is chosen by is flattering: that of the final model is of other clips.\n"
+        f"## Error rates\n\n{kind.words} {result.score}{kind.unit}{before}, over the {clips}validation clips by which "
+        "the best model of the run is chosen. A figure that is chosen by is flattering: that of the final model is of "
+        "other clips.\n"
     )
 
 
@@ -121,17 +130,17 @@ def _rows(score: str, before: WordErrorRate, after: Result) -> List[str]:
     return [*rows, f"| WER as written | {before.wer} | {after.wer} |"]
 
 
-def _comparison(score: str, before: WordErrorRate, after: Result) -> List[str]:
+def _comparison(kind: MetricKind, before: WordErrorRate, after: Result) -> List[str]:
     if after.difference_low is None or after.difference_high is None:
         return []
     low, high = after.difference_low, after.difference_high
-    is_worse = float(after.score or 0) > float(before.score or 0)
+    is_worse = kind.is_better(before.score, after.score)
     worse = "**This model is worse than the one it was made from.** " if is_worse else ""
     surely = _CHANCE if after.may_be_chance else ""
     interval = f"between {low} and {high} points (95 %, paired bootstrap over clips)"
     rest = after.without_loops
     loops = [] if rest is None else [_LOOPS.format(rest.difference_low, rest.difference_high)]
-    return [f"{worse}The difference of the {score} is {interval}.{surely}", *loops]
+    return [f"{worse}The difference of the {kind.words} is {interval}.{surely}", *loops]
 
 
 def _training(run: DescribedRun, report: TrainerReport, step: int) -> str:

@@ -256,17 +256,17 @@ def gather_report(finished: FinishedTraining) -> ReportData:
     headline = report_figures.make_headline(*measurements)
     lengths = clip_changes.by_length(clips.evaluation, *measurements)
     measured = _measured(finished)
-    metric = report_figures.metric_name(result.metric)
+    words = report_figures.metric_words(result.metric)
     return ReportData(
         title=f"{run.namespace}/{run.name}",
         subtitle=training_in_a_sentence(run.spec),
         language=text_language_code(run.spec.language, run.spec.task),
-        metric=metric,
-        counted="letters" if measurements[0].is_by_letter else "words",
+        metric=words.name,
+        counted=words.counted,
         headline=headline,
         figures=report_figures.figure_rows(*measurements, result.result),
         loops=_loops(finished),
-        curves=_curves(finished, measured, metric),
+        curves=_curves(finished, measured, words.name),
         measured=measured,
         baseline_percent=finished.measured[0].measurement.score,
         measured_on=_measured_on(finished),

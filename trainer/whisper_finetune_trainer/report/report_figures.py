@@ -3,9 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 from typing import Counter as CounterType
-from typing import Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, Result
+from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, MetricName, Result
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.clip_changes import AlignedWord, Alignment, LengthGroup, WordKind
 from whisper_finetune_trainer.evaluation.intervals import ClipErrors, Interval, Rate
@@ -68,9 +68,27 @@ class FigureRow:
     difference_interval: str = ""
 
 
-def metric_name(metric: Optional[Metric]) -> str:
-    """Return the name of the metric in words."""
-    return "Character error rate" if metric is not None and metric.name == "cer" else "Word error rate"
+@dataclass(frozen=True)
+class MetricWords:
+    """How the report speaks of a metric."""
+
+    name: str
+    #: What a text is measured in.
+    counted: str
+    #: The rows of the table of figures: the score, and the word error rate of the texts as they are.
+    score_row: str
+    written_row: str
+
+
+_WORDS: Dict[MetricName, MetricWords] = {
+    "wer": MetricWords("Word error rate", "words", "Normalized", "As written"),
+    "cer": MetricWords("Character error rate", "letters", "Normalized, by letter", "As written by word"),
+}
+
+
+def metric_words(metric: Optional[Metric]) -> MetricWords:
+    """Return how the report speaks of a run's metric."""
+    return _WORDS[metric.name if metric else "wer"]
 
 
 def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]:
@@ -88,10 +106,10 @@ def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]
 
 def figure_rows(before: Measurement, after: Measurement, result: Optional[Result]) -> Tuple[FigureRow, ...]:
     """Return the rows of the table of figures. The figures of subsets of the clips come from `result`."""
-    words = " by word" if before.is_by_letter else ""
+    words = _WORDS[before.metric]
     found = [
-        _row("Normalized, by letter" if before.is_by_letter else "Normalized", before.scored, after.scored),
-        _row(f"As written{words}", before.written, after.written),
+        _row(words.score_row, before.scored, after.scored),
+        _row(words.written_row, before.written, after.written),
     ]
     unseen, rest = (result.unseen_texts, result.without_loops) if result else (None, None)
     return (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1.scores import Metric, Result, Validation, verdict_of
+from whisper_finetune_api.v1alpha1.scores import Metric, Result, Validation, kind_of_metric, verdict_of
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import intervals, wer
@@ -46,15 +46,15 @@ def describe_result(
     It says where the model is worse, where chance may explain the change, and where nothing beat the baseline on the
     validation clips.
     """
-    chosen = "" if validation is None or validation.has_gained else _without_gain(validation)
+    chosen = "" if validation is None or validation.has_gained(metric) else _without_gain(validation, metric)
     figures = f"{_describe_figures(baseline, result, metric)}{_cut(baseline, result)}"
-    return f"{figures}{chosen}; verdict: {verdict_of(result, validation)}"
+    return f"{figures}{chosen}; verdict: {verdict_of(result, validation, metric)}"
 
 
-def _without_gain(validation: Validation) -> str:
+def _without_gain(validation: Validation, metric: Optional[Metric]) -> str:
     return (
         f"; no evaluation on the {validation.clips} validation clips was better than the baseline's "
-        f"{validation.baseline} %"
+        f"{validation.baseline}{kind_of_metric(metric).unit}"
     )
 
 
@@ -106,7 +106,7 @@ def conclude(
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,
-        verdict=verdict_of(figures, snapshot.report.validation),
+        verdict=verdict_of(figures, snapshot.report.validation, snapshot.report.metric),
         message=describe_result(baseline, figures, snapshot.report.metric, snapshot.report.validation),
         seconds=round(snapshot.training_seconds),
     )

@@ -34,8 +34,8 @@ def evaluation_steps(schedule: Schedule, until_step: int) -> Tuple[int, ...]:
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Return the evaluation with the lowest score. Of equal ones, return the earliest."""
-    return min(evaluations, key=lambda evaluation: (evaluation.measurement.score, evaluation.step))
+    """Return the evaluation with the best score. Of equal ones, return the earliest."""
+    return min(evaluations, key=lambda evaluation: (evaluation.measurement.loss, evaluation.step))
 
 
 def describe_choice(baseline: Evaluation, evaluations: Sequence[Evaluation]) -> Validation:
