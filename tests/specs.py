@@ -90,6 +90,8 @@ CASES: dict[str, Case] = {
     "float16 too": Case({"output.float16Copy": True}),
     "report on the Hub": Case({"output": {"uri": "hf://team/whisper-ca", "publish": "WithReport"}}),
     "model alone on the Hub": Case({"output": {"uri": "hf://team/whisper-ca", "publish": "ModelOnly"}}),
+    "accepted where it is better": Case({"acceptance.requireBetter": True}),
+    "accepted where it is not much worse": Case({"acceptance.maxWorsePoints": "0.5"}),
     "secret": Case({"secretRefs": [{"name": "hub", "keys": ["HF_TOKEN"]}]}),
     "suspended": Case({"suspend": True}),
     "no retries": Case({"retries": 0}),
@@ -169,6 +171,14 @@ CASES: dict[str, Case] = {
     "publish on a volume": _refused({"output.publish": "ModelOnly"}, "output.publish is for an output.uri of hf://"),
     "publish of neither kind": _refused(
         {"output": {"uri": "hf://team/whisper-ca", "publish": "All"}}, "Unsupported value", "Input should be"
+    ),
+    "acceptance of anything": _refused({"acceptance.requireBetter": False}, "acceptance must ask for something"),
+    "worse points as a number": _refused(
+        {"acceptance.maxWorsePoints": 0.5}, 'must be of type string: "number"', "valid string"
+    ),
+    "points that only may be better": _refused({"acceptance.maxWorsePoints": "-1"}, _NOT_MATCH, _MATCH),
+    "acceptance on the Hub": _refused(
+        {"acceptance.requireBetter": True, "output.uri": "hf://team/whisper-ca"}, "acceptance is for an output.uri with"
     ),
     "no checkpoint kept": _refused({"output.keepCheckpoints": 0}, "greater than or equal to 1"),
     "runtime in upper case": _refused({"runtime": "POD16"}, _NOT_MATCH, _MATCH),

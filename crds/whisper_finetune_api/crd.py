@@ -28,6 +28,7 @@ _COLUMNS = (
     ("Result", "string", ".status.result.score", 0),
     ("Verdict", "string", ".status.verdict", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Accepted", "string", '.status.conditions[?(@.type=="Accepted")].status', 1),
     ("Percent", "integer", ".status.progress.percent", 1),
     ("Runtime", "string", ".status.runtime", 1),
     ("Output", "string", ".status.model.uri", 1),

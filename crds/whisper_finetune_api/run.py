@@ -8,6 +8,7 @@ from typing_extensions import Annotated
 from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.reading import printable_text
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1.acceptance import Judgement
 from whisper_finetune_api.v1alpha1.api_model import ApiModel, Count
 from whisper_finetune_api.v1alpha1.scores import Metric, Part, Percent, Result, Validation, Verdict, WordErrorRate
 from whisper_finetune_api.v1alpha1.status import DataSummary, Digest, Progress, RanOn
@@ -126,6 +127,7 @@ class TrainingResult(TrainerReport):
     message: str = Field("", max_length=1024)
     result: Optional[Result] = None
     verdict: Annotated[Optional[Verdict], LATER] = None
+    acceptance: Annotated[Optional[Judgement], LATER] = Field(None, description="Absent: nothing was asked for.")
     model: Optional[ReportedModel] = None
     report: Optional[RelativePath] = None
     seconds: Optional[Count] = Field(None, description="Training time of this attempt.")

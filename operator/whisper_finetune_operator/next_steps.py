@@ -13,6 +13,7 @@ from typing import Final, Literal
 from whisper_finetune_api import reading
 from whisper_finetune_api.causes import Reason
 from whisper_finetune_api.v1alpha1 import Condition, PartitionBackOff
+from whisper_finetune_api.v1alpha1.acceptance import Judgement
 from whisper_finetune_api.v1alpha1.status import State
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions.partition_leases import PartitionLease
@@ -32,6 +33,7 @@ FINAL_STATES = ("Succeeded", "Failed")
 RETRYING: Final = "Retrying"
 ENDING: Final = "Ending"
 SUSPENDING: Final = "Suspending"
+NOT_ACCEPTED: Final = "NotAccepted"
 #: All reasons that a phase may have. The name of a state stands for nothing special.
 PhaseReason = State | Reason | Literal["Retrying", "Ending", "Suspending"]
 
@@ -43,11 +45,20 @@ class Phase:
     state: State
     reason: PhaseReason
     message: str = ""
+    #: Of a run with a result that asks for something.
+    judgement: Judgement | None = None
 
     @property
     def is_final(self) -> bool:
         """Whether the run will never run again."""
         return self.state in FINAL_STATES
+
+    @property
+    def shown_reason(self) -> str | None:
+        """What the column REASON shows: why the run waits or has failed, or that its model is not accepted."""
+        if self.judgement and not self.judgement.accepted:
+            return NOT_ACCEPTED
+        return None if self.reason == self.state else self.reason
 
     @classmethod
     def failed(cls, reason: Reason, message: str) -> "Phase":

@@ -39,6 +39,7 @@ def run(runs: client.CustomObjectsApi) -> Iterator[dict[str, Any]]:
             "ipus": 4,
             "runtime": "pod16",
             "ipuConfig": {"optimizerStateOffchip": True},
+            "acceptance": {"maxWorsePoints": "0.5"},
             "dataset.evalSplit": "test",
             "training.evalEverySteps": 10,
             "secretRefs": [{"name": "hub", "keys": ["HF_TOKEN"]}],
@@ -110,6 +111,8 @@ IMMUTABLE: dict[str, dict[str, Any]] = {
     "runtime removed": {"runtime": None},
     "overrides changed": {"ipuConfig": {"optimizerStateOffchip": False}},
     "overrides removed": {"ipuConfig": None},
+    "acceptance changed": {"acceptance.maxWorsePoints": "5"},
+    "acceptance removed": {"acceptance": None},
 }
 
 
@@ -121,7 +124,7 @@ def test_what_defines_the_training_cannot_change(
         runs.replace_namespaced_custom_object(*PLACE, "whole", {**run, "spec": with_changes(run["spec"], changes)})
 
 
-@pytest.mark.parametrize("field", ["modelRevision", "ipus", "runtime", "ipuConfig", "secretRefs"])
+@pytest.mark.parametrize("field", ["modelRevision", "ipus", "runtime", "ipuConfig", "acceptance", "secretRefs"])
 def test_what_was_absent_cannot_be_added(runs: client.CustomObjectsApi, run: dict[str, Any], field: str) -> None:
     bare = runs.create_namespaced_custom_object(*PLACE, whisper_fine_tune("bare", MINIMAL))
     try:

@@ -40,6 +40,17 @@ ENDING = {
 DONE = {**ENDING, "result": RESULT, "model": {"path": "model", "sha256": SHA256, "step": 100}, "report": "report.html"}
 
 
+#: The last words of a run whose model is not accepted.
+NOT_ACCEPTED = {
+    **DONE,
+    "acceptance": {
+        "accepted": False,
+        "reason": "MayBeWorse",
+        "message": "held-out may be 0.40 points worse than before, and acceptance.maxWorsePoints allows 0",
+    },
+}
+
+
 def at(seconds: float) -> datetime:
     """Return a moment of the story."""
     return START + timedelta(seconds=seconds)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from run_objects import (
     CHILD,
     DONE,
+    NOT_ACCEPTED,
     RUNTIMES,
     UID,
     at,
@@ -290,6 +291,12 @@ SCENARIOS: dict[str, Scenario] = {
         "Succeeded",
         "Succeeded",
         "normalized WER 28.00 -> 21.60 %; model: pvc://speech/runs/italian-7a0c9a4e/model",
+    ),
+    "result that is not accepted": Scenario(
+        (CREATED, JOB, TRAINING, Moment(100, job(), (ended(2, 5, 99, 0, NOT_ACCEPTED),))),
+        "Succeeded",
+        "Succeeded",
+        "normalized WER 28.00 -> 21.60 %; not accepted, so latest.json does not name it; model: pvc://speech/runs/",
     ),
     "result, with its Job": Scenario(
         (CREATED, JOB, Moment(100, job(complete(100)), (ended(2, 5, 99, 0, DONE),))), "Succeeded", "Succeeded"

@@ -29,6 +29,7 @@ def test_a_story_is_told_once() -> None:
     ("story", "expected"),
     [
         ("result, before the Job knows", ("Normal", "Succeeded")),
+        ("result that is not accepted", ("Warning", "NotAccepted")),
         ("exit 65, TrainingDiverged", ("Warning", "TrainingDiverged")),
         ("Secret missing", ("Warning", "SecretNotFound")),
         ("killed for memory once", ("Warning", "Retrying")),

@@ -10,6 +10,7 @@ from run_objects import (
     BASELINE,
     DONE,
     NAME,
+    NOT_ACCEPTED,
     SHA256,
     UID,
     complete,
@@ -25,7 +26,7 @@ from run_objects import (
 )
 from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, stopped, tell
 from whisper_finetune_api.run import ReportedModel, TrainingResult
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_api.v1alpha1 import Condition, WhisperFineTuneStatus
 from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import status
 from whisper_finetune_operator.runs import Run
@@ -160,6 +161,28 @@ def test_the_verdict_is_the_trainers_and_an_older_one_gives_none() -> None:
     # A word that a later trainer may say is left out, and the result stays.
     assert verdict_of({**DONE, "verdict": "Splendid"}) is None
     assert verdict_of(DONE) is None
+
+
+def test_a_model_that_is_not_accepted_shows_in_a_condition_and_in_the_column_of_reasons() -> None:
+    def accepted_of(last_words: dict[str, Any]) -> tuple[str | None, Condition | None]:
+        end = Moment(100, job(complete(100)), (ended(2, 5, 99, 0, last_words),))
+        done = last_status(CREATED, JOB, PREPARING, end)
+        assert done.state == "Succeeded"
+        return done.reason, next_steps.condition_of(done.conditions, "Accepted")
+
+    assert accepted_of(DONE) == (None, None)
+    reason, refused = accepted_of(NOT_ACCEPTED)
+    assert refused is not None
+    assert (reason, refused.status, refused.reason) == ("NotAccepted", "False", "MayBeWorse")
+    assert refused.message.startswith("held-out may be 0.40 points worse")
+    held = {"accepted": True, "reason": "Accepted", "message": "what spec.acceptance asks for holds"}
+    reason, accepted = accepted_of({**DONE, "acceptance": held})
+    assert accepted is not None
+    assert (reason, accepted.status, accepted.reason) == (None, "True", "Accepted")
+    # A word that a later trainer may say is left out, and what it means stays.
+    _, said_otherwise = accepted_of({**DONE, "acceptance": {**NOT_ACCEPTED["acceptance"], "reason": "TooSlow"}})
+    assert said_otherwise is not None
+    assert (said_otherwise.status, said_otherwise.reason) == ("False", "NotAccepted")
 
 
 def test_a_result_leaves_no_evaluation_under_way() -> None:

@@ -1,13 +1,15 @@
-"""A failure after a run's model is whole, on a volume: the log warns of it, and the run has succeeded."""
+"""What is left to do once a run's model is whole, on a volume: latest.json names it, where it is accepted."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 import tiny_whisper
 from trainer_attempts import Volume
+from trainer_configs import FOLDER
 
 
 @pytest.fixture
@@ -28,3 +30,36 @@ def test_a_latest_json_that_cannot_be_written_does_not_undo_a_whole_model(
     assert not any(volume.names("resume"))
     assert "cannot name this run in latest.json: [Errno 21]" in caplog.text
     assert "no new run is needed; let runs read and write latest.json in output.uri" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_run_whose_model_is_not_accepted_leaves_latest_json_to_the_last_accepted_one(
+    volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    last_accepted = {"run": "earlier-12345678", "model": "earlier-12345678/model"}
+    (volume.folder / "it").mkdir(parents=True)
+    (volume.folder / "it/latest.json").write_text(json.dumps(last_accepted), encoding="utf-8")
+    # Two steps by next to nothing change no word.
+    config = volume.config(spec={"acceptance": {"requireBetter": True}}, steps=2, learningRate="1e-9")
+    ended = volume.attempt(config)
+    assert (ended.exit_code, ended.result.reason) == (0, None), ended.result.message
+    judged = ended.result.acceptance
+    assert judged is not None
+    assert (judged.accepted, judged.reason) == (False, "NotBetter")
+    assert ended.result.message.endswith("; verdict: NotShown; not accepted (NotBetter)")
+    assert volume.json("../latest.json") == last_accepted
+    assert "not accepted, so latest.json is left as it is: the verdict is NotShown" in caplog.text
+    assert "**Not accepted**: the verdict is NotShown" in (volume.run / "model/README.md").read_text(encoding="utf-8")
+    assert "Not accepted: the verdict is NotShown" in (volume.run / "report.html").read_text(encoding="utf-8")
+    # An attempt that only reports does not name it either.
+    assert volume.attempt(config) == ended
+    assert volume.json("../latest.json") == last_accepted
+
+
+@pytest.mark.slow
+def test_a_run_that_holds_what_is_asked_for_is_named(volume: Volume) -> None:
+    config = volume.config(spec={"acceptance": {"maxWorsePoints": "0"}}, steps=2, learningRate="1e-9")
+    ended = volume.attempt(config)
+    assert ended.result.acceptance is not None, ended.result.message
+    assert ended.result.acceptance.accepted
+    assert volume.json("../latest.json")["run"] == FOLDER

@@ -4,7 +4,8 @@ import yaml
 
 import tiny_whisper
 from trainer_configs import described_run
-from whisper_finetune_api.run import TrainerReport
+from whisper_finetune_api.run import TrainerReport, TrainingResult
+from whisper_finetune_api.v1alpha1.acceptance import Judgement
 from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, Result, Validation, WordErrorRate
 from whisper_finetune_api.v1alpha1.status import DataSummary, RanOn
 from whisper_finetune_trainer.model import model_card
@@ -103,6 +104,14 @@ def test_a_card_says_by_which_clips_the_model_was_chosen_and_where_nothing_beat_
         )
         assert f"Verdict: {verdict}. It was chosen by 40 other clips." in card
         assert ("no evaluation was better" in card) is says
+
+
+def test_a_card_says_whether_the_model_is_accepted() -> None:
+    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    for accepted, words in ((True, "Accepted by the run's `spec.acceptance`."), (False, "**Not accepted**: too bad.")):
+        known = {name: getattr(REPORT, name) for name in TrainerReport.model_fields}
+        ended = TrainingResult(**known, acceptance=Judgement(accepted=accepted, message="too bad"))
+        assert f"Verdict: Better.\n{words}\n" in model_card.model_card(described_run(config), ended, 100, RESULT)
 
 
 def test_a_checkpoint_that_was_not_measured_claims_nothing() -> None:

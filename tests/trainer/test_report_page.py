@@ -11,6 +11,7 @@ import pytest
 
 import finished_trainings
 from golden_files import check_golden_text
+from whisper_finetune_api.v1alpha1.acceptance import Judgement
 from whisper_finetune_trainer.report import report_data, report_files
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 
@@ -49,6 +50,13 @@ def test_the_page_is_the_golden_one() -> None:
         r"(?s)<style>.*</style>", "<style></style>", re.sub(r"'sha256-[^']*'|&#39;sha256-.*?&#39;", "", rendered)
     )
     check_golden_text("report.html", found)
+
+
+def test_a_model_that_is_not_accepted_is_called_so_beside_its_figures() -> None:
+    finished = finished_trainings.make(clips=9)
+    refused = Judgement(accepted=False, reason="NotBetter", message="the verdict is NotShown")
+    result = finished.result.model_copy(update={"acceptance": refused})
+    assert "Not accepted: the verdict is NotShown." in Page(render(dataclasses.replace(finished, result=result))).words
 
 
 def in_a_text(text: str) -> FinishedTraining:

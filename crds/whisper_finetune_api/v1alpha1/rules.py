@@ -14,7 +14,7 @@ from whisper_finetune_api.v1alpha1.training import Training
 MUTABLE_FIELDS = ("suspend", "retries", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
 #: Always there, because required or defaulted.
 PRESENT_FIELDS = ("model", "language", "task", "dataset", "training", "output")
-OPTIONAL_FIELDS = ("modelRevision", "ipus", "runtime", "ipuConfig", "secretRefs")
+OPTIONAL_FIELDS = ("modelRevision", "ipus", "runtime", "ipuConfig", "acceptance", "secretRefs")
 #: Leaves room for what Kubernetes appends to the names of a run's objects.
 NAME_MAX_LENGTH = 52
 
@@ -87,6 +87,19 @@ RULES = (
         "!has(self.publish) || self.uri.startsWith('hf://')",
         "output.publish is for an output.uri of hf://: everywhere else both model and report are written",
         lambda spec: spec.output.publish is None or spec.output.uri.startswith("hf://"),
+    ),
+    SpecRule(
+        ("acceptance",),
+        "self.requireBetter || has(self.maxWorsePoints)",
+        "acceptance must ask for something: set requireBetter to true, or maxWorsePoints, or leave acceptance out",
+        lambda spec: spec.acceptance is None or spec.acceptance.asks_for_something,
+    ),
+    SpecRule(
+        (),
+        "!has(self.acceptance) || !self.output.uri.startsWith('hf://')",
+        "acceptance is for an output.uri with a folder for each run: a repository at hf:// has one model, and whoever "
+        "reads it would get one that is not accepted; write to pvc://, s3://, gs:// or az://",
+        lambda spec: spec.acceptance is None or not spec.output.uri.startswith("hf://"),
     ),
     SpecRule(
         (),

@@ -6,7 +6,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from typing_extensions import Annotated
 
 from whisper_finetune_api.addresses import MODEL_PATTERN, OUTPUT_PATTERN
+from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.languages import LANGUAGE_NAMES
+from whisper_finetune_api.v1alpha1.acceptance import Acceptance
 from whisper_finetune_api.v1alpha1.api_model import NO_PARENTS, ApiModel, WithoutParents, list_map
 from whisper_finetune_api.v1alpha1.dataset import Dataset
 from whisper_finetune_api.v1alpha1.training import IpuConfig, Training
@@ -119,6 +121,9 @@ class SpecFields(ApiModel):
     )
     training: Training = Field(Training(), description="How the model is trained.")
     ipu_config: Optional[IpuConfig] = Field(None, description="Values that replace those of the plan for IPUs.")
+    acceptance: Annotated[Optional[Acceptance], LATER] = Field(
+        None, description="What must hold before latest.json names the run. Absent: every finished run is named."
+    )
     output: Output = Field(description="Where checkpoints, the model and the report are written.")
     secret_refs: Tuple[SecretReference, ...] = Field(
         (),

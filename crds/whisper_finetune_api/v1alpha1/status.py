@@ -123,8 +123,8 @@ class Model(StatusPart):
 class Condition(StatusPart):
     """One condition of the run, in the form of metav1.Condition."""
 
-    type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running", "Finished"] = Field(
-        description="What the condition is about."
+    type: Literal["Succeeded", "Reconciling", "Stalled", "Suspended", "Admitted", "Running", "Finished", "Accepted"] = (
+        Field(description="What the condition is about.")
     )
     status: ConditionStatus = Field(description="Whether it holds: True, False or Unknown.")
     reason: str = Field(
@@ -145,7 +145,9 @@ class WhisperFineTuneStatus(ApiModel):
         None, description="The state in a word, for display only. Machines read the conditions."
     )
     reason: Optional[str] = Field(
-        None, max_length=64, description="Why the run waits or has failed, for display only. Absent while all is well."
+        None,
+        max_length=64,
+        description="Why the run waits or has failed, or NotAccepted, for display only. Absent: all is well.",
     )
     runtime: Optional[str] = Field(
         None, max_length=63, description="Name of the runtime that the run uses. It is chosen once."

@@ -66,7 +66,9 @@ def _succeeded(situation: Situation) -> Phase | None:
         return None
     scores = ending.result.compared_with(ending.baseline, ending.metric)
     where = f"{situation.run.output_folder}/{ending.model.path}"
-    return Phase("Succeeded", "Succeeded", f"{scores}; model: {where}")
+    judgement = ending.acceptance
+    kept = "" if judgement is None or judgement.accepted else "; not accepted, so latest.json does not name it"
+    return Phase("Succeeded", "Succeeded", f"{scores}{kept}; model: {where}", judgement)
 
 
 def _final_exit_code(situation: Situation) -> Phase | None:

@@ -25,6 +25,7 @@ from whisper_finetune_operator.deciding.situation import Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.next_steps import (
     FINAL_STATES,
+    NOT_ACCEPTED,
     RETRYING,
     RUNNING_STATES,
     Phase,
@@ -54,7 +55,7 @@ def derive_status(
         update={
             "observed_generation": run.generation,
             "state": phase.state,
-            "reason": None if phase.reason == phase.state else phase.reason,
+            "reason": phase.shown_reason,
             "runtime": pinned.runtime if pinned else previous.runtime,
             "ipus": pinned.ipus if pinned else previous.ipus,
             "partition": _partition(situation, phase),
@@ -287,6 +288,8 @@ def build_conditions(
     statuses["Finished"] = "True" if phase.state in FINAL_STATES else "False"
     if admitted is not None:
         statuses["Admitted"] = "True" if admitted else "False"
+    if phase.judgement is not None:
+        statuses["Accepted"] = "True" if phase.judgement.accepted else "False"
     now_text = render_time(now)
     said = ({"type": kind, "status": status, **_words(kind, status, phase)} for kind, status in statuses.items())
     return tuple(_condition(condition_of(previous, each["type"]), each, generation, now_text) for each in said)
@@ -307,6 +310,8 @@ def observe_conditions(previous: tuple[Condition, ...], generation: int) -> tupl
 
 def _words(kind: str, status: ConditionStatus, phase: Phase) -> dict[str, str]:
     """Return a condition's reason and message: the phase's own where it tells the phase, else the state's name."""
+    if kind == "Accepted" and phase.judgement:
+        return {"reason": phase.judgement.known_reason, "message": condition_message(phase.judgement.message)}
     if kind == "Succeeded" or status in ("Unknown", "False" if kind == "Admitted" else "True"):
         return {"reason": phase.reason, "message": condition_message(phase.message)}
     return {"reason": phase.state}
@@ -330,6 +335,10 @@ def announce_change(before: WhisperFineTuneStatus, after: WhisperFineTuneStatus)
     reason, message = _reason_and_message(after)
     if after.state is None or (before.state, _reason_and_message(before)[0]) == (after.state, reason):
         return None
+    refused = condition_of(after.conditions, "Accepted")
+    if refused and refused.status == "False":
+        note = condition_message(f"the run succeeded, and its model is not accepted: {refused.message}")
+        return Announcement("Warning", NOT_ACCEPTED, note)
     troubled = after.state == "Failed" or reason in BY_REASON or reason == RETRYING
     return Announcement("Warning" if troubled else "Normal", reason, message or _UNREMARKABLE.format(after.state))
 

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
 from whisper_finetune_operator.kubernetes_objects import parse_time
-from whisper_finetune_operator.next_steps import RUNNING_STATES
+from whisper_finetune_operator.next_steps import RUNNING_STATES, condition_of
 from whisper_finetune_operator.runs import Run
 
 #: From the 0.1 s of a quick start to the day of a long training.
@@ -32,6 +32,7 @@ class Metrics:
         self.job_seconds = self._life("job", "its first Job")
         self.running_seconds = self._life("running", "its first running pod")
         self.finished_seconds = self._life("finished", "its end")
+        self.judged = Counter("wft_runs_judged", "Ended runs with spec.acceptance.", ["accepted"], registry=registry)
         self.progress_refused = Counter(
             "wft_progress_refused", "Answers of trainers that were dropped, by cause.", ["cause"], registry=registry
         )
@@ -59,11 +60,14 @@ class Metrics:
             self.job_seconds.observe(_age_seconds(run))
 
     def status_changed(self, run: Run, before: WhisperFineTuneStatus, after: WhisperFineTuneStatus) -> None:
-        """Note that a run has begun to run, or is over."""
+        """Note that a run has begun to run, or is over, and whether its model is accepted."""
         if after.start_time and not before.start_time:
             self.running_seconds.observe(_age_seconds(run))
         if after.completion_time and not before.completion_time:
             self.finished_seconds.observe(_age_seconds(run))
+            accepted = condition_of(after.conditions, "Accepted")
+            if accepted:
+                self.judged.labels(accepted.status.lower()).inc()
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -5,7 +5,7 @@ from typing import List, Optional
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import LANGUAGES, language_code
-from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerReport
+from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.scores import (
     MetricKind,
@@ -93,7 +93,8 @@ def _figures(report: TrainerReport, result: Optional[Result]) -> str:
     lines += ["", f"In percent, over {clips}, each in the model's full window, with greedy decoding."]
     if report.metric is not None:
         lines.append(f"Normalizer: {report.metric.normalizer}.")
-    return "\n".join([*lines, *_comparison(kind, report.baseline, result), *_verdict(report, result), ""])
+    verdict = [*_verdict(report, result), *_acceptance(report)]
+    return "\n".join([*lines, *_comparison(kind, report.baseline, result), *verdict, ""])
 
 
 def _verdict(report: TrainerReport, result: Result) -> List[str]:
@@ -102,6 +103,15 @@ def _verdict(report: TrainerReport, result: Result) -> List[str]:
     if validation and not validation.has_gained(metric):
         chosen += " On those, no evaluation was better than the model that it was made from."
     return [f"Verdict: {verdict_of(result, validation, metric)}.{chosen}"]
+
+
+def _acceptance(report: TrainerReport) -> List[str]:
+    judgement = report.acceptance if isinstance(report, TrainingResult) else None
+    if judgement is None:
+        return []
+    return [
+        "Accepted by the run's `spec.acceptance`." if judgement.accepted else f"**Not accepted**: {judgement.message}."
+    ]
 
 
 def _figures_of_validation(kind: MetricKind, validation: Optional[Validation], result: Result) -> str:

@@ -118,6 +118,9 @@ def facts_of_run(
     facts += _fact_of_cut_texts(result, training.max_label_tokens)
     if result.verdict is not None:
         facts.append(Fact("Verdict", f"{result.verdict}, as docs/trust.md has it"))
+    if result.acceptance is not None:
+        judged = result.acceptance
+        facts.append(Fact("Accepted", f"{'yes' if judged.accepted else 'no'}: {judged.message}"))
     facts.append(Fact("Time", f"{whole} in all, {of_steps} of it in optimizer steps"))
     facts.append(Fact(f"{_DEVICES[run.accelerator]}-hours", device_hours(run.accelerator, seconds, devices)))
     return (*facts, Fact("Measured", _how_measured(result)))
@@ -246,6 +249,8 @@ class ReportData:
     dropped_examples: Tuple[str, ...]
     run_facts: Tuple[Fact, ...]
     manifest: str
+    #: Why the model is not accepted, or empty.
+    not_accepted: str
 
 
 def gather_report(finished: FinishedTraining) -> ReportData:
@@ -283,6 +288,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
             run, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
         ),
         manifest=manifest_yaml(run.namespace, run.name, run.spec),
+        not_accepted=result.acceptance.message if result.acceptance and not result.acceptance.accepted else "",
     )
 
 

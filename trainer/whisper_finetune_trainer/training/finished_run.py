@@ -18,19 +18,28 @@ logger = logging.getLogger(__name__)
 def report_finished(output: Output, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:
     """Remove old checkpoints and states, name the run in latest.json, and tell the reporter. Return `result`.
 
-    Everything that the run has written is stored then. If the output refuses latest.json, the log warns of it.
+    Everything that the run has written is stored then. If the output refuses latest.json, the log warns of it. A run
+    whose model is not accepted is not named there.
     """
     folder.wait_until_written()
     folder.prune(CHECKPOINTS, output.keep_checkpoints)
     folder.prune(RESUME, keep=0)
     folder.wait_until_written()
+    judgement = result.acceptance
+    if judgement is None or judgement.accepted:
+        _name_in_latest(folder, result)
+    else:
+        logger.warning("not accepted, so %s is left as it is: %s", LATEST_FILE, judgement.message)
+    reporter.tell(**{name: getattr(result, name) for name in TrainerReport.model_fields})
+    logger.info("%s; the model is %s", result.message, folder.address(MODEL))
+    return result
+
+
+def _name_in_latest(folder: RunFolder, result: TrainingResult) -> None:
     latest = _latest(folder, result)
     with _warned_of_latest():
         folder.update_latest(lambda known: latest if _is_newer(latest, known) else None)
         folder.wait_until_written()
-    reporter.tell(**{name: getattr(result, name) for name in TrainerReport.model_fields})
-    logger.info("%s; the model is %s", result.message, folder.address(MODEL))
-    return result
 
 
 @contextlib.contextmanager

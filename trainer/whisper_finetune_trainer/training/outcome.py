@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
+from whisper_finetune_api.v1alpha1 import acceptance
+from whisper_finetune_api.v1alpha1.acceptance import Acceptance
 from whisper_finetune_api.v1alpha1.scores import Metric, Result, Validation, kind_of_metric, verdict_of
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.run_clips import Clips
@@ -110,6 +112,17 @@ def conclude(
         message=describe_result(baseline, figures, snapshot.report.metric, snapshot.report.validation),
         seconds=round(snapshot.training_seconds),
     )
+
+
+def judge_outcome(result: TrainingResult, asked: Optional[Acceptance]) -> TrainingResult:
+    """Return the result with whether its model is accepted, or as it is where nothing is asked for."""
+    if asked is None or result.result is None or result.verdict is None:
+        return result
+    judgement = acceptance.judge_model(
+        asked, result.verdict, [acceptance.compare_held_out(result.result, result.metric)]
+    )
+    word = "accepted" if judgement.accepted else f"not accepted ({judgement.reason})"
+    return result.model_copy(update={"acceptance": judgement, "message": f"{result.message}; {word}"})
 
 
 def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable[[Path], None]) -> TrainingResult:

@@ -56,6 +56,7 @@ def train(
     outcome.write_texts(folder, clips, baseline, final)
     figures = outcome.compare_with_baseline(baseline, final, clips, loaded)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
+    result = outcome.judge_outcome(result, config.spec.acceptance)
     if output.takes_report:
         finished = _finished(run, devices, result, clips, loaded, choice or (baseline, final), baseline, final, steps)
         result = report_files.write_report(folder, finished)
