@@ -26,6 +26,7 @@ import torch
 from tqdm import tqdm
 
 import clip_loading
+import model_loading
 from demo import folders
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import TrainerConfig
@@ -94,7 +95,7 @@ def _config(arguments: argparse.Namespace, demo: folders.DemoFolders, scratch: s
 def measure(config: TrainerConfig, model_folder: Path) -> dict[str, Any]:
     """Train both sides in turn and measure the three models."""
     found = clip_loading.load_clips(config)
-    loaded = clip_loading.load_model(config)
+    loaded = model_loading.load_model(config)
     clips = clip_fitting.fit_clips(found, loaded, config.accelerator)
     backend = TorchBackend(_settings(config), loaded, clips)
     schedule = config.schedule

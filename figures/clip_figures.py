@@ -4,7 +4,10 @@ import tempfile
 from pathlib import Path
 
 import clip_loading
+import model_loading
 import tiny_whisper
+import tones
+import trainer_configs
 from call_tracing import trace
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.model import clip_fitting
@@ -20,9 +23,9 @@ def modules_of_one_clip() -> frozenset[str]:
     with tempfile.TemporaryDirectory() as folder:
         volume = Path(folder)
         tiny_whisper.build(volume / "model")
-        tiny_whisper.write_clips(volume / "clips", _CLIPS)
-        config = tiny_whisper.config(volume, _TRAINING).model_copy(update={"scratch_folder": folder})
-        loaded = clip_loading.load_model(config)
+        tones.write_clips(volume / "clips", _CLIPS)
+        config = trainer_configs.config_on(volume, _TRAINING).model_copy(update={"scratch_folder": folder})
+        loaded = model_loading.load_model(config)
         return trace(lambda: _take_one_step(config, loaded)).modules
 
 

@@ -1,4 +1,4 @@
-"""Load the model and the clips of a configuration as a training does."""
+"""Load the clips of a configuration as a training does."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ from whisper_finetune_trainer.data.audio.audio_locator import ExtractedAudio
 from whisper_finetune_trainer.data.dataset import DataSource
 from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.model import model
-from whisper_finetune_trainer.model.model import LoadedModel
-
-
-def load_model(config: TrainerConfig) -> LoadedModel:
-    """Return the model, of the Hub at its newest commit."""
-    return model.load_model(config.spec, None, config.volumes, config.scratch_folder)
 
 
 def load_clips(config: TrainerConfig, limits: StreamLimits = LIMITS, words: frozenset[str] = frozenset()) -> Clips:

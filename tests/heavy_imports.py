@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _HEAVY = frozenset(("torch", "transformers"))
+#: Of transformers this loads no PyTorch.
+_LIGHT = "transformers.models.whisper.english_normalizer."
 #: What stands at the beginning of a line is run by an import. What is indented waits for a function, or is for types.
 _IMPORT = re.compile(r"^import (?P<name>[\w.]+)|^from (?P<source>[\w.]+) import (?P<names>\([^)]*\)|.*)", re.MULTILINE)
 _NAME = re.compile(r"\w+")
@@ -22,7 +24,7 @@ def imports_pytorch(file: Path) -> bool:
     seen, waiting = {file}, [file]
     while waiting:
         names = imported_names(waiting.pop())
-        if any(name.partition(".")[0] in _HEAVY for name in names):
+        if any(name.partition(".")[0] in _HEAVY and not name.startswith(_LIGHT) for name in names):
             return True
         found = {path for name in names for path in own_files(name)} - seen
         seen |= found

@@ -12,6 +12,7 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipe
 
 import specs
 import tiny_whisper
+import tones
 from repository import ROOT
 from trainer_configs import make_spec
 from whisper_finetune_api.run import TrainingResult
@@ -51,7 +52,7 @@ def train_on_ipus(volume: Path, changes: dict[str, object]) -> TrainingResult:
 
 def test_a_folder_goes_to_ipus_and_comes_back(tmp_path: Path) -> None:
     tiny_whisper.build(tmp_path / "model", encoder_layers=2, init_std=0.3)
-    tiny_whisper.write_clips(tmp_path / "clips", 20)
+    tones.write_clips(tmp_path / "clips", 20)
     training = {"steps": 8, "batchSize": 4, "precision": "Float", "learningRate": "1e-4", "maxLabelTokens": 32}
     changes: dict[str, object] = {f"training.{name}": value for name, value in training.items()}
     trained = train_on_ipus(tmp_path, {**changes, "ipus": 2})
@@ -69,7 +70,7 @@ def test_a_folder_goes_to_ipus_and_comes_back(tmp_path: Path) -> None:
     processor = WhisperProcessor.from_pretrained(folder)
     clips = [json.loads(line) for line in (run / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()]
     sounds = [soundfile.read(tmp_path / "clips" / clip["id"])[0] for clip in clips]
-    features = processor(sounds, sampling_rate=tiny_whisper.SAMPLE_RATE, return_tensors="pt").input_features
+    features = processor(sounds, sampling_rate=tones.SAMPLE_RATE, return_tensors="pt").input_features
     heard = processor.batch_decode(network.generate(features, max_new_tokens=NEW_TOKENS), skip_special_tokens=True)
     assert [text.strip() for text in heard] == [clip["after"] for clip in clips]
     assert len(set(heard)) > 1

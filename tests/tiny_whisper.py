@@ -2,22 +2,16 @@
 
 import atexit
 import functools
-import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import soundfile
 import torch
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-import specs
-import trainer_configs
-from tones import SAMPLE_RATE, TEXTS, tone
 from whisper_finetune_api import languages
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.model import model_folder
@@ -147,28 +141,6 @@ def _generation_config(tokens: WhisperTokenizer, *, english_only: bool) -> Gener
             task: tokens.convert_tokens_to_ids(f"<|{task}|>") for task in ("transcribe", "translate")
         }
     return GenerationConfig(**values)
-
-
-def write_clips(
-    folder: Path, count: int, *, seconds: float = 0.8, name: str = "train", texts: tuple[str, ...] = TEXTS
-) -> Path:
-    """Write `count` tones and the manifest `NAME.jsonl` beside them; return the folder."""
-    (folder / "audio").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number in range(count):
-        audio = os.path.join("audio", f"{name}-{number:04d}.wav")  # noqa: PTH118 -- relative, as a manifest has it
-        soundfile.write(folder / audio, tone(number, seconds + 0.1 * (number % 4)), SAMPLE_RATE)
-        rows.append({"audio": audio, "text": texts[number % len(texts)]})
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-    return folder
-
-
-def config(volume: Path, changes: dict[str, Any]) -> TrainerConfig:
-    """Return the configuration of a run on the folders model and clips of a volume; `changes` are of its spec."""
-    return trainer_configs.make_config(
-        specs.with_changes(trainer_configs.make_spec(), changes), speech=volume, scratch=volume
-    )
 
 
 def backend_settings(config: TrainerConfig) -> BackendSettings:

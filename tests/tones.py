@@ -3,9 +3,13 @@
 from __future__ import annotations  # Python 3.8 reads it too
 
 import functools
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 
 SAMPLE_RATE = 16_000
 TEXTS = ("uno", "due", "tre", "ciao", "gatto", "sole", "mare", "luna")
@@ -20,3 +24,18 @@ def tone(place: int, seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
     made = (0.3 * np.sin(2 * np.pi * pitch * np.arange(samples) / SAMPLE_RATE) + noise).astype(np.float32)
     made.setflags(write=False)
     return made
+
+
+def write_clips(
+    folder: Path, count: int, *, seconds: float = 0.8, name: str = "train", texts: tuple[str, ...] = TEXTS
+) -> Path:
+    """Write `count` tones and the manifest `NAME.jsonl` beside them; return the folder."""
+    (folder / "audio").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(count):
+        audio = os.path.join("audio", f"{name}-{number:04d}.wav")  # noqa: PTH118 -- relative, as a manifest has it
+        soundfile.write(folder / audio, tone(number, seconds + 0.1 * (number % 4)), SAMPLE_RATE)
+        rows.append({"audio": audio, "text": texts[number % len(texts)]})
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    return folder

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import specs
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import HubCommits, TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
@@ -54,3 +56,8 @@ def described_run(config: TrainerConfig) -> DescribedRun:
     """Return what cards and reports say of a run that reads nothing from the Hub."""
     identity = config.namespace, config.name, config.uid
     return DescribedRun(*identity, config.spec, config.accelerator, config.schedule, HubCommits())
+
+
+def config_on(volume: Path, changes: dict[str, Any]) -> TrainerConfig:
+    """Return the configuration of a run on the folders model and clips of a volume; `changes` are of its spec."""
+    return make_config(specs.with_changes(make_spec(), changes), speech=volume, scratch=volume)

@@ -58,10 +58,11 @@ def prepare_nothing(folders: DemoFolders, watch: Stopwatch) -> None:
 def fill_emulated(folders: DemoFolders, shared: Path) -> None:
     """Write a random Whisper and tones to train it on."""
     import tiny_whisper  # noqa: PLC0415 (torch takes seconds to import)
+    import tones  # noqa: PLC0415 (beside it)
 
     del folders
     tiny_whisper.build(shared / "emulated" / "model", encoder_layers=2, decoder_layers=2, init_std=0.05)
-    tiny_whisper.write_clips(shared / "emulated" / "tones", EMULATED_CLIPS)
+    tones.write_clips(shared / "emulated" / "tones", EMULATED_CLIPS)
     volume.make_runs_folder(shared)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import tiny_whisper
+import tones
 from demo.folders import DemoFolders
 from repository import ROOT
 
@@ -55,7 +56,7 @@ def test_reading_a_stream_of_tars(bench: Bench) -> None:
 def test_training_beside_the_plain_recipe(bench: Bench, tmp_path: Path) -> None:
     demo = DemoFolders(tmp_path / "whisper-finetune" / "demo")
     tiny_whisper.build(demo.model, window_seconds=30)
-    tiny_whisper.write_clips(demo.speech, 6, name="manifest")
+    tones.write_clips(demo.speech, 6, name="manifest")
     small = ("--steps", "2", "--clips", "2", "--batch-size", "1")
     printed = bench("trainer.py", *small, XDG_CACHE_HOME=str(tmp_path))
     result = json.loads(printed[-1])

@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import soundfile
+
 import tiny_whisper
+import tones
 
 GOOD_CLIPS = 24
 #: The fewest that a model can be chosen by.
@@ -20,10 +23,10 @@ def fill(volume: Path) -> None:
     tiny_whisper.build(volume / "models" / "tiny")
     tiny_whisper.build(volume / "models" / "english-only", english_only=True)
     (volume / "models" / "nothing").mkdir()
-    tiny_whisper.write_clips(volume / "tones", GOOD_CLIPS)
-    tiny_whisper.write_clips(volume / "tones", VALIDATION_CLIPS, name="validation")
+    tones.write_clips(volume / "tones", GOOD_CLIPS)
+    tones.write_clips(volume / "tones", VALIDATION_CLIPS, name="validation")
     # So that the model's tokenizer is the only one to object to the language.
-    tiny_whisper.write_clips(volume / "cantonese", GOOD_CLIPS, texts=("一二三",))
+    tones.write_clips(volume / "cantonese", GOOD_CLIPS, texts=("一二三",))
     (volume / "empty").mkdir()
     (volume / "empty" / "train.jsonl").write_text("")
     for name, make_fault in FAULTS.items():
@@ -33,7 +36,7 @@ def fill(volume: Path) -> None:
 
 def write_faulty(folder: Path, good: int, faults: Mapping[str, Callable[[Path, str], str]], times: int) -> None:
     """A data set of `good` clips, and `times` clips with each of the faults."""
-    tiny_whisper.write_clips(folder, good)
+    tones.write_clips(folder, good)
     lines = [make(folder, f"audio/{name}-{number}.wav") for name, make in faults.items() for number in range(times)]
     with (folder / "train.jsonl").open("a", encoding="utf-8") as manifest:
         manifest.writelines(f"{line}\n" for line in lines)
@@ -84,4 +87,4 @@ FAULTS: dict[str, Callable[[Path, str], str]] = {
 
 
 def write_tone(path: Path, seconds: float = 0.8) -> None:
-    tiny_whisper.soundfile.write(path, tiny_whisper.tone(0, seconds), tiny_whisper.SAMPLE_RATE)
+    soundfile.write(path, tones.tone(0, seconds), tones.SAMPLE_RATE)

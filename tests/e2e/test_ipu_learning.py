@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import tiny_whisper
+import tones
 from e2e import run_folders
 from e2e.runs import Runs, uid_of
 from repository import ROOT
@@ -39,7 +40,7 @@ def executables(new_volume: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="module")
 def runs(make_runs: Callable[..., Runs], volume: Path, executables: Path) -> Runs:
     tiny_whisper.build(volume / "models" / "four-layers", encoder_layers=2, decoder_layers=2, init_std=0.05)
-    tiny_whisper.write_clips(volume / "eighty-tones", CLIPS)
+    tones.write_clips(volume / "eighty-tones", CLIPS)
     return make_runs("ipus", executables=executables)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-import clip_loading
+import model_loading
 import tiny_whisper
 import trainer_configs
 from fuzz.fuzzing import damaged, for_a_while, json_values, objects, texts
@@ -42,7 +42,7 @@ def test_settings_of_a_model(tmp_path: Path) -> None:
         for name, content in {**good, changed[0]: changed[1]}.items():
             (folder / name).write_bytes(content)
         try:
-            loaded = clip_loading.load_model(config)
+            loaded = model_loading.load_model(config)
         except TrainerError as refused:
             said = refused.message
         else:

@@ -7,6 +7,7 @@ from typing import Any, Dict, Optional
 import tiny_model
 
 import clip_loading
+import model_loading
 from trainer_attempts import Volume
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
@@ -55,7 +56,7 @@ class Run:
 
     def __init__(self, config: TrainerConfig, limits: StreamLimits = LIMITS) -> None:
         found = clip_loading.load_clips(config, limits)
-        self.loaded = clip_loading.load_model(config)
+        self.loaded = model_loading.load_model(config)
         self.clips = clip_fitting.fit_clips(found, self.loaded, config.accelerator)
         plan = plan_training(config.spec, "ipu", config.ipus, self.loaded.dimensions)
         self.config = config.model_copy(update={"schedule": plan.schedule})

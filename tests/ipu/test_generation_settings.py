@@ -6,7 +6,7 @@ from pathlib import Path
 import tiny_model
 from ipu_runs import IpuVolume
 
-import clip_loading
+import model_loading
 from whisper_finetune_trainer.ipu import assembly
 from whisper_finetune_trainer.model import model
 
@@ -18,7 +18,7 @@ def test_what_is_measured_with_is_published(tmp_path: Path) -> None:
     path = tmp_path / "model" / "generation_config.json"
     old = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**old, "suppress_tokens": [1, 2, 7], "begin_suppress_tokens": [5], "num_beams": 3}))
-    loaded = clip_loading.load_model(IpuVolume(tmp_path, tmp_path).config(maxLabelTokens=32))
+    loaded = model_loading.load_model(IpuVolume(tmp_path, tmp_path).config(maxLabelTokens=32))
     measured = assembly.with_generation_settings(loaded)
     (tmp_path / "published").mkdir()
     model.save_model(loaded, tmp_path / "published", "a card")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tiny_whisper import tone
+from tones import tone
 from whisper_finetune_trainer.data.audio import audio_files, decoding
 from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, WholeFile
 from whisper_finetune_trainer.messages.errors import TrainerError

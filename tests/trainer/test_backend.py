@@ -15,7 +15,10 @@ from torch.utils.data import SequentialSampler
 from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, WhisperFeatureExtractor
 
 import clip_loading
+import model_loading
 import tiny_whisper
+import tones
+import trainer_configs
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -37,8 +40,8 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a volume whose clips fill windows of 5 and 10 seconds of a model that hears 12."""
     folder = tmp_path_factory.mktemp("volume")
     tiny_whisper.build(folder / "model", window_seconds=12)
-    tiny_whisper.write_clips(folder / "clips", 20)
-    tiny_whisper.write_clips(folder / "clips", 6, seconds=6.0, name="longer")
+    tones.write_clips(folder / "clips", 20)
+    tones.write_clips(folder / "clips", 6, seconds=6.0, name="longer")
     manifest = folder / "clips" / "train.jsonl"
     longer = (folder / "clips" / "longer.jsonl").read_text(encoding="utf-8")
     manifest.write_text(manifest.read_text(encoding="utf-8") + longer, encoding="utf-8")
@@ -58,10 +61,10 @@ class Run:
         self, volume: Path, *, scratch_limit_bytes: int = 100_000_000, scratch_folder: str = "/tmp", **training: Any
     ) -> None:
         values = {"steps": STEPS, "learningRate": "0.001", "batchSize": 4, "precision": "Float", **training}
-        config = tiny_whisper.config(volume, {f"training.{name}": value for name, value in values.items()})
+        config = trainer_configs.config_on(volume, {f"training.{name}": value for name, value in values.items()})
         scratch = {"scratch_limit_bytes": scratch_limit_bytes, "scratch_folder": scratch_folder}
         self.config: TrainerConfig = config.model_copy(update=scratch)
-        self.loaded = clip_loading.load_model(self.config)
+        self.loaded = model_loading.load_model(self.config)
         self.clips: Clips = clip_fitting.fit_clips(
             clip_loading.load_clips(self.config), self.loaded, self.config.accelerator
         )
@@ -152,7 +155,7 @@ def test_a_mask_longer_than_a_short_window_masks_all_of_it(tmp_path: Path, volum
 @pytest.mark.parametrize(("batch_size", "parts"), [(11, (5, 6)), (17, (8, 9))])
 def test_unequal_micro_batches_train_as_one_batch_does(tmp_path: Path, batch_size: int, parts: tuple[int, ...]) -> None:
     tiny_whisper.build(tmp_path / "model", window_seconds=WINDOW_OF_EQUALITY)
-    tiny_whisper.write_clips(tmp_path / "clips", 24)
+    tones.write_clips(tmp_path / "clips", 24)
     divided, whole = (Run(tmp_path, trainable="All", batchSize=batch_size) for _ in range(2))
     divided.divide(max(parts))
     whole.divide(batch_size)
@@ -256,7 +259,7 @@ def test_the_cache_keeps_to_its_limit(volume: Path, caplog: pytest.LogCaptureFix
 
 def test_texts_come_in_the_order_of_the_clips_without_timestamps(tmp_path: Path) -> None:
     tiny_whisper.build(tmp_path / "model")
-    tiny_whisper.write_clips(tmp_path / "clips", 22, texts=("uno", "<|0.10|><|0.10|>due"))
+    tones.write_clips(tmp_path / "clips", 22, texts=("uno", "<|0.10|><|0.10|>due"))
     run = Run(tmp_path, steps=60, learningRate="0.003", trainable="All")
     run.train(last_step=60)
     told: list[int] = []
@@ -280,8 +283,10 @@ def test_transcribing_changes_nothing_of_the_training(volume: Path) -> None:
 def test_an_english_only_model_is_trained_and_transcribes(tmp_path: Path, volume: Path) -> None:
     tiny_whisper.build(tmp_path / "model", english_only=True)
     shutil.copytree(volume / "clips", tmp_path / "clips")
-    config = tiny_whisper.config(tmp_path, {"language": "en", "training.steps": 2, "dataset.maxDroppedFraction": "0.5"})
-    loaded = clip_loading.load_model(config)
+    config = trainer_configs.config_on(
+        tmp_path, {"language": "en", "training.steps": 2, "dataset.maxDroppedFraction": "0.5"}
+    )
+    loaded = model_loading.load_model(config)
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config.accelerator)
     backend = TorchBackend(tiny_whisper.backend_settings(config), loaded, clips)
     assert [done.step for done in backend.steps(0)] == [1, 2]
@@ -360,7 +365,7 @@ def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def test_training_equals_that_of_transformers(tmp_path: Path) -> None:
     """In float32, in the full window, without a frozen encoder: the same weights as from transformers' trainer."""
     tiny_whisper.build(tmp_path / "model", window_seconds=WINDOW_OF_EQUALITY)
-    tiny_whisper.write_clips(tmp_path / "clips", 20)
+    tones.write_clips(tmp_path / "clips", 20)
     ours, plain = (Run(tmp_path, trainable="All", warmupFraction="0.2") for _ in range(2))
     start = plain.weights()
     losses = ours.train()

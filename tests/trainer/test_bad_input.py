@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 import tiny_whisper
+import tones
 from trainer_attempts import Volume
 from whisper_finetune_api import causes
 from whisper_finetune_api.v1alpha1 import DataSummary
@@ -22,13 +23,13 @@ def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("speeches")
     tiny_whisper.build(root / "model")
     tiny_whisper.build(root / "english", english_only=True)
-    tiny_whisper.write_clips(root / "good", 10)
-    tiny_whisper.write_clips(root / "one", 1)
-    tiny_whisper.write_clips(root / "long", 10, seconds=2.5)
-    tiny_whisper.write_clips(root / "yue", 10, texts=("你好",))
-    tiny_whisper.write_clips(root / "wordy", 10, texts=("parole " * 10,))
+    tones.write_clips(root / "good", 10)
+    tones.write_clips(root / "one", 1)
+    tones.write_clips(root / "long", 10, seconds=2.5)
+    tones.write_clips(root / "yue", 10, texts=("你好",))
+    tones.write_clips(root / "wordy", 10, texts=("parole " * 10,))
     for name, change in _DAMAGE.items():
-        lines = (tiny_whisper.write_clips(root / name, 10) / "train.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (tones.write_clips(root / name, 10) / "train.jsonl").read_text(encoding="utf-8").splitlines()
         (root / name / "train.jsonl").write_text(change(root / name, lines), encoding="utf-8")
     (root / "bert").mkdir()
     (root / "bert/config.json").write_text('{"model_type": "bert"}', encoding="utf-8")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 
-import tiny_whisper
+import tones
 from layout_checks import load, refusal
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, RecordingSegment, WholeFile
 
 RATE = 16_000
-LEFT = tiny_whisper.tone(0, 1.0)
-RIGHT = tiny_whisper.tone(1, 1.0)
+LEFT = tones.tone(0, 1.0)
+RIGHT = tones.tone(1, 1.0)
 NOISE = 0.001 * np.random.default_rng(0).standard_normal(len(LEFT)).astype(np.float32)
 TURNED_IN_THE_MIDDLE = np.concatenate([LEFT[: RATE // 2], -LEFT[RATE // 2 :]])
 
@@ -93,7 +93,7 @@ def test_samples_that_are_no_numbers_are_not_trained_on(tmp_path: Path, value: f
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    tiny_whisper.write_clips(tmp_path / "clips", 20)
+    tones.write_clips(tmp_path / "clips", 20)
     return tmp_path
 
 

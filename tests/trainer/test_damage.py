@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import tiny_whisper
+import tones
 from trainer_attempts import Volume, stop_at
 from whisper_finetune_trainer.report import report_files
 
@@ -20,8 +21,8 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a volume with a tiny model and 20 clips."""
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
-    tiny_whisper.write_clips(folder / "clips", 20)
-    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
+    tones.write_clips(folder / "clips", 20)
+    tones.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 
@@ -54,7 +55,7 @@ def test_a_changed_data_set_begins_anew(volume: Volume, tmp_path: Path, caplog: 
     assert volume.attempt(config, stop_at(4)).exit_code == 75
     other = tmp_path / "other"
     tiny_whisper.build(other / "model")
-    tiny_whisper.write_clips(other / "clips", 25)
+    tones.write_clips(other / "clips", 25)
     changed = config.model_copy(update={"volumes": {**config.volumes, "speech": str(other)}})
     straight = Volume(other, tmp_path / "straight")
     straight.folder.mkdir()

@@ -12,23 +12,24 @@ import pytest
 import soundfile
 
 import clip_loading
-import tiny_whisper
+import tones
+import trainer_configs
 from whisper_finetune_api.languages import LANGUAGES
 from whisper_finetune_trainer.data import data_checks
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
 
-RATE = tiny_whisper.SAMPLE_RATE
+RATE = tones.SAMPLE_RATE
 
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    tiny_whisper.write_clips(tmp_path / "clips", 20)
+    tones.write_clips(tmp_path / "clips", 20)
     return tmp_path
 
 
 def load(volume: Path, **changes: Any) -> Clips:
-    return clip_loading.load_clips(tiny_whisper.config(volume, changes))
+    return clip_loading.load_clips(trainer_configs.config_on(volume, changes))
 
 
 def sound(volume: Path, place: int) -> Path:
@@ -163,7 +164,7 @@ def test_texts_to_translate_into_are_english(volume: Path) -> None:
 
 def test_silence_and_clipping_are_reported(volume: Path) -> None:
     soundfile.write(sound(volume, 0), np.zeros(RATE, np.float32), RATE)
-    soundfile.write(sound(volume, 1), np.clip(20 * tiny_whisper.tone(0, 1.0), -1, 1), RATE)
+    soundfile.write(sound(volume, 1), np.clip(20 * tones.tone(0, 1.0), -1, 1), RATE)
     assert load(volume).warnings == (
         "1 of 20 sampled clips: silent",
         "1 of 20 sampled clips: clipped, such as audio/train-0001.wav",
@@ -182,7 +183,7 @@ def cut(volume: Path, identifier: str) -> None:
     """Leave a sound's header, which promises more than follows it."""
     path = volume / "clips" / identifier
     whole = path.with_suffix(".flac")
-    soundfile.write(whole, tiny_whisper.tone(0, 2.0), RATE)
+    soundfile.write(whole, tones.tone(0, 2.0), RATE)
     path.write_bytes(whole.read_bytes()[:200])
     whole.unlink()
 
@@ -220,7 +221,7 @@ def test_too_many_held_out_clips_that_cannot_be_decoded_refuse_the_data_set(volu
 
 
 def test_sampling_rates_are_reported(volume: Path) -> None:
-    soundfile.write(sound(volume, 4), tiny_whisper.tone(0, 0.5), 8_000)
+    soundfile.write(sound(volume, 4), tones.tone(0, 0.5), 8_000)
     assert load(volume).warnings == (
         "sampling rates differ: 16000 Hz (19), 8000 Hz (1)",
         "1 of 20 sampled clips have less than 16,000 Hz, as on a telephone (16000 Hz (19), 8000 Hz (1))",

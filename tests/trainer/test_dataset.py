@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 import clip_loading
+import model_loading
 import tiny_whisper
-from tiny_whisper import write_clips
+import trainer_configs
+from tones import write_clips
+from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data import text_rules
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -22,7 +25,14 @@ def volume(tmp_path: Path) -> Path:
 
 
 def load(volume: Path, **changes: Any) -> Clips:
-    return clip_loading.load_clips(tiny_whisper.config(volume, {f"dataset.{name}": changes[name] for name in changes}))
+    return clip_loading.load_clips(
+        trainer_configs.config_on(volume, {f"dataset.{name}": changes[name] for name in changes})
+    )
+
+
+def fitted(config: TrainerConfig) -> Clips:
+    """Return the clips that the model of the configuration takes."""
+    return clip_fitting.fit_clips(clip_loading.load_clips(config), model_loading.load_model(config), config.accelerator)
 
 
 def refusal(volume: Path, **changes: Any) -> TrainerError:
@@ -154,7 +164,7 @@ def test_labels_are_normalized_when_asked(volume: Path, normalization: str, text
 
 def test_translations_are_normalized_as_english(volume: Path) -> None:
     write_rows(volume, [{**row, "text": "I don't know."} for row in rows_of(volume)])
-    config = tiny_whisper.config(volume, {"task": "translate", "dataset.textNormalization": "Whisper"})
+    config = trainer_configs.config_on(volume, {"task": "translate", "dataset.textNormalization": "Whisper"})
     assert {clip.text for clip in clip_loading.load_clips(config).train.listed} == {"i do not know"}
 
 
@@ -275,8 +285,10 @@ def test_labels_that_are_too_long_are_dropped(volume: Path) -> None:
     tiny_whisper.build(volume / "model")
     rows = rows_of(volume)
     write_rows(volume, [{**rows[0], "text": "una frase troppo lunga"}, *rows[1:]])
-    config = tiny_whisper.config(volume, {"training.maxLabelTokens": 12})
-    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), clip_loading.load_model(config), config.accelerator)
+    config = trainer_configs.config_on(volume, {"training.maxLabelTokens": 12})
+    clips = clip_fitting.fit_clips(
+        clip_loading.load_clips(config), model_loading.load_model(config), config.accelerator
+    )
     assert dict(clips.dropped) == {"label too long": 1}
     assert len(clips.evaluation) == 2
     assert "its label has 26 tokens; at most 12 are allowed" in clips.examples[0]
@@ -286,8 +298,10 @@ def test_labels_that_are_too_long_are_dropped(volume: Path) -> None:
 def test_a_held_out_clip_is_measured_however_long_its_label_is(volume: Path) -> None:
     tiny_whisper.build(volume / "model")
     write_rows(volume, [{**row, "text": "una frase troppo lunga"} for row in rows_of(volume)], "test.jsonl")
-    config = tiny_whisper.config(volume, {"training.maxLabelTokens": 12, "dataset.evalSplit": "test"})
-    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), clip_loading.load_model(config), config.accelerator)
+    config = trainer_configs.config_on(volume, {"training.maxLabelTokens": 12, "dataset.evalSplit": "test"})
+    clips = clip_fitting.fit_clips(
+        clip_loading.load_clips(config), model_loading.load_model(config), config.accelerator
+    )
     assert (dict(clips.dropped), len(clips.evaluation)) == ({}, 10)
 
 
@@ -295,8 +309,10 @@ def test_clips_beyond_the_models_own_window_are_dropped(volume: Path) -> None:
     tiny_whisper.build(volume / "model")
     write_clips(volume / "clips", 1, seconds=2.1, name="long")
     write_rows(volume, [*rows_of(volume), *rows_of(volume, "long.jsonl")])
-    config = tiny_whisper.config(volume, {})
-    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), clip_loading.load_model(config), config.accelerator)
+    config = trainer_configs.config_on(volume, {})
+    clips = clip_fitting.fit_clips(
+        clip_loading.load_clips(config), model_loading.load_model(config), config.accelerator
+    )
     assert dict(clips.dropped) == {"too long": 1}
     assert "lasts 2.1 s; the model hears 2 s" in clips.examples[0]
 
@@ -307,8 +323,8 @@ def test_texts_with_special_tokens_of_the_tokenizer_are_left_out(volume: Path, n
     write_rows(volume, rows_of(volume), "test.jsonl")
     rows = rows_of(volume)
     write_rows(volume, [{**rows[0], "text": "la <pad> casa"}, *rows[1:]], name)
-    config = tiny_whisper.config(volume, {"dataset.evalSplit": "test"})
-    loaded = clip_loading.load_model(config)
+    config = trainer_configs.config_on(volume, {"dataset.evalSplit": "test"})
+    loaded = model_loading.load_model(config)
     loaded.tokenizer.add_special_tokens({"pad_token": "<pad>"})
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config.accelerator)
     assert dict(clips.dropped) == {"special token": 1}
@@ -321,15 +337,17 @@ def test_no_token_of_whispers_is_left_in_a_text(volume: Path) -> None:
     rows = rows_of(volume)
     prompt = "<|startoftranscript|><|it|><|transcribe|><|0.00|>"
     write_rows(volume, [{**row, "text": f"{prompt} {row['text']}<|1.02|><|endoftext|>"} for row in rows])
-    config = tiny_whisper.config(volume, {})
-    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), clip_loading.load_model(config), config.accelerator)
+    config = trainer_configs.config_on(volume, {})
+    clips = clip_fitting.fit_clips(
+        clip_loading.load_clips(config), model_loading.load_model(config), config.accelerator
+    )
     found = {clip.identifier: clip.text for clip in (*clips.train.listed, *clips.evaluation)}
     assert found == {row["audio"]: row["text"] for row in rows}
 
 
 def test_words_that_look_like_special_tokens_are_those_that_a_tokenizer_was_given(volume: Path) -> None:
     tiny_whisper.build(volume / "model")
-    tokenizer = clip_loading.load_model(tiny_whisper.config(volume, {})).tokenizer
+    tokenizer = model_loading.load_model(trainer_configs.config_on(volume, {})).tokenizer
     assert text_rules.words_like_tokens(tokenizer) == frozenset()
     tokenizer.add_tokens(["<|risata|>", "parola"])
     assert text_rules.words_like_tokens(tokenizer) == {"<|risata|>"}
@@ -341,9 +359,9 @@ def test_words_that_look_like_special_tokens_are_those_that_a_tokenizer_was_give
 def test_too_many_long_labels_refuse_the_data_set(volume: Path) -> None:
     tiny_whisper.build(volume / "model")
     write_rows(volume, [{**row, "text": "una frase troppo lunga"} for row in rows_of(volume)])
-    config = tiny_whisper.config(volume, {"training.maxLabelTokens": 12})
+    config = trainer_configs.config_on(volume, {"training.maxLabelTokens": 12})
     with pytest.raises(TrainerError, match="clips cannot be used, more than") as caught:
-        clip_fitting.fit_clips(clip_loading.load_clips(config), clip_loading.load_model(config), config.accelerator)
+        fitted(config)
     assert caught.value.reason == "DatasetInvalid"
 
 

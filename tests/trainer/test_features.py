@@ -9,6 +9,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor
 
 from repository import ROOT
 from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.model import examples
 
 
 def speech(seconds: float, amplitude: float = 0.3) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -34,7 +35,7 @@ def test_features_equal_those_of_transformers(seconds: float, window_seconds: in
     samples = speech(seconds)
     extractor = WhisperFeatureExtractor(feature_size=mel_bins, chunk_length=window_seconds)
     expected = extractor(samples, sampling_rate=16_000, return_tensors="pt").input_features[0]
-    made = decoding.log_mel(samples, mel_bins, window_seconds)
+    made = examples.log_mel(samples, mel_bins, window_seconds)
     assert made.shape == (mel_bins, window_seconds * 100)
     assert made.dtype == torch.float32
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-6)
@@ -44,7 +45,7 @@ def test_features_equal_those_of_transformers(seconds: float, window_seconds: in
 def test_the_floor_of_the_silence_is_that_of_transformers(amplitude: float) -> None:
     samples = speech(1.0, amplitude)
     expected = WhisperFeatureExtractor()(samples, sampling_rate=16_000, return_tensors="pt").input_features[0]
-    torch.testing.assert_close(decoding.log_mel(samples, 80, 30), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(examples.log_mel(samples, 80, 30), expected, rtol=0, atol=1e-6)
 
 
 def test_settings_are_read_from_the_model() -> None:
@@ -58,10 +59,11 @@ import numpy
 from transformers import WhisperFeatureExtractor
 from whisper_finetune_trainer.data import dataset
 from whisper_finetune_trainer.data.audio import decoding
+from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.evaluation import wer
 samples = numpy.random.default_rng(0).normal(0, 0.1, 40000).astype("float32")
 expected = WhisperFeatureExtractor()(samples, sampling_rate=16000, return_tensors="np").input_features[0]
-print(abs(decoding.log_mel(samples, 80, 30).numpy() - expected).max())
+print(abs(examples.log_mel(samples, 80, 30).numpy() - expected).max())
 """
 
 

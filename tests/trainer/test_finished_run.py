@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tiny_whisper
+import tones
 from trainer_attempts import Volume
 from trainer_configs import FOLDER
 
@@ -15,7 +16,7 @@ from trainer_configs import FOLDER
 @pytest.fixture
 def volume(tmp_path: Path) -> Volume:
     tiny_whisper.build(tmp_path / "speech/model")
-    tiny_whisper.write_clips(tmp_path / "speech/clips", 12)
+    tones.write_clips(tmp_path / "speech/clips", 12)
     return Volume(tmp_path / "speech", tmp_path)
 
 

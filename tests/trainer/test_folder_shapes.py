@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-import tiny_whisper
+import tones
 from layout_checks import load, refusal
 
 LIST = 'write a train.jsonl with a line {"audio": PATH, "text": TEXT} for each clip'
@@ -20,7 +20,7 @@ SEGMENTS = '{"audio": PATH, "offset": SECONDS, "duration": SECONDS, "text": TEXT
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
     """Return a volume with twenty sounds in clips/audio, and no list of them."""
-    tiny_whisper.write_clips(tmp_path / "clips", 20)
+    tones.write_clips(tmp_path / "clips", 20)
     (tmp_path / "clips/train.jsonl").unlink()
     return tmp_path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import tiny_whisper
+import tones
 from layout_checks import load
 from test_segments import write_nemo
 from whisper_finetune_trainer.data import held_out
@@ -188,7 +188,7 @@ def test_validation_clips_are_of_whole_speakers_too() -> None:
 
 @pytest.mark.parametrize("column", ["speaker", "speaker_id", "client_id", "Speaker_ID"])
 def test_a_list_names_its_speakers_in_a_column(tmp_path: Path, column: str) -> None:
-    folder = tiny_whisper.write_clips(tmp_path / "clips", 40)
+    folder = tones.write_clips(tmp_path / "clips", 40)
     manifest = folder / "train.jsonl"
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     lines = (json.dumps({**row, column: number % 10}) for number, row in enumerate(rows))

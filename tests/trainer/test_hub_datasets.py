@@ -29,7 +29,7 @@ answers = {}
 for name, (changes, token) in json.load(sys.stdin).items():
     os.environ["HF_TOKEN"] = token
     try:
-        found = clip_loading.load_clips(tiny_whisper.config(sys.argv[1], changes))
+        found = clip_loading.load_clips(trainer_configs.config_on(sys.argv[1], changes))
         for clip in found.train.listed:
             decoding.read_samples(clip.audio)
         texts = sorted(clip.text for clip in (*found.train.listed, *found.evaluation))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+import tones
 from repository import ROOT
 from trainer_configs import make_config, make_spec
 from whisper_finetune_api.run import CONFIG_ENV, TrainingResult
@@ -164,7 +165,7 @@ def test_a_run_prints_its_result_and_a_second_call_prints_it_again(tmp_path: Pat
         "tiny_whisper", reason="the tiny model is made with a newer transformers", exc_type=ImportError
     )
     tiny_whisper.build(tmp_path / "model")
-    tiny_whisper.write_clips(tmp_path / "clips", 10)
+    tones.write_clips(tmp_path / "clips", 10)
     spec = make_spec(training={"steps": 3, "batchSize": 4, "precision": "Float", "maxLabelTokens": 32})
     arguments = (
         "run",

@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipeline
 
-import clip_loading
+import model_loading
 import tiny_whisper
+import tones
+import trainer_configs
 from repository import ROOT
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -30,7 +32,7 @@ def volume(tmp_path: Path) -> Path:
 
 
 def load(volume: Path, **changes: Any) -> model.LoadedModel:
-    return clip_loading.load_model(tiny_whisper.config(volume, changes))
+    return model_loading.load_model(trainer_configs.config_on(volume, changes))
 
 
 def refusal(volume: Path, **changes: Any) -> TrainerError:
@@ -345,7 +347,7 @@ def test_the_pipeline_of_transformers_takes_the_saved_folder(volume: Path) -> No
     (volume / "saved").mkdir()
     model.save_model(load(volume), volume / "saved", CARD)
     recognizer = pipeline("automatic-speech-recognition", model=str(volume / "saved"), device="cpu")
-    assert set(recognizer(tiny_whisper.tone(0, 1.0))) == {"text"}
+    assert set(recognizer(tones.tone(0, 1.0))) == {"text"}
 
 
 READ_WITH_4_29 = """

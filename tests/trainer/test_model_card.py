@@ -2,7 +2,7 @@ from pathlib import Path
 
 import yaml
 
-import tiny_whisper
+import trainer_configs
 from trainer_configs import described_run
 from whisper_finetune_api.run import TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1.acceptance import Judgement
@@ -74,12 +74,12 @@ CHANGES = {"training.steps": 100, "training.batchSize": 8, "training.trainable":
 
 
 def test_the_whole_card() -> None:
-    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    config = trainer_configs.config_on(Path("/nowhere"), CHANGES)
     assert model_card.model_card(described_run(config), REPORT, 100, RESULT) == CARD
 
 
 def test_an_interval_that_holds_zero_is_said() -> None:
-    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    config = trainer_configs.config_on(Path("/nowhere"), CHANGES)
     result = RESULT.model_copy(update={"difference_high": "0.40"})
     assert "An interval that holds zero means that the difference may be chance." in model_card.model_card(
         described_run(config), REPORT, 100, result
@@ -87,7 +87,7 @@ def test_an_interval_that_holds_zero_is_said() -> None:
 
 
 def test_a_checkpoint_says_that_its_figure_is_of_the_clips_that_choose() -> None:
-    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    config = trainer_configs.config_on(Path("/nowhere"), CHANGES)
     report = REPORT.model_copy(update={"validation": Validation(clips=40, baseline="30.10", best="25.00", step=50)})
     card = model_card.model_card(described_run(config), report, 50, RESULT.model_copy(update={"part": "Validation"}))
     assert "normalized WER 21.60 % (before training 30.10 %), over the 40 validation clips" in card
@@ -96,7 +96,7 @@ def test_a_checkpoint_says_that_its_figure_is_of_the_clips_that_choose() -> None
 
 
 def test_a_card_says_by_which_clips_the_model_was_chosen_and_where_nothing_beat_the_baseline() -> None:
-    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    config = trainer_configs.config_on(Path("/nowhere"), CHANGES)
     for best, verdict, says in (("25.00", "Better", False), ("30.10", "NotShown", True)):
         choice = Validation(clips=40, baseline="30.10", best=best, step=50)
         card = model_card.model_card(
@@ -115,7 +115,7 @@ def test_a_card_says_whether_the_model_is_accepted() -> None:
 
 
 def test_a_checkpoint_that_was_not_measured_claims_nothing() -> None:
-    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    config = trainer_configs.config_on(Path("/nowhere"), CHANGES)
     card = model_card.model_card(described_run(config), REPORT, 50, None)
     assert "Not measured for this checkpoint." in card
     assert "step 50 of 100" in card
@@ -123,7 +123,7 @@ def test_a_checkpoint_that_was_not_measured_claims_nothing() -> None:
 
 
 def test_ids_of_the_hub_are_named_in_the_front_matter() -> None:
-    config = tiny_whisper.config(
+    config = trainer_configs.config_on(
         Path("/nowhere"), {"model": "openai/whisper-base", "dataset.source": "openslr/openslr", "task": "translate"}
     )
     card = model_card.model_card(described_run(config), TrainerReport(), 1, None)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-import clip_loading
+import model_loading
 import tiny_whisper
+import trainer_configs
 from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from store_doubles import fault_proxy
@@ -43,7 +44,7 @@ def proxy(served: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faul
 
 
 def load(scratch: Path, **changes: Any) -> model.LoadedModel:
-    return clip_loading.load_model(tiny_whisper.config(scratch, {"model": "s3://models/whisper", **changes}))
+    return model_loading.load_model(trainer_configs.config_on(scratch, {"model": "s3://models/whisper", **changes}))
 
 
 def refusal(scratch: Path, **changes: Any) -> TrainerError:

@@ -13,6 +13,7 @@ import pytest
 
 import hub_repository_double
 import tiny_whisper
+import tones
 from hub_repository_double import Hub
 from repository import ROOT
 from trainer_attempts import Volume
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.slow
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
-    tiny_whisper.write_clips(folder / "clips", 12)
-    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
+    tones.write_clips(folder / "clips", 12)
+    tones.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 

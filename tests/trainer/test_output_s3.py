@@ -20,6 +20,7 @@ from safetensors.torch import load
 
 import small_disks
 import tiny_whisper
+import tones
 from object_store import versitygw
 from object_store.versitygw import ObjectStore
 from repository import ROOT
@@ -46,8 +47,8 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a volume with a tiny model and 12 clips."""
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
-    tiny_whisper.write_clips(folder / "clips", 12)
-    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
+    tones.write_clips(folder / "clips", 12)
+    tones.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 

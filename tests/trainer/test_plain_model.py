@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import clip_loading
+import model_loading
 import shards
 import tiny_whisper
+import trainer_configs
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import plain_model
 from whisper_finetune_trainer.stores.volumes import Mount
@@ -34,7 +35,7 @@ def volume(tmp_path: Path, built: Path) -> Path:
 
 def refusal(volume: Path) -> TrainerError:
     with pytest.raises(TrainerError) as caught:
-        clip_loading.load_model(tiny_whisper.config(volume, {}))
+        model_loading.load_model(trainer_configs.config_on(volume, {}))
     return caught.value
 
 
@@ -67,7 +68,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("changes", CHOICES.values(), ids=CHOICES)
 def test_what_a_network_may_not_choose_is_passed_over(volume: Path, changes: dict[str, Any]) -> None:
     edit(volume / "model/config.json", **changes)
-    loaded = clip_loading.load_model(tiny_whisper.config(volume, {}))
+    loaded = model_loading.load_model(trainer_configs.config_on(volume, {}))
     assert type(loaded.network).__module__.startswith("transformers.")
     assert loaded.network.config._attn_implementation in {"sdpa", "eager"}
     features = torch.zeros(1, 80, 200)
@@ -165,7 +166,7 @@ def test_an_index_names_files_of_its_folder_alone(tmp_path: Path, volume: Path, 
 
 def test_an_index_of_shards_is_followed(volume: Path) -> None:
     _shard(volume, "model-1.safetensors", volume / "model/model-1.safetensors")
-    assert clip_loading.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
+    assert model_loading.load_model(trainer_configs.config_on(volume, {})).dimensions.width == 64
 
 
 def test_adapters_code_and_templates_are_not_loaded(tmp_path: Path, volume: Path) -> None:
@@ -221,7 +222,7 @@ def test_links_inside_of_the_claim_are_followed_as_the_hubs_cache_has_them(volum
     for path in (volume / "model").iterdir():
         path.rename(blobs / path.name)
         path.symlink_to(f"../blobs/{path.name}")
-    assert clip_loading.load_model(tiny_whisper.config(volume, {})).dimensions.width == 64
+    assert model_loading.load_model(trainer_configs.config_on(volume, {})).dimensions.width == 64
 
 
 def test_a_model_of_the_hubs_cache_may_lie_on_another_disk(
@@ -239,12 +240,12 @@ def test_a_model_of_the_hubs_cache_may_lie_on_another_disk(
     found = cache / "models--openai--whisper-tiny/snapshots/0f3c"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     monkeypatch.setattr("whisper_finetune_trainer.model.model_source.download_from_hub", lambda *_: found)
-    config = tiny_whisper.config(volume, {"model": "openai/whisper-tiny"})
-    assert clip_loading.load_model(config).dimensions.width == 64
+    config = trainer_configs.config_on(volume, {"model": "openai/whisper-tiny"})
+    assert model_loading.load_model(config).dimensions.width == 64
     (commit / "config.json").unlink()
     (commit / "config.json").symlink_to(volume / "model/config.json")
     with pytest.raises(TrainerError, match="leads outside of the Hub's cache of the model"):
-        clip_loading.load_model(config)
+        model_loading.load_model(config)
 
 
 @pytest.fixture
@@ -273,4 +274,4 @@ def test_pickled_weights_are_read_by_a_pytorch_that_does_not(
     pickled: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     monkeypatch.setattr(VERSION, version)
-    assert clip_loading.load_model(tiny_whisper.config(pickled, {})).dimensions.width == 64
+    assert model_loading.load_model(trainer_configs.config_on(pickled, {})).dimensions.width == 64

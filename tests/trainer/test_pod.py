@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tiny_whisper
+import tones
 from repository import ROOT
 from trainer_configs import UID
 from trainer_pod import Pod
@@ -20,7 +21,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a volume with a tiny model and 20 clips."""
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
-    tiny_whisper.write_clips(folder / "clips", 20)
+    tones.write_clips(folder / "clips", 20)
     return folder
 
 

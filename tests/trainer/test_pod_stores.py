@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 import tiny_whisper
+import tones
 from object_store import versitygw
 from store_doubles import fault_proxy
 from store_doubles.fault_proxy import FaultProxy
@@ -33,7 +34,7 @@ class Bucket(NamedTuple):
 def bucket(tmp_path: Path) -> Iterator[Bucket]:
     with versitygw.serving(tmp_path / "store") as store:
         store.filesystem.mkdir("speech")
-        tiny_whisper.write_clips(tmp_path / "clips", 20)
+        tones.write_clips(tmp_path / "clips", 20)
         store.filesystem.put(f"{tmp_path}/clips/", "speech/clips/", recursive=True)
         with fault_proxy.before(store.endpoint) as proxy:
             yield Bucket(proxy, store.behind(proxy.endpoint).environment)

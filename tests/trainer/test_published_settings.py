@@ -13,7 +13,10 @@ from safetensors.torch import load_file, save_file
 from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipeline
 
 import clip_loading
+import model_loading
 import tiny_whisper
+import tones
+import trainer_configs
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips
@@ -34,9 +37,9 @@ def write_settings(folder: Path, **changes: Any) -> None:
 def heard_by(volume: Path, **changes: Any) -> tuple[model.LoadedModel, Clips, list[Transcript]]:
     """Return a model, its held-out clips, and what is heard of them in a run."""
     values = {"dataset.evalFraction": "0.5", "training.precision": "Float", **changes}
-    config = tiny_whisper.config(volume, values)
+    config = trainer_configs.config_on(volume, values)
     config = config.model_copy(update={"scratch_folder": str(volume)})
-    loaded = clip_loading.load_model(config)
+    loaded = model_loading.load_model(config)
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config.accelerator)
     heard = TorchBackend(tiny_whisper.backend_settings(config), loaded, clips).transcribe(
         clips.evaluation, lambda _: None
@@ -56,7 +59,7 @@ def volume(tmp_path: Path) -> Path:
     tensors = load_file(weights)
     tensors["model.decoder.embed_tokens.weight"][LETTERS + 1 :] = 0.0
     save_file(tensors, weights, metadata={"format": "pt"})
-    tiny_whisper.write_clips(tmp_path / "clips", 8, texts=("uno", "un gatto nero"))
+    tones.write_clips(tmp_path / "clips", 8, texts=("uno", "un gatto nero"))
     return tmp_path
 
 

@@ -12,7 +12,10 @@ import pytest
 import torch
 
 import clip_loading
+import model_loading
 import tiny_whisper
+import tones
+import trainer_configs
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -28,8 +31,8 @@ STEPS = 8
 def volume(tmp_path: Path) -> Path:
     """Return a volume whose clips fill windows of 5 and 10 seconds of a model that hears 12."""
     tiny_whisper.build(tmp_path / "model", window_seconds=12)
-    tiny_whisper.write_clips(tmp_path / "clips", 16)
-    tiny_whisper.write_clips(tmp_path / "clips", 6, seconds=6.0, name="longer")
+    tones.write_clips(tmp_path / "clips", 16)
+    tones.write_clips(tmp_path / "clips", 6, seconds=6.0, name="longer")
     manifest = tmp_path / "clips/train.jsonl"
     longer = (tmp_path / "clips/longer.jsonl").read_text(encoding="utf-8")
     manifest.write_text(manifest.read_text(encoding="utf-8") + longer, encoding="utf-8")
@@ -43,9 +46,9 @@ class Run:
         self, volume: Path, train: list[Clip] | None = None, scratch_limit_bytes: int = 100_000_000, **training: Any
     ) -> None:
         values = {"steps": STEPS, "learningRate": "0.001", "batchSize": 4, "precision": "Float", **training}
-        made = tiny_whisper.config(volume, {f"training.{name}": value for name, value in values.items()})
+        made = trainer_configs.config_on(volume, {f"training.{name}": value for name, value in values.items()})
         config = made.model_copy(update={"scratch_limit_bytes": scratch_limit_bytes, "scratch_folder": str(volume)})
-        self.loaded = clip_loading.load_model(config)
+        self.loaded = model_loading.load_model(config)
         found = clip_loading.load_clips(config)
         self.clips = found if train is None else replace(found, train=replace(found.train, listed=tuple(train)))
         self.backend = TorchBackend(tiny_whisper.backend_settings(config), self.loaded, self.clips)

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 import finished_trainings
-import tiny_whisper
+import tones
 from demo.result import browser, picture, screenshots
 from whisper_finetune_trainer.report import report_data, report_files
 
@@ -64,7 +64,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     data = report_data.gather_report(finished_trainings.make(texts=(SCRIPT,), heard=("sei",)))
     clips = [change.clip for change in data.changes.shown_in_turn()]
-    sounds = report_files.data_uris(clips, lambda clip: tiny_whisper.tone(1, clip.seconds))
+    sounds = report_files.data_uris(clips, lambda clip: tones.tone(1, clip.seconds))
     path = folder / "report.html"
     path.write_text(report_files.render_page(data, sounds), encoding="utf-8")
     return path

@@ -12,6 +12,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 import tiny_whisper
+import tones
 from trainer_attempts import Volume
 from whisper_finetune_trainer.progress.progress import Snapshot
 
@@ -24,8 +25,8 @@ EVENTS = "tensorboard/events.out.tfevents.run"
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
-    tiny_whisper.write_clips(folder / "clips", 20)
-    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
+    tones.write_clips(folder / "clips", 20)
+    tones.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 import shards
-import tiny_whisper
+import tones
 from layout_checks import load
 from whisper_finetune_trainer.data import data_checks
 from whisper_finetune_trainer.data.layouts import row_columns
@@ -51,7 +51,7 @@ LANGUAGES = ["it"] * 8 + ["es"] * 6 + ["de"] * 6
 
 
 def test_rows_of_a_manifest(tmp_path: Path) -> None:
-    tiny_whisper.write_clips(tmp_path / "clips", 20)
+    tones.write_clips(tmp_path / "clips", 20)
     path = tmp_path / "clips/train.jsonl"
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     lines = [json.dumps({**row, "language": language}) for row, language in zip(rows, LANGUAGES, strict=True)]

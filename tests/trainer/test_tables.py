@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import tiny_whisper
+import tones
 from layout_checks import load, refusal
 from whisper_finetune_trainer.data.layouts import manifest
 from whisper_finetune_trainer.data.layouts.manifest import NoTableError
@@ -116,7 +116,7 @@ def write(volume: Path, lines: list[str], name: str = "metadata.csv", encoding: 
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    tiny_whisper.write_clips(tmp_path / "clips", 60)
+    tones.write_clips(tmp_path / "clips", 60)
     (tmp_path / "clips/train.jsonl").unlink()
     return tmp_path
 

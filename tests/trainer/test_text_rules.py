@@ -6,7 +6,7 @@ import pytest
 
 import clip_loading
 import data_layouts
-import tiny_whisper
+import trainer_configs
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator, ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules
 from whisper_finetune_trainer.data.hub import known_datasets
@@ -71,7 +71,7 @@ def test_it_is_counted_how_many_texts_each_rule_changes(tmp_path: Path) -> None:
         "text": ["ONE <COMMA> TWO", "THREE", "<SIL>", "four"],
     }
     data_layouts.write_parquet(tmp_path / "clips/train.parquet", columns)
-    source = clip_loading.open_source(tiny_whisper.config(tmp_path, {}))
+    source = clip_loading.open_source(trainer_configs.config_on(tmp_path, {}))
     split = split_files.open_split(source.find("train", is_train=True), ColumnNames(("audio",), ("text",)))
     known = known_datasets.find_known_dataset("speechcolab/gigaspeech")
     assert known is not None

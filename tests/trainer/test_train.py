@@ -16,6 +16,7 @@ import torch
 
 import small_disks
 import tiny_whisper
+import tones
 from trainer_attempts import Volume, stop_at
 from trainer_configs import FOLDER, UID
 from whisper_finetune_api.run import TrainingResult
@@ -31,8 +32,8 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a volume with a tiny model and 20 clips."""
     folder = tmp_path_factory.mktemp("speech")
     tiny_whisper.build(folder / "model")
-    tiny_whisper.write_clips(folder / "clips", 20)
-    tiny_whisper.write_clips(folder / "clips", 20, name="validation")
+    tones.write_clips(folder / "clips", 20)
+    tones.write_clips(folder / "clips", 20, name="validation")
     return folder
 
 
@@ -178,7 +179,7 @@ def test_other_held_out_clips_need_another_baseline(volume: Volume, tmp_path: Pa
     volume.attempt(config, stop_at(1))
     other = tmp_path / "other"
     tiny_whisper.build(other / "model")
-    tiny_whisper.write_clips(other / "clips", 25)
+    tones.write_clips(other / "clips", 25)
     ended = volume.attempt(config.model_copy(update={"volumes": {**config.volumes, "speech": str(other)}}))
     assert ended.exit_code == 0
     assert len(volume.json("baseline.json")["hypotheses"]) == 5

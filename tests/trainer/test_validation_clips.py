@@ -10,7 +10,8 @@ import pytest
 
 import clip_loading
 import shards
-import tiny_whisper
+import tones
+import trainer_configs
 from test_held_out import overlap, part, whole
 from whisper_finetune_trainer.data import held_out
 from whisper_finetune_trainer.data.clips import Clip
@@ -23,16 +24,16 @@ EVERY = {"training.evalEverySteps": 10}
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
-    tiny_whisper.write_clips(folder / "clips", 100)
-    tiny_whisper.write_clips(folder / "clips", 25, name="chosen")
-    tiny_whisper.write_clips(folder / "clips", 19, name="few")
+    tones.write_clips(folder / "clips", 100)
+    tones.write_clips(folder / "clips", 25, name="chosen")
+    tones.write_clips(folder / "clips", 19, name="few")
     return folder
 
 
 def load(volume: Path, **changes: Any) -> Clips:
     """Return the clips of a run that evaluates; `changes` are of spec.dataset."""
     fields = {f"dataset.{name}": value for name, value in changes.items()}
-    return clip_loading.load_clips(tiny_whisper.config(volume, {**EVERY, **fields}))
+    return clip_loading.load_clips(trainer_configs.config_on(volume, {**EVERY, **fields}))
 
 
 def names(clips: tuple[Clip, ...]) -> set[str]:
@@ -41,14 +42,14 @@ def names(clips: tuple[Clip, ...]) -> set[str]:
 
 def test_without_evaluations_no_clip_is_taken_from_the_training(volume: Path) -> None:
     dataset = {"dataset.validationFraction": "0.5", "dataset.validationSplit": "chosen"}
-    before = clip_loading.load_clips(tiny_whisper.config(volume, {}))
+    before = clip_loading.load_clips(trainer_configs.config_on(volume, {}))
     assert (len(before.train.listed), before.validation) == (80, ())
-    assert clip_loading.load_clips(tiny_whisper.config(volume, dataset)) == before
+    assert clip_loading.load_clips(trainer_configs.config_on(volume, dataset)) == before
     assert "validationClips" not in before.summary().to_json_object()
 
 
 def test_a_part_of_train_is_for_the_choice_and_the_result_is_of_the_same_clips(volume: Path) -> None:
-    without, found = clip_loading.load_clips(tiny_whisper.config(volume, {})), load(volume)
+    without, found = clip_loading.load_clips(trainer_configs.config_on(volume, {})), load(volume)
     assert found.evaluation == without.evaluation
     assert (len(found.train.listed), len(found.validation), found.summary().validation_clips) == (60, 20, 20)
     assert names(found.train.listed) | names(found.validation) == names(without.train.listed)
@@ -91,7 +92,7 @@ def test_too_few_clips_to_choose_by_end_the_run_before_it_trains(
 def test_copies_of_the_clips_to_choose_by_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     for name, seconds in (("train", 0.8), ("chosen", 2.8), ("test", 4.8)):
-        tiny_whisper.write_clips(folder, 24, seconds=seconds, name=name)
+        tones.write_clips(folder, 24, seconds=seconds, name=name)
     copied = (folder / "chosen.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:3]
     for row in copied:
         sound = json.loads(row)["audio"]

@@ -1,19 +1,23 @@
 """The network's inputs for clips: features and labels. Another clip replaces one that turns out to be undecodable.
 
+The features are equal to WhisperFeatureExtractor's. Their cost depends on the speech, and not on the window.
+
 Which clip replaces another is a function of the data set alone. So a resumed run, and every process that reads, finds
 the same one.
 """
 
 import logging
+from functools import lru_cache
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
+from transformers.audio_utils import mel_filter_bank
 from typing_extensions import TypeAlias
 
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.decoding import UndecodableError
+from whisper_finetune_trainer.data.audio.decoding import FRAMES_PER_SECOND, HOP, SAMPLE_RATE, UndecodableError
 from whisper_finetune_trainer.data.clips import Clip, ClipStatistics
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted
 from whisper_finetune_trainer.model.model import LoadedModel
@@ -21,6 +25,11 @@ from whisper_finetune_trainer.model.model import LoadedModel
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 #: The label of a position after the end of a text. It does not count in the loss.
 IGNORED = -100
+_FFT = 400
+#: The smallest log-mel value of a clip is this much below its maximum. Smaller ones are raised to it.
+_DYNAMIC_RANGE = 8.0
+_SMALLEST_POWER = 1e-10
+_LOG_OF_SMALLEST_POWER = -10.0
 
 
 def samples_of_clip(clip: Clip) -> Samples:
@@ -32,7 +41,54 @@ def features_of(
     clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = samples_of_clip
 ) -> torch.Tensor:
     """Return float32 features (clips, mel_bins, 100 * window_seconds). Raises what `samples_of` raises."""
-    return torch.stack([decoding.log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])
+    return torch.stack([log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])
+
+
+def log_mel(samples: np.ndarray, mel_bins: int, window_seconds: int) -> torch.Tensor:
+    """Return float32 features (mel_bins, 100 * window_seconds) of mono speech at 16 kHz. Longer speech is cut.
+
+    The short-time Fourier transform runs over the speech only. In the silence after it, every value is the floor, which
+    is known beforehand. Call it outside of autocast.
+    """
+    frames = window_seconds * FRAMES_PER_SECOND
+    voiced = min(frames, len(samples) // HOP + 3)
+    logarithms = _log_mel_of_frames(torch.from_numpy(samples), voiced, frames, mel_bins)
+    floor = float(logarithms.max()) - _DYNAMIC_RANGE
+    features = torch.full((mel_bins, frames), max(floor, _LOG_OF_SMALLEST_POWER))
+    features[:, :voiced] = logarithms.clamp(min=floor)
+    return (features + 4.0) / 4.0
+
+
+def _log_mel_of_frames(samples: torch.Tensor, voiced: int, frames: int, mel_bins: int) -> torch.Tensor:
+    window_samples = frames * HOP
+    # Half a transform more than the last frame's centre, so that the reflection at the end is after all frames that are
+    # kept. If the speech fills the window, the reflection is at the window's end, as in the original.
+    length = min(window_samples, voiced * HOP + _FFT // 2)
+    padded = torch.zeros(length)
+    kept = min(len(samples), length)
+    padded[:kept] = samples[:kept]
+    spectrum = torch.stft(padded, _FFT, HOP, window=_hann_window(), return_complex=True)[..., :voiced]
+    power = (spectrum.abs() ** 2).contiguous()
+    return (_mel_filters(mel_bins).T @ power).clamp(min=_SMALLEST_POWER).log10()
+
+
+@lru_cache(maxsize=1)
+def _hann_window() -> torch.Tensor:
+    return torch.hann_window(_FFT)
+
+
+@lru_cache(maxsize=4)
+def _mel_filters(mel_bins: int) -> torch.Tensor:
+    filters = mel_filter_bank(
+        num_frequency_bins=1 + _FFT // 2,
+        num_mel_filters=mel_bins,
+        min_frequency=0.0,
+        max_frequency=SAMPLE_RATE / 2,
+        sampling_rate=SAMPLE_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return torch.from_numpy(filters).float()
 
 
 def label_ids(tokenizer: Any, prompt: Tuple[int, ...], text: str) -> List[int]:

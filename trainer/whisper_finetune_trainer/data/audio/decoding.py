@@ -1,19 +1,13 @@
-"""What a model hears of a sound from any source: mono speech at 16 kHz, and its log-mel features.
-
-The features are equal to WhisperFeatureExtractor's. Their cost depends on the speech, and not on the window.
-"""
+"""What a model hears of a sound from any source: mono speech at 16 kHz, and the frames that its features have."""
 
 import hashlib
 import io
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 import soundfile
 import soxr
-import torch
-from transformers.audio_utils import mel_filter_bank
 from typing_extensions import TypeAlias
 
 from whisper_finetune_trainer.data import source_files
@@ -181,11 +175,6 @@ FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 #: The encoder's second convolution halves the frames.
 FRAMES_PER_POSITION = 2
 POSITIONS_PER_SECOND = FRAMES_PER_SECOND // FRAMES_PER_POSITION
-_FFT = 400
-#: The smallest log-mel value of a clip is this much below its maximum. Smaller ones are raised to it.
-_DYNAMIC_RANGE = 8.0
-_SMALLEST_POWER = 1e-10
-_LOG_OF_SMALLEST_POWER = -10.0
 
 
 @dataclass(frozen=True)
@@ -199,50 +188,3 @@ class FeatureSettings:
 def feature_settings_of(config: Any) -> FeatureSettings:
     """Return the feature settings of a WhisperConfig."""
     return FeatureSettings(config.num_mel_bins, config.max_source_positions // POSITIONS_PER_SECOND)
-
-
-def log_mel(samples: np.ndarray, mel_bins: int, window_seconds: int) -> torch.Tensor:
-    """Return float32 features (mel_bins, 100 * window_seconds) of mono speech at 16 kHz. Longer speech is cut.
-
-    The short-time Fourier transform runs over the speech only. In the silence after it, every value is the floor, which
-    is known beforehand. Call it outside of autocast.
-    """
-    frames = window_seconds * FRAMES_PER_SECOND
-    voiced = min(frames, len(samples) // HOP + 3)
-    logarithms = _log_mel_of_frames(torch.from_numpy(samples), voiced, frames, mel_bins)
-    floor = float(logarithms.max()) - _DYNAMIC_RANGE
-    features = torch.full((mel_bins, frames), max(floor, _LOG_OF_SMALLEST_POWER))
-    features[:, :voiced] = logarithms.clamp(min=floor)
-    return (features + 4.0) / 4.0
-
-
-def _log_mel_of_frames(samples: torch.Tensor, voiced: int, frames: int, mel_bins: int) -> torch.Tensor:
-    window_samples = frames * HOP
-    # Half a transform more than the last frame's centre, so that the reflection at the end is after all frames that are
-    # kept. If the speech fills the window, the reflection is at the window's end, as in the original.
-    length = min(window_samples, voiced * HOP + _FFT // 2)
-    padded = torch.zeros(length)
-    kept = min(len(samples), length)
-    padded[:kept] = samples[:kept]
-    spectrum = torch.stft(padded, _FFT, HOP, window=_hann_window(), return_complex=True)[..., :voiced]
-    power = (spectrum.abs() ** 2).contiguous()
-    return (_mel_filters(mel_bins).T @ power).clamp(min=_SMALLEST_POWER).log10()
-
-
-@lru_cache(maxsize=1)
-def _hann_window() -> torch.Tensor:
-    return torch.hann_window(_FFT)
-
-
-@lru_cache(maxsize=4)
-def _mel_filters(mel_bins: int) -> torch.Tensor:
-    filters = mel_filter_bank(
-        num_frequency_bins=1 + _FFT // 2,
-        num_mel_filters=mel_bins,
-        min_frequency=0.0,
-        max_frequency=SAMPLE_RATE / 2,
-        sampling_rate=SAMPLE_RATE,
-        norm="slaney",
-        mel_scale="slaney",
-    )
-    return torch.from_numpy(filters).float()
