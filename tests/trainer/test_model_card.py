@@ -107,7 +107,7 @@ def test_a_card_says_by_which_clips_the_model_was_chosen_and_where_nothing_beat_
 
 
 def test_a_card_says_whether_the_model_is_accepted() -> None:
-    config = tiny_whisper.config(Path("/nowhere"), CHANGES)
+    config = trainer_configs.config_on(Path("/nowhere"), CHANGES)
     for accepted, words in ((True, "Accepted by the run's `spec.acceptance`."), (False, "**Not accepted**: too bad.")):
         known = {name: getattr(REPORT, name) for name in TrainerReport.model_fields}
         ended = TrainingResult(**known, acceptance=Judgement(accepted=accepted, message="too bad"))
