@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer_configs import described_run, make_config, make_spec
 from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, TrainingResult
+from whisper_finetune_api.v1alpha1.spec import Task
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
@@ -33,7 +34,11 @@ _EVERY = 100
 
 
 def make(
-    clips: int = 48, language: str = "it", texts: tuple[str, ...] = (), heard: tuple[str, ...] = ()
+    clips: int = 48,
+    language: str = "it",
+    texts: tuple[str, ...] = (),
+    heard: tuple[str, ...] = (),
+    task: Task = "transcribe",
 ) -> FinishedTraining:
     """Return a training on `clips` held-out clips; the first ones have the given texts, heard as given before."""
     generator = random.Random(0)  # noqa: S311 -- nothing secret
@@ -57,11 +62,11 @@ def make(
     )
     rates = {0: 0.35, 100: 0.24, 200: 0.16, 300: 0.12, 400: 0.13}
     evaluations = {
-        step: _evaluation(step, spoken, [_hear(text, rate, generator) for text in spoken])
+        step: _evaluation(step, spoken, [_hear(text, rate, generator) for text in spoken], task)
         for step, rate in rates.items()
     }
-    evaluations[0] = _evaluation(0, spoken, [*heard, *evaluations[0].hypotheses[len(heard) :]])
-    return _finished(data, evaluations, language, generator)
+    evaluations[0] = _evaluation(0, spoken, [*heard, *evaluations[0].hypotheses[len(heard) :]], task)
+    return _finished(data, evaluations, language, task, generator)
 
 
 def _sentence(generator: random.Random) -> str:
@@ -83,19 +88,24 @@ def _hear(text: str, rate: float, generator: random.Random) -> str:
     return " ".join(found)
 
 
-def _evaluation(step: int, references: list[str], hypotheses: list[str]) -> Evaluation:
+def _evaluation(step: int, references: list[str], hypotheses: list[str], task: Task) -> Evaluation:
     heard = tuple(Transcript(text, is_cut=False) for text in hypotheses)
-    return Evaluation(
-        step, heard, wer.measure_texts(references, hypotheses, "it", {}, wer.find_loops(references, heard))
-    )
+    loops = wer.find_loops(references, heard)
+    return Evaluation(step, heard, wer.measure_texts(references, hypotheses, "it", {}, loops, task))
 
 
 def _finished(
-    data: Clips, evaluations: dict[int, Evaluation], language: str, generator: random.Random
+    data: Clips, evaluations: dict[int, Evaluation], language: str, task: Task, generator: random.Random
 ) -> FinishedTraining:
     changes: dict[str, Any] = {"evalEverySteps": _EVERY, "steps": _STEPS, "batchSize": 8, "patience": 3}
     config = make_config(
-        make_spec(model="openai/whisper-base", language=language, training=changes, output={"uri": "pvc://speech/runs"})
+        make_spec(
+            model="openai/whisper-base",
+            language=language,
+            task=task,
+            training=changes,
+            output={"uri": "pvc://speech/runs"},
+        )
     )
     baseline, final = evaluations[0], evaluations[300]
     normalizer = normalizer_for(language, {})
@@ -109,7 +119,7 @@ def _finished(
         without_loops=wer.without_loops(baseline.measurement, final.measurement),
     )
     result = TrainingResult(
-        metric=wer.metric(language, {}),
+        metric=wer.metric(language, {}, task),
         data=data.summary(),
         ran_on=RanOn(hardware="CPU, 2 threads", software="torch 2, transformers 5, Python 3", precision="Half"),
         baseline=baseline.measurement.to_report(),

@@ -9,8 +9,8 @@ import pytest
 
 from whisper_finetune_api.v1alpha1.scores import Result, Validation, Verdict, verdict_of
 from whisper_finetune_trainer.evaluation import intervals, wer
+from whisper_finetune_trainer.evaluation.clip_counts import ClipErrors
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
-from whisper_finetune_trainer.evaluation.intervals import ClipErrors
 from whisper_finetune_trainer.evaluation.wer import Measurement
 from whisper_finetune_trainer.training import training_loop
 

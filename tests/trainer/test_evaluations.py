@@ -53,7 +53,9 @@ def folder(root: Path) -> RunFolder:
 
 
 def evaluations(root: Path, found: Sequence[Transcript], language: str = "it") -> Evaluations:
-    loaded: Any = cast("Any", type("Loaded", (), {"text_language_code": language, "spellings": {}}))
+    loaded: Any = cast(
+        "Any", type("Loaded", (), {"text_language_code": language, "spellings": {}, "task": "transcribe"})
+    )
     backend = cast("Backend", Ears(found))
     return Evaluations(folder(root), CLIPS, cast("LoadedModel", loaded), backend, Reporter(), StopRequest())
 

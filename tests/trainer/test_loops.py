@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from whisper_finetune_api.v1alpha1.scores import ClipSubset, WordErrorRate
-from whisper_finetune_trainer.evaluation import intervals, wer
+from whisper_finetune_trainer.evaluation import clip_counts, intervals, wer
 from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.generation import Transcript
 
@@ -95,8 +95,8 @@ def test_loops(reference: str, heard: Transcript, is_loop: bool) -> None:  # noq
 def test_of_a_loop_nothing_counts_as_heard() -> None:
     references = ["cinque", "uno due tre"]
     measured = wer.measure_texts(references, ["cinque " * 60, "uno due sei"], "it", {}, loops=(0,))
-    assert measured.scored == intervals.ClipErrors((1, 1), (1, 3))
-    assert measured.written == intervals.ClipErrors((1, 1), (1, 3))
+    assert measured.scored == clip_counts.ClipErrors((1, 1), (1, 3))
+    assert measured.written == clip_counts.ClipErrors((1, 1), (1, 3))
     assert measured.to_report() == WordErrorRate(
         score="50.00", wer="50.00", normalized_wer="50.00", looped_clips=1, score_with_loops="1500.00"
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from whisper_finetune_api.run import Schedule
+from whisper_finetune_trainer.evaluation.clip_counts import ClipErrors
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
-from whisper_finetune_trainer.evaluation.wer import ClipErrors, Measurement
+from whisper_finetune_trainer.evaluation.wer import Measurement
 from whisper_finetune_trainer.training import training_loop
 
 

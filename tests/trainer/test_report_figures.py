@@ -140,7 +140,7 @@ def test_the_error_rate_starts_at_the_baseline_and_marks_each_model() -> None:
         MeasuredStep(100, 20.0, is_kept=False, is_final=False),
         MeasuredStep(200, 10.0, is_kept=True, is_final=True),
     )
-    chart = charts.error_rate_curve(40.0, measured, 200, "Word error rate")
+    chart = charts.score_curve(40.0, measured, 200, "Word error rate")
     assert chart.level is not None
     assert chart.level.label == "baseline 40.00"
     assert [(mark.style, mark.text) for mark in chart.marks] == [

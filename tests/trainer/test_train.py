@@ -42,6 +42,29 @@ def volume(speech: Path, tmp_path: Path) -> Volume:
     return Volume(speech, tmp_path)
 
 
+def test_a_translation_is_scored_by_chrf_everywhere(volume: Volume) -> None:
+    ended = volume.attempt(
+        volume.config(steps=60, evalEverySteps=30, patience=2, spec={"task": "translate", "language": "it"})
+    )
+    result = ended.result
+    assert ended.exit_code == 0, result.message
+    assert (result.metric and result.metric.name, result.baseline is not None) == ("chrf", True)
+    assert result.baseline is not None
+    assert result.result is not None
+    assert result.validation is not None
+    assert result.result.score == result.result.chrf
+    assert float(result.result.bleu or 0) >= 0
+    assert result.message.startswith(f"chrF {result.baseline.score} -> {result.result.score}")
+    assert float(result.validation.best or 0) > float(result.validation.baseline)
+    assert float(result.result.score or 0) > float(result.baseline.score or 0)
+    best = [json.loads((volume.run / f"validation/evaluation-{step}.json").read_bytes()) for step in (30, 60)]
+    assert max(float(each["figures"]["chrf"]) for each in best) == float(result.validation.best or 0)
+    latest = volume.json("../latest.json")
+    assert (latest["metric"], latest["score"]) == ("chrf", result.result.score)
+    assert f"| chrF | {result.baseline.score} |" in (volume.run / "model/README.md").read_text()
+    assert "the higher the better" in (volume.run / "report.html").read_text()
+
+
 def test_a_run_from_data_to_result(volume: Volume) -> None:
     ended = volume.attempt(volume.config(steps=150, saveEverySteps=60, output={"float16Copy": True}))
     result = ended.result

@@ -5,7 +5,7 @@ import pytest
 
 from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, WordErrorRate
 from whisper_finetune_trainer.data.text_rules import normalizer_for
-from whisper_finetune_trainer.evaluation import intervals, wer
+from whisper_finetune_trainer.evaluation import clip_counts, intervals, wer
 
 
 def measure(references: list[str], hypotheses: list[str], language: str = "it") -> wer.Measurement:
@@ -17,7 +17,7 @@ def test_words_of_all_clips_count_alike() -> None:
     # Raw: Uno and due, differ and quattro is missing (3 of 4), sei (1 of 1).
     assert measured.wer == pytest.approx(100 * 4 / 5)
     assert measured.normalized_wer == pytest.approx(100 * 2 / 5)
-    assert measured.scored == intervals.ClipErrors(errors=(1, 1), words=(4, 1))
+    assert measured.scored == clip_counts.ClipErrors(errors=(1, 1), words=(4, 1))
     assert measured.to_report() == WordErrorRate(score="40.00", wer="80.00", normalized_wer="40.00", cer=None)
 
 
@@ -27,7 +27,7 @@ def test_words_of_all_clips_count_alike() -> None:
     ids=["equal", "deleted", "inserted", "substituted", "empty", "all wrong and longer"],
 )
 def test_errors_of_one_clip(hypothesis: str, errors: int) -> None:
-    assert measure(["uno due"], [hypothesis]).scored == intervals.ClipErrors((errors,), (2,))
+    assert measure(["uno due"], [hypothesis]).scored == clip_counts.ClipErrors((errors,), (2,))
 
 
 def test_counts_agree_with_jiwer_on_random_texts() -> None:
@@ -42,7 +42,7 @@ def test_references_that_normalize_to_nothing_are_left_out_and_counted() -> None
     measured = measure(["uno", "[musica]"], ["uno", "due tre quattro"])
     assert (measured.normalized_wer, measured.skipped) == (0.0, 1)
     assert measured.wer > 0
-    assert measured.scored == intervals.ClipErrors((0, 0), (1, 0))
+    assert measured.scored == clip_counts.ClipErrors((0, 0), (1, 0))
 
 
 def test_no_words_at_all_is_no_error() -> None:

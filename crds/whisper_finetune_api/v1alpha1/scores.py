@@ -24,9 +24,13 @@ class MetricKind:
 
     #: What a score is, as a sentence names it.
     words: str
+    #: What the scores are called together.
+    heading: str = "Error rates"
     #: What stands behind a score in a sentence.
     unit: str = " %"
     more_is_better: bool = False
+    #: The field with the score under its own name. The field `wer` is of the texts as they are written.
+    own_field: Optional[str] = None
 
     def as_loss(self, score: float) -> float:
         """Return a score, or a difference of two, as a figure of which less is better."""
@@ -41,10 +45,11 @@ class MetricKind:
         return (-high, -low) if self.more_is_better else (low, high)
 
 
-MetricName = Literal["wer", "cer"]
+MetricName = Literal["wer", "cer", "chrf"]
 METRIC_KINDS: Dict[MetricName, MetricKind] = {
     "wer": MetricKind("normalized WER"),
-    "cer": MetricKind("normalized CER"),
+    "cer": MetricKind("normalized CER", own_field="cer"),
+    "chrf": MetricKind("chrF", heading="Scores", unit="", more_is_better=True, own_field="chrf"),
 }
 #: Of scores of which nobody says what they are: all of them were error rates.
 _UNNAMED = MetricKind("score")
@@ -56,9 +61,11 @@ class Metric(StatusPart):
     name: MetricName = Field(
         "wer",
         description="wer counts errors in a hundred words, cer in a hundred letters where a language is written "
-        "without spaces.",
+        "without spaces. chrf is of translations: 100 is perfect, and more is better.",
     )
-    normalizer: str = Field(max_length=64, description="How texts are normalized before they are compared.")
+    normalizer: str = Field(
+        max_length=64, description="How texts are normalized before they are compared. Of chrf, sacrebleu's signature."
+    )
 
     @property
     def kind(self) -> MetricKind:
@@ -85,7 +92,7 @@ class Validation(StatusPart):
 
 
 class WordErrorRate(StatusPart):
-    """Error rates in percent: over the whole held-out split, or over the validation clips."""
+    """Scores in percent: over the whole held-out split, or over the validation clips."""
 
     part: Annotated[Optional[Part], LATER] = Field(None, description="Clips that were measured. Absent: HeldOut.")
     score: Annotated[Optional[Percent], LATER] = Field(
@@ -96,7 +103,8 @@ class WordErrorRate(StatusPart):
     cer: Optional[Percent] = Field(
         None, description="Character error rate after normalizing, where texts have no spaces."
     )
-
+    chrf: Annotated[Optional[Percent], LATER] = Field(None, description="chrF of a translation, as it is written.")
+    bleu: Annotated[Optional[Percent], LATER] = Field(None, description="BLEU of a translation, as it is written.")
     cut_clips: Annotated[Optional[Count], LATER] = Field(
         None,
         description="Clips whose text ran into the limit of tokens, training.maxLabelTokens or fewer for a short clip.",
@@ -131,7 +139,7 @@ class ClipSubset(StatusPart):
 
 
 class Result(WordErrorRate):
-    """Error rates after training. Below zero the difference is an improvement."""
+    """Scores after training. Below zero the difference is an improvement, with chrf above."""
 
     difference_low: Optional[Points] = Field(
         None,

@@ -26,6 +26,7 @@ def _known_language(language: str) -> str:
 Language = Annotated[
     str, AfterValidator(_known_language), WithJsonSchema({"type": "string", "enum": list(LANGUAGE_NAMES)})
 ]
+Task = Literal["transcribe", "translate"]
 IpuCount = Literal[1, 2, 4, 8, 16, 32, 64]
 SecretKey = Literal[
     "HF_TOKEN",
@@ -106,7 +107,7 @@ class SpecFields(ApiModel):
     language: Language = Field(
         description="Language of the speech, as a code or a name that Whisper knows, such as it or italian."
     )
-    task: Literal["transcribe", "translate"] = Field(
+    task: Task = Field(
         "transcribe", description="What the model learns: to write down what is said, or to translate it into English."
     )
     dataset: Dataset = Field(description="The speech to train on, with its transcripts.")

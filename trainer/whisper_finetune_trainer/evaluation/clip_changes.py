@@ -1,17 +1,18 @@
 """What the training changed for the held-out clips: word by word, clip by clip, and by their length. Pure.
 
-The counts of words are those of the word error rate.
+The counts of words are those of the word error rate. Clips are ranked by their wrong words, and translations by chrF.
 """
 
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import jiwer
 from typing_extensions import Literal
 
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import intervals
+from whisper_finetune_trainer.evaluation.clip_counts import ClipFigure
 from whisper_finetune_trainer.evaluation.intervals import Rate
 from whisper_finetune_trainer.evaluation.wer import Measurement
 
@@ -67,6 +68,8 @@ class ClipChange:
     clip: Clip
     before: Alignment
     after: Alignment
+    #: The clip's figures before and after training, where the metric does not count words or letters.
+    figures: Optional[Tuple[ClipFigure, ClipFigure]] = None
 
     @property
     def errors_before(self) -> int:
@@ -79,9 +82,26 @@ class ClipChange:
         return errors(self.after)
 
     @property
-    def gain(self) -> int:
-        """How many fewer words are wrong after training. It is negative where more are wrong."""
-        return self.errors_before - self.errors_after
+    def shown(self) -> Tuple[str, str]:
+        """What is shown of the clip before and after training: its errors, or its figures."""
+        return self._figures[0].text, self._figures[1].text
+
+    @property
+    def gain(self) -> float:
+        """How much better the clip is heard after training, such as by fewer wrong words. It may be negative."""
+        return self._figures[0].loss - self._figures[1].loss
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is wrong after training."""
+        return self._figures[1].loss == 0
+
+    @property
+    def _figures(self) -> Tuple[ClipFigure, ClipFigure]:
+        if self.figures is not None:
+            return self.figures
+        before, after = self.errors_before, self.errors_after
+        return ClipFigure(before, str(before)), ClipFigure(after, str(after))
 
 
 @dataclass(frozen=True)
@@ -107,18 +127,23 @@ class ClipChanges:
 
 
 def compare_clips(
-    clips: Sequence[Clip], before: Sequence[Alignment], after: Sequence[Alignment], shown: int = 8
+    clips: Sequence[Clip],
+    before: Sequence[Alignment],
+    after: Sequence[Alignment],
+    shown: int = 8,
+    figures: Optional[Sequence[Tuple[ClipFigure, ClipFigure]]] = None,
 ) -> ClipChanges:
     """Return the changes of all clips, with the `shown` clips that gained most and the `shown` that lost most.
 
-    The three sequences have one entry per clip, in the same order.
+    The sequences have one entry per clip, in the same order. Without `figures`, wrong words are counted.
     """
-    changes = [ClipChange(*parts) for parts in zip(clips, before, after) if _counts(*parts[1:])]
+    of_clips: Sequence[Optional[Tuple[ClipFigure, ClipFigure]]] = figures or [None] * len(clips)
+    changes = [ClipChange(*parts) for parts in zip(clips, before, after, of_clips) if _counts(parts[1], parts[2])]
     ranked = sorted(changes, key=lambda change: (-change.gain, change.clip.seconds, change.clip.identifier))
     better = [change for change in ranked if change.gain > 0]
     worse = [change for change in reversed(ranked) if change.gain < 0]
     unchanged = [change for change in changes if change.gain == 0]
-    right = sum(change.errors_after == 0 for change in unchanged)
+    right = sum(change.is_right for change in unchanged)
     return ClipChanges(
         gained=tuple(better[:shown]),
         lost=tuple(worse[:shown]),

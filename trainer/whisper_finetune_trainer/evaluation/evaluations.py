@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the model after one step hears in the clips of one part, and its error rates. Step 0 is the baseline."""
+    """What the model after one step hears in the clips of one part, and its scores. Step 0 is the baseline."""
 
     step: int
     heard: Tuple[Transcript, ...]
@@ -62,7 +62,7 @@ class Evaluations:
         self._backend = backend
         self._reporter = reporter
         self._stop = stop
-        self._metric = wer.metric(loaded.text_language_code, loaded.spellings)
+        self._metric = wer.metric(loaded.text_language_code, loaded.spellings, loaded.task)
         self._clips_digest = data_clips.digest_of_clips(clips)
 
     def stored(self, step: int) -> Optional[Evaluation]:
@@ -85,11 +85,12 @@ class Evaluations:
         evaluation = self._measured(step, heard)
         figures = evaluation.to_report()
         logger.info(
-            "step %d: %s %s %%, as written %s %%, over %d %sclips, in %.0f s",
+            "step %d: %s %s%s, %s, over %d %sclips, in %.0f s",
             step,
             self._metric.kind.words,
             figures.score,
-            figures.wer,
+            self._metric.kind.unit,
+            f"BLEU {figures.bleu}" if figures.bleu else f"as written {figures.wer} %",
             len(self._clips),
             "validation " if self._part == "Validation" else "",
             time.monotonic() - started,
@@ -139,7 +140,7 @@ class Evaluations:
 
 
 def measure_clips(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: LoadedModel) -> wer.Measurement:
-    """Return the error rates of what was heard. `clips` and `heard` are in the same order."""
+    """Return what counts of what was heard. `clips` and `heard` are in the same order."""
     references, hypotheses = [clip.text for clip in clips], [transcript.text for transcript in heard]
     looped = wer.find_loops(references, heard)
-    return wer.measure_texts(references, hypotheses, loaded.text_language_code, loaded.spellings, looped)
+    return wer.measure_texts(references, hypotheses, loaded.text_language_code, loaded.spellings, looped, loaded.task)

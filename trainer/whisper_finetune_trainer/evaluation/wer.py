@@ -1,20 +1,19 @@
-"""Error rates of a whole split: by word, or by letter in languages without spaces. Pure.
+"""Scores of a whole split: errors by word, or by letter in languages without spaces, and chrF of translations. Pure.
 
 Whisper may fall into a loop and go on until a limit stops it: hundreds of words for a clip of one word. A machine that
-rounds differently may not loop on the same clip. An error rate must not depend on that. So nothing of a loop counts as
-heard: the words of the reference are missed, and no word is inserted.
+rounds differently may not loop on the same clip. A score must not depend on that. So nothing of a loop counts as heard:
+the words of the reference are missed, and no word is inserted.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, Collection, List, Mapping, Optional, Sequence, Tuple
-
-import jiwer
+from typing import Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from whisper_finetune_api.v1alpha1.scores import METRIC_KINDS, ClipSubset, Metric, MetricKind, MetricName, WordErrorRate
+from whisper_finetune_api.v1alpha1.spec import Task
 from whisper_finetune_trainer.data.text_rules import LETTER_LANGUAGES, normalize_gently, normalizer_for
-from whisper_finetune_trainer.evaluation import intervals
-from whisper_finetune_trainer.evaluation.intervals import ClipErrors
+from whisper_finetune_trainer.evaluation import clip_counts, intervals
+from whisper_finetune_trainer.evaluation.clip_counts import ClipCounts, ClipErrors, count_errors
 from whisper_finetune_trainer.model.generation import Transcript
 
 #: A figure of the status has at most five digits before the point.
@@ -23,29 +22,32 @@ _LARGEST_PERCENT = 99_999.99
 
 @dataclass(frozen=True)
 class Measurement:
-    """The errors of each clip of a split. The properties are the rates of the whole split, in percent."""
+    """What was counted of each clip of a split. The properties are the figures of the whole split."""
 
     #: Counts words of the texts as they are written.
     written: ClipErrors
     #: Counts words of the normalized texts.
-    normalized: ClipErrors
-    #: Counts what the metric counts of the normalized texts: letters in languages without spaces, else words.
-    scored: ClipErrors
+    normalized: ClipCounts
+    #: Counts what the metric counts: words of the normalized texts, letters in languages without spaces, and in
+    #: translations letters in a row.
+    scored: ClipCounts
     metric: MetricName
     #: Indexes of the clips whose text is a loop, so that nothing counts as heard. `score_with_loops` counts all of it.
     loops: Tuple[int, ...]
     score_with_loops: float
     #: Where letters are counted, they are separated by spaces.
     normalized_references: Tuple[str, ...]
-
-    @property
-    def score(self) -> float:
-        """The figure of the metric, which is the cer or the normalized wer."""
-        return self.scored.percent()
+    #: What BLEU counts of translations.
+    bleu: Optional[ClipCounts] = None
 
     @property
     def kind(self) -> MetricKind:
         return METRIC_KINDS[self.metric]
+
+    @property
+    def score(self) -> float:
+        """The figure of the metric: the cer, the normalized wer, or chrF."""
+        return self.scored.percent()
 
     @property
     def loss(self) -> float:
@@ -61,33 +63,51 @@ class Measurement:
         return self.normalized.percent()
 
     @property
-    def cer(self) -> Optional[float]:
-        return self.score if self.metric == "cer" else None
-
-    @property
     def skipped(self) -> int:
         """How many references are empty after normalizing. Their clips count in `wer` only."""
         return sum(not text for text in self.normalized_references)
 
+    def figures(self) -> Dict[str, float]:
+        """Return all figures by the names of their fields."""
+        found = {"score": self.score, "wer": self.wer, "normalized_wer": self.normalized_wer}
+        if self.kind.own_field:
+            found[self.kind.own_field] = self.score
+        if self.bleu is not None:
+            found["bleu"] = self.bleu.percent()
+        return found
+
     def to_report(self) -> WordErrorRate:
         """Return the figures as the status shows them."""
-        return WordErrorRate(
-            score=percent_text(self.score),
-            wer=percent_text(self.wer),
-            normalized_wer=percent_text(self.normalized_wer),
-            cer=None if self.cer is None else percent_text(self.cer),
-            looped_clips=len(self.loops) or None,
-            score_with_loops=percent_text(self.score_with_loops) if self.loops else None,
+        loops = {"looped_clips": len(self.loops), "score_with_loops": percent_text(self.score_with_loops)}
+        return WordErrorRate.model_validate(
+            {**{name: percent_text(figure) for name, figure in self.figures().items()}, **(loops if self.loops else {})}
         )
 
 
-def metric(language_code: str, spellings: Mapping[str, str]) -> Metric:
-    """Return the name of the metric for a language, wer or cer, and of its normalizer."""
-    return Metric(name=_metric_name(language_code), normalizer=normalizer_for(language_code, spellings).name)
+def metric(language_code: str, spellings: Mapping[str, str], task: Task = "transcribe") -> Metric:
+    """Return the metric for a task and the language of its texts, with the name of its normalizer."""
+    name = _metric_name(language_code, task)
+    return Metric(name=name, normalizer=_COUNTING[name].normalizer(language_code, spellings))
 
 
-def _metric_name(language_code: str) -> MetricName:
+def _metric_name(language_code: str, task: Task) -> MetricName:
+    if task == "translate":
+        return "chrf"
     return "cer" if language_code in LETTER_LANGUAGES else "wer"
+
+
+class _Texts(NamedTuple):
+    """References and what was heard, one per clip: as they are written, and normalized."""
+
+    references: Sequence[str]
+    heard: Sequence[str]
+    normalized_references: Sequence[str]
+    normalized_heard: Sequence[str]
+
+    def without(self, loops: Collection[int]) -> "_Texts":
+        """Return the same without what was heard as a loop."""
+        heard, normalized = without(self.heard, loops), without(self.normalized_heard, loops)
+        return self._replace(heard=heard, normalized_heard=normalized)
 
 
 def measure_texts(
@@ -96,47 +116,60 @@ def measure_texts(
     language_code: str,
     spellings: Mapping[str, str],
     loops: Tuple[int, ...] = (),
+    task: Task = "transcribe",
 ) -> Measurement:
-    """Return the errors of the hypotheses, one per clip, against their references.
+    """Return what counts of the hypotheses, one per clip, against their references.
 
     `loops` are the indexes of the clips of which nothing counts as heard. `spellings` turns British spellings into
     American ones, and is used for English only.
     """
-    normalizer = normalizer_for(language_code, spellings)
-    normalized_references = tuple(normalizer.apply(text) for text in references)
-    all_heard = [normalizer.apply(text) for text in hypotheses]
-    scored = _count(normalized_references, without(all_heard, loops))
-    hypotheses = without(hypotheses, loops)
-    name = _metric_name(language_code)
+    normalize = normalizer_for(language_code, spellings).apply
+    name = _metric_name(language_code, task)
+    counting = _COUNTING[name]
+    everything = _Texts(references, hypotheses, [*map(normalize, references)], [*map(normalize, hypotheses)])
+    texts = everything.without(loops)
+    scored = counting.score(texts)
     return Measurement(
-        written=_count(references, hypotheses),
-        normalized=_count([*map(normalize_gently, references)], [*map(normalize_gently, hypotheses)])
-        if name == "cer"
-        else scored,
+        written=count_errors(references, texts.heard),
+        normalized=counting.words(texts) if counting.words else scored,
         scored=scored,
         metric=name,
         loops=loops,
-        score_with_loops=_count(normalized_references, all_heard).percent() if loops else scored.percent(),
-        normalized_references=normalized_references,
+        score_with_loops=(counting.score(everything) if loops else scored).percent(),
+        normalized_references=tuple(texts.normalized_references),
+        bleu=counting.bleu(texts) if counting.bleu else None,
     )
 
 
-def _count(references: Sequence[str], hypotheses: Sequence[str]) -> ClipErrors:
-    # A clip whose reference has no word does not count. jiwer would count whatever was heard there as insertions.
-    kept = [index for index, reference in enumerate(references) if reference.strip()]
-    errors, words = [0] * len(references), [0] * len(references)
-    if kept:
-        output = jiwer.process_words([references[index] for index in kept], [hypotheses[index] for index in kept])
-        for index, alignment, reference in zip(kept, output.alignments, output.references):
-            errors[index] = sum(_cost(chunk) for chunk in alignment)
-            words[index] = len(reference)
-    return ClipErrors(tuple(errors), tuple(words))
+def _count_normalized(texts: _Texts) -> ClipErrors:
+    return count_errors(texts.normalized_references, texts.normalized_heard)
 
 
-def _cost(chunk: Any) -> int:
-    if chunk.type == "equal":
-        return 0
-    return int(max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx))
+def _count_gently(texts: _Texts) -> ClipErrors:
+    return count_errors([*map(normalize_gently, texts.references)], [*map(normalize_gently, texts.heard)])
+
+
+class _Counting(NamedTuple):
+    """What is counted of the texts for one metric."""
+
+    score: Callable[[_Texts], ClipCounts]
+    #: Returns how texts of a language with these spellings are normalized.
+    normalizer: Callable[[str, Mapping[str, str]], str] = lambda *language: normalizer_for(*language).name
+    #: The words of normalized texts. None: the score is of them already.
+    words: Optional[Callable[[_Texts], ClipCounts]] = None
+    bleu: Optional[Callable[[_Texts], ClipCounts]] = None
+
+
+_COUNTING: Dict[MetricName, _Counting] = {
+    "wer": _Counting(_count_normalized),
+    "cer": _Counting(_count_normalized, words=_count_gently),
+    "chrf": _Counting(
+        lambda texts: clip_counts.count_chrf(texts.references, texts.heard),
+        words=_count_normalized,
+        bleu=lambda texts: clip_counts.count_bleu(texts.references, texts.heard),
+        normalizer=lambda *_: clip_counts.chrf_signature(),
+    ),
+}
 
 
 def without(hypotheses: Sequence[str], loops: Collection[int]) -> List[str]:

@@ -10,6 +10,7 @@ import transformers
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
 from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1.spec import Task
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.machine import library_loading
 from whisper_finetune_trainer.messages.errors import TrainerError, listed, words_of
@@ -33,6 +34,7 @@ class LoadedModel:
     english_only: bool
     #: The American spelling of each British one, for the English normalizer. It is empty if the folder has none.
     spellings: Mapping[str, str]
+    task: Task = "transcribe"
 
 
 def load_model(
@@ -128,6 +130,7 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         text_language_code=text_language_code(spec.language, spec.task),
         english_only=english_only,
         spellings=tokenizer.english_spelling_normalizer or {},
+        task=spec.task,
     )
 
 

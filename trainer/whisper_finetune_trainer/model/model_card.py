@@ -83,14 +83,16 @@ def _title(name: str, spec: WhisperFineTuneSpec) -> str:
 
 
 def _figures(report: TrainerReport, result: Optional[Result]) -> str:
-    if report.baseline is None or result is None:
-        return "## Error rates\n\nNot measured for this checkpoint.\n"
     kind = kind_of_metric(report.metric)
+    if report.baseline is None or result is None:
+        return f"## {kind.heading}\n\nNot measured for this checkpoint.\n"
     if result.part == "Validation":
         return _figures_of_validation(kind, report.validation, result)
-    lines = ["## Error rates", "", "| | before | after |", "|---|---|---|", *_rows(kind.words, report.baseline, result)]
+    lines = [f"## {kind.heading}", "", "| | before | after |", "|---|---|---|"]
+    lines += _rows(kind.words, report.baseline, result)
     clips = f"all {report.data.eval_clips} held-out clips" if report.data else "the held-out clips"
-    lines += ["", f"In percent, over {clips}, each in the model's full window, with greedy decoding."]
+    over = "In percent, over" if kind.unit else "Over"
+    lines += ["", f"{over} {clips}, each in the model's full window, with greedy decoding."]
     if report.metric is not None:
         lines.append(f"Normalizer: {report.metric.normalizer}.")
     verdict = [*_verdict(report, result), *_acceptance(report)]
@@ -118,9 +120,9 @@ def _figures_of_validation(kind: MetricKind, validation: Optional[Validation], r
     before = f" (before training {validation.baseline}{kind.unit})" if validation else ""
     clips = f"{validation.clips} " if validation else ""
     return (
-        f"## Error rates\n\n{kind.words} {result.score}{kind.unit}{before}, over the {clips}validation clips by which "
-        "the best model of the run is chosen. A figure that is chosen by is flattering: that of the final model is of "
-        "other clips.\n"
+        f"## {kind.heading}\n\n{kind.words} {result.score}{kind.unit}{before}, over the {clips}validation clips by "
+        "which the best model of the run is chosen. A figure that is chosen by is flattering: that of the final model "
+        "is of other clips.\n"
     )
 
 
@@ -137,6 +139,8 @@ def _rows(score: str, before: WordErrorRate, after: Result) -> List[str]:
         rows.append(f"| clips that loop | {before.looped_clips or 0} | {after.looped_clips or 0} |")
     if before.cut_clips or after.cut_clips:
         rows.append(f"| clips whose text is cut at the limit | {before.cut_clips or 0} | {after.cut_clips or 0} |")
+    if before.bleu and after.bleu:
+        rows.append(f"| BLEU | {before.bleu} | {after.bleu} |")
     return [*rows, f"| WER as written | {before.wer} | {after.wer} |"]
 
 

@@ -125,7 +125,7 @@ def thinned(points: Sequence[Point], most: int) -> Tuple[Point, ...]:
 
 @dataclass(frozen=True)
 class MeasuredStep:
-    """The normalized error rate of the model after a step, in percent.
+    """The score of the model after a step, in percent.
 
     `is_kept` says whether the user keeps that model, and `is_final` whether it becomes the final one.
     """
@@ -155,16 +155,21 @@ def learning_rate_curve(stretches: Sequence[Stretch]) -> Chart:
     return _chart("learning-rate", "Learning rate", described, _last_step(stretches), (("strong", points),))
 
 
-def error_rate_curve(baseline: float, measured: Sequence[MeasuredStep], last_step: int, name: str) -> Chart:
-    """Return the chart of the normalized error rate from step 0 on, with the baseline as a level line.
+def score_curve(
+    baseline: float, measured: Sequence[MeasuredStep], last_step: int, name: str, unit: str = " %"
+) -> Chart:
+    """Return the chart of the score from step 0 on, with the baseline as a level line.
 
-    `name` is that of the metric, and `last_step` the end of the axis.
+    `name` is that of the metric, `unit` stands behind its scores, and `last_step` is the end of the axis.
     """
     points = [(0.0, baseline), *((float(item.step), item.percent) for item in measured)]
-    described = "; ".join(f"step {step:g}: {percent:.2f} %" for step, percent in points)
-    marks = [(float(item.step), item.percent, *_style_of(item)) for item in measured]
+    described = "; ".join(f"step {step:g}: {percent:.2f}{unit}" for step, percent in points)
+    marks = [
+        (float(item.step), item.percent, style, f"step {item.step}: {item.percent:.2f}{unit}, {words}")
+        for item, (style, words) in ((item, _style_of(item)) for item in measured)
+    ]
     level = Tick(_vertical(points).at(baseline), f"baseline {baseline:.2f}")
-    title = f"{name}, %"
+    title = f"{name},{unit}" if unit else name
     return _chart("error-rate", title, described, last_step, (("strong", points),), marks, level)
 
 
@@ -206,9 +211,7 @@ def _chart(
         x_ticks=tuple(Tick(across.at(value), tick_label(value)) for value in steps),
         y_ticks=tuple(Tick(upright.at(value), tick_label(value)) for value in axis_ticks(upright.high)),
         lines=tuple(_line(style, line, across, upright) for style, line in lines),
-        marks=tuple(
-            Dot(across.at(x), upright.at(y), style, f"step {x:g}: {y:.2f} %, {words}") for x, y, style, words in marks
-        ),
+        marks=tuple(Dot(across.at(x), upright.at(y), style, text) for x, y, style, text in marks),
         level=level,
     )
 

@@ -1,4 +1,4 @@
-"""The chart of error rates before and after training with their intervals, in one row per group of clips. Pure."""
+"""The chart of scores before and after training with their intervals, in one row per group of clips. Pure."""
 
 from dataclasses import dataclass
 from typing import Sequence, Tuple
@@ -57,8 +57,8 @@ class IntervalChart:
     description: str
 
 
-def draw_intervals(rows: Sequence[IntervalRow]) -> IntervalChart:
-    """Return the chart of the rows, with the first one on top."""
+def draw_intervals(rows: Sequence[IntervalRow], unit: str = " %") -> IntervalChart:
+    """Return the chart of the rows, with the first one on top. `unit` stands behind each figure."""
     highest = max((rate.interval.high for row in rows for rate in (row.before, row.after)), default=1.0)
     values = charts.axis_ticks(highest)
     scale = Scale(0.0, values[-1], _LEFT, _RIGHT)
@@ -69,22 +69,24 @@ def draw_intervals(rows: Sequence[IntervalRow]) -> IntervalChart:
         left=_LEFT,
         right=_RIGHT,
         x_ticks=tuple(Tick(scale.at(value), charts.tick_label(value)) for value in values),
-        rows=tuple(_drawn(row, _TOP + _ROW * index, scale) for index, row in enumerate(rows)),
-        description="; ".join(f"{row.words}: {_text(row.before)} before, {_text(row.after)} after" for row in rows),
+        rows=tuple(_drawn(row, _TOP + _ROW * index, scale, unit) for index, row in enumerate(rows)),
+        description="; ".join(
+            f"{row.words}: {_text(row.before, unit)} before, {_text(row.after, unit)} after" for row in rows
+        ),
     )
 
 
-def _drawn(row: IntervalRow, top: float, scale: Scale) -> DrawnRow:
-    before = _whisker("before", top + _BEFORE, row.before, scale)
-    after = _whisker("after", top + _AFTER, row.after, scale)
-    rates = f"{row.before.percent:.1f} \u2192 {row.after.percent:.1f} %"
+def _drawn(row: IntervalRow, top: float, scale: Scale, unit: str) -> DrawnRow:
+    before = _whisker("before", top + _BEFORE, row.before, scale, unit)
+    after = _whisker("after", top + _AFTER, row.after, scale, unit)
+    rates = f"{row.before.percent:.1f} \u2192 {row.after.percent:.1f}{unit}"
     return DrawnRow(row.words, rates, top + _WORDS, (before, after))
 
 
-def _whisker(style: str, y: float, rate: Rate, scale: Scale) -> Whisker:
+def _whisker(style: str, y: float, rate: Rate, scale: Scale, unit: str) -> Whisker:
     low, high = scale.at(rate.interval.low), scale.at(rate.interval.high)
-    return Whisker(style, y, scale.at(rate.percent), low, high, f"{style}: {_text(rate)}")
+    return Whisker(style, y, scale.at(rate.percent), low, high, f"{style}: {_text(rate, unit)}")
 
 
-def _text(rate: Rate) -> str:
-    return f"{rate.percent:.2f} % ({rate.interval.low:.2f} to {rate.interval.high:.2f})"
+def _text(rate: Rate, unit: str) -> str:
+    return f"{rate.percent:.2f}{unit} ({rate.interval.low:.2f} to {rate.interval.high:.2f})"

@@ -11,17 +11,20 @@ import yaml
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
 from whisper_finetune_api.run import Accelerator, Schedule, TrainingResult
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1.scores import kind_of_metric
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.clips import Clip, duration_in_words, speech_in_words
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import clip_changes, wer
 from whisper_finetune_trainer.evaluation.clip_changes import Alignment, ClipChanges, LengthGroup
+from whisper_finetune_trainer.evaluation.clip_counts import ClipFigure
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
+from whisper_finetune_trainer.evaluation.wer import Measurement
 from whisper_finetune_trainer.model.model_card import DescribedRun
 from whisper_finetune_trainer.report import charts, interval_chart, report_figures
 from whisper_finetune_trainer.report.charts import Chart, MeasuredStep
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
-from whisper_finetune_trainer.report.report_figures import FigureRow, FrequentErrors, Headline
+from whisper_finetune_trainer.report.report_figures import FigureRow, FrequentErrors, Headline, MetricWords
 
 _DEVICES = {"ipu": "IPU", "cuda": "GPU", "cpu": "CPU"}
 _SPLITS = {
@@ -229,9 +232,10 @@ class ReportData:
     subtitle: str
     #: Whisper's code of the language of the texts.
     language: str
-    metric: str
-    #: What the score counts: `words` or `letters`.
-    counted: str
+    words: MetricWords
+    #: What the scores are called together, and what stands behind each.
+    heading: str
+    unit: str
     headline: Optional[Headline]
     figures: Tuple[FigureRow, ...]
     loops: Tuple[Loop, ...]
@@ -261,23 +265,26 @@ def gather_report(finished: FinishedTraining) -> ReportData:
     headline = report_figures.make_headline(*measurements)
     lengths = clip_changes.by_length(clips.evaluation, *measurements)
     measured = _measured(finished)
-    words = report_figures.metric_words(result.metric)
+    words, kind = report_figures.metric_words(result.metric), kind_of_metric(result.metric)
     return ReportData(
         title=f"{run.namespace}/{run.name}",
         subtitle=training_in_a_sentence(run.spec),
         language=text_language_code(run.spec.language, run.spec.task),
-        metric=words.name,
-        counted=words.counted,
+        words=words,
+        heading=kind.heading,
+        unit=kind.unit,
         headline=headline,
         figures=report_figures.figure_rows(*measurements, result.result),
         loops=_loops(finished),
-        curves=_curves(finished, measured, words.name),
+        curves=_curves(finished, measured, words.name, kind.unit),
         measured=measured,
         baseline_percent=finished.measured[0].measurement.score,
         measured_on=_measured_on(finished),
-        intervals=interval_chart.draw_intervals(report_figures.interval_rows(headline, lengths)) if headline else None,
+        intervals=interval_chart.draw_intervals(report_figures.interval_rows(headline, lengths), kind.unit)
+        if headline
+        else None,
         lengths=lengths,
-        changes=clip_changes.compare_clips(clips.evaluation, before, after),
+        changes=clip_changes.compare_clips(clips.evaluation, before, after, figures=_figures_of_clips(*measurements)),
         frequent=tuple(
             report_figures.most_frequent_errors(before, after, kind) for kind in ("substituted", "deleted", "inserted")
         ),
@@ -296,6 +303,11 @@ def _alignments(finished: FinishedTraining, evaluation: Evaluation) -> List[Alig
     hypotheses = [finished.normalize(text) for text in evaluation.hypotheses]
     measured = evaluation.measurement
     return clip_changes.align(measured.normalized_references, wer.without(hypotheses, measured.loops))
+
+
+def _figures_of_clips(before: Measurement, after: Measurement) -> List[Tuple[ClipFigure, ClipFigure]]:
+    indexes = range(len(before.scored.words))
+    return [(before.scored.of_clip(index), after.scored.of_clip(index)) for index in indexes]
 
 
 def _loops(finished: FinishedTraining) -> Tuple[Loop, ...]:
@@ -324,11 +336,13 @@ def _measured_on(finished: FinishedTraining) -> str:
     return " of the validation clips" if finished.measured[0].part == "Validation" else ""
 
 
-def _curves(finished: FinishedTraining, measured: Tuple[MeasuredStep, ...], metric: str) -> Tuple[Chart, ...]:
+def _curves(
+    finished: FinishedTraining, measured: Tuple[MeasuredStep, ...], metric: str, unit: str
+) -> Tuple[Chart, ...]:
     last_step = max([1, *(item.step for item in measured), *(item.last_step for item in finished.stretches[-1:])])
     baseline, title = finished.measured[0].measurement.score, metric + _measured_on(finished)
     return (
-        charts.error_rate_curve(baseline, measured, last_step, title),
+        charts.score_curve(baseline, measured, last_step, title, unit),
         charts.loss_curve(finished.stretches),
         charts.learning_rate_curve(finished.stretches),
     )

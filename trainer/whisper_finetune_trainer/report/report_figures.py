@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from typing import Counter as CounterType
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, MetricName, Result
+from whisper_finetune_api.v1alpha1.scores import METRIC_KINDS, ClipSubset, Metric, MetricName, Result
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.clip_changes import AlignedWord, Alignment, LengthGroup, WordKind
-from whisper_finetune_trainer.evaluation.intervals import ClipErrors, Interval, Rate
+from whisper_finetune_trainer.evaluation.clip_counts import ClipCounts
+from whisper_finetune_trainer.evaluation.intervals import Interval, Rate
 from whisper_finetune_trainer.evaluation.wer import Measurement
 from whisper_finetune_trainer.report.interval_chart import IntervalRow
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The scores over all clips, and the interval of their difference in points. Below zero is an improvement."""
+    """The scores over all clips, and the interval of their difference in points, after less before."""
 
     before: Rate
     after: Rate
@@ -24,6 +25,12 @@ class Headline:
     words: int
     #: The difference over the clips that do not loop. It is None where no clip loops.
     without_loops: Optional[Interval] = None
+    metric: MetricName = "wer"
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the figure after training is the better one of the two that are shown."""
+        return METRIC_KINDS[self.metric].as_loss(self.points) < 0
 
     @property
     def points(self) -> float:
@@ -50,9 +57,14 @@ class Headline:
         return f"{self._change()}. The 95 % interval of the difference, {interval} points, {where}."
 
     def _change(self) -> str:
-        way, amount = ("lower", "fewer") if self.points < 0 else ("higher, so worse", "more")
-        share = f": {100 * abs(self.points) / self.before.percent:.0f} % {amount} errors" if self.before.percent else ""
-        return f"{abs(self.points):.2f} points {way}{share}"
+        way = f"{'lower' if self.points < 0 else 'higher'}{'' if self.is_better else ', so worse'}"
+        return f"{abs(self.points):.2f} points {way}{self._share()}"
+
+    def _share(self) -> str:
+        if METRIC_KINDS[self.metric].more_is_better or not self.before.percent:
+            return ""
+        amount = "fewer" if self.points < 0 else "more"
+        return f": {100 * abs(self.points) / self.before.percent:.0f} % {amount} errors"
 
 
 @dataclass(frozen=True)
@@ -73,16 +85,52 @@ class MetricWords:
     """How the report speaks of a metric."""
 
     name: str
+    #: Which texts are compared, and which way is better.
+    texts: str
+    way: str
     #: What a text is measured in.
     counted: str
-    #: The rows of the table of figures: the score, and the word error rate of the texts as they are.
+    #: The rows of the table of figures: the score, that of some of the clips, and the word error rate of the texts as
+    #: they are.
     score_row: str
+    some_row: str
     written_row: str
+    #: Behind the figures of one clip, where the second one is 1 and where it is not.
+    of_clip: Tuple[str, str] = ("error", "errors")
+    #: What clips have that became better, stayed equal and became worse.
+    clips: Tuple[str, str, str] = ("fewer errors", "as many errors as before", "more errors")
 
 
 _WORDS: Dict[MetricName, MetricWords] = {
-    "wer": MetricWords("Word error rate", "words", "Normalized", "As written"),
-    "cer": MetricWords("Character error rate", "letters", "Normalized, by letter", "As written by word"),
+    "wer": MetricWords(
+        name="Word error rate",
+        texts="normalized",
+        way="the lower the better",
+        counted="words",
+        score_row="Normalized",
+        some_row="Normalized",
+        written_row="As written",
+    ),
+    "cer": MetricWords(
+        name="Character error rate",
+        texts="normalized",
+        way="the lower the better",
+        counted="letters",
+        score_row="Normalized, by letter",
+        some_row="Normalized",
+        written_row="As written by word",
+    ),
+    "chrf": MetricWords(
+        name="chrF",
+        texts="of the translations as they are written",
+        way="the higher the better",
+        counted="words",
+        score_row="chrF",
+        some_row="chrF",
+        written_row="Word error rate as written, %",
+        of_clip=("chrF", "chrF"),
+        clips=("a higher chrF", "the same chrF as before", "a lower chrF"),
+    ),
 }
 
 
@@ -101,7 +149,8 @@ def make_headline(before: Measurement, after: Measurement) -> Optional[Headline]
     looped = {*before.loops, *after.loops}
     others = [index for index, number in enumerate(words) if number and index not in looped]
     rest = intervals.of_difference(before.scored, after.scored, others) if looped else None
-    return Headline(rates[0], rates[1], difference, sum(each > 0 for each in words), sum(words), rest)
+    clips = sum(each > 0 for each in words)
+    return Headline(rates[0], rates[1], difference, clips, sum(words), rest, before.metric)
 
 
 def figure_rows(before: Measurement, after: Measurement, result: Optional[Result]) -> Tuple[FigureRow, ...]:
@@ -109,14 +158,15 @@ def figure_rows(before: Measurement, after: Measurement, result: Optional[Result
     words = _WORDS[before.metric]
     found = [
         _row(words.score_row, before.scored, after.scored),
+        _row("BLEU", before.bleu, after.bleu) if before.bleu and after.bleu else None,
         _row(words.written_row, before.written, after.written),
     ]
     unseen, rest = (result.unseen_texts, result.without_loops) if result else (None, None)
     return (
         *(row for row in found if row),
-        *([_of_some("texts not in train", unseen)] if unseen else []),
-        *([_of_some("clips that never loop", rest)] if rest else []),
-        *([_with_loops(before, after)] if before.loops or after.loops else []),
+        *([_of_some(f"{words.some_row}, texts not in train", unseen)] if unseen else []),
+        *([_of_some(f"{words.some_row}, clips that never loop", rest)] if rest else []),
+        *([_with_loops(words.some_row, before, after)] if before.loops or after.loops else []),
     )
 
 
@@ -137,7 +187,7 @@ def _holds_zero(interval: Interval) -> bool:
     return interval.low <= 0 <= interval.high
 
 
-def _row(name: str, before: ClipErrors, after: ClipErrors) -> Optional[FigureRow]:
+def _row(name: str, before: ClipCounts, after: ClipCounts) -> Optional[FigureRow]:
     rates, difference = (intervals.of_rate(before), intervals.of_rate(after)), intervals.of_difference(before, after)
     if difference is None or rates[0] is None or rates[1] is None:
         return None
@@ -155,7 +205,7 @@ def _row(name: str, before: ClipErrors, after: ClipErrors) -> Optional[FigureRow
 
 def _of_some(which: str, some: ClipSubset) -> FigureRow:
     return FigureRow(
-        name=f"Normalized, {which} ({some.clips} clips)",
+        name=f"{which} ({some.clips} clips)",
         before=some.baseline,
         after=some.result,
         difference=_points(float(some.result) - float(some.baseline)),
@@ -163,9 +213,9 @@ def _of_some(which: str, some: ClipSubset) -> FigureRow:
     )
 
 
-def _with_loops(before: Measurement, after: Measurement) -> FigureRow:
+def _with_loops(name: str, before: Measurement, after: Measurement) -> FigureRow:
     return FigureRow(
-        name="Normalized, if all of the loops counted",
+        name=f"{name}, if all of the loops counted",
         before=wer.percent_text(before.score_with_loops),
         after=wer.percent_text(after.score_with_loops),
         difference=_points(round(after.score_with_loops, 2) - round(before.score_with_loops, 2)),

@@ -124,11 +124,8 @@ def _of_evaluations(stretches: Sequence[Stretch], evaluations: Sequence[Evaluati
     for evaluation in evaluations:
         seconds = sum(item.seconds for item in stretches if item.last_step <= evaluation.step)
         measured, part = evaluation.measurement, "validation" if evaluation.part == "Validation" else "eval"
-        yield f"{part}/score", evaluation.step, measured.score, seconds
-        yield f"{part}/wer", evaluation.step, measured.wer, seconds
-        yield f"{part}/normalized_wer", evaluation.step, measured.normalized_wer, seconds
-        if measured.cer is not None:
-            yield f"{part}/cer", evaluation.step, measured.cer, seconds
+        for name, figure in measured.figures().items():
+            yield f"{part}/{name}", evaluation.step, figure, seconds
 
 
 #: At most so many characters for one clip and for all clips. base64 makes four characters of three bytes.

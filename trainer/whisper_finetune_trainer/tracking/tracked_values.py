@@ -35,12 +35,12 @@ def points(snapshot: Snapshot) -> Tuple[Point, ...]:
 
 
 def figures(step: int, found: Optional[WordErrorRate]) -> Tuple[Point, ...]:
-    """Return the error rates that were measured at a step, on the held-out clips (eval) or the validation clips."""
+    """Return the scores that were measured at a step, on the held-out clips (eval) or the validation clips."""
     if found is None:
         return ()
     part = "validation" if found.part == "Validation" else "eval"
-    rates = {"score": found.score, "wer": found.wer, "normalized_wer": found.normalized_wer, "cer": found.cer}
-    return tuple(Point(f"{part}/{name}", step, float(rate)) for name, rate in rates.items() if rate is not None)
+    scores = ((name, getattr(found, name)) for name in ("score", "wer", "normalized_wer", "cer", "chrf", "bleu"))
+    return tuple(Point(f"{part}/{name}", step, float(score)) for name, score in scores if score is not None)
 
 
 def _of_step(snapshot: Snapshot) -> Iterator[Point]:

@@ -73,9 +73,8 @@ def open_training(
     backend = open_backend(settings, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary()))
     identity = config.namespace, config.name, config.uid
     run = DescribedRun(*identity, spec, config.accelerator, plan.schedule, commits)
-    reporter.tell(
-        data=clips.summary(), metric=wer.metric(loaded.text_language_code, loaded.spellings), ran_on=backend.ran_on
-    )
+    metric = wer.metric(loaded.text_language_code, loaded.spellings, loaded.task)
+    reporter.tell(data=clips.summary(), metric=metric, ran_on=backend.ran_on)
     return OpenedTraining(run, settings.devices, loaded, clips, backend)
 
 
