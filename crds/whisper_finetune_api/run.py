@@ -10,7 +10,17 @@ from whisper_finetune_api.reading import printable_text
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.acceptance import Judgement
 from whisper_finetune_api.v1alpha1.api_model import ApiModel, Count
-from whisper_finetune_api.v1alpha1.scores import Metric, Part, Percent, Result, Validation, Verdict, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import (
+    MOST_EVALUATIONS,
+    EvaluationScores,
+    Metric,
+    Part,
+    Percent,
+    Result,
+    Validation,
+    Verdict,
+    WordErrorRate,
+)
 from whisper_finetune_api.v1alpha1.status import DataSummary, Digest, Progress, RanOn
 
 #: The environment variable with the TrainerConfig as JSON.
@@ -117,6 +127,7 @@ class TrainerReport(ApiModel):
     ran_on: Optional[RanOn] = None
     validation: Annotated[Optional[Validation], LATER] = None
     baseline: Optional[WordErrorRate] = None
+    evaluations: Annotated[Tuple[EvaluationScores, ...], LATER] = Field((), max_length=MOST_EVALUATIONS)
     checkpoints: Tuple[ReportedCheckpoint, ...] = Field((), max_length=10)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer_configs import described_run, make_config, make_spec
 from whisper_finetune_api.run import ReportedCheckpoint, ReportedModel, TrainingResult
-from whisper_finetune_api.v1alpha1.spec import Task
+from whisper_finetune_api.v1alpha1.dataset import Task
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile

@@ -1,8 +1,8 @@
 """The WhisperFineTune API, version v1alpha1: what a user writes (spec) and what the operator reports (status)."""
 
-from whisper_finetune_api.v1alpha1.dataset import Dataset
+from whisper_finetune_api.v1alpha1.dataset import Dataset, EvaluationSet
 from whisper_finetune_api.v1alpha1.rules import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.scores import ClipSubset, Metric, Result, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import ClipSubset, EvaluationScores, Metric, Result, WordErrorRate
 from whisper_finetune_api.v1alpha1.spec import Output, SecretReference
 from whisper_finetune_api.v1alpha1.status import (
     Attempts,
@@ -43,6 +43,8 @@ __all__ = [
     "Condition",
     "DataSummary",
     "Dataset",
+    "EvaluationScores",
+    "EvaluationSet",
     "IpuConfig",
     "Metric",
     "Model",

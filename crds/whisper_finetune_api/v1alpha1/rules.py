@@ -7,6 +7,7 @@ from pydantic import model_validator
 from pydantic.config import JsonDict, JsonValue
 
 from whisper_finetune_api.v1alpha1.api_model import cel_rule
+from whisper_finetune_api.v1alpha1.dataset import TAKEN_EVALUATION_NAMES, EvaluationSet
 from whisper_finetune_api.v1alpha1.spec import SpecFields
 from whisper_finetune_api.v1alpha1.training import Training
 
@@ -14,7 +15,7 @@ from whisper_finetune_api.v1alpha1.training import Training
 MUTABLE_FIELDS = ("suspend", "retries", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
 #: Always there, because required or defaulted.
 PRESENT_FIELDS = ("model", "language", "task", "dataset", "training", "output")
-OPTIONAL_FIELDS = ("modelRevision", "ipus", "runtime", "ipuConfig", "acceptance", "secretRefs")
+OPTIONAL_FIELDS = ("modelRevision", "evaluations", "ipus", "runtime", "ipuConfig", "acceptance", "secretRefs")
 #: Leaves room for what Kubernetes appends to the names of a run's objects.
 NAME_MAX_LENGTH = 52
 
@@ -40,6 +41,18 @@ def _not_above_steps(field: str, value: Callable[[Training], Optional[int]]) -> 
         f"training.{field} must not be above training.steps",
         lambda spec: (value(spec.training) or 0) <= spec.training.steps,
     )
+
+
+def _of_each(field: str) -> str:
+    """Return the CEL of an optional field of an evaluation, which is compared with that of the data set."""
+    return f"(has(each.{field}) ? each.{field} : '') == (has(self.dataset.{field}) ? self.dataset.{field} : '')"
+
+
+def _is_learned(found: EvaluationSet, spec: SpecFields) -> bool:
+    """Return whether an evaluation is a split that the run is trained on or chosen by."""
+    dataset = spec.dataset
+    is_same_data = (found.source, found.config, found.revision) == (dataset.source, dataset.config, dataset.revision)
+    return is_same_data and found.split in (dataset.train_split, dataset.validation_split)
 
 
 RULES = (
@@ -81,6 +94,42 @@ RULES = (
         lambda spec: (
             not spec.model.endswith(".en") or (spec.language in ("en", "english") and spec.task == "transcribe")
         ),
+    ),
+    SpecRule(
+        (),
+        "!has(self.evaluations) || !self.model.endsWith('.en') || self.evaluations.all(each, "
+        "(!has(each.language) || each.language in ['en', 'english']) && "
+        "(!has(each.task) || each.task == 'transcribe'))",
+        "model is English-only (.en): evaluations can have no other language and no translations; take the "
+        "multilingual model",
+        lambda spec: (
+            not spec.model.endswith(".en")
+            or all(
+                each.language in (None, "en", "english") and each.task in (None, "transcribe")
+                for each in spec.evaluations or ()
+            )
+        ),
+    ),
+    SpecRule(
+        (),
+        f"!has(self.evaluations) || self.evaluations.all(each, each.source != self.dataset.source || "
+        f"!({_of_each('config')}) || !({_of_each('revision')}) || (each.split != self.dataset.trainSplit && "
+        "(!has(self.dataset.validationSplit) || each.split != self.dataset.validationSplit)))",
+        "evaluations must not name dataset.trainSplit or dataset.validationSplit of the run's own data: a model is not "
+        "measured on what it was trained on or was chosen by",
+        lambda spec: not any(_is_learned(each, spec) for each in spec.evaluations or ()),
+    ),
+    SpecRule(
+        ("evaluations",),
+        f"self.all(each, !(each.name in {list(TAKEN_EVALUATION_NAMES)}))",
+        f"evaluations: the names {', '.join(TAKEN_EVALUATION_NAMES)} are taken by what every run measures; take others",
+        lambda spec: not any(each.name in TAKEN_EVALUATION_NAMES for each in spec.evaluations or ()),
+    ),
+    SpecRule(
+        ("evaluations",),
+        "self.all(each, self.exists_one(other, other.name == each.name))",
+        "evaluations: two have one name; give each a name of its own",
+        lambda spec: len({each.name for each in spec.evaluations or ()}) == len(spec.evaluations or ()),
     ),
     SpecRule(
         ("output",),

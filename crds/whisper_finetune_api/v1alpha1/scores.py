@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Literal, Optional, Tuple
+from typing import Any, Dict, Literal, Optional, Sequence, Tuple
 
 from pydantic import Field, model_validator
 from typing_extensions import Annotated
@@ -16,6 +16,11 @@ Points = Annotated[str, Field(pattern=r"^-?[0-9]{1,5}\.[0-9]{2}$", max_length=9)
 Part = Literal["HeldOut", "Validation"]
 #: What a run is worth, by `verdict_of`. Mixed is for runs that are measured on more than one data set.
 Verdict = Literal["Better", "Mixed", "NotShown", "Worse"]
+#: What one evaluation of `spec.evaluations` shows, by its interval.
+EvaluationVerdict = Literal["Better", "NotShown", "Worse", "NotMeasured"]
+EvaluationName = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+#: Those of `spec.evaluations`, and those that a run has without naming them.
+MOST_EVALUATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -180,8 +185,57 @@ class Result(WordErrorRate):
         return f"{kind.words} {before.score} -> {self.score}{kind.unit}{worse}"
 
 
-def verdict_of(result: Result, validation: Optional[Validation], metric: Optional[Metric]) -> Verdict:
-    """Return what a run is worth, by the held-out clips: Worse, Better, or NotShown where chance may explain it.
+class EvaluationScores(StatusPart):
+    """One evaluation beside the held-out clips: its scores, and what they show."""
+
+    name: EvaluationName = Field(description="Its name, as in spec.evaluations.")
+    verdict: Optional[EvaluationVerdict] = Field(
+        None, description="What its interval shows. Absent: it is not measured after the training yet."
+    )
+    reason: Optional[str] = Field(None, max_length=160, description="Why it is not measured, with NotMeasured.")
+    clips: Optional[Count] = Field(None, description="How many clips are measured.")
+    copies: Optional[Count] = Field(None, description="How many of them have a sound that is trained on. Absent: none.")
+    metric: Optional[MetricName] = Field(None, description="What its scores are. Absent: what status.metric names.")
+    language: Optional[str] = Field(None, max_length=24, description="Language of the speech. Absent: the run's.")
+    baseline: Optional[Percent] = Field(None, description="Score before training.")
+    result: Optional[Percent] = Field(None, description="Score after training.")
+    difference_low: Optional[Points] = Field(
+        None, description="Lower end of the 95 % interval of the result less the baseline."
+    )
+    difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
+
+    def kind(self, metric: Optional[Metric]) -> MetricKind:
+        """What differs between its metric and others. `metric` is the run's."""
+        return METRIC_KINDS[self.metric] if self.metric else kind_of_metric(metric)
+
+    def in_words(self, metric: Optional[Metric]) -> str:
+        """Return its name with the scores before and after, as a message names it. `metric` is the run's."""
+        return f"{self.name} {self.baseline} -> {self.result}{self.kind(metric).unit}"
+
+
+def verdict_of(
+    result: Result,
+    validation: Optional[Validation],
+    metric: Optional[Metric],
+    evaluations: Sequence[EvaluationScores] = (),
+) -> Verdict:
+    """Return what a run is worth, by the held-out clips and by the other evaluations.
+
+    Some evaluation is better in many runs by chance alone, because there are several. So none of them makes a run
+    Better: the held-out clips alone do. But one that is worse is told, in every run: as Mixed where anything is better,
+    as Worse where nothing is.
+    """
+    own = _shown_by(result, validation, metric)
+    shown = {own, *(evaluation.verdict for evaluation in evaluations)}
+    if "Worse" not in shown:
+        return own
+    return "Mixed" if "Better" in shown else "Worse"
+
+
+def _shown_by(
+    result: Result, validation: Optional[Validation], metric: Optional[Metric]
+) -> Literal["Better", "NotShown", "Worse"]:
+    """Return what the held-out clips show: Worse, Better, or NotShown where chance may explain the difference.
 
     Better asks for more: where the best model was chosen, it must be better than the baseline on the validation clips
     too. The baseline is a candidate like the evaluations after it.

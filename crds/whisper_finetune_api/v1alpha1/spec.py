@@ -2,31 +2,16 @@
 
 from typing import Literal, Optional, Tuple
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 from typing_extensions import Annotated
 
 from whisper_finetune_api.addresses import MODEL_PATTERN, OUTPUT_PATTERN
 from whisper_finetune_api.contract import LATER
-from whisper_finetune_api.languages import LANGUAGE_NAMES
 from whisper_finetune_api.v1alpha1.acceptance import Acceptance
 from whisper_finetune_api.v1alpha1.api_model import NO_PARENTS, ApiModel, WithoutParents, list_map
-from whisper_finetune_api.v1alpha1.dataset import Dataset
+from whisper_finetune_api.v1alpha1.dataset import Dataset, EvaluationSet, Language, Task
 from whisper_finetune_api.v1alpha1.training import IpuConfig, Training
 
-
-def _known_language(language: str) -> str:
-    if language not in LANGUAGE_NAMES:
-        raise ValueError(
-            f"{language!r} is not a language Whisper knows; take a code or name of its table, such as it or italian, "
-            "and for a language outside of it the nearest one"
-        )
-    return language
-
-
-Language = Annotated[
-    str, AfterValidator(_known_language), WithJsonSchema({"type": "string", "enum": list(LANGUAGE_NAMES)})
-]
-Task = Literal["transcribe", "translate"]
 IpuCount = Literal[1, 2, 4, 8, 16, 32, 64]
 SecretKey = Literal[
     "HF_TOKEN",
@@ -111,6 +96,12 @@ class SpecFields(ApiModel):
         "transcribe", description="What the model learns: to write down what is said, or to translate it into English."
     )
     dataset: Dataset = Field(description="The speech to train on, with its transcripts.")
+    evaluations: Annotated[Optional[Tuple[EvaluationSet, ...]], LATER] = Field(
+        None,
+        max_length=8,
+        json_schema_extra=list_map("name"),
+        description="Further data sets that the model is measured on, before and after the training.",
+    )
     ipus: Optional[IpuCount] = Field(
         None, description="IPUs of the partition. Absent: the fewest that this model can be trained on."
     )

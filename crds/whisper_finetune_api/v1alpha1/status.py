@@ -7,7 +7,18 @@ from typing_extensions import Annotated
 
 from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, Count, StatusPart, list_map
-from whisper_finetune_api.v1alpha1.scores import Metric, Part, Percent, Result, Validation, Verdict, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import (
+    MOST_EVALUATIONS,
+    EvaluationName,
+    EvaluationScores,
+    Metric,
+    Part,
+    Percent,
+    Result,
+    Validation,
+    Verdict,
+    WordErrorRate,
+)
 
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", max_length=20)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
@@ -69,6 +80,9 @@ class Progress(StatusPart):
     )
     evaluated_part: Annotated[Optional[Part], LATER] = Field(
         None, description="Clips of the evaluation under way. Absent, as in older trainers: HeldOut."
+    )
+    evaluated_name: Annotated[Optional[EvaluationName], LATER] = Field(
+        None, description="Evaluation of spec.evaluations that is under way. Absent: the run's own clips."
     )
     summary: Annotated[Optional[str], LATER] = Field(
         None, max_length=64, description="How far it is, for display only, such as 40/100 steps or 63/105 clips."
@@ -178,8 +192,16 @@ class WhisperFineTuneStatus(ApiModel):
     )
     baseline: Optional[WordErrorRate] = Field(None, description="The scores before training.")
     result: Optional[Result] = Field(None, description="The scores after training.")
+    evaluations: Optional[Tuple[EvaluationScores, ...]] = Field(
+        None,
+        max_length=MOST_EVALUATIONS,
+        json_schema_extra=dict(ATOMIC_LIST),
+        description="The scores on further data sets, before and after training.",
+    )
     verdict: Optional[Verdict] = Field(
-        None, description="Whether the model is better than its baseline: not shown where chance may explain it."
+        None,
+        description="Whether the model is better than its baseline: not shown where chance may explain it, mixed where "
+        "it is better on some data and worse on other.",
     )
     checkpoints: Tuple[Checkpoint, ...] = Field(
         (),

@@ -39,6 +39,9 @@ _DONE_PERCENT = 100
 _REFRESH = timedelta(minutes=5)
 #: Training steps are not all of the work. Only with a result it is 100 %.
 _LARGEST_PERCENT_UNDER_WAY = 99
+#: Fields of a report that the status has as they are.
+_REPORTED = ("metric", "data", "ran_on", "validation", "baseline", "evaluations", "progress")
+_OF_EVALUATION = ("evaluated_clips", "clips_to_evaluate", "evaluated_part", "evaluated_name")
 
 
 def derive_status(
@@ -115,15 +118,8 @@ def _reports(situation: Situation) -> list[TrainerReport]:
 
 def _merge(status: WhisperFineTuneStatus, report: TrainerReport, folder: str) -> WhisperFineTuneStatus:
     """Return the status with all that a report says. What it does not say stays."""
-    known = {
-        "metric": report.metric,
-        "data": report.data,
-        "ran_on": report.ran_on,
-        "validation": report.validation,
-        "baseline": report.baseline,
-        "checkpoints": tuple(written_checkpoint(checkpoint, folder) for checkpoint in report.checkpoints),
-        "progress": report.progress,
-    }
+    checkpoints = tuple(written_checkpoint(checkpoint, folder) for checkpoint in report.checkpoints)
+    known = {**{field: getattr(report, field) for field in _REPORTED}, "checkpoints": checkpoints}
     return status.model_copy(update={field: value for field, value in known.items() if value})
 
 
@@ -158,7 +154,7 @@ def _progress(status: WhisperFineTuneStatus, situation: Situation) -> Progress |
 def _without_evaluation(progress: Progress) -> Progress:
     if progress.clips_to_evaluate is None:
         return progress
-    over = progress.model_copy(update=dict.fromkeys(("evaluated_clips", "clips_to_evaluate", "evaluated_part")))
+    over = progress.model_copy(update=dict.fromkeys(_OF_EVALUATION))
     return over.model_copy(update={"summary": _summary(over)})
 
 
@@ -189,17 +185,18 @@ def _is_of_the_same_pod(old: Progress, situation: Situation) -> bool:
     return situation.counts.pod_name == situation.previous.pod_name and not is_earlier
 
 
-def _percents(progress: Progress) -> tuple[int, int | None, Part | None]:
+def _percents(progress: Progress) -> tuple[int, int | None, Part | None, str | None]:
     """Return how much is done of the training and of the evaluation that is under way, and whose clips it takes."""
     clips = progress.clips_to_evaluate
     of_clips = 100 * (progress.evaluated_clips or 0) // clips if clips else None
-    return progress.percent, of_clips, progress.evaluated_part
+    return progress.percent, of_clips, progress.evaluated_part, progress.evaluated_name
 
 
 def _summary(progress: Progress) -> str:
     if progress.clips_to_evaluate:
-        part = "validation " if progress.evaluated_part == "Validation" else ""
-        return f"{progress.evaluated_clips or 0}/{progress.clips_to_evaluate} {part}clips"
+        own = "validation clips" if progress.evaluated_part == "Validation" else "clips"
+        clips = f"clips of {progress.evaluated_name}" if progress.evaluated_name else own
+        return f"{progress.evaluated_clips or 0}/{progress.clips_to_evaluate} {clips}"
     return f"{progress.step}/{progress.total_steps} steps"
 
 
@@ -218,7 +215,7 @@ def _position(progress: Progress) -> tuple[object, ...]:
 
 
 def _beside_progress(status: WhisperFineTuneStatus) -> tuple[object, ...]:
-    return status.state, status.baseline, status.validation, status.checkpoints
+    return status.state, status.baseline, status.evaluations, status.validation, status.checkpoints
 
 
 def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineTuneStatus:

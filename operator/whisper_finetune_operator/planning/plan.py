@@ -184,7 +184,8 @@ def _not_found(what: str, run: Run, runtimes: Runtimes) -> Phase:
 def _claims(spec: WhisperFineTuneSpec) -> tuple[Claim, ...]:
     """Return each claim once, in order of name. Only the output's may be written to."""
     output = addresses.claim_of(spec.output.uri)
-    addressed = (addresses.claim_of(text) for text in (spec.model, spec.dataset.source, spec.output.uri))
+    sources = (spec.dataset.source, *(each.source for each in spec.evaluations or ()))
+    addressed = (addresses.claim_of(text) for text in (spec.model, *sources, spec.output.uri))
     named = sorted({claim for claim in addressed if claim})
     return tuple(Claim(name, f"{VOLUMES_FOLDER}/{name}", read_only=name != output) for name in named)
 

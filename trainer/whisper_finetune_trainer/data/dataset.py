@@ -26,7 +26,7 @@ from whisper_finetune_trainer.data.hub import hub_dataset, known_datasets
 from whisper_finetune_trainer.data.hub.hub_dataset import HubDataset
 from whisper_finetune_trainer.data.hub.known_datasets import KnownDataset
 from whisper_finetune_trainer.data.layouts import row_columns, split_files
-from whisper_finetune_trainer.data.layouts.layout import LIMITS, ShardReader, SplitFiles, StreamLimits
+from whisper_finetune_trainer.data.layouts.layout import LIMITS, SplitFiles, StreamLimits
 from whisper_finetune_trainer.data.layouts.row_columns import ColumnNames
 from whisper_finetune_trainer.data.layouts.split_files import Split
 from whisper_finetune_trainer.data.run_clips import Clips, ListedClips
@@ -185,13 +185,12 @@ def load_clips(
     """
     with refusals_explained(spec.dataset.source):
         files = source.find(spec.dataset.train_split, is_train=True)
-        reader = ClipReader(_rules(spec, source.known, words), AudioLocator(extracted))
+        reader = ClipReader(clip_rules(spec, source.known, words), AudioLocator(extracted))
         # Only shards above a size are a stream.
-        shards = files.layout.shards if files.size_bytes > limits.listed_bytes else None
-        if shards is None:
+        if files.layout.shards is None or files.size_bytes <= limits.listed_bytes:
             found = _load_list(spec, source, files, reader)
         else:
-            found = _load_stream(spec, source, files, shards, reader, limits)
+            found = _load_stream(spec, source, files, reader, limits)
     extracted.close()
     for warning in found.warnings:
         logger.warning("%s", warning)
@@ -199,22 +198,24 @@ def load_clips(
 
 
 def _load_stream(
-    spec: WhisperFineTuneSpec,
-    source: DataSource,
-    files: SplitFiles,
-    shards: ShardReader,
-    reader: ClipReader,
-    limits: StreamLimits,
+    spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader, limits: StreamLimits
 ) -> Clips:
     dataset = spec.dataset
-    # The first shard has the columns of all.
-    split = _open_split(replace(files, paths=files.paths[:1]), dataset, source.known)
-    streamed_dataset.require_sounds(files, shards, split, limits)
+    stream = open_shards(files, dataset, source.known, limits)
     given = GivenClips(
         _readable(_read_given(source, dataset.eval_split, dataset, reader), dataset),
         _readable(_read_given(source, _validation_split(spec), dataset, reader), dataset),
     )
-    return streamed_dataset.load_stream(spec, ShardStream(files, shards, split, limits.lanes), reader, limits, given)
+    return streamed_dataset.load_stream(spec, stream, reader, limits, given)
+
+
+def open_shards(
+    files: SplitFiles, dataset: Dataset, known: Optional[KnownDataset], limits: StreamLimits
+) -> ShardStream:
+    """Return the stream of a split whose layout has shards. Raises DatasetInvalid where these hold no sounds."""
+    # The first shard has the columns of all.
+    split = _open_split(replace(files, paths=files.paths[:1]), dataset, known)
+    return ShardStream(files, streamed_dataset.require_sounds(files, split, limits), split, limits.lanes)
 
 
 def _readable(given: Optional[ClipsRead], dataset: Dataset) -> ClipsRead:
@@ -255,7 +256,8 @@ def _load_list(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles,
     )
 
 
-def _rules(spec: WhisperFineTuneSpec, known: Optional[KnownDataset], words: FrozenSet[str]) -> ClipRules:
+def clip_rules(spec: WhisperFineTuneSpec, known: Optional[KnownDataset], words: FrozenSet[str]) -> ClipRules:
+    """Return the rules for rows. `words` are those of `load_clips`."""
     dataset, code = spec.dataset, text_language_code(spec.language, spec.task)
     normalize = text_rules.label_normalizer(dataset.text_normalization, code)
     rules = known.rules if known and dataset.text_rules == "Known" else ()
@@ -265,7 +267,7 @@ def _rules(spec: WhisperFineTuneSpec, known: Optional[KnownDataset], words: Froz
 
 def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader) -> _Splits:
     dataset = spec.dataset
-    train = _read_split(files, dataset, source.known, reader)
+    train = read_split(files, dataset, source.known, reader)
     given = _read_given(source, dataset.eval_split, dataset, reader)
     validation = _read_given(source, _validation_split(spec), dataset, reader)
     read = [train, *(each for each in (given, validation) if each is not None)]
@@ -322,11 +324,12 @@ def _read_given(source: DataSource, split: Optional[str], dataset: Dataset, read
     """Return the clips of a split, in the order from which `maxEvalClips` takes the first, or None without a split."""
     if split is None:
         return None
-    found = _read_split(source.find(split, is_train=False), dataset, source.known, reader)
+    found = read_split(source.find(split, is_train=False), dataset, source.known, reader)
     return replace(found, clips=held_out.draw_clips(found.clips, dataset.max_eval_clips))
 
 
-def _read_split(files: SplitFiles, dataset: Dataset, known: Optional[KnownDataset], reader: ClipReader) -> ClipsRead:
+def read_split(files: SplitFiles, dataset: Dataset, known: Optional[KnownDataset], reader: ClipReader) -> ClipsRead:
+    """Return the clips of a split. Raises DatasetInvalid where too many of its rows cannot be used."""
     opened = _open_split(files, dataset, known)
     found = reader.read_clips(opened)
     for rule, number in found.rewritten.items():

@@ -261,6 +261,15 @@ def find_leaks(
     )
 
 
+def find_copies(measured: Sequence[Clip], learned: Sequence[Clip]) -> List[Clip]:
+    """Return the measured clips that have sound and text of one that is trained on or chosen by.
+
+    Only sounds are read of clips that have length and text of another one.
+    """
+    keys = {(clip.seconds, clip.text) for clip in measured}
+    return _likely_duplicates(measured, [clip for clip in learned if (clip.seconds, clip.text) in keys]).clips
+
+
 def copy_dropped(clip: Clip) -> Drop:
     """Return the Drop of a train clip that has the sound of a held-out one."""
     return Drop("audio also held out", quoted(clip.identifier), is_expected=True, identifier=clip.identifier)

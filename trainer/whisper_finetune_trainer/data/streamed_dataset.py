@@ -30,9 +30,10 @@ _READERS = 8
 logger = logging.getLogger(__name__)
 
 
-def require_sounds(files: SplitFiles, reader: ShardReader, split: Split, limits: StreamLimits) -> None:
-    """Raise DatasetInvalid if the shards of a data set that must be a stream have no sounds, only paths."""
-    if not reader.holds_sounds(files, split.columns):
+def require_sounds(files: SplitFiles, split: Split, limits: StreamLimits) -> ShardReader:
+    """Return the reader of shards. Raises DatasetInvalid if those of a stream have no sounds, only paths."""
+    reader = files.layout.shards
+    if reader is None or not reader.holds_sounds(files, split.columns):
         raise TrainerError(
             "DatasetInvalid",
             f"{quoted(files.name)} of {files.folder.address}: {files.size_bytes / 1e9:.1f} GB of "
@@ -40,6 +41,16 @@ def require_sounds(files: SplitFiles, reader: ShardReader, split: Split, limits:
             f"{quoted(split.columns.audio)} holds paths; a stream is read from shards that hold the sounds: embed "
             "them, or give the paths in a manifest",
         )
+    return reader
+
+
+def sample_held_out(shards: ShardStream, reader: ClipReader, limits: StreamLimits, wanted: int) -> ClipsRead:
+    """Return so many clips of a stream of which nothing is trained on. No more of it is read than they take."""
+    checks = ClipChecks(reader, held_out_fraction=1.0)
+    sample = stream_sample.take_sample(shards, checks, replace(limits, least_sampled=0), WantedClips(wanted, 0))
+    _log(sample, shards.files)
+    column = shards.split.columns.language or ""
+    return ClipsRead(sample.held_out, sample.drops, sample.rewritten, sample.languages, column)
 
 
 class GivenClips(NamedTuple):

@@ -2,13 +2,14 @@
 
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import Callable, ContextManager, Optional, Sequence, Tuple
 
-from whisper_finetune_api.v1alpha1.scores import Part, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import Part, Result, WordErrorRate
 from whisper_finetune_trainer.data import clips as data_clips
 from whisper_finetune_trainer.data.clips import Clip
-from whisper_finetune_trainer.evaluation import evaluation_record, wer
+from whisper_finetune_trainer.evaluation import evaluation_record, intervals, wer
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model.backend import Backend
@@ -53,9 +54,16 @@ class Evaluations:
         reporter: Reporter,
         stop: StopRequest,
         part: Part = "HeldOut",
+        name: Optional[str] = None,
+        prompted: Callable[[], ContextManager[None]] = nullcontext,
     ) -> None:
-        """`clips` are those of the part, and are not trained on."""
+        """`clips` are those of the part, or of the further data set of that `name`, and are not trained on.
+
+        While `prompted` is entered, the backend hears the language and the task of the clips.
+        """
         self._part = part
+        self._name = name
+        self._prompted = prompted
         self._folder = folder
         self._clips = clips
         self._loaded = loaded
@@ -67,7 +75,7 @@ class Evaluations:
 
     def stored(self, step: int) -> Optional[Evaluation]:
         """Return the evaluation that this run has stored for a step and these clips, or None."""
-        record = evaluation_record.read_evaluation(self._folder, step, self._part)
+        record = evaluation_record.read_evaluation(self._folder, step, self._part, self._name)
         if record is None or record.clips != self._clips_digest:
             return None
         heard = tuple(
@@ -78,14 +86,14 @@ class Evaluations:
 
     def make(self, step: int) -> Evaluation:
         """Transcribe the clips with the model as it is now, and measure the texts. Raises Stopped on SIGTERM."""
-        self._reporter.enter("Evaluating", clips_to_evaluate=len(self._clips), part=self._part)
+        self._reporter.enter("Evaluating", clips_to_evaluate=len(self._clips), part=self._part, name=self._name)
         started = time.monotonic()
-        with self._stop.interruptible():
+        with self._stop.interruptible(), self._prompted():
             heard = tuple(self._backend.transcribe(self._clips, self._reporter.clips_done))
         evaluation = self._measured(step, heard)
         figures = evaluation.to_report()
         logger.info(
-            "step %d: %s %s%s, %s, over %d %sclips, in %.0f s",
+            "step %d: %s %s%s, %s, over %d %sclips%s, in %.0f s",
             step,
             self._metric.kind.words,
             figures.score,
@@ -93,10 +101,11 @@ class Evaluations:
             f"BLEU {figures.bleu}" if figures.bleu else f"as written {figures.wer} %",
             len(self._clips),
             "validation " if self._part == "Validation" else "",
+            f" of {self._name}" if self._name else "",
             time.monotonic() - started,
         )
         self._warn_of_loops(evaluation)
-        self._reporter.evaluated(step, figures)
+        self._reporter.evaluated(step, figures, self._name)
         return evaluation
 
     def store(self, evaluation: Evaluation) -> None:
@@ -110,14 +119,15 @@ class Evaluations:
             unended=tuple(index for index, transcript in enumerate(evaluation.heard) if transcript.is_unended),
             cut=tuple(index for index, transcript in enumerate(evaluation.heard) if transcript.is_cut),
         )
-        evaluation_record.write_evaluation(self._folder, record)
+        evaluation_record.write_evaluation(self._folder, record, self._name)
 
     def baseline(self) -> Evaluation:
         """Return the evaluation of the untrained model: the stored one, else make and store it."""
-        known = self.stored(BASELINE_STEP)
-        if known is not None:
-            return known
-        made = self.make(BASELINE_STEP)
+        return self.stored(BASELINE_STEP) or self.make_and_store(BASELINE_STEP)
+
+    def make_and_store(self, step: int) -> Evaluation:
+        """Make the evaluation of the model as it is now, and store it."""
+        made = self.make(step)
         self.store(made)
         return made
 
@@ -144,3 +154,14 @@ def measure_clips(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: Lo
     references, hypotheses = [clip.text for clip in clips], [transcript.text for transcript in heard]
     looped = wer.find_loops(references, heard)
     return wer.measure_texts(references, hypotheses, loaded.text_language_code, loaded.spellings, looped, loaded.task)
+
+
+def compare_evaluations(before: Evaluation, after: Evaluation) -> Result:
+    """Return the figures after training, with the intervals of their difference to those before. Same clips in both."""
+    interval = intervals.of_difference(before.measurement.scored, after.measurement.scored)
+    return Result(
+        **after.to_report().model_dump(),
+        difference_low=wer.points_text(interval.low) if interval else None,
+        difference_high=wer.points_text(interval.high) if interval else None,
+        without_loops=wer.without_loops(before.measurement, after.measurement),
+    )

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Callable, Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from whisper_finetune_api.v1alpha1.dataset import Task
 from whisper_finetune_api.v1alpha1.scores import METRIC_KINDS, ClipSubset, Metric, MetricKind, MetricName, WordErrorRate
-from whisper_finetune_api.v1alpha1.spec import Task
 from whisper_finetune_trainer.data.text_rules import LETTER_LANGUAGES, normalize_gently, normalizer_for
 from whisper_finetune_trainer.evaluation import clip_counts, intervals
 from whisper_finetune_trainer.evaluation.clip_counts import ClipCounts, ClipErrors, count_errors

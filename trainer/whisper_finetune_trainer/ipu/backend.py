@@ -88,6 +88,7 @@ class IpuBackend:
         """
         # The library's loaders draw from the random state. Training must not depend on when something is evaluated.
         tensors, values = training_state.capture_random_state()
+        self._trainer.take_prompt(self._loaded.network.generation_config)
         with _readable_clips():
             tokens = self._trainer.generate(Examples(clips, self._make_example), on_clip)
         training_state.restore_random_state(tensors, values)

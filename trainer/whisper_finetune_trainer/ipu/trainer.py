@@ -81,6 +81,19 @@ class IpuTrainer(IPUSeq2SeqTrainer):  # type: ignore[misc]  # the library has no
         self.remove_callback(callback)
         return tokens
 
+    def take_prompt(self, settings: Any) -> None:
+        """Generate from now on after the prompt of these generation settings.
+
+        The compiled decoder has the prompt's tokens in it. So it is compiled anew where they differ.
+        """
+        if self.model.generation_config.forced_decoder_ids == settings.forced_decoder_ids:
+            return
+        for each in (self.model.config, self.model.generation_config):
+            each.forced_decoder_ids = settings.forced_decoder_ids
+        if hasattr(self.model, "poptorch_decoder"):
+            self.model.poptorch_decoder.destroy()
+            del self.model.poptorch_decoder
+
     def release_training_model(self) -> None:
         """Take the training's model off the IPUs, if it is there."""
         if self.training_model is not None and self.training_model.isAttachedToDevice():

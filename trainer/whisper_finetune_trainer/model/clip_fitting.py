@@ -96,6 +96,16 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, accelerator: Accelerator
     )
 
 
+def fit_heard(found: Sequence[Clip], loaded: LoadedModel, max_dropped_fraction: str) -> Tuple[Clip, ...]:
+    """Return the clips that the model can hear, of those that are only measured. Raises DatasetInvalid."""
+    whisper = _Model(loaded, has_start_token=False, special_tokens=text_rules.special_token_ids(loaded.tokenizer))
+    heard, drops = _heard(found, whisper)
+    clips.log_left_out(drops)
+    clips.refuse_too_many(drops, len(found), max_dropped_fraction)
+    _of_long_texts(heard, whisper)
+    return tuple(heard)
+
+
 def _heard(found: Sequence[Clip], whisper: _Model) -> Tuple[List[Clip], List[Drop]]:
     """Return the clips that can be measured, and the Drops of the others."""
     refused = [whisper.refuses_to_hear(clip) for clip in found]

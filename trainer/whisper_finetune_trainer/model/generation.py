@@ -4,11 +4,13 @@ The prompt before a text tells Whisper what to do: start, language, task, no tim
 than speech of its length can have. What the model says after that is cut.
 """
 
+import copy
 import logging
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from transformers import GenerationConfig
 
@@ -147,6 +149,35 @@ def prompt_ids(tokenizer: Any, language_code: Optional[str], task: str) -> Tuple
             f"but transformers uses {tokenizer.prefix_tokens}; take the tokenizer of an unchanged Whisper model",
         )
     return ids
+
+
+def other_prompt_ids(tokenizer: Any, language_code: str, task: str) -> Tuple[int, ...]:
+    """Return the ids of a prompt for another language or task than the one that the tokenizer is set to.
+
+    Raises ConfigInvalid if the vocabulary lacks one of the tokens.
+    """
+    tokens = ["<|startoftranscript|>", f"<|{language_code}|>", f"<|{task}|>", "<|notimestamps|>"]
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in tokens if token not in vocabulary]
+    if missing:
+        raise TrainerError("ConfigInvalid", _missing_message(missing, language_code))
+    return tuple(vocabulary[token] for token in tokens)
+
+
+@contextmanager
+def prompted(
+    network: Any, tokenizer: Any, prompt_ids: Tuple[int, ...], language_code: str, task: str
+) -> Iterator[None]:
+    """Give the network the generation settings of another language or task, for as long as the context lasts."""
+    usual = network.generation_config
+    settings = copy.deepcopy(usual)
+    settings.forced_decoder_ids = [list(pair) for pair in enumerate(prompt_ids[1:], start=1)]
+    _set_language(settings, tokenizer, language_code, task)
+    network.generation_config = settings
+    try:
+        yield
+    finally:
+        network.generation_config = usual
 
 
 def _missing_message(missing: List[str], language_code: Optional[str]) -> str:

@@ -1,16 +1,17 @@
 """Load a Whisper model for one language and task, and save it as a plain Hugging Face folder."""
 
 import pickle
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, ContextManager, Mapping, Optional, Tuple
 
 import transformers
 
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
 from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
-from whisper_finetune_api.v1alpha1.spec import Task
+from whisper_finetune_api.v1alpha1.dataset import Task
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.machine import library_loading
 from whisper_finetune_trainer.messages.errors import TrainerError, listed, words_of
@@ -52,6 +53,28 @@ def load_model(
         network = _read_network(folder, spec.model)
         tokenizer = _read_tokenizer(folder, spec.model)
     return _prepare(network, tokenizer, spec)
+
+
+def hearing(loaded: LoadedModel, spec: WhisperFineTuneSpec) -> LoadedModel:
+    """Return the same model as it hears the language and task of another spec. They share network and tokenizer.
+
+    `prompted` makes the network hear so. Raises ConfigInvalid for a language or a task that the model does not know.
+    """
+    code = language_code(spec.language)
+    if loaded.english_only:
+        _refuse_other_than_english(spec)
+        return loaded
+    prompt = generation.other_prompt_ids(loaded.tokenizer, code, spec.task)
+    text_code = text_language_code(spec.language, spec.task)
+    return replace(loaded, prompt_ids=prompt, text_language_code=text_code, task=spec.task)
+
+
+def prompted(heard: LoadedModel, spec: WhisperFineTuneSpec) -> ContextManager[None]:
+    """Have the network hear as `hearing` returned it, for as long as the context lasts."""
+    if heard.english_only:
+        return nullcontext()
+    code = language_code(spec.language)
+    return generation.prompted(heard.network, heard.tokenizer, heard.prompt_ids, code, spec.task)
 
 
 def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:
@@ -110,12 +133,8 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         )
     code = language_code(spec.language)
     english_only = _is_english_only(network)
-    if english_only and (code != "en" or spec.task != "transcribe"):
-        raise TrainerError(
-            "ConfigInvalid",
-            f"model: {spec.model} is English-only, so it cannot {spec.task} {LANGUAGES[code]}; "
-            "take the multilingual model of the same size",
-        )
+    if english_only:
+        _refuse_other_than_english(spec)
     token_language: Optional[str] = None if english_only else code
     prompt_ids = generation.prompt_ids(tokenizer, token_language, spec.task)
     longest = generation.longest_text_tokens(spec, network.config)
@@ -132,6 +151,16 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         spellings=tokenizer.english_spelling_normalizer or {},
         task=spec.task,
     )
+
+
+def _refuse_other_than_english(spec: WhisperFineTuneSpec) -> None:
+    code = language_code(spec.language)
+    if code != "en" or spec.task != "transcribe":
+        raise TrainerError(
+            "ConfigInvalid",
+            f"model: {spec.model} is English-only, so it cannot {spec.task} {LANGUAGES[code]}; "
+            "take the multilingual model of the same size",
+        )
 
 
 def _is_english_only(network: Any) -> bool:

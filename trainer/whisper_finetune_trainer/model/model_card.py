@@ -1,13 +1,15 @@
 """The README.md of a model's folder: what the model is, what it was made from, and how well it hears. Pure."""
 
 from dataclasses import dataclass
-from typing import List, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.scores import (
+    EvaluationScores,
+    Metric,
     MetricKind,
     Result,
     Validation,
@@ -104,7 +106,66 @@ def _verdict(report: TrainerReport, result: Result) -> List[str]:
     chosen = "" if validation is None else f" It was chosen by {validation.clips} other clips."
     if validation and not validation.has_gained(metric):
         chosen += " On those, no evaluation was better than the model that it was made from."
-    return [f"Verdict: {verdict_of(result, validation, metric)}.{chosen}"]
+    verdict = verdict_of(result, validation, metric, report.evaluations)
+    return [f"Verdict: {verdict}.{chosen}", *_table_of_evaluations(evaluation_rows(report, result))]
+
+
+class EvaluationRow(NamedTuple):
+    """What was measured on one data set, as card and report show it in a table."""
+
+    name: str
+    clips: str
+    metric: str
+    before: str
+    after: str
+    #: Ends of the 95 % interval of the difference.
+    difference: str
+    verdict: str
+
+
+def evaluation_rows(report: TrainerReport, result: Result) -> List[EvaluationRow]:
+    """Return the held-out clips and all further data sets as rows. There are none where nothing else is measured."""
+    if not report.evaluations or report.baseline is None:
+        return []
+    kind, clips = kind_of_metric(report.metric), report.data.eval_clips if report.data else ""
+    own = EvaluationRow(
+        "held-out",
+        str(clips),
+        kind.words,
+        report.baseline.score or "",
+        result.score or "",
+        _interval_in_words(result.difference_low, result.difference_high),
+        verdict_of(result, report.validation, report.metric),
+    )
+    return [own, *(_row_of_evaluation(each, report.metric) for each in report.evaluations)]
+
+
+def _row_of_evaluation(found: EvaluationScores, metric: Optional[Metric]) -> EvaluationRow:
+    language = f", {LANGUAGES.get(found.language, found.language).capitalize()}" if found.language else ""
+    return EvaluationRow(
+        f"{found.name}{language}",
+        f"{found.clips or 0} ({found.copies} learned)" if found.copies else str(found.clips or 0),
+        found.kind(metric).words,
+        found.baseline or "",
+        found.result or "",
+        _interval_in_words(found.difference_low, found.difference_high),
+        f"{found.verdict}: {found.reason}" if found.reason else found.verdict or "",
+    )
+
+
+def _interval_in_words(low: Optional[str], high: Optional[str]) -> str:
+    return "" if low is None or high is None else f"{low} to {high}"
+
+
+def _table_of_evaluations(rows: Sequence[EvaluationRow]) -> List[str]:
+    if not rows:
+        return []
+    head = [
+        "",
+        "| data | clips | score | before | after | difference, 95 % | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    return [*head, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def _acceptance(report: TrainerReport) -> List[str]:

@@ -5,7 +5,7 @@ import dataclasses
 import datetime as dt
 import math
 import threading
-from typing import Any, Callable, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 
 from whisper_finetune_api.run import Stage, TrainerReport
 from whisper_finetune_api.v1alpha1.scores import Part, WordErrorRate
@@ -23,6 +23,8 @@ class Measured:
 
     step: int
     figures: WordErrorRate
+    #: Of the further data set, where they are not of the run's own clips.
+    name: Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,19 +75,20 @@ class Reporter:
         """Replace fields of the report (data, metric, ran_on, baseline, checkpoints ...)."""
         self._change(lambda known: {"report": _with(known.report, **fields)})
 
-    def enter(self, stage: Stage, clips_to_evaluate: int = 0, part: Part = "HeldOut") -> None:
-        """Note the stage that begins now. `clips_to_evaluate` and `part` are for an evaluation."""
-        self._change(lambda known: _evaluating(known.report, stage, 0, clips_to_evaluate, part))
+    def enter(
+        self, stage: Stage, clips_to_evaluate: int = 0, part: Part = "HeldOut", name: Optional[str] = None
+    ) -> None:
+        """Note the stage that begins now. The other arguments are for an evaluation, `name` for one of further data."""
+        self._change(lambda known: _evaluating(known.report, stage, 0, clips_to_evaluate, _Heard(part, name)))
 
     def clips_done(self, clips: int) -> None:
         """Note how many clips of the current evaluation are done."""
         self._change(lambda known: _evaluating(known.report, known.report.stage, clips, known.clips_to_evaluate))
 
-    def evaluated(self, step: int, figures: WordErrorRate) -> None:
-        """Note the figures of an evaluation, which is no longer under way."""
-        self._change(
-            lambda known: {**_evaluating(known.report, known.report.stage, 0, 0), "measured": Measured(step, figures)}
-        )
+    def evaluated(self, step: int, figures: WordErrorRate, name: Optional[str] = None) -> None:
+        """Note the figures of an evaluation, which is no longer under way. `name` is that of further data."""
+        measured = Measured(step, figures, name)
+        self._change(lambda known: {**_evaluating(known.report, known.report.stage, 0, 0), "measured": measured})
 
     def resume_at(self, step: int, total_steps: int) -> None:
         """Note the step that this attempt goes on from."""
@@ -127,22 +130,30 @@ class Reporter:
                 listener(self._snapshot)
 
 
+class _Heard(NamedTuple):
+    """Which clips an evaluation hears."""
+
+    part: Part
+    name: Optional[str]
+
+
 def _evaluating(
     report: TrainerReport,
     stage: Optional[Stage],
     clips: int,
     clips_to_evaluate: int,
-    part: Optional[Part] = None,
+    heard: Optional[_Heard] = None,
 ) -> Dict[str, Any]:
     """Return the fields of a snapshot that change with an evaluation's clips. Both are 0 outside of an evaluation.
 
-    Without a `part`, it stays as it is while the evaluation goes on.
+    Without `heard`, that stays as it is while the evaluation goes on.
     """
     counts = {"evaluated_clips": clips, "clips_to_evaluate": clips_to_evaluate}
     progress = report.progress
     if progress is not None:
-        shown = part or progress.evaluated_part
-        named = {**counts, "evaluated_part": shown if shown == "Validation" else None}
+        shown = heard or _Heard(progress.evaluated_part or "HeldOut", progress.evaluated_name)
+        part = shown.part if shown.part == "Validation" else None
+        named = {**counts, "evaluated_part": part, "evaluated_name": shown.name}
         progress = progress.model_copy(update=named if clips_to_evaluate else dict.fromkeys(named))
     return {**counts, "report": _with(report, stage=stage, progress=progress)}
 

@@ -67,7 +67,8 @@ def describe_progress(snapshot: Snapshot) -> str:
     if snapshot.report.stage == "Evaluating" and snapshot.clips_to_evaluate:
         progress = snapshot.report.progress
         part = "validation " if progress and progress.evaluated_part == "Validation" else ""
-        return f"evaluated {snapshot.evaluated_clips} of {snapshot.clips_to_evaluate} {part}clips"
+        name = f" of {progress.evaluated_name}" if progress and progress.evaluated_name else ""
+        return f"evaluated {snapshot.evaluated_clips} of {snapshot.clips_to_evaluate} {part}clips{name}"
     if snapshot.report.stage != "Training" or not progress or progress.loss is None:
         return ""
     return (

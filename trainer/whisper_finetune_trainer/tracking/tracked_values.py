@@ -31,16 +31,20 @@ def points(snapshot: Snapshot) -> Tuple[Point, ...]:
     measured = snapshot.measured
     # A resumed attempt knows the baseline without measuring it.
     baseline = figures(0, snapshot.report.baseline)
-    return (*_of_step(snapshot), *baseline, *(figures(measured.step, measured.figures) if measured else ()))
+    newest = figures(measured.step, measured.figures, measured.name) if measured else ()
+    return (*_of_step(snapshot), *baseline, *newest)
 
 
-def figures(step: int, found: Optional[WordErrorRate]) -> Tuple[Point, ...]:
-    """Return the scores that were measured at a step, on the held-out clips (eval) or the validation clips."""
+def figures(step: int, found: Optional[WordErrorRate], name: Optional[str] = None) -> Tuple[Point, ...]:
+    """Return the scores that were measured at a step.
+
+    They are of the held-out clips (eval), of the validation clips, or of a further data set (its name below eval).
+    """
     if found is None:
         return ()
-    part = "validation" if found.part == "Validation" else "eval"
-    scores = ((name, getattr(found, name)) for name in ("score", "wer", "normalized_wer", "cer", "chrf", "bleu"))
-    return tuple(Point(f"{part}/{name}", step, float(score)) for name, score in scores if score is not None)
+    part = f"eval/{name}" if name else "validation" if found.part == "Validation" else "eval"
+    scores = ((kind, getattr(found, kind)) for kind in ("score", "wer", "normalized_wer", "cer", "chrf", "bleu"))
+    return tuple(Point(f"{part}/{kind}", step, float(score)) for kind, score in scores if score is not None)
 
 
 def _of_step(snapshot: Snapshot) -> Iterator[Point]:

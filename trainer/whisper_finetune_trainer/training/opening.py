@@ -6,14 +6,16 @@ another model than the one whose baseline was measured, or begin anew on other c
 
 import importlib
 import logging
-from typing import Callable, NamedTuple, Optional
+from dataclasses import replace
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import HubCommits, TrainerConfig
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1 import EvaluationSet, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints import training_state
-from whisper_finetune_trainer.data import dataset, text_rules
+from whisper_finetune_trainer.data import dataset, evaluation_sets, text_rules
 from whisper_finetune_trainer.data.audio.audio_locator import ExtractedAudio
+from whisper_finetune_trainer.data.evaluation_sets import EvaluationClips
 from whisper_finetune_trainer.data.layouts.layout import StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import wer
@@ -31,6 +33,7 @@ from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 
 _FILE = "hub-commits.json"
+_EVALUATIONS_FILE = "hub-commits-of-evaluations.json"
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +45,7 @@ class OpenedTraining(NamedTuple):
     devices: int
     loaded: LoadedModel
     clips: Clips
+    further: Tuple[EvaluationClips, ...]
     backend: Backend
 
 
@@ -58,7 +62,8 @@ def open_training(
     # After the model is loaded: its size decides how much scratch space is left for sounds. Its download is gone then.
     shares = _scratch_shares(config, folder, loaded)
     clips = _load_clips(config, commits, shares.sounds_bytes, loaded, limits)
-    unused_bytes = shares.sounds_bytes - clips.scratch_bytes
+    further = _load_further(config, folder, shares.sounds_bytes - clips.scratch_bytes, loaded, clips, limits)
+    unused_bytes = shares.sounds_bytes - clips.scratch_bytes - sum(each.scratch_bytes for each in further)
     plan = plan_training(spec, config.accelerator, config.ipus, loaded.dimensions)
     settings = BackendSettings(
         accelerator=config.accelerator,
@@ -75,7 +80,7 @@ def open_training(
     run = DescribedRun(*identity, spec, config.accelerator, plan.schedule, commits)
     metric = wer.metric(loaded.text_language_code, loaded.spellings, loaded.task)
     reporter.tell(data=clips.summary(), metric=metric, ran_on=backend.ran_on)
-    return OpenedTraining(run, settings.devices, loaded, clips, backend)
+    return OpenedTraining(run, settings.devices, loaded, clips, further, backend)
 
 
 def _load_clips(
@@ -95,6 +100,31 @@ def _load_clips(
         f"; left out: {dropped}" if dropped else "",
     )
     return clips
+
+
+def _load_further(
+    config: TrainerConfig, folder: RunFolder, free_bytes: int, loaded: LoadedModel, clips: Clips, limits: StreamLimits
+) -> Tuple[EvaluationClips, ...]:
+    """Return the clips of `spec.evaluations`. Raises TrainerError where one cannot be measured."""
+    spec = config.spec
+    commits = _commits_of_evaluations(spec, folder)
+    words = text_rules.words_like_tokens(loaded.tokenizer)
+    learned = [*clips.train.listed, *clips.validation]
+    further: List[EvaluationClips] = []
+    for wanted in spec.evaluations or ():
+        extracted = ExtractedAudio(config.scratch_folder, free_bytes - sum(each.scratch_bytes for each in further))
+        found = evaluation_sets.load_evaluation(
+            spec, wanted, config.volumes, commits[_address_of(wanted)], extracted, limits, words
+        )
+        with evaluation_sets.evaluation_named(wanted.name):
+            heard = clip_fitting.fit_heard(
+                found.clips, model.hearing(loaded, found.spec), spec.dataset.max_dropped_fraction
+            )
+        found = replace(found, clips=heard)
+        evaluation_sets.require_enough(found)
+        further.append(evaluation_sets.count_copies(found, learned))
+        logger.info("evaluation %s: %d clips", found.name, len(found.clips))
+    return tuple(further)
 
 
 def _scratch_shares(config: TrainerConfig, folder: RunFolder, loaded: LoadedModel) -> ScratchShares:
@@ -129,6 +159,34 @@ def commits_of_run(spec: WhisperFineTuneSpec, folder: RunFolder) -> HubCommits:
 def _recorded(folder: RunFolder) -> Optional[HubCommits]:
     found = record.read_record(_Record, folder.read_json(_FILE))
     return found.commits if found and found.uid == folder.uid else None
+
+
+class _EvaluationsRecord(Record):
+    """The commits of the data sets of `spec.evaluations`, by their addresses with their revisions."""
+
+    uid: str
+    commits: Dict[str, HubCommits]
+
+
+def _commits_of_evaluations(spec: WhisperFineTuneSpec, folder: RunFolder) -> Dict[str, HubCommits]:
+    """Return the commits of each evaluation: the recorded ones, else the newest, which are then recorded."""
+    if not spec.evaluations:
+        return {}
+    found = record.read_record(_EvaluationsRecord, folder.read_json(_EVALUATIONS_FILE))
+    known = found.commits if found and found.uid == folder.uid else {}
+    commits = {_address_of(each): known.get(_address_of(each)) or _newest_of(spec, each) for each in spec.evaluations}
+    if folder.outlives_the_pod and commits != known and any(each != HubCommits() for each in commits.values()):
+        folder.write_json(_EVALUATIONS_FILE, _EvaluationsRecord(uid=folder.uid, commits=commits).to_json_object())
+    return commits
+
+
+def _address_of(wanted: EvaluationSet) -> str:
+    return f"{wanted.source}@{wanted.revision or ''}"
+
+
+def _newest_of(spec: WhisperFineTuneSpec, wanted: EvaluationSet) -> HubCommits:
+    with evaluation_sets.evaluation_named(wanted.name):
+        return dataset.newest_commits(evaluation_sets.spec_of_evaluation(spec, wanted).dataset)
 
 
 def _newest(spec: WhisperFineTuneSpec) -> HubCommits:

@@ -3,15 +3,22 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional
+from typing import Any, Callable, ContextManager, Dict, Iterable, List, Optional, Sequence
 
 from whisper_finetune_api.run import ReportedModel, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import acceptance
 from whisper_finetune_api.v1alpha1.acceptance import Acceptance
-from whisper_finetune_api.v1alpha1.scores import Metric, Result, Validation, kind_of_metric, verdict_of
+from whisper_finetune_api.v1alpha1.scores import (
+    EvaluationScores,
+    Metric,
+    Result,
+    Validation,
+    kind_of_metric,
+    verdict_of,
+)
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.evaluation import intervals, wer
+from whisper_finetune_trainer.evaluation import evaluations, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output.folder_manifest import StoredFolder
@@ -23,7 +30,6 @@ _TEXTS_FILE = "evaluation.jsonl"
 
 def compare_with_baseline(before: Evaluation, after: Evaluation, clips: Clips, loaded: LoadedModel) -> Result:
     """Return the figures after training, with the intervals of their difference to the baseline."""
-    interval = intervals.of_difference(before.measurement.scored, after.measurement.scored)
     unseen = wer.unseen(
         before.measurement,
         after.measurement,
@@ -31,26 +37,36 @@ def compare_with_baseline(before: Evaluation, after: Evaluation, clips: Clips, l
         loaded.text_language_code,
         loaded.spellings,
     )
-    return Result(
-        **after.to_report().model_dump(),
-        difference_low=wer.points_text(interval.low) if interval else None,
-        difference_high=wer.points_text(interval.high) if interval else None,
-        unseen_texts=unseen,
-        without_loops=wer.without_loops(before.measurement, after.measurement),
-    )
+    return evaluations.compare_evaluations(before, after).model_copy(update={"unseen_texts": unseen})
 
 
 def describe_result(
-    baseline: Evaluation, result: Result, metric: Optional[Metric], validation: Optional[Validation] = None
+    baseline: Evaluation,
+    result: Result,
+    metric: Optional[Metric],
+    validation: Optional[Validation] = None,
+    further: Sequence[EvaluationScores] = (),
 ) -> str:
     """Return result and verdict in one sentence.
 
-    It says where the model is worse, where chance may explain the change, and where nothing beat the baseline on the
-    validation clips.
+    It says where the model is worse, also on `further` data, where chance may explain the change, and where nothing
+    beat the baseline on the validation clips.
     """
     chosen = "" if validation is None or validation.has_gained(metric) else _without_gain(validation, metric)
     figures = f"{_describe_figures(baseline, result, metric)}{_cut(baseline, result)}"
-    return f"{figures}{chosen}; verdict: {verdict_of(result, validation, metric)}"
+    verdict = verdict_of(result, validation, metric, further)
+    return f"{figures}{chosen}{_worse_on(further, metric)}; verdict: {verdict}"
+
+
+#: The message has room for so many. The status has all of them.
+_NAMED_EVALUATIONS = 5
+
+
+def _worse_on(further: Sequence[EvaluationScores], metric: Optional[Metric]) -> str:
+    worse = [each.in_words(metric) for each in further if each.verdict == "Worse"]
+    more = len(worse) - _NAMED_EVALUATIONS
+    named = ", ".join([*worse[:_NAMED_EVALUATIONS], *([f"{more} more"] if more > 0 else [])])
+    return f"; worse on {named}" if worse else ""
 
 
 def _without_gain(validation: Validation, metric: Optional[Metric]) -> str:
@@ -102,14 +118,15 @@ def conclude(
     folder: RunFolder, snapshot: Snapshot, baseline: Evaluation, figures: Result, keep_checkpoints: int
 ) -> TrainingResult:
     """Return the result of a run whose final model is about to be written."""
-    known = {name: getattr(snapshot.report, name) for name in TrainerReport.model_fields}
+    report = snapshot.report
+    known = {name: getattr(report, name) for name in TrainerReport.model_fields}
     # The other checkpoints are removed once the model is whole.
     kept = earlier_attempts.reported_checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,
-        verdict=verdict_of(figures, snapshot.report.validation, snapshot.report.metric),
-        message=describe_result(baseline, figures, snapshot.report.metric, snapshot.report.validation),
+        verdict=verdict_of(figures, report.validation, report.metric, report.evaluations),
+        message=describe_result(baseline, figures, report.metric, report.validation, report.evaluations),
         seconds=round(snapshot.training_seconds),
     )
 

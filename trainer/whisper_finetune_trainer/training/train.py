@@ -11,6 +11,7 @@ from whisper_finetune_trainer.data import text_rules
 from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation, Evaluations
+from whisper_finetune_trainer.evaluation.further_evaluations import FurtherEvaluations, begin_further_evaluations
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model import model, model_card, model_folder
 from whisper_finetune_trainer.model.backend import Backend
@@ -38,11 +39,11 @@ def train(
     """
     steps = StepRecord()
     with stop.interruptible():
-        run, devices, loaded, clips, backend = opening.open_training(config, folder, reporter, stop, limits)
-
+        run, devices, loaded, clips, others, backend = opening.open_training(config, folder, reporter, stop, limits)
     measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.to_report())
+    further = begin_further_evaluations(folder, config.spec, others, loaded, backend, reporter, stop)
     validation, candidates = _begin_validation(folder, clips, loaded, backend, reporter, stop)
     output, card_of = config.spec.output, _card_writer(run, reporter)
     saved = Checkpoints(output.keep_checkpoints, card_of, folder, backend, loaded, reporter, clips.train.digest, steps)
@@ -52,7 +53,7 @@ def train(
     choice = loop.run(first_step, candidates)
     folder.wait_until_written()
 
-    final = _measure_final(choice, loop.steps_taken, saved, measured)
+    final = _measure_final(choice, loop.steps_taken, saved, measured, further)
     outcome.write_texts(folder, clips, baseline, final)
     figures = outcome.compare_with_baseline(baseline, final, clips, loaded)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
@@ -84,8 +85,14 @@ def _begin_validation(
     return validation, [validation.baseline()]
 
 
-def _measure_final(choice: Sequence[Evaluation], taken: range, saved: Checkpoints, measured: Evaluations) -> Evaluation:
-    """Choose the final model by the evaluations on the validation clips, and measure it on the held-out ones.
+def _measure_final(
+    choice: Sequence[Evaluation],
+    taken: range,
+    saved: Checkpoints,
+    measured: Evaluations,
+    further: FurtherEvaluations,
+) -> Evaluation:
+    """Choose the final model by the evaluations on the validation clips, and measure it on all others.
 
     `taken` are the steps of this attempt, the last of them the newest. What was stored of one of them before is of
     another training: of one on other clips, or of one whose states are lost.
@@ -93,14 +100,12 @@ def _measure_final(choice: Sequence[Evaluation], taken: range, saved: Checkpoint
     last_step = taken.stop - 1
     chosen = _chosen_step(choice[1:], last_step, saved)
     known = None if chosen in taken else measured.stored(chosen)
-    if known is not None:
-        return known
     kept = saved.model_of(chosen)
-    if kept and chosen != last_step:
+    if kept and chosen != last_step and not (known and further.are_stored(chosen)):
         saved.load_model(kept)
-    made = measured.make(chosen)
-    measured.store(made)
-    return made
+    final = known or measured.make_and_store(chosen)
+    further.measure_final(chosen, anew=chosen in taken)
+    return final
 
 
 def _chosen_step(candidates: Sequence[Evaluation], last_step: int, saved: Checkpoints) -> int:
