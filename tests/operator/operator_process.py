@@ -68,6 +68,10 @@ class OperatorProcess:
     def lines(self) -> list[str]:
         return self.log.read_text(encoding="utf-8").splitlines()
 
+    def errors(self) -> list[str]:
+        """Return why it ended. After that Python may warn of a watch that was about to begin at that very moment."""
+        return [line for line in self.lines() if line.startswith("error: ")]
+
     def messages(self) -> list[str]:
         """Return the messages of the log so far."""
         return [json.loads(line)["message"] for line in self.lines() if line.startswith("{")]

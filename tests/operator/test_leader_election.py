@@ -154,7 +154,8 @@ def test_replica_that_slept_over_its_lease_ends_and_does_nothing(place: Namespac
     until(place.jobs, what="the Job")
     sleeper.signal(signal.SIGCONT)
     assert sleeper.process.wait(60) == 1
-    assert sleeper.lines()[-1].startswith("error: Lease whisper-finetune-operator")
+    [error] = sleeper.errors()
+    assert error.startswith("error: Lease whisper-finetune-operator")
     assert not any("created" in message for message in sleeper.messages())
     assert len(place.jobs()) == 1
 
@@ -166,4 +167,4 @@ def test_holder_that_cannot_renew_ends(proxy: Proxy, start: Start) -> None:
     until(replica.acts, what="the replica has its turn")
     proxy.freeze()
     assert replica.process.wait(60) == 1
-    assert replica.lines()[-1] == "error: Lease whisper-finetune-operator was not renewed for 6 s"
+    assert replica.errors() == ["error: Lease whisper-finetune-operator was not renewed for 6 s"]
