@@ -70,6 +70,25 @@ async def test_keys_that_go_first_leave_the_others_their_share(monkeypatch: pyte
     assert [key for key in seen[:8] if key.startswith("old")] == ["old 1", "old 2"]
 
 
+async def test_thousands_of_keys_with_nothing_to_do_let_everything_else_go_on() -> None:
+    worked = 0
+
+    async def work(_: str) -> None:
+        nonlocal worked
+        worked += 1
+
+    async with running(work, workers=4) as (queue, _):
+        for number in range(1000):
+            queue.add(str(number))
+        most = 0
+        while queue.depth():
+            before = worked
+            await asyncio.sleep(0)
+            most = max(most, worked - before)
+    assert worked == 1000
+    assert most <= 4
+
+
 async def test_key_that_waits_is_moved_to_the_front_and_not_back() -> None:
     seen: list[str] = []
 

@@ -98,6 +98,8 @@ class Workqueue:
             if key in self._again:
                 self._again.remove(key)
                 self.add(key)
+            # A pass that finds nothing to do waits for nothing. Thousands in a row would hold up watches and the Lease.
+            await asyncio.sleep(0)
 
     def _add_to(self, waiting: OrderedDict[str, float], key: str) -> None:
         if key in self._busy:
