@@ -261,9 +261,12 @@ SCENARIOS: dict[str, Scenario] = {
     "Job without a pod for long": Scenario(
         (CREATED, JOB, Moment(30, job())), "Pending", "Pending", actions=("look",), rechecks=True
     ),
-    "pod on its way to a node": Scenario((CREATED, JOB, POD), "Pending", "Pending", "has not started"),
+    "pod on its way to a node": Scenario((CREATED, JOB, POD), "Pending", "Pending", "has not started", rechecks=True),
+    "pod on its way to a node for some time": Scenario(
+        (CREATED, JOB, Moment(9, job(), (pod(2),))), "Pending", "Pending"
+    ),
     "container being made": Scenario(
-        (CREATED, JOB, Moment(4, job(), (waiting(2, "ContainerCreating", ""),))), "Pending", "Pending"
+        (CREATED, JOB, Moment(4, job(), (waiting(2, "ContainerCreating", ""),))), "Pending", "Pending", rechecks=True
     ),
     "running without a report": Scenario((CREATED, JOB, POD, PREPARING), "Preparing", "Preparing", "pod"),
     "measuring the baseline": Scenario(

@@ -19,6 +19,7 @@ from run_objects import (
     ipu_job,
     job,
     not_yet_over,
+    pod,
     progress,
     run_object,
     running,
@@ -243,7 +244,7 @@ def test_the_age_of_progress_follows_what_else_a_report_tells() -> None:
     assert progress.update_time == "2026-11-22T10:06:30Z"
 
 
-def test_a_run_costs_five_writes_of_status_from_creation_to_its_result() -> None:
+def test_a_run_costs_four_writes_of_status_from_creation_to_its_result() -> None:
     calm = (
         CREATED,
         Moment(1.5, job(status={})),
@@ -255,7 +256,38 @@ def test_a_run_costs_five_writes_of_status_from_creation_to_its_result() -> None
         Moment(101, job(complete(100)), (ended(2, 5, 99, 0, DONE),)),
         Moment(102, job(complete(100)), (ended(2, 5, 99, 0, DONE),)),
     )
-    assert writes(*calm) == [True, False, False, True, True, True, True, False, False]
+    assert writes(*calm) == [True, False, False, False, True, True, True, False, False]
+
+
+def test_a_new_pod_is_told_when_it_starts_or_has_not_started_for_a_while() -> None:
+    def waits(seconds: float) -> Moment:
+        return Moment(seconds, job(), (pod(2),))
+
+    story = (CREATED, JOB, waits(3), waits(6.9))
+    assert writes(*story, PREPARING) == [True, False, False, False, True]
+    assert last_status(*story).pod_name is None
+    assert [decision.requeue_seconds for _, decision in tell(story)[2:]] == [4, pytest.approx(0.1)]
+    assert writes(*story, waits(7), waits(8), PREPARING)[4:] == [True, False, True]
+    assert last_status(*story, waits(7)).pod_name == pod(2)["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Moment(3, job(), (pod(60),)),
+        Moment(3, job(), (unschedulable(2, "0/3 nodes are available"),)),
+        Moment(3, job(), (pod(2),), generation=2),
+        Moment(5, job(), (ended(2, 3, 4, 65, 1), pod(4, name="next"))),
+    ],
+    ids=["a clock is wrong", "no node takes it", "the spec changed", "another one ended"],
+)
+def test_a_new_pod_is_told_at_once_with_what_else_there_is_to_tell(first: Moment) -> None:
+    assert writes(CREATED, JOB, first)[2:] == [True]
+
+
+def test_a_new_pod_that_no_controller_replaces_is_told_at_once() -> None:
+    new = as_ipu_job(3, ipu_job(), (worker(pod(3, job_uid="ipu-job-1")),))
+    assert writes(as_ipu_job(1), IPU_JOB, new)[2:] == [True]
 
 
 def test_percent_is_a_hundred_only_with_a_result() -> None:

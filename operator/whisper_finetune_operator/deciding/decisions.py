@@ -110,6 +110,9 @@ def _take(seen: Situation, step: NextStep) -> Decision:
     back_off = partition_steps.back_off_to_write(seen, step, known) if known else step.back_off
     admitted = False if back_off and back_off.until else _admitted(seen, step.phase)
     derived = status.derive_status(seen, step.phase, pinned=step.pinned, admitted=admitted, back_off=back_off)
+    untold_seconds = 0.0 if step.actions else pod_steps.seconds_until_told(seen, derived)
+    if untold_seconds > 0:
+        step, derived = step.requeued_within(untold_seconds), seen.previous
     return Decision(derived, derived != seen.previous, step.actions, step.requeue_seconds, seen.remarks)
 
 

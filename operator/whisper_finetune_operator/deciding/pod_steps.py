@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from whisper_finetune_api.v1alpha1 import Progress
+from whisper_finetune_api.v1alpha1 import Progress, WhisperFineTuneStatus
 from whisper_finetune_api.v1alpha1.status import State
 from whisper_finetune_operator.deciding import outcomes
 from whisper_finetune_operator.deciding.situation import Situation
@@ -75,6 +75,25 @@ def next_step_of_pod(situation: Situation, pod: Pod) -> NextStep:
     limit = situation.spec.active_deadline_seconds
     left = None if limit is None else max(1.0, limit - situation.running_time.total_seconds())
     return NextStep(running_phase(situation, pod), requeue_seconds=left)
+
+
+#: A pod is told together with its trainer's start, where that comes within this time.
+_TOLD_AFTER = timedelta(seconds=5)
+
+
+def seconds_until_told(situation: Situation, derived: WhisperFineTuneStatus) -> float:
+    """Return for how long a status that tells of a new pod and of nothing else is not written. 0: it is written now.
+
+    A pod that no controller replaces is told at once: that it was there is all that would be known of it, were it lost.
+    """
+    pod, workload, previous = situation.at_work, situation.workload, situation.previous
+    if pod is None or pod.running or workload is None or not workload.kind.is_retried_by_its_controller:
+        return 0.0
+    age = situation.now - pod.created
+    told = derived.model_copy(update={"pod_name": previous.pod_name, "attempts": previous.attempts})
+    says_more = told != previous or situation.counts.added
+    # A clock may be wrong.
+    return 0.0 if says_more or not timedelta() <= age < _TOLD_AFTER else (_TOLD_AFTER - age).total_seconds()
 
 
 def _on_its_way(situation: Situation, pod: Pod) -> NextStep:
