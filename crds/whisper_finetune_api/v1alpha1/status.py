@@ -1,6 +1,6 @@
 """What the operator reports. Decimal numbers are strings: the Kubernetes API has no floats."""
 
-from typing import Literal, Optional, Tuple
+from typing import Any, Dict, Literal, Optional, Tuple
 
 from pydantic import Field
 from typing_extensions import Annotated
@@ -218,3 +218,7 @@ class WhisperFineTuneStatus(ApiModel):
         json_schema_extra=list_map("type"),
         description="The conditions of the run, which machines read.",
     )
+
+    def to_json_object(self) -> Dict[str, Any]:
+        """Return the status as it stands in YAML: camelCase, without what is absent. An empty list is absent."""
+        return {field: value for field, value in super().to_json_object().items() if value != []}
