@@ -15,7 +15,8 @@ there, so it sends what is LATER only where it differs from its default.
 
 import json
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional
+from functools import lru_cache
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Type
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -60,12 +61,27 @@ def answer_for_operator(report: BaseModel, operators: Optional[int]) -> Dict[str
 
 
 def _written(model: BaseModel, keep_later: Callable[[FieldInfo, Any], bool]) -> Dict[str, Any]:
-    fields = ((field.alias or name, field, getattr(model, name)) for name, field in type(model).model_fields.items())
+    values = ((field, getattr(model, field.name)) for field in _fields_of(type(model)))
     return {
-        alias: _json_value(value, keep_later)
-        for alias, field, value in fields
-        if value is not None and (LATER not in field.metadata or keep_later(field, value))
+        field.alias: _json_value(value, keep_later)
+        for field, value in values
+        if value is not None and (not field.is_later or keep_later(field.described, value))
     }
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    alias: str
+    is_later: bool
+    described: FieldInfo
+
+
+@lru_cache(maxsize=None)
+def _fields_of(kind: Type[BaseModel]) -> Tuple[_Field, ...]:
+    """Return the fields of a type, looked up once: an operator writes the same types for each run."""
+    fields = kind.model_fields.items()
+    return tuple(_Field(name, field.alias or name, LATER in field.metadata, field) for name, field in fields)
 
 
 def _json_value(value: Any, keep_later: Callable[[FieldInfo, Any], bool]) -> Any:
