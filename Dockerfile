@@ -56,6 +56,11 @@ COPY requirements/trainer.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca-bundle \
     python3 -m pip install --requirement trainer.txt \
  && $COMPILE /opt/python/lib
+# The engines of output.exports. yes: they are in the image.
+ARG EXPORTS=no
+COPY requirements/exports.txt ./
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca-bundle \
+    if [ "$EXPORTS" = yes ]; then python3 -m pip install --requirement exports.txt && $COMPILE /opt/python/lib; fi
 # What a pod mounts over; it is here so that the image also runs without.
 RUN mkdir -p /opt/root/scratch && chmod 1777 /opt/root/scratch
 

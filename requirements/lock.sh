@@ -23,6 +23,8 @@ compile pyproject.toml --extra trainer --python-version 3.11 --no-emit-package t
 compile pyproject.toml --extra trainer-ipu --python-version 3.8 --no-emit-package torch --output-file requirements/trainer-ipu.txt
 compile pyproject.toml --extra dev --python-version 3.11 --no-emit-package torch --output-file requirements/dev.txt
 compile pyproject.toml --extra dev --extra trainer-ipu --python-version 3.8 --no-emit-package torch --output-file requirements/dev-ipu.txt
+# The engines of output.exports, beside what trainer.txt has.
+compile pyproject.toml --extra exports --python-version 3.11 --no-deps --no-emit-package pydantic --output-file requirements/exports.txt
 # What builds cppimport, the one package of trainer-ipu.txt that has no wheel, in the image.
 printf 'setuptools\nsetuptools-scm\nwheel\n' | compile - --python-version 3.11 --output-file requirements/trainer-ipu-build.txt
 # The trackers' clients and a real MLflow server, for their test alone.

@@ -92,6 +92,7 @@ CASES: dict[str, Case] = {
     "model alone on the Hub": Case({"output": {"uri": "hf://team/whisper-ca", "publish": "ModelOnly"}}),
     "accepted where it is better": Case({"acceptance.requireBetter": True}),
     "accepted where it is not much worse": Case({"acceptance.maxWorsePoints": "0.5"}),
+    "exports": Case({"output.exports": ["CTranslate2", "CTranslate2Int8"], "output.exportClips": 50}),
     "secret": Case({"secretRefs": [{"name": "hub", "keys": ["HF_TOKEN"]}]}),
     "suspended": Case({"suspend": True}),
     "no retries": Case({"retries": 0}),
@@ -180,6 +181,11 @@ CASES: dict[str, Case] = {
     "acceptance on the Hub": _refused(
         {"acceptance.requireBetter": True, "output.uri": "hf://team/whisper-ca"}, "acceptance is for an output.uri with"
     ),
+    "export of no engine": _refused(
+        {"output.exports": ["TensorFlow"]}, 'Unsupported value: "TensorFlow"', "Input should be 'CTranslate2'"
+    ),
+    "no exports": _refused({"output.exports": []}, "at least 1 items", "at least 1 item"),
+    "clips for no exports": _refused({"output.exportClips": 5}, "output.exportClips needs output.exports"),
     "no checkpoint kept": _refused({"output.keepCheckpoints": 0}, "greater than or equal to 1"),
     "runtime in upper case": _refused({"runtime": "POD16"}, _NOT_MATCH, _MATCH),
 }

@@ -9,7 +9,8 @@ from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.reading import printable_text
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.acceptance import Judgement
-from whisper_finetune_api.v1alpha1.api_model import ApiModel, Count
+from whisper_finetune_api.v1alpha1.api_model import ApiModel, Count, Digest
+from whisper_finetune_api.v1alpha1.exports import Export, ExportFigures
 from whisper_finetune_api.v1alpha1.scores import (
     MOST_EVALUATIONS,
     EvaluationScores,
@@ -21,7 +22,7 @@ from whisper_finetune_api.v1alpha1.scores import (
     Verdict,
     WordErrorRate,
 )
-from whisper_finetune_api.v1alpha1.status import DataSummary, Digest, Progress, RanOn
+from whisper_finetune_api.v1alpha1.status import DataSummary, Progress, RanOn
 
 #: The environment variable with the TrainerConfig as JSON.
 CONFIG_ENV = "WHISPER_FINETUNE_CONFIG"
@@ -40,7 +41,9 @@ Stage = Literal["Preparing", "Evaluating", "Training"]
 RelativePath = Annotated[
     str,
     Field(
-        max_length=160, pattern=r"^(checkpoints/checkpoint-[0-9]{1,9}|resume/checkpoint-[0-9]{1,9}|model|report\.html)$"
+        max_length=160,
+        pattern=r"^(checkpoints/checkpoint-[0-9]{1,9}|resume/checkpoint-[0-9]{1,9}|model|exports/[a-z0-9-]{1,40}"
+        r"|report\.html)$",
     ),
 ]
 
@@ -113,6 +116,17 @@ class ReportedModel(ApiModel):
     step: Count
 
 
+class ReportedExport(ExportFigures):
+    """One export, by its path below the run's folder. A refused one has none."""
+
+    path: Optional[RelativePath] = None
+
+    def written_below(self, run_folder: str) -> Export:
+        """Return the export as the status has it: with its whole address, if it has one."""
+        figures = {name: getattr(self, name) for name in ExportFigures.model_fields}
+        return Export(**figures, uri=f"{run_folder}/{self.path}" if self.path else None)
+
+
 class TrainerReport(ApiModel):
     """What is known so far: GET /progress answers it, and every ending carries it."""
 
@@ -141,6 +155,7 @@ class TrainingResult(TrainerReport):
     acceptance: Annotated[Optional[Judgement], LATER] = Field(None, description="Absent: nothing was asked for.")
     model: Optional[ReportedModel] = None
     report: Optional[RelativePath] = None
+    exports: Annotated[Optional[Tuple[ReportedExport, ...]], LATER] = Field(None, max_length=8)
     seconds: Optional[Count] = Field(None, description="Training time of this attempt.")
 
     @field_validator("message")

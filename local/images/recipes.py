@@ -18,7 +18,7 @@ PACKAGES = {
     "operator": ("requirements/operator.txt",),
     "trainer": (
         "requirements/trainer.txt", "requirements/torch.txt", "requirements/torch-cpu.txt",
-        "requirements/torch-cuda.txt", "tests/cuda_stubs.py",
+        "requirements/torch-cuda.txt", "requirements/exports.txt", "tests/cuda_stubs.py",
     ),
     "trainer-ipu": ("requirements/trainer-ipu.txt", "requirements/trainer-ipu-build.txt"),
 }  # fmt: skip

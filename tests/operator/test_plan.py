@@ -145,3 +145,23 @@ def test_runs_that_may_share_a_host_each_have_a_port() -> None:
 
 def test_pods_with_a_network_of_their_own_have_the_runtimes_port() -> None:
     assert ports(host_network=False) == [9000] * 8
+
+
+@pytest.mark.parametrize("runtime", ["pod16", None])
+def test_exports_are_refused_where_trainers_have_no_engines(runtime: str | None) -> None:
+    offered = RUNTIMES if runtime else RUNTIMES.model_copy(update={"default_runtime": "pod16"})
+    named = {"runtime": runtime} if runtime else {}
+    refused = made({"output.exports": ["CTranslate2"], **named}, offered=offered)
+    assert isinstance(refused, Phase)
+    # Another default may come, but a runtime that is named never gets rid of its IPUs.
+    assert refused.reason == ("InvalidSpec" if runtime else "RuntimeNotFound")
+    assert refused.message.startswith(
+        "output.exports: runtime pod16 has IPUs, and trainers for IPUs have none of the engines that hear an export; "
+        "leave output.exports out, or take a runtime with CPUs or GPUs"
+    )
+
+
+def test_exports_are_planned_for_on_cpus() -> None:
+    planned = made({"output.exports": ["CTranslate2"]})
+    assert isinstance(planned, TrainingPlan)
+    assert planned.config.spec.output.exports == ("CTranslate2",)

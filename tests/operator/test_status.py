@@ -26,7 +26,7 @@ from run_objects import (
     unschedulable,
 )
 from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, stopped, tell
-from whisper_finetune_api.run import ReportedModel, TrainingResult
+from whisper_finetune_api.run import ReportedExport, ReportedModel, TrainingResult
 from whisper_finetune_api.v1alpha1 import Condition, WhisperFineTuneStatus
 from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import status
@@ -390,6 +390,23 @@ def test_a_repositorys_model_lies_at_its_root() -> None:
     found = status.written_model(ending, "hf://team/whisper-it")
     assert found is not None
     assert found.uri == "hf://team/whisper-it"
+
+
+@pytest.mark.parametrize("folder", ["pvc://speech/runs/it-7a0c9a4e", "hf://team/whisper-it"])
+def test_an_export_has_its_address_and_a_refused_one_has_none(folder: str) -> None:
+    kept = ReportedExport(name="CTranslate2", path="exports/ctranslate2", sha256="ab" * 32, bytes=145, score="12.00")
+    refused = ReportedExport(name="CTranslate2Int8", refused="its engine died (exit code -4)")
+    assert kept.written_below(folder).to_json_object() == {
+        "name": "CTranslate2",
+        "uri": f"{folder}/exports/ctranslate2",
+        "sha256": "ab" * 32,
+        "bytes": 145,
+        "score": "12.00",
+    }
+    assert refused.written_below(folder).to_json_object() == {
+        "name": "CTranslate2Int8",
+        "refused": "its engine died (exit code -4)",
+    }
 
 
 def test_messages_are_one_printable_line_that_the_api_takes() -> None:

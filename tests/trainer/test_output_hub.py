@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ class Runs:
         self._attempts = 0
 
     def attempt(
-        self, uri: str = "hf://team/whisper-it", token: str = hub_repository_double.TOKEN, **output: str
+        self, uri: str = "hf://team/whisper-it", token: str = hub_repository_double.TOKEN, **output: Any
     ) -> tuple[int, TrainingResult]:
         self._attempts += 1
         pod = self._folder / f"pod-{self._attempts}"
@@ -108,6 +109,22 @@ def test_recordings_and_transcripts_are_published_where_that_is_asked_for(runs: 
         "tensorboard/events.out.tfevents.run",
     }  # fmt: skip
     assert result.report == "report.html"
+
+
+def test_an_export_is_a_commit_of_its_own_after_the_models(runs: Runs, hub: Hub) -> None:
+    exit_code, result = runs.attempt(exports=["CTranslate2"], exportClips=1)
+    assert exit_code == 0, result.message
+    # This pod's operator is of before exports, and is not told of them.
+    (export,) = TrainingResult.model_validate_json(hub.files["result.json"]).exports or ()
+    assert (export.path, export.refused) == ("exports/ctranslate2", None)
+    assert len(hub.commits) == 2
+    manifest = hub.files["exports/ctranslate2/manifest.json"]
+    assert export.sha256 == folder_manifest.sha256(manifest)
+    files = {f"exports/ctranslate2/{name}" for name in json.loads(manifest)["files"]}
+    assert {"exports/ctranslate2/model.bin", "exports/ctranslate2/tokenizer.json"} <= files <= set(hub.files)
+    # Model and export are found again, and neither is made anew.
+    assert runs.attempt(exports=["CTranslate2"], exportClips=1) == (exit_code, result)
+    assert len(hub.commits) == 2
 
 
 def test_what_cannot_be_written_is_found_before_the_training(runs: Runs) -> None:

@@ -16,6 +16,7 @@ ATOMIC_LIST: JsonDict = {"x-kubernetes-list-type": "atomic"}
 ATOMIC_MAP: JsonDict = {"x-kubernetes-map-type": "atomic"}
 
 Fraction = Annotated[str, Field(pattern=r"^0\.[0-9]{1,4}$", max_length=6)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 #: The API's integers end somewhere: a trainer that reports more is refused, not the whole status.
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 

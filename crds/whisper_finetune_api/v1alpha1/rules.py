@@ -151,6 +151,12 @@ RULES = (
         lambda spec: spec.acceptance is None or not spec.output.uri.startswith("hf://"),
     ),
     SpecRule(
+        ("output",),
+        "!has(self.exportClips) || has(self.exports)",
+        "output.exportClips needs output.exports",
+        lambda spec: spec.output.export_clips is None or spec.output.exports is not None,
+    ),
+    SpecRule(
         (),
         "!has(self.ipuConfig) || has(self.ipus)",
         "ipuConfig needs ipus: its values hold for one partition size",

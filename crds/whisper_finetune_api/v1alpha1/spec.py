@@ -10,6 +10,7 @@ from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.v1alpha1.acceptance import Acceptance
 from whisper_finetune_api.v1alpha1.api_model import NO_PARENTS, ApiModel, WithoutParents, list_map
 from whisper_finetune_api.v1alpha1.dataset import Dataset, EvaluationSet, Language, Task
+from whisper_finetune_api.v1alpha1.exports import ExportName
 from whisper_finetune_api.v1alpha1.training import IpuConfig, Training
 
 IpuCount = Literal[1, 2, 4, 8, 16, 32, 64]
@@ -51,6 +52,17 @@ class Output(ApiModel):
         None,
         description="What a repository at hf:// gets. ModelOnly: the model. WithReport: the report and the "
         "evaluation too, which hold recordings and transcripts of held-out clips. Absent: ModelOnly.",
+    )
+    exports: Annotated[Optional[Tuple[ExportName, ...]], LATER] = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Forms of other engines that the final model is written in too. Each is heard by its own engine, "
+        "and kept if its score differs from the model's by at most 0.5 points.",
+    )
+    export_clips: Annotated[Optional[int], LATER] = Field(
+        None, ge=1, le=10_000_000, description="Most held-out clips that each export is checked with. Absent: 200."
     )
 
     @property

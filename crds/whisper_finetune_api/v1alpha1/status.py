@@ -6,7 +6,8 @@ from pydantic import Field
 from typing_extensions import Annotated
 
 from whisper_finetune_api.contract import LATER
-from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, Count, StatusPart, list_map
+from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, Count, Digest, StatusPart, list_map
+from whisper_finetune_api.v1alpha1.exports import Export
 from whisper_finetune_api.v1alpha1.scores import (
     MOST_EVALUATIONS,
     EvaluationName,
@@ -21,7 +22,6 @@ from whisper_finetune_api.v1alpha1.scores import (
 )
 
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$", max_length=20)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 #: As many as JSON numbers hold exactly.
 Generation = Annotated[int, Field(ge=-1, le=2**53 - 1)]
 ConditionStatus = Literal["True", "False", "Unknown"]
@@ -211,6 +211,12 @@ class WhisperFineTuneStatus(ApiModel):
     )
     model: Optional[Model] = None
     report: Optional[str] = Field(None, max_length=1200, description="Address of report.html.")
+    exports: Optional[Tuple[Export, ...]] = Field(
+        None,
+        max_length=8,
+        json_schema_extra=dict(ATOMIC_LIST),
+        description="What became of each of output.exports.",
+    )
     running_seconds: Optional[Count] = Field(None, description="How many seconds the attempts that have ended ran.")
     conditions: Tuple[Condition, ...] = Field(
         (),

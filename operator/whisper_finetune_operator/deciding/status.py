@@ -241,6 +241,7 @@ def _result(ending: TrainingResult, progress: Progress | None, folder: str) -> d
         # The checkpoints that remain. States to resume from are deleted at the end, and the last report may name one.
         "checkpoints": tuple(written_checkpoint(checkpoint, folder) for checkpoint in ending.checkpoints),
         "report": f"{folder}/{ending.report}" if ending.report else None,
+        "exports": tuple(export.written_below(folder) for export in ending.exports or ()) or None,
         "progress": _whole(progress),
     }
 

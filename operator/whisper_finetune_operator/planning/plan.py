@@ -168,6 +168,12 @@ def _choose(run: Run, spec: WhisperFineTuneSpec, pinned: str | None, runtimes: R
     if spec.ipus is not None and runtime.accelerator != "ipu":
         text = f"ipus is {spec.ipus}, but runtime {name} has no IPUs"
         return Phase.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
+    if spec.output.exports and runtime.accelerator == "ipu":
+        text = (
+            f"output.exports: runtime {name} has IPUs, and trainers for IPUs have none of the engines that hear an "
+            "export; leave output.exports out, or take a runtime with CPUs or GPUs"
+        )
+        return Phase.failed("InvalidSpec", text) if spec.runtime else _not_found(text, run, runtimes)
     if QUEUE_LABEL in run.labels and (runtime.partitions or not runtime.kind.is_queued_by_kueue):
         makes = f"makes workloads of kind {runtime.workload}, which Kueue does not know"
         why = "has its own queue" if runtime.partitions else makes

@@ -44,7 +44,8 @@ def _make(
     finished = earlier_attempts.finished_result(folder)
     if finished is not None:
         logger.info("an earlier attempt has finished this run: reporting its result")
-        return finished_run.report_finished(config.spec.output, folder, finished, reporter)
+        reported = finished_run.report_finished(config.spec.output, folder, finished, reporter)
+        return _with_exports(config, folder, reported, reporter, stop, limits)
     folder.prepare()
     earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
     cpu_count.make_waiting_passive()
@@ -60,6 +61,24 @@ def _make(
             raise explained from error
         raise
     return result
+
+
+def _with_exports(
+    config: TrainerConfig,
+    folder: RunFolder,
+    result: TrainingResult,
+    reporter: Reporter,
+    stop: StopRequest,
+    limits: StreamLimits,
+) -> TrainingResult:
+    """Return the result of a finished run with the exports that it lacks, which it almost never does."""
+    if not finished_run.missing_exports(config.spec.output, folder, result):
+        return result
+    cpu_count.make_waiting_passive()
+    with stop.interruptible():
+        exporting = library_loading.load_module("whisper_finetune_trainer.training.exporting")
+    exported: TrainingResult = exporting.resume_exports(config, folder, result, reporter, stop, limits)
+    return exported
 
 
 def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) -> Optional[TrainerError]:

@@ -8,8 +8,8 @@ from typing import Optional, Tuple
 
 from pydantic import Field
 
+from whisper_finetune_api.v1alpha1.api_model import Digest
 from whisper_finetune_api.v1alpha1.scores import Part, WordErrorRate
-from whisper_finetune_api.v1alpha1.status import Digest
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.record import Record
 from whisper_finetune_trainer.output.run_folder import RunFolder

@@ -42,6 +42,13 @@ class Evaluation:
         return self.measurement.to_report().model_copy(update={"part": part, "cut_clips": cut or None})
 
 
+def transcripts_in(record: EvaluationRecord) -> Tuple[Transcript, ...]:
+    """Return what was heard, one transcript per clip."""
+    return tuple(
+        Transcript(text, index in record.cut, index in record.unended) for index, text in enumerate(record.hypotheses)
+    )
+
+
 class Evaluations:
     """Makes, stores and reads a run's evaluations on the clips of one part."""
 
@@ -78,11 +85,7 @@ class Evaluations:
         record = evaluation_record.read_evaluation(self._folder, step, self._part, self._name)
         if record is None or record.clips != self._clips_digest:
             return None
-        heard = tuple(
-            Transcript(text, index in record.cut, index in record.unended)
-            for index, text in enumerate(record.hypotheses)
-        )
-        return self._measured(step, heard)
+        return self._measured(step, transcripts_in(record))
 
     def make(self, step: int) -> Evaluation:
         """Transcribe the clips with the model as it is now, and measure the texts. Raises Stopped on SIGTERM."""

@@ -12,9 +12,8 @@ from typing import Dict, Mapping, Optional
 import pydantic_core
 from pydantic import Field, field_validator
 
-from whisper_finetune_api.v1alpha1.api_model import ApiModel
+from whisper_finetune_api.v1alpha1.api_model import ApiModel, Digest
 from whisper_finetune_api.v1alpha1.scores import Part, Percent, WordErrorRate
-from whisper_finetune_api.v1alpha1.status import Digest
 from whisper_finetune_trainer.output import record
 from whisper_finetune_trainer.output.record import Record
 from whisper_finetune_trainer.output.storage import Storage

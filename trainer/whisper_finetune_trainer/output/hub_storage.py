@@ -19,6 +19,7 @@ from whisper_finetune_trainer.stores import store_faults
 from whisper_finetune_trainer.stores.object_store import Store
 
 _MODEL = "model"
+_EXPORTS = "exports"
 #: This file of the run tells a later attempt that the run is finished. It is committed beside the model.
 _RESULT = "result.json"
 #: These files are committed beside the model where `takes_report` asks for them.
@@ -40,13 +41,17 @@ class HubStorage:
         uploads: Uploads,
         *,
         takes_report: bool = False,
+        exports: int = 0,
     ) -> None:
-        """`run` is the name of the run's folder. The scratch space keeps the newest `kept_models` models."""
+        """`run` is the name of the run's folder. The scratch space keeps the newest `kept_models` models.
+
+        So many `exports` are committed after the model, each in a folder of its own.
+        """
         self._store = store
         self._repository = repository
         self._run = run
         self._staging = staging
-        self._kept_models = kept_models
+        self._kept_models = kept_models + exports
         self._beside = (_RESULT, *(_REPORT if takes_report else ()))
         self._local = VolumeStorage(staging, writer=run)
         self._uploads = uploads
@@ -71,7 +76,7 @@ class HubStorage:
         return Fault(explained.reason, explained.message, "Then make a new run") if explained else None
 
     def scratch_need(self, state_bytes: int) -> OutputNeed:
-        """Return a need of folders for the models that are kept, the one being written, and the final one."""
+        """Return a need of folders for models and exports that are kept, the one being written, and the final one."""
         models = self._kept_models + 2
         # A state is the weights and two moments of the same size. A model is the weights.
         return OutputNeed(state_bytes // 3, least_folders=models, most_folders=models)
@@ -89,10 +94,12 @@ class HubStorage:
         For a model that this attempt has not written, they are those in the repository.
         """
         found = self._local.sizes(folder)
-        if found or self._in_repository(f"{folder}/") is None:
+        below = self._in_repository(f"{folder}/")
+        if found or below is None:
             return found
         tree = HfApi().list_repo_tree(self._repository, recursive=True)
-        return {entry.path: entry.size for entry in tree if hasattr(entry, "size")}
+        files = ((entry.path, entry.size) for entry in tree if hasattr(entry, "size"))
+        return {path[len(below) :]: size for path, size in files if path.startswith(below)}
 
     def read_bytes(self, path: str) -> Optional[bytes]:
         """Return what this attempt has written, else what an earlier one has committed, else None."""
@@ -120,10 +127,11 @@ class HubStorage:
         return self._local.new_folder(folder)
 
     def finish_folder(self, folder: str, last_name: str, last_content: bytes) -> None:
-        """Finish a folder in the scratch space. After the final model, commit the whole run in the background."""
+        """Finish a folder in the scratch space. Commit the final model, and each export after it, in the background."""
         self._local.finish_folder(folder, last_name, last_content)
-        if folder == f"{self._run}/{_MODEL}":
-            self._uploads.add(folder, self._commit)
+        below = self._in_repository(f"{folder}/")
+        if below is not None:
+            self._uploads.add(folder, lambda: self._commit(folder, below))
 
     def discard_folder(self, folder: str) -> None:
         """Remove a folder from the scratch space."""
@@ -157,13 +165,16 @@ class HubStorage:
         below = path[len(self._run) + 1 :]
         if below.startswith(f"{_MODEL}/"):
             return below[len(_MODEL) + 1 :]
+        if below.startswith(f"{_EXPORTS}/"):
+            return below
         return below if below in self._beside else None
 
-    def _commit(self) -> None:
-        model = self._staging / self._run / _MODEL
+    def _commit(self, folder: str, below: str) -> None:
+        """Commit a folder at the path `below` the repository's root, with the run's other files as they are now."""
+        local = self._staging / folder
         operations: List[CommitOperationAdd] = [
-            CommitOperationAdd(path.relative_to(model).as_posix(), str(path))
-            for path in sorted(model.rglob("*"))
+            CommitOperationAdd(f"{below}{path.relative_to(local).as_posix()}", str(path))
+            for path in sorted(local.rglob("*"))
             if path.is_file()
         ]
         for name in self._beside:

@@ -56,6 +56,7 @@ def _open_storage(
             output.keep_checkpoints,
             uploads,
             takes_report=output.takes_report,
+            exports=len(output.exports or ()),
         )
         return storage
     return ObjectStorage(store, staging, uploads)

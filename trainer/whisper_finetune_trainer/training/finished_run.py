@@ -2,17 +2,33 @@
 
 import contextlib
 import logging
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Tuple
 
-from whisper_finetune_api.run import TrainerReport, TrainingResult
+from whisper_finetune_api.run import ReportedExport, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import Output
+from whisper_finetune_api.v1alpha1.exports import ExportName
 from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.output.folder_manifest import StoredFolder
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, LATEST_FILE, MODEL, RESUME, RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 
 #: Reasons of an output that refuses to be written. Any other failure may be gone at the next attempt.
 _REFUSALS = frozenset(("OutputNotWritable", "AccessDenied"))
 logger = logging.getLogger(__name__)
+
+
+def missing_exports(output: Output, folder: RunFolder, result: TrainingResult) -> Tuple[ExportName, ...]:
+    """Return the exports that are asked for, and of which the result does not know what became, or that are gone."""
+    settled = {
+        export.name
+        for export in result.exports or ()
+        if export.path is None or _is_whole(folder.stored(export.path), export)
+    }
+    return tuple(dict.fromkeys(name for name in output.exports or () if name not in settled))
+
+
+def _is_whole(found: Optional[StoredFolder], export: ReportedExport) -> bool:
+    return found is not None and found.sha256 == export.sha256
 
 
 def report_finished(output: Output, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:

@@ -19,6 +19,7 @@ from whisper_finetune_trainer.data.evaluation_sets import EvaluationClips
 from whisper_finetune_trainer.data.layouts.layout import StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import wer
+from whisper_finetune_trainer.exports import engines
 from whisper_finetune_trainer.ipu import environment
 from whisper_finetune_trainer.machine import cpu_count
 from whisper_finetune_trainer.machine.scratch_space import ScratchShares
@@ -49,6 +50,26 @@ class OpenedTraining(NamedTuple):
     backend: Backend
 
 
+class OpenedClips(NamedTuple):
+    """The clips of a run, and the model that they fit into."""
+
+    commits: HubCommits
+    loaded: LoadedModel
+    clips: Clips
+    shares: ScratchShares
+
+
+def open_clips(config: TrainerConfig, folder: RunFolder, limits: StreamLimits) -> OpenedClips:
+    """Return the clips of a run and the model that it starts from. Raises TrainerError. Network faults pass through."""
+    spec = config.spec
+    commits = commits_of_run(spec, folder)
+    loaded = model.load_model(spec, commits.model, config.volumes, config.scratch_folder)
+    # After the model is loaded: its size decides how much scratch space is left for sounds. Its download is gone then.
+    shares = _scratch_shares(config, folder, loaded)
+    clips = _load_clips(config, commits, shares.sounds_bytes, loaded, limits)
+    return OpenedClips(commits, loaded, clips, shares)
+
+
 def open_training(
     config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
 ) -> OpenedTraining:
@@ -57,11 +78,8 @@ def open_training(
     Raises TrainerError, whose message says what to mend. Network faults pass through.
     """
     spec = config.spec
-    commits = commits_of_run(spec, folder)
-    loaded = model.load_model(spec, commits.model, config.volumes, config.scratch_folder)
-    # After the model is loaded: its size decides how much scratch space is left for sounds. Its download is gone then.
-    shares = _scratch_shares(config, folder, loaded)
-    clips = _load_clips(config, commits, shares.sounds_bytes, loaded, limits)
+    engines.require_engines(spec.output.exports or ())
+    commits, loaded, clips, shares = open_clips(config, folder, limits)
     further = _load_further(config, folder, shares.sounds_bytes - clips.scratch_bytes, loaded, clips, limits)
     unused_bytes = shares.sounds_bytes - clips.scratch_bytes - sum(each.scratch_bytes for each in further)
     plan = plan_training(spec, config.accelerator, config.ipus, loaded.dimensions)

@@ -21,7 +21,8 @@ from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.report import report_files
 from whisper_finetune_trainer.report.report_data import FinishedTraining
-from whisper_finetune_trainer.training import finished_run, opening, outcome, training_loop
+from whisper_finetune_trainer.training import exporting, finished_run, opening, outcome, training_loop
+from whisper_finetune_trainer.training.exporting import CheckedModel
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
 
 
@@ -37,6 +38,14 @@ def train(
     Raises TrainerError, whose message says what to mend. Raises Stopped after the newest state is saved. Shards beyond
     the `limits` are read as a stream.
     """
+    result, checked = _train_and_publish(config, folder, reporter, stop, limits)
+    # Network, optimizer and caches are gone by now: the engines of exports get their memory.
+    return exporting.add_exports(config, folder, result, lambda: checked, reporter, stop)
+
+
+def _train_and_publish(
+    config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
+) -> Tuple[TrainingResult, CheckedModel]:
     steps = StepRecord()
     with stop.interruptible():
         run, devices, loaded, clips, others, backend = opening.open_training(config, folder, reporter, stop, limits)
@@ -64,7 +73,9 @@ def train(
     backend.gather_weights()
     card = model_card.model_card(run, result, final.step, figures)
     fill = _filler(loaded, saved, final, card, float16_copy=output.float16_copy)
-    return finished_run.report_finished(output, folder, outcome.publish(folder, result, final.step, fill), reporter)
+    published = outcome.publish(folder, result, final.step, fill)
+    reported = finished_run.report_finished(output, folder, published, reporter)
+    return reported, exporting.checked_model(config, clips.evaluation, final.heard, loaded)
 
 
 def _card_writer(run: DescribedRun, reporter: Reporter) -> CardOf:
