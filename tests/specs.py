@@ -91,6 +91,16 @@ CASES: dict[str, Case] = {
     "report on the Hub": Case({"output": {"uri": "hf://team/whisper-ca", "publish": "WithReport"}}),
     "model alone on the Hub": Case({"output": {"uri": "hf://team/whisper-ca", "publish": "ModelOnly"}}),
     "accepted where it is better": Case({"acceptance.requireBetter": True}),
+    "accepted by single evaluations": Case(
+        {
+            "evaluations": [{"name": "telephone", "source": "pvc://speech/calls"}],
+            "acceptance.evaluations": [
+                {"name": "telephone", "maxWorsePoints": "1"},
+                {"name": "held-out", "requireBetter": True},
+                {"name": "long-form", "maxWorsePoints": "0.50"},
+            ],
+        }
+    ),
     "accepted where it is not much worse": Case({"acceptance.maxWorsePoints": "0.5"}),
     "exports": Case({"output.exports": ["CTranslate2", "CTranslate2Int8"], "output.exportClips": 50}),
     "secret": Case({"secretRefs": [{"name": "hub", "keys": ["HF_TOKEN"]}]}),
@@ -176,6 +186,31 @@ CASES: dict[str, Case] = {
     "acceptance of anything": _refused({"acceptance.requireBetter": False}, "acceptance must ask for something"),
     "worse points as a number": _refused(
         {"acceptance.maxWorsePoints": 0.5}, 'must be of type string: "number"', "valid string"
+    ),
+    "acceptance of an evaluation that nobody measures": _refused(
+        {
+            "evaluations": [{"name": "telephone", "source": "pvc://speech/calls"}],
+            "acceptance.evaluations": [{"name": "radio", "requireBetter": True}],
+        },
+        "acceptance.evaluations must name evaluations of spec.evaluations, or held-out or long-form",
+    ),
+    "acceptance of an evaluation without evaluations": _refused(
+        {"acceptance.evaluations": [{"name": "radio", "requireBetter": True}]},
+        "acceptance.evaluations must name evaluations of spec.evaluations",
+    ),
+    "acceptance that asks an evaluation for nothing": _refused(
+        {"acceptance.evaluations": [{"name": "held-out"}]}, "acceptance.evaluations must ask for something of each"
+    ),
+    "acceptance by no evaluation": _refused({"acceptance.evaluations": []}, "acceptance must ask for something"),
+    "acceptance of one evaluation twice": _refused(
+        {
+            "acceptance.evaluations": [
+                {"name": "held-out", "requireBetter": True},
+                {"name": "held-out", "maxWorsePoints": "1"},
+            ]
+        },
+        'spec.acceptance.evaluations[1]: Duplicate value: {"name":"held-out"}',
+        "acceptance.evaluations: two have one name",
     ),
     "points that only may be better": _refused({"acceptance.maxWorsePoints": "-1"}, _NOT_MATCH, _MATCH),
     "acceptance on the Hub": _refused(

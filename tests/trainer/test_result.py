@@ -164,6 +164,30 @@ def test_the_largest_result_fits_the_termination_message(character: str) -> None
     assert read.checkpoints[-1].step == 10**6 - 1
 
 
+def test_the_largest_result_with_every_evaluation_fits_too() -> None:
+    """The verdict, the figures and the model stay, whatever else there is no room for."""
+    points = {"differenceLow": "-99999.99", "differenceHigh": "-99999.99"}
+    scores = {"verdict": "NotMeasured", "reason": "\u4e2d" * 160, "clips": 10_000, "copies": 10_000, **points}
+    evaluations = [{"name": f"{'n' * 31}{index}", "language": "portuguese", **scores} for index in range(10)]
+    judged = {"accepted": False, "reason": "MayBeWorse", "message": "\U0001f600" * 1024}
+    whole = TrainingResult.model_validate(
+        {
+            **largest_result("\U0001f600" * 1024).to_json_object(),
+            "evaluations": evaluations,
+            "acceptance": judged,
+            "verdict": "NotShown",
+        }
+    )
+    shrunk = ending.termination_message(whole)
+    assert len(shrunk) <= TERMINATION_MESSAGE_MAX_BYTES
+    read = TrainingResult.model_validate_json(shrunk)
+    assert (read.result, read.model, read.verdict) == (whole.result, whole.model, "NotShown")
+    assert read.acceptance is not None
+    assert (read.acceptance.accepted, read.acceptance.reason) == (False, "MayBeWorse")
+    assert read.message.startswith("\U0001f600" * 20)
+    assert read.evaluations
+
+
 def test_the_oldest_checkpoints_go_before_the_message_is_cut() -> None:
     whole = largest_result("m" * 500)
     shrunk = TrainingResult.model_validate_json(ending.termination_message(whole))

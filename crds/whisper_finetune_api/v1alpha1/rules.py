@@ -6,6 +6,7 @@ from typing import Callable, List, Optional, Tuple
 from pydantic import model_validator
 from pydantic.config import JsonDict, JsonValue
 
+from whisper_finetune_api.v1alpha1.acceptance import OWN_EVALUATIONS, Acceptance
 from whisper_finetune_api.v1alpha1.api_model import cel_rule
 from whisper_finetune_api.v1alpha1.dataset import TAKEN_EVALUATION_NAMES, EvaluationSet
 from whisper_finetune_api.v1alpha1.spec import SpecFields
@@ -53,6 +54,14 @@ def _is_learned(found: EvaluationSet, spec: SpecFields) -> bool:
     dataset = spec.dataset
     is_same_data = (found.source, found.config, found.revision) == (dataset.source, dataset.config, dataset.revision)
     return is_same_data and found.split in (dataset.train_split, dataset.validation_split)
+
+
+def _asked_of(spec: SpecFields) -> Acceptance:
+    return spec.acceptance or Acceptance()
+
+
+def _names_asked_about(spec: SpecFields) -> List[str]:
+    return [each.name for each in _asked_of(spec).evaluations]
 
 
 RULES = (
@@ -139,9 +148,31 @@ RULES = (
     ),
     SpecRule(
         ("acceptance",),
-        "self.requireBetter || has(self.maxWorsePoints)",
-        "acceptance must ask for something: set requireBetter to true, or maxWorsePoints, or leave acceptance out",
+        "self.requireBetter || has(self.maxWorsePoints) || (has(self.evaluations) && self.evaluations.size() > 0)",
+        "acceptance must ask for something: set requireBetter to true, or maxWorsePoints, or evaluations, or leave "
+        "acceptance out",
         lambda spec: spec.acceptance is None or spec.acceptance.asks_for_something,
+    ),
+    SpecRule(
+        ("acceptance", "evaluations"),
+        "self.all(each, each.requireBetter || has(each.maxWorsePoints))",
+        "acceptance.evaluations must ask for something of each: set requireBetter to true, or maxWorsePoints",
+        lambda spec: all(each.asks_for_something for each in _asked_of(spec).evaluations),
+    ),
+    SpecRule(
+        ("acceptance", "evaluations"),
+        "self.all(each, self.exists_one(other, other.name == each.name))",
+        "acceptance.evaluations: two have one name; ask for all of one evaluation in one place",
+        lambda spec: len(set(_names_asked_about(spec))) == len(_names_asked_about(spec)),
+    ),
+    SpecRule(
+        (),
+        f"!has(self.acceptance) || !has(self.acceptance.evaluations) || self.acceptance.evaluations.all(each, "
+        f"each.name in {list(OWN_EVALUATIONS)} || "
+        "(has(self.evaluations) && self.evaluations.exists(other, other.name == each.name)))",
+        f"acceptance.evaluations must name evaluations of spec.evaluations, or {' or '.join(OWN_EVALUATIONS)}: what is "
+        "not measured is never accepted",
+        lambda spec: {*_names_asked_about(spec)} <= {*OWN_EVALUATIONS, *(each.name for each in spec.evaluations or ())},
     ),
     SpecRule(
         (),

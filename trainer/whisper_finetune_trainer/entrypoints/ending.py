@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, NoReturn, Optional
+from typing import Callable, NoReturn, Optional, Tuple
 
 from whisper_finetune_api import causes, contract
 from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainerReport, TrainingResult
@@ -39,6 +39,8 @@ _ADVICE = (
 #: The API's bound of `message`, in characters.
 _MESSAGE_MAX_LENGTH = 1024
 _CUT = " ..."
+#: A text of so many characters is not cut further.
+_LEAST_SAID = 60
 logger = logging.getLogger(__name__)
 
 
@@ -142,12 +144,55 @@ def termination_message(
 ) -> bytes:
     """Return the result as JSON in at most `limit` bytes.
 
-    If it is too long, the oldest checkpoints are left out first. Then the message is cut.
+    Of one that is too long, `_SHORTENINGS` leave out what is missed least: the kubelet would cut it in the middle, and
+    then nothing of it could be read.
     """
-    shrunk = result
-    while len(render_result(shrunk, operators)) > limit and len(shrunk.checkpoints) > 1:
-        shrunk = shrunk.model_copy(update={"checkpoints": shrunk.checkpoints[1:]})
-    while len(render_result(shrunk, operators)) > limit and shrunk.message:
-        # The message is halved each time, because a character has one to four bytes. Few messages are that long.
-        shrunk = shrunk.model_copy(update={"message": cut_text(shrunk.message, len(shrunk.message) // 2)})
-    return render_result(shrunk, operators)
+    for shorten in _SHORTENINGS:
+        while len(render_result(result, operators)) > limit:
+            shorter = shorten(result)
+            if shorter is None:
+                break
+            result = shorter
+    return render_result(result, operators)
+
+
+def _without_oldest_checkpoint(result: TrainingResult) -> Optional[TrainingResult]:
+    return result.model_copy(update={"checkpoints": result.checkpoints[1:]}) if len(result.checkpoints) > 1 else None
+
+
+def _with_half_the_message(result: TrainingResult) -> Optional[TrainingResult]:
+    # It is halved each time, because a character has one to four bytes. Few messages are that long.
+    half = _half(result.message)
+    return None if half is None else result.model_copy(update={"message": half})
+
+
+def _with_half_the_judgement(result: TrainingResult) -> Optional[TrainingResult]:
+    judged = result.acceptance
+    half = _half(judged.message) if judged else None
+    if judged is None or half is None:
+        return None
+    return result.model_copy(update={"acceptance": judged.model_copy(update={"message": half})})
+
+
+def _half(text: str) -> Optional[str]:
+    """Return the first half of a text, or None for one that would say nothing then."""
+    return cut_text(text, len(text) // 2) if len(text) > _LEAST_SAID else None
+
+
+def _without_what_progress_told(result: TrainingResult) -> Optional[TrainingResult]:
+    # The operator asked for it while the training went on, and keeps what an ending does not say.
+    return None if result.ran_on is None else result.model_copy(update={"ran_on": None})
+
+
+def _without_last_evaluation(result: TrainingResult) -> Optional[TrainingResult]:
+    measured = result.evaluations or ()
+    return result.model_copy(update={"evaluations": measured[:-1]}) if measured else None
+
+
+_SHORTENINGS: Tuple[Callable[[TrainingResult], Optional[TrainingResult]], ...] = (
+    _without_oldest_checkpoint,
+    _with_half_the_message,
+    _with_half_the_judgement,
+    _without_what_progress_told,
+    _without_last_evaluation,
+)

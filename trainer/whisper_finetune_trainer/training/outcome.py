@@ -135,9 +135,9 @@ def judge_outcome(result: TrainingResult, asked: Optional[Acceptance]) -> Traini
     """Return the result with whether its model is accepted, or as it is where nothing is asked for."""
     if asked is None or result.result is None or result.verdict is None:
         return result
-    judgement = acceptance.judge_model(
-        asked, result.verdict, [acceptance.compare_held_out(result.result, result.metric)]
-    )
+    of_held_out = verdict_of(result.result, result.validation, result.metric)
+    compared = acceptance.compare_all(result.result, of_held_out, result.evaluations or (), result.metric)
+    judgement = acceptance.judge_model(asked, result.verdict, compared)
     word = "accepted" if judgement.accepted else f"not accepted ({judgement.reason})"
     return result.model_copy(update={"acceptance": judgement, "message": f"{result.message}; {word}"})
 
