@@ -166,6 +166,29 @@ def test_the_facts_name_clips_steps_hardware_and_normalizer() -> None:
     ]
 
 
+def test_the_facts_name_what_was_measured_besides() -> None:
+    recordings = {"recordings": 3, "seconds": 246, "boundaries": 210, "baselineFound": 134, "resultFound": 150}
+    joined = {**recordings, "baselineSeconds": "0.41", "resultSeconds": "0.38"}
+    scores = {"baseline": "12.97", "result": "10.10", "differenceLow": "-5.00", "differenceHigh": "1.00"}
+    status = WhisperFineTuneStatus.model_validate(
+        {
+            "evaluations": [
+                {"name": "radio", "verdict": "Better", **scores},
+                {"name": "long-form", "verdict": "NotShown", **scores, "recordings": joined},
+            ]
+        }
+    )
+    found = "of 210 boundaries 134 found (median error 0.41 s) before, 150 found (median error 0.38 s) after"
+    assert table.facts(status, 0.0).splitlines() == [
+        "radio       score 12.97 -> 10.10 % (-5.00 to 1.00), Better",
+        f"long-form   score 12.97 -> 10.10 % (-5.00 to 1.00), NotShown; {found}",
+    ]
+    refused = {"evaluations": [{"name": "long-form", "verdict": "NotMeasured", "reason": "this model cannot"}]}
+    assert (
+        table.facts(WhisperFineTuneStatus.model_validate(refused), 0.0) == "long-form   NotMeasured: this model cannot"
+    )
+
+
 def test_the_breakdown_ends_with_everything() -> None:
     assert table.breakdown({"training": 215.2}, 600.0) == " 03:35  training\n 10:00  everything"
 

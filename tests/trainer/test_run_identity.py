@@ -8,6 +8,7 @@ from whisper_finetune_trainer.output import run_identity
 DECIDE_NOTHING = {
     "runtime",
     "evaluations",
+    "longForm",
     "output",
     "acceptance",
     "secretRefs",

@@ -16,7 +16,16 @@ from whisper_finetune_api.v1alpha1.training import Training
 MUTABLE_FIELDS = ("suspend", "retries", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
 #: Always there, because required or defaulted.
 PRESENT_FIELDS = ("model", "language", "task", "dataset", "training", "output")
-OPTIONAL_FIELDS = ("modelRevision", "evaluations", "ipus", "runtime", "ipuConfig", "acceptance", "secretRefs")
+OPTIONAL_FIELDS = (
+    "modelRevision",
+    "evaluations",
+    "longForm",
+    "ipus",
+    "runtime",
+    "ipuConfig",
+    "acceptance",
+    "secretRefs",
+)
 #: Leaves room for what Kubernetes appends to the names of a run's objects.
 NAME_MAX_LENGTH = 52
 

@@ -185,6 +185,37 @@ class Result(WordErrorRate):
         return f"{kind.words} {before.score} -> {self.score}{kind.unit}{worse}"
 
 
+Seconds = Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{2}$", max_length=7)]
+
+
+class JoinedScores(StatusPart):
+    """The recordings that held-out clips were joined to, and how well the model's timestamps fit them.
+
+    A boundary is where a clip begins or ends. It is found where a segment of the model begins or ends with the clip's
+    first or last word.
+    """
+
+    recordings: Count = Field(description="How many recordings there are.")
+    seconds: Count = Field(description="How long they are together.")
+    boundaries: Count = Field(description="Beginnings and ends of the joined clips.")
+    baseline_found: Count = Field(description="How many of them had a timestamp before training.")
+    result_found: Optional[Count] = Field(None, description="How many of them had a timestamp after training.")
+    baseline_seconds: Optional[Seconds] = Field(
+        None, description="Median of how far those timestamps were off before training, in seconds."
+    )
+    result_seconds: Optional[Seconds] = Field(None, description="The same after training.")
+
+    def in_words(self) -> str:
+        """Return in words how many boundaries were found before and after, and how well."""
+        before = _found_in_words(self.baseline_found, self.baseline_seconds)
+        after = "" if self.result_found is None else _found_in_words(self.result_found, self.result_seconds)
+        return f"of {self.boundaries} boundaries {before} before{after and f', {after} after'}"
+
+
+def _found_in_words(found: int, seconds: Optional[str]) -> str:
+    return f"{found} found" if seconds is None else f"{found} found (median error {seconds} s)"
+
+
 class EvaluationScores(StatusPart):
     """One evaluation beside the held-out clips: its scores, and what they show."""
 
@@ -203,6 +234,7 @@ class EvaluationScores(StatusPart):
         None, description="Lower end of the 95 % interval of the result less the baseline."
     )
     difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
+    recordings: Optional[JoinedScores] = Field(None, description="Only of long-form: what is joined, and timestamps.")
 
     def kind(self, metric: Optional[Metric]) -> MetricKind:
         """What differs between its metric and others. `metric` is the run's."""

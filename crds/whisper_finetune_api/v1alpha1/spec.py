@@ -114,6 +114,10 @@ class SpecFields(ApiModel):
         json_schema_extra=list_map("name"),
         description="Further data sets that the model is measured on, before and after the training.",
     )
+    long_form: Annotated[Optional[bool], LATER] = Field(
+        None,
+        description="Measure on held-out clips joined to recordings, too. Absent: where they make two minutes.",
+    )
     ipus: Optional[IpuCount] = Field(
         None, description="IPUs of the partition. Absent: the fewest that this model can be trained on."
     )

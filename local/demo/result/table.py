@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from demo.stopwatch import clock
-from whisper_finetune_api.v1alpha1 import ClipSubset, Result, WhisperFineTuneStatus, WordErrorRate
+from whisper_finetune_api.v1alpha1 import (
+    ClipSubset,
+    EvaluationScores,
+    Metric,
+    Result,
+    WhisperFineTuneStatus,
+    WordErrorRate,
+)
 
 Row = tuple[str, str, str, str]
 WIDTHS = (36, 9, 9, 24)
@@ -92,12 +99,23 @@ def facts(status: WhisperFineTuneStatus, training_seconds: float) -> str:
         lines.append(("training", f"{progress.step} steps in {training_seconds:.0f} s"))
     if status.verdict:
         lines.append(("verdict", status.verdict))
+    lines.extend((each.name, of_evaluation(each, status.metric)) for each in status.evaluations or ())
     if ran_on:
         lines.append(("ran on", f"{ran_on.hardware}, precision {ran_on.precision}"))
         lines.append(("with", ran_on.software))
     if status.metric:
         lines.append(("normalizer", status.metric.normalizer))
     return "\n".join(fact(name, value) for name, value in lines)
+
+
+def of_evaluation(found: EvaluationScores, metric: Metric | None) -> str:
+    """Return the scores of an evaluation beside the held-out clips, its verdict, and how well timestamps fit."""
+    if found.reason:
+        return f"{found.verdict}: {found.reason}"
+    kind = found.kind(metric)
+    interval = f" ({found.difference_low} to {found.difference_high})" if found.difference_low else ""
+    scores = f"{kind.words} {found.baseline} -> {found.result}{kind.unit}{interval}, {found.verdict}"
+    return f"{scores}; {found.recordings.in_words()}" if found.recordings else scores
 
 
 def fact(name: str, value: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Callable, ContextManager, Optional, Sequence, Tuple
 
-from whisper_finetune_api.v1alpha1.scores import Part, Result, WordErrorRate
+from whisper_finetune_api.v1alpha1.scores import EvaluationScores, Metric, Part, Result, WordErrorRate, verdict_of
 from whisper_finetune_trainer.data import clips as data_clips
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, intervals, wer
@@ -167,4 +167,21 @@ def compare_evaluations(before: Evaluation, after: Evaluation) -> Result:
         difference_low=wer.points_text(interval.low) if interval else None,
         difference_high=wer.points_text(interval.high) if interval else None,
         without_loops=wer.without_loops(before.measurement, after.measurement),
+    )
+
+
+_WITHOUT_WORDS = "its texts have no word to compare"
+
+
+def scores_with_result(known: EvaluationScores, result: Result, metric: Metric) -> EvaluationScores:
+    """Return the scores of an evaluation with its result, and with the verdict on that."""
+    has_words = result.difference_low is not None
+    return known.model_copy(
+        update={
+            "result": result.score,
+            "difference_low": result.difference_low,
+            "difference_high": result.difference_high,
+            "verdict": verdict_of(result, None, metric) if has_words else "NotMeasured",
+            "reason": None if has_words else _WITHOUT_WORDS,
+        }
     )

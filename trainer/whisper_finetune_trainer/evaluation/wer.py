@@ -244,8 +244,13 @@ def find_loops(references: Sequence[str], heard: Sequence[Transcript]) -> Tuple[
     return tuple(
         index
         for index, (reference, found) in enumerate(zip(references, heard))
-        if found.is_cut or (_repeats_its_end(found.text) and not _repeats_its_end(reference))
+        if found.is_cut or is_loop(found.text, [reference])
     )
+
+
+def is_loop(heard: str, references: Sequence[str]) -> bool:
+    """Return whether a text repeats its end, and none of the references does."""
+    return _repeats_its_end(heard) and not any(map(_repeats_its_end, references))
 
 
 def _repeats_its_end(text: str) -> bool:

@@ -34,6 +34,7 @@ from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.sequential_transcription import NoTranscription
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +101,16 @@ class IpuBackend:
             generation.read_transcript(tokenizer, row, {tokenizer.eos_token_id}, clip.seconds)
             for clip, row in zip(clips, rows)
         ]
+
+    def recording_transcriber(self) -> NoTranscription:
+        """Return why recordings of minutes are not transcribed.
+
+        transformers 4.29 does not seek by timestamps, and the program of the IPUs begins each text with one prompt.
+        """
+        return NoTranscription(
+            "IPUs hear one window after a fixed prompt without timestamps: try the model on long recordings before you "
+            "use it for them"
+        )
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
         """Take the optimizer steps after `first_step` until `after_step` returns False. Raises TrainerError.

@@ -4,7 +4,7 @@ There is one backend per kind of accelerator.
 """
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 import torch
 
@@ -16,6 +16,7 @@ from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model.generation import Transcript
+from whisper_finetune_trainer.model.sequential_transcription import NoTranscription, TranscribeRecordings
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,9 @@ class Backend(Protocol):
 
     def transcribe(self, clips: Sequence[Any], on_clip: Callable[[int], None]) -> List[Transcript]:
         """Return the transcript of each clip, in order. `on_clip` is told how many are done."""
+
+    def recording_transcriber(self) -> Union[TranscribeRecordings, NoTranscription]:
+        """Return what transcribes recordings of minutes with the model as it then is, or why nothing does."""
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
         """Take the optimizer steps after `first_step`, to the schedule's end or until `after_step` returns False.

@@ -9,6 +9,7 @@ from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerR
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.scores import (
     EvaluationScores,
+    JoinedScores,
     Metric,
     MetricKind,
     Result,
@@ -107,7 +108,15 @@ def _verdict(report: TrainerReport, result: Result) -> List[str]:
     if validation and not validation.has_gained(metric):
         chosen += " On those, no evaluation was better than the model that it was made from."
     verdict = verdict_of(result, validation, metric, report.evaluations)
-    return [f"Verdict: {verdict}.{chosen}", *_table_of_evaluations(evaluation_rows(report, result))]
+    joined = [_joined_in_words(each.name, each.recordings) for each in report.evaluations if each.recordings]
+    return [f"Verdict: {verdict}.{chosen}", *_table_of_evaluations(evaluation_rows(report, result)), *joined]
+
+
+def _joined_in_words(name: str, found: JoinedScores) -> str:
+    return (
+        f"`{name}`: held-out clips joined to {found.recordings} recordings of {found.seconds} s together, heard with "
+        f"timestamps; {found.in_words()}.\n"
+    )
 
 
 class EvaluationRow(NamedTuple):

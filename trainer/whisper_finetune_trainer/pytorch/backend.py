@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from typing import Any, Callable, Dict, Generator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Generator, List, Mapping, Sequence, Tuple, Union
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -21,11 +21,12 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import examples, generation
+from whisper_finetune_trainer.model import examples, generation, sequential_transcription
 from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings, StepDone
 from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
+from whisper_finetune_trainer.model.sequential_transcription import NoTranscription, TranscribeRecordings
 from whisper_finetune_trainer.pytorch import device, encoder_outputs, optimization, train_steps
 from whisper_finetune_trainer.pytorch.device import Device
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs, ScratchBudget
@@ -120,6 +121,12 @@ class TorchBackend:
             )
         finally:
             self._network.train()
+
+    def recording_transcriber(self) -> Union[TranscribeRecordings, NoTranscription]:
+        """Return what transcribes recordings of minutes, with timestamps, or why nothing does."""
+        return sequential_transcription.recording_transcriber(
+            self._loaded, self._device.torch_device, self._device.autocast
+        )
 
     def train(self, first_step: int, after_step: AfterStep) -> None:
         """Take the optimizer steps after `first_step` until `after_step` returns False.

@@ -52,7 +52,7 @@ def _train_and_publish(
     measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.to_report())
-    further = begin_further_evaluations(folder, config.spec, others, loaded, backend, reporter, stop)
+    further = begin_further_evaluations(folder, config.spec, clips, others, loaded, backend, reporter, stop)
     validation, candidates = _begin_validation(folder, clips, loaded, backend, reporter, stop)
     output, card_of = config.spec.output, _card_writer(run, reporter)
     saved = Checkpoints(output.keep_checkpoints, card_of, folder, backend, loaded, reporter, clips.train.digest, steps)
