@@ -34,6 +34,7 @@ MODULES = (
     "trainer/test_redaction",
     "trainer/test_secret_environment",
     "trainer/test_parquet_layouts",
+    "trainer/test_passages",
 )
 IPU_TESTS = sorted((ROOT / "tests" / "ipu").glob("test_*.py"))
 #: This Python's pytest and plugins are older: neither the project's configuration nor its fixtures fit it.

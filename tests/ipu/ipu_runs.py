@@ -57,7 +57,7 @@ class Run:
     def __init__(self, config: TrainerConfig, limits: StreamLimits = LIMITS) -> None:
         found = clip_loading.load_clips(config, limits)
         self.loaded = model_loading.load_model(config)
-        self.clips = clip_fitting.fit_clips(found, self.loaded, config.accelerator)
+        self.clips = clip_fitting.fit_clips(found, self.loaded, config.accelerator, config.spec.training)
         plan = plan_training(config.spec, "ipu", config.ipus, self.loaded.dimensions)
         self.config = config.model_copy(update={"schedule": plan.schedule})
         settings = BackendSettings(

@@ -66,7 +66,7 @@ class Run:
         self.config: TrainerConfig = config.model_copy(update=scratch)
         self.loaded = model_loading.load_model(self.config)
         self.clips: Clips = clip_fitting.fit_clips(
-            clip_loading.load_clips(self.config), self.loaded, self.config.accelerator
+            clip_loading.load_clips(self.config), self.loaded, self.config.accelerator, self.config.spec.training
         )
         self.backend = TorchBackend(tiny_whisper.backend_settings(self.config), self.loaded, self.clips)
 

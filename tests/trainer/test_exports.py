@@ -263,4 +263,4 @@ def test_ctranslate2_hears_what_the_model_hears_token_by_token(volume: Volume, t
     assert checked.clips == clips
     ENGINE.convert(volume.speech / "model", tmp_path / "export", "float32")
     hear = ENGINE.open(tmp_path / "export", checked.settings, 1)
-    assert [hear(examples.samples_of_clip(clip), clip.seconds) for clip in clips] == list(of_model)
+    assert [hear(examples.samples_of_item(clip), clip.seconds) for clip in clips] == list(of_model)

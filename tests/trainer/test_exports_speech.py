@@ -40,7 +40,7 @@ class Base(NamedTuple):
     def score_of_export(self, target: Path) -> float:
         hear = ENGINE.open(target, self.checked.settings, cpu_count.available_cpus())
         clips = self.checked.clips
-        return float(self.checked.score_of([hear(examples.samples_of_clip(clip), clip.seconds) for clip in clips]))
+        return float(self.checked.score_of([hear(examples.samples_of_item(clip), clip.seconds) for clip in clips]))
 
 
 @pytest.fixture(scope="module")

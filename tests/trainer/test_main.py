@@ -103,6 +103,13 @@ def test_a_plan_is_printed_and_nothing_is_done(plan: Planner, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
 
 
+def test_a_plan_says_how_clips_are_packed(plan: Planner, tmp_path: Path) -> None:
+    spec = make_spec(model="openai/whisper-base", training={"packing": "Any", "promptRate": "0.2"})
+    ended = plan(write_object(tmp_path, spec))
+    packing = {"clips": "Any", "batchSizeCounts": "Windows", "timestampRate": 0.5, "promptRate": 0.2}
+    assert json.loads(ended.stdout)["packing"] == packing
+
+
 def test_a_plan_of_an_id_that_the_hub_cannot_have_lacks_the_memory(plan: Planner, tmp_path: Path) -> None:
     ended = plan(write_object(tmp_path, make_spec(model="team/my--whisper")))
     assert ended.returncode == 0, ended.stderr

@@ -15,7 +15,7 @@ from whisper_finetune_api.v1alpha1.status import (
     RanOn,
     WhisperFineTuneStatus,
 )
-from whisper_finetune_api.v1alpha1.training import IpuConfig, Training
+from whisper_finetune_api.v1alpha1.training import UNPACKED, IpuConfig, Training
 
 GROUP = "whisperfinetune.dev"
 VERSION = "v1alpha1"
@@ -36,6 +36,7 @@ __all__ = [
     "NAME_LABEL",
     "PLURAL",
     "UID_LABEL",
+    "UNPACKED",
     "VERSION",
     "Attempts",
     "Checkpoint",

@@ -10,7 +10,7 @@ from whisper_finetune_api.v1alpha1.acceptance import OWN_EVALUATIONS, Acceptance
 from whisper_finetune_api.v1alpha1.api_model import cel_rule
 from whisper_finetune_api.v1alpha1.dataset import TAKEN_EVALUATION_NAMES, EvaluationSet
 from whisper_finetune_api.v1alpha1.spec import SpecFields
-from whisper_finetune_api.v1alpha1.training import Training
+from whisper_finetune_api.v1alpha1.training import UNPACKED, Training
 
 #: The fields that may change after creation; every other one is compared, its presence too.
 MUTABLE_FIELDS = ("suspend", "retries", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
@@ -99,6 +99,15 @@ RULES = (
     ),
     _not_above_steps("evalEverySteps", lambda training: training.eval_every_steps),
     _not_above_steps("saveEverySteps", lambda training: training.save_every_steps),
+    SpecRule(
+        ("training",),
+        "!(has(self.timestampRate) || has(self.promptRate)) || (has(self.packing) && self.packing != 'None')",
+        "training.timestampRate and training.promptRate need training.packing: Recording or Any",
+        lambda spec: (
+            spec.training.packing not in UNPACKED
+            or (spec.training.timestamp_rate is None and spec.training.prompt_rate is None)
+        ),
+    ),
     SpecRule(
         ("training", "learningRate"),
         "double(self) > 0.0",

@@ -99,6 +99,9 @@ class DataSummary(StatusPart):
     validation_clips: Annotated[Optional[Count], LATER] = Field(
         None, description="Clips by which the best model is chosen. Absent: nothing is chosen."
     )
+    train_windows: Annotated[Optional[Count], LATER] = Field(
+        None, description="Windows that the train clips of an epoch are packed into. Absent: none are packed."
+    )
 
 
 class RanOn(StatusPart):

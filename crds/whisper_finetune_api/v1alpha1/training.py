@@ -5,10 +5,16 @@ from typing import Literal, Optional, Tuple
 from pydantic import Field
 from typing_extensions import Annotated
 
+from whisper_finetune_api.contract import LATER
 from whisper_finetune_api.v1alpha1.api_model import ATOMIC_LIST, ApiModel, Fraction
 
 Layers = Annotated[int, Field(ge=0, le=64)]
 Proportion = Annotated[str, Field(pattern=r"^(0\.[0-9]{1,4}|1\.0)$", max_length=6)]
+Packing = Literal["None", "Recording", "Any"]
+#: With these each clip is trained on alone.
+UNPACKED = (None, "None")
+#: Whisper itself was trained with timestamps in half of the windows.
+_USUAL_TIMESTAMP_RATE = 0.5
 
 
 class Training(ApiModel):
@@ -24,7 +30,7 @@ class Training(ApiModel):
     warmup_fraction: Fraction = Field(
         "0.25", description="Part of the steps over which the learning rate rises to its highest value."
     )
-    batch_size: int = Field(16, ge=1, le=4096, description="How many clips one optimizer step trains on.")
+    batch_size: int = Field(16, ge=1, le=4096, description="How many clips, or packed windows, a step trains on.")
     seed: int = Field(
         0, ge=0, le=2_147_483_647, description="Seed of the order of the clips and of all else that is drawn."
     )
@@ -60,6 +66,31 @@ class Training(ApiModel):
         le=86_400,
         description="How often the state of the training is saved, from which a next attempt resumes.",
     )
+    packing: Annotated[Optional[Packing], LATER] = Field(
+        None,
+        description="Join clips to windows of up to 30 s. Recording: neighbours in one recording, with their true "
+        "pauses. Any: after them clips of one speaker, then others. batchSize counts windows then. Absent: None.",
+    )
+    timestamp_rate: Annotated[Optional[Proportion], LATER] = Field(
+        None, description="Part of the packed windows that are trained on with timestamps. Absent: 0.5."
+    )
+    prompt_rate: Annotated[Optional[Proportion], LATER] = Field(
+        None,
+        description="Part of the packed windows that are trained on with the text before them as prompt, where there "
+        "is one. Absent: 0.0.",
+    )
+
+    @property
+    def timestamp_part(self) -> float:
+        """The part of the packed windows that have timestamps. Without packing none has them."""
+        if self.packing in UNPACKED:
+            return 0.0
+        return _USUAL_TIMESTAMP_RATE if self.timestamp_rate is None else float(self.timestamp_rate)
+
+    @property
+    def prompt_part(self) -> float:
+        """The part of the packed windows that have the text before them as prompt, where there is one."""
+        return 0.0 if self.packing in UNPACKED else float(self.prompt_rate or 0.0)
 
 
 class IpuConfig(ApiModel):

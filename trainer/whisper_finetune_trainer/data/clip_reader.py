@@ -25,7 +25,7 @@ from whisper_finetune_trainer.data.clips import Clip, Drop
 from whisper_finetune_trainer.data.layouts import row_columns
 from whisper_finetune_trainer.data.layouts.row_columns import Row
 from whisper_finetune_trainer.data.layouts.split_files import Split
-from whisper_finetune_trainer.data.text_rules import Outcome, TextRules
+from whisper_finetune_trainer.data.text_rules import Outcome, TextRules, TimedText
 from whisper_finetune_trainer.messages.errors import escaped, quoted
 from whisper_finetune_trainer.stores.volumes import RefusedFileError
 
@@ -36,6 +36,8 @@ _ROWS_AT_ONCE = 2_000
 _LOG_EVERY = 10_000
 #: The most characters of a text. Half a minute of the fastest speech has a third of them.
 _LONGEST_TEXT = 2_000
+#: A timestamp may be so much later than the sound's end. Whisper writes them in steps of 0.02 s.
+_ROUNDING_SECONDS = 0.1
 #: Matches absolute paths of Windows, such as C:\Users\anna and \\server\share.
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 logger = logging.getLogger(__name__)
@@ -131,6 +133,7 @@ class _Spoken:
     #: The clip's name, if its layout gives one.
     name: Optional[str]
     speaker: str
+    timed: Tuple[TimedText, ...]
 
 
 def _broken_text(split: Split, row: Row, line: _Line) -> Optional[Drop]:
@@ -159,7 +162,7 @@ def _spoken_row(split: Split, row: Row, outcome: Outcome, line: _Line) -> Union[
         return Drop(outcome.dropped_as, example, is_expected=True)
     if not outcome.text:
         return Drop("empty text", f"{line}: the text of {quoted(sound.name)} is empty")
-    return _Spoken(line, sound, outcome.text, segment, row.name, split.speaker_of(row))
+    return _Spoken(line, sound, outcome.text, segment, row.name, split.speaker_of(row), outcome.timed)
 
 
 def _segment(row: Row, sound: NamedAudio) -> Optional[Segment]:
@@ -190,7 +193,9 @@ def _with_length(spoken: _Spoken, rules: ClipRules, locator: AudioLocator) -> Un
     if seconds > rules.max_clip_seconds:
         limit = f"maxClipSeconds is {rules.max_clip_seconds}"
         return Drop("too long", f"{line}: {quoted(name)} lasts {seconds:.1f} s; {limit}")
-    return Clip(name, source, spoken.text, seconds, spoken.speaker)
+    # Timestamps beyond the sound are those of another cut of it.
+    timed = spoken.timed if spoken.timed and spoken.timed[-1].end_seconds <= seconds + _ROUNDING_SECONDS else ()
+    return Clip(name, source, spoken.text, seconds, spoken.speaker, timed)
 
 
 def _unreadable(what: str, error: Exception) -> Drop:

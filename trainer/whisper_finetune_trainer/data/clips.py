@@ -10,7 +10,7 @@ from typing import Any, Callable, Container, Dict, FrozenSet, Iterable, List, Ma
 from typing_extensions import Literal
 
 from whisper_finetune_trainer.data.audio.audio_sources import AudioSource, RecordingSegment
-from whisper_finetune_trainer.data.text_rules import DroppedByRule
+from whisper_finetune_trainer.data.text_rules import DroppedByRule, TimedText
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 _MINUTE, _HOUR = 60, 3600
@@ -105,6 +105,8 @@ class Clip:
     seconds: float
     #: Who speaks, as the data set names them. It is empty where it does not.
     speaker: str = ""
+    #: The parts of its text with their times, where the text had timestamps that are trained on.
+    timed: Tuple[TimedText, ...] = ()
 
 
 #: Why a clip is left out. Logs, reports and the states of streams count clips under these names.
@@ -221,12 +223,13 @@ def require_clips(found: Sequence[Clip], split: str) -> Tuple[Clip, ...]:
 def digest_of_clips(found: Sequence[Clip]) -> str:
     """Return the sha256, in hex, of the clips' identifiers and texts, in their order.
 
-    For segments of recordings it includes where they begin and end.
+    For segments of recordings it includes where they begin and end, and so it does for parts of a text with timestamps.
     """
     rendered = json.dumps([[clip.identifier, clip.text, *_boundaries(clip)] for clip in found], ensure_ascii=False)
     return hashlib.sha256(rendered.encode()).hexdigest()
 
 
-def _boundaries(clip: Clip) -> Tuple[int, ...]:
+def _boundaries(clip: Clip) -> Tuple[Any, ...]:
     # An utterance of Kaldi keeps its name when somebody corrects its segment.
-    return (clip.audio.start_frame, clip.audio.frames) if isinstance(clip.audio, RecordingSegment) else ()
+    segment = (clip.audio.start_frame, clip.audio.frames) if isinstance(clip.audio, RecordingSegment) else ()
+    return (*segment, *clip.timed)

@@ -16,7 +16,7 @@ import fsspec
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import language_code, text_language_code
 from whisper_finetune_api.run import HubCommits
-from whisper_finetune_api.v1alpha1 import Dataset, WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1 import UNPACKED, Dataset, WhisperFineTuneSpec
 from whisper_finetune_trainer.data import clips, data_checks, held_out, streamed_dataset, text_rules
 from whisper_finetune_trainer.data.audio.audio_locator import AudioLocator, ExtractedAudio
 from whisper_finetune_trainer.data.clip_reader import ClipReader, ClipRules, ClipsRead
@@ -262,7 +262,10 @@ def clip_rules(spec: WhisperFineTuneSpec, known: Optional[KnownDataset], words: 
     normalize = text_rules.label_normalizer(dataset.text_normalization, code)
     rules = known.rules if known and dataset.text_rules == "Known" else ()
     between_words = "" if code in text_rules.LETTER_LANGUAGES else " "
-    return ClipRules(dataset.max_clip_seconds, TextRules(rules, normalize, words, between_words))
+    reads_timestamps = spec.training.packing not in UNPACKED
+    return ClipRules(
+        dataset.max_clip_seconds, TextRules(rules, normalize, words, between_words, reads_timestamps=reads_timestamps)
+    )
 
 
 def _read_both(spec: WhisperFineTuneSpec, source: DataSource, files: SplitFiles, reader: ClipReader) -> _Splits:

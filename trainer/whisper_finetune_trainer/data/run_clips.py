@@ -4,7 +4,7 @@ Train clips are a list or a stream. Backends and the report use only the protoco
 """
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import (
     Any,
@@ -28,6 +28,7 @@ from typing_extensions import Literal
 from whisper_finetune_api.v1alpha1.status import DataSummary
 from whisper_finetune_trainer.data import clips
 from whisper_finetune_trainer.data.clips import Clip, ClipStatistics, Drop, HeldOutTexts, RefuseClip
+from whisper_finetune_trainer.data.passages import PackedEpoch
 from whisper_finetune_trainer.data.streams.stream_blocks import START, Block, Cursor, TrainingPosition
 
 Split = Literal["Given", "Fraction", "Hash"]
@@ -44,6 +45,10 @@ class TrainClips(Protocol):
     @property
     def listed(self) -> Tuple[Clip, ...]:
         """The clips that can be read again at any time. A stream has none."""
+
+    @property
+    def known(self) -> Tuple[Clip, ...]:
+        """The clips that are known before the training: all of a list, and those of a stream's sample."""
 
     @property
     def most_clips(self) -> Optional[int]:
@@ -72,6 +77,9 @@ class TrainClips(Protocol):
     def fitted(self, refuse: RefuseClip, held_out: HeldOutTexts) -> "Tuple[TrainClips, List[Drop]]":
         """Return the clips without those that `refuse` returns a Drop for, and these Drops. Raises DatasetInvalid."""
 
+    def packed(self) -> "TrainClips":
+        """Return the clips for a training that packs them."""
+
     def refuse_empty(self) -> None:
         """Raise DatasetInvalid if it is known that no clip is left."""
 
@@ -85,7 +93,7 @@ class TrainClips(Protocol):
         """
 
     def find_position(self, step: int, steps_of: Callable[[Block], int]) -> Optional[TrainingPosition]:
-        """Return the position after a step, or None for a stream, whose position only a state knows.
+        """Return the position after a step, or None where only a state knows it: for a stream, and for packed clips.
 
         `steps_of` returns how many steps a block is divided into.
         """
@@ -108,11 +116,18 @@ class ListedClips:
     #: The training's seed.
     seed: int
     max_dropped_fraction: str
+    #: Whether its clips are packed. Its epochs then have different numbers of steps.
+    is_packed: bool = False
 
     @property
     def digest(self) -> str:
         """The sha256 of the clips' identifiers and texts, in their order."""
         return clips.digest_of_clips(self.listed)
+
+    @property
+    def known(self) -> Tuple[Clip, ...]:
+        """All clips."""
+        return self.listed
 
     @property
     def most_clips(self) -> int:
@@ -142,7 +157,11 @@ class ListedClips:
         drops = [refuse(clip) for clip in self.listed]
         kept = tuple(clip for clip, drop in zip(self.listed, drops) if drop is None)
         left_out = [drop for drop in drops if drop is not None]
-        return ListedClips(kept, self.seed, self.max_dropped_fraction), left_out
+        return replace(self, listed=kept), left_out
+
+    def packed(self) -> "ListedClips":
+        """Return the clips for a training that packs them."""
+        return replace(self, is_packed=True)
 
     def refuse_empty(self) -> None:
         """Raise DatasetInvalid where no clip is left."""
@@ -158,21 +177,25 @@ class ListedClips:
         """Give one block for each epoch, from the cursor's epoch on, without end."""
         yield map(self._block, count(start.epoch))
 
-    def find_position(self, step: int, steps_of: Callable[[Block], int]) -> TrainingPosition:
-        """Return the position after a step. Every epoch has the same number of steps."""
+    def find_position(self, step: int, steps_of: Callable[[Block], int]) -> Optional[TrainingPosition]:
+        """Return the position after a step. Every epoch has the same number of steps, unless clips are packed."""
+        if self.is_packed:
+            return None
         epoch, taken = divmod(step, steps_of(self._block(0)))
         return START._replace(cursor=Cursor(epoch), steps_taken=taken)
 
     def record(self, read: ClipStatistics) -> None:
         """Do nothing: all clips are known from the start."""
 
-    def values_of(self, position: TrainingPosition) -> Dict[str, Any]:  # noqa: ARG002 -- see TrainClips
-        """Return nothing: the position follows from the number of the step."""
-        return {}
+    def values_of(self, position: TrainingPosition) -> Dict[str, Any]:
+        """Return JSON values of a position of packed clips, else nothing: it follows from the number of the step."""
+        return {"packed": {"epoch": position.cursor.epoch, "taken": position.steps_taken}} if self.is_packed else {}
 
-    def position_of(self, values: Mapping[str, Any]) -> TrainingPosition:  # noqa: ARG002 -- see TrainClips
-        """Return the start: `find_position` returns the real position."""
-        return START
+    def position_of(self, values: Mapping[str, Any]) -> TrainingPosition:
+        """Return the position of packed clips, else the start: `find_position` returns the real position."""
+        if not self.is_packed:
+            return START
+        return START._replace(cursor=Cursor(values["packed"]["epoch"]), steps_taken=values["packed"]["taken"])
 
     def _block(self, epoch: int) -> Block:
         return Block(Cursor(epoch), self.listed, ClipStatistics(), Cursor(epoch + 1), f"{self.seed}/{epoch}")
@@ -197,6 +220,8 @@ class Clips:
     warnings: Tuple[str, ...] = ()
     #: How many bytes of the scratch folder the extracted sounds take.
     scratch_bytes: int = 0
+    #: What the clips of an epoch are packed into, of a stream those of its sample. None: each is trained on alone.
+    packed: Optional[PackedEpoch] = None
 
     def all_dropped(self) -> Mapping[str, int]:
         """Return how many clips were left out by reason. For a stream, that is so far."""
@@ -214,7 +239,14 @@ class Clips:
             dropped_clips=sum(self.all_dropped().values()),
             split=self.split,
             validation_clips=len(self.validation) or None,
+            train_windows=self.packed.passages if self.packed and self.train.listed else None,
         )
+
+    def packing_in_words(self) -> str:
+        """Return what packing changes, and nothing where clips are trained on alone."""
+        if self.packed is None:
+            return ""
+        return f"{'' if self.train.listed else 'of the sample, '}{self.packed.in_words()}"
 
 
 class StepOrder(Generic[Step]):
@@ -258,7 +290,7 @@ class StepOrder(Generic[Step]):
         self._newest = position
 
     def state(self) -> Dict[str, Any]:
-        """Return JSON values for `load_state`. For a list they are empty: the step's number says everything."""
+        """Return JSON values for `load_state`. For a list they are mostly empty: the step's number says everything."""
         return self._clips.values_of(self._newest)
 
     def load_state(self, values: Mapping[str, Any]) -> None:

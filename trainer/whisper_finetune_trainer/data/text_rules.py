@@ -2,7 +2,7 @@
 
 First Whisper's special tokens are removed, which its own tools write into transcripts. The tokenizer would turn them
 into tokens that nobody speaks. They would teach the model to write timestamps where it was told not to, and no
-transcript could equal a text with them.
+transcript could equal a text with them. A training with timestamps reads those that are well-formed.
 
 Then come the rules of a known data set, and the case and punctuation that the spec asks for. To compare texts, English
 ones go through Whisper's English normalizer, and all others through a gentle one.
@@ -11,8 +11,8 @@ ones go through Whisper's English normalizer, and all others through a gentle on
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import regex
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
@@ -23,8 +23,9 @@ from whisper_finetune_api.languages import LANGUAGES
 RuleName = Literal["PunctuationTags", "NoSpeech", "LowerCase", "UnknownWords", "NotScored", "SpacedApostrophes"]
 #: The reasons of clips that a rule leaves out.
 DroppedByRule = Literal["text rule NoSpeech", "text rule NotScored"]
-#: What changed a text: a rule of its data set, or the removal of special tokens, which is for all.
-ChangedBy = Literal[RuleName, "SpecialTokens"]
+#: What changed a text: a rule of its data set, or the removal of special tokens, which is for all. Where the tokens
+#: were read as timestamps, it is Timestamps.
+ChangedBy = Literal[RuleName, "SpecialTokens", "Timestamps"]
 #: Matches blanks from the first of them only. A match tried from each of n blanks would cost n².
 _BLANKS = r"(?<!\s)\s*"
 _PUNCTUATION = {"<COMMA>": ",", "<PERIOD>": ".", "<QUESTIONMARK>": "?", "<EXCLAMATIONPOINT>": "!"}
@@ -78,6 +79,14 @@ RULES: Dict[RuleName, Rule] = {
 }
 
 
+class TimedText(NamedTuple):
+    """A part of a text, and when it is said, in seconds from the clip's beginning."""
+
+    start_seconds: float
+    end_seconds: float
+    text: str
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A text after all rules, the rules that changed it, and the reason if a rule leaves the clip out."""
@@ -85,6 +94,8 @@ class Outcome:
     text: str
     rules: Tuple[ChangedBy, ...]
     dropped_as: Optional[DroppedByRule] = None
+    #: The parts of the text after all rules, if it had timestamps and they were read.
+    timed: Tuple[TimedText, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,11 +108,14 @@ class TextRules:
     words: FrozenSet[str] = frozenset()
     #: What stands between two words of the language: a space, or nothing.
     between_words: str = " "
+    #: Whether timestamps in texts are read. They are removed from the text all the same.
+    reads_timestamps: bool = False
 
     def apply(self, text: str) -> Outcome:
         """Return the text after all rules."""
+        timed = self._timed(text) if self.reads_timestamps else ()
         spoken = without_special_tokens(text, self.words, self.between_words)
-        changed_by: Tuple[ChangedBy, ...] = ("SpecialTokens",) if spoken != text else ()
+        changed_by: Tuple[ChangedBy, ...] = ("Timestamps" if timed else "SpecialTokens",) if spoken != text else ()
         text = spoken
         for name in self.names:
             changed = RULES[name].apply(text)
@@ -109,7 +123,12 @@ class TextRules:
                 return Outcome("", changed_by, RULES[name].dropped_as)
             changed_by += (name,) if changed != text else ()
             text = changed
-        return Outcome(self.normalize(text).strip(), changed_by)
+        return Outcome(self.normalize(text).strip(), changed_by, timed=timed)
+
+    def _timed(self, text: str) -> Tuple[TimedText, ...]:
+        of_part = replace(self, reads_timestamps=False)
+        said = [part._replace(text=of_part.apply(part.text).text) for part in read_timestamps(text, self.words)]
+        return tuple(part for part in said if part.text)
 
 
 _TOKEN = re.compile(r"(<\|[^<>|]{0,40}\|>)")
@@ -134,6 +153,31 @@ def without_special_tokens(text: str, words: FrozenSet[str], between: str) -> st
     if "".join(spoken) == text:
         return text
     return " ".join(_joined(pieces, words, between).split())
+
+
+def read_timestamps(text: str, words: FrozenSet[str]) -> Tuple[TimedText, ...]:
+    """Return the parts of a text such as `<|0.00|> Ciao.<|1.20|><|2.00|> Sole.<|2.88|>`, with the tokens in them.
+
+    There are none where the timestamps are not in pairs, go back in time, or do not enclose all that is said. `words`
+    are tokens that are said.
+    """
+    parts: List[TimedText] = []
+    start, said = None, ""
+    for piece in _TOKEN.split(_without_what_was_before(text)):
+        seconds = float(piece[2:-2]) if _TIMESTAMP.fullmatch(piece) else None
+        if seconds is None and start is not None:
+            said += piece
+        elif seconds is None:
+            if piece.strip() and (piece in words or not _TOKEN.fullmatch(piece)):
+                return ()
+        elif start is None:
+            start, said = seconds, ""
+        else:
+            parts.append(TimedText(start, seconds, said))
+            start = None
+    times = [seconds for part in parts for seconds in part[:2]]
+    is_whole = start is None or not said.strip()
+    return tuple(part for part in parts if part.text.strip()) if is_whole and times == sorted(times) else ()
 
 
 def _joined(pieces: Sequence[str], words: FrozenSet[str], between: str) -> str:

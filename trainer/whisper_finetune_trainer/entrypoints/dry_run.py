@@ -12,6 +12,7 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.run import TrainerConfig
+from whisper_finetune_api.v1alpha1 import UNPACKED, Training
 from whisper_finetune_trainer.ipu import library_arguments
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 from whisper_finetune_trainer.stores import volumes
@@ -35,8 +36,17 @@ def describe_run(config: TrainerConfig) -> Dict[str, Any]:
         "modelConfigRead": dimensions is not None,
         "runFolder": f"{spec.output.uri.rstrip('/')}/{config.run_folder_name}",
         **plan.to_json_object(),
+        **_packing(config.spec.training),
         **(_told_to_library(config, plan, plan.ipu) if plan.ipu else {}),
     }
+
+
+def _packing(training: Training) -> Dict[str, Any]:
+    """Return how clips are packed. How many windows an epoch has is known only once the data set is read."""
+    if training.packing in UNPACKED:
+        return {}
+    rates = {"timestampRate": training.timestamp_part, "promptRate": training.prompt_part}
+    return {"packing": {"clips": training.packing, "batchSizeCounts": "Windows", **rates}}
 
 
 def _run_plan(config: TrainerConfig, dimensions: Optional[Dimensions]) -> RunPlan:

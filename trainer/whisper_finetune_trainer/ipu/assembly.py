@@ -46,7 +46,7 @@ def make_trainer(
         args=IPUSeq2SeqTrainingArguments(**arguments),
         train_dataset=data.examples,
         eval_dataset=data.examples,
-        data_collator=Collator(max_length),
+        data_collator=Collator(max_length, loaded.network.config.pad_token_id),
     )
 
 

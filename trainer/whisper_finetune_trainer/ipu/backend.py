@@ -30,7 +30,7 @@ from whisper_finetune_trainer.ipu.trainer import (
     take_weights,
     write_library_checkpoint,
 )
-from whisper_finetune_trainer.model import generation
+from whisper_finetune_trainer.model import examples, generation
 from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
@@ -69,7 +69,8 @@ class IpuBackend:
         self._loaded = loaded
         self._make_example = ExampleMaker(loaded, assembly.feature_type(settings.training))
         steps = settings.schedule.steps
-        data = train_data.of_clips(clips.train, plan, steps, self._make_example, check_stop, on_read)
+        rules = examples.packing_rules(settings.training, loaded)
+        data = train_data.of_clips(clips.train, plan, steps, self._make_example, check_stop, on_read, rules)
         self._trainer = assembly.make_trainer(settings, loaded, cache, data)
         self._generated = _generated_positions(loaded.network.generation_config.max_length, plan)
         self._resume_folder: Optional[Path] = None

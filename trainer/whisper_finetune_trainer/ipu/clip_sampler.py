@@ -4,21 +4,23 @@ The library's own sampler draws from the global random state, which an evaluatio
 the library's data loader. The loader asks for clips ahead of the training, and for the first ones twice, because it
 compiles before it trains.
 
-A sampler usually yields indexes. This one yields the clips themselves, because clips of a stream carry their sounds. To
-the library the whole run is one epoch: so it knows a length, and never asks for an epoch to begin again.
+A sampler usually yields indexes. This one yields the clips themselves, or passages of them, because clips of a stream
+carry their sounds. To the library the whole run is one epoch: so it knows a length, and never asks for an epoch to
+begin again.
 """
 
 import random
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data import passages
+from whisper_finetune_trainer.data.passages import PackingRules, TrainItem
 from whisper_finetune_trainer.data.run_clips import StepOrder, TrainClips
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, TrainingPosition
 
-#: The clips of a step.
-Step = Tuple[Clip, ...]
+#: What a step takes: clips, or passages of them.
+Step = Tuple[TrainItem, ...]
 
 
 class ClipSampler:
@@ -32,8 +34,9 @@ class ClipSampler:
         refuse_too_few: Callable[[int], None] = lambda _: None,
         check_stop: Callable[[], None] = lambda: None,
         on_read: Callable[[], None] = lambda: None,
+        rules: Optional[PackingRules] = None,
     ) -> None:
-        """`steps` are those of the whole run.
+        """`steps` are those of the whole run. Where there are `rules`, a step takes passages instead of clips.
 
         `refuse_too_few` is given the clips of an epoch, and raises where they do not fill one step. `check_stop` and
         `on_read` are those of a `StepOrder`.
@@ -42,6 +45,7 @@ class ClipSampler:
         self._clips_per_step = clips_per_step
         self._run_steps = steps
         self._refuse_too_few = refuse_too_few
+        self._rules = rules
         self._order = StepOrder(clips, clips_per_step, self._divide, check_stop, on_read)
         self._coming: Iterator[Tuple[int, Tuple[Step, TrainingPosition]]] = iter(())
         #: Steps that the loader was given and that are not taken yet, by step number.
@@ -50,7 +54,7 @@ class ClipSampler:
     def __len__(self) -> int:
         return self._clips
 
-    def __iter__(self) -> Iterator[Clip]:
+    def __iter__(self) -> Iterator[TrainItem]:
         # The library iterates twice: it compiles with the first step, and then trains on the same clips.
         for clips, _ in list(self._given.values()):
             yield from clips
@@ -92,15 +96,17 @@ class ClipSampler:
     def _divide(self, block: Block) -> List[Step]:
         if block.is_last_of_epoch:
             self._refuse_too_few(block.cursor.clips + len(block.clips))
-        return divide_into_samples(block, self._clips_per_step)
+        return divide_into_samples(block, self._clips_per_step, self._rules)
 
 
-def divide_into_samples(block: Block, clips_per_step: int) -> List[Step]:
-    """Return a block's clips, shuffled and divided into steps. Pure.
+def divide_into_samples(block: Block, clips_per_step: int, rules: Optional[PackingRules] = None) -> List[Step]:
+    """Return a block's clips or passages, shuffled and divided into steps. Pure.
 
-    Clips at an epoch's end that do not fill a step are not used.
+    Clips at an epoch's end that do not fill a step are not used. Passages fill all steps, if there are enough clips.
     """
-    order = list(block.clips)
+    order: List[TrainItem] = list(block.clips)
+    if rules is not None:
+        order = list(passages.plan_passages(block.clips, rules, block.shuffle_key, clips_per_step))
     random.Random(block.shuffle_key).shuffle(order)  # noqa: S311 -- nothing secret
-    clips = iter(order)
-    return [tuple(islice(clips, clips_per_step)) for _ in range(len(order) // clips_per_step)]
+    items = iter(order)
+    return [tuple(islice(items, clips_per_step)) for _ in range(len(order) // clips_per_step)]

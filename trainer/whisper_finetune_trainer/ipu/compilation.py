@@ -5,9 +5,10 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1 import UNPACKED, WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.ipu import assembly, executable_cache, train_data
+from whisper_finetune_trainer.ipu.examples import DECODER_INPUTS
 from whisper_finetune_trainer.machine import cpu_count, hardware_faults
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
@@ -38,7 +39,9 @@ def fill_cache(spec: WhisperFineTuneSpec, ipus: Optional[int], mounted: Mapping[
         ipu_wait_seconds=0,
         cpus=cpu_count.available_cpus(),
     )
-    example = _example(loaded, assembly.feature_type(settings.training))
+    example = _example(
+        loaded, assembly.feature_type(settings.training), is_packed=spec.training.packing not in UNPACKED
+    )
     data = train_data.of_one_example(example, settings.layout())
     try:
         with data.order.after(0):
@@ -55,8 +58,10 @@ def fill_cache(spec: WhisperFineTuneSpec, ipus: Optional[int], mounted: Mapping[
     return cache.folder
 
 
-def _example(loaded: LoadedModel, feature_type: str) -> Dict[str, Any]:
+def _example(loaded: LoadedModel, feature_type: str, *, is_packed: bool) -> Dict[str, Any]:
     settings = loaded.feature_settings
     frames = settings.window_seconds * decoding.FRAMES_PER_SECOND
     labels: List[int] = [*loaded.prompt_ids, loaded.tokenizer.eos_token_id]
-    return {"input_features": np.zeros((settings.mel_bins, frames), dtype=feature_type), "labels": labels}
+    # The graph of a packed training has one input more.
+    inputs = {DECODER_INPUTS: labels} if is_packed else {}
+    return {"input_features": np.zeros((settings.mel_bins, frames), dtype=feature_type), "labels": labels, **inputs}

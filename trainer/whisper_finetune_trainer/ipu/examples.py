@@ -1,4 +1,7 @@
-"""Clips in the form of the notebook: features of the full window, in the weights' type, and labels of one length."""
+"""Clips in the form of the notebook: features of the full window, in the weights' type, and labels of one length.
+
+Passages of clips have the decoder's inputs beside their labels: what was said before is an input without a label.
+"""
 
 import json
 from typing import Any, Callable, Dict, List, Sequence, Tuple
@@ -10,13 +13,17 @@ from torch.utils.data import Dataset
 
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.passages import TrainItem
 from whisper_finetune_trainer.messages.errors import TrainerError
+from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.examples import IGNORED, Samples
 from whisper_finetune_trainer.model.model import LoadedModel
 
 Example = Dict[str, Any]
-#: Returns the clip to train on, which is the given clip or its replacement, and its samples (n,).
-Take = Callable[[Clip], Tuple[Clip, Samples]]
+#: The name of the decoder's inputs in transformers. Without them, the network makes them of the labels.
+DECODER_INPUTS = "decoder_input_ids"
+#: Returns what to train on, which is the given clip or passage or what replaces it, and its samples (n,).
+Take = Callable[[TrainItem], Tuple[TrainItem, Samples]]
 
 
 class ClipError(Exception):
@@ -37,13 +44,13 @@ class ClipError(Exception):
         return TrainerError(reason, message)
 
 
-def as_it_is(clip: Clip) -> Tuple[Clip, Samples]:
-    """Return a clip and its samples (n,). Raises TrainerError where it cannot be decoded."""
-    return clip, decoding.read_samples(clip.audio)
+def as_it_is(item: TrainItem) -> Tuple[TrainItem, Samples]:
+    """Return a clip or passage and its samples (n,). Raises TrainerError where it cannot be decoded."""
+    return item, examples.samples_of_item(item)
 
 
 class ExampleMaker:
-    """Makes the example of a clip: features (mel bins, frames) and a list of label tokens."""
+    """Makes the example of a clip or passage: features (mel bins, frames) and a list of label tokens."""
 
     def __init__(self, loaded: LoadedModel, feature_type: str) -> None:
         """`feature_type` is float16 or float32, the type of the network's weights."""
@@ -54,23 +61,28 @@ class ExampleMaker:
             feature_size=settings.mel_bins, chunk_length=settings.window_seconds
         )
 
-    def __call__(self, clip: Clip, take: Take = as_it_is) -> Example:
-        """Return the example of a clip, or of what `take` gives in its stead. Raises ClipError."""
+    def __call__(self, item: TrainItem, take: Take = as_it_is) -> Example:
+        """Return the example of a clip or passage, or of what `take` gives in its stead. Raises ClipError."""
         try:
-            taken, samples = take(clip)
+            taken, samples = take(item)
         except TrainerError as error:
             raise ClipError.of(error) from error
         found = self._extractor(samples, sampling_rate=decoding.SAMPLE_RATE).input_features[0]
-        return {"input_features": np.asarray(found).astype(self._feature_type), "labels": self._labels(taken)}
+        return {"input_features": np.asarray(found).astype(self._feature_type), **self._labels(taken)}
 
-    def _labels(self, clip: Clip) -> List[int]:
-        """Return the labels that the notebook has: prompt, text and end.
+    def _labels(self, item: TrainItem) -> Dict[str, List[int]]:
+        """Return the labels that the notebook has for a clip: prompt, text and end.
 
-        They begin with the start token, and the network puts another one before it.
+        They begin with the start token, and the network puts another one before it. A passage has the decoder's inputs
+        too, and so no second start token.
         """
+        if not isinstance(item, Clip):
+            label = examples.label_of(item, self._loaded)
+            inputs = label.inputs(self._loaded.network.config.decoder_start_token_id)
+            return {"labels": label.counted(), DECODER_INPUTS: inputs}
         tokenizer = self._loaded.tokenizer
-        text = tokenizer(clip.text, add_special_tokens=False).input_ids
-        return [*self._loaded.prompt_ids, *text, tokenizer.eos_token_id]
+        text = tokenizer(item.text, add_special_tokens=False).input_ids
+        return {"labels": [*self._loaded.prompt_ids, *text, tokenizer.eos_token_id]}
 
 
 class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
@@ -89,7 +101,7 @@ class Examples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript
 
 
 class TrainExamples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
-    """The examples to train on. The key is the clip itself, because the clips of a stream carry their sounds."""
+    """The examples to train on. The key is the clip or passage itself, because clips of a stream carry their sounds."""
 
     def __init__(self, count: int, make: ExampleMaker, take: Take) -> None:
         """`count` is that of the whole run. `take` gives another clip for one that cannot be decoded."""
@@ -100,9 +112,9 @@ class TrainExamples(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subs
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, clip: Clip) -> Example:
-        """Return the example of a clip. Raises ClipError."""
-        return self._make(clip, self._take)
+    def __getitem__(self, item: TrainItem) -> Example:
+        """Return the example of a clip or passage. Raises ClipError."""
+        return self._make(item, self._take)
 
 
 class RepeatedExample(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no subscript at run time
@@ -115,23 +127,31 @@ class RepeatedExample(Dataset):  # type: ignore[type-arg]  # torch 2.0 has no su
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, _: Clip) -> Example:
+    def __getitem__(self, _: TrainItem) -> Example:
         """Return the example."""
         return self._example
 
 
 class Collator:
-    """Makes batches of one shape. Labels (clips, label tokens) are padded with IGNORED."""
+    """Makes batches of one shape.
 
-    def __init__(self, label_tokens: int) -> None:
+    Labels (clips, label tokens) are padded with IGNORED, the decoder's inputs with a token.
+    """
+
+    def __init__(self, label_tokens: int, padding_id: int) -> None:
         self._label_tokens = label_tokens
+        self._padding = {"labels": IGNORED, DECODER_INPUTS: padding_id}
 
     def __call__(self, examples: Sequence[Example]) -> Dict[str, torch.Tensor]:
-        """Return features (clips, mel bins, frames) and labels."""
-        labels = torch.full((len(examples), self._label_tokens), IGNORED, dtype=torch.long)
+        """Return features (clips, mel bins, frames), labels and, for passages, the decoder's inputs."""
+        stacked = torch.from_numpy(np.stack([example["input_features"] for example in examples]))
+        padded = {name: self._padded(name, examples) for name in self._padding if name in examples[0]}
+        return {"input_features": stacked, **padded}
+
+    def _padded(self, name: str, examples: Sequence[Example]) -> torch.Tensor:
+        rows = torch.full((len(examples), self._label_tokens), self._padding[name], dtype=torch.long)
         for row, example in enumerate(examples):
             # Only held-out clips can have longer labels, and nothing is measured by their labels.
-            found = torch.tensor(example["labels"][: self._label_tokens])
-            labels[row, : len(found)] = found
-        stacked = torch.from_numpy(np.stack([example["input_features"] for example in examples]))
-        return {"input_features": stacked, "labels": labels}
+            found = torch.tensor(example[name][: self._label_tokens])
+            rows[row, : len(found)] = found
+        return rows

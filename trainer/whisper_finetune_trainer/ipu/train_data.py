@@ -1,10 +1,11 @@
 """The examples that the library trains on, and the order in which its loader asks for them."""
 
-from typing import Callable, NamedTuple, Sized
+from typing import Callable, NamedTuple, Optional, Sized
 
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.passages import PackingRules, TrainItem
 from whisper_finetune_trainer.data.run_clips import ListedClips, TrainClips
 from whisper_finetune_trainer.ipu.clip_sampler import ClipSampler
 from whisper_finetune_trainer.ipu.examples import Example, ExampleMaker, RepeatedExample, TrainExamples
@@ -26,8 +27,9 @@ def of_clips(
     make: ExampleMaker,
     check_stop: Callable[[], None],
     on_read: Callable[[], None],
+    rules: Optional[PackingRules] = None,
 ) -> TrainData:
-    """Return the run's train clips for `steps` steps. The callbacks are those of a `StepOrder`."""
+    """Return the run's train clips for `steps` steps, packed by the rules. The callbacks are those of `StepOrder`."""
     order = ClipSampler(
         clips,
         clips_per_step(plan),
@@ -35,6 +37,7 @@ def of_clips(
         lambda found: refuse_too_few(found, plan),
         check_stop,
         on_read,
+        rules,
     )
     replacements = ReplacementClips(clips.listed, clips.max_dropped_fraction, _window_of)
     return TrainData(TrainExamples(len(order), make, replacements.take), order)
@@ -57,7 +60,7 @@ def refuse_too_few(clips: int, plan: IpuPlan) -> None:
         )
 
 
-def _window_of(_: Clip) -> int:
+def _window_of(_: TrainItem) -> int:
     # All clips have the same window, so any may replace another. A loader may pickle this, so it is no lambda.
     return 0
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import List, Mapping, Optional, Sequence, Tuple
 
 from whisper_finetune_api.run import Accelerator
-from whisper_finetune_trainer.data import clips, text_rules
+from whisper_finetune_api.v1alpha1 import Training
+from whisper_finetune_trainer.data import clips, passages, text_rules
 from whisper_finetune_trainer.data.clips import Clip, Drop, HeldOutTexts
+from whisper_finetune_trainer.data.passages import Passage
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.messages.errors import quoted
 from whisper_finetune_trainer.model import examples
@@ -23,6 +25,8 @@ class _Model:
     #: Whether the labels have the start token too. On IPUs they do, as in the notebook.
     has_start_token: bool
     special_tokens: Mapping[int, str]
+    #: Whether a blank begins the text of a label, because others come before it.
+    is_packed: bool = False
 
     def refuses_to_hear(self, clip: Clip) -> Optional[Drop]:
         """Return why a held-out clip cannot be measured, or None.
@@ -34,7 +38,8 @@ class _Model:
     def refuses_to_learn(self, clip: Clip) -> Optional[Drop]:
         """Return why a clip cannot be trained on, or None."""
         label = self._label(clip)
-        return self._special(clip, label) or self._label_too_long(clip, len(label)) or self._too_long(clip)
+        tokens = len(self._packed_label(clip) if self.is_packed else label)
+        return self._special(clip, label) or self._label_too_long(clip, tokens) or self._too_long(clip)
 
     def cannot_say(self, clip: Clip) -> bool:
         """Return whether the text of a held-out clip is longer than any text that is generated."""
@@ -42,6 +47,9 @@ class _Model:
 
     def _label(self, clip: Clip) -> Sequence[int]:
         return examples.label_ids(self.loaded.tokenizer, self.loaded.prompt_ids, clip.text)
+
+    def _packed_label(self, clip: Clip) -> Sequence[int]:
+        return examples.label_of(Passage((clip,), (0.0,)), self.loaded).said
 
     def _special(self, clip: Clip, label: Sequence[int]) -> Optional[Drop]:
         # The prompt's tokens before the text are one fewer in a label, which has no start token.
@@ -69,9 +77,19 @@ class _Model:
         return Drop("too long", f"{quoted(clip.identifier)} lasts {clip.seconds:.1f} s; the model hears {window} s")
 
 
-def fit_clips(loaded_clips: Clips, loaded: LoadedModel, accelerator: Accelerator) -> Clips:
-    """Return the clips without those that the model cannot take. Raises DatasetInvalid where these are too many."""
-    whisper = _Model(loaded, accelerator == "ipu", text_rules.special_token_ids(loaded.tokenizer))
+_UNPACKED = Training()
+
+
+def fit_clips(
+    loaded_clips: Clips, loaded: LoadedModel, accelerator: Accelerator, training: Training = _UNPACKED
+) -> Clips:
+    """Return the clips without those that the model cannot take. Raises DatasetInvalid where these are too many.
+
+    Where the training packs its clips, it also raises DatasetInvalid if there is nothing to pack.
+    """
+    rules = examples.packing_rules(training, loaded)
+    special_tokens = text_rules.special_token_ids(loaded.tokenizer)
+    whisper = _Model(loaded, accelerator == "ipu", special_tokens, is_packed=rules is not None)
     normalize = text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply
     held_out = HeldOutTexts(frozenset(normalize(clip.text) for clip in loaded_clips.evaluation), normalize)
     train, dropped_train = loaded_clips.train.fitted(whisper.refuses_to_learn, held_out)
@@ -85,7 +103,7 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, accelerator: Accelerator
     for reason, number in clips.count_drops(drops).items():
         reasons[reason] = reasons.get(reason, 0) + number
     train.refuse_empty()
-    return replace(
+    fitted = replace(
         loaded_clips,
         warnings=(*loaded_clips.warnings, *_of_long_texts(evaluation, whisper)),
         train=train,
@@ -94,6 +112,10 @@ def fit_clips(loaded_clips: Clips, loaded: LoadedModel, accelerator: Accelerator
         dropped=reasons,
         examples=(*loaded_clips.examples, *clips.examples_of_drops(drops)),
     )
+    if rules is None:
+        return fitted
+    epoch = passages.count_passages(train.known, rules, training.seed)
+    return replace(fitted, train=train.packed(), packed=epoch)
 
 
 def fit_heard(found: Sequence[Clip], loaded: LoadedModel, max_dropped_fraction: str) -> Tuple[Clip, ...]:

@@ -1,4 +1,6 @@
-"""The network's inputs for clips: features and labels. Another clip replaces one that turns out to be undecodable.
+"""The network's inputs for clips and passages: features and labels.
+
+Another clip replaces one that turns out to be undecodable. In a passage of several clips its place stays silent.
 
 The features are equal to WhisperFeatureExtractor's. Their cost depends on the speech, and not on the window.
 
@@ -8,18 +10,21 @@ the same one.
 
 import logging
 from functools import lru_cache
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from transformers.audio_utils import mel_filter_bank
 from typing_extensions import TypeAlias
 
-from whisper_finetune_trainer.data import clips
+from whisper_finetune_api.v1alpha1 import Training
+from whisper_finetune_trainer.data import clips, text_rules
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.decoding import FRAMES_PER_SECOND, HOP, SAMPLE_RATE, UndecodableError
 from whisper_finetune_trainer.data.clips import Clip, ClipStatistics
+from whisper_finetune_trainer.data.passages import PackingRules, Passage, TrainItem
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted
+from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.model import LoadedModel
 
 Samples: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -32,16 +37,33 @@ _SMALLEST_POWER = 1e-10
 _LOG_OF_SMALLEST_POWER = -10.0
 
 
-def samples_of_clip(clip: Clip) -> Samples:
-    """Return the samples (n,) of a clip. Raises DatasetInvalid if they cannot be read."""
-    return decoding.read_samples(clip.audio)
+def samples_of_item(item: TrainItem) -> Samples:
+    """Return the samples (n,) of a clip or of a passage. Raises DatasetInvalid if they cannot be read."""
+    if isinstance(item, Clip):
+        return decoding.read_samples(item.audio)
+    return _joined(item, [decoding.read_samples(clip.audio) for clip in item.clips])
+
+
+def _joined(passage: Passage, sounds: Sequence[Samples]) -> Samples:
+    """Return the sounds of a passage's clips, each where it begins, with silence between them."""
+    if len(sounds) == 1 and not passage.pauses[0]:
+        return sounds[0]
+    joined = np.zeros(round(passage.seconds * SAMPLE_RATE), dtype=np.float32)
+    for start, samples in zip(passage.starts(), sounds):
+        # The length in a sound's header may differ from what is decoded. What is too long is cut.
+        at = joined[round(start * SAMPLE_RATE) :][: len(samples)]
+        at[:] = samples[: len(at)]
+    return joined
 
 
 def features_of(
-    clips: Sequence[Clip], window_seconds: int, mel_bins: int, samples_of: Callable[[Clip], Samples] = samples_of_clip
+    items: Sequence[TrainItem],
+    window_seconds: int,
+    mel_bins: int,
+    samples_of: Callable[[TrainItem], Samples] = samples_of_item,
 ) -> torch.Tensor:
-    """Return float32 features (clips, mel_bins, 100 * window_seconds). Raises what `samples_of` raises."""
-    return torch.stack([log_mel(samples_of(clip), mel_bins, window_seconds) for clip in clips])
+    """Return float32 features (items, mel_bins, 100 * window_seconds). Raises what `samples_of` raises."""
+    return torch.stack([log_mel(samples_of(item), mel_bins, window_seconds) for item in items])
 
 
 def log_mel(samples: np.ndarray, mel_bins: int, window_seconds: int) -> torch.Tensor:
@@ -99,10 +121,106 @@ def label_ids(tokenizer: Any, prompt: Tuple[int, ...], text: str) -> List[int]:
     return [*prompt[1:], *tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
 
 
-def labels_of(clips: Sequence[Clip], loaded: LoadedModel) -> torch.Tensor:
-    """Return labels (clips, tokens of the longest text). Shorter ones are padded with IGNORED."""
-    rows = [torch.tensor(label_ids(loaded.tokenizer, loaded.prompt_ids, clip.text)) for clip in clips]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
+class Label(NamedTuple):
+    """The tokens that the decoder is given before the start token, and those that it is to say after it."""
+
+    given: List[int]
+    said: List[int]
+
+    def counted(self) -> List[int]:
+        """Return the labels. What is given does not count in the loss."""
+        return [IGNORED] * len(self.given) + self.said
+
+    def inputs(self, start_id: int) -> List[int]:
+        """Return the decoder's inputs, as many as there are labels."""
+        return [*self.given, start_id, *self.said[:-1]]
+
+
+def label_of(item: TrainItem, loaded: LoadedModel) -> Label:
+    """Return the label of a clip or a passage. It has at most `most_label_tokens` tokens with what is given."""
+    if isinstance(item, Clip):
+        return Label([], label_ids(loaded.tokenizer, loaded.prompt_ids, item.text))
+    said = _with_timestamps(item, loaded) if item.has_timestamps else _without_timestamps(item, loaded)
+    return Label(_given_before(item.text_before, loaded, loaded.most_label_tokens - len(said)), said)
+
+
+def _without_timestamps(passage: Passage, loaded: LoadedModel) -> List[int]:
+    texts = [token for clip in passage.clips for token in text_ids(clip.text, loaded)]
+    return [*loaded.prompt_ids[1:], *texts, loaded.tokenizer.eos_token_id]
+
+
+def _with_timestamps(passage: Passage, loaded: LoadedModel) -> List[int]:
+    """Return a label as in Whisper's own data: `<|0.00|> Ciao.<|1.20|><|2.00|> Sole.<|2.88|>` and the end."""
+    *fixed, no_timestamps = loaded.prompt_ids
+    last = loaded.feature_settings.window_seconds * generation.TIMESTAMPS_PER_SECOND
+    said = fixed[1:]
+    for start, end, text in passage.texts():
+        first, second = (min(round(seconds * generation.TIMESTAMPS_PER_SECOND), last) for seconds in (start, end))
+        said += [no_timestamps + 1 + first, *text_ids(text, loaded), no_timestamps + 1 + second]
+    return [*said, loaded.tokenizer.eos_token_id]
+
+
+def text_ids(text: str, loaded: LoadedModel) -> List[int]:
+    """Return the tokens of a text that others come before or after. As in Whisper's own data, a blank begins it.
+
+    In languages without spaces nothing does.
+    """
+    blank = "" if loaded.text_language_code in text_rules.LETTER_LANGUAGES else " "
+    return list(loaded.tokenizer(blank + text, add_special_tokens=False).input_ids)
+
+
+def _given_before(text: str, loaded: LoadedModel, room: int) -> List[int]:
+    """Return a prompt of at most `room` tokens with the end of a text, or none where there is no room for any of it."""
+    # As Whisper does, no more than half of what the decoder takes.
+    most = min(room, loaded.network.config.max_target_positions // 2) - 1
+    if not text or most < 1:
+        return []
+    return [loaded.tokenizer.convert_tokens_to_ids(generation.BEFORE), *text_ids(text, loaded)[-most:]]
+
+
+#: How many texts have their number of tokens kept, because each epoch asks for it.
+_COUNTED_TEXTS = 200_000
+
+
+def packing_rules(training: Training, loaded: LoadedModel) -> Optional[PackingRules]:
+    """Return how a training packs its clips, or None where each is trained on alone."""
+    if training.packing is None or training.packing == "None":
+        return None
+
+    @lru_cache(maxsize=_COUNTED_TEXTS)
+    def tokens_of(text: str) -> int:
+        return len(text_ids(text, loaded))
+
+    # The prompt without the start token, and the end.
+    fixed = len(loaded.prompt_ids)
+    return PackingRules(
+        training.packing,
+        loaded.feature_settings.window_seconds,
+        loaded.most_label_tokens - fixed,
+        tokens_of,
+        training.timestamp_part,
+        training.prompt_part,
+    )
+
+
+class Targets(NamedTuple):
+    """Labels (items, tokens of the longest one), padded with IGNORED, and the decoder's inputs of the same shape."""
+
+    labels: torch.Tensor
+    inputs: torch.Tensor
+
+
+def targets_of(items: Sequence[TrainItem], loaded: LoadedModel) -> Targets:
+    """Return the labels of clips or passages, and the decoder's inputs for them."""
+    config = loaded.network.config
+    found = [label_of(item, loaded) for item in items]
+    rows = [torch.tensor(label.counted()) for label in found]
+    labels = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
+    inputs = decoder_inputs(labels, config.decoder_start_token_id, config.pad_token_id)
+    for row, label in enumerate(found):
+        given = [*label.given, config.decoder_start_token_id]
+        inputs[row, : len(given)] = torch.tensor(given)
+    return Targets(labels, inputs)
 
 
 def decoder_inputs(labels: torch.Tensor, start_id: int, padding_id: int) -> torch.Tensor:
@@ -123,7 +241,10 @@ logger = logging.getLogger(__name__)
 
 
 class ReplacementClips:
-    """Replaces a clip that cannot be decoded by the next clip of the list that can, and whose window is not longer."""
+    """Replaces a clip that cannot be decoded by the next clip of the list that can, and whose window is not longer.
+
+    Passages of several clips lose it, and the others stay where they are.
+    """
 
     def __init__(self, train: Sequence[Clip], max_dropped_fraction: str, window_of: Callable[[Clip], int]) -> None:
         """`window_of` returns the window of a clip in seconds."""
@@ -134,22 +255,49 @@ class ReplacementClips:
         self._is_undecodable = torch.zeros(len(train), dtype=torch.bool)
         self._is_undecodable.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._found: Dict[Clip, Clip] = {}
+        self._left: Dict[Passage, Passage] = {}
 
-    def of(self, clip: Clip) -> Clip:
-        """Return the clip itself or, if it has been replaced, its replacement."""
-        return self._found.get(clip, clip)
+    def of(self, item: TrainItem) -> TrainItem:
+        """Return what is trained on: the item itself or, if a clip of it cannot be decoded, what replaces it."""
+        return self._found.get(item, item) if isinstance(item, Clip) else self._left.get(item, item)
 
-    def read(self, clip: Clip) -> Samples:
-        """Return the samples (n,) of a clip or of its replacement. Raises what `take` raises."""
-        return self.take(clip)[1]
+    def read(self, item: TrainItem) -> Samples:
+        """Return the samples (n,) of what is trained on. Raises what `take` raises."""
+        return self.take(item)[1]
 
-    def take(self, clip: Clip) -> Tuple[Clip, Samples]:
-        """Return the clip to train on, which is `clip` or its replacement, and its samples (n,).
+    def take(self, item: TrainItem) -> Tuple[TrainItem, Samples]:
+        """Return what is trained on, which is `item` or what replaces it, and its samples (n,).
 
         Raises DatasetInvalid if more clips than `maxDroppedFraction` allows cannot be decoded, or if none fits.
         """
+        return self._take_clip(item) if isinstance(item, Clip) else self._take_passage(item)
+
+    def _take_passage(self, passage: Passage) -> Tuple[Passage, Samples]:
+        taken = self._left.get(passage, passage)
+        sounds = [self._heard(clip) for clip in taken.clips]
+        if all(samples is not None for samples in sounds):
+            return taken, _joined(taken, [samples for samples in sounds if samples is not None])
+        left = [index for index, samples in enumerate(sounds) if samples is not None]
+        if left:
+            self._left[passage] = taken.with_clips(left)
+        else:
+            # Another clip's label may have no room for timestamps.
+            self._left[passage] = Passage((self._take_clip(taken.clips[0])[0],), (0.0,), False, taken.text_before)
+        return self._take_passage(passage)
+
+    def _heard(self, clip: Clip) -> Optional[Samples]:
+        """Return the samples (n,) of a clip, or None if it cannot be decoded."""
         try:
-            taken = self.of(clip)
+            return decoding.read_samples(clip.audio)
+        except UndecodableError as error:
+            if not self._train:
+                raise
+            self._note(self._train.index(clip), error)
+            return None
+
+    def _take_clip(self, clip: Clip) -> Tuple[Clip, Samples]:
+        taken = self._found.get(clip, clip)
+        try:
             return taken, decoding.read_samples(taken.audio)
         except UndecodableError as error:
             if not self._train:

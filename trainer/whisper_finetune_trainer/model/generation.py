@@ -15,7 +15,7 @@ from typing import Any, Callable, Collection, Dict, Iterator, List, Mapping, Opt
 from transformers import GenerationConfig
 
 from whisper_finetune_api.languages import LANGUAGES
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_trainer.messages.errors import TrainerError
 
 #: The texts of 2,700 recorded prompts in English, French, Italian, Russian and Spanish have at most 10 tokens, and 7
@@ -23,6 +23,10 @@ from whisper_finetune_trainer.messages.errors import TrainerError
 #: (Gujarati, among the names of countries in 33 languages). People speak 5 to 8 syllables a second.
 _TOKENS_PER_SECOND = 64
 _TOKENS_AT_LEAST = 16
+#: Before a prompt with what was said before.
+BEFORE = "<|startofprev|>"
+#: The first timestamp follows <|notimestamps|> in the vocabulary, and then comes one for each 0.02 s.
+TIMESTAMPS_PER_SECOND = 50
 logger = logging.getLogger(__name__)
 
 
@@ -178,6 +182,25 @@ def prompted(
         yield
     finally:
         network.generation_config = usual
+
+
+def require_packing_tokens(tokenizer: Any, training: Training, window_seconds: int) -> None:
+    """Raise ConfigInvalid where a tokenizer lacks the tokens that a training with timestamps or prompts needs."""
+    vocabulary = tokenizer.get_vocab()
+    first = vocabulary["<|notimestamps|>"] + 1
+    timestamps = {"<|0.00|>": first, f"<|{window_seconds}.00|>": first + window_seconds * TIMESTAMPS_PER_SECOND}
+    if training.timestamp_part and any(vocabulary.get(token) != number for token, number in timestamps.items()):
+        raise TrainerError(
+            "ConfigInvalid",
+            f"training.timestampRate: the model's tokenizer has no timestamps such as {', '.join(timestamps)} after "
+            "<|notimestamps|>; set timestampRate to 0.0, or take the newest tokenizer of an unchanged Whisper model",
+        )
+    if training.prompt_part and BEFORE not in vocabulary:
+        raise TrainerError(
+            "ConfigInvalid",
+            f"training.promptRate: the model's tokenizer has no {BEFORE}; leave promptRate out, or take the tokenizer "
+            "of an unchanged Whisper model",
+        )
 
 
 def _missing_message(missing: List[str], language_code: Optional[str]) -> str:

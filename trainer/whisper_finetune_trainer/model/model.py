@@ -137,12 +137,14 @@ def _prepare(network: Any, tokenizer: Any, spec: WhisperFineTuneSpec) -> LoadedM
         _refuse_other_than_english(spec)
     token_language: Optional[str] = None if english_only else code
     prompt_ids = generation.prompt_ids(tokenizer, token_language, spec.task)
+    feature_settings = decoding.feature_settings_of(network.config)
+    generation.require_packing_tokens(tokenizer, spec.training, feature_settings.window_seconds)
     longest = generation.longest_text_tokens(spec, network.config)
     generation.complete_settings(network, tokenizer, prompt_ids, token_language, spec.task, longest)
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,
-        feature_settings=decoding.feature_settings_of(network.config),
+        feature_settings=feature_settings,
         dimensions=_dimensions(network.config),
         prompt_ids=prompt_ids,
         most_label_tokens=longest,

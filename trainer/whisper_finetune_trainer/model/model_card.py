@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional, Sequence
 from whisper_finetune_api import addresses
 from whisper_finetune_api.languages import LANGUAGES, language_code
 from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerReport, TrainingResult
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1 import UNPACKED, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.scores import (
     EvaluationScores,
     JoinedScores,
@@ -230,7 +230,8 @@ def _comparison(kind: MetricKind, before: WordErrorRate, after: Result) -> List[
 def _training(run: DescribedRun, report: TrainerReport, step: int) -> str:
     schedule, training = run.schedule, run.spec.training
     batch_size = schedule.replicas * training.batch_size
-    lines = ["## Training", "", f"- step {step} of {schedule.steps}, {batch_size} clips each, seed {training.seed}"]
+    what = "clips" if training.packing in UNPACKED else "windows"
+    lines = ["## Training", "", f"- step {step} of {schedule.steps}, {batch_size} {what} each, seed {training.seed}"]
     lines.append(f"- learning rate {schedule.learning_rate:g}, linear, {schedule.warmup_steps} steps of warm-up")
     is_frozen = training.trainable == "Decoder"
     lines.append("- the decoder alone; the encoder is unchanged" if is_frozen else "- all weights")

@@ -18,6 +18,7 @@ from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.passages import TrainItem
 from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -68,6 +69,7 @@ class TorchBackend:
         self._optimizer = optimization.Optimizer(self._network)
         budget = ScratchBudget(settings.scratch_folder, settings.encoder_outputs_bytes)
         self._make_encoder_outputs()
+        self._packing = examples.packing_rules(training, loaded)
         self._order = StepOrder(clips.train, training.batch_size, self._divide, check_stop, on_read)
         self._is_cached = is_frozen and self._use_cache(budget)
         if is_frozen:
@@ -89,19 +91,20 @@ class TorchBackend:
 
     def _divide(self, block: Block) -> List[TrainStep]:
         size = StepSize(self._training.batch_size, self._schedule.micro_batch_size)
-        return train_steps.divide_into_batches(block, self._window_of, size)
+        return train_steps.divide_into_batches(block, self._window_of, size, self._packing)
 
     def _use_cache(self, budget: ScratchBudget) -> bool:
         """Cache the encoder's outputs of train clips if they are the same each time. Return whether they are cached."""
         train = self._clips.train
-        if not train.listed or not encoder_outputs.is_deterministic(self._network.config):
+        # Passages are others in each epoch.
+        if self._packing or not train.listed or not encoder_outputs.is_deterministic(self._network.config):
             return False
         with train.blocks(Cursor(), self._training.batch_size, self._check_stop) as blocks:
             groups = [batch.clips for step in self._divide(next(blocks)) for batch in step]
         return self._train_outputs.use_cache("train clips", groups, budget)
 
-    def _window_of(self, clip: Clip) -> int:
-        return window_for(clip.seconds, self._loaded.feature_settings.window_seconds)
+    def _window_of(self, item: TrainItem) -> int:
+        return window_for(item.seconds, self._loaded.feature_settings.window_seconds)
 
     @property
     def ran_on(self) -> RanOn:
@@ -170,7 +173,7 @@ class TorchBackend:
         return max(threads, int(is_remote))
 
     def _take_step(self, step: int, micro_batches: List[Examples]) -> Tuple[float, float]:
-        tokens = examples.tokens([batch.labels for batch in micro_batches])
+        tokens = examples.tokens([batch.targets.labels for batch in micro_batches])
         loss = 0.0
         for batch in micro_batches:
             part = self._summed_loss(batch) / tokens
@@ -183,9 +186,7 @@ class TorchBackend:
         return loss, rate
 
     def _summed_loss(self, batch: Examples) -> torch.Tensor:
-        labels = batch.labels.to(self._device.torch_device)
-        config = self._network.config
-        inputs = examples.decoder_inputs(labels, config.decoder_start_token_id, config.pad_token_id)
+        labels, inputs = (tensor.to(self._device.torch_device) for tensor in batch.targets)
         with self._device.autocast(), encoder_outputs.shortened(self._network, batch.window_seconds):
             hidden = self._network.model(
                 **self._heard(batch), decoder_input_ids=inputs, use_cache=False

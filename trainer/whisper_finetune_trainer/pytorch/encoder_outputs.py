@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, S
 import torch
 
 from whisper_finetune_trainer.data.audio.decoding import FRAMES_PER_POSITION, POSITIONS_PER_SECOND
-from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.passages import TrainItem
 from whisper_finetune_trainer.model import examples
 from whisper_finetune_trainer.model.examples import Samples
 from whisper_finetune_trainer.pytorch.device import Device
@@ -27,27 +27,27 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 class EncoderCache:
     """A file with the output of each clip. The file has no name, so it is gone however the process ends."""
 
-    def __init__(self, folder: str, positions: Mapping[Clip, int], width: int, dtype: torch.dtype) -> None:
+    def __init__(self, folder: str, positions: Mapping[TrainItem, int], width: int, dtype: torch.dtype) -> None:
         """`positions` has the number of positions of each clip's output. Raises OSError if the disk has no room."""
         self._positions, self._width, self._dtype = positions, width, dtype
         ends = list(accumulate(count * width * dtype.itemsize for count in positions.values()))
         self._offsets = dict(zip(positions, [0, *ends]))
-        self._filled: Set[Clip] = set()
+        self._filled: Set[TrainItem] = set()
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 -- open as long as the cache lives
         # All room is taken at once. So a disk that is too small is found now, and not in the middle of an epoch.
         os.posix_fallocate(self._file.fileno(), 0, ends[-1])
 
-    def __contains__(self, clip: Clip) -> bool:
+    def __contains__(self, clip: TrainItem) -> bool:
         return clip in self._filled
 
-    def get(self, clip: Clip) -> torch.Tensor:
+    def get(self, clip: TrainItem) -> torch.Tensor:
         """Return the output (positions, width) of a clip that is in the cache."""
         output = torch.empty(self._positions[clip], self._width, dtype=self._dtype)
         self._file.seek(self._offsets[clip])
         self._file.readinto(_as_bytes(output))
         return output
 
-    def put(self, clip: Clip, output: torch.Tensor) -> None:
+    def put(self, clip: TrainItem, output: torch.Tensor) -> None:
         """Write the output (positions, width) of a clip."""
         self._file.seek(self._offsets[clip])
         remaining = memoryview(_as_bytes(output.to("cpu", self._dtype).contiguous()))
@@ -70,7 +70,7 @@ class ScratchBudget:
         self._left_bytes = limit_bytes
 
     def make_cache(
-        self, what: str, positions: Mapping[Clip, int], width: int, dtype: torch.dtype
+        self, what: str, positions: Mapping[TrainItem, int], width: int, dtype: torch.dtype
     ) -> Optional[EncoderCache]:
         """Return a cache for clips with so many encoder positions, or None if it would be too large."""
         needed = sum(positions.values()) * width * dtype.itemsize
@@ -89,8 +89,8 @@ class ScratchBudget:
         return cache
 
 
-Group = Sequence[Clip]
-Features = Mapping[Clip, torch.Tensor]
+Group = Sequence[TrainItem]
+Features = Mapping[TrainItem, torch.Tensor]
 
 
 class EncoderOutputs:
@@ -101,8 +101,8 @@ class EncoderOutputs:
         network: Any,
         device: Device,
         mel_bins: int,
-        window_of: Callable[[Clip], int],
-        samples_of: Callable[[Clip], Samples] = examples.samples_of_clip,
+        window_of: Callable[[TrainItem], int],
+        samples_of: Callable[[TrainItem], Samples] = examples.samples_of_item,
     ) -> None:
         """`window_of` returns a clip's window in seconds. Clips that are asked for together must have the same."""
         self._network = network
@@ -111,7 +111,7 @@ class EncoderOutputs:
         self._window_of = window_of
         self._samples_of = samples_of
         self._cache: Optional[EncoderCache] = None
-        self._group_of: Dict[Clip, Group] = {}
+        self._group_of: Dict[TrainItem, Group] = {}
 
     def use_cache(self, what: str, groups: Sequence[Group], budget: ScratchBudget) -> bool:
         """Cache the outputs of the groups' clips if the budget allows it. Return whether they are cached.
@@ -126,15 +126,15 @@ class EncoderOutputs:
             self._group_of = {clip: group for group in groups for clip in group}
         return self._cache is not None
 
-    def missing_features(self, clips: Sequence[Clip]) -> Dict[Clip, torch.Tensor]:
+    def missing_features(self, clips: Sequence[TrainItem]) -> Dict[TrainItem, torch.Tensor]:
         """Return features (1, mel_bins, frames) of the clips that `of` would have to encode. Any thread may call it."""
         missing = [clip for clip in clips if self._cache is None or clip not in self._cache]
         needed = {member: None for clip in missing for member in self._group_of.get(clip, clips)}
         return {clip: self._features([clip]) for clip in needed}
 
-    def of(self, clips: Sequence[Clip], prepared: Optional[Features] = None) -> torch.Tensor:
+    def of(self, clips: Sequence[TrainItem], prepared: Optional[Features] = None) -> torch.Tensor:
         """Return outputs (clips, positions, width). Features that are `prepared` are not made again."""
-        found: Dict[Clip, torch.Tensor] = {}
+        found: Dict[TrainItem, torch.Tensor] = {}
         for clip in clips:
             if self._cache is not None and clip in self._cache:
                 found[clip] = self._cache.get(clip)
@@ -142,7 +142,7 @@ class EncoderOutputs:
                 found.update(self._encoded(self._group_of.get(clip, clips), prepared or {}))
         return torch.stack([found[clip].to(self._device.torch_device) for clip in clips])
 
-    def _encoded(self, group: Group, prepared: Features) -> Dict[Clip, torch.Tensor]:
+    def _encoded(self, group: Group, prepared: Features) -> Dict[TrainItem, torch.Tensor]:
         ready = all(clip in prepared for clip in group)
         features = torch.cat([prepared[clip] for clip in group]) if ready else self._features(group)
         with self._device.autocast():
@@ -153,7 +153,7 @@ class EncoderOutputs:
                 self._cache.put(clip, output)
         return outputs
 
-    def _features(self, clips: Sequence[Clip]) -> torch.Tensor:
+    def _features(self, clips: Sequence[TrainItem]) -> torch.Tensor:
         return examples.features_of(clips, self._window_of(clips[0]), self._mel_bins, self._samples_of)
 
 

@@ -1,4 +1,4 @@
-"""Which clips go through the network in a step, and what is prepared for them.
+"""Which clips, or passages of clips, go through the network in a step, and what is prepared for them.
 
 The order of a block's clips is a pure function of the block's key, so a resumed run finds it again. Every clip occurs
 once. All clips of a micro-batch have the same window. So have the clips of a step, except for steps with clips that are
@@ -12,23 +12,36 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Callable, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, TypeVar
+from typing import (
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import torch
 
-from whisper_finetune_trainer.data import source_files
-from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data import passages, source_files
+from whisper_finetune_trainer.data.passages import PackingRules, TrainItem
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, TrainingPosition
 from whisper_finetune_trainer.model import examples
-from whisper_finetune_trainer.model.examples import ReplacementClips
+from whisper_finetune_trainer.model.examples import ReplacementClips, Targets
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 
 #: The windows in seconds. Each clip gets the shortest in which it fits, and always the same. The encoder attends to the
 #: silence after the speech too, so its output depends on the window.
 _WINDOWS = (5, 10, 20, 30)
-#: Returns the window of a clip in seconds.
-WindowOf = Callable[[Clip], int]
+#: Returns the window of a clip or a passage in seconds.
+WindowOf = Callable[[TrainItem], int]
 
 
 @dataclass(frozen=True)
@@ -43,10 +56,10 @@ Step = Tuple[MicroBatch, ...]
 
 
 class ClipBatch(NamedTuple):
-    """Clips that go through the network together in one window."""
+    """Clips, or passages of clips, that go through the network together in one window."""
 
     window_seconds: int
-    clips: Tuple[Clip, ...]
+    clips: Tuple[TrainItem, ...]
 
 
 TrainStep = Tuple[ClipBatch, ...]
@@ -65,11 +78,13 @@ def window_for(clip_seconds: float, model_window_seconds: int) -> int:
     return min(fitting, default=model_window_seconds)
 
 
-def divide_into_batches(block: Block, window_of: WindowOf, size: StepSize) -> List[TrainStep]:
-    """Return the steps of a block. Each clip is in one of them. Pure."""
-    windows = [window_of(clip) for clip in block.clips]
-    steps = epoch_steps(windows, block.shuffle_key, *size)
-    return [tuple(_with_clips(batch, block.clips) for batch in step) for step in steps]
+def divide_into_batches(
+    block: Block, window_of: WindowOf, size: StepSize, rules: Optional[PackingRules] = None
+) -> List[TrainStep]:
+    """Return the steps of a block. Each clip is in one of them, in a passage where there are rules to pack. Pure."""
+    items = passages.plan_passages(block.clips, rules, block.shuffle_key) if rules else block.clips
+    steps = epoch_steps([window_of(item) for item in items], block.shuffle_key, *size)
+    return [tuple(_with_clips(batch, items) for batch in step) for step in steps]
 
 
 def epoch_steps(windows: Sequence[int], shuffle_key: str, batch_size: int, micro_batch_size: int) -> Tuple[Step, ...]:
@@ -109,7 +124,7 @@ def _chunks(items: Sequence[int], size: int) -> List[Sequence[int]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-def _with_clips(batch: MicroBatch, clips: Tuple[Clip, ...]) -> ClipBatch:
+def _with_clips(batch: MicroBatch, clips: Sequence[TrainItem]) -> ClipBatch:
     return ClipBatch(batch.window_seconds, tuple(clips[index] for index in batch.clips))
 
 
@@ -119,12 +134,12 @@ Prepared = TypeVar("Prepared")
 
 @dataclass(frozen=True)
 class Examples:
-    """The inputs of a micro-batch: labels, and the features of clips without a cached encoder output."""
+    """The inputs of a micro-batch: those of the decoder, and the features of clips without a cached encoder output."""
 
     window_seconds: int
-    clips: Tuple[Clip, ...]
-    labels: torch.Tensor
-    features: Mapping[Clip, torch.Tensor]
+    clips: Tuple[TrainItem, ...]
+    targets: Targets
+    features: Mapping[TrainItem, torch.Tensor]
 
 
 class PreparedStep(NamedTuple):
@@ -152,8 +167,8 @@ class StepMaker:
         window_seconds, clips = micro_batch
         # The features first: the sounds are read for them, and only then it is known which clips are replaced.
         features = self._outputs.missing_features(clips)
-        labels = examples.labels_of([self._replacements.of(clip) for clip in clips], self._loaded)
-        return Examples(window_seconds, clips, labels, features)
+        targets = examples.targets_of([self._replacements.of(clip) for clip in clips], self._loaded)
+        return Examples(window_seconds, clips, targets, features)
 
 
 def prepare_ahead(

@@ -10,7 +10,7 @@ import yaml
 
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
 from whisper_finetune_api.run import Accelerator, Schedule, TrainingResult
-from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1 import GROUP, KIND, UNPACKED, VERSION, Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.scores import kind_of_metric
 from whisper_finetune_trainer.checkpoints.step_record import Stretch
 from whisper_finetune_trainer.data.clips import Clip, duration_in_words, speech_in_words
@@ -74,6 +74,7 @@ def facts_of_data(spec: WhisperFineTuneSpec, clips: Clips) -> Tuple[Fact, ...]:
     return (
         Fact("Data set", _source(spec)),
         Fact("Trained on", clips.train.speech_in_words()),
+        *((Fact("Packing", clips.packing_in_words()),) if clips.packed else ()),
         Fact("Held out", f"{speech_in_words([clip.seconds for clip in clips.evaluation])}; {_SPLITS[clips.split]}"),
         *_fact_of_validation(clips),
         Fact("Left out", f"{dropped} clips" if dropped else "none"),
@@ -107,7 +108,7 @@ def facts_of_run(
         Fact("Trained", "the decoder; the encoder is unchanged" if training.trainable == "Decoder" else "all weights"),
         Fact(
             "Steps",
-            f"{_steps(run.schedule, training.batch_size, stretches)}; the final model is that of step {final_step}",
+            f"{_steps(run.schedule, training, stretches)}; the final model is that of step {final_step}",
         ),
         Fact("Learning rate", _rate(run.schedule)),
         Fact("Seed", str(training.seed)),
@@ -168,7 +169,7 @@ def _source(spec: WhisperFineTuneSpec) -> str:
     return " ".join(part for part in (spec.dataset.source, spec.dataset.config) if part)
 
 
-def _steps(schedule: Schedule, batch_size: int, stretches: Sequence[Stretch]) -> str:
+def _steps(schedule: Schedule, training: Training, stretches: Sequence[Stretch]) -> str:
     factors = {
         "at a time": schedule.micro_batch_size,
         "accumulated": schedule.gradient_accumulation_steps,
@@ -176,8 +177,9 @@ def _steps(schedule: Schedule, batch_size: int, stretches: Sequence[Stretch]) ->
     }
     parts = " \u00d7 ".join(f"{factor} {name}" for name, factor in factors.items() if factor > 1)
     taken = stretches[-1].last_step if stretches else 0
-    clips = schedule.replicas * batch_size
-    return f"{taken} of {schedule.steps}, {clips} clips each" + (f" ({parts})" if parts else "")
+    number = schedule.replicas * training.batch_size
+    what = "clips" if training.packing in UNPACKED else "windows"
+    return f"{taken} of {schedule.steps}, {number} {what} each" + (f" ({parts})" if parts else "")
 
 
 def _rate(schedule: Schedule) -> str:

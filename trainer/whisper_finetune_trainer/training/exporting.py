@@ -227,7 +227,7 @@ class _Exporting:
         self._reporter.enter("Evaluating", clips_to_evaluate=len(checked.clips))
         heard, hearing = [], 0.0
         for clip in checked.clips:
-            samples, started = examples.samples_of_clip(clip), time.monotonic()
+            samples, started = examples.samples_of_item(clip), time.monotonic()
             heard.append(engine.hear(samples, clip.seconds))
             hearing += time.monotonic() - started
             self._reporter.clips_done(len(heard))

@@ -108,7 +108,7 @@ def _load_clips(
     source = dataset.open_source(spec.dataset, spec.language, config.volumes, commits)
     extracted = ExtractedAudio(config.scratch_folder, extracted_bytes)
     found = dataset.load_clips(spec, source, extracted, limits, text_rules.words_like_tokens(loaded.tokenizer))
-    clips = clip_fitting.fit_clips(found, loaded, config.accelerator)
+    clips = clip_fitting.fit_clips(found, loaded, config.accelerator, spec.training)
     dropped = ", ".join(f"{number} {reason}" for reason, number in clips.all_dropped().items())
     logger.info(
         "%s, %d held out%s%s",
@@ -117,6 +117,8 @@ def _load_clips(
         f", {len(clips.validation)} to choose the best model by" if clips.validation else "",
         f"; left out: {dropped}" if dropped else "",
     )
+    if clips.packed is not None:
+        logger.info("%s", clips.packing_in_words())
     return clips
 
 

@@ -50,6 +50,11 @@ class TrainStream:
         return ()
 
     @property
+    def known(self) -> Tuple[Clip, ...]:
+        """The train clips of the sample."""
+        return self.sampled
+
+    @property
     def most_clips(self) -> Optional[int]:
         """How many clips an epoch has at most, or None where that is known only at its end."""
         return self.max_clips
@@ -100,6 +105,10 @@ class TrainStream:
         return replace(
             self, checks=replace(self.checks, refuse=refuse), sampled_statistics=statistics, held_out=held_out
         ), []
+
+    def packed(self) -> "TrainStream":
+        """Return the stream as it is: only a state knows a position in it."""
+        return self
 
     def refuse_empty(self) -> None:
         """Do nothing: that is known only at the end of an epoch."""
