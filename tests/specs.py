@@ -192,7 +192,11 @@ CASES: dict[str, Case] = {
             "evaluations": [{"name": "telephone", "source": "pvc://speech/calls"}],
             "acceptance.evaluations": [{"name": "radio", "requireBetter": True}],
         },
-        "acceptance.evaluations must name evaluations of spec.evaluations, or held-out or long-form",
+        "acceptance.evaluations must name evaluations of spec.evaluations, or held-out, or long-form",
+    ),
+    "acceptance by long recordings that are left out": _refused(
+        {"longForm": False, "acceptance.evaluations": [{"name": "long-form", "maxWorsePoints": "1"}]},
+        "or long-form where longForm is not false",
     ),
     "acceptance of an evaluation without evaluations": _refused(
         {"acceptance.evaluations": [{"name": "radio", "requireBetter": True}]},

@@ -15,10 +15,6 @@ from repository import ROOT
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SECTIONS = ("A field of the spec", "A layout of data sets", "A kind of workload", "A cause")
 SPEC = "crds/whisper_finetune_api/v1alpha1/spec.py"
-IMPORTED = (
-    "from whisper_finetune_api.languages",
-    "from whisper_finetune_api.contract import LATER\nfrom whisper_finetune_api.languages",
-)
 #: Before the class that it is put in front of.
 FIELD = """    of_this_test: Annotated[Optional[int], LATER] = Field(
         None, description="What a test adds."
@@ -114,13 +110,13 @@ def test_every_file_that_a_list_names_is_there(title: str) -> None:
 
 @pytest.mark.slow
 def test_a_field_is_written_to_the_files_that_its_list_names(copy: Path) -> None:
-    edits = (IMPORTED, ("\nclass SpecFields(ApiModel):\n", FIELD))
+    edits = (("\nclass SpecFields(ApiModel):\n", FIELD),)
     assert written_for(copy, SPEC, edits) == generated_paths("A field of the spec")
 
 
 @pytest.mark.slow
 def test_a_field_at_the_top_is_asked_for_by_the_tests_that_its_list_names(copy: Path) -> None:
-    with edited(copy, SPEC, (IMPORTED, ("    suspend: bool = Field(", TOP_FIELD))):
+    with edited(copy, SPEC, (("    suspend: bool = Field(", TOP_FIELD),)):
         ran = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not apiserver", *GUARDS],
             cwd=copy, check=False, capture_output=True, text=True,

@@ -25,9 +25,8 @@ from whisper_finetune_api.v1alpha1.scores import (
 WorsePoints = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,2})?$", max_length=6)]
 #: Why a model is accepted or not. Of several that hold the first one is taken, in this order.
 AcceptanceReason = Literal["Accepted", "NotMeasured", "NotBetter", "MayBeWorse"]
-HELD_OUT = "held-out"
 #: Names of evaluations that a run has without naming them.
-OWN_EVALUATIONS = (HELD_OUT, "long-form")
+HELD_OUT, LONG_FORM = "held-out", "long-form"
 #: The message has room for so many demands that are broken. The figures of all are in the status.
 _NAMED = 3
 _NARROWS = "or measure on more clips, which narrows the interval"

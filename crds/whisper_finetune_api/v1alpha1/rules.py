@@ -6,7 +6,7 @@ from typing import Callable, List, Optional, Tuple
 from pydantic import model_validator
 from pydantic.config import JsonDict, JsonValue
 
-from whisper_finetune_api.v1alpha1.acceptance import OWN_EVALUATIONS, Acceptance
+from whisper_finetune_api.v1alpha1.acceptance import HELD_OUT, LONG_FORM, Acceptance
 from whisper_finetune_api.v1alpha1.api_model import cel_rule
 from whisper_finetune_api.v1alpha1.dataset import TAKEN_EVALUATION_NAMES, EvaluationSet
 from whisper_finetune_api.v1alpha1.spec import SpecFields
@@ -71,6 +71,11 @@ def _asked_of(spec: SpecFields) -> Acceptance:
 
 def _names_asked_about(spec: SpecFields) -> List[str]:
     return [each.name for each in _asked_of(spec).evaluations]
+
+
+def _measured_names(spec: SpecFields) -> List[str]:
+    long_form = [] if spec.long_form is False else [LONG_FORM]
+    return [HELD_OUT, *long_form, *(each.name for each in spec.evaluations or ())]
 
 
 RULES = (
@@ -186,11 +191,11 @@ RULES = (
     SpecRule(
         (),
         f"!has(self.acceptance) || !has(self.acceptance.evaluations) || self.acceptance.evaluations.all(each, "
-        f"each.name in {list(OWN_EVALUATIONS)} || "
+        f"each.name == '{HELD_OUT}' || (each.name == '{LONG_FORM}' && (!has(self.longForm) || self.longForm)) || "
         "(has(self.evaluations) && self.evaluations.exists(other, other.name == each.name)))",
-        f"acceptance.evaluations must name evaluations of spec.evaluations, or {' or '.join(OWN_EVALUATIONS)}: what is "
-        "not measured is never accepted",
-        lambda spec: {*_names_asked_about(spec)} <= {*OWN_EVALUATIONS, *(each.name for each in spec.evaluations or ())},
+        f"acceptance.evaluations must name evaluations of spec.evaluations, or {HELD_OUT}, or {LONG_FORM} where "
+        "longForm is not false: what is not measured is never accepted",
+        lambda spec: {*_names_asked_about(spec)} <= {*_measured_names(spec)},
     ),
     SpecRule(
         (),
