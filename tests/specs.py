@@ -103,6 +103,43 @@ CASES: dict[str, Case] = {
     ),
     "accepted where it is not much worse": Case({"acceptance.maxWorsePoints": "0.5"}),
     "exports": Case({"output.exports": ["CTranslate2", "CTranslate2Int8"], "output.exportClips": 50}),
+    "eight evaluations": Case(
+        {"evaluations": [{"name": f"set-{number}", "source": "google/fleurs"} for number in range(8)]}
+    ),
+    "an evaluation with everything": Case(
+        {
+            "evaluations": [
+                {
+                    "name": "radio",
+                    "source": "pvc://speech/it",
+                    "config": "es_419",
+                    "revision": "main",
+                    "split": "test",
+                    "audioColumn": "sound",
+                    "textColumn": "said",
+                    "maxClips": 20,
+                    "language": "es",
+                    "task": "translate",
+                }
+            ]
+        }
+    ),
+    "another configuration of the same data": Case(
+        {
+            "dataset": {"source": "google/fleurs", "config": "it_it", "validationSplit": "validation"},
+            "evaluations": [
+                {"name": "es", "source": "google/fleurs", "config": "es_419", "split": "train"},
+                {"name": "own", "source": "google/fleurs", "config": "it_it", "split": "test"},
+            ],
+        }
+    ),
+    "an English-only model with English ears": Case(
+        {
+            "model": "openai/whisper-base.en",
+            "language": "en",
+            "evaluations": [{"name": "calls", "source": "pvc://a", "language": "en", "task": "transcribe"}],
+        }
+    ),
     "secret": Case({"secretRefs": [{"name": "hub", "keys": ["HF_TOKEN"]}]}),
     "suspended": Case({"suspend": True}),
     "no retries": Case({"retries": 0}),
@@ -225,6 +262,48 @@ CASES: dict[str, Case] = {
     ),
     "no exports": _refused({"output.exports": []}, "at least 1 items", "at least 1 item"),
     "clips for no exports": _refused({"output.exportClips": 5}, "output.exportClips needs output.exports"),
+    "nine evaluations": _refused(
+        {"evaluations": [{"name": f"set-{number}", "source": "pvc://a"} for number in range(9)]}, "at most 8 items"
+    ),
+    "evaluations of one name": _refused(
+        {"evaluations": [{"name": "radio", "source": "pvc://a"}, {"name": "radio", "source": "pvc://b"}]},
+        'Duplicate value: {"name":"radio"}',
+        "evaluations: two have one name",
+    ),
+    **{
+        f"an evaluation named {name}": _refused(
+            {"evaluations": [{"name": name, "source": "pvc://a"}]}, "evaluations: the names held-out, validation, long"
+        )
+        for name in ("held-out", "validation", "long-form")
+    },
+    "an evaluation in capitals": _refused(
+        {"evaluations": [{"name": "Radio", "source": "pvc://a"}]}, _NOT_MATCH, _MATCH
+    ),
+    "an evaluation that leads upwards": _refused(
+        {"evaluations": [{"name": "radio", "source": "pvc://speech/../it"}]}, _PARENT
+    ),
+    "an evaluation of too few clips": _refused(
+        {"evaluations": [{"name": "radio", "source": "pvc://a", "maxClips": 19}]}, "greater than or equal to 20"
+    ),
+    "an evaluation on the train split": _refused(
+        {"evaluations": [{"name": "radio", "source": "pvc://speech/it", "split": "train"}]},
+        "evaluations must not name dataset.trainSplit or dataset.validationSplit",
+    ),
+    "an evaluation on what chooses": _refused(
+        {
+            "dataset.validationSplit": "dev",
+            "evaluations": [{"name": "radio", "source": "pvc://speech/it", "split": "dev"}],
+        },
+        "evaluations must not name dataset.trainSplit or dataset.validationSplit",
+    ),
+    "an English-only model with Spanish ears": _refused(
+        {
+            "model": "openai/whisper-base.en",
+            "language": "en",
+            "evaluations": [{"name": "spanish", "source": "pvc://a", "language": "es"}],
+        },
+        "evaluations can have no other language",
+    ),
     "no checkpoint kept": _refused({"output.keepCheckpoints": 0}, "greater than or equal to 1"),
     "runtime in upper case": _refused({"runtime": "POD16"}, _NOT_MATCH, _MATCH),
 }

@@ -141,7 +141,7 @@ class TrainerReport(ApiModel):
     ran_on: Optional[RanOn] = None
     validation: Annotated[Optional[Validation], LATER] = None
     baseline: Optional[WordErrorRate] = None
-    evaluations: Annotated[Tuple[EvaluationScores, ...], LATER] = Field((), max_length=MOST_EVALUATIONS)
+    evaluations: Annotated[Optional[Tuple[EvaluationScores, ...]], LATER] = Field(None, max_length=MOST_EVALUATIONS)
     checkpoints: Tuple[ReportedCheckpoint, ...] = Field((), max_length=10)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
+from filled_schema import filled
 from specs import CASES, MINIMAL, Case, with_changes
-from whisper_finetune_api import addresses, languages
+from whisper_finetune_api import addresses, crd, languages
 from whisper_finetune_api.planning import model_dimensions
 from whisper_finetune_api.planning.run_plan import make_run_plan, make_schedule, schedule_for_older_trainers
 from whisper_finetune_api.run import Accelerator
@@ -34,6 +37,25 @@ def test_spec_is_accepted_or_refused(case: Case) -> None:
 
 def test_status_starts_as_not_observed() -> None:
     assert WhisperFineTuneStatus().observed_generation == -1
+
+
+def test_the_richest_status_is_below_20_kilobytes() -> None:
+    """Every field is there, and every list is as long as a run can make it. Addresses have 120 letters."""
+    schema = crd.structural_schema(WhisperFineTuneStatus)
+    whole = filled(schema, "x" * 120)
+    for field, node in schema["properties"].items():
+        if node["type"] == "array":
+            whole[field] *= node["maxItems"]
+    # Joined recordings are measured once, and what is measured has no reason why it is not.
+    joined = whole["evaluations"][0]
+    whole["evaluations"] = [joined, *[{**joined, "recordings": None, "reason": None}] * 8]
+    # Two conditions tell at length: Succeeded what was measured, and Accepted what was asked for.
+    whole["conditions"] = [{**each, "message": ""} for each in whole["conditions"]]
+    for condition in whole["conditions"][:2]:
+        condition["message"] = "x" * 1024
+    status = WhisperFineTuneStatus.model_validate(whole)
+    assert len(status.evaluations or ()) == 9
+    assert len(json.dumps(status.to_json_object(), separators=(",", ":"))) < 20_000
 
 
 def test_objects_are_frozen() -> None:

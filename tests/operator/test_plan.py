@@ -86,6 +86,20 @@ def test_a_runtime_of_other_namespaces_is_not_offered() -> None:
             id="one each",
         ),
         pytest.param(
+            {
+                "evaluations": [
+                    {"name": "calls", "source": "pvc://calls/test"},
+                    {"name": "open", "source": "google/fleurs"},
+                    {"name": "radio", "source": "pvc://speech/radio"},
+                ]
+            },
+            (
+                Claim("calls", "/volumes/calls", read_only=True),
+                Claim("speech", "/volumes/speech", read_only=False),
+            ),
+            id="those of evaluations",
+        ),
+        pytest.param(
             {"dataset.source": "s3://speech/it", "output.uri": "s3://speech/runs"},
             (),
             id="none for buckets",

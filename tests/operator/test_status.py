@@ -27,7 +27,7 @@ from run_objects import (
 )
 from run_scenarios import CREATED, JOB, POD, PREPARING, TRAINING, Moment, stopped, tell
 from whisper_finetune_api.run import ReportedExport, ReportedModel, TrainingResult
-from whisper_finetune_api.v1alpha1 import Condition, WhisperFineTuneStatus
+from whisper_finetune_api.v1alpha1 import Condition, EvaluationScores, WhisperFineTuneStatus
 from whisper_finetune_operator import next_steps
 from whisper_finetune_operator.deciding import status
 from whisper_finetune_operator.runs import Run
@@ -140,6 +140,26 @@ def test_an_evaluation_by_which_the_best_model_is_chosen_is_called_so() -> None:
     trained = last_status(*story, training(120, 40)).progress
     assert trained is not None
     assert (trained.summary, trained.evaluated_part) == ("40/100 steps", None)
+
+
+def test_an_evaluation_of_further_data_is_called_by_its_name_and_its_scores_show_at_once() -> None:
+    def on_radio(moment: Moment, **told: Any) -> Moment:
+        assert moment.report is not None
+        assert moment.report.progress is not None
+        counted = moment.report.progress.model_copy(update={"evaluated_name": "radio"})
+        return moment._replace(report=moment.report.model_copy(update={"progress": counted, **told}))
+
+    scores = (EvaluationScores(name="radio", clips=500, baseline="30.00"),)
+    story = (CREATED, JOB, PREPARING, evaluating(60, 0), on_radio(evaluating(75, 0)))
+    told = (*story, on_radio(evaluating(90, 0), evaluations=scores))
+    assert writes(*told)[3:] == [True, True, True]
+    shown = last_status(*story).progress
+    assert shown is not None
+    assert shown.summary == "0/1050 clips of radio"
+    assert last_status(*told, training(120, 40)).evaluations == scores
+    trained = last_status(*told, training(120, 40)).progress
+    assert trained is not None
+    assert (trained.summary, trained.evaluated_name) == ("40/100 steps", None)
 
 
 def test_how_the_best_model_is_chosen_shows_and_stays() -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whisper_finetune_api.v1alpha1.scores import Result, Validation, Verdict, verdict_of
+from whisper_finetune_api.v1alpha1.scores import (
+    EvaluationScores,
+    EvaluationVerdict,
+    Result,
+    Validation,
+    Verdict,
+    verdict_of,
+)
 from whisper_finetune_trainer.evaluation import intervals, wer
 from whisper_finetune_trainer.evaluation.clip_counts import ClipErrors
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
@@ -112,3 +119,24 @@ def validation(baseline: str, best: str) -> Validation:
 )
 def test_the_verdict_is_that_of_the_interval(measured: Result, choice: Validation | None, verdict: Verdict) -> None:
     assert verdict_of(measured, choice, None) == verdict
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "verdict"),
+    [
+        ("Better", ("Better", "NotShown", "NotMeasured", None), "Better"),
+        ("Better", ("NotShown", "Worse"), "Mixed"),
+        ("NotShown", ("Better", "Better"), "NotShown"),
+        ("NotShown", ("Worse", "NotShown"), "Worse"),
+        ("NotShown", ("Worse", "Better"), "Mixed"),
+        ("Worse", ("NotShown", None), "Worse"),
+        ("Worse", ("Worse",), "Worse"),
+        ("Worse", ("Better",), "Mixed"),
+    ],
+)
+def test_further_evaluations_make_no_run_better_and_tell_where_it_is_worse(
+    own: Verdict, others: tuple[EvaluationVerdict | None, ...], verdict: Verdict
+) -> None:
+    ends = {"Better": ("-5.00", "-0.01"), "NotShown": ("-1.00", "1.00"), "Worse": ("0.01", "5.00")}
+    further = [EvaluationScores(name=f"set-{number}", verdict=found) for number, found in enumerate(others)]
+    assert verdict_of(result(*ends[own]), None, None, further) == verdict

@@ -110,6 +110,16 @@ def test_a_plan_says_how_clips_are_packed(plan: Planner, tmp_path: Path) -> None
     assert json.loads(ended.stdout)["packing"] == packing
 
 
+def test_a_plan_says_what_else_is_measured(plan: Planner, tmp_path: Path) -> None:
+    radio, spanish = {"name": "radio", "source": "pvc://speech/radio"}, {"name": "spanish", "source": "google/fleurs"}
+    more = {"config": "es_419", "language": "es", "maxClips": 200}
+    spec = make_spec(model="openai/whisper-base", evaluations=[radio, {**spanish, **more}])
+    ended = plan(write_object(tmp_path, spec))
+    assert ended.returncode == 0, ended.stderr
+    usual = {"split": "test", "language": "it", "task": "transcribe", "maxClips": 500}
+    assert json.loads(ended.stdout)["evaluations"] == [{**usual, **radio}, {**usual, **spanish, **more}]
+
+
 def test_a_plan_of_an_id_that_the_hub_cannot_have_lacks_the_memory(plan: Planner, tmp_path: Path) -> None:
     ended = plan(write_object(tmp_path, make_spec(model="team/my--whisper")))
     assert ended.returncode == 0, ended.stderr

@@ -84,7 +84,9 @@ def load_evaluation(
         with dataset.refusals_explained(own.dataset.source):
             found = _read(own, wanted, source, extracted, limits, words)
             extracted.close()
-        warnings = _check(found, own)
+        warnings = tuple(f"evaluation {wanted.name}: {warning}" for warning in _check(found, own))
+        for warning in warnings:
+            logger.warning("%s", warning)
         readable, undecodable = data_checks.leave_out_undecodable(found.clips, found.rows, own.dataset)
         clips.log_left_out([*found.drops, *undecodable])
         return EvaluationClips(
@@ -135,10 +137,11 @@ def _check(found: ClipsRead, own: WhisperFineTuneSpec) -> Tuple[str, ...]:
     if not others:
         return texts
     most = named.most_common(1)[0][0]
-    told = f"column {found.language_column} names {LANGUAGES[most]} in {named[most]} of {found.rows} rows"
+    as_said, of_most = LANGUAGES[said].capitalize(), LANGUAGES[most].capitalize()
+    told = f"column {found.language_column} names {of_most} in {named[most]} of {sum(named.values())} rows"
     if most != said:
-        raise TrainerError("DatasetInvalid", f"{told}, and it is to be heard as {LANGUAGES[said]}: set its language")
-    return (*texts, f"{told}, and other languages in {others}; all are heard as {LANGUAGES[said]}")
+        raise TrainerError("DatasetInvalid", f"{told}, and they would be heard as {as_said}: say its language")
+    return (*texts, f"{told} and other languages in {others}, and all are heard as {as_said}")
 
 
 def require_enough(found: EvaluationClips) -> None:

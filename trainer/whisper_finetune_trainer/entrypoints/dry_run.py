@@ -12,7 +12,7 @@ from whisper_finetune_api.planning.ipu_plan import IpuPlan, IpuPlanError
 from whisper_finetune_api.planning.model_dimensions import Dimensions
 from whisper_finetune_api.planning.run_plan import RunPlan
 from whisper_finetune_api.run import TrainerConfig
-from whisper_finetune_api.v1alpha1 import UNPACKED, Training
+from whisper_finetune_api.v1alpha1 import UNPACKED, EvaluationSet, Training, WhisperFineTuneSpec
 from whisper_finetune_trainer.ipu import library_arguments
 from whisper_finetune_trainer.messages.errors import TrainerError, quoted, words_of
 from whisper_finetune_trainer.stores import volumes
@@ -35,6 +35,7 @@ def describe_run(config: TrainerConfig) -> Dict[str, Any]:
         "model": spec.model,
         "modelConfigRead": dimensions is not None,
         "runFolder": f"{spec.output.uri.rstrip('/')}/{config.run_folder_name}",
+        **({"evaluations": [_describe(each, spec) for each in spec.evaluations]} if spec.evaluations else {}),
         **plan.to_json_object(),
         **_packing(config.spec.training),
         **(_told_to_library(config, plan, plan.ipu) if plan.ipu else {}),
@@ -47,6 +48,12 @@ def _packing(training: Training) -> Dict[str, Any]:
         return {}
     rates = {"timestampRate": training.timestamp_part, "promptRate": training.prompt_part}
     return {"packing": {"clips": training.packing, "batchSizeCounts": "Windows", **rates}}
+
+
+def _describe(wanted: EvaluationSet, spec: WhisperFineTuneSpec) -> Dict[str, Any]:
+    """Return a further data set with what it takes from the run, and with the most clips that are heard twice."""
+    usual = {"language": spec.language, "task": spec.task, "maxClips": wanted.most_clips}
+    return {**usual, **wanted.to_json_object()}
 
 
 def _run_plan(config: TrainerConfig, dimensions: Optional[Dimensions]) -> RunPlan:

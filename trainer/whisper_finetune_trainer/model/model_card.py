@@ -107,8 +107,8 @@ def _verdict(report: TrainerReport, result: Result) -> List[str]:
     chosen = "" if validation is None else f" It was chosen by {validation.clips} other clips."
     if validation and not validation.has_gained(metric):
         chosen += " On those, no evaluation was better than the model that it was made from."
-    verdict = verdict_of(result, validation, metric, report.evaluations)
-    joined = [_joined_in_words(each.name, each.recordings) for each in report.evaluations if each.recordings]
+    verdict = verdict_of(result, validation, metric, report.evaluations or ())
+    joined = [_joined_in_words(each.name, each.recordings) for each in report.evaluations or () if each.recordings]
     return [f"Verdict: {verdict}.{chosen}", *_table_of_evaluations(evaluation_rows(report, result)), *joined]
 
 
@@ -132,9 +132,9 @@ class EvaluationRow(NamedTuple):
     verdict: str
 
 
-def evaluation_rows(report: TrainerReport, result: Result) -> List[EvaluationRow]:
+def evaluation_rows(report: TrainerReport, result: Optional[Result]) -> List[EvaluationRow]:
     """Return the held-out clips and all further data sets as rows. There are none where nothing else is measured."""
-    if not report.evaluations or report.baseline is None:
+    if not report.evaluations or report.baseline is None or result is None:
         return []
     kind, clips = kind_of_metric(report.metric), report.data.eval_clips if report.data else ""
     own = EvaluationRow(

@@ -20,7 +20,7 @@ from whisper_finetune_trainer.evaluation.clip_changes import Alignment, ClipChan
 from whisper_finetune_trainer.evaluation.clip_counts import ClipFigure
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.evaluation.wer import Measurement
-from whisper_finetune_trainer.model.model_card import DescribedRun
+from whisper_finetune_trainer.model.model_card import DescribedRun, EvaluationRow, evaluation_rows
 from whisper_finetune_trainer.report import charts, interval_chart, report_figures
 from whisper_finetune_trainer.report.charts import Chart, MeasuredStep
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
@@ -240,6 +240,7 @@ class ReportData:
     unit: str
     headline: Optional[Headline]
     figures: Tuple[FigureRow, ...]
+    evaluations: Tuple[EvaluationRow, ...]
     loops: Tuple[Loop, ...]
     curves: Tuple[Chart, ...]
     measured: Tuple[MeasuredStep, ...]
@@ -265,8 +266,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
     before, after = _alignments(finished, finished.baseline), _alignments(finished, finished.final)
     measurements = finished.baseline.measurement, finished.final.measurement
     headline = report_figures.make_headline(*measurements)
-    lengths = clip_changes.by_length(clips.evaluation, *measurements)
-    measured = _measured(finished)
+    lengths, measured = clip_changes.by_length(clips.evaluation, *measurements), _measured(finished)
     words, kind = report_figures.metric_words(result.metric), kind_of_metric(result.metric)
     return ReportData(
         title=f"{run.namespace}/{run.name}",
@@ -277,6 +277,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         unit=kind.unit,
         headline=headline,
         figures=report_figures.figure_rows(*measurements, result.result),
+        evaluations=tuple(evaluation_rows(result, result.result)),
         loops=_loops(finished),
         curves=_curves(finished, measured, words.name, kind.unit),
         measured=measured,

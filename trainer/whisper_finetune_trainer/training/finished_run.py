@@ -75,12 +75,12 @@ def _warned_of_latest() -> Iterator[None]:
         )
 
 
-def _is_newer(latest: Dict[str, str], known: Optional[Dict[str, Any]]) -> bool:
+def _is_newer(latest: Dict[str, Any], known: Optional[Dict[str, Any]]) -> bool:
     # The pod of an old run may be started again only to report. It must not replace a newer run.
     return known is None or (known != latest and str(known.get("finished", "")) <= latest["finished"])
 
 
-def _latest(folder: RunFolder, result: TrainingResult) -> Dict[str, str]:
+def _latest(folder: RunFolder, result: TrainingResult) -> Dict[str, Any]:
     model, figures, progress = result.model, result.result, result.progress
     return {
         "run": folder.name,
@@ -92,5 +92,6 @@ def _latest(folder: RunFolder, result: TrainingResult) -> Dict[str, str]:
         "wer": figures.wer if figures else "",
         "normalizedWer": figures.normalized_wer if figures else "",
         "verdict": result.verdict or "",
+        **({"evaluations": {each.name: each.verdict for each in result.evaluations}} if result.evaluations else {}),
         "finished": (progress.update_time if progress else None) or "",
     }

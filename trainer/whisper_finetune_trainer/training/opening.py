@@ -81,6 +81,7 @@ def open_training(
     engines.require_engines(spec.output.exports or ())
     commits, loaded, clips, shares = open_clips(config, folder, limits)
     further = _load_further(config, folder, shares.sounds_bytes - clips.scratch_bytes, loaded, clips, limits)
+    clips = replace(clips, warnings=(*clips.warnings, *(said for each in further for said in each.warnings)))
     unused_bytes = shares.sounds_bytes - clips.scratch_bytes - sum(each.scratch_bytes for each in further)
     plan = plan_training(spec, config.accelerator, config.ipus, loaded.dimensions)
     settings = BackendSettings(

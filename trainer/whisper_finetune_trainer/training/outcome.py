@@ -118,15 +118,15 @@ def conclude(
     folder: RunFolder, snapshot: Snapshot, baseline: Evaluation, figures: Result, keep_checkpoints: int
 ) -> TrainingResult:
     """Return the result of a run whose final model is about to be written."""
-    report = snapshot.report
+    report, further = snapshot.report, snapshot.report.evaluations or ()
     known = {name: getattr(report, name) for name in TrainerReport.model_fields}
     # The other checkpoints are removed once the model is whole.
     kept = earlier_attempts.reported_checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
     return TrainingResult(
         **{**known, "checkpoints": kept},
         result=figures,
-        verdict=verdict_of(figures, report.validation, report.metric, report.evaluations),
-        message=describe_result(baseline, figures, report.metric, report.validation, report.evaluations),
+        verdict=verdict_of(figures, report.validation, report.metric, further),
+        message=describe_result(baseline, figures, report.metric, report.validation, further),
         seconds=round(snapshot.training_seconds),
     )
 
