@@ -84,6 +84,19 @@ def test_an_english_only_model_is_trained_without_language_and_task(tmp_path: Pa
     assert settings["forced_decoder_ids"] == [[1, 362]]
 
 
+def test_why_recordings_of_minutes_are_not_measured_is_said(speech: Path, volume: IpuVolume) -> None:
+    tiny_model.write_clips(speech / "clips", 72, name="many")
+    scores = succeeded(volume, spec={"dataset": {"source": "pvc://speech/clips", "evalSplit": "many"}}).evaluations
+    assert [each.to_json_object() for each in scores] == [
+        {
+            "name": "long-form",
+            "verdict": "NotMeasured",
+            "reason": "IPUs hear one window after a fixed prompt without timestamps: try the model on long recordings "
+            "before you use it for them",
+        }
+    ]
+
+
 def test_an_sdk_that_the_library_is_not_made_for(volume: IpuVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poptorch, "__version__", "3.1.0+98660")
     message = refused(volume, 64, "ConfigInvalid")

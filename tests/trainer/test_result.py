@@ -168,7 +168,10 @@ def test_the_largest_result_with_every_evaluation_fits_too() -> None:
     """The verdict, the figures and the model stay, whatever else there is no room for."""
     points = {"differenceLow": "-99999.99", "differenceHigh": "-99999.99"}
     scores = {"verdict": "NotMeasured", "reason": "\u4e2d" * 160, "clips": 10_000, "copies": 10_000, **points}
-    evaluations = [{"name": f"{'n' * 31}{index}", "language": "portuguese", **scores} for index in range(10)]
+    evaluations = [{"name": f"{'n' * 31}{index}", "language": "portuguese", **scores} for index in range(9)]
+    most = dict.fromkeys(("recordings", "seconds", "boundaries", "baselineFound", "resultFound"), 2_147_483_647)
+    joined = {**most, "baselineSeconds": "9999.99", "resultSeconds": "9999.99"}
+    evaluations.append({"name": "long-form", **scores, "recordings": joined})
     judged = {"accepted": False, "reason": "MayBeWorse", "message": "\U0001f600" * 1024}
     whole = TrainingResult.model_validate(
         {
