@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import yaml
 
 import specs
 import tiny_whisper
@@ -97,6 +98,11 @@ def test_it_is_measured_unless_it_is_left_out(tmp_path: Path) -> None:
     assert isinstance(opened(tmp_path, Ears(well)), LongForm)
     assert isinstance(opened(tmp_path, Ears(well), wanted=True), LongForm)
     assert opened(tmp_path, Ears(well), wanted=False) is None
+
+
+def test_off_is_false_to_whoever_reads_yaml() -> None:
+    written = yaml.safe_load("longForm: Off")
+    assert WhisperFineTuneSpec.model_validate({**make_spec(), **written}).long_form is False
 
 
 def test_too_few_clips_are_told_to_whoever_asks_for_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -216,7 +222,10 @@ def test_a_run_measures_it_before_and_after_and_a_stopped_run_does_not_measure_i
     assert scores.verdict in ("Better", "NotShown", "Worse")
     assert scores.recordings
     assert (scores.recordings.recordings, scores.recordings.boundaries) == (1, 40)
-    assert "| long-form | 20 |" in (volume.run / "model/README.md").read_text(encoding="utf-8")
+    card = (volume.run / "model/README.md").read_text(encoding="utf-8")
+    assert "| long-form | 20 |" in card
+    seconds, boundaries = scores.recordings.seconds, scores.recordings.in_words()
+    assert f"joined to 1 recording of {seconds} s, heard with timestamps; {boundaries}." in card
     assert volume.json("result.json")["evaluations"][-1] == scores.to_json_object()
 
 

@@ -114,8 +114,8 @@ def _verdict(report: TrainerReport, result: Result) -> List[str]:
 
 def _joined_in_words(name: str, found: JoinedScores) -> str:
     return (
-        f"`{name}`: held-out clips joined to {found.recordings} recordings of {found.seconds} s together, heard with "
-        f"timestamps; {found.in_words()}.\n"
+        f"`{name}`: held-out clips joined to {found.recordings} recording{'s' if found.recordings > 1 else ''} of "
+        f"{found.seconds} s, heard with timestamps; {found.in_words()}.\n"
     )
 
 
