@@ -79,6 +79,7 @@ CASES: dict[str, Case] = {
                 "trainable": "Decoder",
                 "precision": "Float",
                 "patience": 2,
+                "mixing": True,
                 "resumeEverySeconds": 5,
             }
         }
@@ -190,6 +191,7 @@ CASES: dict[str, Case] = {
     "encoder alone": _refused({"training.trainable": "Encoder"}, 'Unsupported value: "Encoder"', "'All' or 'Decoder'"),
     "eight bits": _refused({"training.precision": "Int8"}, 'Unsupported value: "Int8"', "'Half' or 'Float'"),
     "patience without evaluations": _refused({"training.patience": 2}, "patience needs training.evalEverySteps"),
+    "mixing without evaluations": _refused({"training.mixing": True}, "mixing needs training.evalEverySteps"),
     "evaluations beyond the end": _refused(
         {"training": {"steps": 10, "evalEverySteps": 11}}, "evalEverySteps must not be above training.steps"
     ),

@@ -15,6 +15,7 @@ from whisper_finetune_api.v1alpha1.scores import (
     MOST_EVALUATIONS,
     EvaluationScores,
     Metric,
+    Mixing,
     Part,
     Percent,
     Result,
@@ -140,6 +141,7 @@ class TrainerReport(ApiModel):
     data: Optional[DataSummary] = None
     ran_on: Optional[RanOn] = None
     validation: Annotated[Optional[Validation], LATER] = None
+    mixing: Annotated[Optional[Mixing], LATER] = None
     baseline: Optional[WordErrorRate] = None
     evaluations: Annotated[Optional[Tuple[EvaluationScores, ...]], LATER] = Field(None, max_length=MOST_EVALUATIONS)
     checkpoints: Tuple[ReportedCheckpoint, ...] = Field((), max_length=10)

@@ -102,6 +102,12 @@ RULES = (
         "training.patience needs training.evalEverySteps",
         lambda spec: spec.training.patience is None or spec.training.eval_every_steps is not None,
     ),
+    SpecRule(
+        ("training",),
+        "!has(self.mixing) || !self.mixing || has(self.evalEverySteps)",
+        "training.mixing needs training.evalEverySteps: the mixture is chosen by validation clips",
+        lambda spec: not spec.training.mixing or spec.training.eval_every_steps is not None,
+    ),
     _not_above_steps("evalEverySteps", lambda training: training.eval_every_steps),
     _not_above_steps("saveEverySteps", lambda training: training.save_every_steps),
     SpecRule(

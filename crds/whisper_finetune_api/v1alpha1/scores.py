@@ -96,6 +96,24 @@ class Validation(StatusPart):
         return self.best is not None and kind_of_metric(metric).is_better(self.best, self.baseline)
 
 
+class Mixing(StatusPart):
+    """Which mixture of the weights before and after training is taken, by the validation clips."""
+
+    factor: Optional[Annotated[str, Field(pattern=r"^[0-9]\.[0-9]{2}$", max_length=4)]] = Field(
+        None,
+        description="Part of the way from the weights before training (0.00) to those after it (1.00). Absent: it is a "
+        "mean of checkpoints.",
+    )
+    checkpoints: Optional[Count] = Field(None, description="Of how many checkpoints it is the mean.")
+    score: Percent = Field(description="Score of the mixture on the validation clips.")
+
+    def in_words(self) -> str:
+        """Return what the weights are, as a phrase."""
+        if self.factor is None:
+            return f"the weights are the mean of {self.checkpoints} checkpoints"
+        return f"the weights are {self.factor} of the way from those before training (0) to those after it (1)"
+
+
 class WordErrorRate(StatusPart):
     """Scores in percent: over the whole held-out split, or over the validation clips."""
 

@@ -13,6 +13,7 @@ from whisper_finetune_api.v1alpha1.scores import (
     EvaluationName,
     EvaluationScores,
     Metric,
+    Mixing,
     Part,
     Percent,
     Result,
@@ -192,6 +193,9 @@ class WhisperFineTuneStatus(ApiModel):
     ran_on: Optional[RanOn] = None
     validation: Optional[Validation] = Field(
         None, description="How the best model is chosen. Absent: the last model is taken."
+    )
+    mixing: Optional[Mixing] = Field(
+        None, description="The mixture that is taken of the weights before and after training. Absent: none."
     )
     baseline: Optional[WordErrorRate] = Field(None, description="The scores before training.")
     result: Optional[Result] = Field(None, description="The scores after training.")

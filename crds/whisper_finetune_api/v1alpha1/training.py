@@ -60,6 +60,11 @@ class Training(ApiModel):
         le=1000,
         description="Stop after so many evaluations in a row without a better score. Absent: never.",
     )
+    mixing: Annotated[Optional[bool], LATER] = Field(
+        None,
+        description="After training weigh the weights of before and after, and the mean of the last checkpoints, on "
+        "the validation clips, and take the best mixture. It needs evalEverySteps. Absent: no.",
+    )
     resume_every_seconds: int = Field(
         600,
         ge=1,

@@ -40,7 +40,7 @@ _REFRESH = timedelta(minutes=5)
 #: Training steps are not all of the work. Only with a result it is 100 %.
 _LARGEST_PERCENT_UNDER_WAY = 99
 #: Fields of a report that the status has as they are.
-_REPORTED = ("metric", "data", "ran_on", "validation", "baseline", "evaluations", "progress")
+_REPORTED = ("metric", "data", "ran_on", "validation", "mixing", "baseline", "evaluations", "progress")
 _OF_EVALUATION = ("evaluated_clips", "clips_to_evaluate", "evaluated_part", "evaluated_name")
 
 

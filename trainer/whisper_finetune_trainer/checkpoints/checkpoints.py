@@ -1,9 +1,10 @@
 """Saving and resuming: training states to go on from (resume/), and models that the user keeps (checkpoints/)."""
 
+import contextlib
 import logging
 import time
 from pathlib import Path
-from typing import Callable, ContextManager, Mapping, Optional
+from typing import Callable, ContextManager, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -150,6 +151,23 @@ class Checkpoints:
         with self.reading(stored) as opened:
             model_folder.read_weights(self._loaded.network, opened)
         self._backend.take_weights()
+
+    def load_mixture(self, before: Mapping[str, torch.Tensor], stored: StoredFolder, factor: float) -> None:
+        """Have the backend hear with weights between those `before` (0) and those of a kept model (1), or beyond."""
+        with self.reading(stored) as opened:
+            model_folder.mix_weights(self._loaded.network, before, opened, factor)
+        self._backend.take_weights()
+
+    def load_mean(self, stored: Sequence[StoredFolder]) -> None:
+        """Have the backend hear with the mean of kept models."""
+        with contextlib.ExitStack() as stack:
+            folders = [stack.enter_context(self.reading(each)) for each in stored]
+            model_folder.average_weights(self._loaded.network, folders)
+        self._backend.take_weights()
+
+    def newest_models(self) -> Tuple[StoredFolder, ...]:
+        """Return the newest kept models, as many as the user keeps, oldest first."""
+        return self._folder.checkpoints(CHECKPOINTS)[-self._keep :]
 
     def reading(self, stored: StoredFolder) -> ContextManager[Path]:
         """Return a local folder with a model's files, for as long as the context lasts."""

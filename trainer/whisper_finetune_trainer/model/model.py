@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ContextManager, Mapping, Optional, Tuple
 
+import torch
 import transformers
 
 from whisper_finetune_api.languages import LANGUAGES, language_code, text_language_code
@@ -75,6 +76,16 @@ def prompted(heard: LoadedModel, spec: WhisperFineTuneSpec) -> ContextManager[No
         return nullcontext()
     code = language_code(spec.language)
     return generation.prompted(heard.network, heard.tokenizer, heard.prompt_ids, code, spec.task)
+
+
+def read_first_weights(
+    spec: WhisperFineTuneSpec, commit: Optional[str], mounted: Mapping[str, str], scratch_folder: str
+) -> Mapping[str, torch.Tensor]:
+    """Return the weights of `spec.model` by name, in float32 on the CPU. Arguments and errors are `load_model`'s."""
+    opened = model_source.open_model(spec.model, commit or spec.model_revision, mounted, scratch_folder)
+    with volumes.readable(spec.model, "model"), opened as folder:
+        weights: Mapping[str, torch.Tensor] = _read_network(folder, spec.model).state_dict()
+        return weights
 
 
 def save_model(loaded: LoadedModel, folder: Path, card: str) -> None:

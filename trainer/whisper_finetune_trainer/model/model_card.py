@@ -235,6 +235,8 @@ def _training(run: DescribedRun, report: TrainerReport, step: int) -> str:
     lines.append(f"- learning rate {schedule.learning_rate:g}, linear, {schedule.warmup_steps} steps of warm-up")
     is_frozen = training.trainable == "Decoder"
     lines.append("- the decoder alone; the encoder is unchanged" if is_frozen else "- all weights")
+    if report.mixing is not None:
+        lines.append(f"- {report.mixing.in_words()}")
     if report.data is not None:
         data = report.data
         lines.append(f"- {data.train_clips} clips; {data.dropped_clips} of the data set could not be used")

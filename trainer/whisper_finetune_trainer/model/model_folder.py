@@ -1,10 +1,13 @@
 """Write a plain Hugging Face folder for transformers 5 and 4.29: float32 weights, configuration, tokenizer."""
 
+import contextlib
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Sequence
 
+import safetensors
+import torch
 from safetensors import torch as safetensors_torch
 from transformers import WhisperFeatureExtractor
 
@@ -34,6 +37,30 @@ def read_weights(network: Any, folder: Path) -> None:
     """Load the weights of a folder that `write_model_folder` has written for the same network."""
     # Weights that two parts of the network share are in the file once.
     network.load_state_dict(safetensors_torch.load_file(str(folder / _WEIGHTS)), strict=False)
+
+
+def mix_weights(network: Any, before: Mapping[str, torch.Tensor], folder: Path, factor: float) -> None:
+    """Give the network weights on the way from those `before` to those of a folder, one tensor at a time.
+
+    Factor 0 gives exactly those before, factor 1 exactly those of the folder, and a larger one goes beyond them. The
+    folder is as for `read_weights`, and `before` has the weights by the names in it.
+    """
+    own = network.state_dict()
+    with safetensors.safe_open(str(folder / _WEIGHTS), framework="pt") as after:
+        for name in after.keys():  # noqa: SIM118 -- it is no mapping
+            # In this form both ends are exact: x + 1 * (y - x) is not always y.
+            own[name].copy_(torch.lerp(before[name], after.get_tensor(name), factor))
+
+
+def average_weights(network: Any, folders: Sequence[Path]) -> None:
+    """Give the network the mean of the weights of folders, as for `read_weights`, one tensor at a time."""
+    own = network.state_dict()
+    with contextlib.ExitStack() as stack:
+        opened = [
+            stack.enter_context(safetensors.safe_open(str(folder / _WEIGHTS), framework="pt")) for folder in folders
+        ]
+        for name in opened[0].keys():  # noqa: SIM118 -- it is no mapping
+            own[name].copy_(torch.stack([each.get_tensor(name) for each in opened]).mean(dim=0))
 
 
 def add_float16_copy(folder: Path) -> None:

@@ -3,6 +3,7 @@
 Coordinates are in units of an SVG that is as wide as the screen of a phone.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
@@ -63,6 +64,7 @@ class Chart:
     marks: Tuple[Dot, ...]
     #: A level line with its words, such as the baseline.
     level: Optional[Tick]
+    x_label: str = "step"
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,59 @@ def score_curve(
     return _chart("error-rate", title, described, last_step, (("strong", points),), marks, level)
 
 
+@dataclass(frozen=True)
+class MixtureScore:
+    """The score of weights that are `factor` of the way from those before training to those after it.
+
+    Without a factor, they are the mean of the last checkpoints. `is_final` says whether they are taken.
+    """
+
+    factor: Optional[float]
+    percent: float
+    is_final: bool
+
+
+def mixing_curve(mixtures: Sequence[MixtureScore], name: str, unit: str) -> Chart:
+    """Return the chart of the score by the factor, with the mean of checkpoints as a level line."""
+    points = [(mixture.factor, mixture.percent) for mixture in mixtures if mixture.factor is not None]
+    means = [mixture for mixture in mixtures if mixture.factor is None]
+    words = [(f"{factor:g}", percent) for factor, percent in points]
+    words += [("the mean of checkpoints", mean.percent) for mean in means]
+    described = "; ".join(f"{what}: {percent:.2f}{unit}" for what, percent in words)
+    marks = [
+        (mixture.factor, mixture.percent, style, f"{mixture.factor:g}: {mixture.percent:.2f}{unit}")
+        for mixture, style in ((each, "final" if each.is_final else "measured") for each in mixtures)
+        if mixture.factor is not None
+    ]
+    scores = [mixture.percent for mixture in mixtures]
+    level = Tick(_vertical([(0.0, score) for score in scores]).at(means[0].percent), "mean") if means else None
+    title = f"{name} of weights mixed from before (0) and after (1)"
+    chart = _chart("mixing", title, described, 1.25, (("strong", points), ("faint", _levels(means))), marks, level)
+    return dataclasses.replace(chart, x_label="factor")
+
+
+def _levels(means: Sequence[MixtureScore]) -> Sequence[Point]:
+    return [(factor, mean.percent) for mean in means for factor in (0.0, 1.25)]
+
+
+def training_curves(
+    baseline: float,
+    measured: Sequence[MeasuredStep],
+    stretches: Sequence[Stretch],
+    name: str,
+    unit: str,
+    mixtures: Sequence[MixtureScore],
+) -> Tuple[Chart, ...]:
+    """Return all charts of a training. The arguments are those of each."""
+    last_step = max([1, *(item.step for item in measured), *(item.last_step for item in stretches[-1:])])
+    return (
+        score_curve(baseline, measured, last_step, name, unit),
+        *([mixing_curve(mixtures, name, unit)] if mixtures else []),
+        loss_curve(stretches),
+        learning_rate_curve(stretches),
+    )
+
+
 def _style_of(item: MeasuredStep) -> Tuple[str, str]:
     if item.is_final:
         return "final", "the final model"
@@ -191,13 +246,13 @@ def _chart(
     name: str,
     title: str,
     description: str,
-    last_step: int,
+    last: float,
     lines: Sequence[Tuple[str, Sequence[Point]]],
     marks: Sequence[Tuple[float, float, str, str]] = (),
     level: Optional[Tick] = None,
 ) -> Chart:
     points = [point for _, line in lines for point in line]
-    across, upright = Scale(0.0, float(max(last_step, 1)), _LEFT, _RIGHT), _vertical(points)
+    across, upright = Scale(0.0, float(max(last, 1)), _LEFT, _RIGHT), _vertical(points)
     steps = [value for value in axis_ticks(across.high, most=4) if value <= across.high]
     return Chart(
         name=name,

@@ -22,7 +22,7 @@ from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.evaluation.wer import Measurement
 from whisper_finetune_trainer.model.model_card import DescribedRun, EvaluationRow, evaluation_rows
 from whisper_finetune_trainer.report import charts, interval_chart, report_figures
-from whisper_finetune_trainer.report.charts import Chart, MeasuredStep
+from whisper_finetune_trainer.report.charts import Chart, MeasuredStep, MixtureScore
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
 from whisper_finetune_trainer.report.report_figures import FigureRow, FrequentErrors, Headline, MetricWords
 
@@ -120,6 +120,7 @@ def facts_of_run(
     steps_seconds = sum(item.seconds for item in stretches)
     whole, of_steps = duration_in_words(seconds), duration_in_words(steps_seconds)
     facts += _fact_of_cut_texts(result, training.max_label_tokens)
+    facts += [Fact("Mixed", result.mixing.in_words())] if result.mixing else []
     if result.verdict is not None:
         facts.append(Fact("Verdict", f"{result.verdict}, as docs/trust.md has it"))
     if result.acceptance is not None:
@@ -210,6 +211,8 @@ class FinishedTraining:
     seconds: float
     #: How many IPUs, GPUs or CPUs it had.
     devices: int
+    #: Scores of mixed weights on the validation clips.
+    mixtures: Tuple[MixtureScore, ...] = ()
 
     def all_evaluations(self) -> Tuple[Evaluation, ...]:
         """Return every evaluation once: on the held-out clips, and on the validation clips where there are any."""
@@ -279,7 +282,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         figures=report_figures.figure_rows(*measurements, result.result),
         evaluations=tuple(evaluation_rows(result, result.result)),
         loops=_loops(finished),
-        curves=_curves(finished, measured, words.name, kind.unit),
+        curves=_curves(finished, measured, words.name + _measured_on(finished), kind.unit),
         measured=measured,
         baseline_percent=finished.measured[0].measurement.score,
         measured_on=_measured_on(finished),
@@ -339,13 +342,6 @@ def _measured_on(finished: FinishedTraining) -> str:
     return " of the validation clips" if finished.measured[0].part == "Validation" else ""
 
 
-def _curves(
-    finished: FinishedTraining, measured: Tuple[MeasuredStep, ...], metric: str, unit: str
-) -> Tuple[Chart, ...]:
-    last_step = max([1, *(item.step for item in measured), *(item.last_step for item in finished.stretches[-1:])])
-    baseline, title = finished.measured[0].measurement.score, metric + _measured_on(finished)
-    return (
-        charts.score_curve(baseline, measured, last_step, title, unit),
-        charts.loss_curve(finished.stretches),
-        charts.learning_rate_curve(finished.stretches),
-    )
+def _curves(finished: FinishedTraining, measured: Sequence[MeasuredStep], name: str, unit: str) -> Tuple[Chart, ...]:
+    baseline = finished.measured[0].measurement.score
+    return charts.training_curves(baseline, measured, finished.stretches, name, unit, finished.mixtures)

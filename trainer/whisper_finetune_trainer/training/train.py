@@ -1,8 +1,11 @@
 """One attempt at a run, from top to bottom: data, model, baseline, training, evaluation, model, result."""
 
 import functools
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, List, Mapping, Optional, Sequence, Tuple
+
+import torch
 
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints.checkpoints import CardOf, Checkpoints
@@ -17,12 +20,15 @@ from whisper_finetune_trainer.model import model, model_card, model_folder
 from whisper_finetune_trainer.model.backend import Backend
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.model_card import DescribedRun
+from whisper_finetune_trainer.output.folder_manifest import StoredFolder
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
 from whisper_finetune_trainer.report import report_files
+from whisper_finetune_trainer.report.charts import MixtureScore
 from whisper_finetune_trainer.report.report_data import FinishedTraining
 from whisper_finetune_trainer.training import exporting, finished_run, opening, outcome, training_loop
 from whisper_finetune_trainer.training.exporting import CheckedModel
+from whisper_finetune_trainer.training.mixing import WeightMixer
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
 
 
@@ -61,21 +67,36 @@ def _train_and_publish(
     loop = TrainingLoop(run.schedule, config.spec.training, backend, validation, saved, reporter, stop)
     choice = loop.run(first_step, candidates)
     folder.wait_until_written()
-
-    final = _measure_final(choice, loop.steps_taken, saved, measured, further)
-    outcome.write_texts(folder, clips, baseline, final)
-    figures = outcome.compare_with_baseline(baseline, final, clips, loaded)
+    mixer = _weight_mixer(config, run, saved, validation, reporter, stop)
+    taken = _measure_final(choice, loop.steps_taken, saved, measured, further, mixer)
+    outcome.write_texts(folder, clips, baseline, taken.evaluation)
+    figures = outcome.compare_with_baseline(baseline, taken.evaluation, clips, loaded)
     result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
     result = outcome.judge_outcome(result, config.spec.acceptance)
     if output.takes_report:
-        finished = _finished(run, devices, result, clips, loaded, choice or (baseline, final), baseline, final, steps)
+        finished = _finished(run, devices, result, clips, loaded, choice, baseline, taken, steps)
         result = report_files.write_report(folder, finished)
     backend.gather_weights()
-    card = model_card.model_card(run, result, final.step, figures)
-    fill = _filler(loaded, saved, final, card, float16_copy=output.float16_copy)
-    published = outcome.publish(folder, result, final.step, fill)
+    card = model_card.model_card(run, result, taken.step, figures)
+    fill = _filler(loaded, saved, taken, card, float16_copy=output.float16_copy)
+    published = outcome.publish(folder, result, taken.step, fill)
     reported = finished_run.report_finished(output, folder, published, reporter)
-    return reported, exporting.checked_model(config, clips.evaluation, final.heard, loaded)
+    return reported, exporting.checked_model(config, clips.evaluation, taken.evaluation.heard, loaded)
+
+
+@dataclass(frozen=True)
+class _FinalModel:
+    """The model that is taken, and what it hears in the held-out clips."""
+
+    evaluation: Evaluation
+    #: The kept model that it is. None: the weights that the backend has.
+    kept: Optional[StoredFolder]
+    #: The scores of mixed weights on the validation clips, where they were weighed.
+    mixtures: Tuple[MixtureScore, ...] = ()
+
+    @property
+    def step(self) -> int:
+        return self.evaluation.step
 
 
 def _card_writer(run: DescribedRun, reporter: Reporter) -> CardOf:
@@ -102,21 +123,43 @@ def _measure_final(
     saved: Checkpoints,
     measured: Evaluations,
     further: FurtherEvaluations,
-) -> Evaluation:
+    mixer: Optional[WeightMixer],
+) -> _FinalModel:
     """Choose the final model by the evaluations on the validation clips, and measure it on all others.
 
     `taken` are the steps of this attempt, the last of them the newest. What was stored of one of them before is of
-    another training: of one on other clips, or of one whose states are lost.
+    another training: of one on other clips, or of one whose states are lost. Mixed weights are always measured anew.
     """
     last_step = taken.stop - 1
     chosen = _chosen_step(choice[1:], last_step, saved)
-    known = None if chosen in taken else measured.stored(chosen)
+    weighing = mixer.weigh(chosen, choice) if mixer else None
+    is_new = chosen in taken or weighing is not None
+    known = None if is_new else measured.stored(chosen)
     kept = saved.model_of(chosen)
-    if kept and chosen != last_step and not (known and further.are_stored(chosen)):
+    if weighing is None and kept and chosen != last_step and not (known and further.are_stored(chosen)):
         saved.load_model(kept)
     final = known or measured.make_and_store(chosen)
-    further.measure_final(chosen, anew=chosen in taken)
-    return final
+    further.measure_final(chosen, anew=is_new)
+    is_mixed = weighing is not None and not weighing.chosen.is_trained
+    return _FinalModel(final, None if is_mixed else kept, weighing.scores() if weighing else ())
+
+
+def _weight_mixer(
+    config: TrainerConfig,
+    run: DescribedRun,
+    saved: Checkpoints,
+    validation: Optional[Evaluations],
+    reporter: Reporter,
+    stop: StopRequest,
+) -> Optional[WeightMixer]:
+    if not config.spec.training.mixing or validation is None:
+        return None
+
+    def first_weights() -> Mapping[str, torch.Tensor]:
+        with stop.interruptible():
+            return model.read_first_weights(config.spec, run.commits.model, config.volumes, config.scratch_folder)
+
+    return WeightMixer(first_weights, saved, validation, reporter)
 
 
 def _chosen_step(candidates: Sequence[Evaluation], last_step: int, saved: Checkpoints) -> int:
@@ -136,9 +179,9 @@ def _finished(
     result: TrainingResult,
     clips: Clips,
     loaded: LoadedModel,
-    measured: Sequence[Evaluation],
+    choice: Sequence[Evaluation],
     baseline: Evaluation,
-    final: Evaluation,
+    taken: _FinalModel,
     steps: StepRecord,
 ) -> FinishedTraining:
     return FinishedTraining(
@@ -146,19 +189,20 @@ def _finished(
         result=result,
         clips=clips,
         baseline=baseline,
-        measured=tuple(measured),
-        final=final,
+        measured=tuple(choice) or (baseline, taken.evaluation),
+        final=taken.evaluation,
         normalize=text_rules.normalizer_for(loaded.text_language_code, loaded.spellings).apply,
         stretches=steps.stretches(),
         seconds=steps.seconds(),
         devices=devices,
+        mixtures=taken.mixtures,
     )
 
 
 def _filler(
-    loaded: LoadedModel, saved: Checkpoints, final: Evaluation, card: str, *, float16_copy: bool
+    loaded: LoadedModel, saved: Checkpoints, taken: _FinalModel, card: str, *, float16_copy: bool
 ) -> Callable[[Path], None]:
-    kept = saved.model_of(final.step)
+    kept = taken.kept
     fill: Callable[[Path], None] = functools.partial(model.save_model, loaded, card=card)
     if kept:
         fill = functools.partial(outcome.copy_model, saved.reading(kept), tuple(kept.manifest.files), card)
