@@ -162,6 +162,15 @@ def test_an_evaluation_of_further_data_is_called_by_its_name_and_its_scores_show
     assert (trained.summary, trained.evaluated_name) == ("40/100 steps", None)
 
 
+def test_the_mixture_that_is_taken_shows_at_once_and_stays() -> None:
+    mixed = {"factor": "0.75", "score": "18.00"}
+    story = (CREATED, JOB, PREPARING, training(60, 40), training(61, 40, mixing=mixed))
+    assert writes(*story)[3:] == [True, True]
+    told = last_status(*story, training(90, 41)).mixing
+    assert told is not None
+    assert told.to_json_object() == mixed
+
+
 def test_how_the_best_model_is_chosen_shows_and_stays() -> None:
     choice = {"clips": 40, "baseline": "30.00"}
     better = {**choice, "best": "21.50", "step": 40}

@@ -75,6 +75,9 @@ def test_the_report_has_the_curve_and_the_mean_beside_it() -> None:
     assert "0.5: 20.00 %" in chart.description
     assert "the mean of checkpoints: 30.00 %" in chart.description
     assert chart.level is not None
+    assert chart.level.label == "mean 30.00"
+    # The mean lies below the best point of the curve, whose axis begins at 0.
+    assert chart.marks[0].y < chart.level.at < chart.marks[1].y
     assert charts.mixing_curve(scores, "chrF", "").level is None
 
 

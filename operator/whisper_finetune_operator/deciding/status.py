@@ -215,7 +215,7 @@ def _position(progress: Progress) -> tuple[object, ...]:
 
 
 def _beside_progress(status: WhisperFineTuneStatus) -> tuple[object, ...]:
-    return status.state, status.baseline, status.evaluations, status.validation, status.checkpoints
+    return status.state, status.baseline, status.evaluations, status.validation, status.mixing, status.checkpoints
 
 
 def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineTuneStatus:

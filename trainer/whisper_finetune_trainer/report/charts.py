@@ -200,7 +200,8 @@ def mixing_curve(mixtures: Sequence[MixtureScore], name: str, unit: str) -> Char
         if mixture.factor is not None
     ]
     scores = [mixture.percent for mixture in mixtures]
-    level = Tick(_vertical([(0.0, score) for score in scores]).at(means[0].percent), "mean") if means else None
+    upright = _vertical([(0.0, score) for score in scores])
+    level = Tick(upright.at(means[0].percent), f"mean {means[0].percent:.2f}") if means else None
     title = f"{name} of weights mixed from before (0) and after (1)"
     chart = _chart("mixing", title, described, 1.25, (("strong", points), ("faint", _levels(means))), marks, level)
     return dataclasses.replace(chart, x_label="factor")
