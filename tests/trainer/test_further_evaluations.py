@@ -272,6 +272,19 @@ def test_of_large_shards_no_more_is_read_than_is_measured(
     assert 25 <= len(read) < 130
 
 
+def test_clips_of_a_stream_that_are_learned_are_counted_too(volume: Volume) -> None:
+    for name in ("stream", "stream-again"):
+        shards.write_tars(volume.speech / name, 60, 20)
+    again = {"name": "again", "source": "pvc://speech/stream-again", "split": "train"}
+    spec = {**evaluations(again), "dataset": {"source": "pvc://speech/stream"}}
+    ended = volume.attempt(volume.config(steps=1, spec=spec), limits=shards.LIMITS)
+    assert ended.exit_code == 0, ended.result.message
+    found = scores(ended.result)["again"]
+    assert found["clips"] == 60
+    # Those of the sample that are not held out.
+    assert 10 <= found["copies"] < 60
+
+
 def test_a_manifest_is_one_split(volume: Volume) -> None:
     ended = run(volume, {"name": "radio", "source": "pvc://speech/radio/test.jsonl"}, steps=1)
     assert ended.exit_code == 0, ended.result.message

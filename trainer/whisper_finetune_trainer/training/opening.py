@@ -130,7 +130,7 @@ def _load_further(
     spec = config.spec
     commits = _commits_of_evaluations(spec, folder)
     words = text_rules.words_like_tokens(loaded.tokenizer)
-    learned = [*clips.train.listed, *clips.validation]
+    learned = [*clips.train.known, *clips.validation]
     further: List[EvaluationClips] = []
     for wanted in spec.evaluations or ():
         extracted = ExtractedAudio(config.scratch_folder, free_bytes - sum(each.scratch_bytes for each in further))
