@@ -243,3 +243,27 @@ def test_a_stop_while_it_is_heard_ends_at_once_and_loses_nothing_else(speech: Pa
     assert "baseline.json" in volume.names()
     assert not (volume.run / "long-form/evaluation-0.json").exists()
     assert volume.attempt(config).exit_code == 0
+
+
+@pytest.mark.slow
+def test_a_stop_while_the_final_model_hears_it_changes_nothing_of_the_result(speech: Path, tmp_path: Path) -> None:
+    ended = []
+    for name, is_stopped in (("straight", False), ("stopped", True)):
+        volume = Volume(speech, tmp_path / name)
+        volume.folder.mkdir()
+        config = volume.config(spec={"dataset": {"source": "pvc://speech/clips", "evalSplit": "test"}}, steps=4)
+
+        def stop(snapshot: Snapshot) -> None:
+            progress = snapshot.report.progress
+            if progress and progress.step == 4 and progress.evaluated_name == "long-form":
+                signal.raise_signal(signal.SIGTERM)
+
+        if is_stopped:
+            assert volume.attempt(config, stop).exit_code == 75
+            assert volume.names("long-form") == ["evaluation-0.json"]
+            held_out = (volume.run / "evaluations/evaluation-4.json").stat()
+        ended.append(volume.attempt(config))
+    assert (volume.run / "evaluations/evaluation-4.json").stat().st_ino == held_out.st_ino
+    assert [each.exit_code for each in ended] == [0, 0]
+    assert ended[0].result.evaluations == ended[1].result.evaluations
+    assert ended[0].result.result == ended[1].result.result
