@@ -28,8 +28,7 @@ from whisper_finetune_operator.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.settings import Settings
-from whisper_finetune_operator.watching import list_watch, partition_book
-from whisper_finetune_operator.watching.list_watch import ListWatch
+from whisper_finetune_operator.watching import kopf_watches, list_watch, partition_book
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.resync import Resync
@@ -73,20 +72,16 @@ class Operator:
         )
         self._queue = Workqueue(self._reconcile, self._reconciler.report_failure, workers=settings.workers)
         self._resync = Resync(self._api, self._cache, self._queue, namespace=settings.namespace)
-        self._watches = self._built_in_watches()
+        filled = self._api, self._cache, self._queue
+        self._own_watches = [
+            list_watch.watch_leases(settings, self._partition_namespace, *filled),
+            *(list_watch.watch_workloads(kind, settings, *filled) for kind in kinds.built_in()),
+            list_watch.watch_pods(settings, *filled),
+        ]
         #: Kinds of workload that the operator has no right to.
         self._unseen_kinds: list[WorkloadKind] = []
         self._ages = WatchAges(settings.watch_stale_seconds)
         self._has_begun = False
-
-    def _built_in_watches(self) -> list[ListWatch]:
-        settings, filled = self._settings, (self._api, self._cache, self._queue)
-        return [
-            list_watch.watch_leases(settings, self._partition_namespace, *filled),
-            *(list_watch.watch_workloads(kind, settings, *filled) for kind in kinds.built_in()),
-            list_watch.watch_pods(settings, *filled),
-            list_watch.watch_runs(settings, *filled),
-        ]
 
     async def _reconcile(self, uid: str) -> float | None:
         return await partition_book.work_and_enqueue(
@@ -100,13 +95,13 @@ class Operator:
         listen_to_signals(told.set)
         server = await self._serve()
         try:
-            await _until_the_first_ends(told.wait(), self._live())
+            await _until_the_first_ends(told.wait(), self._live(told.set))
             logger.info("told to stop")
         finally:
             await self._give_back_lease()
             await server.close()
 
-    async def _live(self) -> None:
+    async def _live(self, stop: Callable[[], None]) -> None:
         lease_namespace = self._lease_terms().namespace if self._leadership else None
         added = filter(self._offered.make, kinds.added())
         rights = preflight.needed_rights(
@@ -118,18 +113,20 @@ class Operator:
             await self._leadership.acquire()
         self._metrics.leader.set(1)
         keep_lease = [self._leadership.keep()] if self._leadership else []
-        await _until_the_first_ends(*keep_lease, self._work())
+        await _until_the_first_ends(*keep_lease, self._work(stop))
 
-    async def _work(self) -> None:
+    async def _work(self, stop: Callable[[], None]) -> None:
         for kind in kinds.added():
             await until_answered(f"looking for {kind.name}s", partial(self._find_workloads, kind))
-        await _until_the_first_ends(*self._parts(), self._watch())
+        await _until_the_first_ends(*self._parts(), self._watch(stop))
 
     async def _find_workloads(self, kind: WorkloadKind) -> None:
         """Watch a kind that a runtime makes, or of which runs have some from a runtime that is no longer offered."""
         finds = self._offered.make(kind) or await preflight.finds_workloads(self._api, kind, self._settings.namespace)
         if finds:
-            self._watches.append(list_watch.watch_workloads(kind, self._settings, self._api, self._cache, self._queue))
+            self._own_watches.append(
+                list_watch.watch_workloads(kind, self._settings, self._api, self._cache, self._queue)
+            )
         if finds is None:
             self._unseen_kinds.append(kind)
 
@@ -163,20 +160,24 @@ class Operator:
             raise StartError(text, EXIT_CONFIG) from problem
         return server
 
-    async def _watch(self) -> None:
+    async def _watch(self, stop: Callable[[], None]) -> None:
         await until_answered("listing what there is", self._fill)
         self._warn_of_unseen_workloads()
-        self._ages.expect(each.plural for each in self._watches)
-        await _until_the_first_ends(*(each.run(self._ages.seen) for each in self._watches))
+        self._ages.expect(own.plural for own in self._own_watches)
+        take_signals = partial(listen_to_signals, stop)
+        await _until_the_first_ends(
+            kopf_watches.watch_by_kopf(
+                self._settings, self._access, self._cache, self._queue, self._ages, take_signals
+            ),
+            *(own.run(self._ages.seen) for own in self._own_watches),
+        )
 
     async def _fill(self) -> None:
-        """Show the cache everything that there is before the first run is reconciled.
-
-        A pass must not take a run's Job for missing, and of the runs that wait for a partition the oldest goes first.
-        """
-        for each in self._watches:
-            await each.fill()
-        self._resync.enqueue_all()
+        """Show the cache everything that runs have before it sees the first run."""
+        for own in self._own_watches:
+            await own.fill()
+        if self._offered.have_pools:
+            await self._resync.fill_queue()
         self._resync.enqueue_holders()
 
     def _parts(self) -> list[Coroutine[Any, Any, None]]:

@@ -48,11 +48,6 @@ class Run:
     status_managers: tuple[str, ...] = ()
 
     @property
-    def is_begun(self) -> bool:
-        """Whether some installation has written its status."""
-        return "conditions" in self.status
-
-    @property
     def output_folder(self) -> str:
         """The address under which everything of the run lies. A repository of the Hub is the run's folder itself."""
         output = self.spec["output"]["uri"].rstrip("/")

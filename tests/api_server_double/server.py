@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from api_server_double.discovery import describe_apis
 from api_server_double.stored_objects import KubernetesObject, Selection, StoredObjects
 from object_store.server_process import free_port
 
@@ -95,6 +96,8 @@ class ApiServerDouble:
     async def _show(self, request: web.Request, plural: str, namespace: str, name: str) -> web.Response:
         if request.path.startswith("/openapi/"):
             return _status(404)
+        if not plural:
+            return web.json_response(describe_apis(request.path))
         if name:
             found = self.objects.find(plural, namespace, name)
             return web.json_response(found) if found else _status(404)
@@ -196,7 +199,7 @@ def _merged(known: KubernetesObject, body: KubernetesObject, manager: str) -> Ku
 
 
 def _address_of(path: str) -> tuple[str, str, str]:
-    """Return plural, namespace and name of what a path names."""
+    """Return plural, namespace and name of what a path names. The plural is empty for a path of discovery."""
     parts = path.strip("/").split("/")[2 if path.startswith("/api/") else 3 :]
     namespace = ""
     if len(parts) > 2 and parts[0] == "namespaces":

@@ -243,8 +243,7 @@ class Door:
         self, resource: Resource, _namespace: str | None, **query: str
     ) -> AsyncIterator[tuple[str, list[KubernetesObject]]]:
         await self._pass("list", resource)
-        label = query.get("labelSelector")
-        found = [each for each in self._server.of(resource.plural) if label is None or label in labels_of(each)]
+        found = [each for each in self._server.of(resource.plural) if query["labelSelector"] in labels_of(each)]
         yield "1", copied(found)
 
     async def ask(

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from api_server_double.discovery import describe_apis
 from object_store.server_process import free_port
 
 #: Answers a request in the server's stead; None: the server answers itself.
@@ -107,6 +108,8 @@ class SlowApiServer:
     def _show(self, request: web.Request, plural: str) -> web.Response:
         if request.path.startswith("/openapi/"):
             return _status(404)
+        if plural in ("api", "apis", "v1", "v1alpha1"):
+            return web.json_response(describe_apis(request.path))
         name = request.path.rpartition("/")[2]
         if name != plural:
             known = self.objects.get((plural, name))

@@ -41,11 +41,9 @@ class Lists:
         api: ApiServer = Door(self.server)  # type: ignore[assignment] # the model of it
         self.leases = list_watch.watch_leases(settings, NAMESPACE, api, self.store, self.queue)
         self.ipu_jobs = list_watch.watch_workloads(IPU_JOB, settings, api, self.store, self.queue)
-        self.runs = list_watch.watch_runs(settings, api, self.store, self.queue)
-        self.worked: asyncio.Queue[str] = asyncio.Queue()
 
-    async def _work(self, uid: str) -> None:
-        self.worked.put_nowait(uid)
+    async def _work(self, _: str) -> None:
+        """Do nothing."""
 
     async def after(self, watch: ListWatch) -> list[str]:
         """List, and return the UIDs of the IPUJobs that are known then."""
@@ -65,25 +63,6 @@ async def test_a_list_wakes_whose_turn_it_is_even_where_it_brings_nothing_new() 
     lists = Lists()
     lists.store.put_run(run_object({"model": "openai/whisper-small", "runtime": "pod16", "ipus": 4}))
     await lists.after(lists.leases)
-    assert lists.queue.depth() == 1
-
-
-async def test_a_list_of_runs_brings_new_ones_before_those_that_are_begun() -> None:
-    lists = Lists()
-    bodies = ({"metadata": {"name": name, "namespace": NAMESPACE}, "spec": {}} for name in ("begun", "new"))
-    begun, new = (lists.server.put("whisperfinetunes", body) for body in bodies)
-    begun["status"] = {"conditions": []}
-    await lists.runs.list()
-    work = asyncio.create_task(lists.queue.run())
-    assert [await lists.worked.get(), await lists.worked.get()] == [uid_of(new), uid_of(begun)]
-    work.cancel()
-
-
-async def test_a_list_of_runs_forgets_the_run_that_is_not_in_it_and_tells_of_it() -> None:
-    lists = Lists()
-    lists.store.put_run(run_object())
-    await lists.runs.list()
-    assert not list(lists.store.runs())
     assert lists.queue.depth() == 1
 
 

@@ -91,8 +91,8 @@ def test_server_that_is_away_at_the_start_is_waited_for(begin: Begin) -> None:
 @pytest.mark.parametrize("code", [500], ids=str)
 @pytest.mark.parametrize(
     ("plural", "message"),
-    [("jobs", "listing jobs anew"), ("whisperfinetunes", "listing whisperfinetunes anew")],
-    ids=["jobs", "runs"],
+    [("jobs", "listing jobs anew"), ("whisperfinetunes", "the watch of runs broke")],
+    ids=["own", "kopf"],
 )
 def test_error_in_a_watch_is_mended_by_listing_anew(begin: Begin, code: int, plural: str, message: str) -> None:
     broken: list[str] = []

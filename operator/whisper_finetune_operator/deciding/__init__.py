@@ -1,1 +1,1 @@
-"""What to do about a run, from what the world shows. Pure: nothing here knows a client or a clock."""
+"""What to do about a run, from what the world shows. Pure: nothing here knows kopf, a client or a clock."""

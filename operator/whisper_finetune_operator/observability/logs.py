@@ -48,5 +48,5 @@ def write_json_lines(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # They log every request and every retry. What matters of that is in the operator's own lines and metrics.
-    for noisy in ("httpx2", "httpcore2", "aiohttp.access"):
+    for noisy in ("httpx2", "httpcore2", "kopf", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,6 +1,6 @@
-"""The watches of runs, workloads, pods and Leases.
+"""The operator's own watches of workloads, pods and Leases. kopf watches the runs.
 
-A watch lists once, and then watches from the version of the list on. A watch that ends or breaks is continued
+Such a watch lists once, and then watches from the version of the list on. A watch that ends or breaks is continued
 where it ended. Only where the server no longer knows what changed since then, it lists again.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from whisper_finetune_api.v1alpha1 import UID_LABEL
-from whisper_finetune_operator.api.api_server import LEASES, PODS, RUNS, ApiServer, Resource, resource_of
+from whisper_finetune_operator.api.api_server import LEASES, PODS, ApiServer, Resource, resource_of
 from whisper_finetune_operator.api.errors import ClusterError, GoneError, NotFoundError, RefusedError
 from whisper_finetune_operator.back_off import BackOff
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, labels_of, run_uid_of, uid_of
@@ -52,7 +52,7 @@ class ListWatch:
         api: ApiServer,
         resource: Resource,
         namespace: str | None,
-        label: str | None,
+        label: str,
         keeper: Keeper,
         *,
         seconds: int,
@@ -61,9 +61,7 @@ class ListWatch:
         self._api = api
         self._resource = resource
         self._namespace = namespace
-        #: Objects without it are not shown. None: all are.
         self._label = label
-        self._selector = {"labelSelector": label} if label else {}
         self._keeper = keeper
         self._seconds = seconds
         self._pause = pause
@@ -122,9 +120,11 @@ class ListWatch:
 
     async def _list(self, tell: Callable[[KubernetesObject], None]) -> str:
         # An object that was read by its name may lack the label, so that it is in no list means nothing.
-        missing = {uid_of(each): each for each in self._keeper.known() if self._is_shown(each)}
+        missing = {uid_of(each): each for each in self._keeper.known() if self._label in labels_of(each)}
         version = ""
-        async for page_version, objects in self._api.pages_of(self._resource, self._namespace, **self._selector):
+        async for page_version, objects in self._api.pages_of(
+            self._resource, self._namespace, labelSelector=self._label
+        ):
             version = page_version
             for each in objects:
                 missing.pop(uid_of(each), None)
@@ -135,15 +135,12 @@ class ListWatch:
             tell(gone)
         return version
 
-    def _is_shown(self, known: KubernetesObject) -> bool:
-        return self._label is None or self._label in labels_of(known)
-
     async def _follow(self, sign: Callable[[], None]) -> None:
         """List where it is needed, and watch until the server ends the watch."""
         if self._version is None:
             self._version = await self.list()
             sign()
-        query = {**self._selector, "resourceVersion": self._version}
+        query = {"labelSelector": self._label, "resourceVersion": self._version}
         async for event in self._api.watch(self._resource, self._namespace, seconds=self._seconds, **query):
             sign()
             self._note(event["type"], event["object"])
@@ -159,14 +156,6 @@ class ListWatch:
             # The answer to an own write has shown it already.
             return
         self._keeper.tell(changed)
-
-
-def watch_runs(settings: Settings, api: ApiServer, cache: ObjectCache, queue: Workqueue) -> ListWatch:
-    """Return the watch of the runs."""
-    known = partial(_known_runs, cache)
-    tell, listed = partial(_enqueue_run, cache, queue), partial(enqueue_turns, cache.partitions, queue)
-    keeper = Keeper(cache.put_run, lambda run: cache.forget_run(uid_of(run)), known, tell, listed)
-    return ListWatch(api, RUNS, settings.namespace, None, keeper, seconds=settings.watch_seconds)
 
 
 def watch_leases(settings: Settings, namespace: str, api: ApiServer, cache: ObjectCache, queue: Workqueue) -> ListWatch:
@@ -201,17 +190,6 @@ def _keeper_of_leases(cache: ObjectCache, queue: Workqueue) -> Keeper:
         enqueue_turns(book, queue)
 
     return Keeper(book.put_lease, book.forget_lease, book.leases, tell, partial(enqueue_turns, book, queue))
-
-
-def _known_runs(cache: ObjectCache) -> Iterator[KubernetesObject]:
-    return ({"metadata": {"uid": run.uid}} for run in cache.runs())
-
-
-def _enqueue_run(cache: ObjectCache, queue: Workqueue, changed: KubernetesObject) -> None:
-    run = cache.run(uid_of(changed))
-    # In a burst the Jobs of new runs come before the statuses of those that have theirs.
-    (queue.add_first if run and not run.is_begun else queue.add)(uid_of(changed))
-    enqueue_turns(cache.partitions, queue)
 
 
 def _enqueue_soon(queue: Workqueue, child: KubernetesObject) -> None:

@@ -1,7 +1,7 @@
 """Compare the cache with the API server now and then.
 
-The watches miss nothing that the server shows them. Whatever a cache of the server's, or a proxy before it, does not
-show is found here.
+If kopf's watch is broken for longer than the server remembers changes, it begins anew with a list of the runs there
+are. Runs that were deleted meanwhile are in no list, so no event tells of them. They are found here.
 """
 
 import asyncio
@@ -44,10 +44,12 @@ class Resync:
             except (ClusterError, RefusedError) as problem:
                 logger.warning("cannot compare with the API server: %s", problem)
 
-    def enqueue_all(self) -> None:
-        """Enqueue every run that there is, those that nobody has begun first."""
-        for run in self._cache.runs():
-            (self._queue.add if run.is_begun else self._queue.add_first)(run.uid)
+    async def fill_queue(self) -> None:
+        """Fill the cache with all runs before one is reconciled, because the oldest one that waits goes first."""
+        async for run in self._api.all_of(RUNS, self._namespace):
+            self._cache.put_run(run)
+        for each in self._cache.runs():
+            self._queue.add(each.uid)
 
     def enqueue_holders(self) -> None:
         """Enqueue all who have a Lease, also runs that were deleted while nobody watched."""
