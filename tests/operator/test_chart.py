@@ -240,9 +240,10 @@ class TestSources:
             path for path, pattern in patterns(schema, "object.spec") if re.search(pattern, "pvc://claim/path")
         }
         policy = (CHART / "templates" / "runs-policy.yaml").read_text()
-        looked_at = re.search(r"name: sources\n    expression: \"\[(.+)\]\"", policy)
-        assert looked_at is not None
-        assert addresses == {*looked_at[1].split(", "), "object.spec.output.uri"}
+        [sources] = re.findall(r"name: sources\n    expression: \"(.+)\"", policy)
+        of_each = {f"{many}.{field}" for many, field in re.findall(r"([\w.]+)\.map\(each, each\.(\w+)\)", sources)}
+        [looked_at] = re.findall(r"^\[([^]]+)\]", sources)
+        assert addresses == {*looked_at.split(", "), *of_each, "object.spec.output.uri"}
 
     def test_an_admins_runtimes_file_is_a_values_file(self) -> None:
         schema = json.loads((CHART / "values.schema.json").read_text())
