@@ -14,6 +14,7 @@ import pytest
 import shards
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
+from whisper_finetune_trainer.data.passages import PackingRules
 from whisper_finetune_trainer.data.run_clips import ListedClips, StepOrder
 from whisper_finetune_trainer.ipu import clip_sampler
 from whisper_finetune_trainer.pytorch import train_steps
@@ -110,6 +111,41 @@ def test_a_stream_goes_on_from_a_state(speech: Path, taken: int) -> None:
     second.load_state(json.loads(json.dumps(first.state())))
     with second.after(taken) as steps:
         assert [step for step, _ in islice(steps, 4)] == whole[taken : taken + 4]
+
+
+PACKED = PackingRules("Any", 30, 400, len, 0.5, 0.5)
+
+
+def packed_batches(block: Block) -> list[Any]:
+    return train_steps.divide_into_batches(block, lambda _: 30, StepSize(4, 2), PACKED)
+
+
+def packed_samples(block: Block) -> list[Any]:
+    return clip_sampler.divide_into_samples(block, 4, PACKED)
+
+
+@pytest.mark.parametrize("divide", [packed_batches, packed_samples])
+@pytest.mark.parametrize("taken", [1, 2, 5])
+def test_a_packed_stream_goes_on_from_a_state(speech: Path, divide: Any, taken: int) -> None:
+    whole = first_steps(stream_of(speech).packed(), divide, 9)
+    first: StepOrder[Any] = StepOrder(stream_of(speech).packed(), 4, divide)
+    with first.after(0) as steps:
+        for _, position in islice(steps, taken):
+            first.took(position)
+    second: StepOrder[Any] = StepOrder(stream_of(speech).packed(), 4, divide)
+    second.load_state(json.loads(json.dumps(first.state())))
+    with second.after(taken) as steps:
+        assert [step for step, _ in islice(steps, 4)] == whole[taken : taken + 4]
+
+
+def test_each_block_of_a_packed_stream_has_all_its_clips(speech: Path) -> None:
+    for block in shards.epoch(stream_of(speech).packed()):
+        for items in (
+            [passage for step in packed_batches(block) for batch in step for passage in batch.clips],
+            [passage for step in packed_samples(block) for passage in step],
+        ):
+            taken = [clip.identifier for passage in items for clip in passage.clips]
+            assert sorted(taken) == sorted(clip.identifier for clip in block.clips)
 
 
 def test_the_state_of_a_stream_is_what_it_always_was(speech: Path) -> None:
