@@ -62,6 +62,8 @@ CASES: dict[str, Case] = {
     "rooms held out": _refused({"dataset.holdOut": "Rooms"}, 'Unsupported value: "Rooms"', "'Speakers' or 'Clips'"),
     "validation split": Case({"dataset.validationSplit": "dev", "training.evalEverySteps": 10}),
     "validation fraction": Case({"dataset.validationFraction": "0.05", "training.evalEverySteps": 10}),
+    "packed": Case({"training": {"packing": "Any", "timestampRate": "1.0", "promptRate": "0.25"}}),
+    "packed by recording": Case({"training.packing": "Recording"}),
     "four IPUs": Case({"ipus": 4}),
     "sixty-four IPUs": Case({"ipus": 64}),
     "runtime": Case({"runtime": "pod16"}),
@@ -198,6 +200,13 @@ CASES: dict[str, Case] = {
     "checkpoints beyond the end": _refused(
         {"training": {"steps": 10, "saveEverySteps": 11}}, "saveEverySteps must not be above training.steps"
     ),
+    "timestamps without packing": _refused(
+        {"training.timestampRate": "0.5"}, "timestampRate and training.promptRate need training.packing"
+    ),
+    "prompts with a packing of None": _refused(
+        {"training": {"packing": "None", "promptRate": "0.5"}}, "promptRate need training.packing"
+    ),
+    "packed by topic": _refused({"training.packing": "Topic"}, 'Unsupported value: "Topic"', "Input should be"),
     "measured on the train split": _refused({"dataset.evalSplit": "train"}, "evalSplit must differ"),
     "chosen on the train split": _refused({"dataset.validationSplit": "train"}, "validationSplit must differ"),
     "chosen on the clips of the result": _refused(
