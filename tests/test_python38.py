@@ -27,6 +27,7 @@ MODULES = (
     "trainer/test_report_figures",
     "trainer/test_report_page",
     "trainer/test_report_sounds",
+    "trainer/test_translations",
     "trainer/test_layouts_on_volumes",
     "trainer/test_links",
     "trainer/test_logs",
