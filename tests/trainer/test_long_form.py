@@ -224,8 +224,10 @@ def test_a_run_measures_it_before_and_after_and_a_stopped_run_does_not_measure_i
     assert (scores.recordings.recordings, scores.recordings.boundaries) == (1, 40)
     card = (volume.run / "model/README.md").read_text(encoding="utf-8")
     assert "| long-form | 20 |" in card
-    seconds, boundaries = scores.recordings.seconds, scores.recordings.in_words()
-    assert f"joined to 1 recording of {seconds} s, heard with timestamps; {boundaries}." in card
+    note = f"long-form: held-out clips joined to 1 recording of {scores.recordings.seconds} s, heard with timestamps; "
+    note += f"{scores.recordings.in_words()}."
+    assert note in card
+    assert f"<p>{note}</p>" in (volume.run / "report.html").read_text(encoding="utf-8")
     assert volume.json("result.json")["evaluations"][-1] == scores.to_json_object()
 
 

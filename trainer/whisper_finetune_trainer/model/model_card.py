@@ -9,7 +9,6 @@ from whisper_finetune_api.run import Accelerator, HubCommits, Schedule, TrainerR
 from whisper_finetune_api.v1alpha1 import UNPACKED, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.scores import (
     EvaluationScores,
-    JoinedScores,
     Metric,
     MetricKind,
     Result,
@@ -108,15 +107,18 @@ def _verdict(report: TrainerReport, result: Result) -> List[str]:
     if validation and not validation.has_gained(metric):
         chosen += " On those, no evaluation was better than the model that it was made from."
     verdict = verdict_of(result, validation, metric, report.evaluations or ())
-    joined = [_joined_in_words(each.name, each.recordings) for each in report.evaluations or () if each.recordings]
+    joined = [f"{note}\n" for note in notes_on_recordings(report)]
     return [f"Verdict: {verdict}.{chosen}", *_table_of_evaluations(evaluation_rows(report, result)), *joined]
 
 
-def _joined_in_words(name: str, found: JoinedScores) -> str:
-    return (
-        f"`{name}`: held-out clips joined to {found.recordings} recording{'s' if found.recordings > 1 else ''} of "
-        f"{found.seconds} s, heard with timestamps; {found.in_words()}.\n"
-    )
+def notes_on_recordings(report: TrainerReport) -> List[str]:
+    """Return a sentence for each evaluation of joined recordings: what is joined, and how well timestamps fit."""
+    joined = [(each.name, each.recordings) for each in report.evaluations or () if each.recordings]
+    return [
+        f"{name}: held-out clips joined to {found.recordings} recording{'s' if found.recordings > 1 else ''} of "
+        f"{found.seconds} s, heard with timestamps; {found.in_words()}."
+        for name, found in joined
+    ]
 
 
 class EvaluationRow(NamedTuple):

@@ -20,7 +20,7 @@ from whisper_finetune_trainer.evaluation.clip_changes import Alignment, ClipChan
 from whisper_finetune_trainer.evaluation.clip_counts import ClipFigure
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.evaluation.wer import Measurement
-from whisper_finetune_trainer.model.model_card import DescribedRun, EvaluationRow, evaluation_rows
+from whisper_finetune_trainer.model.model_card import DescribedRun, EvaluationRow, evaluation_rows, notes_on_recordings
 from whisper_finetune_trainer.report import charts, interval_chart, report_figures
 from whisper_finetune_trainer.report.charts import Chart, MeasuredStep, MixtureScore
 from whisper_finetune_trainer.report.interval_chart import IntervalChart
@@ -244,6 +244,7 @@ class ReportData:
     headline: Optional[Headline]
     figures: Tuple[FigureRow, ...]
     evaluations: Tuple[EvaluationRow, ...]
+    recordings: Tuple[str, ...]
     loops: Tuple[Loop, ...]
     curves: Tuple[Chart, ...]
     measured: Tuple[MeasuredStep, ...]
@@ -281,6 +282,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         headline=headline,
         figures=report_figures.figure_rows(*measurements, result.result),
         evaluations=tuple(evaluation_rows(result, result.result)),
+        recordings=tuple(notes_on_recordings(result)),
         loops=_loops(finished),
         curves=_curves(finished, measured, words.name + _measured_on(finished), kind.unit),
         measured=measured,
