@@ -16,6 +16,7 @@ from repository import ROOT
 PYTHON = ROOT / ".venv38" / "bin" / "python"
 MODULES = (
     "crds/test_v1alpha1",
+    "crds/test_acceptance",
     "trainer/test_run_folder",
     "trainer/test_checkpoint_state",
     "trainer/test_progress",
