@@ -41,7 +41,7 @@ class Settings:
     workers: int = 20
     request_timeout_seconds: float = 20.0
     #: Further requests wait. Those for the Lease do not, and watches are not counted.
-    requests_per_second: float = 200.0
+    requests_per_second: float = 400.0
 
     #: Each watch is opened anew after this time, which shows that it lives.
     watch_seconds: int = 60
