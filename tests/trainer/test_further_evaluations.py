@@ -285,7 +285,7 @@ def test_clips_of_a_stream_that_are_learned_are_counted_too(volume: Volume) -> N
     assert 10 <= found["copies"] < 60
 
 
-def test_a_manifest_is_one_split(volume: Volume) -> None:
-    ended = run(volume, {"name": "radio", "source": "pvc://speech/radio/test.jsonl"}, steps=1)
+def test_a_manifest_is_one_split_and_is_heard_beside_cached_encoder_outputs(volume: Volume) -> None:
+    ended = run(volume, {"name": "radio", "source": "pvc://speech/radio/test.jsonl"}, steps=1, trainable="Decoder")
     assert ended.exit_code == 0, ended.result.message
     assert scores(ended.result)["radio"]["clips"] == 24
