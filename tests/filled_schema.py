@@ -1,5 +1,7 @@
 """An object with every field of a schema, each with a good value."""
 
+from __future__ import annotations  # it is read by Python 3.8 too
+
 import re
 from typing import Any
 

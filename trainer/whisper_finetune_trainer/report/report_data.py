@@ -288,9 +288,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         measured=measured,
         baseline_percent=finished.measured[0].measurement.score,
         measured_on=_measured_on(finished),
-        intervals=interval_chart.draw_intervals(report_figures.interval_rows(headline, lengths), kind.unit)
-        if headline
-        else None,
+        intervals=_intervals(headline, lengths, kind.unit),
         lengths=lengths,
         changes=clip_changes.compare_clips(clips.evaluation, before, after, figures=_figures_of_clips(*measurements)),
         frequent=tuple(
@@ -305,6 +303,12 @@ def gather_report(finished: FinishedTraining) -> ReportData:
         manifest=manifest_yaml(run.namespace, run.name, run.spec),
         not_accepted=result.acceptance.message if result.acceptance and not result.acceptance.accepted else "",
     )
+
+
+def _intervals(headline: Optional[Headline], lengths: Sequence[LengthGroup], unit: str) -> Optional[IntervalChart]:
+    if headline is None:
+        return None
+    return interval_chart.draw_intervals(report_figures.interval_rows(headline, lengths), unit)
 
 
 def _alignments(finished: FinishedTraining, evaluation: Evaluation) -> List[Alignment]:
