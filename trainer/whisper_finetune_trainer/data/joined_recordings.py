@@ -19,7 +19,7 @@ from whisper_finetune_trainer.data.clips import Clip
 
 #: Less than this is too little to say anything of long recordings.
 LEAST_SECONDS = 120.0
-#: What is joined at most, so that hearing it twice does not cost much.
+#: What is joined at most, because it is heard twice.
 MOST_SECONDS = 1_200.0
 #: Each clip is heard by itself in a window of half a minute. Recordings of half as many windows are joined at most.
 _MOST_SECONDS_A_CLIP = 15.0
