@@ -46,7 +46,7 @@ class Base(NamedTuple):
         engine.convert(self.folder, target, kind.weights)
         hear = engine.open(target, self.checked.settings, cpu_count.available_cpus())
         clips = self.checked.clips
-        return float(self.checked.score_of([hear(examples.samples_of_clip(clip), clip.seconds) for clip in clips]))
+        return float(self.checked.score_of([hear(examples.samples_of_item(clip), clip.seconds) for clip in clips]))
 
 
 @pytest.fixture(scope="module")
