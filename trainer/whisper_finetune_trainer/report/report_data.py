@@ -106,10 +106,7 @@ def facts_of_run(
         Fact("Model", f"{spec.model} at {spec.model_revision}" if spec.model_revision else spec.model),
         *([Fact("Commits of the Hub", commits)] if commits else []),
         Fact("Trained", "the decoder; the encoder is unchanged" if training.trainable == "Decoder" else "all weights"),
-        Fact(
-            "Steps",
-            f"{_steps(run.schedule, training, stretches)}; the final model is that of step {final_step}",
-        ),
+        Fact("Steps", f"{_steps(run.schedule, training, stretches)}; the final model is that of step {final_step}"),
         Fact("Learning rate", _rate(run.schedule)),
         Fact("Seed", str(training.seed)),
     ]
