@@ -119,10 +119,8 @@ def facts_of_run(
     facts += _fact_of_cut_texts(result, training.max_label_tokens)
     facts += [Fact("Mixed", result.mixing.in_words())] if result.mixing else []
     if result.verdict is not None:
-        facts.append(Fact("Verdict", f"{result.verdict}, as docs/trust.md has it"))
-    if result.acceptance is not None:
-        judged = result.acceptance
-        facts.append(Fact("Accepted", f"{'yes' if judged.accepted else 'no'}: {judged.message}"))
+        judged = f"; acceptance: {result.acceptance.known_reason}" if result.acceptance else ""
+        facts.append(Fact("Verdict", f"{result.verdict}{judged}, as docs/trust.md has it"))
     facts.append(Fact("Time", f"{whole} in all, {of_steps} of it in optimizer steps"))
     facts.append(Fact(f"{_DEVICES[run.accelerator]}-hours", device_hours(run.accelerator, seconds, devices)))
     return (*facts, Fact("Measured", _how_measured(result)))
@@ -303,9 +301,8 @@ def gather_report(finished: FinishedTraining) -> ReportData:
 
 
 def _intervals(headline: Optional[Headline], lengths: Sequence[LengthGroup], unit: str) -> Optional[IntervalChart]:
-    if headline is None:
-        return None
-    return interval_chart.draw_intervals(report_figures.interval_rows(headline, lengths), unit)
+    rows = report_figures.interval_rows(headline, lengths) if headline else None
+    return interval_chart.draw_intervals(rows, unit) if rows else None
 
 
 def _alignments(finished: FinishedTraining, evaluation: Evaluation) -> List[Alignment]:
