@@ -213,6 +213,11 @@ def test_an_engine_that_dies_costs_its_export_alone(volume: Volume, monkeypatch:
     assert not (volume.run / "exports/ctranslate2").exists()
 
 
+def test_an_engine_that_knows_no_such_model_says_so(volume: Volume) -> None:
+    found = exports_of(volume.attempt(config_with(volume, "WhisperCpp")))
+    assert (found["WhisperCpp"].refused or "").startswith("ValueError: whisper.cpp knows vocabularies of 51864")
+
+
 def test_an_export_that_ended_its_trainer_is_not_begun_again(volume: Volume) -> None:
     uid = config_with(volume).uid
     (volume.run / "exports.json").write_text(json.dumps({"uid": uid, "names": ["CTranslate2"]}), encoding="utf-8")

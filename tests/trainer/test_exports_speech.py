@@ -73,10 +73,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return Base(published, exporting.checked_model(config, heard_clips, heard, loaded))
 
 
-def test_an_export_hears_what_the_model_hears(base: Base, tmp_path: Path) -> None:
-    assert abs(base.score_of_export("CTranslate2", tmp_path) - base.score()) <= MOST_DRIFT_POINTS
+@pytest.mark.parametrize("name", ["CTranslate2", "WhisperCpp"])
+def test_an_export_hears_what_the_model_hears(base: Base, name: ExportName, tmp_path: Path) -> None:
+    assert abs(base.score_of_export(name, tmp_path) - base.score()) <= MOST_DRIFT_POINTS
 
 
-def test_an_export_with_coarser_weights_hears_italian(base: Base, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["CTranslate2Int8", "WhisperCppQ5"])
+def test_an_export_with_coarser_weights_hears_italian(base: Base, name: ExportName, tmp_path: Path) -> None:
     """Over so few clips each other word is more than the half point that a run allows."""
-    assert base.score_of_export("CTranslate2Int8", tmp_path) - base.score() <= COARSER_BY_POINTS
+    assert base.score_of_export(name, tmp_path) - base.score() <= COARSER_BY_POINTS

@@ -72,12 +72,24 @@ print("".join(segment.text for segment in segments))
 
 Without `suppress_tokens=[]` that library never writes signs such as `: / @ ( "`.
 """
+_WHISPER_CPP = """\
+whisper.cpp's form, with weights in {weights}:
+
+```sh
+whisper-cli -m ggml-model.bin -l {language} -nfa -f speech.wav    # with -tr, where the task is translate
+```
+
+`-nfa` is without flash attention, as it was heard here. On CPUs that adds in float16, and hears other words at times.
+"""
 _CTRANSLATE2 = "whisper_finetune_trainer.exports.ctranslate2_engine"
+_GGML = "whisper_finetune_trainer.exports.whisper_cpp_engine"
 KINDS: Dict[ExportName, ExportKind] = {
     kind.name: kind
     for kind in (
         ExportKind("CTranslate2", "exports/ctranslate2", "ctranslate2", _CTRANSLATE2, "float16", _FASTER_WHISPER),
         ExportKind("CTranslate2Int8", "exports/ctranslate2-int8", "ctranslate2", _CTRANSLATE2, "int8", _FASTER_WHISPER),
+        ExportKind("WhisperCpp", "exports/whisper-cpp", "_pywhispercpp", _GGML, "float16", _WHISPER_CPP),
+        ExportKind("WhisperCppQ5", "exports/whisper-cpp-q5", "_pywhispercpp", _GGML, "q5_0", _WHISPER_CPP),
     )
 }
 
