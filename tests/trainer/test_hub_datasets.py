@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 #: Loads one data set after the other in a process of its own: the library reads its endpoint once, when it is imported.
 LOAD = """
 import json, os, sys
-import tiny_whisper
+import trainer_configs
 import clip_loading
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.messages.errors import TrainerError
