@@ -97,7 +97,7 @@ class Recipe:
         bases = {"BUILD_IMAGE": BUILD_BASE.image, "RUNTIME_IMAGE": RUNTIME_BASE.image}
         if self.emulated:
             return bases | {"POPLAR_IMAGE": self.stand_in_image}
-        return bases | ({"TORCH": self.torch} if self.target == "trainer" else {})
+        return bases | ({"TORCH": self.torch, "EXPORTS": "yes"} if self.target == "trainer" else {})
 
     @property
     def build_arguments(self) -> dict[str, str]:

@@ -189,6 +189,15 @@ def test_the_facts_name_what_was_measured_besides() -> None:
     )
 
 
+def test_the_facts_name_exports_and_why_one_was_refused() -> None:
+    figures = {"clips": 105, "score": "17.29", "modelScore": "17.29", "bytes": 148_400_000, "speed": "31.25"}
+    exports = [{"name": "CTranslate2", **figures}, {"name": "CTranslate2Int8", "refused": "it hears other words"}]
+    assert table.facts(WhisperFineTuneStatus.model_validate({"exports": exports}), 0.0).splitlines() == [
+        "CTranslate2 score 17.29 % over 105 clips, of the model 17.29 %; 148 MB; 31.25 s of sound in a second",
+        "CTranslate2Int8 refused: it hears other words",
+    ]
+
+
 def test_the_breakdown_ends_with_everything() -> None:
     assert table.breakdown({"training": 215.2}, 600.0) == " 03:35  training\n 10:00  everything"
 

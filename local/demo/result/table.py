@@ -12,6 +12,8 @@ from whisper_finetune_api.v1alpha1 import (
     WhisperFineTuneStatus,
     WordErrorRate,
 )
+from whisper_finetune_api.v1alpha1.exports import Export
+from whisper_finetune_api.v1alpha1.scores import kind_of_metric
 
 Row = tuple[str, str, str, str]
 WIDTHS = (36, 9, 9, 24)
@@ -100,6 +102,7 @@ def facts(status: WhisperFineTuneStatus, training_seconds: float) -> str:
     if status.verdict:
         lines.append(("verdict", status.verdict))
     lines.extend((each.name, of_evaluation(each, status.metric)) for each in status.evaluations or ())
+    lines.extend((each.name, of_export(each, status.metric)) for each in status.exports or ())
     if ran_on:
         lines.append(("ran on", f"{ran_on.hardware}, precision {ran_on.precision}"))
         lines.append(("with", ran_on.software))
@@ -118,8 +121,19 @@ def of_evaluation(found: EvaluationScores, metric: Metric | None) -> str:
     return f"{scores}; {found.recordings.in_words()}" if found.recordings else scores
 
 
+def of_export(found: Export, metric: Metric | None) -> str:
+    """Return what an export's own engine heard on the clips of the result, and how fast."""
+    if found.refused or found.bytes is None:
+        return f"refused: {found.refused}"
+    kind = kind_of_metric(metric)
+    scores = (
+        f"{kind.words} {found.score}{kind.unit} over {found.clips} clips, of the model {found.model_score}{kind.unit}"
+    )
+    return f"{scores}; {found.bytes / 1e6:.0f} MB; {found.speed} s of sound in a second"
+
+
 def fact(name: str, value: str) -> str:
-    return f"{name:12}{value}"
+    return f"{name + ' ':12}{value}"
 
 
 def breakdown(seconds: Mapping[str, float], total: float) -> str:
