@@ -54,7 +54,8 @@ class RunProgress:
     def stage(self) -> str:
         """Return what is being done, in the demo's words."""
         if self.state == "Evaluating":
-            return "evaluating before training" if self.status.baseline is None else "evaluating after training"
+            progress = self.status.progress
+            return f"evaluating {'after' if progress and progress.step else 'before'} training"
         return {"Preparing": "reading model and clips", "Training": TRAINING}.get(self.state, "starting the pod")
 
     @property

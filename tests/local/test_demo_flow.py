@@ -51,9 +51,11 @@ def test_what_a_run_waits_for_is_said_with_its_reason() -> None:
     assert sight.waits_for == "waiting: VolumeNotFound: the claim speech is missing"
 
 
-def test_the_two_evaluations_are_told_apart_by_the_baseline() -> None:
-    assert following.read_progress(run_in("Evaluating")).stage == "evaluating before training"
-    assert following.read_progress(run_in("Evaluating", baseline=BASELINE)).stage == "evaluating after training"
+def test_evaluations_before_and_after_the_training_are_told_apart_by_its_steps() -> None:
+    before = (run_in("Evaluating"), run_in("Evaluating", progress=EVALUATING, baseline=BASELINE))
+    assert {following.read_progress(run).stage for run in before} == {"evaluating before training"}
+    after = run_in("Evaluating", progress={**EVALUATING, "step": 100})
+    assert following.read_progress(after).stage == "evaluating after training"
 
 
 def test_following_shows_each_stage_once_and_ends_with_the_run(
