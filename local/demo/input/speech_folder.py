@@ -1,4 +1,4 @@
-"""Write the Italian recordings as a folder that can be a run's data set: clips/*.wav and manifest.jsonl."""
+"""Write a language's recordings as a folder that can be a run's data set: clips/*.wav and manifest.jsonl."""
 
 import gzip
 import json
@@ -12,8 +12,6 @@ import soundfile
 from demo.input import clips, transcripts
 from demo.input.transcripts import Transcript
 
-VOICE = Path("usr/share/asterisk/sounds/it_IT_m_Carlo")
-LIST = Path("usr/share/doc/asterisk-core-sounds-it/core-sounds-it.txt.gz")
 #: Short clips keep the demo short, because training uses windows of their length. Nine of ten recordings are short.
 LONGEST_SECONDS = 5.0
 #: The length of Whisper's window.
@@ -22,8 +20,28 @@ SHORTEST_SECONDS = 0.1
 
 NO_RECORDING = "the recording is not in the package"
 OVER_WINDOW = f"over {WINDOW_SECONDS:g} s, which Whisper cannot hear at once"
-TOO_LONG = f"over {LONGEST_SECONDS:g} s, which the demo leaves out to be short"
+TOO_LONG = "long, and left out because training uses windows of the clips' length"
 TOO_SHORT = f"under {SHORTEST_SECONDS:g} s"
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Who speaks a language in Asterisk's packages of sounds."""
+
+    language: str
+    name: str
+    longest_seconds: float = LONGEST_SECONDS
+
+    @property
+    def recordings(self) -> Path:
+        return Path("usr/share/asterisk/sounds") / self.name
+
+    @property
+    def texts(self) -> Path:
+        return Path(f"usr/share/doc/asterisk-core-sounds-{self.language}/core-sounds-{self.language}.txt.gz")
+
+
+ITALIAN = Voice("it", "it_IT_m_Carlo")
 
 
 @dataclass(frozen=True)
@@ -40,11 +58,13 @@ class SpeechSummary:
         return [kept, *(f"{count} entries dropped: {reason}" for reason, count in sorted(self.dropped.items()))]
 
 
-def write(packages: Path, folder: Path) -> SpeechSummary:
+def write(packages: Path, folder: Path, voice: Voice = ITALIAN) -> SpeechSummary:
     """Write `folder` from the unpacked Debian packages below `packages`."""
-    listed = list(transcripts.read(gzip.decompress((packages / LIST).read_bytes())))
-    seconds = decode(listed, packages, folder)
-    reasons = {entry.recording: reason_to_drop(entry, seconds.get(entry.recording)) for entry in listed}
+    listed = list(transcripts.read(gzip.decompress((packages / voice.texts).read_bytes())))
+    seconds = decode(listed, packages / voice.recordings, folder)
+    reasons = {
+        entry.recording: reason_to_drop(entry, seconds.get(entry.recording), voice.longest_seconds) for entry in listed
+    }
     for recording in seconds:
         if reasons[recording]:
             wav_of(recording, folder).unlink()
@@ -58,10 +78,10 @@ def write(packages: Path, folder: Path) -> SpeechSummary:
     )
 
 
-def decode(listed: Iterable[Transcript], packages: Path, folder: Path) -> dict[str, float]:
+def decode(listed: Iterable[Transcript], voice: Path, folder: Path) -> dict[str, float]:
     """Decode the clips that have a text and a recording. Return the length of each in seconds."""
     sought = [entry.recording for entry in listed if not entry.refused]
-    recordings = {recording: packages / VOICE / f"{recording}.g722" for recording in sought}
+    recordings = {recording: voice / f"{recording}.g722" for recording in sought}
     there = {recording: file for recording, file in recordings.items() if file.exists()}
     (folder / "clips").mkdir(parents=True)
     clips.decode({file: wav_of(recording, folder) for recording, file in there.items()})
@@ -72,7 +92,7 @@ def wav_of(recording: str, folder: Path) -> Path:
     return folder / "clips" / f"{recording.replace('/', '__')}.wav"
 
 
-def reason_to_drop(entry: Transcript, seconds: float | None) -> str | None:
+def reason_to_drop(entry: Transcript, seconds: float | None, longest_seconds: float = LONGEST_SECONDS) -> str | None:
     """Return why an entry of the list is not in the folder. `seconds` is None where nothing was decoded."""
     if entry.refused:
         return entry.refused
@@ -80,7 +100,7 @@ def reason_to_drop(entry: Transcript, seconds: float | None) -> str | None:
         return NO_RECORDING
     if seconds > WINDOW_SECONDS:
         return OVER_WINDOW
-    if seconds > LONGEST_SECONDS:
+    if seconds > longest_seconds:
         return TOO_LONG
     return TOO_SHORT if seconds < SHORTEST_SECONDS else None
 

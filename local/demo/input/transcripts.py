@@ -1,4 +1,4 @@
-"""Read the list of Italian prompts: what each recording says. Pure."""
+"""Read the list of a language's prompts: what each recording says. Pure."""
 
 import re
 from collections.abc import Iterator
