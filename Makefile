@@ -7,11 +7,12 @@ CLUSTER_NAME ?= wft
 RUNTIME ?= cpu
 OUTPUT ?= pvc
 PARTS ?=
+EXPERIMENTS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 0
 GOLDEN_TESTS := tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
-.PHONY: help demo test test-unit fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale lock environment
+.PHONY: help demo test test-unit fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale bench-trust lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +70,9 @@ bench-scale: environment ## What the operator costs by the number of runs: one e
 
 bench-trainer: environment ## Clips per second against the plain transformers recipe, with both word error rates.
 	$(VENV)/python bench/trainer.py
+
+bench-trust: environment ## What verdict, gate, mixing and packing are worth on real speech (an hour; EXPERIMENTS="shuffled sane": these runs).
+	$(VENV)/python bench/trust $(if $(EXPERIMENTS),--only $(EXPERIMENTS))
 
 lock: ## Write requirements/*.txt anew from pyproject.toml.
 	sh requirements/lock.sh

@@ -65,6 +65,20 @@ def test_training_beside_the_plain_recipe(bench: Bench, tmp_path: Path) -> None:
     assert result["ratio"] > 0
 
 
+def test_a_run_of_wrong_transcripts_and_the_table_of_what_is_claimed(bench: Bench, tmp_path: Path) -> None:
+    tiny_whisper.build(tmp_path / "model/whisper-base")
+    for language, name in (("it", "manifest"), ("es", "test"), ("en", "test")):
+        tones.write_clips(tmp_path / "speech" / language, 20, name=name)
+    little = ("--only", "shuffled", "--steps", "1", "--folder", str(tmp_path))
+    machine, _, heads, _, row = bench("trust", *little)
+    assert "bench/trust --only shuffled --steps 1" in machine
+    assert cells_of(heads) == ["question", "claim", "holds", "what the runs report"]
+    question, claim, _, found = cells_of(row)
+    assert (question, claim) == ("verdict", "shuffled: Worse, and refused by the gate")
+    assert "held-out" in found
+    assert bench("trust", *little, "--finished")[-1] == row
+
+
 @pytest.mark.apiserver
 def test_each_contender_makes_a_job_of_each_run(bench: Bench) -> None:
     heads, _, *rows = bench("burst", "--runs", "20", "--rounds", "1", "--settle", "0", "--quiet", "0")
