@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from trainer_configs import UID
+from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_api.v1alpha1.scores import Metric, Validation
 from whisper_finetune_trainer.data.audio.audio_sources import WholeFile
 from whisper_finetune_trainer.data.clips import Clip
@@ -146,6 +147,32 @@ def test_the_sentence_says_where_no_evaluation_beat_the_baseline_and_where_a_tra
     assert "validation" not in outcome.describe_result(
         baseline, result, WER, choice.model_copy(update={"best": "29.99"})
     )
+
+
+def concluded(root: Path, before: tuple[Transcript, ...], after: tuple[Transcript, ...]) -> TrainingResult:
+    """Return the result of a run that has heard so before training and after it."""
+    loaded: Any = type("Loaded", (), {"text_language_code": "it", "spellings": {}})
+    clips = Clips(ListedClips(CLIPS, 0, "0.1"), CLIPS, {}, (), "Given")
+    baseline, final = made(root, 0, *before), made(root, 4, *after)
+    figures = outcome.compare_with_baseline(baseline, final, clips, loaded)
+    return outcome.conclude(folder(root), Reporter().snapshot(), baseline, final, figures, keep_checkpoints=2)
+
+
+def test_a_model_that_forgets_how_texts_are_written_is_called_worse_there(tmp_path: Path) -> None:
+    """Normalized texts are the same, so the score does not see it."""
+    result = concluded(tmp_path, heard("cinque", "uno due tre quattro"), heard("Cinque.", "Uno, due: tre; Quattro!"))
+    assert result.result is not None
+    assert (result.result.score, result.verdict) == ("0.00", "Worse")
+    (written,) = result.evaluations or ()
+    assert (written.name, written.verdict, written.clips) == ("as-written", "Worse", 2)
+    assert (written.baseline, written.result) == ("0.00", "100.00")
+    assert (written.difference_low, written.difference_high) == ("100.00", "100.00")
+    assert "; worse on as-written 0.00 -> 100.00 %; verdict: Worse" in result.message
+
+
+def test_a_model_that_learns_how_texts_are_written_has_no_further_evaluation(tmp_path: Path) -> None:
+    result = concluded(tmp_path, heard("Cinque.", "Uno, due: tre; Quattro!"), heard("cinque", "uno due tre quattro"))
+    assert (result.evaluations, result.verdict) == (None, "NotShown")
 
 
 def test_texts_are_written_with_their_loops(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ FEWEST_EVALUATION_CLIPS = 20
 #: So many clips of an evaluation are measured where the user says nothing. They are heard twice.
 _USUAL_EVALUATION_CLIPS = 500
 #: Evaluations that a run may have without naming them.
-TAKEN_EVALUATION_NAMES = ("held-out", "validation", "long-form")
+TAKEN_EVALUATION_NAMES = ("held-out", "validation", "long-form", "as-written")
 
 
 class EvaluationSet(ApiModel):

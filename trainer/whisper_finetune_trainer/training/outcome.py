@@ -18,7 +18,7 @@ from whisper_finetune_api.v1alpha1.scores import (
 )
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.run_clips import Clips
-from whisper_finetune_trainer.evaluation import evaluations, wer
+from whisper_finetune_trainer.evaluation import evaluations, intervals, wer
 from whisper_finetune_trainer.evaluation.evaluations import Evaluation
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.output.folder_manifest import StoredFolder
@@ -38,6 +38,34 @@ def compare_with_baseline(before: Evaluation, after: Evaluation, clips: Clips, l
         loaded.spellings,
     )
     return evaluations.compare_evaluations(before, after).model_copy(update={"unseen_texts": unseen})
+
+
+#: The evaluation of the held-out texts with their punctuation and case, which a run reports only where it is worse.
+_AS_WRITTEN = "as-written"
+
+
+def find_worse_as_written(before: Evaluation, after: Evaluation) -> Optional[EvaluationScores]:
+    """Return the word error rates of the texts as they are written, where these are shown to be worse, else None.
+
+    The score is of normalized texts, so it does not see punctuation and case. A model that is trained on transcripts
+    without them forgets them, and would be called Better all the same. Letters are counted where words are not
+    separated, and chrF is of the texts as they are written: then there is nothing more to see.
+    """
+    if after.measurement.metric != "wer":
+        return None
+    old, new = before.measurement.written, after.measurement.written
+    interval = intervals.of_difference(old, new)
+    if interval is None or interval.low <= 0:
+        return None
+    return EvaluationScores(
+        name=_AS_WRITTEN,
+        verdict="Worse",
+        clips=len(after.heard),
+        baseline=wer.percent_text(old.percent()),
+        result=wer.percent_text(new.percent()),
+        difference_low=wer.points_text(interval.low),
+        difference_high=wer.points_text(interval.high),
+    )
 
 
 def describe_result(
@@ -115,11 +143,18 @@ def write_texts(folder: RunFolder, clips: Clips, before: Evaluation, after: Eval
 
 
 def conclude(
-    folder: RunFolder, snapshot: Snapshot, baseline: Evaluation, figures: Result, keep_checkpoints: int
+    folder: RunFolder,
+    snapshot: Snapshot,
+    baseline: Evaluation,
+    final: Evaluation,
+    figures: Result,
+    keep_checkpoints: int,
 ) -> TrainingResult:
     """Return the result of a run whose final model is about to be written."""
-    report, further = snapshot.report, snapshot.report.evaluations or ()
+    report, written = snapshot.report, find_worse_as_written(baseline, final)
+    further = (*(report.evaluations or ()), *([written] if written else []))
     known = {name: getattr(report, name) for name in TrainerReport.model_fields}
+    known["evaluations"] = further or report.evaluations
     # The other checkpoints are removed once the model is whole.
     kept = earlier_attempts.reported_checkpoints(folder, (CHECKPOINTS,))[-keep_checkpoints:]
     return TrainingResult(

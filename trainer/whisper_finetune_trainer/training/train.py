@@ -71,7 +71,7 @@ def _train_and_publish(
     taken = _measure_final(choice, loop.steps_taken, saved, measured, further, mixer)
     outcome.write_texts(folder, clips, baseline, taken.evaluation)
     figures = outcome.compare_with_baseline(baseline, taken.evaluation, clips, loaded)
-    result = outcome.conclude(folder, reporter.snapshot(), baseline, figures, output.keep_checkpoints)
+    result = outcome.conclude(folder, reporter.snapshot(), baseline, taken.evaluation, figures, output.keep_checkpoints)
     result = outcome.judge_outcome(result, config.spec.acceptance)
     if output.takes_report:
         finished = _finished(run, devices, result, clips, loaded, choice, baseline, taken, steps)
