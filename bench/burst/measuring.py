@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Measurement:
     jobs_per_second: float
     p50_seconds: float
     p99_seconds: float
+    status_p99_seconds: float
     create_seconds: float
     api_server_milliseconds: float
     #: To create the objects only, while no operator runs.
@@ -147,7 +148,7 @@ def _measurement(
     contender: Contender, watched: _Watched, create_milliseconds: float, *, measures_own: bool
 ) -> Measurement:
     burst, before, at_end = watched.burst, watched.before, watched.at_end
-    waits = sorted(seen - burst.sent[name] for name, seen in burst.jobs.items())
+    waits, status_waits = (_waits(burst, seen) for seen in (burst.jobs, burst.statuses))
     began, milliseconds = min(burst.sent.values()), 1000 / burst.count
     return Measurement(
         contender=contender.name,
@@ -156,6 +157,7 @@ def _measurement(
         jobs_per_second=len(burst.jobs) / (max(burst.jobs.values()) - began),
         p50_seconds=waits[len(waits) // 2],
         p99_seconds=waits[int(len(waits) * 0.99)],
+        status_p99_seconds=status_waits[int(len(status_waits) * 0.99)],
         create_seconds=max(burst.created.values()) - began,
         api_server_milliseconds=milliseconds * (at_end.api_server - before.api_server),
         api_server_create_milliseconds=create_milliseconds,
@@ -164,3 +166,8 @@ def _measurement(
         resident_mebibytes=watched.resident_mebibytes if measures_own else None,
         busy_cores=(at_end.machine - before.machine) / (at_end.at - before.at),
     )
+
+
+def _waits(burst: Burst, seen_at: Mapping[str, float]) -> list[float]:
+    """Return the seconds from each run's POST until it was seen, in order."""
+    return sorted(seen - burst.sent[name] for name, seen in seen_at.items())

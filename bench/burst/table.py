@@ -23,6 +23,7 @@ _ROWS = (
     _Row("Jobs a second", lambda found: found.jobs_per_second, 1),
     _Row("POST to Job, p50, s", lambda found: found.p50_seconds),
     _Row("POST to Job, p99, s", lambda found: found.p99_seconds),
+    _Row("POST to first status, p99, s", lambda found: found.status_p99_seconds),
     _Row("creating the objects, s", lambda found: found.create_seconds),
     _Row("API server, CPU ms a run", lambda found: found.api_server_milliseconds, 1),
     _Row("API server, CPU ms to create an object alone", lambda found: found.api_server_create_milliseconds, 1),

@@ -90,11 +90,13 @@ class CreateWorkload:
     """Create the workload as it is given here. Where its name is taken (409), read who has it, and decide again."""
 
     manifest: KubernetesObject
-    #: The run had a workload before: ask the API server for its pods, and create only where none may still be running.
-    #: A Job that was deleted by hand is gone before its pod is, and a watch may not show the pod.
+    #: The run had a workload before, or may have had one: ask the API server for its pods, and create only where none
+    #: may still be running. A Job that was deleted by hand is gone before its pod is, which no watch may show.
     check_pods_first: bool
     #: Name of its partition's Lease. It is renewed first, and where that fails nothing is created.
     lease: str | None = None
+    #: Create it before the status is written: it says itself whose the run is.
+    claims: bool = False
     #: Told by an Event once it is created.
     warnings: tuple[str, ...] = ()
 

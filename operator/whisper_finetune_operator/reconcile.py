@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from whisper_finetune_operator.acting.actor import Actor
@@ -10,11 +11,13 @@ from whisper_finetune_operator.api.errors import ClusterError, ConflictError, Re
 from whisper_finetune_operator.api.leader_election import LeaseLostError
 from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
+from whisper_finetune_operator.next_steps import CreateWorkload
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.object_cache import ObjectCache
+from whisper_finetune_operator.watching.workqueue import SETTLE_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +63,7 @@ class Reconciler:
                 self._remarks.pop(uid, None)
                 self._other_installations.forget(uid)
                 return await self._actor.give_back_of_deleted(uid)
-            if self._other_installations.is_followed_by_other(run):
+            if self._other_installations.is_followed_by_other(run, self._cache.workload_of(run)):
                 return None
             self._require_leadership()
             decision = await self._once(run)
@@ -96,10 +99,16 @@ class Reconciler:
         self._say(run, decision.remarks)
         if await self._actor.prepare(run, decision.actions):
             return None
+        if decision.claim:
+            return await self._claim(run, decision, decision.claim)
         if self._is_news(run, decision):
             await self._actor.write_status(run, decision.status)
         self._cache.drop_departed(world.pods)
         return decision if await self._actor.act(run, decision.actions) else None
+
+    async def _claim(self, run: Run, decision: Decision, claim: CreateWorkload) -> Decision | None:
+        """Make the run's first workload. Its status has its turn after the workloads of all other new runs."""
+        return replace(decision, requeue_seconds=SETTLE_SECONDS) if await self._actor.act(run, (claim,)) else None
 
     def _is_news(self, run: Run, decision: Decision) -> bool:
         """Return whether the status is to be written. One that is open to all may say the same under nobody's name."""

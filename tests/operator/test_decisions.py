@@ -25,7 +25,7 @@ from whisper_finetune_operator.partitions.partition_leases import PARTITION_ID_A
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import pods
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.world import World
+from whisper_finetune_operator.world import Refusal, World
 
 KSTATUS = {
     "Pending": "InProgress",
@@ -206,6 +206,32 @@ def test_admitted_is_true_for_as_long_as_a_queue_or_pool_lets_the_run_go_on(stor
 
 def test_a_new_object_is_in_progress_before_the_operator_has_seen_it() -> None:
     assert kstatus(run_object()) == "InProgress"
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "refused", "claims", "asks"),
+    [
+        ({}, 5, False, True, False),
+        ({}, 45, False, True, True),
+        ({}, 5, True, False, False),
+        ({"jobName": "lost"}, 5, False, False, True),
+    ],
+    ids=["a new run", "one that is not new any more", "one whose Job is refused", "one that had a Job"],
+)
+def test_the_first_job_comes_before_the_status_and_asks_for_pods_where_there_may_be_some(
+    status: dict[str, Any],
+    seconds: float,
+    refused: bool,  # noqa: FBT001 (a parameter of the test)
+    claims: bool,  # noqa: FBT001
+    asks: bool,  # noqa: FBT001
+) -> None:
+    refusal = Refusal("exceeded quota", at(seconds)) if refused else None
+    decision = decisions.decide(
+        World(Run.from_object(run_object(status=status)), None, (), None, refusal, at(seconds)), RUNTIMES
+    )
+    (create,) = decision.actions
+    assert isinstance(create, next_steps.CreateWorkload)
+    assert (create.claims, decision.claim is not None, create.check_pods_first) == (claims, claims, asks)
 
 
 @functools.cache

@@ -12,9 +12,13 @@ from namespace_view import Namespace
 from operator_process import OperatorProcess, Start, until
 from replica_model import NAMESPACE, WITHOUT_POOL, Replica
 from run_objects import run_object
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_api.v1alpha1 import KIND, WhisperFineTuneStatus
 from whisper_finetune_operator.acting.cluster import Cluster
-from whisper_finetune_operator.acting.installations import Installation
+from whisper_finetune_operator.acting.installations import (
+    INSTALLATION_ANNOTATION,
+    Installation,
+    maker_of_workload,
+)
 from whisper_finetune_operator.api.api_server import ApiServer
 from whisper_finetune_operator.api.connection import Connection, find_access
 from whisper_finetune_operator.observability.metrics import Metrics
@@ -95,6 +99,58 @@ async def test_second_installation_leaves_a_run_alone_and_says_so_once(caplog: p
     assert "installation a/wft follows runs" in told[0]
 
 
+@pytest.mark.parametrize("sees_the_job", [True, False])
+async def test_run_without_a_status_is_its_whose_name_is_on_the_job(
+    sees_the_job: bool,  # noqa: FBT001 (a parameter of the test)
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
+    first = Replica(server, WITHOUT_POOL, installation=FIRST)
+    second = Replica(server, WITHOUT_POOL, installation=SECOND)
+    for replica in (first, second):
+        replica.see()
+    await first.look(uid)
+    jobs = server.of("jobs")
+    assert [job["metadata"]["annotations"][INSTALLATION_ANNOTATION] for job in jobs] == [FIRST.manager]
+    assert Run.from_object(server.of("whisperfinetunes")[0]).status_managers == ()
+    if sees_the_job:
+        second.see()
+    for _ in range(3):
+        await second.look(uid)
+    assert Run.from_object(server.of("whisperfinetunes")[0]).status_managers == ()
+    assert server.of("jobs") == jobs
+    assert sum("installation a/wft follows runs" in record.getMessage() for record in caplog.records) == 1
+    await first.look(uid)
+    assert Run.from_object(server.of("whisperfinetunes")[0]).status_managers == (FIRST.manager,)
+
+
+async def test_job_that_names_an_installation_is_another_ones_only_where_it_is_the_runs() -> None:
+    """Whoever may make Jobs must not be able to keep the operator from a run by a name on one of theirs."""
+    run = written_by()
+    job = {"metadata": {"annotations": {INSTALLATION_ANNOTATION: SECOND.manager}}}
+    assert maker_of_workload(None, run) is None
+    assert maker_of_workload(job, run) is None
+    owned = {**job["metadata"], "ownerReferences": [{"kind": KIND, "uid": run.uid, "controller": True}]}
+    assert maker_of_workload({"metadata": owned}, run) == SECOND.manager
+    assert FIRST.follower_before(run, SECOND.manager) == "b/wft"
+    assert FIRST.follower_before(run, FIRST.manager) is None
+    assert replace(FIRST, taken_over=frozenset({"b/wft"})).follower_before(run, SECOND.manager) is None
+    assert FIRST.follower_before(written_by(FIRST.manager), SECOND.manager) is None
+    assert FIRST.follower_before(written_by(STATUS_MANAGER), SECOND.manager) == "b/wft"
+
+
+async def test_ipu_job_is_not_made_where_another_installation_has_just_made_a_job() -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
+    offered = {"name": "pod16", "accelerator": "ipu", "image": "trainer:1", "workload": "IPUJob"}
+    second = Replica(server, Runtimes.model_validate({"runtimes": [offered]}), installation=SECOND)
+    second.see()
+    await looks(uid, Replica(server, WITHOUT_POOL, installation=FIRST))
+    await second.look(uid)
+    assert (len(server.of("jobs")), len(server.of("ipujobs"))) == (1, 0)
+
+
 async def test_run_goes_to_the_installation_that_offers_its_runtime(caplog: pytest.LogCaptureFixture) -> None:
     server = Server(random.Random(1))  # noqa: S311 (no secret)
     uid = server.put("whisperfinetunes", unfinished("one"))["metadata"]["uid"]
@@ -125,7 +181,7 @@ async def test_run_that_is_no_longer_offered_before_it_began_is_let_go() -> None
     # As an earlier version wrote it: under its own name.
     server.of("whisperfinetunes")[0]["metadata"]["managedFields"][0]["manager"] = FIRST.manager
     second = Replica(server, WITHOUT_POOL, installation=SECOND)
-    await looks(uid, second, without_its_runtime(server, FIRST), second)
+    await looks(uid, second, without_its_runtime(server, FIRST), second, second)
     assert Run.from_object(server.of("whisperfinetunes")[0]).status_managers == (SECOND.manager,)
     assert len(server.of("jobs")) == 1
 

@@ -39,7 +39,7 @@ def test_the_name_of_a_kind_stands_in_its_own_module_alone() -> None:
 @pytest.mark.parametrize("kind", [*KINDS.values(), TRAINING], ids=lambda kind: kind.name)
 def test_a_kind_says_where_the_template_of_its_pod_stands(kind: WorkloadKind) -> None:
     template: KubernetesObject = {"spec": {"containers": []}}
-    order = WorkloadOrder({}, {}, {}, template, retries=0, failed_before=0, ipus=4, partition=None)
+    order = WorkloadOrder({}, "third", {}, {}, template, retries=0, failed_before=0, ipus=4, partition=None)
     found = kind.build(order)
     for field in kind.pod_template_path.split("."):
         found = found[field]

@@ -11,6 +11,8 @@ from specs import MINIMAL
 from whisper_finetune_operator.api.errors import RefusedError
 from whisper_finetune_operator.kubernetes_objects import uid_of
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
+from whisper_finetune_operator.planning.runtimes import Runtimes
+from whisper_finetune_operator.watching.workqueue import SETTLE_SECONDS
 
 FORBIDDEN = RefusedError("leases is forbidden")
 
@@ -44,3 +46,40 @@ async def test_a_job_that_waits_follows_its_run_to_another_queue() -> None:
     await replica.look(uid_of(run))
     assert job["metadata"]["labels"][QUEUE_LABEL] == "night"
     assert "whisperfinetune.dev/run-uid" in job["metadata"]["labels"]
+
+
+async def test_the_job_comes_first_and_one_status_tells_of_it() -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    replica = Replica(server, RUNTIMES)
+    uid = new_run(server)
+    replica.see()
+    assert await replica.reconciler.reconcile(uid) == SETTLE_SECONDS
+    (job,), (run,) = server.of("jobs"), server.of("whisperfinetunes")
+    assert "state" not in run["status"]
+    version = run["metadata"]["resourceVersion"]
+    await replica.reconciler.reconcile(uid)
+    (run,) = server.of("whisperfinetunes")
+    assert (run["status"]["state"], run["status"]["jobName"]) == ("Pending", job["metadata"]["name"])
+    assert run["status"]["runtime"] == RUNTIMES.default_runtime
+    assert run["metadata"]["resourceVersion"] != version
+
+
+async def test_a_leader_that_finds_a_job_without_a_status_keeps_its_runtime() -> None:
+    """The one that made the Job ended before it said so, and the admin's default runtime is another one by now."""
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    uid = new_run(server)
+    first = Replica(server, RUNTIMES)
+    first.see()
+    await first.reconciler.reconcile(uid)
+    offered = {"name": "other", "accelerator": "cpu", "image": "trainer:2"}
+    second = Replica(server, Runtimes.model_validate({"defaultRuntime": "other", "runtimes": [offered]}))
+    second.see()
+    await second.reconciler.reconcile(uid)
+    (job,), (run,) = server.of("jobs"), server.of("whisperfinetunes")
+    assert run["status"]["runtime"] == RUNTIMES.default_runtime
+    assert run["status"]["jobName"] == job["metadata"]["name"]
+
+
+def new_run(server: Server) -> str:
+    metadata = {"name": "one", "namespace": NAMESPACE, "creationTimestamp": time(1)}
+    return uid_of(server.put("whisperfinetunes", {"metadata": metadata, "spec": MINIMAL, "status": {}}))

@@ -87,7 +87,7 @@ def test_the_trainer_reads_what_the_job_tells_it(name: str) -> None:
 def test_earlier_failures_are_taken_from_the_retries(failed_before: int, limit: int) -> None:
     job = built(example("minimal"), failed_before=failed_before)
     assert job["spec"]["backoffLimit"] == limit
-    assert job["metadata"]["annotations"] == {"whisperfinetune.dev/failed-before": str(failed_before)}
+    assert job["metadata"]["annotations"]["whisperfinetune.dev/failed-before"] == str(failed_before)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ TRAINING = WorkloadKind(
     goes_by_its_own_ttl=False,
     is_queued_by_kueue=False,
     takes_partitions=False,
+    claims_its_run=False,
     brings_ipus=False,
     shares_host_network=False,
     controller="the operator of trainings",

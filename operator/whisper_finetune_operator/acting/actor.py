@@ -148,7 +148,7 @@ class Actor:
         return self._cache.keep_obstacle(run.uid, wanted.pod_uid, found)
 
     async def _create(self, run: Run, wanted: next_steps.CreateWorkload) -> bool:
-        if wanted.check_pods_first and await self._finds_unseen_pods(run):
+        if await self._finds_unseen(run, wanted):
             return False
         if wanted.lease and not await self._partitions.renew(wanted.lease):
             return False
@@ -197,6 +197,24 @@ class Actor:
             return False
         self._cache.put_workload(wanted.kind, moved)
         return True
+
+    async def _finds_unseen(self, run: Run, wanted: next_steps.CreateWorkload) -> bool:
+        """Return whether the run has something that the cache did not know, and that may work for it."""
+        if wanted.check_pods_first:
+            return await self._finds_unseen_pods(run)
+        return not KINDS[wanted.manifest["kind"]].claims_its_run and await self._finds_claim(run)
+
+    async def _finds_claim(self, run: Run) -> bool:
+        """Ask for a workload of a kind that is made before any status.
+
+        Another installation, which knows the run's runtime as such a kind, may just have made one.
+        """
+        for kind in kinds.claiming():
+            found = await self._cluster.find(kind.name, run.namespace, run.child_name)
+            if found is not None:
+                await self._note_found(run, kind.name, found)
+                return True
+        return False
 
     async def _finds_unseen_pods(self, run: Run) -> bool:
         """Ask the API server: a watch may show a Job's deletion before the pod that the Job has just made."""

@@ -140,7 +140,8 @@ class Cluster:
 
         Raises ConflictError where its name is taken, NotFoundError where the kind is unknown.
         """
-        return await self._api.create(resource_of(KINDS[workload["kind"]]), workload)
+        signed = self._installation.sign_workload(workload)
+        return await self._api.create(resource_of(KINDS[workload["kind"]]), signed)
 
     async def find(self, kind: str, namespace: str, name: str) -> KubernetesObject | None:
         """Return the workload of that name, whoever owns it."""

@@ -1,8 +1,9 @@
-"""Which installation of the operator follows a run: the one that wrote its status first. The others leave it alone.
+"""Which installation of the operator follows a run: the one that made its first Job. The others leave it alone.
 
-Each installation applies statuses under a field manager of its own name, so the API server keeps beside every status
-who wrote it. The version that is written against lets one of two win the first write. From then on the other one reads
-whose the run is. All replicas and all versions of one installation have one name.
+All installations give a run's Job one name, so the API server lets one of them make it, and the Job says which. That
+one writes the status too, under a field manager of its own name, which counts from then on. Where a run has no Job yet,
+or a workload of another kind, whoever writes the status first has it: the version that is written against lets one of
+two win. All replicas and all versions of one installation have one name.
 """
 
 import hashlib
@@ -10,15 +11,18 @@ import logging
 from dataclasses import dataclass
 
 from whisper_finetune_api import reading
-from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
+from whisper_finetune_api.v1alpha1 import GROUP, WhisperFineTuneStatus
 from whisper_finetune_operator.acting.event_poster import EventPoster
 from whisper_finetune_operator.deciding.status import Announcement
+from whisper_finetune_operator.kubernetes_objects import KubernetesObject, controller_of
 from whisper_finetune_operator.observability.logs import about
 from whisper_finetune_operator.runs import STATUS_MANAGER, Run
 
 logger = logging.getLogger(__name__)
 
 _MANAGER_MAX_LENGTH = 128
+#: On each workload: the manager of the installation that made it.
+INSTALLATION_ANNOTATION = f"{GROUP}/installation"
 #: Of the Event on a run that another installation follows.
 REASON = "FollowedByOther"
 
@@ -37,14 +41,24 @@ class Installation:
         """The field manager of its statuses."""
         return _manager_of(f"{self.namespace}/{self.lease_name}")
 
-    def follower_before(self, run: Run) -> str | None:
-        """Return the other installation that follows the run, or None where this one follows it or may begin to."""
-        others = set(run.status_managers) - {self.manager} - self._left
+    def follower_before(self, run: Run, maker: str | None = None) -> str | None:
+        """Return the other installation that follows the run, or None where this one follows it or may begin to.
+
+        `maker` is the manager of the installation that made the run's workload. It counts where nobody's status does.
+        """
+        claimants = set(run.status_managers) - self._left or ({maker} if maker else set())
+        others = claimants - {self.manager} - self._left
         # There are two only where one was stopped while it took over. Then the names decide, in the same way for both.
         first = min(others, default=None)
         if first is None or (self.manager in run.status_managers and self.manager < first):
             return None
         return first.removeprefix(f"{STATUS_MANAGER}/")
+
+    def sign_workload(self, workload: KubernetesObject) -> KubernetesObject:
+        """Return the workload with the name of this installation on it."""
+        metadata = workload["metadata"]
+        annotations = {**metadata.get("annotations", {}), INSTALLATION_ANNOTATION: self.manager}
+        return {**workload, "metadata": {**metadata, "annotations": annotations}}
 
     def manager_of(self, status: WhisperFineTuneStatus) -> str:
         """Return the field manager to write the status under.
@@ -77,6 +91,13 @@ def is_open_to_all(status: WhisperFineTuneStatus) -> bool:
     return status.reason == "RuntimeNotFound" and not (status.attempts and status.attempts.started)
 
 
+def maker_of_workload(workload: KubernetesObject | None, run: Run) -> str | None:
+    """Return the manager of the installation that made a workload, where it is the run's own and says so."""
+    if workload is None or controller_of(workload).get("uid") != run.uid:
+        return None
+    return (workload["metadata"].get("annotations") or {}).get(INSTALLATION_ANNOTATION)
+
+
 def _manager_of(name: str) -> str:
     whole = f"{STATUS_MANAGER}/{name}"
     if len(whole) <= _MANAGER_MAX_LENGTH:
@@ -97,9 +118,12 @@ class OtherInstallations:
         self._known: set[str] = set()
         self._runs: dict[str, str] = {}
 
-    def is_followed_by_other(self, run: Run) -> bool:
-        """Return whether another installation follows the run, and say so the first time."""
-        other = self._own.follower_before(run)
+    def is_followed_by_other(self, run: Run, workload: KubernetesObject | None) -> bool:
+        """Return whether another installation follows the run, and say so the first time.
+
+        `workload` is what has the name of the run's child, whoever owns it.
+        """
+        other = self._own.follower_before(run, maker_of_workload(workload, run))
         if other is None:
             self._runs.pop(run.uid, None)
         elif "completionTime" not in run.status and self._runs.get(run.uid) != other:

@@ -36,6 +36,8 @@ from whisper_finetune_operator.world import World
 
 #: A workload that was refused is tried again in each pass. A refusal of this age belongs to an earlier attempt.
 _REFUSAL_HOLDS = timedelta(minutes=10)
+#: A run of this age without a status may have had a Job that was deleted before the status told of it.
+_NEW = timedelta(seconds=30)
 #: No watch tells that a quota has room again, so such a run does not wait for longer.
 _LAST_CREATION_SECONDS = 180.0
 
@@ -45,13 +47,18 @@ class Decision:
     """The status to show, and what to do."""
 
     status: WhisperFineTuneStatus
-    #: Whether the status differs from the run's own. Only then is it written, and before any action.
+    #: Whether the status differs from the run's own. Only then is it written, and before any action but `claim`.
     changed: bool
     actions: tuple[Action, ...] = ()
     #: Reconcile again after this time, although nothing may have changed by then.
     requeue_seconds: float | None = None
     #: What is not understood of the status and of trainers' last words, for the log.
     remarks: tuple[str, ...] = ()
+
+    @property
+    def claim(self) -> CreateWorkload | None:
+        """The run's first workload, where it is made before any status. The status follows in another pass."""
+        return next((each for each in self.actions if isinstance(each, CreateWorkload) and each.claims), None)
 
 
 def decide(world: World, runtimes: Runtimes) -> Decision:
@@ -109,11 +116,18 @@ def _take(seen: Situation, step: NextStep) -> Decision:
     known = seen.previous.partition_back_off
     back_off = partition_steps.back_off_to_write(seen, step, known) if known else step.back_off
     admitted = False if back_off and back_off.until else _admitted(seen, step.phase)
-    derived = status.derive_status(seen, step.phase, pinned=step.pinned, admitted=admitted, back_off=back_off)
+    pinned = step.pinned or _pinned_by_workload(seen)
+    derived = status.derive_status(seen, step.phase, pinned=pinned, admitted=admitted, back_off=back_off)
     untold_seconds = 0.0 if step.actions else pod_steps.seconds_until_told(seen, derived)
     if untold_seconds > 0:
         step, derived = step.requeued_within(untold_seconds), seen.previous
     return Decision(derived, derived != seen.previous, step.actions, step.requeue_seconds, seen.remarks)
+
+
+def _pinned_by_workload(seen: Situation) -> Pinned | None:
+    """Return what the first workload says of its plan where it was made before any status."""
+    first = seen.workload if seen.previous.runtime is None else None
+    return Pinned(first.runtime, first.ipus) if first and first.runtime else None
 
 
 def _admitted(seen: Situation, phase: Phase) -> bool | None:
@@ -206,8 +220,9 @@ def _create_workload(seen: Situation, plan: TrainingPlan) -> NextStep:
     used = plan.partition.lease_name if plan.partition else ""
     create = CreateWorkload(
         manifest.build_workload(plan, seen.counts.attempts.failed),
-        check_pods_first=seen.previous.job_name is not None,
+        check_pods_first=seen.previous.job_name is not None or seen.now - seen.run.created > _NEW,
         lease=used or None,
+        claims=plan.runtime.kind.claims_its_run and not (used or seen.refusal or seen.previous.job_name),
         warnings=plan.warnings,
     )
     actions = (*partition_steps.give_back_others(seen, used), create)

@@ -16,6 +16,7 @@ def build_workload(plan: TrainingPlan, failed_before: int) -> KubernetesObject:
     labels = {**labels_of_run(plan.run), **_partition_label(plan)}
     order = WorkloadOrder(
         metadata=_metadata(plan.run),
+        runtime=plan.runtime.name,
         labels=labels,
         queue_labels=plan.labels,
         pod_template=pod_template.build_pod_template(plan, labels),

@@ -70,6 +70,7 @@ IPU_JOB = WorkloadKind(
     goes_by_its_own_ttl=False,
     is_queued_by_kueue=False,
     takes_partitions=False,
+    claims_its_run=False,
     brings_ipus=True,
     # Graphcore's IPU operator sets it.
     shares_host_network=True,

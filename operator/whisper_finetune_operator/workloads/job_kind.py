@@ -15,6 +15,9 @@ from whisper_finetune_operator.workloads.workload_kind import QUEUE_LABEL, End, 
 FAILED_BEFORE_ANNOTATION = f"{GROUP}/failed-before"
 #: On the Job of a partition, from its start on. Whoever suspends it after that is not the operator.
 STARTED_ANNOTATION = f"{GROUP}/started"
+#: On each Job: what the run keeps from its first plan on. Its status may not say it yet.
+RUNTIME_ANNOTATION = f"{GROUP}/runtime"
+IPUS_ANNOTATION = f"{GROUP}/ipus"
 #: The waits of a Job's controller between the pods of one Job, however they ended.
 _FIRST_BACK_OFF, _LAST_BACK_OFF = timedelta(seconds=10), timedelta(minutes=10)
 #: What spec.managedBy names where the cluster's own controller runs the Job.
@@ -28,6 +31,7 @@ def build_job(order: WorkloadOrder) -> KubernetesObject:
 
     It has no TTL before its result is read. It has no deadline of its own, which would count waiting and begin anew.
     """
+    planned = {RUNTIME_ANNOTATION: order.runtime, **({IPUS_ANNOTATION: str(order.ipus)} if order.ipus else {})}
     partition = {PARTITION_ID_ANNOTATION: order.partition.id} if order.partition else {}
     return {
         "apiVersion": JOB.api_version,
@@ -35,7 +39,7 @@ def build_job(order: WorkloadOrder) -> KubernetesObject:
         "metadata": {
             **order.metadata,
             "labels": {**order.labels, **order.queue_labels},
-            "annotations": {FAILED_BEFORE_ANNOTATION: str(order.failed_before), **partition},
+            "annotations": {FAILED_BEFORE_ANNOTATION: str(order.failed_before), **planned, **partition},
         },
         "spec": {
             "backoffLimit": backoff_limit(order.retries, order.failed_before),
@@ -92,6 +96,8 @@ def read_job(job: KubernetesObject, _: tuple[Pod, ...] = ()) -> Workload:
         failed_before=_number(annotations.get(FAILED_BEFORE_ANNOTATION)),
         partition=labels.get(PARTITION_LABEL),
         partition_id=annotations.get(PARTITION_ID_ANNOTATION),
+        runtime=annotations.get(RUNTIME_ANNOTATION),
+        ipus=_number(annotations.get(IPUS_ANNOTATION)) or None,
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
         ttl_seconds_after_finished=spec.get("ttlSecondsAfterFinished"),
     )
@@ -126,6 +132,7 @@ JOB = WorkloadKind(
     goes_by_its_own_ttl=True,
     is_queued_by_kueue=True,
     takes_partitions=True,
+    claims_its_run=True,
     brings_ipus=False,
     shares_host_network=False,
 )

@@ -25,6 +25,11 @@ def on_partitions() -> tuple[WorkloadKind, ...]:
     return tuple(kind for kind in KINDS.values() if kind.takes_partitions)
 
 
+def claiming() -> tuple[WorkloadKind, ...]:
+    """Return the kinds whose first one may be made before the run has a status."""
+    return tuple(kind for kind in KINDS.values() if kind.claims_its_run)
+
+
 def is_pod_name(pod_name: str, workload_name: str) -> bool:
     """Return whether a pod of that name may be the workload's, by the kinds that give their pods fixed names."""
     return any(kind.pod_suffix and pod_name == f"{workload_name}{kind.pod_suffix}" for kind in KINDS.values())

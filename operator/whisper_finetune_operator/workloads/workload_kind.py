@@ -21,6 +21,8 @@ class WorkloadOrder:
 
     #: Name, namespace and owner.
     metadata: KubernetesObject
+    #: The name of the runtime that the run is planned on.
+    runtime: str
     #: The labels of every object of the run.
     labels: dict[str, str]
     #: The labels of the run that Kueue reads.
@@ -59,6 +61,9 @@ class WorkloadKind:
     is_queued_by_kueue: bool
     #: Whether it may be made suspended, and started once its run surely has a partition of the operator's.
     takes_partitions: bool
+    #: Whether the first one of a run may be made before the status says whose the run is. The API server lets one
+    #: installation alone have its name, and the workload says which.
+    claims_its_run: bool
     #: Whether its controller gives it IPUs. Then it is for no other accelerator.
     brings_ipus: bool
     #: Whether its pods have their host's network, whatever the runtime says.
@@ -119,5 +124,8 @@ class Workload:
     #: Name of the Lease of the partition that it is made for, and the partition's id.
     partition: str | None = None
     partition_id: str | None = None
+    #: The runtime that it was planned on, and its IPUs. None where it does not say.
+    runtime: str | None = None
+    ipus: int | None = None
     active_deadline_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
