@@ -200,8 +200,8 @@ class Actor:
 
     async def _finds_unseen(self, run: Run, wanted: next_steps.CreateWorkload) -> bool:
         """Return whether the run has something that the cache did not know, and that may work for it."""
-        if wanted.check_pods_first:
-            return await self._finds_unseen_pods(run)
+        if wanted.check_pods_first and await self._finds_unseen_pods(run):
+            return True
         return not KINDS[wanted.manifest["kind"]].claims_its_run and await self._finds_claim(run)
 
     async def _finds_claim(self, run: Run) -> bool:
