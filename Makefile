@@ -10,7 +10,7 @@ PARTS ?=
 EXPERIMENTS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 0
-GOLDEN_TESTS := tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
+GOLDEN_TESTS := tests/operator/test_pod_additions.py tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
 .PHONY: help demo test test-unit fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale bench-trust lock environment
 

@@ -75,6 +75,37 @@ the code of `cpu`, which no GPU has run yet.
 
 {table}
 
+## What else the pod may have
+
+`podTemplate` adds to the trainer's pod what Kubernetes knows and the operator has no opinion of: a RuntimeClass, a
+PriorityClass, a ServiceAccount for a cloud's identity, labels, annotations, affinity, spread, volumes and their mounts.
+
+```yaml
+podTemplate:
+  metadata:
+    labels: {{sidecar.istio.io/inject: "false"}}
+    annotations: {{karpenter.sh/do-not-disrupt: "true"}}
+  spec:
+    runtimeClassName: nvidia
+    priorityClassName: training
+    serviceAccountName: speech-store
+    volumes:
+    - {{name: recordings, persistentVolumeClaim: {{claimName: recordings}}}}
+    containers:
+    - name: trainer
+      volumeMounts: [{{name: recordings, mountPath: /recordings, readOnly: true}}]
+```
+
+It lies under what the operator says. The operator's labels, variables, volumes and folders stay, and yours come after
+them. What is the operator's own (`restartPolicy`, the command), what has a field of its own above (`nodeSelector`,
+`resources`, `securityContext` as `security`) and further containers are refused with the reason, an unknown field with
+the one that may be meant. ServiceAccount, claims and ConfigMaps are those of the run's namespace. A path of the host is
+a right on the node, so the runtime must name its `namespaces`.
+
+What a cluster's own policies change on Jobs and pods stays: the operator compares none of it with its own. What they
+are to set can be left to them: `security: {{runAsUser: null, fsGroup: null}}` leaves users and groups to the cluster,
+as OpenShift gives each namespace its own. `runAsNonRoot` stays, so the image's user must be a number above 0.
+
 ## Kueue
 
 A run's labels `kueue.x-k8s.io/queue-name`, `priority-class` and `max-exec-time-seconds` go to its Job. While Kueue

@@ -26,6 +26,68 @@ START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 SHA256 = "ab" * 32
 RUNTIMES: Runtimes = runtimes.load_runtimes(ROOT / "docs" / "examples" / "runtimes.yaml")
 
+#: All that a runtime's podTemplate takes.
+RICHEST_POD_TEMPLATE: dict[str, Any] = {
+    "metadata": {
+        "labels": {"team": "speech", "sidecar.istio.io/inject": "false"},
+        "annotations": {"karpenter.sh/do-not-disrupt": "true", "cluster-autoscaler.kubernetes.io/safe-to-evict": "no"},
+    },
+    "spec": {
+        "runtimeClassName": "nvidia",
+        "priorityClassName": "training",
+        "serviceAccountName": "speech-store",
+        "schedulerName": "default-scheduler",
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "gpu", "operator": "NotIn", "values": ["t4"]}]},
+                    ]
+                }
+            },
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 100,
+                        "podAffinityTerm": {
+                            "topologyKey": "kubernetes.io/hostname",
+                            "labelSelector": {"matchLabels": {"team": "speech"}},
+                        },
+                    }
+                ]
+            },
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "topology.kubernetes.io/zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"team": "speech"}},
+            }
+        ],
+        "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["store.example.com"]}],
+        "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
+        "volumes": [
+            {"name": "recordings", "persistentVolumeClaim": {"claimName": "recordings", "readOnly": True}},
+            {"name": "swap", "emptyDir": {"sizeLimit": "4Gi"}},
+            {
+                "name": "identity",
+                "projected": {"sources": [{"serviceAccountToken": {"audience": "sts.example.com", "path": "token"}}]},
+            },
+        ],
+        "containers": [
+            {
+                "name": "trainer",
+                "volumeMounts": [
+                    {"name": "recordings", "mountPath": "/recordings", "readOnly": True},
+                    {"name": "swap", "mountPath": "/swap"},
+                    {"name": "identity", "mountPath": "/var/run/identity", "readOnly": True},
+                ],
+            }
+        ],
+    },
+}
+
 BASELINE = {"wer": "47.70", "normalizedWer": "28.00"}
 RESULT = {"wer": "41.80", "normalizedWer": "21.60", "differenceLow": "-9.10", "differenceHigh": "-3.90"}
 ENDING = {

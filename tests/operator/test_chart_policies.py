@@ -190,7 +190,9 @@ class TestOperatorWithEveryRuntime:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def policed(cls, control_plane: Path, team: str, operator: client.BatchV1Api) -> Iterator[None]:
-        made = policies({**EXAMPLE, "admissionPolicies": {"operator": True}})
+        rich = {**EXAMPLE["runtimes"][0], "name": "rich", "image": "trainer:1"}
+        offered = [*EXAMPLE["runtimes"], {**rich, "podTemplate": run_objects.RICHEST_POD_TEMPLATE}]
+        made = policies({**EXAMPLE, "runtimes": offered, "admissionPolicies": {"operator": True}})
         assert len(made) == 4, "of Jobs and of IPUJobs"
         foreign = job({"metadata.ownerReferences": None})
         request = partial(operator.create_namespaced_job, team, foreign, dry_run="All")

@@ -27,11 +27,21 @@ def restricted_namespace(api: client.ApiClient) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     namespace = client.V1Namespace(metadata=client.V1ObjectMeta(name=NAMESPACE, labels=labels))
     client.CoreV1Api(api).create_namespace(namespace)
-    account = client.V1ServiceAccount(metadata=client.V1ObjectMeta(name="default"))
-    try:
-        client.CoreV1Api(api).create_namespaced_service_account(NAMESPACE, account)
-    except client.ApiException as error:
-        assert error.reason == "Conflict"  # noqa: PT017 (the controller manager was faster)
+    for name in ("default", "speech-store"):
+        account = client.V1ServiceAccount(metadata=client.V1ObjectMeta(name=name))
+        try:
+            client.CoreV1Api(api).create_namespaced_service_account(NAMESPACE, account)
+        except client.ApiException as error:
+            assert error.reason == "Conflict"  # noqa: PT017 (the controller manager was faster)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def classes_of_the_runtimes(api: client.ApiClient) -> None:
+    """Make what podTemplates name: the API server refuses a pod of a class that does not exist."""
+    runtime_class = client.V1RuntimeClass(handler="nvidia", metadata=client.V1ObjectMeta(name="nvidia"))
+    client.NodeV1Api(api).create_runtime_class(runtime_class)
+    priority = client.V1PriorityClass(value=1000, metadata=client.V1ObjectMeta(name="training"))
+    client.SchedulingV1Api(api).create_priority_class(priority)
 
 
 def _raw(api: client.ApiClient, typed: Any) -> dict[str, Any]:

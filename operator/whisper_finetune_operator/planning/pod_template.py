@@ -5,7 +5,7 @@ from typing import Any
 from whisper_finetune_api import contract
 from whisper_finetune_api.contract import CONTRACT, CONTRACT_ENV
 from whisper_finetune_api.run import CONFIG_ENV, SCRATCH_FOLDER, TERMINATION_LOG
-from whisper_finetune_operator.planning import quantities
+from whisper_finetune_operator.planning import pod_additions, quantities
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtime, Security
 from whisper_finetune_operator.workloads.pods import TRAINER_CONTAINER
@@ -31,7 +31,11 @@ _CPU_MALLOC = {
 
 
 def build_pod_template(plan: TrainingPlan, labels: dict[str, str]) -> dict[str, Any]:
-    """Return the pod template of a workload."""
+    """Return the pod template of a workload, with the admin's additions under what the operator says."""
+    return pod_additions.lay_under(plan.runtime.pod_template, _own_template(plan, labels))
+
+
+def _own_template(plan: TrainingPlan, labels: dict[str, str]) -> dict[str, Any]:
     runtime, volumes = plan.runtime, _volumes(plan)
     return {
         "metadata": {"labels": labels},
@@ -137,17 +141,17 @@ def _disk_limit(runtime: Runtime) -> str:
     """
     if given := runtime.resources.limits.get(_DISK):
         return given
-    caches = (_cache_limit(cache, runtime) for cache in (runtime.model_cache, runtime.executable_cache))
-    limits = (runtime.scratch_limit, _TMP_LIMIT, _LOG_LIMIT, *caches)
+    volumes = (runtime.model_cache, runtime.executable_cache, *runtime.pod_template.spec.volumes)
+    limits = (runtime.scratch_limit, _TMP_LIMIT, _LOG_LIMIT, *(_volume_limit(volume, runtime) for volume in volumes))
     asked = quantities.parse_quantity(runtime.resources.requests.get(_DISK, "0"))
     return quantities.quantity_of_bytes(max(asked, sum(map(quantities.parse_quantity, limits))))
 
 
-def _cache_limit(cache: dict[str, Any] | None, runtime: Runtime) -> str:
-    """Return what a cache takes of the node's disk. Only an emptyDir takes any."""
-    if not cache or "emptyDir" not in cache:
+def _volume_limit(volume: dict[str, Any] | None, runtime: Runtime) -> str:
+    """Return what a volume takes of the node's disk. Only an emptyDir takes any."""
+    if not volume or "emptyDir" not in volume:
         return "0"
-    source = cache["emptyDir"] or {}
+    source = volume["emptyDir"] or {}
     return "0" if source.get("medium") == "Memory" else str(source.get("sizeLimit") or runtime.scratch_limit)
 
 
@@ -200,10 +204,11 @@ def _placement(runtime: Runtime) -> dict[str, Any]:
 
 
 def _pod_security(security: Security) -> dict[str, Any]:
+    user = security.run_as_user
     context: dict[str, Any] = {
-        "runAsNonRoot": security.run_as_user != 0,
-        "runAsUser": security.run_as_user,
-        "runAsGroup": security.run_as_user,
+        "runAsNonRoot": user != 0,
+        # Absent, a cluster gives each namespace users of its own, as OpenShift does.
+        **({"runAsUser": user, "runAsGroup": user} if user is not None else {}),
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     if security.fs_group is not None:

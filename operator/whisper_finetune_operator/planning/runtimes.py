@@ -1,6 +1,5 @@
 """The admin's file: what the cluster offers to run trainers on, and who may use it."""
 
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +15,8 @@ from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_operator.partitions import pools
 from whisper_finetune_operator.partitions.pools import Inventory, Partitions
 from whisper_finetune_operator.planning import quantities
+from whisper_finetune_operator.planning.kubernetes_schema import Toleration, VolumeSource
+from whisper_finetune_operator.planning.pod_additions import PodTemplate
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
@@ -38,24 +39,6 @@ class RuntimesError(Exception):
         super().__init__(reading.printable_text(text))
 
 
-def _one_source(volume: dict[str, Any]) -> dict[str, Any]:
-    if len(volume) != 1:
-        raise ValueError("must be one volume source, such as {persistentVolumeClaim: {claimName: caches}}")
-    source = volume.get("emptyDir") or {}
-    is_object = isinstance(source, dict)
-    if not is_object:
-        raise ValueError("emptyDir must be an object, such as {sizeLimit: 20Gi}")
-    size = source.get("sizeLimit")
-    if size is not None and not re.fullmatch(quantities.PATTERN, str(size)):
-        # What a pod may write to its node's disk is computed from it.
-        raise ValueError(f"emptyDir.sizeLimit is {size}: it must be a quantity, such as 20Gi")
-    return volume
-
-
-#: What a pod has beside a volume's name: any kind of source.
-VolumeSource = Annotated[dict[str, Any], AfterValidator(_one_source)]
-
-
 class Resources(ApiModel):
     """Requests and limits of the trainer's container, as a pod has them."""
 
@@ -70,8 +53,12 @@ class Security(ApiModel):
     capabilities: tuple[str, ...] = Field(
         (), description="Capabilities that the container keeps. All others are dropped."
     )
-    run_as_user: int = Field(65532, ge=0, description="User of the trainer's process. 0 is root.")
-    fs_group: int | None = Field(65532, ge=0, description="Group to which the pod's volumes belong.")
+    run_as_user: int | None = Field(
+        65532, ge=0, description="User of the trainer's process. 0 is root. null: as the cluster or the image says."
+    )
+    fs_group: int | None = Field(
+        65532, ge=0, description="Group to which the pod's volumes belong. null: as the cluster says."
+    )
     read_only_root: bool = Field(default=True, description="The image's own files cannot be changed.")
 
 
@@ -121,7 +108,7 @@ class Runtime(ApiModel):
         'them, or say ["*"].',
     )
     node_selector: dict[str, str] = Field(default_factory=dict, description="Labels of the nodes that take the pods.")
-    tolerations: tuple[dict[str, Any], ...] = Field((), description="Taints of nodes that the pods tolerate.")
+    tolerations: tuple[Toleration, ...] = Field((), description="Taints of nodes that the pods tolerate.")
     resources: Resources = Resources()
     extra_resources: Quantities = Field(default_factory=dict, description="Extended resources besides `resource`.")
     security: Security = Security()
@@ -156,6 +143,7 @@ class Runtime(ApiModel):
         description="Certificates of all authorities that trainers are to trust for stores, trackers and the Hub, with "
         "the public ones where they are needed.",
     )
+    pod_template: PodTemplate = PodTemplate()
     env: dict[str, str] = Field(default_factory=dict, description="Further environment variables of the trainer.")
     progress_port: int = Field(
         8080,
@@ -206,6 +194,7 @@ class Runtime(ApiModel):
             f"security.capabilities: {', '.join(security.capabilities)}": bool(security.capabilities),
             "modelCache.hostPath": "hostPath" in (self.model_cache or ()),
             "executableCache.hostPath": "hostPath" in (self.executable_cache or ()),
+            "podTemplate.spec.volumes: hostPath": self.pod_template.has_host_paths,
         }
         return tuple(field for field, is_there in found.items() if is_there)
 
