@@ -107,7 +107,7 @@ UNITS = Part("units", "not (apiserver or cluster or browser or speech)", 2)
 #: Real pods on a node, a browser and real speech. On a machine without images they take longest.
 CLUSTER = Part("cluster", "cluster or browser or speech", 2, (("local/images", "build", "all"),))
 #: Each worker has an API server of its own. Replicas renew Leases here within seconds, so this part runs alone.
-API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)", 3)
+API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)", 4)
 #: The units but for the slow ones: what one runs while one works. Two that know nothing of each other import less than
 #: two workers, each of which reads all the files, and need nobody who shares the tests out. One does without PyTorch.
 _QUICK = "not (apiserver or cluster or browser or speech or slow)"
