@@ -1,6 +1,7 @@
 """A queue of keys to work on: each key once at a time, never forgotten, tried again after a failure."""
 
 import asyncio
+import itertools
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -116,7 +117,9 @@ class Workqueue:
         return key
 
     def _oldest(self) -> float | None:
-        return min((*self._first.values(), *self._others.values(), *self._busy.values()), default=None)
+        # The others stand in the order in which they came. Those that go first may have waited among them.
+        longest_of_others = itertools.islice(self._others.values(), 1)
+        return min((*self._first.values(), *longest_of_others, *self._busy.values()), default=None)
 
     async def _work_on(self, key: str) -> None:
         try:
