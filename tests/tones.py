@@ -3,6 +3,7 @@
 from __future__ import annotations  # Python 3.8 reads it too
 
 import functools
+import io
 import json
 import os
 from pathlib import Path
@@ -26,6 +27,14 @@ def tone(place: int, seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
     return made
 
 
+@functools.lru_cache(maxsize=1_000)
+def wav_file(place: int, seconds: float) -> bytes:
+    """Return the file of a tone. Written by soundfile itself, each file would wait for the disk."""
+    file = io.BytesIO()
+    soundfile.write(file, tone(place, seconds), SAMPLE_RATE, format="WAV")
+    return file.getvalue()
+
+
 def write_clips(
     folder: Path, count: int, *, seconds: float = 0.8, name: str = "train", texts: tuple[str, ...] = TEXTS
 ) -> Path:
@@ -34,7 +43,7 @@ def write_clips(
     rows = []
     for number in range(count):
         audio = os.path.join("audio", f"{name}-{number:04d}.wav")  # noqa: PTH118 -- relative, as a manifest has it
-        soundfile.write(folder / audio, tone(number, seconds + 0.1 * (number % 4)), SAMPLE_RATE)
+        (folder / audio).write_bytes(wav_file(number, seconds + 0.1 * (number % 4)))
         rows.append({"audio": audio, "text": texts[number % len(texts)]})
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")

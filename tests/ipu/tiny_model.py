@@ -1,5 +1,7 @@
 """A random Whisper with the real special tokens in the real order, and tones to train it on, made on Python 3.8."""
 
+import functools
+import io
 import json
 from pathlib import Path
 from typing import Any, Dict, List
@@ -108,11 +110,19 @@ def write_clips(folder: Path, count: int, *, seconds: float = 0.8, name: str = "
     rows: List[Dict[str, str]] = []
     for number in range(count):
         audio = f"audio/{name}-{number:04d}.wav"
-        soundfile.write(folder / audio, _tone(number, seconds + 0.1 * (number % 4)), decoding.SAMPLE_RATE)
+        (folder / audio).write_bytes(_wav_file(number, seconds + 0.1 * (number % 4)))
         rows.append({"audio": audio, "text": TEXTS[number % len(TEXTS)]})
     manifest = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / f"{name}.jsonl").write_text(manifest, encoding="utf-8")
     return folder
+
+
+@functools.lru_cache(maxsize=1_000)
+def _wav_file(place: int, seconds: float) -> bytes:
+    """Return the file of a tone. Written by soundfile itself, each file would wait for the disk."""
+    file = io.BytesIO()
+    soundfile.write(file, _tone(place, seconds), decoding.SAMPLE_RATE, format="WAV")
+    return file.getvalue()
 
 
 def _tone(place: int, seconds: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import tarfile
@@ -31,6 +32,7 @@ def samples(name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
     return tone(list(SPOKEN).index(name), seconds(name))
 
 
+@functools.lru_cache(maxsize=100)  # functools.cache is of Python 3.9
 def encoded(name: str, suffix: str = "flac") -> bytes:
     """Return a clip as a file of a format."""
     file = io.BytesIO()

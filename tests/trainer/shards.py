@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Iterator
 from itertools import islice
@@ -29,6 +30,7 @@ GIT_LFS_POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' 
 _START = Cursor()
 
 
+@functools.lru_cache(maxsize=1_000)
 def sound(number: int, seconds: float | None = None) -> bytes:
     """Return the file of a clip."""
     file = io.BytesIO()
