@@ -67,8 +67,17 @@ _RUNTIMES_TEXT = """# Runtimes: what a trainer pod may be
 Generated from `operator/whisper_finetune_operator/planning/runtimes.py` by `make generate`.
 
 Users name a model, a language and a data set. Image, accelerator, resources and rights of the pod are the cluster
-admin's to say: in a file that the operator reads at its start, and refuses with one line where it is wrong. The chart
-writes it from its value `runtimes`. A run takes the runtime that its spec names, else `defaultRuntime`, and keeps it.
+admin's to say, in a file that the chart writes from its value `runtimes`. A run takes the runtime that its spec names,
+else `defaultRuntime`, and keeps it.
+
+The operator refuses a wrong file at its start with one line. While it works it reads the file again every 10 s, and a
+changed one counts without a restart. A wrong one changes nothing: `wft_runtimes_file_valid` is 0 then, and the log and
+an Event `RuntimesRefused` on the election's Lease say what is wrong. The first runtime that makes IPUJobs needs a
+restart, which the chart sees to.
+
+Jobs at work stay as they are, since a changed runtime is for the next Job. A run whose runtime is renamed or gone goes
+on, and waits with `RuntimeNotFound` where it needs another Job. A partition that leaves its pool stays with the run
+that has it.
 
 `accelerator: ipu` runs Graphcore's recipe, see [ipus.md](ipus.md): no IPU has run it yet, an emulation has. `cuda` runs
 the code of `cpu`, which no GPU has run yet.

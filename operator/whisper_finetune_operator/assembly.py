@@ -10,19 +10,21 @@ from typing import Any
 from whisper_finetune_api.causes import EXIT_CONFIG
 from whisper_finetune_operator.acting.actor import Actor
 from whisper_finetune_operator.acting.cluster import Cluster
-from whisper_finetune_operator.acting.event_poster import EventPoster
+from whisper_finetune_operator.acting.event_poster import EventPoster, Subject
 from whisper_finetune_operator.acting.installations import Installation, OtherInstallations
 from whisper_finetune_operator.acting.partition_actor import PartitionActor, PartitionCluster
 from whisper_finetune_operator.api import preflight
-from whisper_finetune_operator.api.api_server import ApiServer, Pace
+from whisper_finetune_operator.api.api_server import LEASES, ApiServer, Pace
 from whisper_finetune_operator.api.connection import Connection
 from whisper_finetune_operator.api.errors import ClusterError, RefusedError, until_answered
 from whisper_finetune_operator.api.leader_election import Leadership, LeaseTerms
 from whisper_finetune_operator.api.preflight import StartError
 from whisper_finetune_operator.deciding import partition_steps
+from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.health import HealthServer, WatchAges
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
+from whisper_finetune_operator.partitions.pools import Inventory
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.progress_client import ProgressClient
 from whisper_finetune_operator.reconcile import Reconciler
@@ -32,6 +34,7 @@ from whisper_finetune_operator.watching import kopf_watches, list_watch, partiti
 from whisper_finetune_operator.watching.object_cache import ObjectCache
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.watching.resync import Resync
+from whisper_finetune_operator.watching.runtimes_file import RuntimesFile
 from whisper_finetune_operator.watching.workqueue import Workqueue
 from whisper_finetune_operator.workloads import children, kinds
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
@@ -44,19 +47,19 @@ class Operator:
 
     def __init__(self, settings: Settings, offered: Runtimes, way: Connection, lease_way: Connection) -> None:
         self._settings = settings
-        self._offered = offered
         self._access = way.access
         self._partition_namespace = settings.partition_namespace or self._lease_terms().namespace
         self._metrics = Metrics()
         self._api = ApiServer(way, self._metrics, Pace(settings.requests_per_second))
+        self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
+        self._file = RuntimesFile(settings.runtimes, offered, self._metrics, self._tell_refused_file)
         lease_api = ApiServer(lease_way, self._metrics)
         self._leadership = Leadership(lease_api, self._lease_terms()) if settings.leader_election else None
         own = Installation(self._lease_terms().namespace, settings.lease_name, frozenset(settings.take_over))
-        self._cache = _object_cache(own, offered)
-        self._poster = EventPoster(self._api, self._metrics, instance=settings.identity)
+        self._cache = _object_cache(own, self._file.current)
         self._other_installations = OtherInstallations(own, self._poster)
         require_leadership = self._leadership.require if self._leadership else _always
-        leases = PartitionCluster(self._api, self._partition_namespace, settings.namespace, offered.inventory)
+        leases = PartitionCluster(self._api, self._partition_namespace, settings.namespace, self._inventory)
         cluster = Cluster(self._api, own)
         partitions = PartitionActor(self._cache, cluster, leases, require_leadership=require_leadership)
         actor = Actor(
@@ -65,7 +68,7 @@ class Operator:
         self._reconciler = Reconciler(
             self._cache,
             actor,
-            offered,
+            self._file.current,
             self._other_installations,
             self._metrics,
             require_leadership=require_leadership,
@@ -88,6 +91,22 @@ class Operator:
             self._reconciler.reconcile, uid, self._cache.partitions, self._queue
         )
 
+    def _inventory(self) -> Inventory:
+        return self._file.current().inventory
+
+    def _tell_refused_file(self, why: str) -> None:
+        terms = self._lease_terms()
+        lease = Subject(LEASES.version, "Lease", terms.namespace, terms.name)
+        self._poster.post_about(lease, Announcement("Warning", "RuntimesRefused", why))
+
+    def _use_runtimes(self) -> None:
+        """Let the runs line up for the partitions that there are now, and reconcile all that are not over."""
+        runs = tuple(self._cache.runs())
+        self._cache.partitions.offer(self._inventory(), runs)
+        for run in runs:
+            if "completionTime" not in run.status:
+                self._queue.add(run.uid)
+
     async def run(self) -> None:
         """Work until told to stop. StartError and LeaseLostError say what else ended it."""
         self._publish_figures()
@@ -103,7 +122,7 @@ class Operator:
 
     async def _live(self, stop: Callable[[], None]) -> None:
         lease_namespace = self._lease_terms().namespace if self._leadership else None
-        added = filter(self._offered.make, kinds.added())
+        added = filter(self._file.current().make, kinds.added())
         rights = preflight.needed_rights(
             self._settings.namespace, lease_namespace, self._partition_namespace, added=added
         )
@@ -122,7 +141,9 @@ class Operator:
 
     async def _find_workloads(self, kind: WorkloadKind) -> None:
         """Watch a kind that a runtime makes, or of which runs have some from a runtime that is no longer offered."""
-        finds = self._offered.make(kind) or await preflight.finds_workloads(self._api, kind, self._settings.namespace)
+        finds = self._file.current().make(kind) or await preflight.finds_workloads(
+            self._api, kind, self._settings.namespace
+        )
         if finds:
             self._own_watches.append(
                 list_watch.watch_workloads(kind, self._settings, self._api, self._cache, self._queue)
@@ -176,7 +197,7 @@ class Operator:
         """Show the cache everything that runs have before it sees the first run."""
         for own in self._own_watches:
             await own.fill()
-        if self._offered.have_pools:
+        if self._file.current().have_pools:
             await self._resync.fill_queue()
         self._resync.enqueue_holders()
 
@@ -195,6 +216,7 @@ class Operator:
             self._poster.run(lambda: self._queue.depth() > 0),
             progress.run(),
             self._resync.run(settings.resync_seconds),
+            self._file.run(settings.runtimes_seconds, self._use_runtimes),
         ]
 
     async def _give_back_lease(self) -> None:
@@ -235,16 +257,16 @@ class Operator:
         return f"runs wait, and no pass has ended for {stalled:.0f} s" if stuck else None
 
 
-def _object_cache(own: Installation, offered: Runtimes) -> ObjectCache:
+def _object_cache(own: Installation, offered: Callable[[], Runtimes]) -> ObjectCache:
     """Return the cache of all runs' objects. Only runs of this installation join its queue for partitions."""
 
     def is_ours(run: Run) -> bool:
         return own.follower_before(run) is None
 
     def need_of(run: Run) -> QueuedRun | None:
-        return partition_steps.queue_entry_of(run, offered) if is_ours(run) else None
+        return partition_steps.queue_entry_of(run, offered()) if is_ours(run) else None
 
-    return ObjectCache(PartitionBook(need_of, offered.inventory), is_ours)
+    return ObjectCache(PartitionBook(need_of, offered().inventory), is_ours)
 
 
 def listen_to_signals(stop: Callable[[], None]) -> None:

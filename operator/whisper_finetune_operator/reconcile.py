@@ -32,7 +32,7 @@ class Reconciler:
         self,
         cache: ObjectCache,
         actor: Actor,
-        runtimes: Runtimes,
+        runtimes: Callable[[], Runtimes],
         other_installations: OtherInstallations,
         metrics: Metrics,
         *,
@@ -95,7 +95,7 @@ class Reconciler:
         """Decide and act. Return None where it must be decided anew."""
         await self._actor.refresh_unwatched(run)
         world = self._cache.world(run, datetime.now(UTC))
-        decision = decisions.decide(world, self._runtimes)
+        decision = decisions.decide(world, self._runtimes())
         self._say(run, decision.remarks)
         if await self._actor.prepare(run, decision.actions):
             return None

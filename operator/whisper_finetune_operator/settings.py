@@ -51,6 +51,9 @@ class Settings:
     #: How often every run is reconciled although nothing changed.
     resync_seconds: float = 300.0
 
+    #: How often the runtimes file is read again.
+    runtimes_seconds: float = 10.0
+
     progress_seconds: float = 15.0
     progress_timeout_seconds: float = 5.0
     progress_parallel: int = 16

@@ -78,12 +78,15 @@ class Replica:
         self.store = ObjectCache(PartitionBook(lambda run: partition_steps.queue_entry_of(run, offered), inventory))
         metrics = Metrics()
         poster = EventPoster(self.door, metrics, instance="model")
-        cluster, leases = Cluster(self.door, installation), PartitionCluster(self.door, NAMESPACE, watched, inventory)
+        cluster, leases = (
+            Cluster(self.door, installation),
+            PartitionCluster(self.door, NAMESPACE, watched, lambda: inventory),
+        )
         partitions = PartitionActor(self.store, cluster, leases, require_leadership=self._require)
         self.reconciler = Reconciler(
             self.store,
             Actor(self.store, cluster, partitions, poster, metrics, require_leadership=self._require),
-            offered,
+            lambda: offered,
             OtherInstallations(installation, poster),
             metrics,
             require_leadership=self._require,

@@ -211,7 +211,7 @@ class TestSources:
             {"podLabels": {"whisperfinetune.dev/run-uid": "a run's"}},
             {"podLabels": {"a": "b c"}},
             {"podLabels": {"a b": "c"}},
-            {"podAnnotations": {"checksum/runtimes": "0"}},
+            {"podAnnotations": {"checksum/kinds": "0"}},
             {"serviceAccount": {"annotations": {"meta.helm.sh/release-name": "another"}}},
             {"tolerations": [{"key": "a", "hostNetwork": True}]},
             {"affinity": {"hostNetwork": {}}},
@@ -432,9 +432,11 @@ class TestRendering:
         file.write_text(render()["ConfigMap", f"{RELEASE}-runtimes"]["data"]["runtimes.yaml"])
         assert runtimes.load_runtimes(file).default_runtime == "cpu"
 
-    def test_changed_runtimes_restart_the_operator(self) -> None:
-        changed = {"runtimes": [{"name": "cpu", "accelerator": "cpu", "image": "another:1"}]}
-        assert pod_annotations(render(changed)) != pod_annotations(render())
+    def test_only_another_kind_of_workload_restarts_the_operator(self) -> None:
+        cpu = {"name": "cpu", "accelerator": "cpu", "image": "another:1"}
+        ipus = {"name": "eidf", "accelerator": "ipu", "image": "trainer:1", "workload": "IPUJob", "namespaces": ["a"]}
+        assert pod_annotations(render({"runtimes": [cpu]})) == pod_annotations(render())
+        assert pod_annotations(render({"runtimes": [cpu, ipus]})) != pod_annotations(render())
         assert pod_annotations(render({"logLevel": "DEBUG"})) == pod_annotations(render())
 
     def test_a_single_replica_may_be_evicted(self) -> None:

@@ -284,3 +284,34 @@ def jobs_ever_made(place: Namespace) -> Iterator[dict[str, tuple[str, str]]]:
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_changed_runtimes_file_counts_without_a_restart(place: Namespace, start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "runtimes.yaml"
+    replica = start(environment={"OPERATOR_RUNTIMES_SECONDS": "0.1"})
+    until(replica.acts, what="the replica has its turn")
+    place.create_run("at-work")
+    (job,) = until(place.jobs, what="the Job")
+    place.create_run("waiting", runtime="second")
+    until(lambda: place.condition("waiting").get("reason") == "RuntimeNotFound", what="that the run waits")
+
+    file.write_text("runtimes: [{name: second}]\n", encoding="utf-8")
+    until(lambda: replica.figures()["wft_runtimes_file_valid"] == 0, what="the metric of the refused file")
+    (event,) = until(lambda: refused_files(place), what="the Event of the refused file")
+    assert "runtimes.0.image: Field required" in event.message
+    assert len(place.jobs()) == 1
+
+    # The runtime is renamed under the run at work.
+    file.write_text(
+        RUNTIMES.replace("name: cpu", "name: second").replace("Runtime: cpu", "Runtime: second"), encoding="utf-8"
+    )
+    until(lambda: len(place.jobs()) == 2, what="the Job of the run that waited")
+    assert replica.figures()["wft_runtimes_file_valid"] == 1
+    assert job.metadata.uid in [each.metadata.uid for each in place.jobs()]
+    assert replica.stop() == 0
+
+
+def refused_files(place: Namespace) -> list[Any]:
+    selector = "involvedObject.kind=Lease,reason=RuntimesRefused"
+    found: list[Any] = place.core.list_namespaced_event(place.name, field_selector=selector).items
+    return found

@@ -26,7 +26,7 @@ class Scene:
         self.server = Server(random.Random(1))  # noqa: S311 (no secret)
         self.replica = Replica(self.server)
         self.store, door, metrics = self.replica.store, self.replica.door, Metrics()
-        cluster, leases = Cluster(door), PartitionCluster(door, NAMESPACE, None, OFFERED.inventory)
+        cluster, leases = Cluster(door), PartitionCluster(door, NAMESPACE, None, lambda: OFFERED.inventory)
         partitions = PartitionActor(self.store, cluster, leases, require_leadership=lambda: None)
         poster = EventPoster(door, metrics, instance="model")
         self.actor = Actor(self.store, cluster, partitions, poster, metrics, require_leadership=lambda: None)

@@ -1,9 +1,9 @@
-"""Post Kubernetes Events about runs in the background, so that no run waits for one."""
+"""Post Kubernetes Events in the background, so that no run waits for one."""
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -28,10 +28,23 @@ NOTE_MAX_BYTES = 1024
 
 
 @dataclass(frozen=True)
+class Subject:
+    """The object that an Event is about. Without a UID it is whichever has the name."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str = ""
+
+
+@dataclass(frozen=True)
 class _Post:
-    run: Run
+    subject: Subject
     announcement: Announcement
     at: datetime
+    #: Of the log's line where it cannot be posted.
+    extra: Mapping[str, str]
 
 
 class EventPoster:
@@ -46,9 +59,17 @@ class EventPoster:
         self._told: dict[str, str] = {}
 
     def post(self, run: Run, announcement: Announcement) -> None:
-        """Take an Event to post."""
+        """Take an Event about a run."""
+        subject = Subject(f"{v1alpha1.GROUP}/{v1alpha1.VERSION}", v1alpha1.KIND, run.namespace, run.name, run.uid)
+        self._take(_Post(subject, announcement, datetime.now(UTC), about(run)))
+
+    def post_about(self, subject: Subject, announcement: Announcement) -> None:
+        """Take an Event about an object that is no run."""
+        self._take(_Post(subject, announcement, datetime.now(UTC), {"namespace": subject.namespace}))
+
+    def _take(self, post: _Post) -> None:
         try:
-            self._posts.put_nowait(_Post(run, announcement, datetime.now(UTC)))
+            self._posts.put_nowait(post)
         except asyncio.QueueFull:
             self._dropped.inc()
 
@@ -72,14 +93,14 @@ class EventPoster:
             # An Event is a courtesy: conditions say the same, and a deleted namespace takes none.
             self._dropped.inc()
             logger.log(
-                self._level_of(post.run.namespace, str(problem)),
+                self._level_of(post.subject.namespace, str(problem)),
                 "Event %s not posted: %s",
                 post.announcement.reason,
                 problem,
-                extra=about(post.run),
+                extra=post.extra,
             )
         else:
-            self._told.pop(post.run.namespace, None)
+            self._told.pop(post.subject.namespace, None)
 
     def _level_of(self, namespace: str, problem: str) -> int:
         """Return the level of the log: a warning once in a namespace, and never in one that is being deleted."""
@@ -88,7 +109,7 @@ class EventPoster:
         return logging.WARNING if news and _UNDER_DELETION not in problem else logging.DEBUG
 
     async def _post(self, post: _Post) -> None:
-        event = event_object(post.run, post.announcement, post.at, self._instance)
+        event = event_object(post.subject, post.announcement, post.at, self._instance)
         try:
             await self._api.create(EVENTS, event)
         except ConflictError:
@@ -104,21 +125,22 @@ class EventPoster:
         await self._api.patch(EVENTS, metadata["namespace"], metadata["name"], {"series": series})
 
 
-def event_object(run: Run, announcement: Announcement, at: datetime, instance: str) -> KubernetesObject:
-    """Return the events.k8s.io/v1 Event. Events that say the same about the same run have the same name."""
+def event_object(subject: Subject, announcement: Announcement, at: datetime, instance: str) -> KubernetesObject:
+    """Return the events.k8s.io/v1 Event. Events that say the same about the same object have one name."""
     said = f"{announcement.type}/{announcement.reason}/{announcement.note}"
     digest = hashlib.sha256(said.encode()).hexdigest()[:10]
+    names = subject.name, subject.uid[:8], digest
     regarding = {
-        "apiVersion": f"{v1alpha1.GROUP}/{v1alpha1.VERSION}",
-        "kind": v1alpha1.KIND,
-        "namespace": run.namespace,
-        "name": run.name,
-        "uid": run.uid,
+        "apiVersion": subject.api_version,
+        "kind": subject.kind,
+        "namespace": subject.namespace,
+        "name": subject.name,
+        **({"uid": subject.uid} if subject.uid else {}),
     }
     return {
         "apiVersion": EVENTS.version,
         "kind": "Event",
-        "metadata": {"name": f"{run.name}.{run.uid[:8]}.{digest}", "namespace": run.namespace},
+        "metadata": {"name": ".".join(filter(None, names)), "namespace": subject.namespace},
         "eventTime": render_micro_time(at),
         "reportingController": v1alpha1.MANAGED_BY,
         "reportingInstance": instance,

@@ -36,7 +36,11 @@ class PartitionCluster:
     """The Leases of one namespace, which installations may share. Requests raise the errors of ApiServer."""
 
     def __init__(
-        self, api: ApiServer, lease_namespace: str, watched_namespace: str | None, inventory: Inventory
+        self,
+        api: ApiServer,
+        lease_namespace: str,
+        watched_namespace: str | None,
+        inventory: Callable[[], Inventory],
     ) -> None:
         self._api = api
         self._inventory = inventory
@@ -55,7 +59,7 @@ class PartitionCluster:
         """
         told = children.trainer_environment_of(pod).get(PARTITION_ID_VARIABLE, "")
         named = labels_of(pod)[PARTITION_LABEL]
-        return lease_name in self._inventory.kept_by(named) and is_lease_name_for(named, told)
+        return lease_name in self._inventory().kept_by(named) and is_lease_name_for(named, told)
 
     def can_judge(self, lease: PartitionLease) -> bool:
         """Return whether this installation would see what is left of the run that has the partition."""

@@ -68,6 +68,8 @@ def needed_rights(
 ) -> list[Right]:
     """Return all rights: in the watched namespace (None: all), to the election's Lease, and to partitions' Leases.
 
+    What is wrong with the admin's file is said by Events about the election's Lease.
+
     Rights to `added` kinds of workload are needed where a runtime makes some. Those to partitions are needed without a
     pool too: runs may be at work on one that was taken out of the file.
     """
@@ -82,6 +84,7 @@ def needed_rights(
     rights += [right for kind in (*kinds.built_in(), *added) for right in _over_workloads(kind, namespace)]
     if lease_namespace:
         rights += [Right(verb, LEASES, lease_namespace) for verb in ("get", "create", "update")]
+        rights += [Right(verb, EVENTS, lease_namespace) for verb in everywhere[EVENTS]]
     verbs = ("get", "list", "watch", "create", "update", "delete")
     rights += [Right(verb, LEASES, partition_namespace) for verb in verbs]
     return list(dict.fromkeys(rights))

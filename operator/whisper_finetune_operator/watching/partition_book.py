@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -74,6 +74,14 @@ class PartitionBook:
         self._versions = ObjectVersions()
         self._queue: PartitionQueue | None = None
         self._told: PartitionQueue = EMPTY_QUEUE
+
+    def offer(self, inventory: Inventory, runs: Iterable[Run]) -> None:
+        """Let there be these partitions from now on. All runs line up anew, each with the position that it had."""
+        self._inventory = inventory
+        self._needs.clear()
+        self._queue = None
+        for run in runs:
+            self.note_run(run)
 
     def queue(self) -> PartitionQueue:
         """Return the queue of all runs that wait. It is the same object as long as nothing changed."""
