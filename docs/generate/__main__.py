@@ -12,6 +12,7 @@ from markdown import table
 from whisper_finetune_api import crd
 from whisper_finetune_api.causes import CAUSES
 from whisper_finetune_api.v1alpha1.rules import MUTABLE_FIELDS, RULES
+from whisper_finetune_operator.observability.metric_table import LABELS, METRICS
 from whisper_finetune_operator.planning.runtimes import Runtimes
 
 HERE = Path(__file__).parent
@@ -20,6 +21,7 @@ CRD = ROOT / "crds" / "whisperfinetunes.yaml"
 CHART_CRD = ROOT / "charts" / "whisper-finetune-operator" / "files" / "whisperfinetunes.yaml"
 API = ROOT / "docs" / "api.md"
 RUNTIMES = ROOT / "docs" / "runtimes.md"
+METRICS_PAGE = ROOT / "docs" / "metrics.md"
 IPUS = ROOT / "docs" / "ipus.md"
 DATA = ROOT / "docs" / "data.md"
 DATA_TEMPLATE = HERE / "data.template.md"
@@ -158,6 +160,33 @@ ones too where public hosts are asked, as trust-manager's bundles do with `useDe
 """
 
 
+_METRICS_TEXT = """# Metrics
+
+Generated from `operator/whisper_finetune_operator/observability/metric_table.py` by `make generate`.
+
+Each replica serves them on port 8080 under `/metrics`, with Prometheus' own `process_*`. Only the replica that leads
+has runs in sight, so sums over replicas are right.
+
+{metrics}
+
+## Labels
+
+{labels}
+
+## How they count
+
+- Gauges of runs are counted at each scrape, in one pass over what the operator has in memory. They count every run in
+  sight, those of other installations too.
+- Counters begin anew with each process. An end is counted by the replica whose write of the status the API server has
+  taken, and it takes one. What a killed process has counted since its last scrape is lost.
+- `wft_attempts_*`, `wft_accelerator_seconds_total` and ends with a result are shown as 0 as soon as a run of that
+  namespace and runtime is seen. A failure's series appears with the first one, which `increase()` does not see. So
+  alerts take attempts.
+- Accelerator-seconds are counted when an attempt ends. `wft_accelerators_in_use` has what is in use now.
+- Watches are no part of `wft_api_requests_total`.
+"""
+
+
 def fields(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any], bool]]:
     """Yield (dotted path, schema, required) for each field, depth first."""
     for name, node in schema.get("properties", {}).items():
@@ -221,6 +250,18 @@ def runtimes_text() -> str:
     )
 
 
+def metrics_text() -> str:
+    """Return docs/metrics.md."""
+    rows = [
+        (f"`{row.name}`", row.kind, ", ".join(f"`{label}`" for label in row.labels), row.unit, row.help)
+        for row in METRICS
+    ]
+    return _METRICS_TEXT.format(
+        metrics=table(("metric", "kind", "labels", "unit", "meaning"), rows),
+        labels=table(("label", "values"), [(f"`{label}`", text) for label, text in LABELS.items()]),
+    )
+
+
 def ipus_text() -> str:
     """Return docs/ipus.md."""
     text = IPUS_TEMPLATE.read_text(encoding="utf-8")
@@ -243,6 +284,7 @@ def main() -> None:
         CHART_CRD: crd.render_crd(),
         API: api_text(),
         RUNTIMES: runtimes_text(),
+        METRICS_PAGE: metrics_text(),
         IPUS: ipus_text(),
         DATA: data_text(),
     }

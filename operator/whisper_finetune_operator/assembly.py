@@ -23,6 +23,7 @@ from whisper_finetune_operator.deciding import partition_steps
 from whisper_finetune_operator.deciding.status import Announcement
 from whisper_finetune_operator.observability.health import HealthServer, WatchAges
 from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.observability.scraped_figures import PartitionFigures, RunFigures
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.partitions.pools import Inventory
 from whisper_finetune_operator.planning.runtimes import Runtimes
@@ -234,16 +235,12 @@ class Operator:
 
     def _publish_figures(self) -> None:
         metrics = self._metrics
-        metrics.watch_runs(self._cache.runs)
-        metrics.watch_kept_partitions(self._cache.partitions.in_use)
-        metrics.watch("wft_queue_depth", "Runs that wait to be reconciled.", self._queue.depth)
-        metrics.watch(
-            "wft_queue_oldest_seconds", "How long the oldest pass has waited or has taken.", self._queue.oldest_seconds
-        )
-        metrics.watch(
-            "wft_runs_of_others", "Runs left alone: another installation follows them.", self._other_installations.count
-        )
-        metrics.watch("wft_watch_silence_seconds", "Since a watch gave a sign of life.", self._ages.oldest_seconds)
+        metrics.add_collector(RunFigures(self._cache.runs))
+        metrics.add_collector(PartitionFigures(self._cache.partitions.uses, self._cache.partitions.in_use))
+        metrics.watch("wft_queue_depth", self._queue.depth)
+        metrics.watch("wft_queue_oldest_seconds", self._queue.oldest_seconds)
+        metrics.watch("wft_runs_of_others", self._other_installations.count)
+        metrics.watch("wft_watch_silence_seconds", self._ages.oldest_seconds)
 
     def _check_start(self) -> str | None:
         return None if self._has_begun else "waiting for the API server: see the log"

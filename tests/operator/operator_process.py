@@ -96,6 +96,12 @@ class OperatorProcess:
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 
+    def metric_kinds(self) -> dict[str, str]:
+        """Return the kind of every metric that it has, with samples or without."""
+        _, text = _get(self.port, "/metrics")
+        shown = (line.split() for line in text.splitlines() if line.startswith("# TYPE "))
+        return {name: kind for _, _, name, kind in shown}
+
     def requests(self) -> dict[tuple[str, str], float]:
         """Return how many requests it sent to the API server, by verb and resource."""
         counted: dict[tuple[str, str], float] = {}

@@ -15,6 +15,7 @@ from whisper_finetune_api.run import CONFIG_ENV
 from whisper_finetune_api.v1alpha1 import NAME_LABEL, UID_LABEL
 from whisper_finetune_operator.kubernetes_objects import uid_of
 from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.observability.scraped_figures import PartitionFigures
 from whisper_finetune_operator.partitions.partition_leases import PARTITION_LABEL
 from whisper_finetune_operator.partitions.partition_queue import QueuedRun
 from whisper_finetune_operator.runs import Run, child_name
@@ -198,9 +199,11 @@ async def test_a_pod_of_a_run_keeps_its_partition_and_is_named_in_message_and_me
     assert await pool.look() == []
     assert pool.message() == "1st of 1 waiting for 8 IPUs; partition p8 is kept by pod team-b/there"
     metrics = Metrics()
-    metrics.watch_kept_partitions(pool.leader.store.partitions.in_use)
+    partitions = pool.leader.store.partitions
+    metrics.add_collector(PartitionFigures(partitions.uses, partitions.in_use))
     expected = f'wft_partition_kept{{by="pod team-b/there",lease="{P8.lease_name}"}} 1.0'
     assert expected in metrics.text().decode()
+    assert 'wft_partitions{ipus="8",use="kept"} 1.0' in metrics.text().decode()
 
 
 @pytest.mark.parametrize("is_known", [True, False])

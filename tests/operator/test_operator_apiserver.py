@@ -19,6 +19,7 @@ from namespace_view import VERSION, Namespace
 from operator_process import RUNTIMES, Start, until
 from run_objects import BASELINE, DONE
 from whisper_finetune_api import v1alpha1
+from whisper_finetune_operator.observability.metric_table import METRICS
 from whisper_finetune_operator.runs import child_name
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("install_crd")]
@@ -225,12 +226,15 @@ def test_finished_run_costs_a_restarted_operator_nothing(place: Namespace, start
     figures = first.figures()
     assert figures['wft_runs{state="Succeeded"}'] == 1
     assert [figures[f"wft_creation_to_{end}_seconds_count"] for end in ("job", "running", "finished")] == [1, 1, 1]
+    kinds = {name: kind for name, kind in first.metric_kinds().items() if name.startswith("wft_")}
+    assert kinds == {row.name: row.kind for row in METRICS}
     assert first.stop() == 0
     versions = place.versions("done")
     second = start(name="b", environment={"OPERATOR_RESYNC_SECONDS": "0.5"})
     until(lambda: second.figures().get('wft_reconciles_total{outcome="done"}', 0) > 0, what="a look at the run")
     until(lambda: second.requests().get(("list", "whisperfinetunes"), 0) > 2, what="a comparison with the server")
     assert second.writes() == {}
+    assert not any(count for name, count in second.figures().items() if name.startswith("wft_runs_ended_total"))
     assert place.versions("done") == versions
 
 

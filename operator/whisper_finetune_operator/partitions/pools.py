@@ -10,13 +10,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from whisper_finetune_api.planning.ipu_layout import PARTITION_SIZES
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
+#: What becomes of a partition: nobody has it. A run with a Job or a pod has it. A run without them has it. Somebody's
+#: Lease that is no run's has it. Nobody has it, and something keeps it all the same.
+PartitionUse = Literal["free", "held", "idle", "reserved", "kept"]
+PARTITION_USES: tuple[PartitionUse, ...] = get_args(PartitionUse)
 _HASH_LENGTH = 8
 #: A Lease's name is a label of pods too, which has at most 63 characters.
 _ID_LENGTH = 40

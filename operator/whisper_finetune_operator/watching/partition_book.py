@@ -9,7 +9,7 @@ from typing import Any
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.partitions import partition_leases
 from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, Lines, PartitionQueue, QueuedRun, since_of
-from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory
+from whisper_finetune_operator.partitions.pools import NO_PARTITIONS, Inventory, PartitionUse
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.watching.cached_objects import ObjectVersions
 from whisper_finetune_operator.watching.workqueue import Work, Workqueue
@@ -178,6 +178,17 @@ class PartitionBook:
         """Count the partition as taken although nobody has its Lease, until `forget_in_use`. `by` is for people."""
         self._in_use[lease_name] = by
         self._queue = None
+
+    def uses(self) -> Iterator[tuple[int, PartitionUse]]:
+        """Yield the IPUs and the use of each partition of the pools, once."""
+        holders = {kept: run for lease, run in self._holders.items() for kept in self._inventory.kept_by(lease)}
+        ipus = {partition.lease_name: partition.ipus for partition in self._inventory.members}
+        return ((ipus[name], self._use_of(name, holders.get(name))) for name in ipus)
+
+    def _use_of(self, lease_name: str, holder: str | None) -> PartitionUse:
+        if holder is None:
+            return "kept" if lease_name in self._in_use else "free"
+        return "held" if holder in self._at_work else "idle" if holder else "reserved"
 
     def in_use(self) -> Mapping[str, str]:
         """Return what keeps partitions that nobody has the Lease of, by the Lease's name."""

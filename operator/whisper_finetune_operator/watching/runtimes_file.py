@@ -20,11 +20,7 @@ class RuntimesFile:
         self._first = self._current = first
         self._tell_refused = tell_refused
         self._refused = ""
-        metrics.watch(
-            "wft_runtimes_file_valid",
-            "1 where the runtimes file is in use as it is, 0 where an earlier one is, because it is refused.",
-            lambda: 0 if self._refused else 1,
-        )
+        metrics.watch("wft_runtimes_file_valid", lambda: 0 if self._refused else 1)
 
     def current(self) -> Runtimes:
         """Return the runtimes that count now."""

@@ -1,0 +1,93 @@
+"""Figures that are counted whenever Prometheus asks: runs in one pass over the cache, and partitions."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from whisper_finetune_operator.kubernetes_objects import parse_time
+from whisper_finetune_operator.next_steps import FINAL_STATES, RUNNING_STATES
+from whisper_finetune_operator.observability.metric_table import BY_NAME, NO_RUNTIME, known_reason
+from whisper_finetune_operator.partitions.pools import PARTITION_USES, PartitionUse
+from whisper_finetune_operator.runs import Run
+
+_WITH_A_POD = (*RUNNING_STATES, "Unknown")
+#: Namespace and runtime.
+_Team = tuple[str, str]
+
+
+class RunFigures(Collector):
+    """How many runs there are of each kind, and the ages of those that wait or are at work."""
+
+    def __init__(self, runs: Callable[[], Iterator[Run]]) -> None:
+        self._runs = runs
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        counted = _CountedRuns(datetime.now(UTC))
+        for run in self._runs():
+            counted.add(run)
+        yield _family("wft_runs", {(state,): count for state, count in counted.states.items()})
+        yield _family("wft_runs_active", counted.active)
+        yield _family("wft_accelerators_in_use", counted.accelerators)
+        yield _family("wft_waiting_oldest_seconds", counted.oldest_waits)
+        yield _family("wft_progress_age_seconds", counted.progress_ages)
+
+
+class _CountedRuns:
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self.states = Counter[str]()
+        self.active = Counter[tuple[str, str, str, str]]()
+        self.accelerators = Counter[_Team]()
+        self.oldest_waits: dict[_Team, float] = {}
+        self.progress_ages: dict[tuple[str, str], float] = {}
+
+    def add(self, run: Run) -> None:
+        state = run.status.get("state", "New")
+        self.states[state] += 1
+        if state in FINAL_STATES:
+            return
+        team = run.namespace, run.status.get("runtime") or NO_RUNTIME
+        self.active[(*team, state, known_reason(run.status.get("reason")))] += 1
+        if state in _WITH_A_POD:
+            self._add_at_work(run, team)
+        elif "startTime" not in run.status and state != "Suspended":
+            self.oldest_waits[team] = max(self._age(run.created), self.oldest_waits.get(team, 0.0))
+
+    def _add_at_work(self, run: Run, team: _Team) -> None:
+        self.accelerators[team] += run.status.get("ipus") or 1
+        if told := run.status.get("progress", {}).get("updateTime"):
+            self.progress_ages[run.namespace, run.name] = self._age(parse_time(told))
+
+    def _age(self, since: datetime) -> float:
+        return max(0.0, (self._now - since).total_seconds())
+
+
+class PartitionFigures(Collector):
+    """The partitions of all pools by their use, and what keeps those that nobody has."""
+
+    def __init__(
+        self, uses: Callable[[], Iterable[tuple[int, PartitionUse]]], kept: Callable[[], Mapping[str, str]]
+    ) -> None:
+        """Take what yields each partition's IPUs and use, and what returns by the Lease's name what keeps it."""
+        self._uses = uses
+        self._kept = kept
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        counted = Counter(self._uses())
+        sizes = sorted({ipus for ipus, _ in counted})
+        uses = PARTITION_USES if sizes else ()
+        yield _family("wft_partitions", {(str(ipus), use): counted[ipus, use] for ipus in sizes for use in uses})
+        yield _family("wft_partition_ipus", {(use,): sum(ipus * counted[ipus, use] for ipus in sizes) for use in uses})
+        yield _family("wft_partition_kept", dict.fromkeys(self._kept().items(), 1))
+
+
+def _family(name: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
+    row = BY_NAME[name]
+    family = GaugeMetricFamily(row.name, row.help, labels=row.labels)
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family
