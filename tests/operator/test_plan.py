@@ -179,3 +179,22 @@ def test_exports_are_planned_for_on_cpus() -> None:
     planned = made({"output.exports": ["CTranslate2"]})
     assert isinstance(planned, TrainingPlan)
     assert planned.config.spec.output.exports == ("CTranslate2",)
+
+
+def with_limit(steps: int) -> Runtimes:
+    limited = tuple(each.model_copy(update={"max_steps": steps}) for each in RUNTIMES.runtimes)
+    return RUNTIMES.model_copy(update={"runtimes": limited})
+
+
+@pytest.mark.parametrize("runtime", ["cpu", None], ids=["named", "the default"])
+def test_a_run_with_more_steps_than_the_admin_allows_is_refused_with_the_limit(runtime: str | None) -> None:
+    changes: dict[str, Any] = {"training.steps": 501, **({"runtime": runtime} if runtime else {})}
+    refused = made(changes, offered=with_limit(500))
+    assert isinstance(refused, Phase)
+    assert (refused.state, refused.reason) == ("Failed", "InvalidSpec")
+    assert "training.steps is 501, and the cluster's admin allows at most 500 on runtime cpu" in refused.message
+    assert isinstance(made({**changes, "training.steps": 500}, offered=with_limit(500)), TrainingPlan)
+
+
+def test_a_limit_that_is_lowered_under_a_run_that_has_begun_does_not_end_it() -> None:
+    assert isinstance(made({"training.steps": 501}, pinned=Pinned("cpu"), offered=with_limit(500)), TrainingPlan)

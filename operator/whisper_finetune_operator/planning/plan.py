@@ -101,6 +101,9 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
     runtime = _choose(run, spec, pinned.runtime, runtimes)
     if isinstance(runtime, Phase):
         return runtime
+    # A run that has begun was allowed: a limit that is lowered later must not end it between two attempts.
+    if pinned.runtime is None and (refused := _above_limit(spec, runtime)):
+        return refused
     planned = _run_plan(run, spec, pinned.ipus, runtime, runtimes)
     if isinstance(planned, Phase):
         return planned
@@ -124,6 +127,18 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
     labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
     shared_memory = _shared_memory(runtime, run_planned)
     return TrainingPlan(run, runtime, config, claims, labels, shared_memory, _warnings(spec, run_planned))
+
+
+def _above_limit(spec: WhisperFineTuneSpec, runtime: Runtime) -> Phase | None:
+    """Return the phase of a run that asks for more than the runtime's admin allows."""
+    steps, most = spec.training.steps, runtime.max_steps
+    if most is None or steps <= most:
+        return None
+    return Phase.failed(
+        "InvalidSpec",
+        f"training.steps is {steps}, and the cluster's admin allows at most {most} on runtime {runtime.name} "
+        "(maxSteps); make a new run with fewer steps, or on another runtime",
+    )
 
 
 def _progress_port(run: Run, runtime: Runtime) -> int:

@@ -120,6 +120,12 @@ class Runtime(ApiModel):
         None,
         description="Size of a memory-backed /dev/shm. Absent: what a run's loader on IPUs needs, without hostIPC.",
     )
+    max_steps: int | None = Field(
+        None,
+        ge=1,
+        description="Most steps that a run may train (training.steps). A new run with more fails with InvalidSpec, and "
+        "one that has begun goes on. Absent: as many as the API allows.",
+    )
     grace_seconds: int = Field(300, ge=1, description="From SIGTERM to SIGKILL: the time to save a checkpoint.")
     stall_seconds: int | None = Field(
         None,
