@@ -45,6 +45,7 @@ class Part:
     """Tests of one pytest and of so many workers; `preparation` comes before, outside of any test's time limit.
 
     `share` says which share of the files it takes, such as the first of two. All that import PyTorch are in the first.
+    `options` are pytest's.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Part:
     workers: int
     preparation: tuple[tuple[str, ...], ...] = ()
     share: tuple[int, int] = (1, 1)
+    options: tuple[str, ...] = ()
 
     def files(self) -> list[str]:
         """Return its share of the files that may have such tests."""
@@ -90,7 +92,7 @@ def size_of(file: Path) -> int:
 
 def weight_of(file: Path) -> float:
     """Return about how long a file takes, in bytes: tests that compute with PyTorch take longer for each byte."""
-    return size_of(file) * (1.6 if imports_pytorch(file) else 1)
+    return size_of(file) * (1.2 if imports_pytorch(file) else 1)
 
 
 def marks_of_all_in(file: Path) -> set[str]:
@@ -111,7 +113,10 @@ API_SERVER = Part("apiserver", "apiserver and not (cluster or browser or speech)
 #: The units but for the slow ones: what one runs while one works. Two that know nothing of each other import less than
 #: two workers, each of which reads all the files, and need nobody who shares the tests out. One does without PyTorch.
 _QUICK = "not (apiserver or cluster or browser or speech or slow)"
-QUICK = tuple(Part(f"quick-{number}", _QUICK, 1, share=(number, 2)) for number in (1, 2))
+_QUICK_SHARES = ((1, 2), (2, 2))
+#: What is removed soon after it was written never reaches the disk.
+_KEEP_LITTLE = ("--override-ini=tmp_path_retention_policy=failed",)
+QUICK = tuple(Part(f"quick-{share[0]}", _QUICK, 1, share=share, options=_KEEP_LITTLE) for share in _QUICK_SHARES)
 #: Every test is in one part. The parts of a stage run at a time: units compute, and what runs in pods waits.
 STAGES = ((UNITS, CLUSTER), (API_SERVER,))
 
@@ -164,7 +169,7 @@ def run_part(part: Part, folder: Path, log: Path | None) -> Outcome:
 def pytest_command(part: Part, report: Path) -> list[str]:
     workers = [f"--numprocesses={part.workers}"] if part.workers > 1 else []
     shown = [f"--durations={SLOWEST_SHOWN}", "--durations-min=1", f"--junitxml={report}"]
-    return [sys.executable, "-m", "pytest", *part.files(), *workers, "-m", part.markers, *shown]
+    return [sys.executable, "-m", "pytest", *part.files(), *workers, *part.options, "-m", part.markers, *shown]
 
 
 def environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The checks before a commit are those of `make check`, and can pass."""
 
 import functools
+import os
 import re
 import subprocess
 import sys
@@ -86,6 +87,21 @@ def test_one_of_two_shares_does_without_pytorch() -> None:
     # Itself, by what it imports, and not at all, though one has a program that does.
     assert {"tests/trainer/test_model.py", "tests/trainer/test_segments.py"} <= set(with_pytorch)
     assert {"tests/operator/test_status.py", "tests/trainer/test_main.py"} <= set(without)
+
+
+@pytest.mark.slow
+def test_the_quick_tests_keep_the_files_of_failed_tests_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_files.py").write_text(
+        "def test_passes(tmp_path): (tmp_path / 'file').touch()\n"
+        "def test_fails(tmp_path): assert not (tmp_path / 'file').write_text('kept')\n"
+    )
+    command = [*parts.pytest_command(parts.QUICK[0], tmp_path / "report.xml")[:3], *parts.QUICK[0].options]
+    kept = tmp_path / "kept"
+    ran = subprocess.run(
+        [*command, "-c", os.devnull, f"--basetemp={kept}", tmp_path / "test_files.py"], check=False, capture_output=True
+    )
+    assert ran.returncode == 1, ran.stdout
+    assert [file.parent.name for file in kept.rglob("file")] == ["test_fails0"]
 
 
 def test_files_are_shared_out_by_their_length(tmp_path: Path) -> None:
