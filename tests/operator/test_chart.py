@@ -439,6 +439,15 @@ class TestRendering:
         assert pod_annotations(render({"runtimes": [cpu, ipus]})) != pod_annotations(render())
         assert pod_annotations(render({"logLevel": "DEBUG"})) == pod_annotations(render())
 
+    @pytest.mark.parametrize(("user", "is_allowed"), [("0", True), ("null", False), ("1000", False)])
+    def test_the_policy_lets_only_a_runtime_of_user_0_run_as_root(self, user: str, *, is_allowed: bool) -> None:
+        runtime = {"name": "cpu", "accelerator": "cpu", "image": "trainer:1", "namespaces": ["a"]}
+        offered = [{**runtime, "security": {"runAsUser": yaml.safe_load(user)}}]
+        made = render({"runtimes": offered, "admissionPolicies": {"operator": True}})
+        (policy,) = [each for (kind, _), each in made.items() if kind == "ValidatingAdmissionPolicy"]
+        (rule,) = [each for each in policy["spec"]["validations"] if each["message"] == "no runtime runs as root"]
+        assert ("variables.sameOrNoPod || true ||" in rule["expression"]) is is_allowed
+
     def test_a_single_replica_may_be_evicted(self) -> None:
         assert ("PodDisruptionBudget", RELEASE) in render()
         assert ("PodDisruptionBudget", RELEASE) not in render({"replicaCount": 1})
