@@ -22,24 +22,31 @@ if __name__ == "__main__":
 from trust import mixtures, packed_windows, speech, trainer_runs, verdicts
 from trust.answers import Question, render_claims
 from trust.experiments import EXPERIMENTS, Experiment
-from trust.trainer_runs import ReportedRun
+from trust.trainer_runs import ReportedRun, RunFailedError
 
 from demo.folders import default_root  # the lines above make it importable
 
 _QUESTIONS: tuple[Question, ...] = (verdicts.VERDICTS, mixtures.MIXING, packed_windows.PACKING)
 
 
-def main() -> None:
-    """Run what is asked for, and print the table."""
+def main() -> int:
+    """Run what is asked for, and print the table. A run that fails costs its own lines of it alone."""
     options = _parser().parse_args()
     speech.prepare_folder(options.folder)
     runs: dict[str, ReportedRun] = {}
+    failed = 0
     for name in options.only:
-        run = _run(EXPERIMENTS[name], options)
+        try:
+            run = _run(EXPERIMENTS[name], options)
+        except RunFailedError as error:
+            failed += 1
+            print(error, file=sys.stderr, flush=True)
+            continue
         if run is not None:
             runs[name] = run
             print(f"{name}: {run.result.message}", file=sys.stderr, flush=True)
     print(render_claims([(question, question.answer(runs)) for question in _QUESTIONS], _machine()))
+    return 1 if failed else 0
 
 
 def _run(experiment: Experiment, options: argparse.Namespace) -> ReportedRun | None:
@@ -65,4 +72,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

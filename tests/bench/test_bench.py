@@ -79,6 +79,19 @@ def test_a_run_of_wrong_transcripts_and_the_table_of_what_is_claimed(bench: Benc
     assert bench("trust", *little, "--finished")[-1] == row
 
 
+def test_a_run_that_fails_says_why_and_costs_no_other_line(tmp_path: Path) -> None:
+    tiny_whisper.build(tmp_path / "model/whisper-base")
+    for language, name in (("it", "manifest"), ("es", "test"), ("en", "test")):
+        tones.write_clips(tmp_path / "speech" / language, 20, name=name)
+    (tmp_path / "model/whisper-base/config.json").unlink()
+    command = [sys.executable, str(ROOT / "bench/trust"), "--only", "shuffled", "--folder", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "shuffled: model: " in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout.splitlines()[-1].startswith("|---")
+
+
 @pytest.mark.apiserver
 def test_each_contender_makes_a_job_of_each_run(bench: Bench) -> None:
     heads, _, *rows = bench("burst", "--runs", "20", "--rounds", "1", "--settle", "0", "--quiet", "0")
