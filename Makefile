@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 0
 GOLDEN_TESTS := tests/operator/test_pod_additions.py tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
-.PHONY: help demo test test-unit fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale bench-trust lock environment
+.PHONY: help demo test test-unit test-prometheus fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale bench-trust lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: environment ## All tests: units, the real API server, real pods, real spee
 
 test-unit: environment ## The quick tests: no cluster, no browser, no training. Under a minute.
 	@$(VENV)/python tests/parts.py quick-1 quick-2
+
+test-prometheus: environment ## The alerts by Prometheus' own promtool, which is compiled first (3 minutes). `make test` skips that where it is not there.
+	WITH_PROMETHEUS=1 $(VENV)/python -m pytest tests/operator/test_monitoring.py
 
 fuzz: environment ## Look for input that a reader trips over, FUZZ_SECONDS=600 for each reader, beginning with FUZZ_SEED=0.
 	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(VENV)/python -m pytest tests/fuzz

@@ -165,7 +165,7 @@ _METRICS_TEXT = """# Metrics
 Generated from `operator/whisper_finetune_operator/observability/metric_table.py` by `make generate`.
 
 Each replica serves them on port 8080 under `/metrics`, with Prometheus' own `process_*`. Only the replica that leads
-has runs in sight, so sums over replicas are right.
+has runs in sight, so sums over replicas are right. Alerts and a dashboard of them: [operations.md](operations.md).
 
 {metrics}
 

@@ -45,6 +45,8 @@ EVERYTHING = {
     "rbac": {"aggregateToUserRoles": True, "keepIPUJobs": False},
     "serviceAccount": {"annotations": {"example.com/role": "none"}},
     "settings": {"workers": 7, "leaseSeconds": 7.5},
+    # The other parts are of kinds that a cluster need not know.
+    "metrics": {"dashboard": {"enabled": True, "labels": {"grafana_dashboard": "1"}, "annotations": {"a": "b"}}},
     "networkPolicy": {"enabled": True, "apiServerCIDRs": ["10.0.0.1/32"], "metricsFrom": [{"namespaceSelector": {}}]},
     "trainerNetworkPolicy": {
         "namespaces": [WATCHED],

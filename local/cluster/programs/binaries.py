@@ -27,6 +27,8 @@ class GoModule:
     programs: dict[str, str]
     version_variables: tuple[str, ...] = ()
     minutes: int = 1
+    tags: str = ""
+    """Tags of the build, such as those that leave parts out."""
     files: dict[str, str] = field(default_factory=dict)
     """Data that a program needs from its module: name in the cache to path in the module."""
 
@@ -38,7 +40,8 @@ class GoModule:
     @property
     def build_flags(self) -> list[str]:
         variables = [f"-X {variable}={self.version}" for variable in self.version_variables]
-        return ["-trimpath", "-buildvcs=false", "-ldflags", " ".join(["-s", "-w", *variables])]
+        tags = ["-tags", self.tags] if self.tags else []
+        return [*tags, "-trimpath", "-buildvcs=false", "-ldflags", " ".join(["-s", "-w", *variables])]
 
     @property
     def cached(self) -> Path:
@@ -81,7 +84,12 @@ KIND = GoModule(
     SOURCE / "go-kind", "sigs.k8s.io/kind", {"kind": "sigs.k8s.io/kind"},
     files={"node-image.go": "pkg/apis/config/defaults/image.go"},
 )  # fmt: skip
-MODULES = (KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND)
+#: Without the clients of all clouds, by which Prometheus could find what it scrapes.
+PROMETHEUS = GoModule(
+    SOURCE / "go-prometheus", "github.com/prometheus/prometheus",
+    {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}, minutes=3, tags="remove_all_sd",
+)  # fmt: skip
+MODULES = (KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND, PROMETHEUS)
 
 
 def program(name: str) -> Path:
