@@ -252,6 +252,18 @@ CASES: dict[str, Case] = {
         {"acceptance.evaluations": [{"name": "radio", "requireBetter": True}]},
         "acceptance.evaluations must name evaluations of spec.evaluations",
     ),
+    "acceptance of an evaluation in capitals": _refused(
+        {
+            "evaluations": [{"name": "telephone", "source": "pvc://speech/calls"}],
+            "acceptance.evaluations": [{"name": "Telephone", "requireBetter": True}],
+        },
+        _NOT_MATCH,
+        _MATCH,
+    ),
+    "acceptance by the texts as they are written": _refused(
+        {"acceptance.evaluations": [{"name": "as-written", "requireBetter": True}]},
+        "acceptance.evaluations must name evaluations of spec.evaluations",
+    ),
     "acceptance that asks an evaluation for nothing": _refused(
         {"acceptance.evaluations": [{"name": "held-out"}]}, "acceptance.evaluations must ask for something of each"
     ),
@@ -287,7 +299,7 @@ CASES: dict[str, Case] = {
         f"an evaluation named {name}": _refused(
             {"evaluations": [{"name": name, "source": "pvc://a"}]}, "evaluations: the names held-out, validation, long"
         )
-        for name in ("held-out", "validation", "long-form")
+        for name in ("held-out", "validation", "long-form", "as-written")
     },
     "an evaluation in capitals": _refused(
         {"evaluations": [{"name": "Radio", "source": "pvc://a"}]}, _NOT_MATCH, _MATCH
