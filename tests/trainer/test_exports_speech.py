@@ -26,7 +26,7 @@ from whisper_finetune_trainer.training import exporting
 from whisper_finetune_trainer.training.exporting import CheckedModel
 
 pytestmark = pytest.mark.speech
-CLIPS = 12
+CLIPS = 5
 COARSER_BY_POINTS = 15.0
 
 
