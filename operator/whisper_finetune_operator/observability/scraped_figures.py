@@ -26,44 +26,62 @@ class RunFigures(Collector):
         self._runs = runs
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        counted = _CountedRuns(datetime.now(UTC))
+        counted = _CountedRuns()
         for run in self._runs():
             counted.add(run)
-        yield _family("wft_runs", {(state,): count for state, count in counted.states.items()})
-        yield _family("wft_runs_active", counted.active)
+        yield _family("wft_runs", counted.states())
+        yield _family("wft_runs_active", counted.active())
         yield _family("wft_accelerators_in_use", counted.accelerators)
-        yield _family("wft_waiting_oldest_seconds", counted.oldest_waits)
-        yield _family("wft_progress_age_seconds", counted.progress_ages)
+        yield _family("wft_waiting_oldest_seconds", _ages(counted.oldest_waiting))
+        yield _family("wft_progress_age_seconds", _ages(counted.progress))
 
 
 class _CountedRuns:
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-        self.states = Counter[str]()
-        self.active = Counter[tuple[str, str, str, str]]()
+    """Counts thousands of runs at each scrape: what can be said of many at once is left for later."""
+
+    def __init__(self) -> None:
+        self._over = Counter[str]()
+        #: By namespace, runtime, state and reason, as they are in statuses.
+        self._active = Counter[tuple[str, str, str, str | None]]()
         self.accelerators = Counter[_Team]()
-        self.oldest_waits: dict[_Team, float] = {}
-        self.progress_ages: dict[tuple[str, str], float] = {}
+        self.oldest_waiting: dict[_Team, datetime] = {}
+        self.progress: dict[tuple[str, str], datetime] = {}
 
     def add(self, run: Run) -> None:
-        state = run.status.get("state", "New")
-        self.states[state] += 1
+        status = run.status
+        state = status.get("state", "New")
         if state in FINAL_STATES:
+            self._over[state] += 1
             return
-        team = run.namespace, run.status.get("runtime") or NO_RUNTIME
-        self.active[(*team, state, known_reason(run.status.get("reason")))] += 1
+        team = run.namespace, status.get("runtime") or NO_RUNTIME
+        self._active[(*team, state, status.get("reason"))] += 1
         if state in _WITH_A_POD:
             self._add_at_work(run, team)
-        elif "startTime" not in run.status and state != "Suspended":
-            self.oldest_waits[team] = max(self._age(run.created), self.oldest_waits.get(team, 0.0))
+        elif "startTime" not in status and state != "Suspended":
+            oldest = self.oldest_waiting.get(team)
+            self.oldest_waiting[team] = min(oldest, run.created) if oldest else run.created
 
     def _add_at_work(self, run: Run, team: _Team) -> None:
         self.accelerators[team] += run.status.get("ipus") or 1
         if told := run.status.get("progress", {}).get("updateTime"):
-            self.progress_ages[run.namespace, run.name] = self._age(parse_time(told))
+            self.progress[run.namespace, run.name] = parse_time(told)
 
-    def _age(self, since: datetime) -> float:
-        return max(0.0, (self._now - since).total_seconds())
+    def states(self) -> Mapping[tuple[str], int]:
+        states = Counter({(state,): count for state, count in self._over.items()})
+        for (_, _, state, _), count in self._active.items():
+            states[(state,)] += count
+        return states
+
+    def active(self) -> Mapping[tuple[str, str, str, str], int]:
+        active = Counter[tuple[str, str, str, str]]()
+        for (namespace, runtime, state, reason), count in self._active.items():
+            active[namespace, runtime, state, known_reason(reason)] += count
+        return active
+
+
+def _ages(since: Mapping[tuple[str, str], datetime]) -> Mapping[tuple[str, str], float]:
+    now = datetime.now(UTC)
+    return {key: max(0.0, (now - each).total_seconds()) for key, each in since.items()}
 
 
 class PartitionFigures(Collector):
