@@ -194,7 +194,8 @@ class TestSources:
         schema = json.loads((CHART / "values.schema.json").read_text())
         schema["properties"].pop("runtimes")  # they become one text of the ConfigMap, which the operator reads
         found = set(free_texts(schema))
-        assert found == {".podAnnotations.*", ".serviceAccount.annotations.*", ".defaultRuntime"}
+        annotations = {".podAnnotations.*", ".serviceAccount.annotations.*", ".metrics.dashboard.annotations.*"}
+        assert found == {*annotations, ".defaultRuntime"}
 
     @pytest.mark.parametrize(
         "values",
@@ -213,6 +214,8 @@ class TestSources:
             {"podLabels": {"whisperfinetune.dev/run-uid": "a run's"}},
             {"podLabels": {"a": "b c"}},
             {"podLabels": {"a b": "c"}},
+            {"metrics": {"rules": {"labels": {"a": "b c"}}}},
+            {"metrics": {"dashboard": {"labels": {"helm.sh/chart": "another"}}}},
             {"podAnnotations": {"checksum/kinds": "0"}},
             {"serviceAccount": {"annotations": {"meta.helm.sh/release-name": "another"}}},
             {"tolerations": [{"key": "a", "hostNetwork": True}]},
