@@ -1,19 +1,17 @@
 """What the chart gives to Prometheus and Grafana: alerts and a dashboard of metrics that there are, told to admins."""
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from chart_release import CHART, NAMESPACE, RELEASE, helm, render
-from cluster.programs import binaries
+from monitoring_files import DASHBOARD, alerts_about, panel_queries, prometheus_program, rules
 from repository import ROOT
 from run_scenarios import SCENARIOS, tell_once
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
@@ -21,17 +19,9 @@ from whisper_finetune_operator.observability.metric_table import BY_NAME, METRIC
 from whisper_finetune_operator.observability.metrics import Metrics
 from whisper_finetune_operator.observability.scraped_figures import PartitionFigures, RunFigures
 
-ALERTS = CHART / "files" / "alerts.yaml"
-DASHBOARD = json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
 PARTS = ("serviceMonitor", "podMonitor", "rules", "dashboard")
 #: What Prometheus itself puts on what it scrapes, and on a histogram's buckets.
 OF_EVERY_TARGET = {"job", "namespace", "instance", "le"}
-COMPILE = "WITH_PROMETHEUS"
-
-
-def rules() -> list[dict[str, Any]]:
-    (group,) = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
-    return list(group["rules"])
 
 
 def queries() -> Iterator[tuple[str, str]]:
@@ -142,10 +132,7 @@ class TestRendered:
 
 @pytest.fixture(scope="module")
 def promtool() -> Path:
-    """Return the program. It takes minutes to compile, so that is done by a command of its own."""
-    if not os.environ.get(COMPILE) and not (binaries.PROMETHEUS.cached / "promtool").exists():
-        pytest.skip("promtool is not compiled here: `make test-prometheus` does it, in about 3 minutes")
-    return binaries.program("promtool")
+    return prometheus_program("promtool")
 
 
 def run(promtool: Path, *arguments: str | Path) -> None:
@@ -157,8 +144,7 @@ def run(promtool: Path, *arguments: str | Path) -> None:
 class TestByPrometheus:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        text = ALERTS.read_text(encoding="utf-8").replace("OPERATOR_JOB", "J").replace("OPERATOR_NAMESPACE", "N")
-        (tmp_path / "alerts.yaml").write_text(text, encoding="utf-8")
+        (tmp_path / "alerts.yaml").write_text(alerts_about("J", "N"), encoding="utf-8")
         return tmp_path
 
     def test_alerts_are_well_formed(self, promtool: Path, folder: Path) -> None:
@@ -185,14 +171,6 @@ class TestByPrometheus:
         told = {"rule_files": [], "evaluation_interval": "1m", "tests": [test]}
         (folder / "queries.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
         run(promtool, "test", "rules", folder / "queries.yaml")
-
-
-def panel_queries() -> list[str]:
-    """Return the queries of all panels, as Grafana asks them of all namespaces and runtimes."""
-    queries = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-    for variable, value in {"$__rate_interval": "5m", "$namespace": ".*", "$runtime": ".*"}.items():
-        queries = [query.replace(variable, value) for query in queries]
-    return queries
 
 
 def shown_metrics() -> Metrics:

@@ -87,7 +87,8 @@ KIND = GoModule(
 #: Without the clients of all clouds, by which Prometheus could find what it scrapes.
 PROMETHEUS = GoModule(
     SOURCE / "go-prometheus", "github.com/prometheus/prometheus",
-    {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}, minutes=3, tags="remove_all_sd",
+    {name: f"github.com/prometheus/prometheus/cmd/{name}" for name in ("prometheus", "promtool")},
+    minutes=4, tags="remove_all_sd",
 )  # fmt: skip
 MODULES = (KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND, PROMETHEUS)
 
