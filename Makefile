@@ -26,7 +26,7 @@ test: environment ## All tests: units, the real API server, real pods, real spee
 test-unit: environment ## The quick tests: no cluster, no browser, no training. Under a minute.
 	@$(VENV)/python tests/parts.py quick-1 quick-2
 
-test-prometheus: environment ## Alerts and dashboard by a real Prometheus, compiled first (4 minutes). `make test` skips that where it is not there.
+test-prometheus: environment ## Alerts and dashboard by a real Prometheus, compiled first (5 minutes). `make test` skips that where it is not there.
 	WITH_PROMETHEUS=1 $(VENV)/python -m pytest tests/operator/test_monitoring.py tests/operator/test_prometheus_apiserver.py
 
 fuzz: environment ## Look for input that a reader trips over, FUZZ_SECONDS=600 for each reader, beginning with FUZZ_SEED=0.

@@ -39,5 +39,5 @@ def panel_queries() -> list[str]:
 def prometheus_program(name: str) -> Path:
     """Return one of Prometheus' programs. Compiling it takes minutes, so that is done by a command of its own."""
     if not os.environ.get(COMPILE) and not (binaries.PROMETHEUS.cached / name).exists():
-        pytest.skip(f"{name} is not compiled here: `make test-prometheus` does it, in about 4 minutes")
+        pytest.skip(f"{name} is not compiled here: `make test-prometheus` does it, in 5 minutes of processor time")
     return binaries.program(name)
