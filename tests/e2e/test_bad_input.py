@@ -16,6 +16,7 @@ pytestmark = pytest.mark.cluster
 #: All faults are looked for at once, and each trainer takes ten seconds of a core before it can find one.
 SECONDS_FOR_ALL = 400
 SECONDS_TO_GO_ON = 240
+KILLED = 137
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,18 @@ def test_final_fault_is_named(runs: Runs, name: str) -> None:
     assert_named(failed, fault)
     assert succeeded(failed)["status"] == "False"
     assert condition(failed, "Stalled")["status"] == "True"
-    assert len(runs.pods(uid_of(failed))) == fault.pods
-    assert failed["status"].get("attempts", {}).get("started", 0) == fault.pods
+    pods = runs.pods(uid_of(failed))
+    assert len([pod for pod in pods if not is_killed_without_reason(pod)]) == fault.pods
+    assert failed["status"].get("attempts", {}).get("started", 0) == len(pods)
+
+
+def is_killed_without_reason(pod: client.V1Pod) -> bool:
+    """Return whether the trainer was killed and its node does not say why.
+
+    A node reports a kill for memory as a mere error where it hears of the exit first. Such an attempt is made again.
+    """
+    ends = [status.state.terminated for status in pod.status.container_statuses or ()]
+    return any(end is not None and (end.exit_code, end.reason) == (KILLED, "Error") for end in ends)
 
 
 @pytest.mark.parametrize("name", WAITING)
