@@ -99,6 +99,29 @@ def test_every_wording_of_too_little_memory_is_known(accelerator: Accelerator, w
     assert explained(RuntimeError(words), accelerator=accelerator)[0] == "OutOfMemory"
 
 
+def test_an_error_of_torchs_own_type_needs_no_words() -> None:
+    assert explained(torch.cuda.OutOfMemoryError("HIP has no more"))[0] == "OutOfMemory"
+
+
+def test_a_cpu_that_has_too_little_memory_ends_the_run_with_what_needs_less() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 46)
+    assert explained(caught.value, accelerator="cpu", batchSize=17, precision="Float") == (
+        "OutOfMemory",
+        (
+            "accelerator cpu: out of memory while training; 281474976710656 bytes more were asked for; "
+            "lower training.batchSize below 6, the clips that go through the network at once, "
+            "or set training.precision: Half, or set training.trainable: Decoder, or take a smaller model, "
+            "or a runtime with more memory"
+        ),
+    )
+
+
+def test_memory_of_the_host_is_not_that_of_its_card() -> None:
+    words = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes")
+    assert hardware_faults.explain(words, "Training", "cuda", training_of(), None) is None
+
+
 def test_a_card_that_others_fill_is_tried_again() -> None:
     reason, message = explained(torch.cuda.OutOfMemoryError(CUDA_OUT_OF_MEMORY), card=SHARED)
     assert reason == "AcceleratorUnavailable"

@@ -87,7 +87,7 @@ def _explained(error: BaseException, reporter: Reporter, config: TrainerConfig) 
     The traceback goes to the log.
     """
     card = None
-    if config.accelerator == "cuda" and hardware_faults.is_out_of_memory(error):
+    if config.accelerator == "cuda" and hardware_faults.is_out_of_memory(error, "cuda"):
         # PyTorch is loaded by now. Loading it at the top of this module would cost every attempt seconds.
         card = importlib.import_module("whisper_finetune_trainer.pytorch.device").card_memory()
     stage = reporter.report().stage or "Preparing"

@@ -1,6 +1,7 @@
 """What an error of an accelerator means for the run: too little memory, or hardware that cannot be used. Pure."""
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
@@ -9,15 +10,18 @@ from whisper_finetune_api.run import Accelerator, Stage
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_trainer.messages.errors import TrainerError
 
-#: In the words of PyTorch, of CUDA, and of PopTorch's compiler.
-_OUT_OF_MEMORY = re.compile(
-    r"CUDA out of memory|CUDA error: out of memory|STATUS_ALLOC_FAILED"
-    r"|memory_allocation_err|Out of memory: Cannot fit"
-)
-_ASKED_FOR = re.compile(r"Tried to allocate ([0-9.]+ [KMGT]iB)")
+#: In the words of PyTorch, CUDA and PopTorch's compiler, where an error has no type of its own. PyTorch's allocator for
+#: CPUs raises a RuntimeError.
+_OUT_OF_MEMORY = {
+    "cpu": re.compile(r"DefaultCPUAllocator: (can't allocate|not enough) memory"),
+    "cuda": re.compile(r"CUDA out of memory|CUDA error: out of memory|STATUS_ALLOC_FAILED"),
+    "ipu": re.compile(r"memory_allocation_err|Out of memory: Cannot fit"),
+}
+_ASKED_FOR = re.compile(r"(?:Tried|you tried) to allocate ([0-9.]+ (?:[KMGT]iB|bytes))")
 _GIBIBYTE = 1 << 30
 #: Other processes count from this much memory on. A CUDA context alone takes some hundred megabytes.
 _LEAST_FOREIGN_BYTES = 2 * _GIBIBYTE
+_LARGER = {"cpu": "a runtime with more memory", "cuda": "a runtime with a larger card"}
 _DOING = {"Preparing": "loading the model", "Evaluating": "evaluating", "Training": "training"}
 #: What CUDA and PopTorch say of hardware that cannot be used as it is, and what helps. Errors of the program itself,
 #: such as an illegal address, are not in this list.
@@ -61,9 +65,17 @@ class CardMemory:
         return self.foreign_bytes >= max(_LEAST_FOREIGN_BYTES, self.total_bytes // 10)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the text of an error says that an accelerator's memory was too small."""
-    return bool(_OUT_OF_MEMORY.search(_line(error)))
+def is_out_of_memory(error: BaseException, accelerator: Accelerator) -> bool:
+    """Return whether an error says that an accelerator's memory was too small. That of a CPU is the machine's."""
+    if accelerator == "cuda" and _is_of_torch(error):
+        return True
+    return bool(_OUT_OF_MEMORY[accelerator].search(_line(error)))
+
+
+def _is_of_torch(error: BaseException) -> bool:
+    """Return whether an error has the type that PyTorch has for this. Where PyTorch is not loaded, none has."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)
 
 
 def explain(
@@ -74,11 +86,13 @@ def explain(
     OutOfMemory is final, because the same sizes would fail in the same way. Where other processes use much of the card,
     the reason is AcceleratorUnavailable, and the run is tried again. `card` is None where its memory is not known.
     """
-    if accelerator == "cpu" or isinstance(error, TrainerError):
+    if isinstance(error, TrainerError):
         return None
     text = _line(error)
-    if is_out_of_memory(error):
+    if is_out_of_memory(error, accelerator):
         return _out_of_memory(text, stage, accelerator, training, card)
+    if accelerator == "cpu":
+        return None
     advice = next((advice for words, advice in _UNUSABLE if words in text), None)
     if advice is None:
         return None
@@ -121,7 +135,7 @@ def _advice(stage: Stage, accelerator: Accelerator, training: Training) -> List[
             "take a smaller model",
         ]
     at_once = run_plan.make_schedule(training, accelerator).micro_batch_size
-    found = ["take a smaller model", "a runtime with a larger card"]
+    found = ["take a smaller model", _LARGER[accelerator]]
     if stage != "Training":
         return found
     if training.trainable == "All":
