@@ -27,6 +27,8 @@ from whisper_finetune_api.v1alpha1.status import DataSummary, Progress, RanOn
 
 #: The environment variable with the TrainerConfig as JSON.
 CONFIG_ENV = "WHISPER_FINETUNE_CONFIG"
+#: Set by an operator that reads `TrainerReport.folder`. In the TrainerConfig, trainers of contract 0 would refuse it.
+TAKES_OVER_ENV = "WHISPER_FINETUNE_TAKES_OVER"
 #: Kubernetes keeps at most this many bytes of the termination message.
 TERMINATION_LOG = "/dev/termination-log"
 TERMINATION_MESSAGE_MAX_BYTES = 4096
@@ -91,6 +93,9 @@ class TrainerConfig(ApiModel):
     grace_seconds: Optional[int] = Field(None, ge=1, description="From SIGTERM to SIGKILL; absent: nobody kills it.")
     scratch_folder: str = SCRATCH_FOLDER
     scratch_limit_bytes: int = Field(ge=0, description="Caches that would be larger are not made.")
+    takes_over: Annotated[Optional[bool], LATER] = Field(
+        None, description="Report the result of an earlier run that was made from the same. By the environment alone."
+    )
 
     @property
     def run_folder_name(self) -> str:
@@ -145,6 +150,12 @@ class TrainerReport(ApiModel):
     baseline: Optional[WordErrorRate] = None
     evaluations: Annotated[Optional[Tuple[EvaluationScores, ...]], LATER] = Field(None, max_length=MOST_EVALUATIONS)
     checkpoints: Tuple[ReportedCheckpoint, ...] = Field((), max_length=10)
+    folder: Annotated[Optional[str], LATER] = Field(
+        None,
+        max_length=262,
+        pattern=r"^[a-z0-9][-a-z0-9.]*-[0-9a-f]{8}$",
+        description="Folder below output.uri of an earlier run, whose result this is. Absent: the run's own folder.",
+    )
 
 
 class TrainingResult(TrainerReport):

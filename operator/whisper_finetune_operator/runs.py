@@ -47,14 +47,18 @@ class Run:
     #: The operators' field managers that the status has.
     status_managers: tuple[str, ...] = ()
 
-    @property
-    def output_folder(self) -> str:
-        """The address under which everything of the run lies. A repository of the Hub is the run's folder itself."""
+    def written_folder(self, reported: str | None = None) -> str:
+        """Return the address under which everything of the run lies.
+
+        `reported` is the folder's name by the trainer. It counts where it is that of an earlier run of this name, whose
+        result the trainer took over. A repository of the Hub is the run's folder itself.
+        """
         output = self.spec["output"]["uri"].rstrip("/")
         address = addresses.parse_address(output)
         if address is None or address.scheme == "hf":
             return str(output)
-        return address.child(run_folder_name(self.name, self.uid))
+        is_earlier = reported is not None and reported.rpartition("-")[0] == self.name
+        return address.child(reported if reported and is_earlier else run_folder_name(self.name, self.uid))
 
     @classmethod
     def from_object(cls, run: Mapping[str, Any]) -> "Run":

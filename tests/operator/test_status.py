@@ -411,7 +411,32 @@ def test_a_finished_run_follows_in_observed_generation_alone() -> None:
     ],
 )
 def test_everything_of_a_run_lies_in_its_folder(uri: str, folder: str) -> None:
-    assert Run.from_object(run_object({"output.uri": uri})).output_folder == folder
+    assert Run.from_object(run_object({"output.uri": uri})).written_folder() == folder
+
+
+@pytest.mark.parametrize(
+    ("reported", "folder"),
+    [
+        (None, f"{NAME}-7a0c9a4e"),
+        (f"{NAME}-01234567", f"{NAME}-01234567"),
+        # A trainer may name the folder of no other run.
+        ("another-01234567", f"{NAME}-7a0c9a4e"),
+    ],
+)
+def test_a_result_that_was_taken_over_lies_in_the_folder_of_an_earlier_run(reported: str | None, folder: str) -> None:
+    run = Run.from_object(run_object({"output.uri": "pvc://speech/runs"}))
+    assert run.written_folder(reported) == f"pvc://speech/runs/{folder}"
+
+
+def test_a_status_names_the_folder_from_which_a_result_was_taken_over() -> None:
+    ending = {**DONE, "folder": f"{NAME}-01234567"}
+    over = Moment(100, job(complete(100)), (ended(2, 5, 99, 0, ending),))
+    done = tell((CREATED, JOB, PREPARING, TRAINING, over))[-1][1].status
+    assert done.model is not None
+    assert done.model.uri.endswith(f"/{NAME}-01234567/model")
+    assert {each.uri.rsplit("/", 3)[1] for each in done.checkpoints} <= {f"{NAME}-01234567"}
+    succeeded = next(each for each in done.conditions if each.type == "Succeeded")
+    assert "taken over from an earlier run of the same spec, data and model" in succeeded.message
 
 
 def test_a_repositorys_model_lies_at_its_root() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,62 @@ def test_a_run_that_holds_what_is_asked_for_is_named(volume: Volume) -> None:
     assert ended.result.acceptance is not None, ended.result.message
     assert ended.result.acceptance.accepted
     assert volume.json("../latest.json")["run"] == FOLDER
+
+
+RESTORED = {"uid": "feedface-1111-2222-3333-444455556666", "takes_over": True}
+
+
+@pytest.mark.slow
+def test_a_run_that_was_restored_without_its_status_takes_over_the_model_that_it_had_made(
+    volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = volume.config(steps=2)
+    first = volume.attempt(config)
+    (volume.folder / "it/latest.json").unlink()
+    caplog.set_level(logging.INFO)
+    # What neither decides the weights nor the figures may change.
+    spec = config.spec.model_copy(update={"retries": 1, "active_deadline_seconds": 60})
+    restored = volume.attempt(config.model_copy(update={**RESTORED, "spec": spec}))
+    assert restored.exit_code == 0
+    assert restored.result == first.result.model_copy(update={"folder": FOLDER})
+    assert not (volume.folder / "it/demo-feedface/model").exists()
+    assert json.loads((volume.folder / "it/latest.json").read_bytes())["run"] == FOLDER
+    assert "pvc://runs/it/demo-0badcafe was made from the same spec, data and model" in caplog.text
+
+
+def _with_another_text(volume: Volume) -> None:
+    listed = volume.speech / "clips/train.jsonl"
+    listed.write_text(listed.read_text(encoding="utf-8").replace('"text": "', '"text": "uno ', 1), encoding="utf-8")
+
+
+def _with_another_model(volume: Volume) -> None:
+    tiny_whisper.build(volume.speech / "model", init_std=0.03)
+
+
+def _without_a_file_of_the_model(volume: Volume) -> None:
+    (volume.run / "model/config.json").unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        (_with_another_text, {}),
+        (_with_another_model, {}),
+        (_without_a_file_of_the_model, {}),
+        (lambda _: None, {"name": "another"}),
+        # An operator that does not read in which folder a result lies would name one that does not exist.
+        (lambda _: None, {"takes_over": None}),
+    ],
+    ids=["text", "model", "damaged", "name", "older operator"],
+)
+def test_a_run_that_is_made_from_something_else_trains(
+    volume: Volume, change: Callable[[Volume], None], fields: dict[str, object]
+) -> None:
+    config = volume.config(steps=1)
+    assert volume.attempt(config).exit_code == 0
+    change(volume)
+    again = volume.attempt(config.model_copy(update={**RESTORED, **fields}))
+    assert again.exit_code == 0, again.result.message
+    assert again.result.folder is None
+    assert (volume.folder / f"it/{fields.get('name', 'demo')}-feedface/model").is_dir()

@@ -161,6 +161,28 @@ def test_a_run_from_data_to_result(runs: Runs, bucket: Bucket) -> None:
     assert list((runs.folder / "scratch/output").rglob("*.safetensors")) == []
 
 
+def test_a_restored_run_takes_over_its_model_in_the_bucket(runs: Runs, bucket: Bucket) -> None:
+    config = runs.config(steps=1)
+    first = runs.attempt(config)
+    written = bucket.names()
+    restored = {"uid": "feedface-1111-2222-3333-444455556666", "takes_over": True}
+    again = runs.attempt(config.model_copy(update=restored))
+    assert again.result == first.result.model_copy(update={"folder": FOLDER}), again.result.message
+    assert bucket.names() == written
+    assert not bucket.store.names("models/it/demo-feedface")
+
+
+def test_keys_that_may_not_list_other_runs_are_enough_to_train(
+    runs: Runs, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket.proxy.refuse(lambda request: "prefix=it%2F&" in f"{request.path}&", 403, "AccessDenied")
+    caplog.set_level(logging.INFO)
+    config = runs.config(steps=1).model_copy(update={"takes_over": True})
+    ended = runs.attempt(config)
+    assert ended.exit_code == 0, ended.result.message
+    assert "earlier runs are not looked for: " in caplog.text
+
+
 def test_a_checkpoint_goes_only_once_a_newer_one_is_whole(runs: Runs, bucket: Bucket) -> None:
     assert runs.attempt(runs.config(steps=31, saveEverySteps=10)).exit_code == 0
     assert [name for name in bucket.names("checkpoints") if name.endswith("manifest.json")] == [

@@ -65,10 +65,11 @@ def _succeeded(situation: Situation) -> Phase | None:
     if ending is None or ending.result is None or ending.model is None:
         return None
     scores = ending.result.compared_with(ending.baseline, ending.metric)
-    where = f"{situation.run.output_folder}/{ending.model.path}"
+    where = f"{situation.run.written_folder(ending.folder)}/{ending.model.path}"
     judgement = ending.acceptance
     kept = "" if judgement is None or judgement.accepted else "; not accepted, so latest.json does not name it"
-    return Phase("Succeeded", "Succeeded", f"{scores}{kept}; model: {where}", judgement)
+    earlier = "; taken over from an earlier run of the same spec, data and model" if ending.folder else ""
+    return Phase("Succeeded", "Succeeded", f"{scores}{kept}{earlier}; model: {where}", judgement)
 
 
 def _final_exit_code(situation: Situation) -> Phase | None:

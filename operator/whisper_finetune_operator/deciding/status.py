@@ -75,7 +75,7 @@ def derive_status(
         }
     )
     for report in _reports(situation):
-        status = _merge(status, report, run.output_folder)
+        status = _merge(status, report, run.written_folder(report.folder))
     status = status.model_copy(update={"progress": _progress(status, situation)})
     return _finish(status, situation) if phase.is_final else status
 
@@ -225,7 +225,7 @@ def _finish(status: WhisperFineTuneStatus, situation: Situation) -> WhisperFineT
     pod = outcomes.result_pod(situation)
     ending = pod.last_words.result if pod else None
     if ending:
-        changes |= _result(ending, status.progress, situation.run.output_folder)
+        changes |= _result(ending, status.progress, situation.run.written_folder(ending.folder))
     return status.model_copy(update=changes)
 
 

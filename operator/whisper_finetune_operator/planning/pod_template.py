@@ -4,7 +4,7 @@ from typing import Any
 
 from whisper_finetune_api import contract
 from whisper_finetune_api.contract import CONTRACT, CONTRACT_ENV
-from whisper_finetune_api.run import CONFIG_ENV, SCRATCH_FOLDER, TERMINATION_LOG
+from whisper_finetune_api.run import CONFIG_ENV, SCRATCH_FOLDER, TAKES_OVER_ENV, TERMINATION_LOG
 from whisper_finetune_operator.planning import pod_additions, quantities
 from whisper_finetune_operator.planning.plan import TrainingPlan
 from whisper_finetune_operator.planning.runtimes import Runtime, Security
@@ -87,6 +87,7 @@ def _environment(plan: TrainingPlan) -> list[dict[str, Any]]:
         **runtime.env,
         "AWS_EC2_METADATA_DISABLED": "true",
         CONTRACT_ENV: str(CONTRACT),
+        TAKES_OVER_ENV: "1",
         CONFIG_ENV: contract.config_json(plan.config),
     }
     variables: dict[str, dict[str, Any]] = {name: {"name": name, "value": value} for name, value in plain.items()}

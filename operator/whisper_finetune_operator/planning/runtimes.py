@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from whisper_finetune_api import reading
 from whisper_finetune_api.contract import CONTRACT_ENV
 from whisper_finetune_api.planning.ipu_layout import PARTITION_SIZES
-from whisper_finetune_api.run import CONFIG_ENV, Accelerator
+from whisper_finetune_api.run import CONFIG_ENV, TAKES_OVER_ENV, Accelerator
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
 from whisper_finetune_operator.partitions import pools
 from whisper_finetune_operator.partitions.pools import Inventory, Partitions
@@ -25,7 +25,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_leng
 _OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 Quantity = Annotated[str, Field(pattern=quantities.PATTERN, coerce_numbers_to_str=True)]
 Quantities = dict[str, Quantity]
-_OWN_ENV = (CONFIG_ENV, CONTRACT_ENV)
+_OWN_ENV = (CONFIG_ENV, CONTRACT_ENV, TAKES_OVER_ENV)
 
 
 #: In `namespaces`, this stands for all of them.

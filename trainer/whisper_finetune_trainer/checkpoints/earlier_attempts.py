@@ -1,4 +1,4 @@
-"""What earlier attempts of a run reached, by the run's folder alone: checkpoints, baseline, the finished model."""
+"""What earlier attempts of a run reached, or earlier runs of its name, by their folders alone."""
 
 from typing import Optional, Tuple
 
@@ -42,6 +42,24 @@ def finished_result(folder: RunFolder) -> Optional[TrainingResult]:
         return None
     # Without its model, a result is of an attempt that was killed before the model was whole.
     return result if result.model.sha256 == model.sha256 else None
+
+
+def result_of_earlier_run(folder: RunFolder, made_from: str) -> Optional[Tuple[RunFolder, TrainingResult]]:
+    """Return the folder and the result of the newest finished run of this name with the same digest, else None.
+
+    A run that was restored from a backup without its status finds its model by that, and so does one that was deleted
+    and applied again. A run that has begun to train goes on instead.
+    """
+    if folder.checkpoints(RESUME):
+        return None
+    same = (earlier for earlier, model in folder.earlier_runs(MODEL) if model.manifest.made_from == made_from)
+    finished = ((earlier, finished_result(earlier)) for earlier in same)
+    whole = [(earlier, result) for earlier, result in finished if result is not None]
+    return max(whole, key=lambda each: _finished_at(each[1]), default=None)
+
+
+def _finished_at(result: TrainingResult) -> str:
+    return (result.progress.update_time if result.progress else None) or ""
 
 
 def tell_earlier_progress(folder: RunFolder, total_steps: int, reporter: Reporter) -> None:

@@ -34,7 +34,7 @@ def make_attempt(
     with tracking.of_run(spec, config.name, uid, scratch, reporter, os.environ) as trackings:
         result = _make(config, folder, reporter, stop, limits)
         for each in trackings:
-            each.conclude(result, folder.address())
+            each.conclude(result, folder.address(run=result.folder))
     return result
 
 

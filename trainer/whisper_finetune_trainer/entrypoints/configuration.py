@@ -16,7 +16,7 @@ from whisper_finetune_api import contract, reading
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.planning.ipu_plan import IpuPlanError
 from whisper_finetune_api.reading import Reading
-from whisper_finetune_api.run import CONFIG_ENV, Accelerator, TrainerConfig
+from whisper_finetune_api.run import CONFIG_ENV, TAKES_OVER_ENV, Accelerator, TrainerConfig
 from whisper_finetune_api.v1alpha1 import GROUP, KIND, VERSION, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.rules import NAME_MAX_LENGTH
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -63,7 +63,7 @@ def config_of_environment(environment: Mapping[str, str]) -> TrainerConfig:
     found = _understood(text)
     if found.left_out:
         logger.warning("the operator sent fields that this image does not know; left out: %s", found.remark())
-    return found.model
+    return found.model.model_copy(update={"takes_over": TAKES_OVER_ENV in environment})
 
 
 def _understood(text: str) -> Reading[TrainerConfig]:

@@ -1,5 +1,6 @@
 """Load a Whisper model for one language and task, and save it as a plain Hugging Face folder."""
 
+import hashlib
 import pickle
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -18,6 +19,9 @@ from whisper_finetune_trainer.machine import library_loading
 from whisper_finetune_trainer.messages.errors import TrainerError, listed, words_of
 from whisper_finetune_trainer.model import foreign_models, generation, model_folder, model_source, plain_model
 from whisper_finetune_trainer.stores import volumes
+
+#: Of each tensor, for the digest of a model.
+_DIGESTED_VALUES = 1024
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,18 @@ def load_model(
         network = _read_network(folder, spec.model)
         tokenizer = _read_tokenizer(folder, spec.model)
     return _prepare(network, tokenizer, spec)
+
+
+def digest_weights(network: Any) -> str:
+    """Return a sha256, in hex, of a network's weights, by names, shapes and the first values of each tensor.
+
+    Two models that were trained differently differ in nearly every tensor. To read all of a large one takes seconds.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().flatten()[:_DIGESTED_VALUES].float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def hearing(loaded: LoadedModel, spec: WhisperFineTuneSpec) -> LoadedModel:

@@ -38,6 +38,9 @@ class Manifest(Record):
     score: Optional[Percent] = None
     wer: Optional[Percent] = None
     part: Optional[Part] = Field(None, description="The clips of both figures. Absent: the held-out ones.")
+    made_from: Optional[Digest] = Field(
+        None, description="Of spec, data and weights of the run whose final model it is. Absent: nobody wrote it down."
+    )
     files: Dict[str, ManifestFile]
 
     @field_validator("files")
@@ -51,7 +54,12 @@ class Manifest(Record):
 
 
 def describe_folder(
-    folder: Path, uid: str, training_fields: str, step: int, figures: Optional[WordErrorRate] = None
+    folder: Path,
+    uid: str,
+    training_fields: str,
+    step: int,
+    figures: Optional[WordErrorRate] = None,
+    made_from: Optional[str] = None,
 ) -> Manifest:
     """Return the manifest of a filled folder. It reads every file once. `figures` are those of the folder's model."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -66,6 +74,7 @@ def describe_folder(
         score=figures.score if figures else None,
         wer=figures.wer if figures else None,
         part=figures.part if figures else None,
+        made_from=made_from,
         files=files,
     )
 

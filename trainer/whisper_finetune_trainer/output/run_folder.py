@@ -21,6 +21,7 @@ CHECKPOINTS = "checkpoints"
 RESUME = "resume"
 MODEL = "model"
 LATEST_FILE = "latest.json"
+_UID8 = re.compile(r"-[0-9a-f]{8}$")
 _STEP = re.compile(r"^checkpoint-(\d{1,9})$")
 logger = logging.getLogger(__name__)
 
@@ -89,12 +90,12 @@ class RunFolder:
         with self._explained(path):
             return _json_object(self._storage.read_bytes(self._below(path)))
 
-    def address(self, path: str = "") -> str:
-        """Return the address of a path in the run's folder, as a user would write it."""
+    def address(self, path: str = "", run: Optional[str] = None) -> str:
+        """Return the address of a path in the run's folder, or in that of another `run`, as a user would write it."""
         if self._uri.startswith("hf://"):
             # A run writes one commit, and its files have no address of their own.
             return self._uri
-        return "/".join(part for part in (self._uri.rstrip("/"), self.name, path) if part)
+        return "/".join(part for part in (self._uri.rstrip("/"), run or self.name, path) if part)
 
     def prepare(self) -> None:
         """Find out whether the output can be written, and remove what a killed attempt wrote half."""
@@ -125,17 +126,21 @@ class RunFolder:
         step: int,
         fill: Callable[[Path], None],
         figures: Optional[WordErrorRate] = None,
+        made_from: Optional[str] = None,
         before_whole: Callable[[StoredFolder], None] = lambda _folder: None,
     ) -> StoredFolder:
         """Make a new folder, have `fill` fill it, and finish it. Return it as it will be stored.
 
-        `before_whole` is called with the same just before the folder is finished.
+        `figures` and `made_from` are written into its manifest. `before_whole` is called with the folder as it will be
+        stored, just before it is finished.
         """
         with self._explained(path):
             folder = self._storage.new_folder(self._below(path))
             try:
                 fill(folder)
-                described = folder_manifest.describe_folder(folder, self.uid, self._training_fields, step, figures)
+                described = folder_manifest.describe_folder(
+                    folder, self.uid, self._training_fields, step, figures, made_from
+                )
                 content = folder_manifest.render_manifest(described)
                 stored = StoredFolder(path, described, folder_manifest.sha256(content))
                 before_whole(stored)
@@ -146,6 +151,21 @@ class RunFolder:
             if path.startswith(f"{RESUME}/"):
                 self._storage.after_writes(lambda: self._remember(path))
         return stored
+
+    def earlier_runs(self, path: str) -> Iterator[Tuple["RunFolder", StoredFolder]]:
+        """Yield the folders that other runs of this name left, each with its own folder at `path`, where it is whole.
+
+        None is found where the output does not outlive the pod, and none of other training fields.
+        """
+        if not self.outlives_the_pod:
+            return
+        own_name = self.name.rpartition("-")[0]
+        for name in self._names_beside():
+            if name.rpartition("-")[0] == own_name and name != self.name and _UID8.search(name):
+                with self._explained(name):
+                    found = folder_manifest.find_stored_folder(self._storage, name, path)
+                if found is not None and found.manifest.training_fields == self._training_fields:
+                    yield RunFolder(self._storage, name, self._uri, found.manifest.uid, self._training_fields), found
 
     def forget_states_after(self, step: int) -> None:
         """Remove the states after a step, such as damaged ones. They would be taken for the newest."""
@@ -205,6 +225,15 @@ class RunFolder:
 
         with self._explained(LATEST_FILE):
             self._storage.update_bytes(LATEST_FILE, render)
+
+    def _names_beside(self) -> Tuple[str, ...]:
+        try:
+            with self._explained(self.name):
+                return self._storage.names("")
+        except TrainerError as error:
+            # Keys that reach this run's folder alone are enough to train.
+            logger.info("earlier runs are not looked for: %s", error.__cause__ or error)
+            return ()
 
     def _remove(self, kind: str, after_step: int) -> None:
         newer = [stored for stored in self.checkpoints(kind) if stored.manifest.step > after_step]

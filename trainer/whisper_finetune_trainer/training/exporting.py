@@ -97,10 +97,13 @@ def resume_exports(
     limits: StreamLimits,
 ) -> TrainingResult:
     """Make the exports that are missing of a run that an earlier attempt has trained."""
-    return add_exports(config, folder, result, lambda: _reopened(config, folder, result, limits), reporter, stop)
+    return add_exports(config, folder, result, lambda: reopen_model(config, folder, result, limits), reporter, stop)
 
 
-def _reopened(config: TrainerConfig, folder: RunFolder, result: TrainingResult, limits: StreamLimits) -> CheckedModel:
+def reopen_model(
+    config: TrainerConfig, folder: RunFolder, result: TrainingResult, limits: StreamLimits
+) -> CheckedModel:
+    """Return what exports of a finished run are compared with, from what its folder says that the model hears."""
     step = result.model.step if result.model else 0
     known = evaluation_record.read_evaluation(folder, step)
     if known is None:

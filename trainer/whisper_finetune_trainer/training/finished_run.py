@@ -4,9 +4,10 @@ import contextlib
 import logging
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from whisper_finetune_api.run import ReportedExport, TrainerReport, TrainingResult
+from whisper_finetune_api.run import ReportedExport, TrainerConfig, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import Output
 from whisper_finetune_api.v1alpha1.exports import ExportName
+from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output.folder_manifest import StoredFolder
 from whisper_finetune_trainer.output.run_folder import CHECKPOINTS, LATEST_FILE, MODEL, RESUME, RunFolder
@@ -29,6 +30,27 @@ def missing_exports(output: Output, folder: RunFolder, result: TrainingResult) -
 
 def _is_whole(found: Optional[StoredFolder], export: ReportedExport) -> bool:
     return found is not None and found.sha256 == export.sha256
+
+
+def take_over(
+    config: TrainerConfig, folder: RunFolder, made_from: str, reporter: Reporter
+) -> Optional[Tuple[RunFolder, TrainingResult]]:
+    """Report the result of an earlier run of this name that was made from the same, and return it with its folder.
+
+    Return None where there is none. An operator that does not read in which folder a result lies gets none either.
+    """
+    if not config.takes_over:
+        return None
+    earlier = earlier_attempts.result_of_earlier_run(folder, made_from)
+    if earlier is None:
+        return None
+    where, found = earlier
+    logger.info(
+        "%s was made from the same spec, data and model, so its result is taken over and nothing is trained. To train "
+        "again all the same, change training.seed, or move that folder away",
+        where.address(),
+    )
+    return where, report_finished(config.spec.output, where, found.model_copy(update={"folder": where.name}), reporter)
 
 
 def report_finished(output: Output, folder: RunFolder, result: TrainingResult, reporter: Reporter) -> TrainingResult:

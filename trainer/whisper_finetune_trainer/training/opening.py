@@ -7,7 +7,7 @@ another model than the one whose baseline was measured, or begin anew on other c
 import importlib
 import logging
 from dataclasses import replace
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from whisper_finetune_api import addresses
 from whisper_finetune_api.run import HubCommits, TrainerConfig
@@ -15,6 +15,7 @@ from whisper_finetune_api.v1alpha1 import EvaluationSet, WhisperFineTuneSpec
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data import dataset, evaluation_sets, text_rules
 from whisper_finetune_trainer.data.audio.audio_locator import ExtractedAudio
+from whisper_finetune_trainer.data.clips import digest_of_clips
 from whisper_finetune_trainer.data.evaluation_sets import EvaluationClips
 from whisper_finetune_trainer.data.layouts.layout import StreamLimits
 from whisper_finetune_trainer.data.run_clips import Clips
@@ -28,7 +29,7 @@ from whisper_finetune_trainer.model import clip_fitting, model, model_source
 from whisper_finetune_trainer.model.backend import Backend, BackendSettings, plan_training
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.model_card import DescribedRun
-from whisper_finetune_trainer.output import record
+from whisper_finetune_trainer.output import record, run_identity
 from whisper_finetune_trainer.output.record import Record
 from whisper_finetune_trainer.output.run_folder import RunFolder
 from whisper_finetune_trainer.progress.progress import Reporter
@@ -39,7 +40,10 @@ logger = logging.getLogger(__name__)
 
 
 class OpenedTraining(NamedTuple):
-    """The parts of a training. `run` has the commits and the schedule that are really used."""
+    """The parts of a training. `run` has the commits and the schedule that are really used.
+
+    `made_from` is the digest of all that decides the result.
+    """
 
     run: DescribedRun
     #: How many IPUs, GPUs or CPUs it uses.
@@ -48,6 +52,7 @@ class OpenedTraining(NamedTuple):
     clips: Clips
     further: Tuple[EvaluationClips, ...]
     backend: Backend
+    made_from: str
 
 
 class OpenedClips(NamedTuple):
@@ -94,12 +99,20 @@ def open_training(
         ipu_wait_seconds=config.ipu_wait_seconds,
         cpus=cpu_count.available_cpus(),
     )
+    made_from = _made_from(spec, loaded, clips, further)
     backend = open_backend(settings, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary()))
     identity = config.namespace, config.name, config.uid
     run = DescribedRun(*identity, spec, config.accelerator, plan.schedule, commits)
     metric = wer.metric(loaded.text_language_code, loaded.spellings, loaded.task)
     reporter.tell(data=clips.summary(), metric=metric, ran_on=backend.ran_on)
-    return OpenedTraining(run, settings.devices, loaded, clips, further, backend)
+    return OpenedTraining(run, settings.devices, loaded, clips, further, backend, made_from)
+
+
+def _made_from(spec: WhisperFineTuneSpec, loaded: LoadedModel, clips: Clips, further: Sequence[EvaluationClips]) -> str:
+    measured = (clips.evaluation, clips.validation, *(each.clips for each in further))
+    data = [clips.train.digest, *map(digest_of_clips, measured)]
+    # Before a backend has moved the weights or changed their precision.
+    return run_identity.made_from_digest(spec, data, model.digest_weights(loaded.network))
 
 
 def _load_clips(

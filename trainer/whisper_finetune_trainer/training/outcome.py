@@ -177,10 +177,13 @@ def judge_outcome(result: TrainingResult, asked: Optional[Acceptance]) -> Traini
     return result.model_copy(update={"acceptance": judgement, "message": f"{result.message}; {word}"})
 
 
-def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable[[Path], None]) -> TrainingResult:
+def publish(
+    folder: RunFolder, result: TrainingResult, step: int, fill: Callable[[Path], None], made_from: str
+) -> TrainingResult:
     """Have `fill` write the final model, and write result.json just before the model becomes whole.
 
-    Return the result with the model named in it.
+    `made_from` is the digest by which a later run knows that it would make the same model. Return the result with the
+    model named in it.
     """
 
     def with_model(stored: StoredFolder) -> TrainingResult:
@@ -192,6 +195,7 @@ def publish(folder: RunFolder, result: TrainingResult, step: int, fill: Callable
         step,
         fill,
         figures=result.result,
+        made_from=made_from,
         before_whole=lambda stored: folder.write_json(
             earlier_attempts.RESULT_FILE, with_model(stored).to_json_object()
         ),

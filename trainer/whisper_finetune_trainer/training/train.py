@@ -29,6 +29,7 @@ from whisper_finetune_trainer.report.report_data import FinishedTraining
 from whisper_finetune_trainer.training import exporting, finished_run, opening, outcome, training_loop
 from whisper_finetune_trainer.training.exporting import CheckedModel
 from whisper_finetune_trainer.training.mixing import WeightMixer
+from whisper_finetune_trainer.training.opening import OpenedTraining
 from whisper_finetune_trainer.training.training_loop import TrainingLoop
 
 
@@ -44,17 +45,38 @@ def train(
     Raises TrainerError, whose message says what to mend. Raises Stopped after the newest state is saved. Shards beyond
     the `limits` are read as a stream.
     """
-    result, checked = _train_and_publish(config, folder, reporter, stop, limits)
+    finished = _train_or_take_over(config, folder, reporter, stop, limits)
     # Network, optimizer and caches are gone by now: the engines of exports get their memory.
-    return exporting.add_exports(config, folder, result, lambda: checked, reporter, stop)
+    return exporting.add_exports(config, finished.folder, finished.result, finished.open_checked, reporter, stop)
+
+
+@dataclass(frozen=True)
+class _FinishedRun:
+    """A result, the folder that it lies in, and what opens that which exports are compared with."""
+
+    folder: RunFolder
+    result: TrainingResult
+    open_checked: Callable[[], CheckedModel]
+
+
+def _train_or_take_over(
+    config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
+) -> _FinishedRun:
+    with stop.interruptible():
+        opened = opening.open_training(config, folder, reporter, stop, limits)
+        earlier = finished_run.take_over(config, folder, opened.made_from, reporter)
+    if earlier is not None:
+        where, result = earlier
+        return _FinishedRun(where, result, lambda: exporting.reopen_model(config, where, result, limits))
+    result, checked = _train_and_publish(config, folder, opened, reporter, stop)
+    return _FinishedRun(folder, result, lambda: checked)
 
 
 def _train_and_publish(
-    config: TrainerConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest, limits: StreamLimits
+    config: TrainerConfig, folder: RunFolder, opened: OpenedTraining, reporter: Reporter, stop: StopRequest
 ) -> Tuple[TrainingResult, CheckedModel]:
     steps = StepRecord()
-    with stop.interruptible():
-        run, devices, loaded, clips, others, backend = opening.open_training(config, folder, reporter, stop, limits)
+    run, devices, loaded, clips, others, backend, made_from = opened
     measured = Evaluations(folder, clips.evaluation, loaded, backend, reporter, stop)
     baseline = measured.baseline()
     reporter.tell(baseline=baseline.to_report())
@@ -79,7 +101,7 @@ def _train_and_publish(
     backend.gather_weights()
     card = model_card.model_card(run, result, taken.step, figures)
     fill = _filler(loaded, saved, taken, card, float16_copy=output.float16_copy)
-    published = outcome.publish(folder, result, taken.step, fill)
+    published = outcome.publish(folder, result, taken.step, fill, made_from)
     reported = finished_run.report_finished(output, folder, published, reporter)
     return reported, exporting.checked_model(config, clips.evaluation, taken.evaluation.heard, loaded)
 
