@@ -18,8 +18,8 @@ from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
-from whisper_finetune_trainer.pytorch import backend
 from whisper_finetune_trainer.pytorch import device as device_choice
+from whisper_finetune_trainer.pytorch import transcription
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def _heard(loaded: LoadedModel) -> list[Transcript]:
     hidden = torch.zeros(1, sizes.max_source_positions, sizes.d_model)
     clip = Clip("silence", WholeFile("silence.wav"), "", 0.1)
     device = device_choice.prepare_device("cpu", "Float", cpus=1)
-    return backend.transcribe_clips(loaded, device, [clip], lambda _: hidden, lambda _: None)
+    return transcription.transcribe_clips(loaded, device, [clip], lambda _: hidden, lambda _: None)
 
 
 def test_settings_of_a_model(tmp_path: Path) -> None:

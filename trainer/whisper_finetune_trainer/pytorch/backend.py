@@ -11,7 +11,6 @@ from typing import Any, Callable, Dict, Generator, List, Mapping, Sequence, Tupl
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers.modeling_outputs import BaseModelOutput
 
 from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.v1alpha1.status import RanOn
@@ -22,14 +21,13 @@ from whisper_finetune_trainer.data.passages import TrainItem
 from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.messages.errors import TrainerError
-from whisper_finetune_trainer.model import examples, generation, sequential_transcription
+from whisper_finetune_trainer.model import examples, sequential_transcription
 from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings, StepDone
 from whisper_finetune_trainer.model.examples import ReplacementClips
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.sequential_transcription import NoTranscription, TranscribeRecordings
-from whisper_finetune_trainer.pytorch import device, encoder_outputs, optimization, train_steps
-from whisper_finetune_trainer.pytorch.device import Device
+from whisper_finetune_trainer.pytorch import device, encoder_outputs, optimization, train_steps, transcription
 from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs, ScratchBudget
 from whisper_finetune_trainer.pytorch.train_steps import Examples, StepMaker, StepSize, TrainStep, window_for
 
@@ -74,7 +72,7 @@ class TorchBackend:
         self._is_cached = is_frozen and self._use_cache(budget)
         if is_frozen:
             parts = (self._clips.evaluation, self._clips.validation)
-            groups = [group for part in parts for group in _transcription_groups(part)]
+            groups = [group for part in parts for group in transcription.transcription_groups(part)]
             self._full_outputs.use_cache("held-out clips", groups, budget)
 
     def _make_encoder_outputs(self) -> None:
@@ -115,7 +113,7 @@ class TorchBackend:
         """Return the transcript of each clip in the full window, in order. `on_clip` is told how many are done."""
         self._network.eval()
         try:
-            return transcribe_clips(
+            return transcription.transcribe_clips(
                 self._loaded,
                 self._device,
                 clips,
@@ -221,56 +219,3 @@ class TorchBackend:
         self._optimizer.load_state(tensors, values["optimizer"])
         training_state.restore_random_state(tensors, values["random"])
         self._order.load_state(values)
-
-
-#: How many clips are decoded together. More clips would wait longer for the longest text among them.
-_BATCH_SIZE = 16
-
-
-def transcribe_clips(
-    loaded: LoadedModel,
-    device: Device,
-    clips: Sequence[Clip],
-    hidden_of: Callable[[Sequence[Clip]], torch.Tensor],
-    on_clip: Callable[[int], None],
-) -> List[Transcript]:
-    """Return the transcript of each clip, in order.
-
-    `hidden_of` returns the encoder's outputs of clips. `on_clip` is told how many are done.
-    """
-    heard: Dict[int, Transcript] = {}
-    for indexes in _batches(clips):
-        batch = [clips[index] for index in indexes]
-        heard.update(zip(indexes, _decode(loaded, device, batch, hidden_of(batch))))
-        on_clip(len(heard))
-    return [heard[index] for index in range(len(clips))]
-
-
-def _transcription_groups(clips: Sequence[Clip]) -> List[List[Clip]]:
-    """Return the clips in the batches in which they are transcribed."""
-    return [[clips[index] for index in indexes] for indexes in _batches(clips)]
-
-
-def _batches(clips: Sequence[Clip]) -> List[List[int]]:
-    # Clips of similar length have texts of similar length, which end at about the same time.
-    order = sorted(range(len(clips)), key=lambda index: clips[index].seconds)
-    return [order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)]
-
-
-def _decode(loaded: LoadedModel, device: Device, clips: Sequence[Clip], hidden: torch.Tensor) -> List[Transcript]:
-    settings = loaded.network.generation_config
-    # One token more than a text may have shows whether the text ends there or goes on.
-    most = max(generation.most_spoken_tokens(clip.seconds) for clip in clips) + 1
-    with torch.inference_mode(), device.autocast():
-        rows = loaded.network.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
-            max_new_tokens=min(most, settings.max_length - len(loaded.prompt_ids)),
-            use_cache=True,
-            # Otherwise transformers cuts the features at a timestamp among the tokens, and here it has no features.
-            force_unique_generate_call=True,
-        )
-    prompt, ends = len(loaded.prompt_ids), {loaded.tokenizer.eos_token_id, settings.pad_token_id}
-    return [
-        generation.read_transcript(loaded.tokenizer, row[prompt:], ends, clip.seconds)
-        for clip, row in zip(clips, rows.tolist())
-    ]
