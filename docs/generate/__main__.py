@@ -150,7 +150,11 @@ ones too where public hosts are asked, as trust-manager's bundles do with `useDe
 - `training.precision` is by itself what the card does well: `Half` (bfloat16) from compute capability 8.0 (Ampere) on,
   else `Float`. `Half` on an older card, or on a CPU without bfloat16, is refused: it would be emulated, and slow.
   `Float` multiplies in TF32 from 8.0 on, with 10 bits of mantissa, and in float32 on older cards and on CPUs.
-- A card that is too small for model and batch ends the run at once with `OutOfMemory`, the numbers, and what to lower.
+- As many clips go through the network at once as fit: before the first step one is tried with `batchSize` clips of the
+  longest window, then with half of them, until it fits. Where memory runs out later, the step is taken again with half.
+  `ranOn.microBatchSize` says what was found, and a resumed run goes on with it. `training.microBatchSize` sets it. None
+  of this has been measured on a card yet.
+- A card that is too small for one clip ends the run at once with `OutOfMemory`, the numbers, and what to change.
   Where other processes hold a part of the card, the run is tried again instead (`AcceleratorUnavailable`).
 
 ## An example

@@ -134,6 +134,13 @@ def test_overrides_replace_the_plans_values() -> None:
     assert plan.micro_batch_size == 2
 
 
+def test_a_micro_batch_for_other_hardware_is_refused() -> None:
+    assert refusal(SMALL, 4, Training(micro_batch_size=4)) == (
+        "training.microBatchSize is for GPUs and CPUs: on IPUs it is training.batchSize divided by "
+        "ipuConfig.gradientAccumulationSteps"
+    )
+
+
 @pytest.mark.parametrize(
     ("layers", "encoder_layers", "stages"),
     [((5, 7, 5, 7), 12, 9), ((4, 4), 4, 3), ((2, 2, 2, 2), 4, 9), ((8,), 4, 1), ((6, 0, 6, 0), 6, 3)],

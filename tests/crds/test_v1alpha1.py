@@ -196,6 +196,17 @@ def test_a_batch_is_as_few_nearly_equal_micro_batches_as_can_be(
     assert (schedule.micro_batch_size, schedule.gradient_accumulation_steps) == (micro, accumulation)
 
 
+@pytest.mark.parametrize(
+    ("batch", "most", "micro", "accumulation"), [(17, 16, 9, 2), (17, 17, 17, 1), (17, 1, 1, 17), (17, 40, 17, 1)]
+)
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_no_more_clips_than_the_user_says_go_through_at_once(
+    accelerator: Accelerator, batch: int, most: int, micro: int, accumulation: int
+) -> None:
+    schedule = make_schedule(Training(batch_size=batch, micro_batch_size=most), accelerator)
+    assert (schedule.micro_batch_size, schedule.gradient_accumulation_steps) == (micro, accumulation)
+
+
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda", "ipu"])
 @pytest.mark.parametrize("batch", [1, 11, 16, 17, 36, 113, 1024])
 def test_older_trainers_are_told_micro_batches_that_make_up_the_batch(accelerator: Accelerator, batch: int) -> None:

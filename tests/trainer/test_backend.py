@@ -170,6 +170,118 @@ def test_unequal_micro_batches_train_as_one_batch_does(tmp_path: Path, batch_siz
     assert max((trained[name] - weight).abs().max().item() for name, weight in expected.items()) < 1e-6
 
 
+@pytest.fixture(scope="module")
+def many_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a volume with 44 clips of one window, and a model that draws dropout and masks."""
+    folder = tmp_path_factory.mktemp("many")
+    tiny_whisper.build(folder / "model", window_seconds=WINDOW_OF_EQUALITY)
+    tones.write_clips(folder / "clips", 44)
+    drawing = {"dropout": 0.2, "apply_spec_augment": True}
+    tiny_whisper.build(folder / "drawing" / "model", window_seconds=WINDOW_OF_EQUALITY, **drawing)
+    shutil.copytree(folder / "clips", folder / "drawing" / "clips")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "parts"),
+    [(1, (1,)), (7, (3, 4)), (16, (4, 4, 4, 4)), (17, (4, 4, 4, 5)), (31, (4, 4, 4, 4, 5, 5, 5))],
+)
+def test_a_micro_batch_of_the_users_trains_as_the_whole_batch_does(
+    many_clips: Path, batch_size: int, parts: tuple[int, ...]
+) -> None:
+    divided = Run(many_clips, trainable="All", batchSize=batch_size, microBatchSize=5)
+    whole = Run(many_clips, trainable="All", batchSize=batch_size, microBatchSize=batch_size)
+    sizes: list[int] = []
+    divided.loaded.network.model.encoder.register_forward_hook(lambda *hook: sizes.append(len(hook[2][0])))
+    # The last step of an epoch has the clips that are left over.
+    losses = divided.train(last_step=4)
+    assert losses == pytest.approx(whole.train(last_step=4), abs=1e-5)
+    assert sorted(sizes[: len(parts)]) == list(parts)
+    trained, expected = divided.weights(), whole.weights()
+    assert max((trained[name] - weight).abs().max().item() for name, weight in expected.items()) < 2e-6
+
+
+def short_of_memory(run: Run, most_clips: int, begin_at_call: int = 1) -> None:
+    """Have PyTorch's allocator fail, from a call of the encoder on, where more clips go through it at once."""
+    calls: list[int] = []
+
+    def allocate(_: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        calls.append(len(inputs[0]))
+        if len(inputs[0]) > most_clips and len(calls) >= begin_at_call:
+            torch.empty(1 << 46)
+
+    run.loaded.network.model.encoder.conv1.register_forward_pre_hook(allocate)
+
+
+def test_a_step_without_memory_is_taken_again_in_halves_that_draw_the_same(
+    many_clips: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume = many_clips / "drawing"
+    halved = Run(volume, batchSize=8)
+    assert halved.backend.ran_on.micro_batch_size == 8
+    assert not encoder_outputs.draws_nothing(halved.loaded.network.config)
+    short_of_memory(halved, 4)
+    losses = halved.train()
+    # Only now: each run seeds the one generator.
+    planned = Run(volume, batchSize=8, microBatchSize=4)
+    assert losses == planned.train()
+    assert changed(halved.weights(), planned.weights()) == set()
+    assert halved.backend.ran_on.micro_batch_size == 4
+    assert caplog.text.count("out of memory: from here on 4 clips go through at once") == 1
+
+
+def test_gradients_from_before_memory_ran_out_do_not_count_twice(many_clips: Path) -> None:
+    # Twelve clips are two parts of six, and the second one does not fit.
+    halved, planned = Run(many_clips, batchSize=12), Run(many_clips, batchSize=12, microBatchSize=3)
+    short_of_memory(halved, 3, begin_at_call=2)
+    assert halved.train() == planned.train()
+    assert changed(halved.weights(), planned.weights()) == set()
+
+
+def test_a_run_resumed_after_memory_ran_out_ends_with_the_same_bits(many_clips: Path) -> None:
+    straight = Run(many_clips, batchSize=12)
+    short_of_memory(straight, 3, begin_at_call=4)
+    straight.train(last_step=5)
+    tensors, values = straight.backend.state()
+    stored = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    straight.train(first_step=5)
+    resumed = Run(many_clips, batchSize=12)
+    resumed.backend.load_state(load(stored), values)
+    assert resumed.backend.ran_on.micro_batch_size == 3
+    resumed.train(first_step=5)
+    assert changed(straight.weights(), resumed.weights()) == set()
+
+
+@pytest.mark.parametrize("training", [{"microBatchSize": 4}, {"batchSize": 1}], ids=["as the user says", "one clip"])
+def test_memory_that_cannot_be_saved_ends_the_training(many_clips: Path, training: dict[str, int]) -> None:
+    run = Run(many_clips, **{"batchSize": 4, **training})
+    short_of_memory(run, 0)
+    with pytest.raises(RuntimeError, match="you tried to allocate 281474976710656 bytes"):
+        run.train()
+
+
+@pytest.mark.parametrize(("most_clips", "found"), [(40, 17), (5, 5), (4, 3), (1, 1), (0, 1)])
+@pytest.mark.parametrize("trainable", ["All", "Decoder"])
+def test_as_many_clips_go_through_at_once_as_fit(many_clips: Path, trainable: str, most_clips: int, found: int) -> None:
+    run = Run(many_clips, trainable=trainable, batchSize=17, scratch_limit_bytes=0)
+    short_of_memory(run, most_clips)
+    run.backend.find_micro_batch()
+    assert run.backend.ran_on.micro_batch_size == found
+    assert all(weight.grad is None for weight in run.loaded.network.parameters())
+
+
+@pytest.mark.parametrize("cached_bytes", [0, 100_000_000], ids=["computed", "cached"])
+def test_finding_how_many_clips_fit_changes_nothing_of_the_training(many_clips: Path, cached_bytes: int) -> None:
+    options: dict[str, Any] = {"trainable": "Decoder", "batchSize": 8, "scratch_limit_bytes": cached_bytes}
+    searched = Run(many_clips / "drawing", **options)
+    searched.backend.find_micro_batch()
+    assert searched.backend.ran_on.micro_batch_size == 8
+    losses = searched.train()
+    planned = Run(many_clips / "drawing", **options)
+    assert losses == planned.train()
+    assert changed(searched.weights(), planned.weights()) == set()
+
+
 def test_the_loss_falls(volume: Path) -> None:
     losses = Run(volume, steps=30, learningRate="0.003", trainable="Decoder").train(last_step=30)
     assert losses[-1] < losses[0] / 2

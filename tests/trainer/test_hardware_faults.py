@@ -51,8 +51,8 @@ def test_a_card_that_is_too_small_is_said_with_numbers_and_advice() -> None:
         "OutOfMemory",
         (
             "accelerator cuda: out of memory while training; 2.00 GiB more were asked for; Tesla T4 has 15.0 GiB, "
-            "0.5 GiB of them free; lower training.batchSize below 16, the clips that go through the network at once, "
-            "or set training.trainable: Decoder, or take a smaller model, or a runtime with a larger card"
+            "0.5 GiB of them free; set training.trainable: Decoder, or take a smaller model, "
+            "or a runtime with a larger card"
         ),
     )
 
@@ -106,12 +106,12 @@ def test_an_error_of_torchs_own_type_needs_no_words() -> None:
 def test_a_cpu_that_has_too_little_memory_ends_the_run_with_what_needs_less() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 46)
-    assert explained(caught.value, accelerator="cpu", batchSize=17, precision="Float") == (
+    assert explained(caught.value, accelerator="cpu", microBatchSize=6, precision="Float") == (
         "OutOfMemory",
         (
             "accelerator cpu: out of memory while training; 281474976710656 bytes more were asked for; "
-            "lower training.batchSize below 6, the clips that go through the network at once, "
-            "or set training.precision: Half, or set training.trainable: Decoder, or take a smaller model, "
+            "lower training.microBatchSize below 6, or leave it out, or set training.precision: Half, "
+            "or set training.trainable: Decoder, or take a smaller model, "
             "or a runtime with more memory"
         ),
     )

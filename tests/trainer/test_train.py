@@ -21,8 +21,10 @@ from trainer_attempts import Volume, stop_at
 from trainer_configs import FOLDER, UID
 from whisper_finetune_api.run import TrainingResult
 from whisper_finetune_trainer.checkpoints import checkpoints
+from whisper_finetune_trainer.model.examples import Targets
 from whisper_finetune_trainer.output import folder_manifest
 from whisper_finetune_trainer.progress.progress import Measured, Snapshot
+from whisper_finetune_trainer.pytorch.backend import TorchBackend
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +65,36 @@ def test_a_translation_is_scored_by_chrf_everywhere(volume: Volume) -> None:
     assert (latest["metric"], latest["score"]) == ("chrf", result.result.score)
     assert f"| chrF | {result.baseline.score} |" in (volume.run / "model/README.md").read_text()
     assert "the higher the better" in (volume.run / "report.html").read_text()
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have PyTorch's allocator fail where more than two clips go through the network at once."""
+    summed_loss = TorchBackend._summed_loss
+
+    def allocate(backend: TorchBackend, window: int, targets: Targets, heard: dict[str, object]) -> torch.Tensor:
+        if len(targets.labels) > 2:
+            torch.empty(1 << 46)
+        return summed_loss(backend, window, targets, heard)
+
+    monkeypatch.setattr(TorchBackend, "_summed_loss", allocate)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_run_without_much_memory_goes_on_with_fewer_clips_at_once(volume: Volume) -> None:
+    told: list[int | None] = []
+    ended = volume.attempt(
+        volume.config(steps=3), lambda now: told.append(now.report.ran_on and now.report.ran_on.micro_batch_size)
+    )
+    assert ended.exit_code == 0, ended.result.message
+    assert [size for size in dict.fromkeys(told) if size] == [4, 2]
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_run_ends_where_as_many_clips_at_once_as_the_user_says_do_not_fit(volume: Volume) -> None:
+    ended = volume.attempt(volume.config(steps=3, microBatchSize=4))
+    assert (ended.exit_code, ended.result.reason) == (64, "OutOfMemory")
+    assert "; lower training.microBatchSize below 4, or leave it out, or set" in ended.result.message
 
 
 def test_a_run_from_data_to_result(volume: Volume) -> None:

@@ -135,6 +135,15 @@ def _batch(_model: str, _dimensions: Dimensions, plan: IpuPlan, training: Traini
     )
 
 
+def _micro_batch(_model: str, _dimensions: Dimensions, _plan: IpuPlan, training: Training) -> Optional[str]:
+    if training.micro_batch_size is None:
+        return None
+    return (
+        "training.microBatchSize is for GPUs and CPUs: on IPUs it is training.batchSize divided by "
+        "ipuConfig.gradientAccumulationSteps"
+    )
+
+
 def _partition_size(model: str, _dimensions: Dimensions, plan: IpuPlan, _: Training) -> Optional[str]:
     transcribing = len(plan.inference_layers_per_ipu)
     smallest = ipu_layout.partition_size_for(max(plan.ipus_per_replica, transcribing))
@@ -167,6 +176,14 @@ def _generation_steps(_model: str, _dimensions: Dimensions, plan: IpuPlan, train
 
 
 _Rule = Callable[[str, Dimensions, IpuPlan, Training], Optional[str]]
-_FIRST: Tuple[_Rule, ...] = (_layer_count, _inference_layer_count, _replica_size, _proportions, _projection, _batch)
+_FIRST: Tuple[_Rule, ...] = (
+    _layer_count,
+    _inference_layer_count,
+    _replica_size,
+    _proportions,
+    _projection,
+    _batch,
+    _micro_batch,
+)
 #: These are checked only where the layers fit.
 _SECOND: Tuple[_Rule, ...] = (_partition_size, _accumulation, _generation_steps)

@@ -15,7 +15,8 @@ from whisper_finetune_api.run import Accelerator, Schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
-#: Largest micro-batch by accelerator. More clips at a time gain nothing there and cost memory.
+#: Largest micro-batch by accelerator where the user names none. On a CPU more clips at a time gain nothing and cost
+#: memory. On a GPU the trainer finds how many fit, and this is what a plan reckons with.
 _LARGEST_MICRO_BATCH = {"cpu": 8, "cuda": 16, "ipu": 1}
 #: Workers that make features while an accelerator is busy. GPUs have threads. CPUs have none, because the training
 #: keeps them busy, but one where clips lie in a store, which may not answer. IPUs have as many processes as in
@@ -141,7 +142,8 @@ def schedule_for_older_trainers(schedule: Schedule, batch_size: int) -> Schedule
 
 def _micro_batch_size(training: Training, accelerator: Accelerator) -> int:
     """Return the largest part, where the batch is divided into as few nearly equal parts as possible."""
-    return _parts(training.batch_size, _parts(training.batch_size, _LARGEST_MICRO_BATCH[accelerator]))
+    largest = training.micro_batch_size or _LARGEST_MICRO_BATCH[accelerator]
+    return _parts(training.batch_size, _parts(training.batch_size, largest))
 
 
 def _parts(number: int, largest: int) -> int:

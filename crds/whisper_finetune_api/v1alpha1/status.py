@@ -111,6 +111,12 @@ class RanOn(StatusPart):
     hardware: str = Field(max_length=256, description="The hardware, such as 'CPU, 2 threads' or '4 IPUs (emulated)'.")
     software: str = Field(max_length=256, description="Versions of the libraries.")
     precision: Literal["Half", "Float"] = Field(description="Precision of the training.")
+    micro_batch_size: Annotated[Optional[int], LATER] = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Most clips that go through the network at once. Absent: not known yet, or these are IPUs.",
+    )
 
 
 class Checkpoint(StatusPart):

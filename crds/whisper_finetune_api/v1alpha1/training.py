@@ -31,6 +31,13 @@ class Training(ApiModel):
         "0.25", description="Part of the steps over which the learning rate rises to its highest value."
     )
     batch_size: int = Field(16, ge=1, le=4096, description="How many clips, or packed windows, a step trains on.")
+    micro_batch_size: Annotated[Optional[int], LATER] = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Most clips that go through the network at once. The gradients of a step are added up, so it "
+        "decides speed and memory alone. Absent: as many as fit on a GPU, 8 on a CPU. Not for IPUs.",
+    )
     seed: int = Field(
         0, ge=0, le=2_147_483_647, description="Seed of the order of the clips and of all else that is drawn."
     )

@@ -5,7 +5,6 @@ import sys
 from dataclasses import dataclass
 from typing import List, Optional
 
-from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.run import Accelerator, Stage
 from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_trainer.messages.errors import TrainerError
@@ -127,14 +126,17 @@ def _gibibytes(size: int) -> str:
 
 
 def _advice(stage: Stage, accelerator: Accelerator, training: Training) -> List[str]:
-    """Return changes that need less memory, beginning with the one that costs least."""
+    """Return changes that need less memory, beginning with the one that costs least.
+
+    Where the user names no micro-batch, the training has come down to one clip at a time by itself.
+    """
     if accelerator == "ipu":
         return [
             "lower training.maxLabelTokens",
             "spread the layers over more IPUs by ipuConfig",
             "take a smaller model",
         ]
-    at_once = run_plan.make_schedule(training, accelerator).micro_batch_size
+    at_once = training.micro_batch_size or 1
     found = ["take a smaller model", _LARGER[accelerator]]
     if stage != "Training":
         return found
@@ -143,5 +145,5 @@ def _advice(stage: Stage, accelerator: Accelerator, training: Training) -> List[
     if training.precision == "Float":
         found.insert(0, "set training.precision: Half")
     if at_once > 1:
-        found.insert(0, f"lower training.batchSize below {at_once}, the clips that go through the network at once")
+        found.insert(0, f"lower training.microBatchSize below {at_once}, or leave it out")
     return found

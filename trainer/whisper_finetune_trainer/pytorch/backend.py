@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from typing import Any, Callable, Dict, Generator, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Generator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -16,6 +16,7 @@ from whisper_finetune_api.planning import run_plan
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data import source_files
+from whisper_finetune_trainer.data.audio.decoding import FRAMES_PER_SECOND, POSITIONS_PER_SECOND
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.passages import TrainItem
 from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
@@ -23,7 +24,7 @@ from whisper_finetune_trainer.data.streams.stream_blocks import Block, Cursor
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import examples, sequential_transcription
 from whisper_finetune_trainer.model.backend import AfterStep, BackendSettings, StepDone
-from whisper_finetune_trainer.model.examples import ReplacementClips
+from whisper_finetune_trainer.model.examples import ReplacementClips, Targets
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.model.sequential_transcription import NoTranscription, TranscribeRecordings
@@ -70,6 +71,9 @@ class TorchBackend:
         self._packing = examples.packing_rules(training, loaded)
         self._order = StepOrder(clips.train, training.batch_size, self._divide, check_stop, on_read)
         self._is_cached = is_frozen and self._use_cache(budget)
+        self._micro_batch_size = settings.schedule.micro_batch_size
+        # Nothing on a CPU says what fits before the kernel kills.
+        self._is_searching = training.micro_batch_size is None and self._device.torch_device.type == "cuda"
         if is_frozen:
             parts = (self._clips.evaluation, self._clips.validation)
             groups = [group for part in parts for group in transcription.transcription_groups(part)]
@@ -88,7 +92,10 @@ class TorchBackend:
         self._make_step = StepMaker(self._loaded, self._train_outputs, replacements)
 
     def _divide(self, block: Block) -> List[TrainStep]:
-        size = StepSize(self._training.batch_size, self._schedule.micro_batch_size)
+        return self._divided(block, self._training.batch_size)
+
+    def _divided(self, block: Block, micro_batch_size: int) -> List[TrainStep]:
+        size = StepSize(self._training.batch_size, micro_batch_size)
         return train_steps.divide_into_batches(block, self._window_of, size, self._packing)
 
     def _use_cache(self, budget: ScratchBudget) -> bool:
@@ -98,7 +105,8 @@ class TorchBackend:
         if self._packing or not train.listed or not encoder_outputs.is_deterministic(self._network.config):
             return False
         with train.blocks(Cursor(), self._training.batch_size, self._check_stop) as blocks:
-            groups = [batch.clips for step in self._divide(next(blocks)) for batch in step]
+            steps = self._divided(next(blocks), self._schedule.micro_batch_size)
+            groups = [batch.clips for step in steps for batch in step]
         return self._train_outputs.use_cache("train clips", groups, budget)
 
     def _window_of(self, item: TrainItem) -> int:
@@ -107,7 +115,8 @@ class TorchBackend:
     @property
     def ran_on(self) -> RanOn:
         """The hardware, library versions and precision that are really used."""
-        return self._device.ran_on
+        found = None if self._is_searching else self._micro_batch_size
+        return self._device.ran_on.model_copy(update={"micro_batch_size": found})
 
     def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[Transcript]:
         """Return the transcript of each clip in the full window, in order. `on_clip` is told how many are done."""
@@ -151,6 +160,8 @@ class TorchBackend:
 
         Raises TrainingDiverged or DatasetInvalid.
         """
+        if self._is_searching:
+            self.find_micro_batch()
         numbers = range(first_step + 1, self._schedule.steps + 1)
         with self._order.after(first_step) as following:
             planned = (step for _, step in zip(numbers, following))
@@ -159,7 +170,7 @@ class TorchBackend:
                 planned, self._make_step, self._threads(), _PREFETCHED_STEPS, self._check_stop
             )
             for number, prepared in zip(numbers, ready):
-                loss, rate = self._take_step(number, prepared.micro_batches)
+                loss, rate = self._take_step(number, prepared.batches)
                 self._order.took(prepared.position)
                 yield StepDone(number, loss, rate, time.monotonic() - started)
                 started = time.monotonic()
@@ -170,25 +181,91 @@ class TorchBackend:
         is_remote = any(not source_files.is_local(clip.audio.file) for clip in self._clips.train.listed)
         return max(threads, int(is_remote))
 
-    def _take_step(self, step: int, micro_batches: List[Examples]) -> Tuple[float, float]:
-        tokens = examples.tokens([batch.targets.labels for batch in micro_batches])
-        loss = 0.0
-        for batch in micro_batches:
-            part = self._summed_loss(batch) / tokens
-            part.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            loss += part.item()
+    def find_micro_batch(self) -> None:
+        """Have as many clips of the longest window go through the network at once as fit. The training stays as it is.
+
+        A micro-batch is found once in a run: the state of the training has it.
+        """
+        random_state = training_state.capture_random_state()
+        self._micro_batch_size = self._training.batch_size
+        while self._micro_batch_size > 1 and not self._fits(self._micro_batch_size):
+            self._micro_batch_size = _half(self._micro_batch_size)
+            self._device.release_memory()
+        training_state.restore_random_state(*random_state)
+        self._is_searching = False
+        logger.info("%d clips go through the network at once", self._micro_batch_size)
+
+    def _fits(self, clips: int) -> bool:
+        room = self._optimizer.room_for_moments()
+        try:
+            self._summed_loss(*self._longest(clips)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        except RuntimeError as error:
+            if not self._device.is_out_of_memory(error):
+                raise
+            return False
+        finally:
+            self._optimizer.clear_gradients()
+            room.clear()
+        return True
+
+    def _longest(self, clips: int) -> Tuple[int, Targets, Dict[str, Any]]:
+        """Return the inputs of so many clips without sound, with the longest window and label that clips may have."""
+        listed = () if self._packing else self._clips.train.listed
+        whole = self._loaded.feature_settings.window_seconds
+        window = max((self._window_of(clip) for clip in listed), default=whole)
+        tokens = torch.full((clips, self._loaded.most_label_tokens), self._loaded.tokenizer.eos_token_id)
+        target, width = self._device.torch_device, self._network.config.d_model
+        if self._is_cached:
+            hidden = torch.zeros(clips, window * POSITIONS_PER_SECOND, width, dtype=self._device.dtype, device=target)
+            return window, Targets(tokens, tokens), {"encoder_outputs": (hidden,)}
+        bins = self._loaded.feature_settings.mel_bins
+        features = torch.zeros(clips, bins, window * FRAMES_PER_SECOND, device=target)
+        return window, Targets(tokens, tokens), {"input_features": features}
+
+    def _take_step(self, step: int, batches: List[Examples]) -> Tuple[float, float]:
+        loss = self._add_gradients(batches)
         if not math.isfinite(loss):
             raise TrainerError("TrainingDiverged", f"the loss of step {step} is {loss}; lower training.learningRate")
         rate = optimization.learning_rate(step, self._schedule)
         self._optimizer.step(rate)
         return loss, rate
 
-    def _summed_loss(self, batch: Examples) -> torch.Tensor:
-        labels, inputs = (tensor.to(self._device.torch_device) for tensor in batch.targets)
-        with self._device.autocast(), encoder_outputs.shortened(self._network, batch.window_seconds):
-            hidden = self._network.model(
-                **self._heard(batch), decoder_input_ids=inputs, use_cache=False
-            ).last_hidden_state
+    def _add_gradients(self, batches: List[Examples]) -> float:
+        """Return the loss of a step. Where memory runs out, all of its parts are computed again in smaller ones."""
+        is_random = not encoder_outputs.draws_nothing(self._network.config)
+        random_state = training_state.capture_random_state() if is_random else None
+        loss = self._try_to_add_gradients(batches)
+        while loss is None:
+            self._micro_batch_size = _half(min(self._micro_batch_size, max(len(batch.clips) for batch in batches)))
+            logger.warning("out of memory: from here on %d clips go through at once", self._micro_batch_size)
+            self._optimizer.clear_gradients()
+            self._device.release_memory()
+            if random_state is not None:
+                training_state.restore_random_state(*random_state)
+            loss = self._try_to_add_gradients(batches)
+        return loss
+
+    def _try_to_add_gradients(self, batches: List[Examples]) -> Optional[float]:
+        """Return the loss of a step, or None where memory ran out and smaller parts may help."""
+        parts = [part for batch in batches for part in train_steps.split_examples(batch, self._micro_batch_size)]
+        is_fixed = self._training.micro_batch_size is not None or all(len(part.clips) == 1 for part in parts)
+        tokens = examples.tokens([batch.targets.labels for batch in batches])
+        loss = 0.0
+        try:
+            for batch in parts:
+                part = self._summed_loss(batch.window_seconds, batch.targets, self._heard(batch)) / tokens
+                part.backward()  # type: ignore[no-untyped-call]  # the same
+                loss += part.item()
+        except RuntimeError as error:
+            if is_fixed or not self._device.is_out_of_memory(error):
+                raise
+            return None
+        return loss
+
+    def _summed_loss(self, window_seconds: int, targets: Targets, heard: Dict[str, Any]) -> torch.Tensor:
+        labels, inputs = (tensor.to(self._device.torch_device) for tensor in targets)
+        with self._device.autocast(), encoder_outputs.shortened(self._network, window_seconds):
+            hidden = self._network.model(**heard, decoder_input_ids=inputs, use_cache=False).last_hidden_state
             # The projection to the vocabulary is the largest product, so positions that do not count are left out.
             counted = labels != examples.IGNORED
             logits = self._network.proj_out(hidden[counted])
@@ -205,7 +282,8 @@ class TorchBackend:
         tensors, optimizer = self._optimizer.state()
         random_tensors, random_values = training_state.capture_random_state()
         values = {"optimizer": optimizer, "random": random_values, "precision": self._device.precision}
-        return {**tensors, **random_tensors}, {**values, **self._order.state()}
+        found = {} if self._is_searching else {"microBatchSize": self._micro_batch_size}
+        return {**tensors, **random_tensors}, {**values, **found, **self._order.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Go on from what `state` returned. Raises ConfigInvalid where it belongs to another network."""
@@ -219,3 +297,11 @@ class TorchBackend:
         self._optimizer.load_state(tensors, values["optimizer"])
         training_state.restore_random_state(tensors, values["random"])
         self._order.load_state(values)
+        if self._training.micro_batch_size is None and "microBatchSize" in values:
+            # Another size adds up in another order.
+            self._micro_batch_size = values["microBatchSize"]
+            self._is_searching = False
+
+
+def _half(clips: int) -> int:
+    return -(-clips // 2)

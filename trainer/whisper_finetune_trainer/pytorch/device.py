@@ -14,6 +14,7 @@ from typing_extensions import Literal
 
 from whisper_finetune_api.run import Accelerator
 from whisper_finetune_api.v1alpha1.status import RanOn
+from whisper_finetune_trainer.machine import hardware_faults
 from whisper_finetune_trainer.machine.hardware_faults import CardMemory
 from whisper_finetune_trainer.messages.errors import TrainerError
 
@@ -38,6 +39,15 @@ class Device:
     def dtype(self) -> torch.dtype:
         """The type in which the heavy operations compute: bfloat16 for Half, else float32."""
         return torch.bfloat16 if self.precision == "Half" else torch.float32
+
+    def is_out_of_memory(self, error: RuntimeError) -> bool:
+        """Return whether an error says that this device's memory was too small."""
+        return hardware_faults.is_out_of_memory(error, "cuda" if self.torch_device.type == "cuda" else "cpu")
+
+    def release_memory(self) -> None:
+        """Give back what PyTorch holds for tensors to come. After an error its pieces may be too small for others."""
+        if self.torch_device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def autocast(self) -> torch.autocast:
         """Return a context in which the heavy operations compute in `dtype`. Weights stay in float32."""

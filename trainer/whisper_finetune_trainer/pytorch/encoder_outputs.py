@@ -189,6 +189,11 @@ def encode(network: Any, features: torch.Tensor, window_seconds: int) -> torch.T
     return hidden
 
 
+def draws_nothing(config: Any) -> bool:
+    """Return whether a training step draws no random number."""
+    return is_deterministic(config) and not config.decoder_layerdrop
+
+
 def is_deterministic(config: Any) -> bool:
     """Return whether a clip's encoder output is always the same in training: no dropout, no layer drop, no masking."""
     masked = config.apply_spec_augment and (config.mask_time_prob > 0 or config.mask_feature_prob > 0)

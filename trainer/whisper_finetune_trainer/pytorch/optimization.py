@@ -44,6 +44,14 @@ class Optimizer:
         self._adamw.zero_grad()
         self._steps += 1
 
+    def clear_gradients(self) -> None:
+        """Forget the gradients, and give back their memory."""
+        self._adamw.zero_grad()
+
+    def room_for_moments(self) -> List[torch.Tensor]:
+        """Return tensors that take the memory of the moments, which the first step makes. Later there are none."""
+        return [] if self._steps else [torch.empty_like(weight) for weight in self._weights.values() for _ in range(2)]
+
     def state(self) -> Tuple[Dict[str, torch.Tensor], Dict[str, Any]]:
         """Return the trained weights and both moments, which are not copied, and the number of steps."""
         tensors = {f"{_WEIGHTS}{name}": weight.detach() for name, weight in self._weights.items()}

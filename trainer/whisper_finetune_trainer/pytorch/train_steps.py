@@ -10,7 +10,7 @@ Steps are prepared ahead of the training, while the accelerator is busy or a sto
 import random
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from typing import (
     Callable,
@@ -134,7 +134,7 @@ Prepared = TypeVar("Prepared")
 
 @dataclass(frozen=True)
 class Examples:
-    """The inputs of a micro-batch: those of the decoder, and the features of clips without a cached encoder output."""
+    """The inputs of clips of one window: those of the decoder, and features where no encoder output is cached."""
 
     window_seconds: int
     clips: Tuple[TrainItem, ...]
@@ -142,11 +142,26 @@ class Examples:
     features: Mapping[TrainItem, torch.Tensor]
 
 
+def split_examples(batch: Examples, largest: int) -> List[Examples]:
+    """Divide examples into as few nearly equal parts of at most `largest` clips as possible."""
+    parts = _parts(range(len(batch.clips)), largest)
+    return [batch] if len(parts) == 1 else [_rows(batch, part) for part in parts]
+
+
+def _rows(batch: Examples, part: Sequence[int]) -> Examples:
+    rows = slice(part[0], part[-1] + 1)
+    labels, inputs = (tensor[rows] for tensor in batch.targets)
+    # The label that is the longest of all may be in another part.
+    tokens = int((labels != examples.IGNORED).any(dim=0).nonzero().max()) + 1
+    targets = Targets(labels[:, :tokens], inputs[:, :tokens])
+    return replace(batch, clips=batch.clips[rows], targets=targets)
+
+
 class PreparedStep(NamedTuple):
-    """The inputs of a step, and the training's position after it."""
+    """The inputs of a step by window, and the training's position after it."""
 
     position: TrainingPosition
-    micro_batches: List[Examples]
+    batches: List[Examples]
 
 
 class StepMaker:

@@ -120,6 +120,7 @@ class TrainingLoop:
         """Do what is due after a step. Return whether to take another one."""
         self._step = done.step
         self._checkpoints.record(done)
+        self._tell_hardware()
         self._reporter.step_done(done.step, self._schedule.steps, done.loss, done.learning_rate, done.seconds)
         self._save_state_if_due()
         self._evaluate_if_due()
@@ -128,6 +129,11 @@ class TrainingLoop:
             return False
         self._begin_step()
         return True
+
+    def _tell_hardware(self) -> None:
+        # How much of it is used is found while it is used.
+        if self._backend.ran_on != self._reporter.report().ran_on:
+            self._reporter.tell(ran_on=self._backend.ran_on)
 
     def _is_over(self) -> bool:
         is_last = self._step >= self._schedule.steps
