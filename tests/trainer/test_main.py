@@ -81,7 +81,9 @@ def test_a_plan_is_printed_and_nothing_is_done(plan: Planner, tmp_path: Path) ->
     assert ended.returncode == 0, ended.stderr
     planned = json.loads(ended.stdout)
     assert planned.pop("runFolder").startswith("pvc://speech/runs/demo-")
-    assert planned.pop("memoryBytes") > 4 * 72593920
+    memory = planned.pop("memory")
+    assert (memory["weights"], memory["moments"]) == (4 * 72593920, 8 * 52003328)
+    assert planned.pop("memoryBytes") == memory["peak"] > 4 * 72593920
     assert planned == {
         "name": "demo",
         "model": "openai/whisper-base",

@@ -7,10 +7,10 @@ from pydantic import Field
 from typing_extensions import Literal
 
 from whisper_finetune_api import addresses
-from whisper_finetune_api.planning import ipu_planning
+from whisper_finetune_api.planning import ipu_planning, training_memory
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
 from whisper_finetune_api.planning.model_dimensions import AUDIO_POSITIONS, Dimensions, dimensions_of
-from whisper_finetune_api.planning.training_memory import device_bytes
+from whisper_finetune_api.planning.training_memory import MemoryEstimate, MicroBatch, Precision
 from whisper_finetune_api.run import Accelerator, Schedule
 from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
@@ -23,6 +23,8 @@ _LARGEST_MICRO_BATCH = {"cpu": 8, "cuda": 16, "ipu": 1}
 #: Graphcore's notebook.
 FEATURE_THREADS = {"cpu": 0, "cuda": 4}
 LOADER_PROCESSES = 16
+#: More clips would wait longer for the longest text among them.
+CLIPS_TRANSCRIBED_AT_ONCE = 16
 #: How many batches a process prepares ahead.
 BATCHES_OF_PROCESS = 2
 #: Log-mel frames of a window of 30 s, which IPUs always get.
@@ -45,9 +47,8 @@ class RunPlan(ApiModel):
     schedule: Schedule
     trained_parameters: Optional[int] = Field(None, description="Absent for a model outside the dimension table.")
     parameters: Optional[int] = None
-    memory_bytes: Optional[int] = Field(
-        None, description="Estimate: weights, gradients, optimizer and activations; of IPUs ipu.bytesPerIpu has it."
-    )
+    memory_bytes: Optional[int] = Field(None, description="memory.peak; of IPUs ipu.bytesPerIpu has it.")
+    memory: Optional[MemoryEstimate] = Field(None, description="Of a GPU or CPU, for the longest clips and labels.")
     loader: Optional[Loader] = Field(None, description="Absent where an IPU's model is outside of the table.")
     ipu: Optional[IpuPlan] = Field(None, description="The layout on the IPUs.")
 
@@ -74,14 +75,38 @@ def make_run_plan(
     trained = known.decoder_parameters if spec.training.trainable == "Decoder" else known.parameters
     ipu = _ipu_plan(spec, accelerator, known, ipus)
     schedule = make_schedule(spec.training, accelerator, ipu)
+    memory = None if ipu else memory_of(known, spec.training, accelerator, schedule.micro_batch_size)
     return RunPlan(
         accelerator=accelerator,
         schedule=schedule,
         parameters=known.parameters,
         trained_parameters=trained,
         loader=_ipu_loader(spec.training, known, schedule) if ipu else _loader(spec, accelerator),
-        memory_bytes=None if ipu else device_bytes(known, trained, spec.training, schedule.micro_batch_size),
+        memory_bytes=memory.peak if memory else None,
+        memory=memory,
         ipu=ipu,
+    )
+
+
+def memory_of(
+    dimensions: Dimensions,
+    training: Training,
+    accelerator: Accelerator,
+    micro_batch_size: int,
+    precision: Optional[Precision] = None,
+) -> MemoryEstimate:
+    """Return the estimate for a GPU or CPU, for clips as long as the window and labels as long as they may be.
+
+    Without a `precision`, it is the user's, else Half on a GPU and Float on a CPU, which most of them have.
+    """
+    usual: Precision = "Half" if accelerator == "cuda" else "Float"
+    parts = _parts(training.batch_size, micro_batch_size)
+    return training_memory.estimate_memory(
+        dimensions,
+        MicroBatch(micro_batch_size, AUDIO_POSITIONS, training.max_label_tokens, parts),
+        precision or training.precision or usual,
+        trains_encoder=training.trainable == "All",
+        evaluated=MicroBatch(CLIPS_TRANSCRIBED_AT_ONCE, AUDIO_POSITIONS, training.max_label_tokens),
     )
 
 

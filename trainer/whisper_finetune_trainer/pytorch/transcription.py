@@ -5,14 +5,12 @@ from typing import Callable, Dict, List, Sequence
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
+from whisper_finetune_api.planning.run_plan import CLIPS_TRANSCRIBED_AT_ONCE
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.model import generation
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.model.model import LoadedModel
 from whisper_finetune_trainer.pytorch.device import Device
-
-#: How many clips are decoded together. More clips would wait longer for the longest text among them.
-_BATCH_SIZE = 16
 
 
 def transcribe_clips(
@@ -42,7 +40,9 @@ def transcription_groups(clips: Sequence[Clip]) -> List[List[Clip]]:
 def _batches(clips: Sequence[Clip]) -> List[List[int]]:
     # Clips of similar length have texts of similar length, which end at about the same time.
     order = sorted(range(len(clips)), key=lambda index: clips[index].seconds)
-    return [order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)]
+    return [
+        order[first : first + CLIPS_TRANSCRIBED_AT_ONCE] for first in range(0, len(order), CLIPS_TRANSCRIBED_AT_ONCE)
+    ]
 
 
 def _decode(loaded: LoadedModel, device: Device, clips: Sequence[Clip], hidden: torch.Tensor) -> List[Transcript]:
