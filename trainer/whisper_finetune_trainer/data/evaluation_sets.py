@@ -157,7 +157,7 @@ def require_enough(found: EvaluationClips) -> None:
 
 
 def count_copies(found: EvaluationClips, learned: Sequence[Clip]) -> EvaluationClips:
-    """Return the evaluation with the number of its clips whose sound and text are learned, and a warning of them.
+    """Return the evaluation with the number of its clips whose sound is learned, and a warning of them.
 
     `learned` are clips that are trained on or chosen by. Raises DatasetInvalid where the evaluation has no other ones.
     """
@@ -165,8 +165,8 @@ def count_copies(found: EvaluationClips, learned: Sequence[Clip]) -> EvaluationC
     if not copies:
         return found
     told = (
-        f"evaluation {found.name}: {len(copies)} of {len(found.clips)} clips have the sound and the text of one that "
-        f"is trained on or chosen by, such as {quoted(copies[0].identifier)}"
+        f"evaluation {found.name}: {len(copies)} of {len(found.clips)} clips have the sound of one that is trained on "
+        f"or chosen by, such as {quoted(copies[0].identifier)}"
     )
     if len(copies) == len(found.clips):
         raise TrainerError("DatasetInvalid", f"{told}: a model is not measured on what it learned; name other clips")

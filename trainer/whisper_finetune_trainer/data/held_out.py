@@ -262,12 +262,15 @@ def find_leaks(
 
 
 def find_copies(measured: Sequence[Clip], learned: Sequence[Clip]) -> List[Clip]:
-    """Return the measured clips that have sound and text of one that is trained on or chosen by.
+    """Return the measured clips that have the sound of one that is trained on or chosen by, whatever its text.
 
-    Only sounds are read of clips that have length and text of another one.
+    The same recording in another format or at another sample rate is another sound here. Only sounds are read of clips
+    as long as a measured one: of the learned ones at most _COMPARED_UNASKED, and first those that have its text too.
     """
-    keys = {(clip.seconds, clip.text) for clip in measured}
-    return _likely_duplicates(measured, [clip for clip in learned if (clip.seconds, clip.text) in keys]).clips
+    lengths, keys = {clip.seconds for clip in measured}, {(clip.seconds, clip.text) for clip in measured}
+    suspects = [clip for clip in learned if clip.seconds in lengths]
+    compared = sorted(suspects, key=lambda clip: (clip.seconds, clip.text) not in keys)[:_COMPARED_UNASKED]
+    return _same_sound(_suspects(measured, compared, lambda clip: clip.seconds), compared)
 
 
 def copy_dropped(clip: Clip) -> Drop:
