@@ -246,7 +246,7 @@ def test_a_termination_message_is_whole_in_the_stages(tmp_path: Path) -> None:
     for name in binaries.KWOK.files:
         (tmp_path / name).write_text("kind: Stage\n")
     message = '{"wer": "21.60", "quote": "it\'s", "line": "a\\nb"}'
-    stages = list(yaml.safe_load_all(simulated_nodes.stages(tmp_path, message)))
+    stages = list(yaml.safe_load_all(simulated_nodes.stages(tmp_path, simulated_nodes.succeeding_pods(message))))
     succeeds = next(stage for stage in stages if stage.get("metadata", {}).get("name") == "pod-succeeds")
     assert f"message: {json.dumps(message)}\n" in succeeds["spec"]["next"]["statusTemplate"]
 

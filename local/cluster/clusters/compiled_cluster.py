@@ -33,8 +33,11 @@ KEPT = ("containerd", "volumes", "lock")
 class CompiledCluster:
     folders: ClusterFolders
 
-    def up(self, *, with_node: bool) -> None:
-        """Start it, or wait until the one that runs is ready. One that runs is never ended: it may only be slow."""
+    def up(self, *, with_node: bool, disturbed: bool = False) -> None:
+        """Start it, or wait until the one that runs is ready. One that runs is never ended: it may only be slow.
+
+        The programs of a `disturbed` control plane are started anew when they end, and it keeps an audit log.
+        """
         require_linux_root()
         with exclusive(self.folders.state / "lock", f"changing cluster {self.folders.name!r}"):
             if find_isolation(plan_file(self.folders)):
@@ -44,7 +47,7 @@ class CompiledCluster:
             with step("cleaning up after a predecessor"):
                 self.end(KEPT)
             try:
-                self.start(programs, pause_image, with_node=with_node)
+                self.start(programs, pause_image, with_node=with_node, disturbed=disturbed)
             except BaseException:
                 end_isolated(plan_file(self.folders))
                 raise
@@ -63,14 +66,14 @@ class CompiledCluster:
             raise ClusterError(f"{plan_file(self.folders)} of a running cluster is gone: run `down`, then `up`")
         return plan
 
-    def start(self, programs: Path, pause_image: Path, *, with_node: bool) -> None:
+    def start(self, programs: Path, pause_image: Path, *, with_node: bool, disturbed: bool) -> None:
         self.folders.logs.mkdir(parents=True)
         with (
             step("making namespaces, network and keys"),
             exclusive(cache_root() / "network.lock", "choosing addresses"),
         ):
             addresses = choose_addresses(self.folders.name, host_network.networks_in_use())
-            plan = ClusterPlan(self.folders, addresses, programs, pause_image, with_node)
+            plan = ClusterPlan(self.folders, addresses, programs, pause_image, with_node, disturbed)
             plan.write()
             write_credentials(plan)
             make_control_groups(plan.cgroup)
@@ -170,8 +173,12 @@ class CompiledCluster:
         return subprocess.run(command, check=False, capture_output=True, text=True)
 
     def simulate_node(self, termination_message: str) -> None:
+        self.simulate_pods(simulated_nodes.succeeding_pods(termination_message))
+
+    def simulate_pods(self, stages: str) -> None:
+        """Start the simulated node with these stages of a pod, and wait until it is Ready."""
         isolation, plan = self.running(), self.running_plan()
-        simulated_nodes.simulate_node(self.folders, isolation.enter, plan.addresses.simulated_pods, termination_message)
+        simulated_nodes.simulate_node(self.folders, isolation.enter, plan.addresses.simulated_pods, stages)
 
     def volume(self, name: str) -> Path:
         return self.folders.make_volume(name)

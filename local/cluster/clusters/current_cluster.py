@@ -76,7 +76,9 @@ class CurrentCluster:
         raise ClusterError(f"volume {name!r} cannot be a disk of {megabytes} MB on somebody's node")
 
     def simulate_node(self, termination_message: str) -> None:
-        simulated_nodes.simulate_node(self.folders, [], FOR_BENCHMARKS, termination_message)
+        simulated_nodes.simulate_node(
+            self.folders, [], FOR_BENCHMARKS, simulated_nodes.succeeding_pods(termination_message)
+        )
 
     def kubectl(self, *arguments: str) -> str:
         installed = shutil.which("kubectl") or str(binaries.program("kubectl"))

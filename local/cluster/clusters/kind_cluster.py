@@ -82,7 +82,9 @@ class KindCluster:
 
     def simulate_node(self, termination_message: str) -> None:
         self.kubeconfig()
-        simulated_nodes.simulate_node(self.folders, [], FOR_BENCHMARKS, termination_message)
+        simulated_nodes.simulate_node(
+            self.folders, [], FOR_BENCHMARKS, simulated_nodes.succeeding_pods(termination_message)
+        )
 
     def kind(self, *arguments: str) -> None:
         installed = shutil.which("kind") or str(binaries.program("kind"))

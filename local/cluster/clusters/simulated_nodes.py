@@ -25,14 +25,14 @@ SELECTED_BY = "type=kwok"
 SECONDS_UNTIL_READY = 60
 
 
-def simulate_node(folders: ClusterFolders, prefix: Sequence[str], pods: IPv4Network, termination_message: str) -> None:
+def simulate_node(folders: ClusterFolders, prefix: Sequence[str], pods: IPv4Network, pod_stages: str) -> None:
     """Start kwok, or start it anew where it runs, and wait until its node is Ready.
 
     `prefix` goes before the command, such as an nsenter with which kwok ends when the cluster does.
     """
     kwok, kubectl = binaries.program("kwok"), binaries.program("kubectl")
     stop_simulation(folders)
-    stages_file(folders).write_text(stages(kwok.parent, termination_message))
+    stages_file(folders).write_text(stages(kwok.parent, pod_stages))
     command = [
         *prefix,
         str(kwok),
@@ -81,15 +81,16 @@ def stages_file(folders: ClusterFolders) -> Path:
     return folders.state / "kwok-stages.yaml"
 
 
-def stages(kwok_folder: Path, termination_message: str) -> str:
-    """Return the stages that kwok has for a node, and this project's stages for a pod, with the message filled in."""
-    pods = (
-        (SIMULATION / "pod-stages.yaml")
-        .read_text()
-        .replace("message: TERMINATION_MESSAGE", f"message: {quoted(termination_message)}")
-    )
+def stages(kwok_folder: Path, pod_stages: str) -> str:
+    """Return the stages that kwok has for a node, and those of a pod."""
     nodes = [(kwok_folder / name).read_text() for name in binaries.KWOK.files]
-    return "\n---\n".join([*nodes, pods])
+    return "\n---\n".join([*nodes, pod_stages])
+
+
+def succeeding_pods(termination_message: str) -> str:
+    """Return the stages of pods that run for a second and succeed with that message."""
+    stages = (SIMULATION / "pod-stages.yaml").read_text()
+    return stages.replace("message: TERMINATION_MESSAGE", f"message: {quoted(termination_message)}")
 
 
 def quoted(message: str) -> str:

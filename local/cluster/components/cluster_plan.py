@@ -19,6 +19,12 @@ class ClusterPlan:
     programs: Path
     pause_image: Path
     with_node: bool
+    #: Its programs are killed on purpose: they are started anew, and the API server keeps an audit log.
+    disturbed: bool = False
+
+    @property
+    def audit_log(self) -> Path:
+        return self.folders.logs / "audit.log"
 
     @property
     def cgroup(self) -> str:
@@ -35,6 +41,7 @@ class ClusterPlan:
             "programs": str(self.programs),
             "pauseImage": str(self.pause_image),
             "withNode": self.with_node,
+            "disturbed": self.disturbed,
         }
         plan_file(self.folders).write_text(json.dumps(values, indent=1))
 
@@ -59,4 +66,5 @@ def read_plan(folders: ClusterFolders) -> ClusterPlan | None:
         programs=Path(values["programs"]),
         pause_image=Path(values["pauseImage"]),
         with_node=values["withNode"],
+        disturbed=values.get("disturbed", False),
     )

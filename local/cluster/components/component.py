@@ -2,9 +2,12 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+SECONDS_BEFORE_A_NEW_START = 1
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,17 @@ class Component:
             return subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+
+
+def keep_running(components: Sequence[Component], logs: Path) -> None:
+    """Start each component, and start it anew a second after it has ended, for as long as this process lives."""
+    by_pid = {component.start(logs).pid: component for component in components}
+    while True:
+        pid, _ = os.wait()
+        ended = by_pid.pop(pid, None)
+        if ended is not None:
+            time.sleep(SECONDS_BEFORE_A_NEW_START)
+            by_pid[ended.start(logs).pid] = ended
 
 
 def wait_for_first_end(running: dict[int, str]) -> str:

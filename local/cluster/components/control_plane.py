@@ -1,5 +1,7 @@
 """The command lines of the control plane."""
 
+import json
+
 from cluster.components.addresses import SERVICES
 from cluster.components.cluster_plan import ClusterPlan
 from cluster.components.component import Component
@@ -49,8 +51,37 @@ def api_server(plan: ClusterPlan) -> Component:
             f"--service-account-signing-key-file={keys}/service-account.key",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-cluster-ip-range={SERVICES}",
+            *(audit(plan) if plan.disturbed else ()),
         ],
     )
+
+
+def audit(plan: ClusterPlan) -> list[str]:
+    """Return the arguments that write each change of what a run is made of to the audit log, with the whole object."""
+    policy = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived", "ResponseStarted"],
+        "rules": [
+            {
+                "level": "RequestResponse",
+                "verbs": ["create", "update", "patch", "delete", "deletecollection"],
+                "resources": [
+                    {"group": "", "resources": ["pods", "pods/status"]},
+                    {"group": "batch", "resources": ["jobs"]},
+                ],
+            },
+            {"level": "None"},
+        ],
+    }
+    written = plan.file("audit-policy.json")
+    written.write_text(json.dumps(policy), encoding="utf-8")
+    return [
+        f"--audit-policy-file={written}",
+        f"--audit-log-path={plan.audit_log}",
+        "--audit-log-maxsize=100000",
+        "--audit-log-mode=blocking",
+    ]
 
 
 def controller_manager(plan: ClusterPlan) -> Component:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster.components import node
 from cluster.components.cluster_plan import ClusterPlan, read_plan
-from cluster.components.component import Component, wait_for_first_end
+from cluster.components.component import Component, keep_running, wait_for_first_end
 from cluster.components.control_plane import control_plane
 from cluster.faults import ClusterError
 from cluster.folders import ClusterFolders
@@ -31,6 +31,8 @@ def main() -> None:
         raise ClusterError(f"no plan at {sys.argv[1]}")
     wait_for_the_network()
     make_mounts(plan)
+    if plan.disturbed:
+        keep_running(control_plane(plan), plan.folders.logs)
     running = start(plan, control_plane(plan))
     if plan.with_node:
         running |= start_node(plan)
