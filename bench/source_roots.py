@@ -9,6 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / folder) for folder in ("crds", "operator", "trainer", "local", "tests")]
 
-from whisper_finetune_trainer.machine import cpu_count  # noqa: E402 -- the line above finds it
+from whisper_finetune_trainer.machine import pod_limits  # noqa: E402 -- the line above finds it
 
-cpu_count.make_waiting_passive()
+pod_limits.make_waiting_passive()

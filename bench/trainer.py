@@ -33,7 +33,7 @@ from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
 from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import evaluations, wer
-from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine import pod_limits
 from whisper_finetune_trainer.model import clip_fitting, model
 from whisper_finetune_trainer.model.backend import BackendSettings
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
@@ -135,7 +135,7 @@ def _settings(config: TrainerConfig) -> BackendSettings:
         scratch_folder=config.scratch_folder,
         encoder_outputs_bytes=config.scratch_limit_bytes,
         ipu_wait_seconds=config.ipu_wait_seconds,
-        cpus=cpu_count.available_cpus(),
+        cpus=pod_limits.available_cpus(),
     )
 
 

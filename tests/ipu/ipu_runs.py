@@ -11,7 +11,7 @@ import model_loading
 from trainer_attempts import Volume
 from whisper_finetune_api.run import TrainerConfig
 from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
-from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine import pod_limits
 from whisper_finetune_trainer.model import clip_fitting
 from whisper_finetune_trainer.model.backend import BackendSettings, plan_training
 from whisper_finetune_trainer.training import opening
@@ -68,6 +68,6 @@ class Run:
             scratch_folder=config.scratch_folder,
             encoder_outputs_bytes=config.scratch_limit_bytes,
             ipu_wait_seconds=config.ipu_wait_seconds,
-            cpus=cpu_count.available_cpus(),
+            cpus=pod_limits.available_cpus(),
         )
         self.backend: Any = opening.open_backend(settings, self.loaded, self.clips)

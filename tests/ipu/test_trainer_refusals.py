@@ -247,7 +247,7 @@ def test_another_clip_stands_in_for_one_that_breaks_while_training(
     weights = []
     # With so many CPUs processes read: none, and two.
     for cpus in (1, 3):
-        monkeypatch.setattr("whisper_finetune_trainer.machine.cpu_count.available_cpus", lambda cpus=cpus: cpus)
+        monkeypatch.setattr("whisper_finetune_trainer.machine.pod_limits.available_cpus", lambda cpus=cpus: cpus)
         folder = tmp_path / f"{cpus}-cpus"
         tiny_model.write_clips(folder / "clips", 20)
         shutil.copytree(speech / "model", folder / "model")

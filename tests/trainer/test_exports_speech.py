@@ -19,7 +19,7 @@ from demo.stopwatch import Stopwatch
 from whisper_finetune_api.v1alpha1.exports import MOST_DRIFT_POINTS, ExportName
 from whisper_finetune_trainer.exports import engines
 from whisper_finetune_trainer.exports.engines import Engine
-from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine import pod_limits
 from whisper_finetune_trainer.model import clip_fitting, examples, model
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
 from whisper_finetune_trainer.training import exporting
@@ -44,7 +44,7 @@ class Base(NamedTuple):
         kind = engines.KINDS[name]
         engine: Engine = importlib.import_module(kind.module).ENGINE
         engine.convert(self.folder, target, kind.weights)
-        hear = engine.open(target, self.checked.settings, cpu_count.available_cpus())
+        hear = engine.open(target, self.checked.settings, pod_limits.available_cpus())
         clips = self.checked.clips
         return float(self.checked.score_of([hear(examples.samples_of_item(clip), clip.seconds) for clip in clips]))
 
@@ -64,7 +64,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     config = config.model_copy(update={"scratch_folder": str(tmp_path_factory.mktemp("scratch"))})
     loaded = model_loading.load_model(config)
     clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, config.accelerator)
-    torch.set_num_threads(cpu_count.available_cpus())
+    torch.set_num_threads(pod_limits.available_cpus())
     backend = TorchBackend(tiny_whisper.backend_settings(config), loaded, clips)
     heard_clips = clips.evaluation[:CLIPS]
     heard = backend.transcribe(heard_clips, lambda _: None)

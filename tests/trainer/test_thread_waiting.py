@@ -6,7 +6,7 @@ import pytest
 
 from repository import ROOT
 
-LOAD = "from whisper_finetune_trainer.machine import cpu_count; cpu_count.make_waiting_passive(); import torch"
+LOAD = "from whisper_finetune_trainer.machine import pod_limits; pod_limits.make_waiting_passive(); import torch"
 
 
 @pytest.mark.parametrize(("wanted", "taken"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")], ids=["default", "admin's"])

@@ -9,7 +9,7 @@ from typing import Optional
 from whisper_finetune_api.run import TrainerConfig, TrainingResult
 from whisper_finetune_trainer.checkpoints import earlier_attempts
 from whisper_finetune_trainer.data.layouts.layout import LIMITS, StreamLimits
-from whisper_finetune_trainer.machine import cpu_count, hardware_faults, library_loading
+from whisper_finetune_trainer.machine import hardware_faults, library_loading, pod_limits
 from whisper_finetune_trainer.machine.stopping import Stopped, StopRequest
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.output import run_output
@@ -48,7 +48,7 @@ def _make(
         return _with_exports(config, folder, reported, reporter, stop, limits)
     folder.prepare()
     earlier_attempts.tell_earlier_progress(folder, config.schedule.steps, reporter)
-    cpu_count.make_waiting_passive()
+    pod_limits.make_waiting_passive()
     with stop.interruptible():
         # torch and transformers take seconds to load, and nothing above needs them.
         train = library_loading.load_module("whisper_finetune_trainer.training.train")
@@ -74,7 +74,7 @@ def _with_exports(
     """Return the result of a finished run with the exports that it lacks, which it almost never does."""
     if not finished_run.missing_exports(config.spec.output, folder, result):
         return result
-    cpu_count.make_waiting_passive()
+    pod_limits.make_waiting_passive()
     with stop.interruptible():
         exporting = library_loading.load_module("whisper_finetune_trainer.training.exporting")
     exported: TrainingResult = exporting.resume_exports(config, folder, result, reporter, stop, limits)

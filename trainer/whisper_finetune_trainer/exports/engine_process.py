@@ -15,7 +15,7 @@ from typing import Any, Optional, Tuple, Type
 from typing_extensions import Self
 
 from whisper_finetune_trainer.exports.engines import Engine, ExportKind, Hear, HearingSettings, Samples
-from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine import pod_limits
 from whisper_finetune_trainer.messages import errors
 from whisper_finetune_trainer.model.generation import Transcript
 
@@ -100,7 +100,7 @@ class _Served:
         self._engine().convert(model, target, self._kind.weights)
 
     def open(self, target: Path, settings: HearingSettings) -> None:
-        self._hear = self._engine().open(target, settings, cpu_count.available_cpus())
+        self._hear = self._engine().open(target, settings, pod_limits.available_cpus())
 
     def hear(self, samples: Samples, seconds: float) -> Transcript:
         if self._hear is None:

@@ -9,7 +9,7 @@ from whisper_finetune_api.v1alpha1 import UNPACKED, WhisperFineTuneSpec
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.ipu import assembly, executable_cache, train_data
 from whisper_finetune_trainer.ipu.examples import DECODER_INPUTS
-from whisper_finetune_trainer.machine import cpu_count, hardware_faults
+from whisper_finetune_trainer.machine import hardware_faults, pod_limits
 from whisper_finetune_trainer.messages.errors import TrainerError
 from whisper_finetune_trainer.model import model
 from whisper_finetune_trainer.model.backend import BackendSettings, plan_training
@@ -37,7 +37,7 @@ def fill_cache(spec: WhisperFineTuneSpec, ipus: Optional[int], mounted: Mapping[
         encoder_outputs_bytes=0,
         # No IPUs are waited for: nothing runs on them.
         ipu_wait_seconds=0,
-        cpus=cpu_count.available_cpus(),
+        cpus=pod_limits.available_cpus(),
     )
     example = _example(
         loaded, assembly.feature_type(settings.training), is_packed=spec.training.packing not in UNPACKED

@@ -22,7 +22,7 @@ from whisper_finetune_trainer.data.run_clips import Clips
 from whisper_finetune_trainer.evaluation import wer
 from whisper_finetune_trainer.exports import engines
 from whisper_finetune_trainer.ipu import environment
-from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine import pod_limits
 from whisper_finetune_trainer.machine.scratch_space import ScratchShares
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model import clip_fitting, model, model_source
@@ -97,7 +97,7 @@ def open_training(
         scratch_folder=config.scratch_folder,
         encoder_outputs_bytes=shares.encoder_outputs_bytes + unused_bytes,
         ipu_wait_seconds=config.ipu_wait_seconds,
-        cpus=cpu_count.available_cpus(),
+        cpus=pod_limits.available_cpus(),
     )
     made_from = _made_from(spec, loaded, clips, further)
     backend = open_backend(settings, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary()))

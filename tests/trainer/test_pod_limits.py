@@ -2,24 +2,24 @@ from pathlib import Path
 
 import pytest
 
-from whisper_finetune_trainer.machine import cpu_count
+from whisper_finetune_trainer.machine import pod_limits
 
 
 @pytest.mark.parametrize(
     ("cpu_max", "cpus"), [("max 100000\n", None), ("200000 100000\n", 2.0), ("50000 100000\n", 0.5)]
 )
 def test_quota_of_cgroup_v2(cpu_max: str, cpus: float | None) -> None:
-    assert cpu_count.quota_v2(cpu_max) == cpus
+    assert pod_limits.quota_v2(cpu_max) == cpus
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [("-1\n", None), ("150000\n", 1.5)])
 def test_quota_of_cgroup_v1(quota: str, cpus: float | None) -> None:
-    assert cpu_count.quota_v1(quota, "100000\n") == cpus
+    assert pod_limits.quota_v1(quota, "100000\n") == cpus
 
 
 @pytest.mark.parametrize(("quota", "threads"), [(0.1, 1), (1.0, 1), (1.9, 1), (2.0, 2), (64.0, 64)])
 def test_threads_that_a_quota_keeps_busy(quota: float, threads: int) -> None:
-    assert cpu_count.whole_cpus(quota) == threads
+    assert pod_limits.whole_cpus(quota) == threads
 
 
 def test_the_smallest_quota_of_a_cgroup_and_its_parents_holds(tmp_path: Path) -> None:
@@ -27,12 +27,12 @@ def test_the_smallest_quota_of_a_cgroup_and_its_parents_holds(tmp_path: Path) ->
     (pod / "container").mkdir(parents=True)
     (pod / "cpu.max").write_text("200000 100000\n", encoding="utf-8")
     (pod / "container" / "cpu.max").write_text("max 100000\n", encoding="utf-8")
-    assert list(cpu_count.cpu_quotas(tmp_path, "0::/kubepods/pod1/container\n")) == [2.0]
+    assert list(pod_limits.cpu_quotas(tmp_path, "0::/kubepods/pod1/container\n")) == [2.0]
 
 
 def test_the_limit_of_a_container_that_sees_its_own_root(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("300000 100000\n", encoding="utf-8")
-    assert list(cpu_count.cpu_quotas(tmp_path, "0::/\n")) == [3.0]
+    assert list(pod_limits.cpu_quotas(tmp_path, "0::/\n")) == [3.0]
 
 
 def test_the_limit_of_cgroup_v1_where_the_path_is_the_hosts(tmp_path: Path) -> None:
@@ -41,8 +41,8 @@ def test_the_limit_of_cgroup_v1_where_the_path_is_the_hosts(tmp_path: Path) -> N
     (folder / "cpu.cfs_quota_us").write_text("400000\n", encoding="utf-8")
     (folder / "cpu.cfs_period_us").write_text("100000\n", encoding="utf-8")
     membership = "7:memory:/kubepods/pod1\n4:cpu,cpuacct:/kubepods/pod1\n0::/\n"
-    assert list(cpu_count.cpu_quotas(tmp_path, membership)) == [4.0]
+    assert list(pod_limits.cpu_quotas(tmp_path, membership)) == [4.0]
 
 
 def test_this_process_has_cpus() -> None:
-    assert cpu_count.available_cpus() >= 1
+    assert pod_limits.available_cpus() >= 1
