@@ -46,3 +46,24 @@ def test_the_limit_of_cgroup_v1_where_the_path_is_the_hosts(tmp_path: Path) -> N
 
 def test_this_process_has_cpus() -> None:
     assert pod_limits.available_cpus() >= 1
+
+
+def test_the_smallest_limit_of_memory_applies(tmp_path: Path) -> None:
+    pod = tmp_path / "kubepods" / "pod1" / "container"
+    pod.mkdir(parents=True)
+    (pod / "memory.max").write_text("max\n", encoding="utf-8")
+    (pod.parent / "memory.max").write_text("8589934592\n", encoding="utf-8")
+    assert list(pod_limits.memory_limits(tmp_path, "0::/kubepods/pod1/container\n")) == [8 << 30]
+
+
+def test_a_limit_of_memory_by_cgroup_v1(tmp_path: Path) -> None:
+    folder = tmp_path / "memory" / "pod"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text("4294967296\n", encoding="utf-8")
+    # No limit.
+    (folder.parent / "memory.limit_in_bytes").write_text("9223372036854771712\n", encoding="utf-8")
+    assert set(pod_limits.memory_limits(tmp_path, "5:memory:/pod\n4:cpu,cpuacct:/pod\n")) == {4 << 30}
+
+
+def test_memory_without_a_limit(tmp_path: Path) -> None:
+    assert list(pod_limits.memory_limits(tmp_path, "0::/\n")) == []

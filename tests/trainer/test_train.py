@@ -88,6 +88,11 @@ def test_a_run_without_much_memory_goes_on_with_fewer_clips_at_once(volume: Volu
     )
     assert ended.exit_code == 0, ended.result.message
     assert [size for size in dict.fromkeys(told) if size] == [4, 2]
+    ran_on = ended.result.ran_on
+    assert ran_on is not None
+    # The process has more than its tensors.
+    assert 0 < (ran_on.estimated_mebibytes or 0) < (ran_on.peak_mebibytes or 0)
+    assert (ran_on.peak_mebibytes or 0) % 64 == 0
 
 
 @pytest.mark.usefixtures("little_memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ import model_loading
 import tiny_whisper
 import tones
 import trainer_configs
-from whisper_finetune_api.planning import run_plan
+from whisper_finetune_api.planning import run_plan, training_memory
 from whisper_finetune_api.planning.model_dimensions import DIMENSIONS, Dimensions
 from whisper_finetune_api.planning.training_memory import MemoryEstimate, MicroBatch, Precision, estimate_memory
+from whisper_finetune_api.v1alpha1 import Training as TrainingSpec
 from whisper_finetune_trainer.model import clip_fitting, examples
 from whisper_finetune_trainer.pytorch import device
 from whisper_finetune_trainer.pytorch.backend import TorchBackend
@@ -27,8 +29,8 @@ pytestmark = pytest.mark.slow
 #: As many as Whisper has, though these models know less of them.
 VOCABULARY = 51_865
 TINY, BASE = Dimensions(384, 4, 4, 6, VOCABULARY), Dimensions(512, 6, 6, 8, VOCABULARY)
-SMALL = Dimensions(768, 12, 12, 12, vocabulary=2_200)
-#: As wide as Whisper small.
+#: As wide as Whisper small. Of its twelve layers there are six or three, to save this machine's own memory.
+SMALL = Dimensions(768, 6, 6, 12, vocabulary=2_200)
 SHALLOW = Dimensions(768, 3, 3, 12, VOCABULARY)
 #: Nothing is transcribed in a step.
 NOTHING = MicroBatch(clips=0, positions=0, tokens=0)
@@ -156,8 +158,11 @@ def test_so_is_that_of_an_evaluation(tmp_path: Path, precision: Precision, windo
 
 
 def test_the_plan_has_the_estimate_by_part() -> None:
-    training = trainer_configs.make_config(trainer_configs.make_spec(training={"trainable": "Decoder"})).spec.training
-    planned = run_plan.memory_of(DIMENSIONS["openai/whisper-small"], training, "cuda", 16)
+    spec = trainer_configs.make_config(
+        trainer_configs.make_spec(model="openai/whisper-small", training={"trainable": "Decoder"})
+    ).spec
+    planned = run_plan.make_run_plan(spec, "cuda").memory
+    assert planned is not None
     assert (planned.weights, planned.gradients, planned.moments) == (966939648, 614323200, 1228646400)
     assert planned.weight_copies == planned.gradients // 2
     assert planned.logits == 16 * 224 * 51865 * 12
@@ -165,12 +170,39 @@ def test_the_plan_has_the_estimate_by_part() -> None:
     assert planned.weights + planned.moments < planned.peak < planned.weights + planned.moments + parts
 
 
+@pytest.mark.parametrize(("limit_mb", "found"), [(4000, 8), (1300, 8), (1000, 4), (900, 2), (650, 1), (1, 1)])
+def test_as_many_clips_as_a_pods_memory_holds_go_through_at_once(limit_mb: int, found: int) -> None:
+    # A process has 600 MB of its own.
+    assert training_memory.largest_that_fits(8, lambda clips: clips * 80_000_000, limit_mb * 1_000_000) == found
+
+
+def test_fewer_clips_are_not_taken_where_evaluations_need_the_most() -> None:
+    assert training_memory.largest_that_fits(8, lambda clips: max(500, clips), 1) == 8
+
+
+@pytest.mark.parametrize(("training", "found"), [({}, 1), ({"microBatchSize": 8}, 8)], ids=["by itself", "the user's"])
+def test_a_pod_with_little_memory_trains_one_clip_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, int], found: int
+) -> None:
+    # Else evaluations would need the most.
+    monkeypatch.setattr(run_plan, "CLIPS_TRANSCRIBED_AT_ONCE", 1)
+    tiny_whisper.build(tmp_path / "model")
+    tones.write_clips(tmp_path / "clips", 20)
+    config = trainer_configs.config_on(tmp_path, {f"training.{name}": value for name, value in training.items()})
+    loaded = model_loading.load_model(config)
+    clips = clip_fitting.fit_clips(clip_loading.load_clips(config), loaded, "cpu", config.spec.training)
+    settings = dataclasses.replace(tiny_whisper.backend_settings(config), memory_bytes=1 << 20)
+    assert TorchBackend(settings, loaded, clips).ran_on.micro_batch_size == found
+
+
 def test_more_clips_or_a_trained_encoder_or_float_take_more() -> None:
-    config = trainer_configs.make_config(trainer_configs.make_spec())
-    whole = config.spec.training
+    whole = trainer_configs.make_config(trainer_configs.make_spec()).spec.training
     decoder = whole.model_copy(update={"trainable": "Decoder"})
-    large = DIMENSIONS["openai/whisper-large-v3"]
-    least = run_plan.memory_of(large, decoder, "cuda", 1).peak
-    assert least < run_plan.memory_of(large, decoder, "cuda", 2).peak
-    assert least < run_plan.memory_of(large, decoder, "cuda", 1, "Float").peak
-    assert least < run_plan.memory_of(large, whole, "cuda", 1).peak
+
+    def peak(training: TrainingSpec, clips: int, precision: Precision) -> int:
+        batch = run_plan.longest_micro_batch(training, clips)
+        return run_plan.memory_of(DIMENSIONS["openai/whisper-large-v3"], training, batch, precision).peak
+
+    assert peak(decoder, 16, "Half") < peak(decoder, 32, "Half")
+    assert peak(decoder, 16, "Half") < peak(decoder, 16, "Float")
+    assert peak(decoder, 16, "Half") < peak(whole, 16, "Half")

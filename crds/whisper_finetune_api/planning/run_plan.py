@@ -75,7 +75,9 @@ def make_run_plan(
     trained = known.decoder_parameters if spec.training.trainable == "Decoder" else known.parameters
     ipu = _ipu_plan(spec, accelerator, known, ipus)
     schedule = make_schedule(spec.training, accelerator, ipu)
-    memory = None if ipu else memory_of(known, spec.training, accelerator, schedule.micro_batch_size)
+    batch = longest_micro_batch(spec.training, schedule.micro_batch_size)
+    precision = usual_precision(spec.training, accelerator)
+    memory = None if ipu else memory_of(known, spec.training, batch, precision)
     return RunPlan(
         accelerator=accelerator,
         schedule=schedule,
@@ -89,25 +91,26 @@ def make_run_plan(
 
 
 def memory_of(
-    dimensions: Dimensions,
-    training: Training,
-    accelerator: Accelerator,
-    micro_batch_size: int,
-    precision: Optional[Precision] = None,
+    dimensions: Dimensions, training: Training, micro_batch: MicroBatch, precision: Precision
 ) -> MemoryEstimate:
-    """Return the estimate for a GPU or CPU, for clips as long as the window and labels as long as they may be.
-
-    Without a `precision`, it is the user's, else Half on a GPU and Float on a CPU, which most of them have.
-    """
-    usual: Precision = "Half" if accelerator == "cuda" else "Float"
-    parts = _parts(training.batch_size, micro_batch_size)
+    """Return the estimate of a training on a GPU or CPU, and of its evaluations."""
     return training_memory.estimate_memory(
         dimensions,
-        MicroBatch(micro_batch_size, AUDIO_POSITIONS, training.max_label_tokens, parts),
-        precision or training.precision or usual,
+        micro_batch,
+        precision,
         trains_encoder=training.trainable == "All",
         evaluated=MicroBatch(CLIPS_TRANSCRIBED_AT_ONCE, AUDIO_POSITIONS, training.max_label_tokens),
     )
+
+
+def longest_micro_batch(training: Training, clips: int) -> MicroBatch:
+    """Return so many clips as long as Whisper's window, with labels as long as they may be."""
+    return MicroBatch(clips, AUDIO_POSITIONS, training.max_label_tokens, _parts(training.batch_size, clips))
+
+
+def usual_precision(training: Training, accelerator: Accelerator) -> Precision:
+    """Return the precision: the user's, else Half on a GPU and Float on a CPU, as most of them have it."""
+    return training.precision or ("Half" if accelerator == "cuda" else "Float")
 
 
 def _loader(spec: WhisperFineTuneSpec, accelerator: Accelerator) -> Optional[Loader]:

@@ -10,7 +10,7 @@ on IPUs.
 """
 
 from dataclasses import dataclass
-from typing import Dict, Sequence, Tuple
+from typing import Callable, Dict, Sequence, Tuple
 
 from pydantic import Field
 from typing_extensions import Literal
@@ -102,6 +102,8 @@ _BYTES_OF_WEIGHT = 4
 _BYTES_OF_LOGIT = 3 * 4
 #: Of a logit while a text is searched for: its score, the one before, and what leaves tokens out.
 _BYTES_OF_SCORE = 4 * 4
+#: Of Python and its libraries, 350 MB, and of clips that are read.
+_PROCESS_BYTES = 600_000_000
 #: Positions after the encoder's second convolution are half as many as log-mel frames.
 _FRAMES_PER_POSITION = 2
 
@@ -180,6 +182,18 @@ def estimate_memory(
         evaluation=evaluation,
         peak=states + max(evaluation, _step_bytes(dimensions, batch, kept, held, trained)),
     )
+
+
+def largest_that_fits(clips: int, peak_of: Callable[[int], int], limit_bytes: int) -> int:
+    """Return how many clips fit into a machine's memory at once: `clips`, or a half or a quarter of them, and so on.
+
+    `peak_of` returns the estimate for a number of clips. What a process has beside its tensors is taken off the limit.
+    """
+    # Where one clip does not fit, or where evaluations take the most, fewer clips help no further than that.
+    limit = max(limit_bytes - _PROCESS_BYTES, peak_of(1))
+    while clips > 1 and peak_of(clips) > limit:
+        clips = -(-clips // 2)
+    return clips
 
 
 def _step_bytes(dimensions: Dimensions, batch: MicroBatch, kept: _Kept, held: int, trained: int) -> int:

@@ -117,6 +117,16 @@ class RanOn(StatusPart):
         le=4096,
         description="Most clips that go through the network at once. Absent: not known yet, or these are IPUs.",
     )
+    estimated_mebibytes: Annotated[Optional[Count], LATER] = Field(
+        None,
+        description="Memory that the training takes by the estimate, in MiB. On a CPU, Python and its libraries come "
+        "on top.",
+    )
+    peak_mebibytes: Annotated[Optional[Count], LATER] = Field(
+        None,
+        description="Most memory so far, in MiB, in steps of 64: on a GPU what PyTorch has given out, on a CPU all of "
+        "the process that is resident.",
+    )
 
 
 class Checkpoint(StatusPart):

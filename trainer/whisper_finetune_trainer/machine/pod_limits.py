@@ -1,4 +1,7 @@
-"""How many CPUs this process may use. A pod with a limit of 2 CPUs on a node with 64 must not start 64 threads."""
+"""How many CPUs and how much memory this process may use, where its node has more.
+
+A pod with a limit of 2 CPUs on a node with 64 must not start 64 threads.
+"""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -6,6 +9,7 @@ from typing import Iterator, Optional, Tuple
 
 _ROOT = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
+_NO_LIMIT_BYTES = 1 << 60
 
 
 def available_cpus() -> int:
@@ -13,6 +17,22 @@ def available_cpus() -> int:
     affinity = len(os.sched_getaffinity(0))
     limits = cpu_quotas(_ROOT, _MEMBERSHIP.read_text(encoding="utf-8") if _MEMBERSHIP.is_file() else "")
     return min([affinity, *(whole_cpus(quota) for quota in limits)])
+
+
+def available_memory() -> Optional[int]:
+    """Return how many bytes this process may use by its cgroups (v1 or v2), or None without a limit."""
+    membership = _MEMBERSHIP.read_text(encoding="utf-8") if _MEMBERSHIP.is_file() else ""
+    return min(memory_limits(_ROOT, membership), default=None)
+
+
+def memory_limits(root: Path, membership: str) -> Iterator[int]:
+    """Yield each limit of memory that applies to a process, in bytes. The arguments are those of `cpu_quotas`."""
+    for folder in _folders(root, membership, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = (folder / name).read_text(encoding="utf-8").strip() if (folder / name).is_file() else "max"
+            # Without a limit v1 has a number beyond all memory.
+            if limit != "max" and int(limit) < _NO_LIMIT_BYTES:
+                yield int(limit)
 
 
 def whole_cpus(quota: float) -> int:
@@ -25,23 +45,28 @@ def cpu_quotas(root: Path, membership: str) -> Iterator[float]:
 
     `root` is where cgroups are mounted, and `membership` the text of /proc/self/cgroup.
     """
-    for base, path in cgroup_folders(membership):
+    for folder in _folders(root, membership, "cpu"):
+        quota = _quota_of(folder)
+        if quota is not None:
+            yield quota
+
+
+def _folders(root: Path, membership: str, controller: str) -> Iterator[Path]:
+    for base, path in cgroup_folders(membership, controller):
         # A limit of any parent applies too. In a container the path may be the host's, and the limit is at the root.
         for folder in (PurePosixPath(path), *PurePosixPath(path).parents):
-            quota = _quota_of(root / base / str(folder).lstrip("/"))
-            if quota is not None:
-                yield quota
+            yield root / base / str(folder).lstrip("/")
 
 
-def cgroup_folders(membership: str) -> Iterator[Tuple[str, str]]:
-    """Yield mount and path of the CPU controller, from the text of /proc/self/cgroup. The mount is below the root."""
+def cgroup_folders(membership: str, controller: str) -> Iterator[Tuple[str, str]]:
+    """Yield mount and path of a controller, from the text of /proc/self/cgroup. The mount is below the root."""
     for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
             yield "", path
-        elif "cpu" in controllers.split(","):
+        elif controller in controllers.split(","):
             yield controllers, path
-            yield "cpu", path
+            yield controller, path
 
 
 def _quota_of(folder: Path) -> Optional[float]:

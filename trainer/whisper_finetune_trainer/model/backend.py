@@ -63,6 +63,8 @@ class BackendSettings:
     ipu_wait_seconds: int
     #: How many CPUs this process may use.
     cpus: int
+    #: How much memory it may use, where there is a limit.
+    memory_bytes: Optional[int] = None
 
     @property
     def devices(self) -> int:

@@ -4,6 +4,7 @@ Clips are transcribed greedily in the model's full window, with the same code be
 """
 
 import contextlib
+import heapq
 import logging
 import math
 import time
@@ -12,7 +13,8 @@ from typing import Any, Callable, Dict, Generator, List, Mapping, Optional, Sequ
 import torch
 from torch.nn.functional import cross_entropy
 
-from whisper_finetune_api.planning import run_plan
+from whisper_finetune_api.planning import run_plan, training_memory
+from whisper_finetune_api.planning.training_memory import MicroBatch
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data import source_files
@@ -33,6 +35,11 @@ from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs, Scr
 from whisper_finetune_trainer.pytorch.train_steps import Examples, StepMaker, StepSize, TrainStep, window_for
 
 _PREFETCHED_STEPS = 4
+#: Of so many texts the label is made to find the longest one.
+_LONGEST_TEXTS = 32
+_MEBIBYTE = 1 << 20
+#: A status is not written for less.
+_PEAK_STEP_BYTES = 64 * _MEBIBYTE
 logger = logging.getLogger(__name__)
 
 
@@ -71,13 +78,22 @@ class TorchBackend:
         self._packing = examples.packing_rules(training, loaded)
         self._order = StepOrder(clips.train, training.batch_size, self._divide, check_stop, on_read)
         self._is_cached = is_frozen and self._use_cache(budget)
-        self._micro_batch_size = settings.schedule.micro_batch_size
-        # Nothing on a CPU says what fits before the kernel kills.
-        self._is_searching = training.micro_batch_size is None and self._device.torch_device.type == "cuda"
+        self._begin_micro_batch(settings)
         if is_frozen:
             parts = (self._clips.evaluation, self._clips.validation)
             groups = [group for part in parts for group in transcription.transcription_groups(part)]
             self._full_outputs.use_cache("held-out clips", groups, budget)
+
+    def _begin_micro_batch(self, settings: BackendSettings) -> None:
+        self._longest_window, self._longest_label = self._find_longest()
+        self._micro_batch_size = settings.schedule.micro_batch_size
+        is_open, is_card = settings.training.micro_batch_size is None, settings.accelerator == "cuda"
+        self._is_searching = is_open and is_card
+        if is_open and not is_card and settings.memory_bytes is not None:
+            # Nothing on a CPU says what fits before the kernel kills.
+            self._micro_batch_size = training_memory.largest_that_fits(
+                self._micro_batch_size, self._estimated_bytes, settings.memory_bytes
+            )
 
     def _make_encoder_outputs(self) -> None:
         settings = self._loaded.feature_settings
@@ -115,8 +131,12 @@ class TorchBackend:
     @property
     def ran_on(self) -> RanOn:
         """The hardware, library versions and precision that are really used."""
-        found = None if self._is_searching else self._micro_batch_size
-        return self._device.ran_on.model_copy(update={"micro_batch_size": found})
+        peak = -(-self._device.peak_bytes() // _PEAK_STEP_BYTES) * _PEAK_STEP_BYTES
+        found = {"peak_mebibytes": peak // _MEBIBYTE}
+        if not self._is_searching:
+            size = self._micro_batch_size
+            found.update(micro_batch_size=size, estimated_mebibytes=self._estimated_bytes(size) // _MEBIBYTE)
+        return self._device.ran_on.model_copy(update=found)
 
     def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[Transcript]:
         """Return the transcript of each clip in the full window, in order. `on_clip` is told how many are done."""
@@ -195,6 +215,23 @@ class TorchBackend:
         self._is_searching = False
         logger.info("%d clips go through the network at once", self._micro_batch_size)
 
+    def _find_longest(self) -> Tuple[int, int]:
+        """Return the longest window of the train clips in seconds, and the tokens of their longest texts' labels.
+
+        Both are the largest that the run allows where clips are packed or come from a stream.
+        """
+        listed = self._clips.train.listed
+        if self._packing or not listed:
+            return self._loaded.feature_settings.window_seconds, self._loaded.most_label_tokens
+        longest = heapq.nlargest(_LONGEST_TEXTS, listed, key=lambda clip: len(clip.text))
+        tokens = max(len(examples.label_of(clip, self._loaded).said) for clip in longest)
+        return max(self._window_of(clip) for clip in listed), tokens
+
+    def _estimated_bytes(self, clips: int) -> int:
+        positions = self._longest_window * POSITIONS_PER_SECOND
+        batch = MicroBatch(clips, positions, self._longest_label, -(-self._training.batch_size // clips))
+        return run_plan.memory_of(self._loaded.dimensions, self._training, batch, self._device.precision).peak
+
     def _fits(self, clips: int) -> bool:
         room = self._optimizer.room_for_moments()
         try:
@@ -209,11 +246,9 @@ class TorchBackend:
         return True
 
     def _longest(self, clips: int) -> Tuple[int, Targets, Dict[str, Any]]:
-        """Return the inputs of so many clips without sound, with the longest window and label that clips may have."""
-        listed = () if self._packing else self._clips.train.listed
-        whole = self._loaded.feature_settings.window_seconds
-        window = max((self._window_of(clip) for clip in listed), default=whole)
-        tokens = torch.full((clips, self._loaded.most_label_tokens), self._loaded.tokenizer.eos_token_id)
+        """Return the inputs of so many clips without sound, with the longest window and label of the train clips."""
+        window = self._longest_window
+        tokens = torch.full((clips, self._longest_label), self._loaded.tokenizer.eos_token_id)
         target, width = self._device.torch_device, self._network.config.d_model
         if self._is_cached:
             hidden = torch.zeros(clips, window * POSITIONS_PER_SECOND, width, dtype=self._device.dtype, device=target)

@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Tuple
@@ -43,6 +44,12 @@ class Device:
     def is_out_of_memory(self, error: RuntimeError) -> bool:
         """Return whether an error says that this device's memory was too small."""
         return hardware_faults.is_out_of_memory(error, "cuda" if self.torch_device.type == "cuda" else "cpu")
+
+    def peak_bytes(self) -> int:
+        """Return the most memory so far: what PyTorch has given out on a card, or what is resident of the process."""
+        if self.torch_device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def release_memory(self) -> None:
         """Give back what PyTorch holds for tensors to come. After an error its pieces may be too small for others."""

@@ -98,6 +98,7 @@ def open_training(
         encoder_outputs_bytes=shares.encoder_outputs_bytes + unused_bytes,
         ipu_wait_seconds=config.ipu_wait_seconds,
         cpus=pod_limits.available_cpus(),
+        memory_bytes=pod_limits.available_memory(),
     )
     made_from = _made_from(spec, loaded, clips, further)
     backend = open_backend(settings, loaded, clips, stop.check, on_read=lambda: reporter.tell(data=clips.summary()))
