@@ -11,6 +11,9 @@ import notebook_settings
 from markdown import table
 from whisper_finetune_api import crd
 from whisper_finetune_api.causes import CAUSES
+from whisper_finetune_api.planning import run_plan
+from whisper_finetune_api.planning.model_dimensions import DIMENSIONS
+from whisper_finetune_api.v1alpha1 import Training
 from whisper_finetune_api.v1alpha1.rules import MUTABLE_FIELDS, RULES
 from whisper_finetune_operator.observability.metric_table import LABELS, METRICS
 from whisper_finetune_operator.planning.runtimes import Runtimes
@@ -154,6 +157,12 @@ ones too where public hosts are asked, as trust-manager's bundles do with `useDe
   longest window, then with half of them, until it fits. Where memory runs out later, the step is taken again with half.
   `ranOn.microBatchSize` says what was found, and a resumed run goes on with it. `training.microBatchSize` sets it. None
   of this has been measured on a card yet.
+- `acceleratorMemory: 24Gi` says what one card has. A new run that cannot fit, even with one clip of 5 s at a time,
+  then fails with `InvalidSpec` before it has a pod, and with what would fit. On a CPU the estimate is exact to a tenth.
+  It was not compared with a card, so a run that is a tenth too large is still tried. It knows OpenAI's models alone:
+
+{memory}
+
 - A card that is too small for one clip ends the run at once with `OutOfMemory`, the numbers, and what to change.
   Where other processes hold a part of the card, the run is tried again instead (`AcceleratorUnavailable`).
 
@@ -244,13 +253,26 @@ def api_text() -> str:
     )
 
 
+def _memory_rows() -> Iterator[tuple[str, str, str]]:
+    """Yield the least that a training takes on a GPU. Models of the same size share a row."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for model, dimensions in DIMENSIONS.items():
+        least = [run_plan.least_bytes(Training(trainable=trainable), dimensions) for trainable in ("All", "Decoder")]
+        whole, decoder = (f"{size / 1024**3:.1f}" for size in least)
+        names.setdefault((whole, decoder), []).append(f"`{model}`")
+    for (whole, decoder), models in names.items():
+        yield ", ".join(models), whole, decoder
+
+
 def runtimes_text() -> str:
     """Return docs/runtimes.md."""
     rows = [
         field_row(path, node, required=required) for path, node, required in fields(crd.structural_schema(Runtimes))
     ]
     return _RUNTIMES_TEXT.format(
-        table=table(("field", "type", "default", "meaning"), rows), example=EXAMPLE.read_text(encoding="utf-8")
+        table=table(("field", "type", "default", "meaning"), rows),
+        memory=table(("model", "GiB, all weights", "GiB, the decoder alone"), _memory_rows()),
+        example=EXAMPLE.read_text(encoding="utf-8"),
     )
 
 

@@ -196,5 +196,65 @@ def test_a_run_with_more_steps_than_the_admin_allows_is_refused_with_the_limit(r
     assert isinstance(made({**changes, "training.steps": 500}, offered=with_limit(500)), TrainingPlan)
 
 
+def with_cards(memory: str) -> Runtimes:
+    changed = tuple(
+        each.model_copy(update={"accelerator_memory": memory}) if each.accelerator == "cuda" else each
+        for each in RUNTIMES.runtimes
+    )
+    return RUNTIMES.model_copy(update={"runtimes": changed})
+
+
+@pytest.mark.parametrize(
+    ("model", "training", "memory", "advice"),
+    [
+        (
+            "openai/whisper-large-v3",
+            {},
+            "20Gi",
+            (
+                "set training.trainable: Decoder, or take openai/whisper-large-v3-turbo, "
+                "or name a runtime with larger cards"
+            ),
+        ),
+        (
+            "openai/whisper-medium",
+            {"precision": "Float", "microBatchSize": 128, "batchSize": 128},
+            "10Gi",
+            (
+                "leave training.microBatchSize out and set training.trainable: Decoder, or take openai/whisper-base, "
+                "or name a runtime with larger cards"
+            ),
+        ),
+        ("openai/whisper-large-v3", {"trainable": "Decoder"}, "512Mi", "name a runtime with larger cards"),
+    ],
+)
+def test_a_run_that_cannot_fit_on_a_card_is_refused_with_what_would(
+    model: str, training: dict[str, Any], memory: str, advice: str
+) -> None:
+    changes = {"runtime": "gpu", "model": model, **{f"training.{name}": value for name, value in training.items()}}
+    refused = made(changes, offered=with_cards(memory))
+    assert isinstance(refused, Phase)
+    assert (refused.state, refused.reason) == ("Failed", "InvalidSpec")
+    begun, _, advised = refused.message.partition(f" GiB, and a card of runtime gpu has {memory} (acceleratorMemory): ")
+    assert begun.startswith(f"training {model} takes at least ")
+    assert advised == advice
+
+
+@pytest.mark.parametrize("model", ["openai/whisper-large-v3", "pvc://speech/large"])
+def test_what_may_fit_on_a_card_is_planned(model: str) -> None:
+    memory = "40Gi" if model.startswith("openai") else "1Gi"
+    assert isinstance(made({"runtime": "gpu", "model": model}, offered=with_cards(memory)), TrainingPlan)
+
+
+def test_what_is_advised_is_planned() -> None:
+    advised = {"runtime": "gpu", "model": "openai/whisper-large-v3", "training.trainable": "Decoder"}
+    assert isinstance(made(advised, offered=with_cards("20Gi")), TrainingPlan)
+
+
+def test_a_run_that_has_begun_on_a_card_is_not_ended_by_its_memory() -> None:
+    large = {"runtime": "gpu", "model": "openai/whisper-large-v3"}
+    assert isinstance(made(large, pinned=Pinned("gpu"), offered=with_cards("1Gi")), TrainingPlan)
+
+
 def test_a_limit_that_is_lowered_under_a_run_that_has_begun_does_not_end_it() -> None:
     assert isinstance(made({"training.steps": 501}, pinned=Pinned("cpu"), offered=with_limit(500)), TrainingPlan)

@@ -74,6 +74,9 @@ def test_a_runtime_without_rights_on_the_node_is_open_to_all(tmp_path: Path) -> 
             for size in ("20 GB", "1Pi", "1e10", "[1]")
         ),
         pytest.param(f"{CPU}, executableCache: {{emptyDir: 20Gi}}}}]", "emptyDir must be an object", id="a bare size"),
+        pytest.param(
+            f"{CPU}, acceleratorMemory: 24Gi}}]", "acceleratorMemory is for accelerator cuda", id="a CPU's card"
+        ),
         pytest.param(f"{CPU}, resource: x/y}}]", "accelerator cpu takes no resource", id="resource for a CPU"),
         pytest.param(
             f"{CPU}, env: {{WHISPER_FINETUNE_CONFIG: x}}}}]", "env must not set WHISPER_FINETUNE_CONFIG", id="our env"

@@ -1,7 +1,8 @@
 """Plan how a spec is run: its schedule, batch shape and memory. Pure. Operator and trainer both call it."""
 
 import math
-from typing import Optional
+from itertools import combinations
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from pydantic import Field
 from typing_extensions import Literal
@@ -9,10 +10,10 @@ from typing_extensions import Literal
 from whisper_finetune_api import addresses
 from whisper_finetune_api.planning import ipu_planning, training_memory
 from whisper_finetune_api.planning.ipu_plan import IpuPlan
-from whisper_finetune_api.planning.model_dimensions import AUDIO_POSITIONS, Dimensions, dimensions_of
+from whisper_finetune_api.planning.model_dimensions import AUDIO_POSITIONS, DIMENSIONS, Dimensions, dimensions_of
 from whisper_finetune_api.planning.training_memory import MemoryEstimate, MicroBatch, Precision
 from whisper_finetune_api.run import Accelerator, Schedule
-from whisper_finetune_api.v1alpha1 import Training, WhisperFineTuneSpec
+from whisper_finetune_api.v1alpha1 import UNPACKED, Training, WhisperFineTuneSpec
 from whisper_finetune_api.v1alpha1.api_model import ApiModel
 
 #: Largest micro-batch by accelerator where the user names none. On a CPU more clips at a time gain nothing and cost
@@ -25,6 +26,10 @@ FEATURE_THREADS = {"cpu": 0, "cuda": 4}
 LOADER_PROCESSES = 16
 #: More clips would wait longer for the longest text among them.
 CLIPS_TRANSCRIBED_AT_ONCE = 16
+#: Of the encoder's output, in the shortest window that clips are cut to.
+_LEAST_POSITIONS = 250
+#: Of a label with a word or two.
+_LEAST_TOKENS = 8
 #: How many batches a process prepares ahead.
 BATCHES_OF_PROCESS = 2
 #: Log-mel frames of a window of 30 s, which IPUs always get.
@@ -111,6 +116,56 @@ def longest_micro_batch(training: Training, clips: int) -> MicroBatch:
 def usual_precision(training: Training, accelerator: Accelerator) -> Precision:
     """Return the precision: the user's, else Half on a GPU and Float on a CPU, as most of them have it."""
     return training.precision or ("Half" if accelerator == "cuda" else "Float")
+
+
+def least_bytes(training: Training, dimensions: Dimensions) -> int:
+    """Return the least memory that a training can take on a GPU: with the shortest clips and labels, as few as allowed.
+
+    Its evaluations always have Whisper's window.
+    """
+    clips = min(training.micro_batch_size or 1, training.batch_size)
+    positions = _LEAST_POSITIONS if training.packing in UNPACKED else AUDIO_POSITIONS
+    return training_memory.estimate_memory(
+        dimensions,
+        MicroBatch(clips, positions, _LEAST_TOKENS, _parts(training.batch_size, clips)),
+        usual_precision(training, "cuda"),
+        trains_encoder=training.trainable == "All",
+        evaluated=MicroBatch(CLIPS_TRANSCRIBED_AT_ONCE, AUDIO_POSITIONS, _LEAST_TOKENS),
+    ).peak
+
+
+def changes_that_fit(model: str, training: Training, limit_bytes: int) -> Tuple[str, ...]:
+    """Return what makes a training fit into so much memory, in words, beginning with what costs least.
+
+    It is the first change of the training that does, and the largest smaller model of OpenAI's that does as it is.
+    """
+    known = dimensions_of(model)
+    changed = [
+        words
+        for words, smaller in _smaller_trainings(training)
+        if known is not None and least_bytes(smaller, known) <= limit_bytes
+    ]
+    fitting = [
+        (dimensions.parameters, name)
+        for name, dimensions in DIMENSIONS.items()
+        if name.endswith(".en") == model.endswith(".en") and least_bytes(training, dimensions) <= limit_bytes
+    ]
+    return (*changed[:1], *([f"take {max(fitting)[1]}"] if fitting else []))
+
+
+def _smaller_trainings(training: Training) -> Iterator[Tuple[str, Training]]:
+    """Yield trainings that may take less memory, with their changes in words: first with one change, then with more."""
+    changes: List[Tuple[str, Dict[str, Any]]] = []
+    if (training.micro_batch_size or 1) > 1:
+        changes.append(("leave training.microBatchSize out", {"micro_batch_size": None}))
+    if usual_precision(training, "cuda") == "Float":
+        changes.append(("set training.precision: Half", {"precision": "Half"}))
+    if training.trainable == "All":
+        changes.append(("set training.trainable: Decoder", {"trainable": "Decoder"}))
+    for number in range(1, len(changes) + 1):
+        for chosen in combinations(changes, number):
+            update = {name: value for _, fields in chosen for name, value in fields.items()}
+            yield " and ".join(words for words, _ in chosen), training.model_copy(update=update)
 
 
 def _loader(spec: WhisperFineTuneSpec, accelerator: Accelerator) -> Optional[Loader]:

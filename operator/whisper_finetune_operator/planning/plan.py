@@ -26,6 +26,8 @@ _COPIED_LABELS = (QUEUE_LABEL, "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/
 #: The rest of the scratch space is for temporary copies.
 _CACHE_SHARE = 0.75
 _MEBIBYTE = 1024**2
+_GIBIBYTE = 1024**3
+_ESTIMATE_MARGIN = 1.1
 #: So many ports of a host are for the trainers that share its network, one for each run.
 HOST_PORTS = 1000
 _LAST_PORT = 65535
@@ -102,7 +104,7 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
     if isinstance(runtime, Phase):
         return runtime
     # A run that has begun was allowed: a limit that is lowered later must not end it between two attempts.
-    if pinned.runtime is None and (refused := _above_limit(spec, runtime)):
+    if pinned.runtime is None and (refused := _above_limit(spec, runtime) or _above_memory(spec, runtime)):
         return refused
     planned = _run_plan(run, spec, pinned.ipus, runtime, runtimes)
     if isinstance(planned, Phase):
@@ -138,6 +140,24 @@ def _above_limit(spec: WhisperFineTuneSpec, runtime: Runtime) -> Phase | None:
         "InvalidSpec",
         f"training.steps is {steps}, and the cluster's admin allows at most {most} on runtime {runtime.name} "
         "(maxSteps); make a new run with fewer steps, or on another runtime",
+    )
+
+
+def _above_memory(spec: WhisperFineTuneSpec, runtime: Runtime) -> Phase | None:
+    """Return the phase of a run that cannot fit into the memory that the runtime's cards have."""
+    dimensions = dimensions_of(spec.model)
+    if dimensions is None or runtime.accelerator_memory is None:
+        return None
+    # The estimate may be too high by a tenth, and nobody is to be refused who may fit.
+    limit = quantities.parse_quantity(runtime.accelerator_memory) * _ESTIMATE_MARGIN
+    least = run_plan.least_bytes(spec.training, dimensions)
+    if least <= limit:
+        return None
+    advice = (*run_plan.changes_that_fit(spec.model, spec.training, int(limit)), "name a runtime with larger cards")
+    return Phase.failed(
+        "InvalidSpec",
+        f"training {spec.model} takes at least {least / _GIBIBYTE:.1f} GiB, and a card of runtime {runtime.name} has "
+        f"{runtime.accelerator_memory} (acceleratorMemory): {', or '.join(advice)}",
     )
 
 

@@ -97,6 +97,11 @@ class Runtime(ApiModel):
     )
     workload: KindName = Field(kinds.DEFAULT.name, description="What a run becomes.")
     resource: str | None = Field(None, description="Extended resource of a device plugin, such as nvidia.com/gpu.")
+    accelerator_memory: Quantity | None = Field(
+        None,
+        description="Memory of one GPU, such as 24Gi. A new run of one of OpenAI's models that cannot fit into it by "
+        "the estimate fails with InvalidSpec and with what would fit. Absent: every run is tried.",
+    )
     partitions: Partitions | None = None
     ipu_sizes: tuple[Literal[1, 2, 4, 8, 16, 32, 64], ...] = Field(
         (), description="Numbers of IPUs that a run may have. Absent: all powers of two up to 64. A pool has its own."
@@ -169,6 +174,7 @@ class Runtime(ApiModel):
         rules = {
             f"accelerator ipu needs one of partitions, resource or {kind}": not ipu or sum(ways) == 1,
             "accelerator cuda needs resource, such as nvidia.com/gpu": not cuda or self.resource is not None,
+            "acceleratorMemory is for accelerator cuda": cuda or self.accelerator_memory is None,
             "accelerator cpu takes no resource": ipu or cuda or self.resource is None,
             f"partitions and {kind} are for accelerator ipu": ipu or not for_ipus,
             f"ipuSizes is for {kind} and for a resource of IPUs": not self.ipu_sizes
