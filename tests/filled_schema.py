@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 #: Tried in this order for each pattern.
-_SAMPLES = ("model", "1.00", "1.5", "ab" * 32, "2026-11-30T10:00:00Z", "Reason")
+_SAMPLES = ("model", "1.00", "1.5", "ab" * 32, "2026-11-30T10:00:00Z", "Reason", "italian-0badcafe")
 
 
 def filled(node: dict[str, Any], text: str) -> Any:

@@ -171,6 +171,11 @@ class TrainingResult(TrainerReport):
     exports: Annotated[Optional[Tuple[ReportedExport, ...]], LATER] = Field(None, max_length=8)
     seconds: Optional[Count] = Field(None, description="Training time of this attempt.")
 
+    @property
+    def interval_over(self) -> str:
+        """What the intervals of the result are drawn from, in words."""
+        return self.result.interval_over if self.result else "clips"
+
     @field_validator("message")
     @classmethod
     def _printable(cls, text: str) -> str:

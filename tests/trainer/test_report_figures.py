@@ -40,7 +40,7 @@ def test_the_interval_of_a_rate_holds_it_and_is_the_same_each_time() -> None:
     assert rate.interval.low < rate.percent == measured.percent() < rate.interval.high
     assert intervals.of_rate(measured) == rate
     # A normal approximation of the same: the ratio of two means over clips.
-    errors, words = (np.array(numbers) for numbers in dataclasses.astuple(measured))
+    errors, words = np.array(measured.errors), np.array(measured.words)
     spread = math.sqrt(((errors - words * errors.sum() / words.sum()) ** 2).sum()) / words.sum()
     assert rate.interval.high - rate.interval.low == pytest.approx(2 * 1.96 * 100 * spread, rel=0.1)
 

@@ -161,13 +161,23 @@ class ClipSubset(StatusPart):
     difference_high: Points = Field(description="Upper end of the same interval.")
 
 
+DrawnUnit = Literal["Clips", "Speakers", "Recordings"]
+
+
+class DrawnUnits(StatusPart):
+    """What the intervals are drawn from, where it is more than single clips."""
+
+    unit: DrawnUnit = Field(description="Whole speakers, or whole recordings.")
+    units: Count = Field(description="How many of them there are.")
+
+
 class Result(WordErrorRate):
     """Scores after training. Below zero the difference is an improvement, with chrf above."""
 
     difference_low: Optional[Points] = Field(
         None,
         description="Lower end of the 95 % interval of the score after training less the score before (paired "
-        "bootstrap over clips).",
+        "bootstrap).",
     )
     difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
     unseen_texts: Optional[ClipSubset] = Field(
@@ -176,6 +186,19 @@ class Result(WordErrorRate):
     without_loops: Annotated[Optional[ClipSubset], LATER] = Field(
         None, description="The scores without the clips whose text loops before or after training."
     )
+    drawn: Annotated[Optional[DrawnUnits], LATER] = Field(
+        None, description="What the bootstrap draws for the intervals. Absent: single clips."
+    )
+    speakers: Annotated[Optional[Count], LATER] = Field(
+        None, description="Speakers of the held-out clips, where they are so few that it holds for these alone."
+    )
+
+    @property
+    def interval_over(self) -> str:
+        """What the interval is drawn from, in words, and for whom it holds where that is not for everybody."""
+        over = f"{self.drawn.units} {self.drawn.unit.lower()}" if self.drawn else "clips"
+        few = {None: "", 1: " of one speaker, for whom alone it holds"}
+        return over + few.get(self.speakers, f" of {self.speakers} speakers, for whom alone it holds")
 
     @property
     def may_be_chance(self) -> bool:
@@ -252,6 +275,8 @@ class EvaluationScores(StatusPart):
         None, description="Lower end of the 95 % interval of the result less the baseline."
     )
     difference_high: Optional[Points] = Field(None, description="Upper end of the same interval.")
+    drawn: Annotated[Optional[DrawnUnits], LATER] = Field(None, description="As in result.")
+    speakers: Annotated[Optional[Count], LATER] = Field(None, description="As in result.")
     recordings: Optional[JoinedScores] = Field(None, description="Only of long-form: what is joined, and timestamps.")
 
     def kind(self, metric: Optional[Metric]) -> MetricKind:

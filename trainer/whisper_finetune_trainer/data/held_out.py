@@ -180,14 +180,14 @@ def _by_recordings(found: Sequence[Clip]) -> List[Clip]:
     """Return the clips recording by recording. Recordings are shuffled, and their clips are sorted by start."""
     by_recording: Dict[str, List[Clip]] = {}
     for clip in found:
-        by_recording.setdefault(_recording(clip) or clip.identifier, []).append(clip)
+        by_recording.setdefault(recording_of(clip) or clip.identifier, []).append(clip)
     # Sorted first, so that the order of the rows does not matter.
     names = sorted(by_recording)
     random.Random(_SEED).shuffle(names)  # noqa: S311 -- nothing secret
     return [clip for name in names for clip in sorted(by_recording[name], key=_span)]
 
 
-def _recording(clip: Clip) -> Optional[str]:
+def recording_of(clip: Clip) -> Optional[str]:
     """Return the name in the data set of the file that a clip is in, or None for a sound in a shard."""
     if isinstance(clip.audio, RecordingSegment):
         return clip.audio.recording_name
@@ -205,7 +205,7 @@ def _spans_by_recording(found: Iterable[Clip]) -> Dict[str, List[_Span]]:
     """Return the ranges that the clips cover of each recording, in order and merged where they touch."""
     spans: Dict[str, List[_Span]] = {}
     for clip in found:
-        name = _recording(clip)
+        name = recording_of(clip)
         if name is not None:
             spans.setdefault(name, []).append(_span(clip))
     return {name: _merged(sorted(of_one)) for name, of_one in spans.items()}
@@ -222,7 +222,7 @@ def _merged(spans: Iterable[_Span]) -> List[_Span]:
 
 
 def _overlaps(clip: Clip, held_out: Dict[str, List[_Span]]) -> bool:
-    spans = held_out.get(_recording(clip) or "", [])
+    spans = held_out.get(recording_of(clip) or "", [])
     start, end = _span(clip)
     # Go backwards from the last span that begins before the clip's end.
     before = (spans[index] for index in range(bisect_left(spans, (end,)) - 1, -1, -1))

@@ -10,7 +10,7 @@ chrF and BLEU are sacrebleu's, with its settings for English. Its own bootstrap 
 import functools
 import importlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, List, Optional, Protocol, Sequence, Tuple
 
 import jiwer
@@ -22,6 +22,21 @@ _BETA = 2
 #: BLEU's: words up to four in a row.
 _WORD_ORDERS = 4
 _PERFECT = 100.0
+
+
+@dataclass(frozen=True)
+class ClipGroups:
+    """Which clips belong together, one name for each clip: who speaks there, and which recording it is of.
+
+    A name is empty where it is not known. Without any name the tuple may be empty.
+    """
+
+    speakers: Tuple[str, ...] = ()
+    recordings: Tuple[str, ...] = ()
+
+
+#: Of clips that nobody has said anything of.
+UNKNOWN = ClipGroups()
 
 
 @dataclass(frozen=True)
@@ -39,8 +54,18 @@ class ClipCounts(Protocol):
     def words(self) -> Tuple[int, ...]:
         """How long each clip's reference is. A clip without a word does not count."""
 
+    @property
+    def groups(self) -> ClipGroups:
+        """Which of the clips belong together."""
+
+    def in_groups(self, groups: ClipGroups) -> Any:
+        """Return the same counts of clips that belong together so."""
+
     def percent(self, clips: Optional[Sequence[int]] = None) -> float:
         """Return the figure of all clips, or of the clips of these indexes. It is 0 where no reference has a word."""
+
+    def together(self, members: Sequence[Sequence[int]]) -> Any:
+        """Return the counts of groups of clips, each as if it were one clip. `members` are indexes of clips."""
 
     def of_clip(self, clip: int) -> ClipFigure:
         """Return the figure of one clip."""
@@ -61,6 +86,7 @@ class ClipErrors:
 
     errors: Tuple[int, ...]
     words: Tuple[int, ...]
+    groups: ClipGroups = UNKNOWN
 
     def percent(self, clips: Optional[Sequence[int]] = None) -> float:
         """Return the errors per hundred words over all clips, or over the clips of these indexes.
@@ -70,6 +96,15 @@ class ClipErrors:
         chosen = range(len(self.words)) if clips is None else clips
         words = sum(self.words[clip] for clip in chosen)
         return 100.0 * sum(self.errors[clip] for clip in chosen) / words if words else 0.0
+
+    def in_groups(self, groups: ClipGroups) -> "ClipErrors":
+        """Return the same counts of clips that belong together so."""
+        return replace(self, groups=groups)
+
+    def together(self, members: Sequence[Sequence[int]]) -> "ClipErrors":
+        """Return the counts of groups of clips, each as if it were one clip. `members` are indexes of clips."""
+        errors = tuple(sum(self.errors[clip] for clip in group) for group in members)
+        return ClipErrors(errors, tuple(sum(self.words[clip] for clip in group) for group in members))
 
     def of_clip(self, clip: int) -> ClipFigure:
         """Return the errors of one clip."""
@@ -94,6 +129,7 @@ class TranslationCounts:
     counts: Tuple[Tuple[int, ...], ...]
     #: Turns rows of added-up counts (rows, columns) into as many figures.
     figures: Callable[[Any], Any] = field(compare=False)
+    groups: ClipGroups = UNKNOWN
 
     def percent(self, clips: Optional[Sequence[int]] = None) -> float:
         """Return the figure of all clips, or of the clips of these indexes. It is 0 where no reference has a word."""
@@ -101,6 +137,16 @@ class TranslationCounts:
         if not any(self.words[clip] for clip in chosen):
             return 0.0
         return float(self.figures(np.sum([self.counts[clip] for clip in chosen], axis=0, keepdims=True))[0])
+
+    def in_groups(self, groups: ClipGroups) -> "TranslationCounts":
+        """Return the same counts of clips that belong together so."""
+        return replace(self, groups=groups)
+
+    def together(self, members: Sequence[Sequence[int]]) -> "TranslationCounts":
+        """Return the counts of groups of clips, each as if it were one clip. `members` are indexes of clips."""
+        words = tuple(sum(self.words[clip] for clip in group) for group in members)
+        counts = tuple(tuple(map(sum, zip(*(self.counts[clip] for clip in group)))) for group in members)
+        return TranslationCounts(words, counts, self.figures)
 
     def of_clip(self, clip: int) -> ClipFigure:
         """Return the figure of one clip, and what it lacks of a hundred."""

@@ -6,10 +6,20 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Callable, ContextManager, Optional, Sequence, Tuple
 
-from whisper_finetune_api.v1alpha1.scores import EvaluationScores, Metric, Part, Result, WordErrorRate, verdict_of
+from whisper_finetune_api.v1alpha1.scores import (
+    DrawnUnits,
+    EvaluationScores,
+    Metric,
+    Part,
+    Result,
+    WordErrorRate,
+    verdict_of,
+)
 from whisper_finetune_trainer.data import clips as data_clips
+from whisper_finetune_trainer.data import held_out
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, intervals, wer
+from whisper_finetune_trainer.evaluation.clip_counts import ClipGroups
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model.backend import Backend
@@ -156,17 +166,24 @@ def measure_clips(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: Lo
     """Return what counts of what was heard. `clips` and `heard` are in the same order."""
     references, hypotheses = [clip.text for clip in clips], [transcript.text for transcript in heard]
     looped = wer.find_loops(references, heard)
-    return wer.measure_texts(references, hypotheses, loaded.text_language_code, loaded.spellings, looped, loaded.task)
+    groups = ClipGroups(
+        tuple(clip.speaker for clip in clips), tuple(held_out.recording_of(clip) or "" for clip in clips)
+    )
+    language = loaded.text_language_code, loaded.spellings
+    return wer.measure_texts(references, hypotheses, *language, looped, loaded.task, groups)
 
 
 def compare_evaluations(before: Evaluation, after: Evaluation) -> Result:
     """Return the figures after training, with the intervals of their difference to those before. Same clips in both."""
-    interval = intervals.of_difference(before.measurement.scored, after.measurement.scored)
+    old, new = before.measurement.scored, after.measurement.scored
+    interval, drawn = intervals.of_difference(old, new), intervals.draw_by(old)
     return Result(
         **after.to_report().model_dump(),
         difference_low=wer.points_text(interval.low) if interval else None,
         difference_high=wer.points_text(interval.high) if interval else None,
         without_loops=wer.without_loops(before.measurement, after.measurement),
+        drawn=None if drawn.unit == "Clips" else DrawnUnits(unit=drawn.unit, units=len(drawn.members)),
+        speakers=intervals.few_speakers(old),
     )
 
 
@@ -181,6 +198,8 @@ def scores_with_result(known: EvaluationScores, result: Result, metric: Metric) 
             "result": result.score,
             "difference_low": result.difference_low,
             "difference_high": result.difference_high,
+            "drawn": result.drawn,
+            "speakers": result.speakers,
             "verdict": verdict_of(result, None, metric) if has_words else "NotMeasured",
             "reason": None if has_words else _WITHOUT_WORDS,
         }

@@ -13,7 +13,7 @@ from whisper_finetune_api.v1alpha1.dataset import Task
 from whisper_finetune_api.v1alpha1.scores import METRIC_KINDS, ClipSubset, Metric, MetricKind, MetricName, WordErrorRate
 from whisper_finetune_trainer.data.text_rules import LETTER_LANGUAGES, normalize_gently, normalizer_for
 from whisper_finetune_trainer.evaluation import clip_counts, intervals
-from whisper_finetune_trainer.evaluation.clip_counts import ClipCounts, ClipErrors, count_errors
+from whisper_finetune_trainer.evaluation.clip_counts import UNKNOWN, ClipCounts, ClipErrors, ClipGroups, count_errors
 from whisper_finetune_trainer.model.generation import Transcript
 
 #: A figure of the status has at most five digits before the point.
@@ -117,27 +117,28 @@ def measure_texts(
     spellings: Mapping[str, str],
     loops: Tuple[int, ...] = (),
     task: Task = "transcribe",
+    groups: ClipGroups = UNKNOWN,
 ) -> Measurement:
     """Return what counts of the hypotheses, one per clip, against their references.
 
-    `loops` are the indexes of the clips of which nothing counts as heard. `spellings` turns British spellings into
-    American ones, and is used for English only.
+    `groups` says which clips belong together. `loops` are the indexes of the clips of which nothing counts as heard.
+    `spellings` turns British spellings into American ones, and is used for English only.
     """
     normalize = normalizer_for(language_code, spellings).apply
     name = _metric_name(language_code, task)
     counting = _COUNTING[name]
     everything = _Texts(references, hypotheses, [*map(normalize, references)], [*map(normalize, hypotheses)])
     texts = everything.without(loops)
-    scored = counting.score(texts)
+    scored = counting.score(texts).in_groups(groups)
     return Measurement(
-        written=count_errors(references, texts.heard),
-        normalized=counting.words(texts) if counting.words else scored,
+        written=count_errors(references, texts.heard).in_groups(groups),
+        normalized=counting.words(texts).in_groups(groups) if counting.words else scored,
         scored=scored,
         metric=name,
         loops=loops,
         score_with_loops=(counting.score(everything) if loops else scored).percent(),
         normalized_references=tuple(texts.normalized_references),
-        bleu=counting.bleu(texts) if counting.bleu else None,
+        bleu=counting.bleu(texts).in_groups(groups) if counting.bleu else None,
     )
 
 

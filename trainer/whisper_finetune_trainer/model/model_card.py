@@ -223,7 +223,7 @@ def _comparison(kind: MetricKind, before: WordErrorRate, after: Result) -> List[
     is_worse = kind.is_better(before.score, after.score)
     worse = "**This model is worse than the one it was made from.** " if is_worse else ""
     surely = _CHANCE if after.may_be_chance else ""
-    interval = f"between {low} and {high} points (95 %, paired bootstrap over clips)"
+    interval = f"between {low} and {high} points (95 %, paired bootstrap over {after.interval_over})"
     rest = after.without_loops
     loops = [] if rest is None else [_LOOPS.format(rest.difference_low, rest.difference_high)]
     return [f"{worse}The difference of the {kind.words} is {interval}.{surely}", *loops]

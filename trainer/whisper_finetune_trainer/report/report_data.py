@@ -157,7 +157,7 @@ def _how_measured(result: TrainingResult) -> str:
     normalizer = f"normalizer: {result.metric.normalizer}; " if result.metric else ""
     return (
         "on all held-out clips, each in the model's full window, with greedy decoding, by the same code before and "
-        f"after; {normalizer}intervals: 95 %, bootstrap over clips, paired for the difference"
+        f"after; {normalizer}intervals: 95 %, bootstrap over {result.interval_over}, paired for the difference"
     )
 
 
@@ -257,6 +257,7 @@ class ReportData:
     manifest: str
     #: Why the model is not accepted, or empty.
     not_accepted: str
+    interval_over: str
 
 
 def gather_report(finished: FinishedTraining) -> ReportData:
@@ -296,6 +297,7 @@ def gather_report(finished: FinishedTraining) -> ReportData:
             run, result, finished.final.step, finished.stretches, finished.seconds, finished.devices
         ),
         manifest=manifest_yaml(run.namespace, run.name, run.spec),
+        interval_over=result.interval_over,
         not_accepted=result.acceptance.message if result.acceptance and not result.acceptance.accepted else "",
     )
 

@@ -109,7 +109,9 @@ def _describe_figures(baseline: Evaluation, result: Result, metric: Optional[Met
     text = f"{scores}, over {len(baseline.heard)} clips{_loops(baseline, result)}"
     if result.difference_low is None or result.difference_high is None:
         return f"{text}; their texts have no word to compare"
-    text += f", difference {result.difference_low} to {result.difference_high} (95 % interval over clips)"
+    text += (
+        f", difference {result.difference_low} to {result.difference_high} (95 % interval over {result.interval_over})"
+    )
     if not result.may_be_chance:
         return text
     rest = result.without_loops
