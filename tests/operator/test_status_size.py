@@ -1,11 +1,12 @@
 """The whole status of the richest run stays small: each write of it goes to the API server and to every watch."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from run_objects import DONE, SHA256, UID, complete, ended, job
 from run_scenarios import CREATED, JOB, TRAINING, Moment, tell
 from whisper_finetune_api.run import TERMINATION_MESSAGE_MAX_BYTES, TrainingResult
+from whisper_finetune_api.v1alpha1.exports import ExportName
 from whisper_finetune_api.v1alpha1.scores import MOST_EVALUATIONS
 from whisper_finetune_trainer.entrypoints import ending
 
@@ -30,7 +31,34 @@ def evaluation(index: int) -> dict[str, Any]:
         "baseline": "99999.99",
         "result": "99999.99",
         **INTERVAL,
+        "drawn": {"unit": "Recordings", "units": 10_000},
+        "speakers": 3,
     }
+
+
+def exported(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "path": f"exports/{name.lower()}",
+        "sha256": SHA256,
+        "bytes": 10**15,
+        "clips": 10**7,
+        "score": "99999.99",
+        "modelScore": "99999.99",
+        "speed": "999999.99",
+        "refused": "r" * 256,
+    }
+
+
+JOINED = {
+    "recordings": 10**7,
+    "seconds": 10**7,
+    "boundaries": 10**7,
+    "baselineFound": 10**7,
+    "resultFound": 10**7,
+    "baselineSeconds": "9999.99",
+    "resultSeconds": "9999.99",
+}
 
 
 def richest(*, checkpoints: int, evaluations: int) -> dict[str, Any]:
@@ -41,7 +69,10 @@ def richest(*, checkpoints: int, evaluations: int) -> dict[str, Any]:
         "ranOn": {"hardware": "h" * 256, "software": "s" * 256, "precision": "Half"},
         "validation": {"clips": 500, "baseline": "99999.99", "best": "99999.99", "step": 10**6},
         "baseline": FIGURES,
-        "evaluations": [evaluation(index) for index in range(evaluations)],
+        "mixing": {"factor": "0.75", "checkpoints": 10, "score": "99999.99"},
+        "evaluations": [
+            {**evaluation(index), **({} if index else {"recordings": JOINED})} for index in range(evaluations)
+        ],
         "checkpoints": [
             {
                 "step": step,
@@ -53,7 +84,15 @@ def richest(*, checkpoints: int, evaluations: int) -> dict[str, Any]:
             }
             for step in range(10**6, 10**6 + checkpoints)
         ],
-        "result": {**FIGURES, **INTERVAL, "unseenTexts": SUBSET, "withoutLoops": SUBSET},
+        "result": {
+            **FIGURES,
+            **INTERVAL,
+            "unseenTexts": SUBSET,
+            "withoutLoops": SUBSET,
+            "drawn": {"unit": "Speakers", "units": 10**7},
+            "speakers": 3,
+        },
+        "exports": [exported(name) for name in get_args(ExportName)],
         "verdict": "NotShown",
         "acceptance": {"accepted": False, "reason": "MayBeWorse", "message": "m" * 1024},
         "message": "m" * 1024,
