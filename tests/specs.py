@@ -314,6 +314,23 @@ CASES: dict[str, Case] = {
         {"evaluations": [{"name": "radio", "source": "pvc://speech/it", "split": "train"}]},
         "evaluations must not name dataset.trainSplit or dataset.validationSplit",
     ),
+    **{
+        f"an evaluation on the train split of {source}, which is {data}": _refused(
+            {
+                "dataset": {"source": data},
+                "evaluations": [{"name": "radio", "source": source, "split": "train", **fields}],
+            },
+            "evaluations must not name dataset.trainSplit or dataset.validationSplit",
+        )
+        for data, source, fields in (
+            ("pvc://speech/it", "pvc://speech/it/", {}),
+            ("pvc://speech/", "pvc://speech", {}),
+            ("s3://speech/it/", "s3://speech/it", {}),
+            ("google/fleurs", "Google/FLEURS", {"revision": "main"}),
+            ("google/fleurs", "hf://google/fleurs", {}),
+            ("hf://Google/fleurs/", "google/fleurs", {"config": "default"}),
+        )
+    },
     "an evaluation on what chooses": _refused(
         {
             "dataset.validationSplit": "dev",

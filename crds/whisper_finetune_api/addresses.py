@@ -42,6 +42,16 @@ def parse_address(text: str) -> Optional[Address]:
     return Address(found["scheme"], found["authority"], found["path"].strip("/")) if found else None
 
 
+def known_as(text: str) -> str:
+    """Return the one spelling of an address. The Hub knows its repositories in any case, and by hf:// too."""
+    address = parse_address(text)
+    if address is None:
+        return text.lower()
+    is_repository = address.scheme == "hf"
+    whole = f"{address.authority}/{address.path}"
+    return whole.lower() if is_repository else f"{address.scheme}://{whole}".rstrip("/")
+
+
 def claim_of(text: str) -> Optional[str]:
     """Return the PersistentVolumeClaim that an address names, or None where it names none."""
     address = parse_address(text)

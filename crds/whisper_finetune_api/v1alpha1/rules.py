@@ -6,6 +6,7 @@ from typing import Callable, List, Optional, Tuple
 from pydantic import model_validator
 from pydantic.config import JsonDict, JsonValue
 
+from whisper_finetune_api.addresses import known_as
 from whisper_finetune_api.v1alpha1.acceptance import HELD_OUT, LONG_FORM, Acceptance
 from whisper_finetune_api.v1alpha1.api_model import cel_rule
 from whisper_finetune_api.v1alpha1.dataset import TAKEN_EVALUATION_NAMES, EvaluationSet
@@ -53,16 +54,33 @@ def _not_above_steps(field: str, value: Callable[[Training], Optional[int]]) -> 
     )
 
 
-def _of_each(field: str) -> str:
-    """Return the CEL of an optional field of an evaluation, which is compared with that of the data set."""
-    return f"(has(each.{field}) ? each.{field} : '') == (has(self.dataset.{field}) ? self.dataset.{field} : '')"
+def _of_each(field: str, absent: str) -> str:
+    """Return the CEL of an optional field of an evaluation, which is compared with that of the data set.
+
+    `absent` is what it means where it is absent.
+    """
+    own, of_data = f"each.{field}", f"self.dataset.{field}"
+    return f"(has({own}) ? {own} : '{absent}') == (has({of_data}) ? {of_data} : '{absent}')"
+
+
+def _known_as(source: str) -> str:
+    """Return the CEL of what `addresses.known_as` returns for an address, with a slash at its end."""
+    whole = f"({source} + ({source}.endsWith('/') ? '' : '/'))"
+    in_any_case = f"{whole}.replace('hf://', '').lowerAscii()"
+    return f"({source}.contains('://') && !{source}.startsWith('hf://') ? {whole} : {in_any_case})"
+
+
+#: What the Hub takes where an object names none.
+_MAIN, _DEFAULT = "main", "default"
 
 
 def _is_learned(found: EvaluationSet, spec: SpecFields) -> bool:
     """Return whether an evaluation is a split that the run is trained on or chosen by."""
     dataset = spec.dataset
-    is_same_data = (found.source, found.config, found.revision) == (dataset.source, dataset.config, dataset.revision)
-    return is_same_data and found.split in (dataset.train_split, dataset.validation_split)
+    of_each, own = (
+        (known_as(data.source), data.config or _DEFAULT, data.revision or _MAIN) for data in (found, dataset)
+    )
+    return of_each == own and found.split in (dataset.train_split, dataset.validation_split)
 
 
 def _asked_of(spec: SpecFields) -> Acceptance:
@@ -150,8 +168,10 @@ RULES = (
     ),
     SpecRule(
         (),
-        f"!has(self.evaluations) || self.evaluations.all(each, each.source != self.dataset.source || "
-        f"!({_of_each('config')}) || !({_of_each('revision')}) || (each.split != self.dataset.trainSplit && "
+        f"!has(self.evaluations) || self.evaluations.all(each, "
+        f"{_known_as('each.source')} != {_known_as('self.dataset.source')} || "
+        f"!({_of_each('config', _DEFAULT)}) || !({_of_each('revision', _MAIN)}) || "
+        "(each.split != self.dataset.trainSplit && "
         "(!has(self.dataset.validationSplit) || each.split != self.dataset.validationSplit)))",
         "evaluations must not name dataset.trainSplit or dataset.validationSplit of the run's own data: a model is not "
         "measured on what it was trained on or was chosen by",
