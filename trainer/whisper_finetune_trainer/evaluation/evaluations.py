@@ -19,7 +19,7 @@ from whisper_finetune_trainer.data import clips as data_clips
 from whisper_finetune_trainer.data import held_out
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.evaluation import evaluation_record, intervals, wer
-from whisper_finetune_trainer.evaluation.clip_counts import ClipGroups
+from whisper_finetune_trainer.evaluation.clip_counts import ClipCounts, ClipGroups
 from whisper_finetune_trainer.evaluation.evaluation_record import BASELINE_STEP, EvaluationRecord
 from whisper_finetune_trainer.machine.stopping import StopRequest
 from whisper_finetune_trainer.model.backend import Backend
@@ -176,15 +176,21 @@ def measure_clips(clips: Sequence[Clip], heard: Sequence[Transcript], loaded: Lo
 def compare_evaluations(before: Evaluation, after: Evaluation) -> Result:
     """Return the figures after training, with the intervals of their difference to those before. Same clips in both."""
     old, new = before.measurement.scored, after.measurement.scored
-    interval, drawn = intervals.of_difference(old, new), intervals.draw_by(old)
+    interval = intervals.of_difference(old, new)
     return Result(
         **after.to_report().model_dump(),
         difference_low=wer.points_text(interval.low) if interval else None,
         difference_high=wer.points_text(interval.high) if interval else None,
         without_loops=wer.without_loops(before.measurement, after.measurement),
-        drawn=None if drawn.unit == "Clips" else DrawnUnits(unit=drawn.unit, units=len(drawn.members)),
+        drawn=units_drawn(old),
         speakers=intervals.few_speakers(old),
     )
+
+
+def units_drawn(measured: ClipCounts) -> Optional[DrawnUnits]:
+    """Return what the interval of these counts is drawn from, or None where that is single clips."""
+    drawn = intervals.draw_by(measured)
+    return None if drawn.unit == "Clips" else DrawnUnits(unit=drawn.unit, units=len(drawn.members))
 
 
 _WITHOUT_WORDS = "its texts have no word to compare"

@@ -88,16 +88,31 @@ def draw_by(measured: ClipCounts, clips: Optional[Sequence[int]] = None) -> Draw
     )
     for unit, names in known:
         drawn = _drawn(unit, _members(chosen, names), measured.words)
-        if drawn.effective >= FEWEST_UNITS and len(drawn.members) < len(chosen):
+        if (
+            _names_most(measured, chosen, names)
+            and drawn.effective >= FEWEST_UNITS
+            and len(drawn.members) < len(chosen)
+        ):
             return drawn
     return _drawn("Clips", tuple((clip,) for clip in chosen), measured.words)
 
 
 def few_speakers(measured: ClipCounts) -> Optional[int]:
-    """Return how many speakers are named, where they are too few to say anything of others, else None."""
-    named = [clip for clip, name in enumerate(measured.groups.speakers) if name and measured.words[clip]]
-    speakers = _drawn("Speakers", _members(named, measured.groups.speakers), measured.words)
-    return len(speakers.members) if named and speakers.effective < FEWEST_UNITS else None
+    """Return how many speakers are named, where they are too few to say anything of others, else None.
+
+    It is None too where most is said by nobody who is named.
+    """
+    chosen, names = [clip for clip, words in enumerate(measured.words) if words], measured.groups.speakers
+    speakers = _drawn("Speakers", _members(chosen, names), measured.words)
+    if speakers.effective >= FEWEST_UNITS or not _names_most(measured, chosen, names):
+        return None
+    return len({names[clip] for clip in chosen if names[clip]})
+
+
+def _names_most(measured: ClipCounts, chosen: Sequence[int], names: Sequence[str]) -> bool:
+    """Return whether at least half of the words are in clips that have a name. The few others are each by itself."""
+    named = sum(measured.words[clip] for clip in chosen if names and names[clip])
+    return 0 < sum(measured.words[clip] for clip in chosen) <= 2 * named
 
 
 def _drawn(unit: DrawnUnit, members: Tuple[Tuple[int, ...], ...], words: Sequence[int]) -> Drawn:

@@ -141,7 +141,7 @@ def evaluation_rows(report: TrainerReport, result: Optional[Result]) -> List[Eva
     kind, clips = kind_of_metric(report.metric), report.data.eval_clips if report.data else ""
     own = EvaluationRow(
         "held-out",
-        str(clips),
+        f"{clips}{_of_few(result.speakers)}",
         kind.words,
         report.baseline.score or "",
         result.score or "",
@@ -155,13 +155,18 @@ def _row_of_evaluation(found: EvaluationScores, metric: Optional[Metric]) -> Eva
     language = f", {LANGUAGES.get(found.language, found.language).capitalize()}" if found.language else ""
     return EvaluationRow(
         f"{found.name}{language}",
-        f"{found.clips or 0} ({found.copies} learned)" if found.copies else str(found.clips or 0),
+        f"{found.clips or 0}{_of_few(found.speakers)}{f' ({found.copies} learned)' if found.copies else ''}",
         found.kind(metric).words,
         found.baseline or "",
         found.result or "",
         _interval_in_words(found.difference_low, found.difference_high),
         f"{found.verdict}: {found.reason}" if found.reason else found.verdict or "",
     )
+
+
+def _of_few(speakers: Optional[int]) -> str:
+    """Return for whom alone the interval holds, where there are too few speakers for others."""
+    return "" if speakers is None else f" of {speakers} speaker{'s' if speakers > 1 else ''} alone"
 
 
 def _interval_in_words(low: Optional[str], high: Optional[str]) -> str:

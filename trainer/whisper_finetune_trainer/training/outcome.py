@@ -65,6 +65,8 @@ def find_worse_as_written(before: Evaluation, after: Evaluation) -> Optional[Eva
         result=wer.percent_text(new.percent()),
         difference_low=wer.points_text(interval.low),
         difference_high=wer.points_text(interval.high),
+        drawn=evaluations.units_drawn(old),
+        speakers=intervals.few_speakers(old),
     )
 
 
