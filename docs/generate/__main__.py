@@ -123,9 +123,21 @@ as OpenShift gives each namespace its own. `runAsNonRoot` stays, so the image's 
 ## Kueue
 
 A run's labels `kueue.x-k8s.io/queue-name`, `priority-class` and `max-exec-time-seconds` go to its Job. While Kueue
-keeps the Job suspended the run is `Queued`, the message names the queue, and a changed `queue-name` moves the Job. What
-Kueue takes back saves a checkpoint, costs no retry, and goes on when it is admitted again. The condition `Admitted`
-says whether it is.
+keeps the Job suspended the run is `Queued`, and a changed `queue-name` moves the Job. What Kueue takes back saves a
+checkpoint, costs no retry, and goes on when it is admitted again. The condition `Admitted` says whether it is.
+[One file](examples/kueue/queues-and-run.yaml) has queues with quotas of GPUs and IPUs, two priorities, and a run.
+
+The message has Kueue's own words, from the Workload that Kueue makes of the Job: which quota is missing, which queue
+does not exist or is stopped, which admission check has not passed, and what to do about a Workload that was
+deactivated. The position in a queue is not in the status: Kueue's visibility API has it.
+
+The chart's role may `list` these Workloads. They are listed once for all runs of a namespace, and each run asks again
+after a third of the time that it has waited, up to ten minutes. So the words may be as old as that. Admission itself is
+seen at once. Without that right the run names its queue alone.
+
+What Kueue owns of a Job the operator does not write: whether a Job in a queue is suspended, and what is put into its
+pods at admission. `spec.suspend` of the run ends its Job, which gives the quota back. When the run is resumed, its next
+Job queues anew.
 
 Queues that send Jobs to other clusters (MultiKueue) are not supported: progress and result are read from the pod, so
 such a run says `QueueNotSupported`. Pools of partitions and IPUJobs have queues of their own and take none of Kueue's.

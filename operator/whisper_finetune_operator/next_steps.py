@@ -182,6 +182,13 @@ class ReadObstacle:
 
 
 @dataclass(frozen=True)
+class ReadQueue:
+    """Read what Kueue says of a Job that waits. Where that is news, decide again."""
+
+    job_uid: str
+
+
+@dataclass(frozen=True)
 class TakePartition:
     """Create the Lease, unless a pod of another run still uses the partition. Decide again, whoever has it then."""
 
@@ -212,6 +219,7 @@ Action = (
     | KeepFor
     | ReadRefusal
     | ReadObstacle
+    | ReadQueue
     | TakePartition
     | GiveBackPartition
 )

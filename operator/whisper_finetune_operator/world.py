@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from whisper_finetune_api.run import TrainerReport
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
@@ -50,6 +51,18 @@ class Silence:
 
 
 @dataclass(frozen=True)
+class QueueNotice:
+    """Why a Job waits in its queue, in Kueue's own words."""
+
+    #: Name of the Workload.
+    workload: str
+    queue: str
+    message: str
+    #: `Inadmissible`: its queue takes nothing. `Deactivated`: nobody admits it until somebody activates it again.
+    kind: Literal["Waits", "Inadmissible", "Deactivated"] = "Waits"
+
+
+@dataclass(frozen=True)
 class World:
     """What the cluster shows of one run at one moment."""
 
@@ -75,3 +88,5 @@ class World:
     report_changed_at: datetime | None = None
     #: How long the CURRENT pod has not answered. None: it answered the last time, or was not asked yet.
     silence: Silence | None = None
+    #: Why the Job in sight waits for Kueue, read when a decision asks for it (next_steps.ReadQueue).
+    queue_notice: QueueNotice | None = None

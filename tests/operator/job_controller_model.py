@@ -187,7 +187,9 @@ class Cluster:
                 self.job["metadata"] |= {"uid": f"job-{self.jobs_made}", "creationTimestamp": time(self.seconds)}
                 self.job["status"] = {}
             return
-        if self.job is None or isinstance(action, next_steps.ReadRefusal | next_steps.ReadObstacle):
+        if self.job is None or isinstance(
+            action, next_steps.ReadRefusal | next_steps.ReadObstacle | next_steps.ReadQueue
+        ):
             return
         if self.job["metadata"]["uid"] != action.uid:
             return

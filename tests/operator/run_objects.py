@@ -17,7 +17,7 @@ from whisper_finetune_operator.partitions.pools import PoolPartition
 from whisper_finetune_operator.planning import runtimes
 from whisper_finetune_operator.planning.runtimes import Runtimes
 from whisper_finetune_operator.runs import Run, child_name
-from whisper_finetune_operator.world import Refusal, Silence, World
+from whisper_finetune_operator.world import QueueNotice, Refusal, Silence, World
 
 NAME, NAMESPACE, UID = "italian", "speech", "7a0c9a4e-6f0b-4c59-9d1f-0d6a3f6d8c11"
 CHILD = child_name(NAME, UID)
@@ -359,6 +359,7 @@ def world(
     changed: float | None = None,
     silent: float | None = None,
     obstacle: str | None = None,
+    notice: QueueNotice | None = None,
 ) -> World:
     """Return the world around a run, so many seconds into the story.
 
@@ -368,4 +369,4 @@ def world(
     silence = None if silent is None else Silence(at(silent), "no answer in time")
     hindrance = Refusal(obstacle, at(seconds)) if obstacle else None
     shown = World(Run.from_object(run), job, pods, report, refusal, at(seconds), leases, queue)
-    return replace(shown, report_changed_at=since, silence=silence, obstacle=hindrance)
+    return replace(shown, report_changed_at=since, silence=silence, obstacle=hindrance, queue_notice=notice)

@@ -1,6 +1,6 @@
 """Stories of runs, moment by moment, and what the operator must decide at the last one."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from run_objects import (
     CHILD,
@@ -31,7 +31,7 @@ from whisper_finetune_operator.deciding import decisions
 from whisper_finetune_operator.deciding.decisions import Decision
 from whisper_finetune_operator.partitions.partition_queue import EMPTY_QUEUE, PartitionQueue
 from whisper_finetune_operator.planning.plan import QUEUE_LABEL
-from whisper_finetune_operator.world import Refusal, World
+from whisper_finetune_operator.world import QueueNotice, Refusal, World
 
 
 class Moment(NamedTuple):
@@ -51,6 +51,7 @@ class Moment(NamedTuple):
     changed: float | None = None
     silent: float | None = None
     obstacle: str | None = None
+    notice: QueueNotice | None = None
 
 
 class Scenario(NamedTuple):
@@ -88,6 +89,7 @@ def tell(moments: tuple[Moment, ...]) -> list[tuple[World, Decision]]:
             changed=moment.changed,
             silent=moment.silent,
             obstacle=moment.obstacle,
+            notice=moment.notice,
         )
         decision = decisions.decide(shown, RUNTIMES)
         told.append((shown, decision))
@@ -223,6 +225,11 @@ LOST = Moment(100, job(), (unready(running(2, 5)),), progress(40))
 def queued(*conditions: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Return the run's Job with the queue of its run."""
     return job(*conditions, metadata__labels=QUEUE, **changes)
+
+
+def queued_with(message: str, kind: Literal["Waits", "Inadmissible", "Deactivated"] = "Waits") -> Moment:
+    """Return a moment in which Kueue says why it has not admitted the Job."""
+    return Moment(5, queued(spec__suspend=True), notice=QueueNotice("job-r", "speech", message, kind), labels=QUEUE)
 
 
 def _killed(created: float) -> dict[str, Any]:
@@ -1130,6 +1137,55 @@ SCENARIOS: dict[str, Scenario] = {
         "Queued",
         "WaitingForQuota",
         "Kueue has not admitted its Job from queue speech yet",
+        ("ask Kueue",),
+        True,
+    ),
+    "Kueue says why it waits": Scenario(
+        (Moment(1, labels=QUEUE), queued_with("insufficient unused quota for cpu in flavor f, 1 more needed")),
+        "Queued",
+        "WaitingForQuota",
+        "from queue speech: insufficient unused quota for cpu in flavor f, 1 more needed",
+        ("ask Kueue",),
+        True,
+    ),
+    "Kueue does not know its queue": Scenario(
+        (Moment(1, labels=QUEUE), queued_with("LocalQueue speech doesn't exist", "Inadmissible")),
+        "Queued",
+        "WaitingForQuota",
+        "LocalQueue speech doesn't exist; kubectl -n speech get localqueues lists the queues",
+        ("ask Kueue",),
+        True,
+    ),
+    "its Workload is deactivated": Scenario(
+        (Moment(1, labels=QUEUE), queued_with("The workload is deactivated", "Deactivated")),
+        "Queued",
+        "WaitingForQuota",
+        "is deactivated (The workload is deactivated); once the cause is mended, kubectl -n speech patch workload",
+        ("ask Kueue",),
+        True,
+    ),
+    "what Kueue said of the queue that it has left": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            queued_with("LocalQueue speech doesn't exist", "Inadmissible")._replace(labels={QUEUE_LABEL: "night"}),
+        ),
+        "Queued",
+        "WaitingForQuota",
+        "from queue night yet",
+        ("move to night", "ask Kueue"),
+        True,
+    ),
+    "Kueue has admitted it, and its words are old": Scenario(
+        (
+            Moment(1, labels=QUEUE),
+            queued_with("insufficient unused quota for cpu in flavor f, 1 more needed"),
+            Moment(9, queued(), notice=QueueNotice("job-r", "speech", "insufficient"), labels=QUEUE),
+        ),
+        "Pending",
+        "Pending",
+        "has not started yet",
+        ("look",),
+        True,
     ),
     "Kueue has not admitted it, and its user names another queue": Scenario(
         (
@@ -1140,10 +1196,16 @@ SCENARIOS: dict[str, Scenario] = {
         "Queued",
         "WaitingForQuota",
         "from queue night",
-        ("move to night",),
+        ("move to night", "ask Kueue"),
+        True,
     ),
     "Kueue has not admitted it, and its label is taken away": Scenario(
-        (Moment(1, labels=QUEUE), Moment(60, queued(spec__suspend=True))), "Queued", "WaitingForQuota", "queue speech"
+        (Moment(1, labels=QUEUE), Moment(60, queued(spec__suspend=True))),
+        "Queued",
+        "WaitingForQuota",
+        "queue speech",
+        ("ask Kueue",),
+        True,
     ),
     "another queue is named while it trains": Scenario(
         (
@@ -1160,7 +1222,8 @@ SCENARIOS: dict[str, Scenario] = {
         (CREATED, Moment(60, job(spec__suspend=True), labels=QUEUE)),
         "Queued",
         "WaitingForQuota",
-        actions=("move to speech",),
+        actions=("move to speech", "ask Kueue"),
+        rechecks=True,
     ),
     "its queue sends it to another cluster": Scenario(
         (Moment(1, labels=QUEUE), Moment(60, queued(spec__managedBy="kueue.x-k8s.io/multikueue"), labels=QUEUE)),
@@ -1245,6 +1308,8 @@ SCENARIOS: dict[str, Scenario] = {
             ),
             "Queued",
             "WaitingForQuota",
+            actions=("ask Kueue",),
+            rechecks=True,
         )
         for code in (0, 1, 65, 137)
     },
@@ -1266,6 +1331,8 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         "Queued",
         "WaitingForQuota",
+        actions=("ask Kueue",),
+        rechecks=True,
     ),
     "runtime unknown": Scenario(
         (Moment(1, spec={"runtime": "tpu"}),), "Pending", "RuntimeNotFound", "offered here: cpu, gpu"

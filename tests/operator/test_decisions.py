@@ -66,6 +66,7 @@ _NAMES: dict[type[Action], str] = {
     next_steps.EndWorkload: "end",
     next_steps.ReadRefusal: "look",
     next_steps.ReadObstacle: "look at the pod",
+    next_steps.ReadQueue: "ask Kueue",
 }
 
 

@@ -84,6 +84,8 @@ class Actor:
                 news |= await self._read_refusal(run, action)
             elif isinstance(action, next_steps.ReadObstacle):
                 news |= await self._read_obstacle(run, action)
+            elif isinstance(action, next_steps.ReadQueue):
+                news |= await self._read_queue(run, action)
             elif isinstance(action, next_steps.TakePartition):
                 self._require_leadership()
                 await self._partitions.take(run, action)
@@ -130,7 +132,8 @@ class Actor:
                 await self._patch(run, action, {"ttlSecondsAfterFinished": action.seconds})
             case next_steps.GiveBackPartition():
                 return await self._give_back(run, action)
-            case next_steps.ReadRefusal() | next_steps.ReadObstacle() | next_steps.TakePartition():
+            case _:
+                # It was done by `prepare`.
                 pass
         return True
 
@@ -146,6 +149,11 @@ class Actor:
         """Read why the pod does not begin, and return whether that is news."""
         found = await self._cluster.obstacle_of(run.namespace, wanted.pod_uid)
         return self._cache.keep_obstacle(run.uid, wanted.pod_uid, found)
+
+    async def _read_queue(self, run: Run, wanted: next_steps.ReadQueue) -> bool:
+        """Read why the Job waits in its queue, and return whether that is news."""
+        notice = await self._cluster.queue_notice_of(run.namespace, wanted.job_uid)
+        return self._cache.keep_queue_notice(run.uid, wanted.job_uid, notice)
 
     async def _create(self, run: Run, wanted: next_steps.CreateWorkload) -> bool:
         if await self._finds_unseen(run, wanted):

@@ -7,9 +7,9 @@ all Events of the namespace. So one list is for all runs there: one for each Job
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from whisper_finetune_api import reading, v1alpha1
 from whisper_finetune_api.v1alpha1 import UID_LABEL, WhisperFineTuneStatus
@@ -19,19 +19,22 @@ from whisper_finetune_operator.api.api_server import (
     CORE_EVENTS,
     METADATA_ONLY,
     PODS,
+    QUEUED,
     RUNS,
     ApiServer,
     resource_of,
 )
-from whisper_finetune_operator.api.errors import NotFoundError
+from whisper_finetune_operator.api.errors import NotFoundError, RefusedError
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject, parse_time, uid_of
 from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import kinds
 from whisper_finetune_operator.workloads.children import is_attempt_of
 from whisper_finetune_operator.workloads.job_kind import STARTED_ANNOTATION
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.world import Refusal
+from whisper_finetune_operator.workloads.kueue_workloads import read_notices
+from whisper_finetune_operator.world import QueueNotice, Refusal
 
+T = TypeVar("T")
 #: A list of this age is still used, and an older one where lists take long: they take at most this share of the time.
 FRESH_SECONDS = 5.0
 _SHARE_OF_TIME = 0.05
@@ -64,42 +67,56 @@ EVENTS_ABOUT_PODS = EventKind(
 
 
 @dataclass(frozen=True)
-class _Reading:
-    by_object: dict[str, Refusal]
+class _Reading(Generic[T]):
+    by_object: dict[str, T]
     read_at: float
     fresh_until: float
 
 
-class Refusals:
-    """Knows what the newest Event of each object says, by the last list of its namespace."""
+class NamespaceReadings(Generic[T]):
+    """Knows what the last list of a namespace says of each object there."""
 
-    def __init__(self, api: ApiServer, kind: EventKind) -> None:
-        self._api = api
-        self._kind = kind
-        self._readings: dict[str, _Reading] = {}
+    def __init__(self, read: Callable[[str], Awaitable[dict[str, T] | None]]) -> None:
+        """Take what lists a namespace. None: there is no such list, or no right to it."""
+        self._list = read
+        self._readings: dict[str, _Reading[T]] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def of(self, namespace: str, uid: str) -> Refusal | None:
-        """Return why the Job's pod could not be made, or the pod does not begin, by the newest Event that says so."""
+    async def of(self, namespace: str, uid: str) -> T | None:
+        """Return what is said of the object with that UID."""
         async with self._locks[namespace]:
             reading = self._readings.get(namespace)
             if reading is None or _clock() >= reading.fresh_until:
                 reading = await self._read(namespace)
         return reading.by_object.get(uid)
 
-    async def _read(self, namespace: str) -> _Reading:
+    async def _read(self, namespace: str) -> _Reading[T]:
         began = _clock()
+        listed = await self._list(namespace)
+        now = _clock()
+        fresh_seconds = min(max(FRESH_SECONDS, (now - began) / _SHARE_OF_TIME), _FRESH_AT_MOST_SECONDS)
+        missing = listed is None
+        reading = _Reading(listed or {}, now, now + (_FRESH_AT_MOST_SECONDS if missing else fresh_seconds))
+        kept = {name: each for name, each in self._readings.items() if now - each.read_at < _KEPT_SECONDS}
+        self._readings = {**kept, namespace: reading}
+        return reading
+
+
+class Refusals(NamespaceReadings[Refusal]):
+    """Knows why a Job's pod could not be made, or a pod does not begin, by the newest Event that says so."""
+
+    def __init__(self, api: ApiServer, kind: EventKind) -> None:
+        super().__init__(self._read_events)
+        self._api = api
+        self._kind = kind
+
+    async def _read_events(self, namespace: str) -> dict[str, Refusal]:
         by_object: dict[str, Refusal] = {}
         async for event in self._api.all_of(CORE_EVENTS, namespace, fieldSelector=self._kind.selector):
             uid = event["involvedObject"].get("uid", "")
             if event.get("reason") in self._kind.reasons:
                 by_object[uid] = _newer(by_object.get(uid), refusal_of_event(event))
-        now = _clock()
-        fresh_seconds = min(max(FRESH_SECONDS, (now - began) / _SHARE_OF_TIME), _FRESH_AT_MOST_SECONDS)
-        reading = _Reading(by_object, now, now + fresh_seconds)
-        kept = {name: each for name, each in self._readings.items() if now - each.read_at < _KEPT_SECONDS}
-        self._readings = {**kept, namespace: reading}
-        return reading
+        return by_object
 
 
 class Cluster:
@@ -110,6 +127,7 @@ class Cluster:
         self._installation = installation
         self._refusals = {kind.name: Refusals(api, events_about_workloads(kind.name)) for kind in KINDS.values()}
         self._obstacles = Refusals(api, EVENTS_ABOUT_PODS)
+        self._queue_notices = NamespaceReadings(self._read_queue_notices)
 
     async def apply_status(self, run: Run, status: WhisperFineTuneStatus) -> KubernetesObject:
         """Write the whole status and return the run. Raises ConflictError where it changed since it was read.
@@ -218,6 +236,18 @@ class Cluster:
     async def obstacle_of(self, namespace: str, pod_uid: str) -> Refusal | None:
         """Return why the pod's node cannot begin it, by the newest Event that says so."""
         return await self._obstacles.of(namespace, pod_uid)
+
+    async def queue_notice_of(self, namespace: str, job_uid: str) -> QueueNotice | None:
+        """Return what Kueue says of a Job that waits. None where it says nothing, or may not be asked."""
+        return await self._queue_notices.of(namespace, job_uid)
+
+    async def _read_queue_notices(self, namespace: str) -> dict[str, QueueNotice] | None:
+        try:
+            notices = [said async for each in self._api.all_of(QUEUED, namespace) for said in read_notices(each)]
+        except (NotFoundError, RefusedError):
+            # There is no Kueue, or the right was not given. Without its words a run says that it waits.
+            return None
+        return dict(notices)
 
 
 def refusal_of_event(event: KubernetesObject) -> Refusal:

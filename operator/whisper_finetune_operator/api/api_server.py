@@ -23,6 +23,7 @@ from whisper_finetune_operator.api.errors import (
 )
 from whisper_finetune_operator.kubernetes_objects import KubernetesObject
 from whisper_finetune_operator.observability.metrics import Metrics
+from whisper_finetune_operator.workloads.kueue_workloads import KUEUE_VERSION, KUEUE_WORKLOADS
 from whisper_finetune_operator.workloads.workload_kind import WorkloadKind
 
 JSON = "application/json"
@@ -83,6 +84,8 @@ RUNS = Resource("apis", f"{v1alpha1.GROUP}/{v1alpha1.VERSION}", v1alpha1.PLURAL)
 PODS = Resource("api", "v1", "pods")
 CORE_EVENTS = Resource("api", "v1", "events")
 EVENTS = Resource("apis", "events.k8s.io/v1", "events")
+#: What Kueue says of Jobs. A cluster may have none.
+QUEUED = Resource("apis", KUEUE_VERSION, KUEUE_WORKLOADS)
 LEASES = Resource("apis", "coordination.k8s.io/v1", "leases")
 ACCESS_REVIEWS = Resource("apis", "authorization.k8s.io/v1", "selfsubjectaccessreviews")
 

@@ -30,7 +30,7 @@ from whisper_finetune_operator.workloads.endings import Meaning
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.workloads.pods import Pod
 from whisper_finetune_operator.workloads.workload_kind import Workload
-from whisper_finetune_operator.world import Refusal, Silence, World
+from whisper_finetune_operator.world import QueueNotice, Refusal, Silence, World
 
 #: Pods and Jobs are watched separately, so a Job's end may be seen before its pod's. So long the pod's end is waited
 #: for.
@@ -89,6 +89,7 @@ class Situation:
     silence: Silence | None
     obstacle: Refusal | None
     refusal: Refusal | None
+    queue_notice: QueueNotice | None
     now: datetime
 
     @property
@@ -187,6 +188,7 @@ def read_situation(world: World) -> Situation:
         silence=world.silence,
         obstacle=world.obstacle,
         refusal=world.refusal,
+        queue_notice=world.queue_notice,
         now=world.now,
     )
 

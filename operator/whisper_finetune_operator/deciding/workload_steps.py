@@ -19,6 +19,7 @@ from whisper_finetune_operator.next_steps import (
     MoveToQueue,
     NextStep,
     Phase,
+    ReadQueue,
     ReadRefusal,
     delete_workload,
     retry_seconds,
@@ -30,6 +31,8 @@ from whisper_finetune_operator.world import Refusal
 #: The Events of a Job that has wanted a pod for so long, and has none, are read.
 _POD_EXPECTED_AFTER = timedelta(seconds=3)
 _SETTLING_REQUEUE_SECONDS = 3.0
+#: Kueue makes the Workload of a Job moments after the Job, and then says why it waits.
+_KUEUE_SPEAKS_WITHIN = timedelta(seconds=20)
 _BY_HAND = (
     "its Job is suspended, by hand or by Kueue, which may manage Jobs without a queue; "
     "whoever suspended it has to resume it"
@@ -37,6 +40,17 @@ _BY_HAND = (
 _IN_QUEUE = (
     "Kueue has not admitted its Job from queue {queue} yet, or somebody suspended the Job by hand; "
     "kubectl -n {namespace} get workloads tells what it waits for"
+)
+_IN_QUEUE_SAYS = "Kueue has not admitted its Job from queue {queue}: {message}"
+_INADMISSIBLE = (
+    "; kubectl -n {namespace} get localqueues lists the queues, and the run's label "
+    + QUEUE_LABEL
+    + " names another one"
+)
+_DEACTIVATED = (
+    "its Workload is deactivated{message}; once the cause is mended, kubectl -n {namespace} patch workload {workload} "
+    """--type merge -p '{{"spec":{{"active":true}}}}' queues it again"""
+    "; to stop the run, set spec.suspend"
 )
 _TAKEN_BACK = "its Job was suspended, by Kueue or by hand: "
 _ELSEWHERE = (
@@ -107,8 +121,30 @@ def _suspended(situation: Situation, job: Workload) -> NextStep:
         return NextStep(Phase("Queued", "WaitingForQuota", _SUSPENDED_ON_PARTITION), allow)
     queue = situation.run.labels.get(QUEUE_LABEL, job.queue)
     move = (MoveToQueue(job.kind.name, job.name, job.uid, queue),) if queue and queue != job.queue else ()
-    message = _IN_QUEUE.format(queue=queue, namespace=situation.run.namespace) if queue else _BY_HAND
-    return NextStep(Phase("Queued", "WaitingForQuota", message), (*allow, *move))
+    if not queue:
+        return NextStep(Phase("Queued", "WaitingForQuota", _BY_HAND), allow)
+    phase = Phase("Queued", "WaitingForQuota", _words_of_queue(situation, queue))
+    return NextStep(phase, (*allow, *move, ReadQueue(job.uid)), _ask_queue_again(situation, job))
+
+
+def _words_of_queue(situation: Situation, queue: str) -> str:
+    """Return why Kueue has not admitted the Job. What it said while the Job was in another queue no longer counts."""
+    notice, namespace = situation.queue_notice, situation.run.namespace
+    if notice is None or notice.queue != queue:
+        return _IN_QUEUE.format(queue=queue, namespace=namespace)
+    if notice.kind == "Deactivated":
+        said = f" ({notice.message})" if notice.message else ""
+        return _DEACTIVATED.format(message=said, namespace=namespace, workload=notice.workload)
+    to_do = _INADMISSIBLE.format(namespace=namespace) if notice.kind == "Inadmissible" else ""
+    return _IN_QUEUE_SAYS.format(queue=queue, message=notice.message) + to_do
+
+
+def _ask_queue_again(situation: Situation, job: Workload) -> float:
+    """Return when to ask Kueue again. No watch tells when its words change, but one does when it admits the Job."""
+    finished_at = situation.pods[-1].finished_at if situation.pods else None
+    waited = situation.now - max(filter(None, (job.created, finished_at)))
+    early = situation.queue_notice is None and waited < _KUEUE_SPEAKS_WITHIN
+    return _SETTLING_REQUEUE_SECONDS if early else retry_seconds(waited, situation.run.uid)
 
 
 def _was_done_elsewhere(situation: Situation, job: Workload) -> bool:

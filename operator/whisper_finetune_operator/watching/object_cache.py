@@ -19,7 +19,7 @@ from whisper_finetune_operator.watching.cached_objects import ObjectVersions, sl
 from whisper_finetune_operator.watching.partition_book import PartitionBook
 from whisper_finetune_operator.workloads.children import has_ended, is_attempt_of
 from whisper_finetune_operator.workloads.kinds import KINDS
-from whisper_finetune_operator.world import Refusal, Silence, World
+from whisper_finetune_operator.world import QueueNotice, Refusal, Silence, World, without_numbers
 
 
 class ObjectCache:
@@ -43,6 +43,8 @@ class ObjectCache:
         self._refusals: dict[str, tuple[str, Refusal]] = {}
         #: By the run's UID: the pod that its node cannot begin, and why not.
         self._obstacles: dict[str, tuple[str, Refusal]] = {}
+        #: By the run's UID: the UID of the Job that waits for Kueue, and what Kueue says.
+        self._queue_notices: dict[str, tuple[str, QueueNotice]] = {}
         self._versions = ObjectVersions()
 
     def run(self, uid: str) -> Run | None:
@@ -74,6 +76,7 @@ class ObjectCache:
         reporter, report, changed_at = self._reports.get(run.uid, (None, None, None))
         silent, silence = self._silences.get(run.uid, (None, None))
         hindered, obstacle = self._obstacles.get(run.uid, (None, None))
+        queued, notice = self._queue_notices.get(run.uid, ("", None))
         return World(
             run=run,
             workload=self.workload_of(run),
@@ -86,6 +89,7 @@ class ObjectCache:
             obstacle=obstacle if newest and newest == hindered else None,
             report_changed_at=changed_at if newest and newest == reporter else None,
             silence=silence if newest and newest == silent else None,
+            queue_notice=notice if queued == self._workload_uid(run) else None,
         )
 
     def workload_of(self, run: Run) -> KubernetesObject | None:
@@ -169,6 +173,14 @@ class ObjectCache:
         kept = self._obstacles.get(run_uid)
         return (kept and kept[1].message) != (known and known.message)
 
+    def keep_queue_notice(self, run_uid: str, job_uid: str, notice: QueueNotice | None) -> bool:
+        """Keep what Kueue says of a run's Job. None: nothing. Return whether that is news. Other numbers are none."""
+        known = self._queue_notices.pop(run_uid, None)
+        if notice is not None and run_uid in self._runs:
+            told_before = known if known and known[0] == job_uid and _say_the_same(known[1], notice) else None
+            self._queue_notices[run_uid] = told_before or (job_uid, notice)
+        return self._queue_notices.get(run_uid) != known
+
     def keep_refusal(self, run: Run, refusal: Refusal | None) -> None:
         """Keep why the pod of the run's Job is refused or, where it has no Job, the Job itself. None: it is not."""
         if refusal is None:
@@ -187,7 +199,7 @@ class ObjectCache:
 
     def forget_run(self, uid: str) -> None:
         self._versions.remember_deletion(uid)
-        for kept in (self._runs, self._reports, self._silences, self._refusals, self._obstacles):
+        for kept in (self._runs, self._reports, self._silences, self._refusals, self._obstacles, self._queue_notices):
             kept.pop(uid, None)
         self.partitions.forget_run(uid)
         self.drop_departed(list(self._pods.get(uid, {}).values()))
@@ -249,3 +261,9 @@ def _is_made_for(run: Run, pod: KubernetesObject) -> bool:
 def _owner_of(workload: KubernetesObject) -> str:
     owner: str = controller_of(workload).get("uid", "")
     return owner
+
+
+def _say_the_same(known: QueueNotice, read: QueueNotice) -> bool:
+    """Return whether both differ in numbers alone, such as how much of a quota is missing at the moment."""
+    same_words = replace(read, message=known.message) == known
+    return same_words and without_numbers(known.message) == without_numbers(read.message)
