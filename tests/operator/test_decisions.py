@@ -13,7 +13,7 @@ import pytest
 
 import ipu_scenarios
 import run_scenarios
-from kstatus import kstatus
+from kstatus import KSTATUS, kstatus
 from run_objects import DONE, RUNTIMES, at, complete, ended, job, run_object, running
 from run_scenarios import CREATED, QUEUE, TRAINING, Moment, Scenario, queued, tell, tell_once
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneStatus
@@ -26,19 +26,6 @@ from whisper_finetune_operator.runs import Run
 from whisper_finetune_operator.workloads import pods
 from whisper_finetune_operator.workloads.kinds import KINDS
 from whisper_finetune_operator.world import Refusal, World
-
-KSTATUS = {
-    "Pending": "InProgress",
-    "Queued": "InProgress",
-    "Preparing": "InProgress",
-    "Evaluating": "InProgress",
-    "Training": "InProgress",
-    "Running": "InProgress",
-    "Unknown": "InProgress",
-    "Suspended": "Current",
-    "Succeeded": "Current",
-    "Failed": "Failed",
-}
 
 
 def described(action: Action) -> str:
