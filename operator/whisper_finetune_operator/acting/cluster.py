@@ -42,7 +42,7 @@ _FRESH_AT_MOST_SECONDS = 120.0
 _KEPT_SECONDS = 600.0
 #: How much of a name the API server keeps when it makes it unique, and the letters that it appends.
 _BASE_MAX_LENGTH = 58
-_GENERATED = "[bcdfghjklmnpqrstvwxz2456789]{5}"
+_GENERATED = re.compile(r"[bcdfghjklmnpqrstvwxz2456789]{5}\b")
 
 
 @dataclass(frozen=True)
@@ -253,10 +253,23 @@ class Cluster:
 def refusal_of_event(event: KubernetesObject) -> Refusal:
     """Return what an Event says. The name of the pod, which is another one at each try, is left out."""
     base = f"{event['involvedObject'].get('name', '')}-"[:_BASE_MAX_LENGTH]
-    message = re.sub(rf"{re.escape(base)}{_GENERATED}\b", f"{base}*", event.get("message", ""))
+    message = _without_generated(event.get("message", ""), base)
     seen = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
     since = event.get("firstTimestamp") or event["metadata"]["creationTimestamp"]
     return Refusal(message, parse_time(seen), parse_time(since))
+
+
+def _without_generated(message: str, base: str) -> str:
+    """Return the message with a star for what the API server appended to the base of a name.
+
+    An expression for each base would be compiled for each Event, and a namespace may have thousands.
+    """
+    end = message.find(base) + len(base)
+    while end >= len(base):
+        if generated := _GENERATED.match(message, end):
+            message = f"{message[:end]}*{message[generated.end() :]}"
+        end = message.find(base, end - len(base) + 1) + len(base)
+    return message
 
 
 def _newer(known: Refusal | None, read: Refusal) -> Refusal:
