@@ -85,6 +85,9 @@ def _fields_of(kind: Type[BaseModel]) -> Tuple[_Field, ...]:
 
 
 def _json_value(value: Any, keep_later: Callable[[FieldInfo, Any], bool]) -> Any:
+    # Most values are plain, and to ask whether something is a model takes longest.
+    if isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, BaseModel):
         return _written(value, keep_later)
     if isinstance(value, (list, tuple)):

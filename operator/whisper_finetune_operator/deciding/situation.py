@@ -35,6 +35,7 @@ from whisper_finetune_operator.world import QueueNotice, Refusal, Silence, World
 #: Pods and Jobs are watched separately, so a Job's end may be seen before its pod's. So long the pod's end is waited
 #: for.
 SETTLE_TIME = timedelta(seconds=10)
+NO_ATTEMPTS = Attempts()
 #: An attempt that worked for so long does not belong to a loop of evictions.
 _LONG_WORK = timedelta(hours=1)
 
@@ -197,7 +198,7 @@ def count_attempts(
     previous: WhisperFineTuneStatus, pods: tuple[Pod, ...], job: Workload | None, now: datetime
 ) -> AttemptCounts:
     """Return the totals. `pods` are the run's own, oldest first, and `job` is its live workload."""
-    before = previous.attempts or Attempts()
+    before = previous.attempts or NO_ATTEMPTS
     until = parse_time(before.counted_until) if before.counted_until else None
     added = tuple(pod for pod in pods if pod.over and _is_after(pod.created, until) and not _is_open(pod, job))
     meanings = [endings.meaning_of_end(pod, job) for pod in added]

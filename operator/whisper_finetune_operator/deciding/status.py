@@ -5,12 +5,12 @@ The conditions are one table of states. Their times change only with a condition
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from whisper_finetune_api.causes import BY_REASON
 from whisper_finetune_api.run import ReportedCheckpoint, TrainerReport, TrainingResult
 from whisper_finetune_api.v1alpha1 import (
-    Attempts,
     Checkpoint,
     Condition,
     Model,
@@ -21,7 +21,7 @@ from whisper_finetune_api.v1alpha1 import (
 from whisper_finetune_api.v1alpha1.scores import Part
 from whisper_finetune_api.v1alpha1.status import ConditionStatus, State
 from whisper_finetune_operator.deciding import outcomes
-from whisper_finetune_operator.deciding.situation import Situation
+from whisper_finetune_operator.deciding.situation import NO_ATTEMPTS, Situation
 from whisper_finetune_operator.kubernetes_objects import parse_time, render_time
 from whisper_finetune_operator.next_steps import (
     FINAL_STATES,
@@ -65,7 +65,7 @@ def derive_status(
             "partition_back_off": back_off,
             "job_name": run.child_name if pinned or situation.workload else previous.job_name,
             "pod_name": counts.pod_name,
-            "attempts": previous.attempts if counts.attempts == Attempts() else counts.attempts,
+            "attempts": previous.attempts if counts.attempts == NO_ATTEMPTS else counts.attempts,
             "next_attempt_time": None if phase.is_final else _next_attempt_time(situation),
             "start_time": previous.start_time or _first_start(situation),
             "running_seconds": counts.running_seconds or previous.running_seconds,
@@ -268,6 +268,10 @@ _TABLE: dict[State, tuple[ConditionStatus, ...]] = {
 }
 
 
+#: Runs that come together say the same at the same time, and a condition never changes.
+_make_condition = lru_cache(maxsize=256)(lambda **said: Condition.model_validate(said))
+
+
 def build_conditions(
     phase: Phase,
     previous: tuple[Condition, ...],
@@ -298,7 +302,7 @@ def _condition(known: Condition | None, said: dict[str, str], generation: int, n
     since = known.last_transition_time if known and known.status == said["status"] else now
     wanted = {"message": "", **said, "last_transition_time": since, "observed_generation": generation}
     same = known is not None and all(getattr(known, field) == value for field, value in wanted.items())
-    return known if known and same else Condition.model_validate(wanted)
+    return known if known and same else _make_condition(**wanted)
 
 
 def observe_conditions(previous: tuple[Condition, ...], generation: int) -> tuple[Condition, ...]:

@@ -9,6 +9,7 @@ from whisper_finetune_api.reading import printable_text
 from whisper_finetune_operator.runs import Run
 
 _ABOUT = ("run", "namespace", "uid")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def about(run: Run) -> dict[str, str]:
@@ -29,7 +30,7 @@ class JsonLines(logging.Formatter):
         line.update({key: record.__dict__[key] for key in _ABOUT if key in record.__dict__})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return escaped(json.dumps(line, ensure_ascii=False))
+        return escaped(_encode(line))
 
 
 def escaped(text: str) -> str:
@@ -46,6 +47,8 @@ def write_json_lines(level: str) -> None:
     """Send all logs of this process to stderr as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    # What no line shows is not looked up for each: logging's own way to leave it out.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # They log every request and every retry. What matters of that is in the operator's own lines and metrics.
     for noisy in ("httpx2", "httpcore2", "kopf", "aiohttp.access"):

@@ -55,6 +55,8 @@ class Metrics:
         self.events_dropped = self._add(Counter, "wft_events_dropped_total")
         self.leader = self._add(Gauge, "wft_leader")
         self._add(Gauge, "wft_build_info").labels(VERSION, CONTRACT).set(1)
+        #: Whose counters show zeros.
+        self._shown: set[_Team] = set()
 
     def watch(self, name: str, value: Callable[[], float]) -> None:
         """Add a figure that is read whenever Prometheus asks."""
@@ -76,7 +78,8 @@ class Metrics:
         end is counted twice, whoever leads.
         """
         team = run.namespace, after.runtime or NO_RUNTIME
-        self._show_zeros(*team)
+        if team not in self._shown:
+            self._show_zeros(*team)
         self._note_attempts(team, before, after)
         if after.start_time and not before.start_time:
             self.running_seconds.observe(_age_seconds(run))
@@ -87,13 +90,15 @@ class Metrics:
 
     def _note_attempts(self, team: _Team, before: WhisperFineTuneStatus, after: WhisperFineTuneStatus) -> None:
         ends = _ends_of_attempts(before, after)
+        # Most statuses count none of them, and to look a counter up is not free.
         for outcome, count in ends.items():
-            self.attempts_ended.labels(*team, outcome).inc(count)
-        started = _grown(before, after, "started")
-        self.attempts_started.labels(*team).inc(started)
-        seconds = max(0, (after.running_seconds or 0) - (before.running_seconds or 0))
-        worst = next((outcome for outcome in reversed(ATTEMPT_OUTCOMES) if ends[outcome]), "failed")
-        self.accelerator_seconds.labels(*team, worst).inc(seconds * _accelerators(after))
+            if count:
+                self.attempts_ended.labels(*team, outcome).inc(count)
+        if started := _grown(before, after, "started"):
+            self.attempts_started.labels(*team).inc(started)
+        if (seconds := (after.running_seconds or 0) - (before.running_seconds or 0)) > 0:
+            worst = next((outcome for outcome in reversed(ATTEMPT_OUTCOMES) if ends[outcome]), "failed")
+            self.accelerator_seconds.labels(*team, worst).inc(seconds * _accelerators(after))
 
     def _note_end(self, run: Run, team: _Team, after: WhisperFineTuneStatus) -> None:
         self.finished_seconds.observe(_age_seconds(run))
@@ -104,6 +109,7 @@ class Metrics:
 
     def _show_zeros(self, namespace: str, runtime: str) -> None:
         """Show the counters of a namespace and runtime before they count: Prometheus sees no rise from nothing to 1."""
+        self._shown.add((namespace, runtime))
         self.attempts_started.labels(namespace, runtime)
         self.accelerator_waits.labels(namespace, runtime)
         self.ended.labels(namespace, runtime, "Succeeded", "")

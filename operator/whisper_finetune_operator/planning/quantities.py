@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import lru_cache
 
 #: The admin's file is checked with this pattern, and quantities are read with it here.
 PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
@@ -10,6 +11,7 @@ _FACTORS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
 }
 
 
+@lru_cache(maxsize=256)
 def parse_quantity(quantity: str) -> float:
     """Return the number that a quantity stands for: bytes, cores, or a count."""
     number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr]  # by PATTERN

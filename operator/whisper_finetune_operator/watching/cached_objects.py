@@ -49,19 +49,27 @@ class ObjectVersions:
 
 
 def interned(value: Any) -> Any:
-    """Return a copy that shares its keys and short texts with all other objects: these are most of what is kept."""
-    if isinstance(value, dict):
+    """Return a copy of JSON that shares keys and short texts with all other objects: these are most of what is kept."""
+    kind = type(value)
+    if kind is str:
+        return sys.intern(value) if len(value) <= SHORT_TEXT else value
+    if kind is dict:
         return {sys.intern(key): interned(each) for key, each in value.items()}
-    if isinstance(value, list):
+    if kind is list:
         return [interned(each) for each in value]
-    if isinstance(value, str) and len(value) <= SHORT_TEXT:
-        return sys.intern(value)
     return value
 
 
 def slim_run(run: Mapping[str, Any]) -> KubernetesObject:
-    """Return the run without the record of who changed which field when."""
-    slim = {"metadata": _slim_metadata(run), "spec": run.get("spec") or {}, "status": run.get("status") or {}}
+    """Return the run without the record of who changed which field when. Who wrote the status stays."""
+    entries = run["metadata"].get("managedFields") or ()
+    managers = [
+        {"manager": entry.get("manager", ""), "subresource": "status"}
+        for entry in entries
+        if entry.get("subresource") == "status"
+    ]
+    metadata = {**_slim_metadata(run), "managedFields": managers}
+    slim = {"metadata": metadata, "spec": run.get("spec") or {}, "status": run.get("status") or {}}
     kept: KubernetesObject = interned(slim)
     return kept
 

@@ -109,8 +109,7 @@ class ObjectCache:
         known = self._runs.get(uid_of(run))
         if not self._versions.is_news(run, known.resource_version if known else None):
             return False
-        managers = Run.from_object(run).status_managers
-        kept = self._runs[uid_of(run)] = replace(Run.from_object(slim_run(run)), status_managers=managers)
+        kept = self._runs[uid_of(run)] = Run.from_object(slim_run(run))
         if known is None:
             self._note_work(kept.uid)
         self.partitions.note_run(kept)
