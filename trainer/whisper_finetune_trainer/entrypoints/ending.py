@@ -174,6 +174,15 @@ def _with_half_the_judgement(result: TrainingResult) -> Optional[TrainingResult]
     return result.model_copy(update={"acceptance": judged.model_copy(update={"message": half})})
 
 
+def _with_half_the_refusals(result: TrainingResult) -> Optional[TrainingResult]:
+    exports = result.exports or ()
+    halves = [_half(export.refused or "") for export in exports]
+    if not any(halves):
+        return None
+    shorter = (export.model_copy(update={"refused": half or export.refused}) for export, half in zip(exports, halves))
+    return result.model_copy(update={"exports": tuple(shorter)})
+
+
 def _half(text: str) -> Optional[str]:
     """Return the first half of a text, or None for one that would say nothing then."""
     return cut_text(text, len(text) // 2) if len(text) > _LEAST_SAID else None
@@ -193,6 +202,7 @@ _SHORTENINGS: Tuple[Callable[[TrainingResult], Optional[TrainingResult]], ...] =
     _without_oldest_checkpoint,
     _with_half_the_message,
     _with_half_the_judgement,
+    _with_half_the_refusals,
     _without_what_progress_told,
     _without_last_evaluation,
 )
