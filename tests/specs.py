@@ -106,7 +106,10 @@ CASES: dict[str, Case] = {
     ),
     "accepted where it is not much worse": Case({"acceptance.maxWorsePoints": "0.5"}),
     "exports": Case(
-        {"output.exports": ["CTranslate2", "CTranslate2Int8", "WhisperCpp", "WhisperCppQ5"], "output.exportClips": 50}
+        {
+            "output.exports": ["CTranslate2", "CTranslate2Int8", "WhisperCpp", "WhisperCppQ5", "Onnx"],
+            "output.exportClips": 50,
+        }
     ),
     "eight evaluations": Case(
         {"evaluations": [{"name": f"set-{number}", "source": "google/fleurs"} for number in range(8)]}

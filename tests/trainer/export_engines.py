@@ -15,11 +15,15 @@ from safetensors.numpy import load_file, save_file
 from whisper_finetune_api.v1alpha1.exports import ExportName
 from whisper_finetune_trainer.exports import engines
 from whisper_finetune_trainer.exports.ctranslate2_engine import CTranslate2Engine
-from whisper_finetune_trainer.exports.engines import ExportKind
+from whisper_finetune_trainer.exports.engines import Engine, ExportKind, Hear, HearingSettings
+from whisper_finetune_trainer.exports.onnx_engine import OnnxEngine
 
 
-class Damaging(CTranslate2Engine):
-    """CTranslate2, whose folder is damaged after it is made: `weights` names the damage."""
+class Damaging:
+    """An engine, whose folder is damaged after it is made: `weights` names the damage."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def convert(self, model: Path, target: Path, weights: str) -> None:
         if weights == "dies":
@@ -29,12 +33,16 @@ class Damaging(CTranslate2Engine):
         if weights == "moved row":
             move_a_row(copy)
         made = target / "made"
-        super().convert(copy, made, "float32")
+        made.mkdir()
+        self._engine.convert(copy, made, "float32")
         shutil.rmtree(copy)
         for path in made.iterdir():
             path.rename(target / path.name)
         made.rmdir()
         DAMAGES[weights](target)
+
+    def open(self, target: Path, settings: HearingSettings, threads: int) -> Hear:
+        return self._engine.open(target, settings, threads)
 
 
 def move_a_row(model: Path) -> None:
@@ -61,7 +69,8 @@ DAMAGES = {
     "no tokenizer": _drop_tokenizer,
     "other mel filters": _other_mel_filters,
 }
-ENGINE = Damaging()
+ENGINE = Damaging(CTranslate2Engine())
+ONNX_ENGINE = Damaging(OnnxEngine())
 
 
 def damaged(damage: str, name: ExportName = "CTranslate2") -> ExportKind:

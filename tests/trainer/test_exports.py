@@ -21,12 +21,13 @@ import tiny_whisper
 import tones
 from trainer_attempts import Volume
 from whisper_finetune_api.run import ReportedExport, TrainerConfig
+from whisper_finetune_api.v1alpha1.exports import ExportName
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.entrypoints.ending import Ending
-from whisper_finetune_trainer.exports import engines
+from whisper_finetune_trainer.exports import engines, onnx_engine
 from whisper_finetune_trainer.exports.ctranslate2_engine import ENGINE
 from whisper_finetune_trainer.exports.engine_process import EngineError
-from whisper_finetune_trainer.exports.engines import ExportKind, Hear, HearingSettings, Samples
+from whisper_finetune_trainer.exports.engines import Engine, ExportKind, Hear, HearingSettings, Samples
 from whisper_finetune_trainer.model import clip_fitting, examples
 from whisper_finetune_trainer.model.generation import Transcript
 from whisper_finetune_trainer.output import folder_manifest
@@ -92,7 +93,8 @@ class InThisProcess:
     """What stands in for an engine's process: it takes seconds to load PyTorch there."""
 
     def __init__(self, kind: ExportKind) -> None:
-        self._engine = export_engines.ENGINE if kind.module == export_engines.__name__ else ENGINE
+        damaged = export_engines.ONNX_ENGINE if kind.name == "Onnx" else export_engines.ENGINE
+        self._engine = damaged if kind.module == export_engines.__name__ else ENGINE
         self._weights = kind.weights
         self._hear: Hear | None = None
 
@@ -144,12 +146,12 @@ def stop_at_clip(stage_clips: int) -> Callable[[Snapshot], None]:
     return listen
 
 
-def check_kept(volume: Volume, export: ReportedExport, path: str) -> None:
+def check_kept(volume: Volume, export: ReportedExport, path: str, weights: str = "model.bin") -> None:
     folder = volume.run / path
     manifest = folder_manifest.parse_manifest((folder / "manifest.json").read_bytes())
     assert manifest is not None
     assert {*manifest.files, "manifest.json"} == {found.name for found in folder.iterdir()}
-    assert {"model.bin", "tokenizer.json", "preprocessor_config.json", "README.md"} <= set(manifest.files)
+    assert {weights, "tokenizer.json", "preprocessor_config.json", "README.md"} <= set(manifest.files)
     assert folder_manifest.first_changed_file(manifest, folder) is None
     assert (export.path, export.clips, export.refused) == (path, CLIPS, None)
     assert export.sha256 == folder_manifest.sha256((folder / "manifest.json").read_bytes())
@@ -182,6 +184,7 @@ def test_a_stop_in_the_middle_leaves_the_exports_to_an_attempt_that_does_not_tra
     assert volume.attempt(config).result == ended.result
 
 
+@pytest.mark.parametrize("name", ["CTranslate2", "Onnx"])
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -192,18 +195,25 @@ def test_a_stop_in_the_middle_leaves_the_exports_to_an_attempt_that_does_not_tra
 )
 @pytest.mark.usefixtures("_in_this_process")
 def test_a_damaged_export_is_refused_with_its_reason_and_the_others_stay(
-    damage: str, reason: str, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    name: ExportName, damage: str, reason: str, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_all(monkeypatch)
-    monkeypatch.setitem(engines.KINDS, "CTranslate2", export_engines.damaged(damage))
-    ended = volume.attempt(config_with(volume, "CTranslate2", "CTranslate2Int8"))
+    monkeypatch.setitem(engines.KINDS, name, export_engines.damaged(damage, name))
+    ended = volume.attempt(config_with(volume, name, "CTranslate2Int8"))
     found = exports_of(ended)
-    assert reason in (found["CTranslate2"].refused or "")
-    assert found["CTranslate2"].path is None
-    assert not (volume.run / "exports/ctranslate2").exists()
+    assert reason in (found[name].refused or "")
+    assert found[name].path is None
+    assert not (volume.run / engines.KINDS[name].path).exists()
     check_kept(volume, found["CTranslate2Int8"], "exports/ctranslate2-int8")
-    assert ended.result.message.endswith("; refused exports: CTranslate2")
-    assert volume.attempt(config_with(volume, "CTranslate2", "CTranslate2Int8")).result == ended.result
+    assert ended.result.message.endswith(f"; refused exports: {name}")
+    assert volume.attempt(config_with(volume, name, "CTranslate2Int8")).result == ended.result
+
+
+@pytest.mark.usefixtures("_in_this_process")
+def test_an_export_for_onnx_runtime_is_kept(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_all(monkeypatch)
+    found = exports_of(volume.attempt(config_with(volume, "Onnx")))
+    check_kept(volume, found["Onnx"], "exports/onnx", "decoder_model.onnx")
 
 
 def test_an_engine_that_dies_costs_its_export_alone(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +257,7 @@ def test_an_image_without_the_engine_refuses_the_run_before_it_trains(
     speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = engines.KINDS["CTranslate2"]
-    lacking = dataclasses.replace(known, package="no_such_engine")
+    lacking = dataclasses.replace(known, packages=("json", "no_such_engine"))
     monkeypatch.setitem(engines.KINDS, "CTranslate2", lacking)
     volume = Volume(speech, tmp_path)
     ended = volume.attempt(config_with(volume, "CTranslate2"))
@@ -259,13 +269,15 @@ def test_an_image_without_the_engine_refuses_the_run_before_it_trains(
     assert "baseline.json" not in volume.names()
 
 
-def test_ctranslate2_hears_what_the_model_hears_token_by_token(volume: Volume, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", [ENGINE, onnx_engine.ENGINE])
+def test_an_engine_hears_what_the_model_hears_token_by_token(engine: Engine, volume: Volume, tmp_path: Path) -> None:
     """Greedy, no suppressed token, at most so many: texts that a limit ends have the same length too."""
     config = config_with(volume)
     loaded = model_loading.load_model(config)
     clips, of_model = zip(*heard_by_the_model(volume), strict=True)
     checked = exporting.checked_model(config, clips, of_model, loaded)
     assert checked.clips == clips
-    ENGINE.convert(volume.speech / "model", tmp_path / "export", "float32")
-    hear = ENGINE.open(tmp_path / "export", checked.settings, 1)
+    (tmp_path / "export").mkdir()
+    engine.convert(volume.speech / "model", tmp_path / "export", "float32")
+    hear = engine.open(tmp_path / "export", checked.settings, 1)
     assert [hear(examples.samples_of_item(clip), clip.seconds) for clip in clips] == list(of_model)

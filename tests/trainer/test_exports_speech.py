@@ -73,7 +73,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return Base(published, exporting.checked_model(config, heard_clips, heard, loaded))
 
 
-@pytest.mark.parametrize("name", ["CTranslate2", "WhisperCpp"])
+@pytest.mark.parametrize("name", ["CTranslate2", "WhisperCpp", "Onnx"])
 def test_an_export_hears_what_the_model_hears(base: Base, name: ExportName, tmp_path: Path) -> None:
     assert abs(base.score_of_export(name, tmp_path) - base.score()) <= MOST_DRIFT_POINTS
 

@@ -8,7 +8,7 @@ from typing_extensions import Annotated
 from whisper_finetune_api.v1alpha1.api_model import Count, Digest, StatusPart
 from whisper_finetune_api.v1alpha1.scores import Percent
 
-ExportName = Literal["CTranslate2", "CTranslate2Int8", "WhisperCpp", "WhisperCppQ5"]
+ExportName = Literal["CTranslate2", "CTranslate2Int8", "WhisperCpp", "WhisperCppQ5", "Onnx"]
 #: How many held-out clips an export is checked with at most, where the spec does not say.
 DEFAULT_CHECKED_CLIPS = 200
 #: By how many points the score of an export may differ from the model's on the same clips.

@@ -49,8 +49,8 @@ class ExportKind:
     name: ExportName
     #: Its folder, below the run's.
     path: str
-    #: The Python package of its engine.
-    package: str
+    #: The Python packages that make it and hear it.
+    packages: Tuple[str, ...]
     #: The module whose `ENGINE` drives that engine.
     module: str
     #: What its engine calls the kind of weights.
@@ -81,15 +81,25 @@ whisper-cli -m ggml-model.bin -l {language} -nfa -f speech.wav    # with -tr, wh
 
 `-nfa` is without flash attention, as it was heard here. On CPUs that adds in float16, and hears other words at times.
 """
+_ONNX_RUNTIME = """\
+ONNX graphs with weights in {weights}, for ONNX Runtime. `encoder_model.onnx` turns `input_features` of one window into
+`last_hidden_state`. `decoder_model.onnx` turns `input_ids`, all tokens so far, and `encoder_hidden_states` into
+`logits`. It has no cache of earlier tokens. `generation_config.json` has the tokens that a text begins with, for
+language `{language}` and task `{task}`. Files, inputs and outputs have the names that optimum gives them.
+"""
 _CTRANSLATE2 = "whisper_finetune_trainer.exports.ctranslate2_engine"
 _GGML = "whisper_finetune_trainer.exports.whisper_cpp_engine"
+_ONNX = "whisper_finetune_trainer.exports.onnx_engine"
 KINDS: Dict[ExportName, ExportKind] = {
     kind.name: kind
     for kind in (
-        ExportKind("CTranslate2", "exports/ctranslate2", "ctranslate2", _CTRANSLATE2, "float16", _FASTER_WHISPER),
-        ExportKind("CTranslate2Int8", "exports/ctranslate2-int8", "ctranslate2", _CTRANSLATE2, "int8", _FASTER_WHISPER),
-        ExportKind("WhisperCpp", "exports/whisper-cpp", "_pywhispercpp", _GGML, "float16", _WHISPER_CPP),
-        ExportKind("WhisperCppQ5", "exports/whisper-cpp-q5", "_pywhispercpp", _GGML, "q5_0", _WHISPER_CPP),
+        ExportKind("CTranslate2", "exports/ctranslate2", ("ctranslate2",), _CTRANSLATE2, "float16", _FASTER_WHISPER),
+        ExportKind(
+            "CTranslate2Int8", "exports/ctranslate2-int8", ("ctranslate2",), _CTRANSLATE2, "int8", _FASTER_WHISPER
+        ),
+        ExportKind("WhisperCpp", "exports/whisper-cpp", ("_pywhispercpp",), _GGML, "float16", _WHISPER_CPP),
+        ExportKind("WhisperCppQ5", "exports/whisper-cpp-q5", ("_pywhispercpp",), _GGML, "q5_0", _WHISPER_CPP),
+        ExportKind("Onnx", "exports/onnx", ("onnxscript", "onnxruntime"), _ONNX, "float32", _ONNX_RUNTIME),
     )
 }
 
@@ -97,8 +107,8 @@ KINDS: Dict[ExportName, ExportKind] = {
 def require_engines(names: Iterable[ExportName]) -> None:
     """Raise ConfigInvalid where this image has no engine for one of the exports."""
     for name in names:
-        package = KINDS[name].package
-        if importlib.util.find_spec(package) is None:
+        package = next((each for each in KINDS[name].packages if importlib.util.find_spec(each) is None), None)
+        if package is not None:
             raise TrainerError(
                 "ConfigInvalid",
                 f"output.exports: {name} needs the Python package {package}, which this image does not have; take an "
