@@ -56,7 +56,7 @@ class Operator:
         self._file = RuntimesFile(settings.runtimes, offered, self._metrics, self._tell_refused_file)
         lease_api = ApiServer(lease_way, self._metrics)
         self._leadership = Leadership(lease_api, self._lease_terms()) if settings.leader_election else None
-        own = Installation(self._lease_terms().namespace, settings.lease_name, frozenset(settings.take_over))
+        own = _installation(settings, self._lease_terms().namespace)
         self._cache = _object_cache(own, self._file.current)
         self._other_installations = OtherInstallations(own, self._poster)
         require_leadership = self._leadership.require if self._leadership else _always
@@ -254,11 +254,15 @@ class Operator:
         return f"runs wait, and no pass has ended for {stalled:.0f} s" if stuck else None
 
 
+def _installation(settings: Settings, namespace: str) -> Installation:
+    return Installation(namespace, settings.lease_name, frozenset(settings.take_over), settings.operator_class)
+
+
 def _object_cache(own: Installation, offered: Callable[[], Runtimes]) -> ObjectCache:
     """Return the cache of all runs' objects. Only runs of this installation join its queue for partitions."""
 
     def is_ours(run: Run) -> bool:
-        return own.follower_before(run) is None
+        return own.serves(run) and own.follower_before(run) is None
 
     def need_of(run: Run) -> QueuedRun | None:
         return partition_steps.queue_entry_of(run, offered()) if is_ours(run) else None

@@ -26,6 +26,8 @@ class Settings:
     partition_namespace: str | None = None
     #: NAMESPACE/LEASE of installations that are gone and whose runs this one takes over.
     take_over: Sequence[str] = ()
+    #: Follow the runs of this class alone. None: those without a class.
+    operator_class: str | None = None
     leader_election: bool = True
     #: None: use the pod's service account, else KUBECONFIG or ~/.kube/config.
     kubeconfig: Path | None = None
@@ -91,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="go on with the runs of this installation, which is gone; its name is its Lease's (may be given again)",
+    )
+    parser.add_argument(
+        "--operator-class",
+        metavar="NAME",
+        help="follow the runs whose spec.operatorClass is NAME, and no others (default: the runs without one)",
     )
     parser.add_argument(
         "--no-leader-election", dest="leader_election", action="store_false", help="act at once: for a single replica"

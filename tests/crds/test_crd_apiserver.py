@@ -38,6 +38,7 @@ def run(runs: client.CustomObjectsApi) -> Iterator[dict[str, Any]]:
             "modelRevision": "main",
             "ipus": 4,
             "runtime": "pod16",
+            "operatorClass": "night",
             "ipuConfig": {"optimizerStateOffchip": True},
             "acceptance": {"maxWorsePoints": "0.5"},
             "evaluations": [{"name": "radio", "source": "pvc://speech/radio"}],
@@ -114,6 +115,8 @@ IMMUTABLE: dict[str, dict[str, Any]] = {
     "IPUs removed": {"ipus": None, "ipuConfig": None},
     "runtime changed": {"runtime": "other"},
     "runtime removed": {"runtime": None},
+    "class changed": {"operatorClass": "day"},
+    "class removed": {"operatorClass": None},
     "overrides changed": {"ipuConfig": {"optimizerStateOffchip": False}},
     "overrides removed": {"ipuConfig": None},
     "acceptance changed": {"acceptance.maxWorsePoints": "5"},
@@ -129,7 +132,9 @@ def test_what_defines_the_training_cannot_change(
         runs.replace_namespaced_custom_object(*PLACE, "whole", {**run, "spec": with_changes(run["spec"], changes)})
 
 
-@pytest.mark.parametrize("field", ["modelRevision", "ipus", "runtime", "ipuConfig", "acceptance", "secretRefs"])
+@pytest.mark.parametrize(
+    "field", ["modelRevision", "ipus", "runtime", "operatorClass", "ipuConfig", "acceptance", "secretRefs"]
+)
 def test_what_was_absent_cannot_be_added(runs: client.CustomObjectsApi, run: dict[str, Any], field: str) -> None:
     bare = runs.create_namespaced_custom_object(*PLACE, whisper_fine_tune("bare", MINIMAL))
     try:

@@ -39,6 +39,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 EVERYTHING = {
     "watchNamespace": WATCHED,
     "partitionNamespace": PARTITIONS,
+    "operatorClass": "night",
     "takeOver": ["former/whisper"],
     "crds": {"enabled": False},
     "image": {"digest": DIGEST},

@@ -72,6 +72,25 @@ def test_runs_of_one_that_is_gone_are_taken_over_when_the_admin_says_so() -> Non
     assert heir.follower_before(written_by(Installation("c", "wft").manager)) == "c/wft"
 
 
+@pytest.mark.parametrize(
+    ("of_operator", "of_run", "serves"),
+    [(None, None, True), ("night", "night", True), ("night", None, False), (None, "night", False), ("a", "b", False)],
+)
+async def test_run_of_another_class_is_left_alone(
+    of_operator: str | None,
+    of_run: str | None,
+    serves: bool,  # noqa: FBT001 (a parameter of the test)
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server(random.Random(1))  # noqa: S311 (no secret)
+    run = unfinished("one")
+    run["spec"] = {**run["spec"], **({"operatorClass": of_run} if of_run else {})}
+    uid = server.put("whisperfinetunes", run)["metadata"]["uid"]
+    await looks(uid, *[Replica(server, WITHOUT_POOL, installation=replace(FIRST, operator_class=of_operator))] * 2)
+    assert (len(server.of("jobs")), bool(server.of("events"))) == (1 if serves else 0, False)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_names_are_distinct_and_short_enough_for_the_api() -> None:
     long = [Installation("n" * 63, "l" * 62 + end).manager for end in "ab"]
     assert len({*long, FIRST.manager}) == 3

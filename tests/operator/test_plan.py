@@ -35,6 +35,12 @@ def test_the_admins_default_runs_what_names_no_runtime() -> None:
     assert planned.config.schedule.steps == 1000
 
 
+def test_the_class_of_its_operator_is_not_told_to_a_trainer() -> None:
+    planned = made({"operatorClass": "night"})
+    assert isinstance(planned, TrainingPlan)
+    assert planned.config.spec.operator_class is None
+
+
 @pytest.mark.parametrize(
     ("named", "pinned", "taken"),
     [

@@ -7,6 +7,7 @@ from whisper_finetune_trainer.output import run_identity
 #: Where and when a run works, and where its results go.
 DECIDE_NOTHING = {
     "runtime",
+    "operatorClass",
     "evaluations",
     "longForm",
     "output",

@@ -23,6 +23,7 @@ OPTIONAL_FIELDS = (
     "longForm",
     "ipus",
     "runtime",
+    "operatorClass",
     "ipuConfig",
     "acceptance",
     "secretRefs",

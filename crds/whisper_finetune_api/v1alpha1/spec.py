@@ -127,6 +127,12 @@ class SpecFields(ApiModel):
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         description="Name of one of the cluster admin's runtimes. Absent: the default one.",
     )
+    operator_class: Annotated[Optional[str], LATER] = Field(
+        None,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="Class of the operator that follows the run. Absent: one that was installed without a class.",
+    )
     training: Training = Field(Training(), description="How the model is trained.")
     ipu_config: Optional[IpuConfig] = Field(None, description="Values that replace those of the plan for IPUs.")
     acceptance: Annotated[Optional[Acceptance], LATER] = Field(

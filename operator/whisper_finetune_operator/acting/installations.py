@@ -35,6 +35,12 @@ class Installation:
     lease_name: str = "whisper-finetune-operator"
     #: NAMESPACE/LEASE of those that are gone, whose runs this one goes on with.
     taken_over: frozenset[str] = frozenset()
+    #: It follows the runs of this class alone. None: those without a class.
+    operator_class: str | None = None
+
+    def serves(self, run: Run) -> bool:
+        """Return whether the run is of this installation's class. All others are none of its business."""
+        return bool(run.spec.get("operatorClass") == self.operator_class)
 
     @property
     def manager(self) -> str:
@@ -119,10 +125,12 @@ class OtherInstallations:
         self._runs: dict[str, str] = {}
 
     def is_followed_by_other(self, run: Run, workload: KubernetesObject | None) -> bool:
-        """Return whether another installation follows the run, and say so the first time.
+        """Return whether the run is another installation's, and say so the first time where it is not by its class.
 
         `workload` is what has the name of the run's child, whoever owns it.
         """
+        if not self._own.serves(run):
+            return True
         other = self._own.follower_before(run, maker_of_workload(workload, run))
         if other is None:
             self._runs.pop(run.uid, None)

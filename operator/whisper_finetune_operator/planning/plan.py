@@ -116,7 +116,7 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
         namespace=run.namespace,
         uid=run.uid,
         generation=run.generation,
-        spec=spec,
+        spec=_told_to_trainers(spec),
         accelerator=runtime.accelerator,
         ipus=ipus,
         ipu_wait_seconds=runtime.ipu_wait_seconds,
@@ -129,6 +129,11 @@ def make_plan(run: Run, spec: WhisperFineTuneSpec, pinned: Pinned, runtimes: Run
     labels = {label: run.labels[label] for label in _COPIED_LABELS if label in run.labels}
     shared_memory = _shared_memory(runtime, run_planned)
     return TrainingPlan(run, runtime, config, claims, labels, shared_memory, _warnings(spec, run_planned))
+
+
+def _told_to_trainers(spec: WhisperFineTuneSpec) -> WhisperFineTuneSpec:
+    """Return the spec without what only operators read. Older trainers refuse fields that they do not know."""
+    return spec.model_copy(update={"operator_class": None}) if spec.operator_class else spec
 
 
 def _above_limit(spec: WhisperFineTuneSpec, runtime: Runtime) -> Phase | None:
