@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from e2e.runs import Run, condition, succeeded
+
 
 class Fault(NamedTuple):
     """Changes to a tiny run, and the state, reason and part of the message that they lead to."""
@@ -13,26 +15,16 @@ class Fault(NamedTuple):
     """How many pods the run may have in all."""
 
 
-#: Faults that end the run.
+#: Faults that end the run: each kind of end, and what only a pod has.
 FINAL: dict[str, Fault] = {
     "language-of-no-model": Fault(
         {"language": "yue", "dataset.source": "pvc://speech/cantonese"}, "ConfigInvalid", "<|yue|>"
     ),
-    "texts-of-another-script": Fault({"language": "ru"}, "DatasetInvalid", "Latin letters"),
-    "english-only": Fault({"model": "pvc://speech/models/english-only"}, "ConfigInvalid", "nglish"),
     "no-model": Fault({"model": "pvc://speech/models/nowhere"}, "ModelNotFound", "pvc://speech/models/nowhere"),
-    "empty-model": Fault({"model": "pvc://speech/models/nothing"}, "ModelNotFound", "pvc://speech/models/nothing"),
     "no-dataset": Fault({"dataset.source": "pvc://speech/nowhere"}, "DatasetNotFound", "pvc://speech/nowhere"),
-    "no-split": Fault({"dataset.evalSplit": "test"}, "DatasetNotFound", "test"),
-    "empty-dataset": Fault({"dataset.source": "pvc://speech/empty"}, "DatasetInvalid", "pvc://speech/empty"),
-    "broken-json": Fault({"dataset.source": "pvc://speech/broken-json"}, "DatasetInvalid", "line 25"),
-    "missing-audio": Fault({"dataset.source": "pvc://speech/missing-audio"}, "DatasetInvalid", "missing-audio-0.wav"),
     "unreadable-audio": Fault(
         {"dataset.source": "pvc://speech/unreadable-audio"}, "DatasetInvalid", "unreadable-audio-0.wav"
     ),
-    "empty-text": Fault({"dataset.source": "pvc://speech/empty-text"}, "DatasetInvalid", "12"),
-    "long-clips": Fault({"dataset.source": "pvc://speech/long-clips"}, "DatasetInvalid", "maxClipSeconds is 30"),
-    "long-labels": Fault({"dataset.source": "pvc://speech/long-labels"}, "DatasetInvalid", "token"),
     "diverged": Fault(
         {"training.learningRate": "1e30", "training.warmupFraction": "0.0"}, "TrainingDiverged", "learningRate"
     ),
@@ -40,6 +32,20 @@ FINAL: dict[str, Fault] = {
     "full-output": Fault({"output.uri": "pvc://full/runs"}, "OutputNotWritable", "pvc://full/runs"),
     "out-of-memory": Fault({"runtime": "tight"}, "OutOfMemory", "memory", pods=2),
     "ipus-of-a-cpu": Fault({"runtime": "cpu", "ipus": 4}, "InvalidSpec", "ipus", pods=0),
+}
+
+#: Faults that end the run in the same ways, so that a trainer without a pod is enough (trainer/test_faulty_runs.py).
+FINAL_OF_TRAINER: dict[str, Fault] = {
+    "texts-of-another-script": Fault({"language": "ru"}, "DatasetInvalid", "Latin letters"),
+    "english-only": Fault({"model": "pvc://speech/models/english-only"}, "ConfigInvalid", "nglish"),
+    "empty-model": Fault({"model": "pvc://speech/models/nothing"}, "ModelNotFound", "pvc://speech/models/nothing"),
+    "no-split": Fault({"dataset.evalSplit": "test"}, "DatasetNotFound", "test"),
+    "empty-dataset": Fault({"dataset.source": "pvc://speech/empty"}, "DatasetInvalid", "pvc://speech/empty"),
+    "broken-json": Fault({"dataset.source": "pvc://speech/broken-json"}, "DatasetInvalid", "line 25"),
+    "missing-audio": Fault({"dataset.source": "pvc://speech/missing-audio"}, "DatasetInvalid", "missing-audio-0.wav"),
+    "empty-text": Fault({"dataset.source": "pvc://speech/empty-text"}, "DatasetInvalid", "12"),
+    "long-clips": Fault({"dataset.source": "pvc://speech/long-clips"}, "DatasetInvalid", "maxClipSeconds is 30"),
+    "long-labels": Fault({"dataset.source": "pvc://speech/long-labels"}, "DatasetInvalid", "token"),
 }
 
 #: Faults that keep the run waiting until somebody mends them.
@@ -57,3 +63,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "english-only-by-name": ({"model": "openai/whisper-tiny.en", "language": "it"}, "English-only"),
     "clip-limit": ({"dataset.maxClipSeconds": 31}, "less than or equal to 30"),
 }
+
+
+def assert_named(run: Run, fault: Fault) -> None:
+    """The reason and a message for people: one line that names what is wrong, and is no traceback."""
+    said = succeeded(run)
+    assert said["reason"] == fault.reason, said
+    assert fault.says in said["message"], said
+    assert "\n" not in said["message"], said
+    assert "Traceback" not in said["message"], said
+    mirror = condition(run, "Stalled" if said["status"] == "False" else "Reconciling")
+    assert (mirror["reason"], mirror["message"]) == (said["reason"], said["message"]), run["status"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
-from e2e import faults, run_folders
-from e2e.faults import FINAL, REFUSED, WAITING
+from e2e import run_folders
+from e2e.faults import FINAL, REFUSED, WAITING, assert_named
 from e2e.namespaces import make_claim
-from e2e.runs import Run, Runs, condition, state_of, succeeded, uid_of
+from e2e.runs import Runs, condition, state_of, succeeded, uid_of
 from whisper_finetune_operator.runs import child_name
 
 pytestmark = pytest.mark.cluster
@@ -62,17 +62,6 @@ def test_waiting_fault_is_named(runs: Runs, name: str) -> None:
     assert succeeded(waiting)["status"] == "Unknown"
     assert condition(waiting, "Reconciling")["status"] == "True"
     assert len(runs.pods(uid_of(waiting))) == fault.pods
-
-
-def assert_named(run: Run, fault: faults.Fault) -> None:
-    """The reason and a message for people: one line that names what is wrong, and is no traceback."""
-    said = succeeded(run)
-    assert said["reason"] == fault.reason, said
-    assert fault.says in said["message"], said
-    assert "\n" not in said["message"]
-    assert "Traceback" not in said["message"]
-    mirror = condition(run, "Stalled" if said["status"] == "False" else "Reconciling")
-    assert (mirror["reason"], mirror["message"]) == (said["reason"], said["message"])
 
 
 @pytest.mark.parametrize("name", REFUSED)
