@@ -92,7 +92,7 @@ def size_of(file: Path) -> int:
 
 def weight_of(file: Path) -> float:
     """Return about how long a file takes, in bytes: tests that compute with PyTorch take longer for each byte."""
-    return size_of(file) * (1.4 if imports_pytorch(file) else 1)
+    return size_of(file) * (1.9 if imports_pytorch(file) else 1)
 
 
 def marks_of_all_in(file: Path) -> set[str]:
