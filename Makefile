@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 0
 GOLDEN_TESTS := tests/operator/test_pod_additions.py tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
-.PHONY: help demo test test-unit test-prometheus chaos fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale bench-trust lock environment
+.PHONY: help demo test test-unit test-prometheus test-oldest chaos fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale bench-trust lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-unit: environment ## The quick tests: no cluster, no browser, no training. 
 
 test-prometheus: environment ## Alerts and dashboard by a real Prometheus, compiled first (5 minutes). `make test` skips that where it is not there.
 	WITH_PROMETHEUS=1 $(VENV)/python -m pytest tests/operator/test_monitoring.py tests/operator/test_prometheus_apiserver.py
+
+test-oldest: environment ## The tests of the real API server on the oldest Kubernetes that the chart takes, compiled first (6 minutes).
+	KUBERNETES=oldest $(VENV)/python tests/parts.py apiserver
 
 chaos: environment ## Ten minutes of faults over 2,000 runs, in the order of SEED=1: none may suffer (RUNS=2000, MINUTES=10).
 	$(VENV)/python tests/chaos --seed $(SEED) --runs $(RUNS) --minutes $(MINUTES)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from cluster import kinds
-from cluster.clusters import kind_cluster, simulated_nodes
+from cluster.clusters import kind_cluster, preparation, simulated_nodes
 from cluster.clusters.current_cluster import require_consent
 from cluster.components import component_logs
 from cluster.components.addresses import CHOICES, FOR_BENCHMARKS, ClusterAddresses, choose_addresses
@@ -207,6 +207,27 @@ def test_every_program_is_one_of_its_module(module: binaries.GoModule) -> None:
     go_mod = (module.folder / "go.mod").read_text()
     for package in module.programs.values():
         assert package in go_mod
+
+
+@pytest.mark.parametrize(("asked", "version"), [("", "v1.36."), ("newest", "v1.36."), ("oldest", "v1.31.")])
+def test_the_kubernetes_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, asked: str, version: str) -> None:
+    monkeypatch.setenv("KUBERNETES", asked)
+    assert preparation.kubernetes(with_node=False).version.startswith(version)
+
+
+def test_the_oldest_kubernetes_is_the_oldest_that_the_chart_takes() -> None:
+    chart = yaml.safe_load((ROOT / "charts/whisper-finetune-operator/Chart.yaml").read_text(encoding="utf-8"))
+    oldest = binaries.OLDEST_KUBERNETES.version.removeprefix("v")
+    assert chart["kubeVersion"] == f">={oldest}-0"
+
+
+@pytest.mark.parametrize(("asked", "with_node"), [("oldest", True), ("1.31", False)])
+def test_a_kubernetes_that_cannot_be_had_is_refused(
+    monkeypatch: pytest.MonkeyPatch, asked: str, *, with_node: bool
+) -> None:
+    monkeypatch.setenv("KUBERNETES", asked)
+    with pytest.raises(ClusterError, match="oldest"):
+        preparation.kubernetes(with_node=with_node)
 
 
 def test_the_cache_of_programs_is_another_one_when_their_module_changes(

@@ -20,7 +20,17 @@ def prepare(folders: ClusterFolders, *, with_node: bool) -> tuple[Path, Path]:
     require_free_disk(folders.state, gigabytes, "a cluster")
     packages = debian_packages.PROGRAMS_OF_THE_CONTROL_PLANE
     debian_packages.install_missing(packages | (debian_packages.PROGRAMS_OF_THE_NODE if with_node else {}))
-    return binaries.compiled(binaries.KUBERNETES), make_pause_image() if with_node else Path()
+    return binaries.compiled(kubernetes(with_node=with_node)), make_pause_image() if with_node else Path()
+
+
+def kubernetes(*, with_node: bool) -> binaries.GoModule:
+    """Return the Kubernetes that KUBERNETES names: the newest, or the oldest that the chart takes."""
+    asked = os.environ.get("KUBERNETES") or "newest"
+    if asked not in ("newest", "oldest"):
+        raise ClusterError(f"KUBERNETES={asked} is neither newest nor oldest")
+    if asked == "oldest" and with_node:
+        raise ClusterError("the oldest Kubernetes has a control plane alone: use `up --no-node`, or unset KUBERNETES")
+    return binaries.OLDEST_KUBERNETES if asked == "oldest" else binaries.KUBERNETES
 
 
 def make_pause_image() -> Path:

@@ -60,13 +60,22 @@ KUBERNETES_PROGRAMS = (
     "kube-proxy",
     "kubectl",
 )
-KUBERNETES = GoModule(
-    SOURCE / "go-kubernetes",
-    "k8s.io/kubernetes",
-    {name: f"k8s.io/kubernetes/cmd/{name}" for name in KUBERNETES_PROGRAMS} | {"etcd": "go.etcd.io/etcd/server/v3"},
-    ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
-    minutes=6,
-)
+CONTROL_PLANE_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def kubernetes_module(folder: str, programs: Sequence[str]) -> GoModule:
+    return GoModule(
+        SOURCE / folder,
+        "k8s.io/kubernetes",
+        {name: f"k8s.io/kubernetes/cmd/{name}" for name in programs} | {"etcd": "go.etcd.io/etcd/server/v3"},
+        ("k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"),
+        minutes=6,
+    )
+
+
+KUBERNETES = kubernetes_module("go-kubernetes", KUBERNETES_PROGRAMS)
+#: The control plane of the oldest version that the chart takes. It has no node.
+OLDEST_KUBERNETES = kubernetes_module("go-kubernetes-oldest", CONTROL_PLANE_PROGRAMS)
 PAUSE = GoModule(SOURCE / "go-pause", "", {"pause": "whisperfinetune.dev/cluster-pause"})
 PROBE = GoModule(SOURCE / "go-probe", "", {"probe": "whisperfinetune.dev/cluster-probe"})
 HELM = GoModule(
@@ -90,7 +99,7 @@ PROMETHEUS = GoModule(
     {name: f"github.com/prometheus/prometheus/cmd/{name}" for name in ("prometheus", "promtool")},
     minutes=4, tags="remove_all_sd",
 )  # fmt: skip
-MODULES = (KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND, PROMETHEUS)
+MODULES = (KUBERNETES, OLDEST_KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND, PROMETHEUS)
 
 
 def program(name: str) -> Path:
@@ -98,7 +107,7 @@ def program(name: str) -> Path:
     for module in MODULES:
         if name in module.programs:
             return compiled(module, [name]) / name
-    known = sorted(name for module in MODULES for name in module.programs)
+    known = sorted({name for module in MODULES for name in module.programs})
     raise ClusterError(f"no program {name!r}: there are {', '.join(known)}")
 
 
