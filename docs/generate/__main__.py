@@ -167,8 +167,9 @@ ones too where public hosts are asked, as trust-manager's bundles do with `useDe
   `Float` multiplies in TF32 from 8.0 on, with 10 bits of mantissa, and in float32 on older cards and on CPUs.
 - As many clips go through the network at once as fit: before the first step one is tried with `batchSize` clips of the
   longest window, then with half of them, until it fits. Where memory runs out later, the step is taken again with half.
-  `ranOn.microBatchSize` says what was found, and a resumed run goes on with it. `training.microBatchSize` sets it. None
-  of this has been measured on a card yet.
+  `ranOn.microBatchSize` says what was found, and a resumed run goes on with it. `training.microBatchSize` sets it.
+- Where not even one clip fits, layers are computed again for their gradients (`training.gradientCheckpointing: Auto`),
+  and as many clips as then fit go through at once. None of this has been measured on a card yet.
 - `acceleratorMemory: 24Gi` says what one card has. A new run that cannot fit, even with one clip of 5 s at a time,
   then fails with `InvalidSpec` before it has a pod, and with what would fit. On a CPU the estimate is exact to a tenth.
   It was not compared with a card, so a run that is a tenth too large is still tried. It knows OpenAI's models alone:

@@ -141,6 +141,12 @@ def test_a_micro_batch_for_other_hardware_is_refused() -> None:
     )
 
 
+def test_checkpointing_for_other_hardware_is_refused() -> None:
+    assert refusal(SMALL, 4, Training(gradient_checkpointing="On")) == (
+        "training.gradientCheckpointing is for GPUs and CPUs: on IPUs set ipuConfig.recomputeCheckpointEveryLayer"
+    )
+
+
 @pytest.mark.parametrize(
     ("layers", "encoder_layers", "stages"),
     [((5, 7, 5, 7), 12, 9), ((4, 4), 4, 3), ((2, 2, 2, 2), 4, 9), ((8,), 4, 1), ((6, 0, 6, 0), 6, 3)],

@@ -224,7 +224,7 @@ def with_cards(memory: str) -> Runtimes:
         ),
         (
             "openai/whisper-medium",
-            {"precision": "Float", "microBatchSize": 128, "batchSize": 128},
+            {"precision": "Float", "microBatchSize": 128, "batchSize": 128, "gradientCheckpointing": "Off"},
             "10Gi",
             (
                 "leave training.microBatchSize out and set training.trainable: Decoder, or take openai/whisper-base, "

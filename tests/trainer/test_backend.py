@@ -260,6 +260,64 @@ def test_memory_that_cannot_be_saved_ends_the_training(many_clips: Path, trainin
         run.train()
 
 
+def recomputing(run: Run) -> bool:
+    return bool(run.backend.ran_on.gradient_checkpointing)
+
+
+@pytest.mark.parametrize("precision", ["Float", "Half"])
+@pytest.mark.parametrize("trainable", ["All", "Decoder"])
+def test_layers_that_are_computed_again_give_the_same_bits(many_clips: Path, trainable: str, precision: str) -> None:
+    skip_without(precision)
+    options: dict[str, Any] = {"trainable": trainable, "precision": precision, "batchSize": 8}
+    kept = Run(many_clips / "drawing", gradientCheckpointing="Off", **options)
+    losses = kept.train(last_step=4)
+    again = Run(many_clips / "drawing", gradientCheckpointing="On", **options)
+    assert (recomputing(kept), recomputing(again)) == (False, True)
+    calls: list[int] = []
+    again.loaded.network.model.decoder.layers[0].fc1.register_forward_pre_hook(lambda *_: calls.append(1))
+    assert losses == again.train(last_step=4)
+    assert len(calls) == 8
+    assert changed(kept.weights(), again.weights()) == set()
+
+
+def without_memory_for_layers(run: Run) -> None:
+    """Have PyTorch's allocator fail until layers are computed again for their gradients."""
+
+    def allocate(*_: object) -> None:
+        if not run.loaded.network.is_gradient_checkpointing:
+            torch.empty(1 << 46)
+
+    run.loaded.network.model.encoder.conv1.register_forward_pre_hook(allocate)
+
+
+@pytest.mark.parametrize("given", [{}, {"gradientCheckpointing": "Auto"}, {"microBatchSize": 4}], ids=str)
+def test_layers_are_computed_again_where_fewer_clips_do_not_help(many_clips: Path, given: dict[str, Any]) -> None:
+    planned = Run(many_clips, batchSize=4, microBatchSize=given.get("microBatchSize", 1))
+    expected = planned.train()
+    short = Run(many_clips, batchSize=4, **given)
+    without_memory_for_layers(short)
+    assert short.train(last_step=5) == expected[:5]
+    assert recomputing(short)
+    resumed = Run(many_clips, batchSize=4, **given)
+    resumed.backend.load_state(*short.backend.state())
+    assert recomputing(resumed)
+
+
+def test_layers_are_not_computed_again_where_the_user_says_so(many_clips: Path) -> None:
+    run = Run(many_clips, gradientCheckpointing="Off")
+    without_memory_for_layers(run)
+    with pytest.raises(RuntimeError, match="you tried to allocate"):
+        run.train()
+
+
+def test_a_search_begins_anew_where_not_even_one_clip_fits(many_clips: Path) -> None:
+    run = Run(many_clips, batchSize=17)
+    without_memory_for_layers(run)
+    short_of_memory(run, 9)
+    run.backend.find_micro_batch()
+    assert (run.backend.ran_on.micro_batch_size, recomputing(run)) == (9, True)
+
+
 @pytest.mark.parametrize(("most_clips", "found"), [(40, 17), (5, 5), (4, 3), (1, 1), (0, 1)])
 @pytest.mark.parametrize("trainable", ["All", "Decoder"])
 def test_as_many_clips_go_through_at_once_as_fit(many_clips: Path, trainable: str, most_clips: int, found: int) -> None:

@@ -48,6 +48,7 @@ class Training:
     micro_batch: int
     words: int = 20
     is_cached: bool = False
+    recomputes: bool = False
 
 
 TRAININGS = (
@@ -63,6 +64,9 @@ TRAININGS = (
     Training(SHALLOW, 5, 4, "All", "Float", 2, words=2),
     Training(SMALL, 5, 4, "Decoder", "Half", 4, is_cached=True),
     Training(SMALL, 5, 4, "Decoder", "Float", 4),
+    Training(TINY, 30, 4, "All", "Float", 4, words=2, recomputes=True),
+    Training(BASE, 5, 8, "All", "Half", 8, words=10, recomputes=True),
+    Training(TINY, 30, 4, "Decoder", "Float", 4, recomputes=True),
 )
 
 
@@ -94,6 +98,7 @@ def opened(folder: Path, training: Training, **more: Any) -> TorchBackend:
         "microBatchSize": training.micro_batch,
         "precision": training.precision,
         "trainable": training.trainable,
+        "gradientCheckpointing": "On" if training.recomputes else "Off",
         **more,
     }
     config = trainer_configs.config_on(folder, {f"training.{name}": value for name, value in changes.items()})
@@ -131,6 +136,7 @@ def estimated(backend: TorchBackend, training: Training) -> MemoryEstimate:
         positions=50 * training.window,
         tokens=len(examples.label_of(clip, backend._loaded).said),
         in_a_step=training.clips // training.micro_batch,
+        recomputes=training.recomputes,
     )
     trains_encoder = training.trainable == "All"
     return estimate_memory(training.model, batch, training.precision, trains_encoder=trains_encoder, evaluated=NOTHING)

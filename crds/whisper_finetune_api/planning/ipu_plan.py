@@ -136,12 +136,16 @@ def _batch(_model: str, _dimensions: Dimensions, plan: IpuPlan, training: Traini
 
 
 def _micro_batch(_model: str, _dimensions: Dimensions, _plan: IpuPlan, training: Training) -> Optional[str]:
-    if training.micro_batch_size is None:
-        return None
-    return (
-        "training.microBatchSize is for GPUs and CPUs: on IPUs it is training.batchSize divided by "
-        "ipuConfig.gradientAccumulationSteps"
-    )
+    if training.micro_batch_size is not None:
+        return (
+            "training.microBatchSize is for GPUs and CPUs: on IPUs it is training.batchSize divided by "
+            "ipuConfig.gradientAccumulationSteps"
+        )
+    if training.gradient_checkpointing is not None:
+        return (
+            "training.gradientCheckpointing is for GPUs and CPUs: on IPUs set ipuConfig.recomputeCheckpointEveryLayer"
+        )
+    return None
 
 
 def _partition_size(model: str, _dimensions: Dimensions, plan: IpuPlan, _: Training) -> Optional[str]:

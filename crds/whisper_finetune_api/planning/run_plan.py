@@ -110,7 +110,8 @@ def memory_of(
 
 def longest_micro_batch(training: Training, clips: int) -> MicroBatch:
     """Return so many clips as long as Whisper's window, with labels as long as they may be."""
-    return MicroBatch(clips, AUDIO_POSITIONS, training.max_label_tokens, _parts(training.batch_size, clips))
+    parts, recomputes = _parts(training.batch_size, clips), training.gradient_checkpointing == "On"
+    return MicroBatch(clips, AUDIO_POSITIONS, training.max_label_tokens, parts, recomputes)
 
 
 def usual_precision(training: Training, accelerator: Accelerator) -> Precision:
@@ -127,7 +128,13 @@ def least_bytes(training: Training, dimensions: Dimensions) -> int:
     positions = _LEAST_POSITIONS if training.packing in UNPACKED else AUDIO_POSITIONS
     return training_memory.estimate_memory(
         dimensions,
-        MicroBatch(clips, positions, _LEAST_TOKENS, _parts(training.batch_size, clips)),
+        MicroBatch(
+            clips,
+            positions,
+            _LEAST_TOKENS,
+            _parts(training.batch_size, clips),
+            recomputes=training.gradient_checkpointing != "Off",
+        ),
         usual_precision(training, "cuda"),
         trains_encoder=training.trainable == "All",
         evaluated=MicroBatch(CLIPS_TRANSCRIBED_AT_ONCE, AUDIO_POSITIONS, _LEAST_TOKENS),
@@ -160,6 +167,8 @@ def _smaller_trainings(training: Training) -> Iterator[Tuple[str, Training]]:
         changes.append(("leave training.microBatchSize out", {"micro_batch_size": None}))
     if usual_precision(training, "cuda") == "Float":
         changes.append(("set training.precision: Half", {"precision": "Half"}))
+    if training.gradient_checkpointing == "Off":
+        changes.append(("leave training.gradientCheckpointing out", {"gradient_checkpointing": None}))
     if training.trainable == "All":
         changes.append(("set training.trainable: Decoder", {"trainable": "Decoder"}))
     for number in range(1, len(changes) + 1):

@@ -132,8 +132,8 @@ class _Kept:
 
 
 _KEPT: Dict[Precision, _Kept] = {
-    "Float": _Kept(68, 28, 88, 8, under_way=44, encoding=48, cached=4, weight_copy=0, spare_embeddings=2),
-    "Half": _Kept(42, 22, 54, 8, under_way=40, encoding=31, cached=2, weight_copy=2, spare_embeddings=1),
+    "Float": _Kept(68, 28, 88, 8, under_way=12, encoding=48, cached=4, weight_copy=0, spare_embeddings=2),
+    "Half": _Kept(42, 22, 54, 8, under_way=12, encoding=31, cached=2, weight_copy=2, spare_embeddings=1),
 }
 
 
@@ -148,6 +148,8 @@ class MicroBatch:
     tokens: int
     #: How many micro-batches a step has. From the second one on there are gradients of those before.
     in_a_step: int = 1
+    #: Whether each layer is computed again for its gradients, so that its input alone is kept.
+    recomputes: bool = False
 
 
 class MemoryEstimate(ApiModel):
@@ -176,7 +178,7 @@ def estimate_memory(
         weights=dimensions.parameters * _BYTES_OF_WEIGHT,
         gradients=trained * _BYTES_OF_WEIGHT,
         moments=2 * trained * _BYTES_OF_WEIGHT,
-        weight_copies=trained * kept.weight_copy,
+        weight_copies=_copied_bytes(dimensions, batch, kept, trained),
         activations=held + _decoder_bytes(dimensions, batch, kept),
         logits=batch.clips * batch.tokens * dimensions.vocabulary * _BYTES_OF_LOGIT,
         evaluation=evaluation,
@@ -204,11 +206,14 @@ def _step_bytes(dimensions: Dimensions, batch: MicroBatch, kept: _Kept, held: in
     earlier = trained * _BYTES_OF_WEIGHT if batch.in_a_step > 1 else 0
     embedding = dimensions.vocabulary * dimensions.width
     logits = batch.clips * batch.tokens * dimensions.vocabulary
-    begun = earlier + held + _decoder_bytes(dimensions, batch, kept) + trained * kept.weight_copy
+    copies = _copied_bytes(dimensions, batch, kept, trained)
+    begun = earlier + held + _decoder_bytes(dimensions, batch, kept) + copies
     in_encoder = dimensions.encoder_parameters if trained > dimensions.decoder_parameters else 0
-    done = (earlier or dimensions.decoder_parameters * _BYTES_OF_WEIGHT) + held + in_encoder * kept.weight_copy
+    done = (earlier or dimensions.decoder_parameters * _BYTES_OF_WEIGHT) + held
+    done += 0 if batch.recomputes else in_encoder * kept.weight_copy
     spare = kept.spare_embeddings + (1 if batch.in_a_step > 1 else 0)
-    under_way = _width_of_encoder(dimensions, batch) * kept.under_way if in_encoder else 0
+    of_layer = kept.under_way + (kept.encoder_layer if batch.recomputes else 0)
+    under_way = _width_of_encoder(dimensions, batch) * of_layer if in_encoder else 0
     return max(
         begun + logits * _BYTES_OF_LOGIT,
         # The gradient of the projection, while the logits' own is still there. In Half it is made twice.
@@ -223,8 +228,18 @@ def _width_of_encoder(dimensions: Dimensions, batch: MicroBatch) -> int:
     return batch.clips * batch.positions * dimensions.width
 
 
+def _copied_bytes(dimensions: Dimensions, batch: MicroBatch, kept: _Kept, trained: int) -> int:
+    """Return the bytes of the weights' copies. Those of layers that are computed again are gone in between."""
+    return (dimensions.vocabulary * dimensions.width if batch.recomputes else trained) * kept.weight_copy
+
+
+def _layer_bytes(batch: MicroBatch, layers: int, whole: int, of_input: int) -> int:
+    """Return what is kept of layers from the forward pass, given the bytes of a `whole` one and of its input."""
+    return layers * (of_input if batch.recomputes else whole)
+
+
 def _encoder_bytes(dimensions: Dimensions, batch: MicroBatch, kept: _Kept) -> int:
-    layers = dimensions.encoder_layers * kept.encoder_layer + kept.encoder_input
+    layers = _layer_bytes(batch, dimensions.encoder_layers, kept.encoder_layer, _BYTES_OF_WEIGHT) + kept.encoder_input
     frames = batch.clips * batch.positions * _FRAMES_PER_POSITION * dimensions.mel_bins
     # Features are there clip by clip and joined, and in Half once more.
     return _width_of_encoder(dimensions, batch) * layers + frames * (2 * _BYTES_OF_WEIGHT + kept.weight_copy)
@@ -235,9 +250,11 @@ def _hidden_bytes(dimensions: Dimensions, batch: MicroBatch) -> int:
 
 
 def _decoder_bytes(dimensions: Dimensions, batch: MicroBatch, kept: _Kept) -> int:
-    of_tokens = batch.clips * batch.tokens * dimensions.width * kept.decoder_layer
+    of_tokens = batch.clips * batch.tokens * dimensions.width
     of_encoder = _width_of_encoder(dimensions, batch) * kept.cross_attention
-    return dimensions.decoder_layers * (of_tokens + of_encoder)
+    whole = of_tokens * kept.decoder_layer + of_encoder
+    again = whole if batch.recomputes else 0
+    return _layer_bytes(batch, dimensions.decoder_layers, whole, of_tokens * _BYTES_OF_WEIGHT) + again
 
 
 def _evaluation_bytes(dimensions: Dimensions, batch: MicroBatch, kept: _Kept) -> int:

@@ -117,6 +117,9 @@ class RanOn(StatusPart):
         le=4096,
         description="Most clips that go through the network at once. Absent: not known yet, or these are IPUs.",
     )
+    gradient_checkpointing: Annotated[Optional[bool], LATER] = Field(
+        None, description="Whether layers are computed again for their gradients. Absent: no, or these are IPUs."
+    )
     estimated_mebibytes: Annotated[Optional[Count], LATER] = Field(
         None,
         description="Memory that the training takes by the estimate, in MiB. On a CPU, Python and its libraries come "

@@ -38,6 +38,11 @@ class Training(ApiModel):
         description="Most clips that go through the network at once. The gradients of a step are added up, so it "
         "decides speed and memory alone. Absent: as many as fit on a GPU, 8 on a CPU. Not for IPUs.",
     )
+    gradient_checkpointing: Annotated[Optional[Literal["Auto", "On", "Off"]], LATER] = Field(
+        None,
+        description="Compute each layer again for its gradients, which saves most of the activations' memory and takes "
+        "about a third more time. Auto: where not even one clip fits otherwise. Absent: Auto. Not for IPUs.",
+    )
     seed: int = Field(
         0, ge=0, le=2_147_483_647, description="Seed of the order of the clips and of all else that is drawn."
     )

@@ -128,7 +128,8 @@ def _gibibytes(size: int) -> str:
 def _advice(stage: Stage, accelerator: Accelerator, training: Training) -> List[str]:
     """Return changes that need less memory, beginning with the one that costs least.
 
-    Where the user names no micro-batch, the training has come down to one clip at a time by itself.
+    Where the user does not say otherwise, the training has come down to one clip at a time by itself, and computes its
+    layers again for their gradients.
     """
     if accelerator == "ipu":
         return [
@@ -144,6 +145,8 @@ def _advice(stage: Stage, accelerator: Accelerator, training: Training) -> List[
         found.insert(0, "set training.trainable: Decoder")
     if training.precision == "Float":
         found.insert(0, "set training.precision: Half")
+    if training.gradient_checkpointing == "Off":
+        found.insert(0, "leave training.gradientCheckpointing out")
     if at_once > 1:
         found.insert(0, f"lower training.microBatchSize below {at_once}, or leave it out")
     return found

@@ -4,7 +4,6 @@ Clips are transcribed greedily in the model's full window, with the same code be
 """
 
 import contextlib
-import heapq
 import logging
 import math
 import time
@@ -18,7 +17,7 @@ from whisper_finetune_api.planning.training_memory import MicroBatch
 from whisper_finetune_api.v1alpha1.status import RanOn
 from whisper_finetune_trainer.checkpoints import training_state
 from whisper_finetune_trainer.data import source_files
-from whisper_finetune_trainer.data.audio.decoding import FRAMES_PER_SECOND, POSITIONS_PER_SECOND
+from whisper_finetune_trainer.data.audio.decoding import POSITIONS_PER_SECOND
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.passages import TrainItem
 from whisper_finetune_trainer.data.run_clips import Clips, StepOrder
@@ -35,8 +34,6 @@ from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs, Scr
 from whisper_finetune_trainer.pytorch.train_steps import Examples, StepMaker, StepSize, TrainStep, window_for
 
 _PREFETCHED_STEPS = 4
-#: Of so many texts the label is made to find the longest one.
-_LONGEST_TEXTS = 32
 _MEBIBYTE = 1 << 20
 #: A status is not written for less.
 _PEAK_STEP_BYTES = 64 * _MEBIBYTE
@@ -85,15 +82,20 @@ class TorchBackend:
             self._full_outputs.use_cache("held-out clips", groups, budget)
 
     def _begin_micro_batch(self, settings: BackendSettings) -> None:
-        self._longest_window, self._longest_label = self._find_longest()
+        listed = () if self._packing else self._clips.train.listed
+        self._longest_window, self._longest_label = train_steps.longest_of(listed, self._loaded)
+        self._recomputes = False
+        if settings.training.gradient_checkpointing == "On":
+            self._compute_again()
         self._micro_batch_size = settings.schedule.micro_batch_size
         is_open, is_card = settings.training.micro_batch_size is None, settings.accelerator == "cuda"
         self._is_searching = is_open and is_card
         if is_open and not is_card and settings.memory_bytes is not None:
             # Nothing on a CPU says what fits before the kernel kills.
-            self._micro_batch_size = training_memory.largest_that_fits(
-                self._micro_batch_size, self._estimated_bytes, settings.memory_bytes
-            )
+            planned, estimated = self._micro_batch_size, self._estimated_bytes
+            if self._may_recompute() and estimated(1) > settings.memory_bytes:
+                self._compute_again()
+            self._micro_batch_size = training_memory.largest_that_fits(planned, estimated, settings.memory_bytes)
 
     def _make_encoder_outputs(self) -> None:
         settings = self._loaded.feature_settings
@@ -132,10 +134,12 @@ class TorchBackend:
     def ran_on(self) -> RanOn:
         """The hardware, library versions and precision that are really used."""
         peak = -(-self._device.peak_bytes() // _PEAK_STEP_BYTES) * _PEAK_STEP_BYTES
-        found = {"peak_mebibytes": peak // _MEBIBYTE}
+        found: Dict[str, Any] = {"peak_mebibytes": peak // _MEBIBYTE}
         if not self._is_searching:
             size = self._micro_batch_size
             found.update(micro_batch_size=size, estimated_mebibytes=self._estimated_bytes(size) // _MEBIBYTE)
+        if self._recomputes:
+            found["gradient_checkpointing"] = True
         return self._device.ran_on.model_copy(update=found)
 
     def transcribe(self, clips: Sequence[Clip], on_clip: Callable[[int], None]) -> List[Transcript]:
@@ -208,29 +212,31 @@ class TorchBackend:
         """
         random_state = training_state.capture_random_state()
         self._micro_batch_size = self._training.batch_size
-        while self._micro_batch_size > 1 and not self._fits(self._micro_batch_size):
-            self._micro_batch_size = _half(self._micro_batch_size)
+        while not self._fits(self._micro_batch_size) and (self._micro_batch_size > 1 or self._may_recompute()):
+            if self._micro_batch_size > 1:
+                self._micro_batch_size = _half(self._micro_batch_size)
+            else:
+                self._compute_again()
+                self._micro_batch_size = self._training.batch_size
             self._device.release_memory()
         training_state.restore_random_state(*random_state)
         self._is_searching = False
         logger.info("%d clips go through the network at once", self._micro_batch_size)
 
-    def _find_longest(self) -> Tuple[int, int]:
-        """Return the longest window of the train clips in seconds, and the tokens of their longest texts' labels.
-
-        Both are the largest that the run allows where clips are packed or come from a stream.
-        """
-        listed = self._clips.train.listed
-        if self._packing or not listed:
-            return self._loaded.feature_settings.window_seconds, self._loaded.most_label_tokens
-        longest = heapq.nlargest(_LONGEST_TEXTS, listed, key=lambda clip: len(clip.text))
-        tokens = max(len(examples.label_of(clip, self._loaded).said) for clip in longest)
-        return max(self._window_of(clip) for clip in listed), tokens
-
     def _estimated_bytes(self, clips: int) -> int:
         positions = self._longest_window * POSITIONS_PER_SECOND
-        batch = MicroBatch(clips, positions, self._longest_label, -(-self._training.batch_size // clips))
+        parts = -(-self._training.batch_size // clips)
+        batch = MicroBatch(clips, positions, self._longest_label, parts, self._recomputes)
         return run_plan.memory_of(self._loaded.dimensions, self._training, batch, self._device.precision).peak
+
+    def _may_recompute(self) -> bool:
+        return self._training.gradient_checkpointing in {None, "Auto"} and not self._recomputes
+
+    def _compute_again(self) -> None:
+        """Have each layer computed again for its gradients from here on, which gives the same ones."""
+        self._network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self._recomputes = True
+        logger.info("layers are computed again for their gradients, to save memory")
 
     def _fits(self, clips: int) -> bool:
         room = self._optimizer.room_for_moments()
@@ -249,13 +255,7 @@ class TorchBackend:
         """Return the inputs of so many clips without sound, with the longest window and label of the train clips."""
         window = self._longest_window
         tokens = torch.full((clips, self._longest_label), self._loaded.tokenizer.eos_token_id)
-        target, width = self._device.torch_device, self._network.config.d_model
-        if self._is_cached:
-            hidden = torch.zeros(clips, window * POSITIONS_PER_SECOND, width, dtype=self._device.dtype, device=target)
-            return window, Targets(tokens, tokens), {"encoder_outputs": (hidden,)}
-        bins = self._loaded.feature_settings.mel_bins
-        features = torch.zeros(clips, bins, window * FRAMES_PER_SECOND, device=target)
-        return window, Targets(tokens, tokens), {"input_features": features}
+        return window, Targets(tokens, tokens), self._train_outputs.silence(clips, window, encoded=self._is_cached)
 
     def _take_step(self, step: int, batches: List[Examples]) -> Tuple[float, float]:
         loss = self._add_gradients(batches)
@@ -271,8 +271,12 @@ class TorchBackend:
         random_state = training_state.capture_random_state() if is_random else None
         loss = self._try_to_add_gradients(batches)
         while loss is None:
-            self._micro_batch_size = _half(min(self._micro_batch_size, max(len(batch.clips) for batch in batches)))
-            logger.warning("out of memory: from here on %d clips go through at once", self._micro_batch_size)
+            largest = min(self._micro_batch_size, max(len(batch.clips) for batch in batches))
+            if largest > 1 and self._training.micro_batch_size is None:
+                self._micro_batch_size = _half(largest)
+                logger.warning("out of memory: from here on %d clips go through at once", self._micro_batch_size)
+            else:
+                self._compute_again()
             self._optimizer.clear_gradients()
             self._device.release_memory()
             if random_state is not None:
@@ -283,7 +287,7 @@ class TorchBackend:
     def _try_to_add_gradients(self, batches: List[Examples]) -> Optional[float]:
         """Return the loss of a step, or None where memory ran out and smaller parts may help."""
         parts = [part for batch in batches for part in train_steps.split_examples(batch, self._micro_batch_size)]
-        is_fixed = self._training.micro_batch_size is not None or all(len(part.clips) == 1 for part in parts)
+        is_smallest = self._training.micro_batch_size is not None or all(len(part.clips) == 1 for part in parts)
         tokens = examples.tokens([batch.targets.labels for batch in batches])
         loss = 0.0
         try:
@@ -292,7 +296,7 @@ class TorchBackend:
                 part.backward()  # type: ignore[no-untyped-call]  # the same
                 loss += part.item()
         except RuntimeError as error:
-            if is_fixed or not self._device.is_out_of_memory(error):
+            if (is_smallest and not self._may_recompute()) or not self._device.is_out_of_memory(error):
                 raise
             return None
         return loss
@@ -317,7 +321,9 @@ class TorchBackend:
         tensors, optimizer = self._optimizer.state()
         random_tensors, random_values = training_state.capture_random_state()
         values = {"optimizer": optimizer, "random": random_values, "precision": self._device.precision}
-        found = {} if self._is_searching else {"microBatchSize": self._micro_batch_size}
+        found: Dict[str, Any] = {} if self._is_searching else {"microBatchSize": self._micro_batch_size}
+        if self._recomputes:
+            found["gradientCheckpointing"] = True
         return {**tensors, **random_tensors}, {**values, **found, **self._order.state()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
@@ -336,6 +342,8 @@ class TorchBackend:
             # Another size adds up in another order.
             self._micro_batch_size = values["microBatchSize"]
             self._is_searching = False
+        if self._may_recompute() and values.get("gradientCheckpointing"):
+            self._compute_again()
 
 
 def _half(clips: int) -> int:

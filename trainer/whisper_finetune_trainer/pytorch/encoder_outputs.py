@@ -142,6 +142,15 @@ class EncoderOutputs:
                 found.update(self._encoded(self._group_of.get(clip, clips), prepared or {}))
         return torch.stack([found[clip].to(self._device.torch_device) for clip in clips])
 
+    def silence(self, clips: int, window_seconds: int, *, encoded: bool) -> Dict[str, Any]:
+        """Return the network's inputs for so many clips without sound: encoder outputs where they are `encoded`."""
+        device, width = self._device.torch_device, self._network.config.d_model
+        if encoded:
+            shape = clips, window_seconds * POSITIONS_PER_SECOND, width
+            return {"encoder_outputs": (torch.zeros(shape, dtype=self._device.dtype, device=device),)}
+        frames = window_seconds * POSITIONS_PER_SECOND * FRAMES_PER_POSITION
+        return {"input_features": torch.zeros(clips, self._mel_bins, frames, device=device)}
+
     def _encoded(self, group: Group, prepared: Features) -> Dict[TrainItem, torch.Tensor]:
         ready = all(clip in prepared for clip in group)
         features = torch.cat([prepared[clip] for clip in group]) if ready else self._features(group)

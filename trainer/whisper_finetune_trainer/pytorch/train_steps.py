@@ -7,6 +7,7 @@ left over of each window. All steps have `batch_size` clips, except for the last
 Steps are prepared ahead of the training, while the accelerator is busy or a store is slow.
 """
 
+import heapq
 import random
 from collections import deque
 from concurrent.futures import Future
@@ -30,6 +31,7 @@ from typing import (
 import torch
 
 from whisper_finetune_trainer.data import passages, source_files
+from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.passages import PackingRules, TrainItem
 from whisper_finetune_trainer.data.streams.stream_blocks import Block, TrainingPosition
 from whisper_finetune_trainer.model import examples
@@ -40,6 +42,8 @@ from whisper_finetune_trainer.pytorch.encoder_outputs import EncoderOutputs
 #: The windows in seconds. Each clip gets the shortest in which it fits, and always the same. The encoder attends to the
 #: silence after the speech too, so its output depends on the window.
 _WINDOWS = (5, 10, 20, 30)
+#: Of so many texts the label is made to find the longest one.
+_LONGEST_TEXTS = 32
 #: Returns the window of a clip or a passage in seconds.
 WindowOf = Callable[[TrainItem], int]
 
@@ -76,6 +80,19 @@ def window_for(clip_seconds: float, model_window_seconds: int) -> int:
     """Return the window in seconds for a clip. The clip is not longer than the model's own window."""
     fitting = [window for window in _WINDOWS if clip_seconds <= window < model_window_seconds]
     return min(fitting, default=model_window_seconds)
+
+
+def longest_of(clips: Sequence[Clip], loaded: LoadedModel) -> Tuple[int, int]:
+    """Return the longest window of clips in seconds, and the tokens of their longest texts' labels.
+
+    Without clips, as where they are packed or come from a stream, both are the largest that the run allows.
+    """
+    whole = loaded.feature_settings.window_seconds
+    if not clips:
+        return whole, loaded.most_label_tokens
+    longest = heapq.nlargest(_LONGEST_TEXTS, clips, key=lambda clip: len(clip.text))
+    tokens = max(len(examples.label_of(clip, loaded).said) for clip in longest)
+    return max(window_for(clip.seconds, whole) for clip in clips), tokens
 
 
 def divide_into_batches(
