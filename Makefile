@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= 0
 GOLDEN_TESTS := tests/operator/test_pod_additions.py tests/operator/test_workload.py tests/operator/test_status.py tests/operator/test_chart.py tests/trainer/test_report_page.py
 
-.PHONY: help demo test test-unit test-prometheus test-oldest chaos fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale bench-trust lock environment
+.PHONY: help demo test test-unit test-prometheus test-kueue test-oldest chaos fuzz check verify figures generate golden cluster-up cluster-down images bench bench-trainer bench-operator bench-scale bench-trust lock environment
 
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-oldest: environment ## The tests of the real API server on the oldest Kuber
 
 chaos: environment ## Ten minutes of faults over 2,000 runs, in the order of SEED=1: none may suffer (RUNS=2000, MINUTES=10).
 	$(VENV)/python tests/chaos --seed $(SEED) --runs $(RUNS) --minutes $(MINUTES)
+
+test-kueue: environment ## The operator with a real Kueue, compiled first (7 minutes). `make test` skips that where it is not there.
+	WITH_KUEUE=1 $(VENV)/python -m pytest tests/operator/test_kueue_apiserver.py
 
 fuzz: environment ## Look for input that a reader trips over, FUZZ_SECONDS=600 for each reader, beginning with FUZZ_SEED=0.
 	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) $(VENV)/python -m pytest tests/fuzz

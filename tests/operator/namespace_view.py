@@ -28,11 +28,11 @@ class Namespace:
         self._place = (v1alpha1.GROUP, v1alpha1.VERSION, self.name, v1alpha1.PLURAL)
         self.core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=self.name)))
 
-    def create_run(self, name: str, **spec: Any) -> dict[str, Any]:
+    def create_run(self, name: str, *, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
         body = {
             "apiVersion": VERSION,
             "kind": v1alpha1.KIND,
-            "metadata": {"name": name},
+            "metadata": {"name": name, "labels": labels or {}},
             "spec": {**MINIMAL, **spec},
         }
         made: dict[str, Any] = self.custom.create_namespaced_custom_object(*self._place, body)

@@ -99,7 +99,12 @@ PROMETHEUS = GoModule(
     {name: f"github.com/prometheus/prometheus/cmd/{name}" for name in ("prometheus", "promtool")},
     minutes=4, tags="remove_all_sd",
 )  # fmt: skip
-MODULES = (KUBERNETES, OLDEST_KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND, PROMETHEUS)
+#: Kueue's manager. Its chart and its CRDs lie in the module's folder, which `module_folder` finds.
+KUEUE = GoModule(
+    SOURCE / "go-kueue", "sigs.k8s.io/kueue", {"kueue": "sigs.k8s.io/kueue/cmd/kueue"},
+    ("sigs.k8s.io/kueue/pkg/version.GitVersion",), minutes=6,
+)  # fmt: skip
+MODULES = (KUBERNETES, OLDEST_KUBERNETES, PAUSE, PROBE, HELM, KWOK, KIND, PROMETHEUS, KUEUE)
 
 
 def program(name: str) -> Path:
@@ -163,7 +168,13 @@ def run_and_report(command: list[str], folder: Path, log: Path) -> None:
 def copy_files(module: GoModule, go: Path) -> None:
     if not module.files:
         return
+    source = module_folder(module, go)
+    for name, path in module.files.items():
+        (module.cached / name).write_text((source / path).read_text())
+
+
+def module_folder(module: GoModule, go: Path) -> Path:
+    """Return where Go keeps the pinned module's own files."""
     listing = [str(go), "list", "-m", "-f", "{{.Dir}}", module.pinned]
     listed = subprocess.run(listing, check=True, capture_output=True, text=True, cwd=module.folder)
-    for name, path in module.files.items():
-        (module.cached / name).write_text((Path(listed.stdout.strip()) / path).read_text())
+    return Path(listed.stdout.strip())
