@@ -29,7 +29,11 @@ answers = {}
 for name, (changes, token) in json.load(sys.stdin).items():
     os.environ["HF_TOKEN"] = token
     try:
-        found = clip_loading.load_clips(trainer_configs.config_on(sys.argv[1], changes))
+        config = trainer_configs.config_on(sys.argv[1], changes)
+        if config.spec.evaluations:
+            answers[name] = {"clips": len(clip_loading.load_evaluation(config, config.spec.evaluations[0]).clips)}
+            continue
+        found = clip_loading.load_clips(config)
         for clip in found.train.listed:
             decoding.read_samples(clip.audio)
         texts = sorted(clip.text for clip in (*found.train.listed, *found.evaluation))
@@ -115,6 +119,36 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "for data sets of the Hub",
     ),
 }
+
+
+def evaluation(source: str, **fields: Any) -> dict[str, Any]:
+    """Return the spec of a run on a folder, with an evaluation on the Hub."""
+    return {"language": "en", "evaluations": [{"name": "radio", "source": source, "split": "train", **fields}]}
+
+
+EVALUATED = {
+    "by id": evaluation("openslr/librispeech_asr", split="test"),
+    "by its files": evaluation("hf://edinburghcstr/ami/ihm"),
+    "of another language": evaluation("openslr/openslr", config="SLR69", language="ca"),
+    "of a revision": evaluation("team/carded", revision="v1"),
+}
+#: An evaluation, the reason, and what the message says.
+EVALUATIONS_REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "missing": (evaluation("team/nothing"), "DatasetNotFound", "the Hub has no team/nothing, or it is private"),
+    "revision": (evaluation("team/carded", revision="v9"), "DatasetNotFound", "team/carded has no revision v9"),
+    "split": (evaluation("team/carded", split="dev"), "DatasetNotFound", "has no split dev; it has"),
+    "config": (
+        evaluation("openslr/openslr", config="xx", language="ca"),
+        "DatasetNotFound",
+        "has no configuration xx",
+    ),
+    "language": (evaluation("openslr/openslr", language="it"), "ConfigInvalid", "give one; it has SLR69"),
+    "gated": (
+        evaluation("speechcolab/gigaspeech"),
+        "AccessDenied",
+        "https://huggingface.co/datasets/speechcolab/gigaspeech",
+    ),
+}
 GATED = {"gated": spec("speechcolab/gigaspeech", "en")}
 
 
@@ -131,6 +165,8 @@ def answers(repositories: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         **{f"other {name}": (case, "") for name, case in OTHERS.items()},
         **{f"refused {name}": (case, "") for name, (case, _, _) in REFUSED.items()},
         **{f"refused {name}": (case, "") for name, case in GATED.items()},
+        **{f"evaluated {name}": (case, "") for name, case in EVALUATED.items()},
+        **{f"evaluation refused {name}": (case, "") for name, (case, _, _) in EVALUATIONS_REFUSED.items()},
     }
     scratch = tmp_path_factory.mktemp("scratch")
     with hub_dataset_double.serving(hub_sets.make(repositories)) as endpoint:
@@ -194,6 +230,19 @@ def test_what_is_refused(answers: dict[str, Any], name: str) -> None:
     _, reason, says = REFUSED[name]
     found = answers[f"refused {name}"]
     assert (found.get("reason"), says in found.get("message", "")) == (reason, True), found
+
+
+@pytest.mark.parametrize("name", EVALUATED)
+def test_an_evaluation_on_the_hub_is_read(answers: dict[str, Any], name: str) -> None:
+    assert answers[f"evaluated {name}"].get("clips", 0) > 0, answers[f"evaluated {name}"]
+
+
+@pytest.mark.parametrize("name", EVALUATIONS_REFUSED)
+def test_an_evaluation_that_the_hub_does_not_give_is_refused_by_its_name(answers: dict[str, Any], name: str) -> None:
+    _, reason, says = EVALUATIONS_REFUSED[name]
+    found = answers[f"evaluation refused {name}"]
+    assert (found.get("reason"), says in found.get("message", "")) == (reason, True), found
+    assert found["message"].startswith("evaluation radio: ")
 
 
 def test_a_gated_set_names_the_page_to_visit(answers: dict[str, Any]) -> None:
