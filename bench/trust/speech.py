@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from demo.folders import DemoFolders, default_root
 from demo.input import clips, data, downloads, recipe, sources, speech_folder
@@ -27,8 +28,9 @@ _VOICES = (
     Voice("es", "es_MX_f_Allison", _LONGEST_SECONDS),
     Voice("en", "en_US_f_Allison", _LONGEST_SECONDS),
 )
-#: Each fifth clip is held out of the folders with spoilt transcripts, whose held-out transcripts are right.
-_HELD_OUT_EVERY = 5
+#: So many clips lie from one that is held out to the next, in the folders with spoilt transcripts. The held-out
+#: transcripts are right. Of those with punctuation, which are few, every other clip is taken.
+_HELD_OUT_EVERY, _HELD_OUT_EVERY_WRITTEN = 5, 2
 _SHA256 = {
     "asterisk-core-sounds-es": "9afdab7f559f036649fb406e625899306ca1004df8ebe39c30bfbd5912d66f74",
     "asterisk-core-sounds-es-g722": "e4e3b4281057d3b81b779298fd6be705f57411513955c518eed1bcaabbd615b8",
@@ -44,6 +46,8 @@ _SOURCES = (
     ),
 )
 Texts = list[str]
+Entries = list[dict[str, Any]]
+_SENTENCE = re.compile(r"^[A-ZÀ-Ý].*[.?!]$")
 
 
 def prepare_folder(folder: Path) -> None:
@@ -52,9 +56,9 @@ def prepare_folder(folder: Path) -> None:
         _copy_model(folder / MODEL)
     if not all((folder / "speech" / voice.language).exists() for voice in _VOICES):
         _make_speech(folder)
-    for name, spoil in ((STRIPPED, strip_texts), (SHUFFLED, shuffle_texts)):
+    for name, spoil, hold_out in ((STRIPPED, strip_texts, _written), (SHUFFLED, shuffle_texts, _any)):
         if not (folder / name).exists():
-            _write_spoilt(folder / SPEECH, folder / name, spoil)
+            _write_spoilt(folder / SPEECH, folder / name, spoil, hold_out)
 
 
 def _copy_model(target: Path) -> None:
@@ -74,17 +78,28 @@ def _make_speech(folder: Path) -> None:
                 (made / "manifest.jsonl").rename(made / _MANIFESTS[voice.language])
 
 
-def _write_spoilt(source: Path, target: Path, spoil: Callable[[Texts], Texts]) -> None:
+def _write_spoilt(
+    source: Path, target: Path, spoil: Callable[[Texts], Texts], hold_out: Callable[[Entries], Entries]
+) -> None:
     """Write the clips again, with a split `train` whose transcripts are spoilt and a split `test` with right ones."""
     lines = (source / _MANIFESTS["it"]).read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
-    test = entries[::_HELD_OUT_EVERY]
-    train = [entry for index, entry in enumerate(entries) if index % _HELD_OUT_EVERY]
+    test = hold_out(entries)
+    train = [entry for entry in entries if entry not in test]
     texts = spoil([entry["text"] for entry in train])
     with recipe.making(target, recipe="") as made:
         shutil.copytree(source / Path(entries[0]["audio"]).parent, made / Path(entries[0]["audio"]).parent)
         _write_split(made / "test.jsonl", test)
         _write_split(made / "train.jsonl", [{**entry, "text": text} for entry, text in zip(train, texts, strict=True)])
+
+
+def _any(entries: Entries) -> Entries:
+    return entries[::_HELD_OUT_EVERY]
+
+
+def _written(entries: Entries) -> Entries:
+    """Return clips of the transcripts that begin and end as a sentence does. Most of the voice's do not."""
+    return [entry for entry in entries if _SENTENCE.match(entry["text"])][::_HELD_OUT_EVERY_WRITTEN]
 
 
 def _write_split(file: Path, entries: Sequence[dict[str, object]]) -> None:
