@@ -61,12 +61,12 @@ def answer_for_operator(report: BaseModel, operators: Optional[int]) -> Dict[str
 
 
 def _written(model: BaseModel, keep_later: Callable[[FieldInfo, Any], bool]) -> Dict[str, Any]:
-    values = ((field, getattr(model, field.name)) for field in _fields_of(type(model)))
-    return {
-        field.alias: _json_value(value, keep_later)
-        for field, value in values
-        if value is not None and (not field.is_later or keep_later(field.described, value))
-    }
+    written = {}
+    for field in _fields_of(type(model)):
+        value = getattr(model, field.name)
+        if value is not None and (not field.is_later or keep_later(field.described, value)):
+            written[field.alias] = _json_value(value, keep_later)
+    return written
 
 
 @dataclass(frozen=True)

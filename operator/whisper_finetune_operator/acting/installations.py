@@ -9,6 +9,7 @@ two win. All replicas and all versions of one installation have one name.
 import hashlib
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 
 from whisper_finetune_api import reading
 from whisper_finetune_api.v1alpha1 import GROUP, WhisperFineTuneStatus
@@ -42,7 +43,7 @@ class Installation:
         """Return whether the run is of this installation's class. All others are none of its business."""
         return bool(run.spec.get("operatorClass") == self.operator_class)
 
-    @property
+    @cached_property
     def manager(self) -> str:
         """The field manager of its statuses."""
         return _manager_of(f"{self.namespace}/{self.lease_name}")
@@ -83,10 +84,10 @@ class Installation:
         is_current = before.observed_generation == run.generation
         return is_open_to_all(before) and is_current and self.manager not in run.status_managers
 
-    @property
-    def _left(self) -> set[str]:
+    @cached_property
+    def _left(self) -> frozenset[str]:
         # Earlier versions all wrote under the bare name.
-        return {STATUS_MANAGER, *map(_manager_of, self.taken_over)} - {self.manager}
+        return frozenset({STATUS_MANAGER, *map(_manager_of, self.taken_over)}) - {self.manager}
 
 
 def is_open_to_all(status: WhisperFineTuneStatus) -> bool:
