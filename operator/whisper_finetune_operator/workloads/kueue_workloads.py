@@ -14,11 +14,11 @@ _INADMISSIBLE = "Inadmissible"
 
 
 def read_notices(workload: KubernetesObject) -> Iterator[tuple[str, QueueNotice]]:
-    """Yield the notice after the UID of each Job that owns the Workload. One that is admitted has none."""
+    """Yield the notice after the UID of each owner of the Workload, such as a Job. One that is admitted has none."""
     notice = _read_notice(workload)
     if notice:
         owners = workload["metadata"].get("ownerReferences") or ()
-        yield from ((owner["uid"], notice) for owner in owners if owner.get("kind") == "Job")
+        yield from ((owner["uid"], notice) for owner in owners)
 
 
 def _read_notice(workload: KubernetesObject) -> QueueNotice | None:
