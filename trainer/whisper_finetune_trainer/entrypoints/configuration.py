@@ -63,7 +63,7 @@ def config_of_environment(environment: Mapping[str, str]) -> TrainerConfig:
     found = _understood(text)
     if found.left_out:
         logger.warning("the operator sent fields that this image does not know; left out: %s", found.remark())
-    return found.model.model_copy(update={"takes_over": TAKES_OVER_ENV in environment})
+    return found.model.model_copy(update={"takes_over": TAKES_OVER_ENV in environment or None})
 
 
 def _understood(text: str) -> Reading[TrainerConfig]:
