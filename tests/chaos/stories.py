@@ -5,22 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.clusters.simulated_nodes import SIMULATION, quoted, succeeding_pods
+from e2e.simulation import RESULT
 from whisper_finetune_api.causes import EXIT_DATA
-from whisper_finetune_api.run import ReportedModel, TrainingResult
-from whisper_finetune_api.v1alpha1 import DataSummary, Metric, Progress, Result, WordErrorRate
+from whisper_finetune_api.run import TrainingResult
 
 PARTITIONS = 6
-_STEPS = 20
-_RESULT = TrainingResult(
-    stage="Evaluating",
-    progress=Progress(step=_STEPS, total_steps=_STEPS, percent=100),
-    metric=Metric(normalizer="Basic"),
-    data=DataSummary(train_clips=20, eval_clips=4, split="Fraction"),
-    baseline=WordErrorRate(wer="31.20", normalized_wer="28.00"),
-    result=Result(wer="10.31", normalized_wer="9.00", difference_low="-20.00", difference_high="-18.00"),
-    model=ReportedModel(path="model", sha256="0" * 64, step=_STEPS),
-    seconds=1,
-)
 _REFUSAL = TrainingResult(reason="DatasetInvalid", message="no clip has a text")
 _CRASH = TrainingResult(message="the process ended without a word")
 _SPEC = {
@@ -57,8 +46,8 @@ class Story:
 
 _ON_PARTITION = {"runtime": "pool", "ipus": 4, "model": "openai/whisper-small"}
 STORIES = (
-    Story("good", 60, 0, _RESULT, ("Succeeded", "Succeeded"), {}),
-    Story("pool", 20, 0, _RESULT, ("Succeeded", "Succeeded"), _ON_PARTITION),
+    Story("good", 60, 0, RESULT, ("Succeeded", "Succeeded"), {}),
+    Story("pool", 20, 0, RESULT, ("Succeeded", "Succeeded"), _ON_PARTITION),
     Story("refused", 10, EXIT_DATA, _REFUSAL, ("Failed", "DatasetInvalid"), {}),
     Story("crashing", 10, 1, _CRASH, ("Failed", "RetriesExhausted"), {}),
 )

@@ -8,7 +8,7 @@ import pytest
 from repository import ROOT
 
 pytestmark = pytest.mark.apiserver
-#: The first ten faults of this seed kill and freeze replicas, and take the API server away.
+#: Its first faults refuse requests, delay them, kill etcd and freeze the leader.
 _SEED = 4
 
 

@@ -206,7 +206,8 @@ def test_what_kueue_writes_at_admission_stays(kueue: KueueManager, place: Namesp
     place.end_pod(pod, 0, json.dumps(DONE))
     until(lambda: state(place, "first") == "Succeeded", what="the end")
     managers = {each.manager for each in job_of(place, "first").metadata.managed_fields if "f:suspend" in str(each)}
-    assert not any("whisper" in manager for manager in managers), managers
+    assert managers, "nobody is known to have written suspend"
+    assert all("kueue" in manager for manager in managers), managers
 
 
 def test_a_queue_that_does_not_exist_is_named_and_made_later(

@@ -132,7 +132,12 @@ class Actor:
                 await self._patch(run, action, {"ttlSecondsAfterFinished": action.seconds})
             case next_steps.GiveBackPartition():
                 return await self._give_back(run, action)
-            case _:
+            case (
+                next_steps.ReadRefusal()
+                | next_steps.ReadObstacle()
+                | next_steps.ReadQueue()
+                | next_steps.TakePartition()
+            ):
                 # It was done by `prepare`.
                 pass
         return True
