@@ -10,7 +10,7 @@ import soundfile
 
 from tones import SAMPLE_RATE, tone
 from whisper_finetune_trainer.data import joined_recordings
-from whisper_finetune_trainer.data.audio.audio_sources import RecordingSegment, WholeFile
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.clips import Clip
 from whisper_finetune_trainer.data.joined_recordings import JoinedRecording, PlacedClip
 
@@ -37,6 +37,22 @@ def test_segments_of_a_recording_come_in_their_order_with_their_own_pauses() -> 
     # Of the twelve seconds without a held-out text three are left. The last two segments overlap by one.
     assert shown(joined_recordings.join_clips(clips)) == [
         [("talk 0", 0.0), ("talk 30", 30.0), ("talk 60", 60.0), ("talk 100", 91.0), ("talk 127", 119.0)]
+    ]
+
+
+def test_recordings_of_one_name_in_two_shards_are_not_mixed() -> None:
+    clips = [
+        Clip(
+            f"{shard} {start}",
+            RecordingSegment(ByteRange(shard, 0, 10, "talk"), start * RATE, 28 * RATE, RATE),
+            "",
+            28.0,
+        )
+        for start in (0, 30, 60)
+        for shard in ("a.tar", "b.tar")
+    ]
+    assert shown(joined_recordings.join_clips(clips)) == [
+        [(f"{shard} 0", 0.0), (f"{shard} 30", 30.0), (f"{shard} 60", 60.0)] for shard in ("a.tar", "b.tar")
     ]
 
 

@@ -8,12 +8,12 @@ function of the clips alone.
 import random
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
 from whisper_finetune_trainer.data.audio import decoding
-from whisper_finetune_trainer.data.audio.audio_sources import RecordingSegment
+from whisper_finetune_trainer.data.audio.audio_sources import ByteRange, RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.audio.decoding import Samples
 from whisper_finetune_trainer.data.clips import Clip
 
@@ -88,11 +88,11 @@ def join_clips(clips: Sequence[Clip]) -> Tuple[JoinedRecording, ...]:
 
 
 def _by_recording(clips: Sequence[Clip], _pauses: random.Random) -> List[List[_Link]]:
-    segments: Dict[str, List[Tuple[float, Clip]]] = {}
+    segments: Dict[Union[WholeFile, ByteRange], List[Tuple[float, Clip]]] = {}
     for clip in clips:
         if isinstance(clip.audio, RecordingSegment):
             start = clip.audio.start_frame / clip.audio.sample_rate
-            segments.setdefault(clip.audio.recording_name, []).append((start, clip))
+            segments.setdefault(clip.audio.recording, []).append((start, clip))
     return [_with_own_pauses(sorted(parts, key=lambda part: part[0])) for parts in segments.values()]
 
 
