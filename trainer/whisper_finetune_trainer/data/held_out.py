@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from whisper_finetune_api.v1alpha1 import WhisperFineTuneSpec
+from whisper_finetune_trainer.data import source_files
 from whisper_finetune_trainer.data.audio import decoding
 from whisper_finetune_trainer.data.audio.audio_sources import RecordingSegment, WholeFile
 from whisper_finetune_trainer.data.clips import Clip, Drop
@@ -230,6 +231,8 @@ def _overlaps(clip: Clip, held_out: Dict[str, List[_Span]]) -> bool:
     return any(min(end, span.end) - max(start, span.start) > _TOUCHING_SECONDS for span in near)
 
 
+#: Sounds that are compared lie in a bucket as often as on a volume, where each waits for an answer of its own.
+_READERS = 16
 #: At most so many clips are compared by their sound if the spec does not ask for it.
 _COMPARED_UNASKED = 2_000
 
@@ -311,8 +314,11 @@ def _suspects(train: Sequence[Clip], evaluation: Sequence[Clip], key: Callable[[
 
 def _same_sound(suspects: Sequence[Clip], evaluation: Sequence[Clip]) -> List[Clip]:
     lengths = {clip.seconds for clip in suspects}
-    digests: Dict[float, Set[bytes]] = {}
-    for clip in evaluation:
-        if clip.seconds in lengths:
-            digests.setdefault(clip.seconds, set()).add(decoding.digest_audio(clip.audio))
-    return [clip for clip in suspects if decoding.digest_audio(clip.audio) in digests[clip.seconds]]
+    compared = [clip for clip in evaluation if clip.seconds in lengths]
+    with source_files.reader_pool(_READERS) as readers:
+        held_out = set(readers.map(_sound_of, compared))
+        return [clip for clip, sound in zip(suspects, readers.map(_sound_of, suspects)) if sound in held_out]
+
+
+def _sound_of(clip: Clip) -> Tuple[float, bytes]:
+    return clip.seconds, decoding.digest_audio(clip.audio)
