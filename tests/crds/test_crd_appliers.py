@@ -1,5 +1,10 @@
-"""Who owns which field of a run that several people and tools apply: kubectl against a real API server."""
+"""Who owns which field of a run that several people and tools apply: kubectl against a real API server.
 
+At the end, what becomes of runs and of their owners when another version is served beside v1alpha1, as docs/upgrades.md
+plans it.
+"""
+
+import copy
 import json
 import os
 import subprocess
@@ -8,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from kubernetes import client
 
 from cluster.programs import binaries
+from operator_process import until
+from repository import ROOT
 from specs import MINIMAL
 from whisper_finetune_api import v1alpha1
 
@@ -168,3 +177,90 @@ def test_a_person_edits_what_may_change_and_nothing_else(kubectl: Kubectl) -> No
     assert refused.returncode != 0
     assert "is invalid" in refused.stderr
     assert kubectl.run()["spec"]["training"]["steps"] == 100
+
+
+NEXT = "v1beta1"
+DEFINITION = yaml.safe_load((ROOT / "crds" / "whisperfinetunes.yaml").read_text(encoding="utf-8"))
+NAME = DEFINITION["metadata"]["name"]
+
+
+class ServedVersions:
+    """What the API server serves: both versions have one schema, and no conversion but of their name."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._extensions = client.ApiextensionsV1Api(api)
+        self._groups = client.ApisApi(api)
+
+    def serve(self, *names: str, stored: str) -> None:
+        definition = copy.deepcopy(DEFINITION)
+        (today,) = definition["spec"]["versions"]
+        definition["spec"]["versions"] = [{**today, "name": name, "storage": name == stored} for name in names]
+        definition["metadata"]["resourceVersion"] = self._read().metadata.resource_version
+        self._extensions.replace_custom_resource_definition(NAME, definition)
+        until(lambda: set(names) == self._served(), what=f"{names} served")
+
+    def stored(self) -> list[str]:
+        versions: list[str] = self._read().status.stored_versions
+        return versions
+
+    def say_stored(self, name: str) -> None:
+        self._extensions.patch_custom_resource_definition_status(NAME, {"status": {"storedVersions": [name]}})
+
+    def _served(self) -> set[str]:
+        (group,) = [group for group in self._groups.get_api_versions().groups if group.name == v1alpha1.GROUP]
+        return {version.version for version in group.versions}
+
+    def _read(self) -> Any:
+        return self._extensions.read_custom_resource_definition(NAME)
+
+
+@pytest.fixture
+def versions(api: client.ApiClient, kubectl: Kubectl) -> Iterator[ServedVersions]:
+    """Serve both versions, of which v1alpha1 is stored."""
+    served = ServedVersions(api)
+    served.serve(v1alpha1.VERSION, NEXT, stored=v1alpha1.VERSION)
+    yield served
+    kubectl.call("delete", "wft", "shared")
+    served.serve(v1alpha1.VERSION, NEXT, stored=v1alpha1.VERSION)
+    served.say_stored(v1alpha1.VERSION)
+    served.serve(v1alpha1.VERSION, stored=v1alpha1.VERSION)
+
+
+def in_next_version(run: dict[str, Any]) -> dict[str, Any]:
+    return {**run, "apiVersion": f"{v1alpha1.GROUP}/{NEXT}"}
+
+
+def test_a_manifest_that_moves_to_the_next_version_changes_nothing(kubectl: Kubectl, versions: ServedVersions) -> None:
+    assert versions.stored() == [v1alpha1.VERSION]
+    status = status_of(state="Training", attempts={"started": 1}, conditions=[CONDITION])
+    assert kubectl.apply("operator", status, "--subresource=status").returncode == 0
+    before = kubectl.run()
+    moved = kubectl.apply("somebody", in_next_version(WHOLE))
+    assert moved.returncode == 0, moved.stderr
+    after = kubectl.run()
+    assert (after["spec"], after["status"]) == (before["spec"], before["status"])
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    # An operator of before goes on: what it applies in its own version is still its own.
+    status["status"]["state"] = "Succeeded"
+    assert kubectl.apply("operator", status, "--subresource=status").returncode == 0
+    assert kubectl.run()["status"]["state"] == "Succeeded"
+
+
+def test_a_version_goes_when_every_run_was_written_in_the_next(kubectl: Kubectl, versions: ServedVersions) -> None:
+    before = kubectl.run()
+    versions.serve(v1alpha1.VERSION, NEXT, stored=NEXT)
+    assert versions.stored() == [v1alpha1.VERSION, NEXT]
+    with pytest.raises(client.ApiException, match="previously a storage version"):
+        versions.serve(NEXT, stored=NEXT)
+    # As a storage migration does it: what was read is written back, and so stored in the version of today.
+    written = kubectl.call("replace", "-f", "-", manifest=in_next_version(before))
+    assert written.returncode == 0, written.stderr
+    versions.say_stored(NEXT)
+    versions.serve(NEXT, stored=NEXT)
+    after = kubectl.run()
+    assert (after["apiVersion"], after["spec"], after["status"]) == (
+        f"{v1alpha1.GROUP}/{NEXT}",
+        before["spec"],
+        before["status"],
+    )
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
