@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import dataset_specs
 import ipu_sizes
 import notebook_settings
@@ -29,6 +31,9 @@ IPUS = ROOT / "docs" / "ipus.md"
 DATA = ROOT / "docs" / "data.md"
 DATA_TEMPLATE = HERE / "data.template.md"
 IPUS_TEMPLATE = HERE / "ipus.template.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
+OPERATIONS_TEMPLATE = HERE / "operations.template.md"
+ALERTS = ROOT / "charts" / "whisper-finetune-operator" / "files" / "alerts.yaml"
 EXAMPLE = ROOT / "docs" / "examples" / "runtimes.yaml"
 
 _LONGEST_LIST = 12
@@ -316,6 +321,22 @@ def data_text() -> str:
     return text.replace("<!-- specs -->", dataset_specs.specs())
 
 
+def alert_rows() -> Iterator[tuple[str, str, str, str]]:
+    """Yield each alert with a link to what an admin does about it."""
+    for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]:
+        for rule in group["rules"]:
+            link = f"[{rule['alert']}](#{rule['alert'].lower()})"
+            yield link, rule["labels"]["severity"], rule["for"], rule["annotations"]["description"]
+
+
+def operations_text() -> str:
+    """Return docs/operations.md. Its template has what is to be done, under a heading for each alert and cause."""
+    text = OPERATIONS_TEMPLATE.read_text(encoding="utf-8")
+    causes = [(f"[{cause.reason}](#{cause.reason.lower()})", cause.kind, cause.meaning) for cause in CAUSES]
+    text = text.replace("<!-- alerts -->", table(("alert", "severity", "after", "meaning"), alert_rows()))
+    return text.replace("<!-- causes -->", table(("reason", "kind", "meaning"), causes))
+
+
 def main() -> None:
     """Write all files."""
     files = {
@@ -326,6 +347,7 @@ def main() -> None:
         METRICS_PAGE: metrics_text(),
         IPUS: ipus_text(),
         DATA: data_text(),
+        OPERATIONS: operations_text(),
     }
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
