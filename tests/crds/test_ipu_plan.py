@@ -147,6 +147,12 @@ def test_checkpointing_for_other_hardware_is_refused() -> None:
     )
 
 
+def test_shorter_windows_are_refused_where_there_are_none() -> None:
+    assert refusal(SMALL, 4, Training(window="Fitted")) == (
+        "training.window: Fitted is for GPUs and CPUs: IPUs hear every clip in 30 s; leave training.window out"
+    )
+
+
 @pytest.mark.parametrize(
     ("layers", "encoder_layers", "stages"),
     [((5, 7, 5, 7), 12, 9), ((4, 4), 4, 3), ((2, 2, 2, 2), 4, 9), ((8,), 4, 1), ((6, 0, 6, 0), 6, 3)],

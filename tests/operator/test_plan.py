@@ -232,6 +232,12 @@ def with_cards(memory: str) -> Runtimes:
             ),
         ),
         ("openai/whisper-large-v3", {"trainable": "Decoder"}, "512Mi", "name a runtime with larger cards"),
+        (
+            "openai/whisper-small",
+            {"window": "Full", "trainable": "All", "batchSize": 16},
+            "3680Mi",
+            "leave training.window out, or take openai/whisper-base, or name a runtime with larger cards",
+        ),
     ],
 )
 def test_a_run_that_cannot_fit_on_a_card_is_refused_with_what_would(

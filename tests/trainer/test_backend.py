@@ -373,12 +373,19 @@ def test_the_cache_changes_no_bit_of_the_first_epoch_nor_of_later_ones(volume: P
     assert changed(cached.weights(), computed.weights()) == set()
 
 
-def test_each_clip_is_trained_in_its_own_window(volume: Path) -> None:
-    run = Run(volume, trainable="Decoder")
+@pytest.mark.parametrize(
+    ("asked", "frames"),
+    [({}, {500, 1000}), ({"window": "Fitted"}, {500, 1000}), ({"window": "Full"}, {1200})],
+    ids=["nothing", "fitted", "full"],
+)
+def test_each_clip_is_trained_in_the_window_that_is_asked_for(
+    volume: Path, asked: dict[str, str], frames: set[int]
+) -> None:
+    run = Run(volume, trainable="Decoder", **asked)
     heard: set[int] = set()
     run.loaded.network.model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: heard.add(inputs[0].shape[-1]))
     run.train()
-    assert heard == {500, 1000}
+    assert heard == frames
     heard.clear()
     run.backend.transcribe(run.clips.evaluation, lambda _: None)
     assert heard == {1200}

@@ -20,3 +20,5 @@ from whisper_finetune_trainer.pytorch.train_steps import window_for
 )
 def test_a_clip_gets_the_shortest_window_that_holds_it(clip_seconds: float, model_window: int, window: int) -> None:
     assert window_for(clip_seconds, model_window) == window
+    assert window_for(clip_seconds, model_window, "Fitted") == window
+    assert window_for(clip_seconds, model_window, "Full") == model_window

@@ -145,6 +145,8 @@ def _micro_batch(_model: str, _dimensions: Dimensions, _plan: IpuPlan, training:
         return (
             "training.gradientCheckpointing is for GPUs and CPUs: on IPUs set ipuConfig.recomputeCheckpointEveryLayer"
         )
+    if training.window == "Fitted":
+        return "training.window: Fitted is for GPUs and CPUs: IPUs hear every clip in 30 s; leave training.window out"
     return None
 
 

@@ -125,7 +125,8 @@ def least_bytes(training: Training, dimensions: Dimensions) -> int:
     Its evaluations always have Whisper's window.
     """
     clips = min(training.micro_batch_size or 1, training.batch_size)
-    positions = _LEAST_POSITIONS if training.packing in UNPACKED else AUDIO_POSITIONS
+    is_fitted = training.packing in UNPACKED and training.window != "Full"
+    positions = _LEAST_POSITIONS if is_fitted else AUDIO_POSITIONS
     return training_memory.estimate_memory(
         dimensions,
         MicroBatch(
@@ -169,6 +170,8 @@ def _smaller_trainings(training: Training) -> Iterator[Tuple[str, Training]]:
         changes.append(("set training.precision: Half", {"precision": "Half"}))
     if training.gradient_checkpointing == "Off":
         changes.append(("leave training.gradientCheckpointing out", {"gradient_checkpointing": None}))
+    if training.window == "Full":
+        changes.append(("leave training.window out", {"window": None}))
     if training.trainable == "All":
         changes.append(("set training.trainable: Decoder", {"trainable": "Decoder"}))
     for number in range(1, len(changes) + 1):

@@ -66,6 +66,12 @@ class Training(ApiModel):
         description="Half: float16 on IPUs, bfloat16 on GPUs and CPUs, refused where the hardware has none. Float: "
         "float32, of which GPUs multiply in TF32 where they have it. Absent: Half where the hardware has it.",
     )
+    window: Annotated[Optional[Literal["Fitted", "Full"]], LATER] = Field(
+        None,
+        description="The window that a train clip is heard in. Fitted: the shortest of 5, 10, 20 and 30 s that "
+        "holds it. Full: always the model's own of 30 s, as when it is measured, which takes longer. Absent: Fitted on "
+        "GPUs and CPUs. IPUs are always Full.",
+    )
     patience: Optional[int] = Field(
         None,
         ge=1,

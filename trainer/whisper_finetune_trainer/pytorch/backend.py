@@ -83,7 +83,7 @@ class TorchBackend:
 
     def _begin_micro_batch(self, settings: BackendSettings) -> None:
         listed = () if self._packing else self._clips.train.listed
-        self._longest_window, self._longest_label = train_steps.longest_of(listed, self._loaded)
+        self._longest_window, self._longest_label = train_steps.longest_of(listed, self._loaded, self._window_of)
         self._recomputes = False
         if settings.training.gradient_checkpointing == "On":
             self._compute_again()
@@ -128,7 +128,7 @@ class TorchBackend:
         return self._train_outputs.use_cache("train clips", groups, budget)
 
     def _window_of(self, item: TrainItem) -> int:
-        return window_for(item.seconds, self._loaded.feature_settings.window_seconds)
+        return window_for(item.seconds, self._loaded.feature_settings.window_seconds, self._training.window)
 
     @property
     def ran_on(self) -> RanOn:

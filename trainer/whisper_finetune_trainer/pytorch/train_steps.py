@@ -76,23 +76,26 @@ class StepSize(NamedTuple):
     micro_batch_size: int
 
 
-def window_for(clip_seconds: float, model_window_seconds: int) -> int:
-    """Return the window in seconds for a clip. The clip is not longer than the model's own window."""
-    fitting = [window for window in _WINDOWS if clip_seconds <= window < model_window_seconds]
+def window_for(clip_seconds: float, model_window_seconds: int, wanted: Optional[str] = None) -> int:
+    """Return the window in seconds for a clip. The clip is not longer than the model's own window.
+
+    `wanted` is `training.window`: with Full it is the model's own.
+    """
+    windows = () if wanted == "Full" else _WINDOWS
+    fitting = [window for window in windows if clip_seconds <= window < model_window_seconds]
     return min(fitting, default=model_window_seconds)
 
 
-def longest_of(clips: Sequence[Clip], loaded: LoadedModel) -> Tuple[int, int]:
+def longest_of(clips: Sequence[Clip], loaded: LoadedModel, window_of: WindowOf) -> Tuple[int, int]:
     """Return the longest window of clips in seconds, and the tokens of their longest texts' labels.
 
     Without clips, as where they are packed or come from a stream, both are the largest that the run allows.
     """
-    whole = loaded.feature_settings.window_seconds
     if not clips:
-        return whole, loaded.most_label_tokens
+        return loaded.feature_settings.window_seconds, loaded.most_label_tokens
     longest = heapq.nlargest(_LONGEST_TEXTS, clips, key=lambda clip: len(clip.text))
     tokens = max(len(examples.label_of(clip, loaded).said) for clip in longest)
-    return max(window_for(clip.seconds, whole) for clip in clips), tokens
+    return max(map(window_of, clips)), tokens
 
 
 def divide_into_batches(
